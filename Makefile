@@ -1,0 +1,64 @@
+# One command for each thing a newcomer wants to do. Every target makes .venv when it is missing.
+
+PYTHON ?= python3
+# A plain "torch" from PyPI brings CUDA along on Linux. Where no CPU wheel is configured for pip, use
+#   make test TORCH="torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu"
+TORCH ?= torch==2.13.0
+# For instance PYTEST_ARGS="-k grid -x"
+PYTEST_ARGS ?=
+# Folder with real scenes; tests that need it are skipped where it is not set.
+export XSR_DATA
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: help demo test lint format docs bench clean
+
+help:
+	@echo "make demo    super-resolve a small synthetic cube"
+	@echo "make test    ruff, mypy, import contracts and all tests, with coverage"
+	@echo "make lint    the checks without the tests"
+	@echo "make format  let ruff rewrite what it can"
+	@echo "make docs    build the documentation into docs/_build/html"
+	@echo "make bench   run the benchmarks"
+	@echo "make clean   remove what was built; .venv stays"
+
+# torch first and on its own line: the resolver must not swap a CPU build for a CUDA one.
+.venv/.ready: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -c "import torch" 2>/dev/null || $(PIP) install $(TORCH)
+	$(PIP) install --quiet -e ".[test,viz]"
+	touch $@
+
+.venv/.ready-docs: .venv/.ready
+	$(PIP) install --quiet -e ".[docs]"
+	touch $@
+
+demo: .venv/.ready
+	$(BIN)/xsr demo
+
+test: .venv/.ready
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest --cov --cov-report=term $(PYTEST_ARGS)
+
+lint: .venv/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/.ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: .venv/.ready-docs
+	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+
+bench: .venv/.ready
+	$(BIN)/python benchmarks/run.py
+
+clean:
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov
+	rm -rf build dist *.egg-info docs/_build docs/_static/grid.png docs/reference/generated xsr-demo
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

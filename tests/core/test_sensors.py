@@ -1,0 +1,129 @@
+import math
+import pickle
+
+import pytest
+
+from xsr.core import sensors
+from xsr.core.errors import BandError, ParameterError, XsrError
+from xsr.core.sensors import Band, Sensor, canonical_band, sigma_px
+
+
+@pytest.fixture
+def registry(monkeypatch):
+    monkeypatch.setattr(sensors, "_SENSORS", dict(sensors._SENSORS))
+
+
+# Hand values: 2/pi sqrt(-2 ln 0.3) and so on.
+@pytest.mark.parametrize(
+    ("mtf", "scale", "sigma"),
+    [
+        (0.3, 2, 0.988),
+        (0.1, 2, 1.366),
+        (0.2, 3, 1.713),
+        (0.4, 4, 1.723),
+        (0.7, 8, 2.151),
+        (0.304, 10.0, 4.912),
+    ],
+)
+def test_sigma_px_hand_values(mtf, scale, sigma):
+    assert sigma_px(mtf, scale) == pytest.approx(sigma, abs=2e-3)
+
+
+def test_sigma_px_gives_the_mtf_back():
+    sigma = sigma_px(0.276, 3.4)
+    assert math.exp(-2 * math.pi**2 * sigma**2 / (2 * 3.4) ** 2) == pytest.approx(0.276, rel=1e-12)
+
+
+@pytest.mark.parametrize("mtf", [0.0, 1.0, -0.1, 1.2, math.nan])
+def test_sigma_px_refuses_mtf(mtf):
+    with pytest.raises(ParameterError, match="expected a number above 0 and below 1"):
+        sigma_px(mtf, 2)
+
+
+@pytest.mark.parametrize("scale", [0.0, -2.0, math.inf, math.nan])
+def test_sigma_px_refuses_scale(scale):
+    with pytest.raises(ParameterError, match="expected a positive number"):
+        sigma_px(0.3, scale)
+
+
+@pytest.mark.parametrize("name", ["B02", "b02", "B2", "b2", "blue", "Blue", " BLUE ", "B02_10m"])
+def test_aliases_of_blue(name):
+    assert canonical_band(name) == "B02"
+
+
+def test_aliases_belong_to_a_sensor():
+    assert canonical_band("blue", "landsat-8") == "B2"
+    assert canonical_band("nir", "landsat-9") == "B5"
+    assert canonical_band("nir08") == "B8A"
+    assert canonical_band("swir16", sensors.get("sentinel-2a")) == "B11"
+    assert sensors.get("sentinel-2").resolve("b8a") == "B8A"
+
+
+def test_unknown_band_names_the_known_ones():
+    with pytest.raises(BandError, match=r"sentinel-2 has no band 'B99'; expected one of B01, B02.*B12"):
+        canonical_band("B99")
+
+
+@pytest.mark.parametrize("name", ["sentinel-2d", "S2D", "Sentinel-2D", "SENTINEL_2E", "sentinel-2z"])
+def test_unknown_units_get_the_generic_table(name):
+    assert sensors.get(name) is sensors.get("sentinel-2")
+
+
+@pytest.mark.parametrize("name", ["sentinel-2a", "S2A", "Sentinel-2A", "sentinel2a", "SENTINEL 2A"])
+def test_spellings(name):
+    assert sensors.get(name).name == "sentinel-2a"
+
+
+def test_unknown_sensor():
+    with pytest.raises(ParameterError, match="sensor 'spot-6' is not registered; expected one of landsat-8"):
+        sensors.get("spot-6")
+
+
+def test_tables():
+    generic, a, b = (sensors.get(name) for name in ("sentinel-2", "sentinel-2a", "sentinel-2b"))
+    assert generic.band_names[7:9] == ("B08", "B8A")
+    assert [generic.band(x).mtf for x in ("B02", "B03", "B04", "B08")] == [0.304, 0.276, 0.233, 0.222]
+    assert [generic.band(x).gsd_m for x in ("B02", "B05", "B01")] == [10.0, 20.0, 60.0]
+    assert (a.band("B12").wavelength_nm, b.band("B12").wavelength_nm) == (2202.4, 2185.7)
+    assert generic.band("B10").mtf is None
+    assert sensors.get("landsat-8").band("pan").gsd_m == 15.0
+    for name in sensors.names():
+        sensor = sensors.get(name)
+        assert sensor.source
+        assert all(band.mtf_source for band in sensor.bands if band.mtf is not None)
+
+
+def test_sigma_m():
+    assert sensors.get("sentinel-2").band("B12").sigma_m() == pytest.approx(11.6, abs=0.05)
+    with pytest.raises(ParameterError, match="no published MTF"):
+        sensors.get("landsat-8").band("B2").sigma_m()
+
+
+def test_register(registry):
+    sensor = Sensor("camera-1", (Band("R", ("red",), 3.0, 660.0, 40.0, 0.2),), "made up")
+    sensors.register(sensor)
+    assert sensors.get("Camera-1").band("RED").gsd_m == 3.0
+    assert "camera-1" in sensors.names()
+    with pytest.raises(ParameterError, match="registered already"):
+        sensors.register(sensor)
+    sensors.register(sensor, overwrite=True)
+
+
+def test_a_name_belongs_to_one_band():
+    bands = (Band("R", ("x",), 3.0, 660.0, 40.0, None), Band("G", ("X",), 3.0, 560.0, 40.0, None))
+    with pytest.raises(BandError, match="gives the name 'X' to bands R and G"):
+        Sensor("camera-1", bands, "made up")
+
+
+def test_band_checks_its_numbers():
+    with pytest.raises(ParameterError, match="gsd_m=0"):
+        Band("R", (), 0, 660.0, 40.0, None)
+    with pytest.raises(ParameterError, match="mtf=2"):
+        Band("R", (), 10.0, 660.0, 40.0, 2)
+    assert issubclass(BandError, XsrError)
+    assert issubclass(BandError, ValueError)
+
+
+def test_pickle():
+    sensor = sensors.get("sentinel-2a")
+    assert pickle.loads(pickle.dumps(sensor)) == sensor

@@ -1,0 +1,37 @@
+"""Super-resolution of Earth-observation data cubes in xarray and Dask.
+
+Importing the package registers the accessor ``.sr`` on DataArray and Dataset. The names below load on first use, so that
+``import xsr`` costs little more than ``import xarray``.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0.dev0"
+
+import xsr.accessor  # noqa: F401  (registers .sr)
+
+if TYPE_CHECKING:
+    from xsr.operations.interpolate import interpolate as interpolate
+    from xsr.operations.store import to_zarr as to_zarr
+    from xsr.operations.super_resolve import liif as liif
+    from xsr.operations.super_resolve import sample as sample
+
+_LAZY = {
+    "interpolate": "xsr.operations.interpolate",
+    "liif": "xsr.operations.super_resolve",
+    "sample": "xsr.operations.super_resolve",
+    "to_zarr": "xsr.operations.store",
+}
+
+__all__ = ["__version__", *sorted(_LAZY)]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'xsr' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,120 @@
+"""``cube.sr``: picks the operation and passes the cube. No state, no arithmetic."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import xarray as xr
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+    from odc.geo.geobox import GeoBox
+
+    from xsr.core.types import XarrayObject
+    from xsr.kernels.resample import Method
+    from xsr.operations.store import Packing, StoreReport
+
+
+@xr.register_dataset_accessor("sr")
+@xr.register_dataarray_accessor("sr")
+class SuperResolution:
+    """Super-resolution of a cube: every method has a functional twin of the same name in `xsr`."""
+
+    def __init__(self, obj: "XarrayObject") -> None:
+        self._obj = obj
+
+    def interpolate(
+        self,
+        *,
+        scale: float | None = None,
+        resolution: float | None = None,
+        like: "XarrayObject | GeoBox | None" = None,
+        method: "Method" = "bicubic",
+        bands: Sequence[str] | None = None,
+        units: str | float | None = None,
+        chunks: int | Sequence[int] | None = None,
+    ) -> "XarrayObject":
+        """Interpolate to a finer grid; see `xsr.interpolate`."""
+        from xsr.operations.interpolate import interpolate
+
+        return interpolate(
+            self._obj,
+            scale=scale,
+            resolution=resolution,
+            like=like,
+            method=method,
+            bands=bands,
+            units=units,
+            chunks=chunks,
+        )
+
+    def liif(
+        self,
+        *,
+        scale: float | None = None,
+        resolution: float | None = None,
+        like: "XarrayObject | GeoBox | None" = None,
+        t: Any = None,
+        model: str | Path = "liif_s2",
+        bands: Sequence[str] | None = None,
+        units: str | float | None = None,
+        device: str = "auto",
+        chunks: int | Sequence[int] | None = None,
+    ) -> "XarrayObject":
+        """Super-resolve to any finer grid; see `xsr.liif`."""
+        from xsr.operations.super_resolve import liif
+
+        return liif(
+            self._obj,
+            scale=scale,
+            resolution=resolution,
+            like=like,
+            t=t,
+            model=model,
+            bands=bands,
+            units=units,
+            device=device,
+            chunks=chunks,
+        )
+
+    def sample(
+        self,
+        *,
+        x: "ArrayLike | xr.DataArray",
+        y: "ArrayLike | xr.DataArray",
+        t: Any = None,
+        scale: float = 2.0,
+        model: str | Path = "liif_s2",
+        bands: Sequence[str] | None = None,
+        units: str | float | None = None,
+        device: str = "auto",
+    ) -> "XarrayObject":
+        """Evaluate the continuous image at points; see `xsr.sample`."""
+        from xsr.operations.super_resolve import sample
+
+        return sample(
+            self._obj, x=x, y=y, t=t, scale=scale, model=model, bands=bands, units=units, device=device
+        )
+
+    def to_zarr(
+        self,
+        path: str | Path,
+        *,
+        overwrite: bool = False,
+        inner_chunks: int | None = None,
+        dtype: "Packing" = "float32",
+        zarr_format: Literal[2, 3] = 3,
+        progress: bool = True,
+    ) -> "StoreReport":
+        """Write to a Zarr store, block by block; see `xsr.to_zarr`."""
+        from xsr.operations.store import to_zarr
+
+        return to_zarr(
+            self._obj,
+            path,
+            overwrite=overwrite,
+            inner_chunks=inner_chunks,
+            dtype=dtype,
+            zarr_format=zarr_format,
+            progress=progress,
+        )

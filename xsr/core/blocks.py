@@ -1,0 +1,108 @@
+"""Block plans on plain integers: who computes which output rectangle from which input window.
+
+Plans start from the output, because one task must make one whole storage chunk; the input window follows from
+the queries of the block and the halo of the function. Nothing here knows arrays, Dask or coordinates.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xsr.core.errors import ParameterError
+from xsr.core.types import Padding
+
+
+@dataclass(frozen=True)
+class Span:
+    """Half-open range of pixels along one axis."""
+
+    start: int
+    """First pixel."""
+    stop: int
+    """One past the last pixel."""
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    @property
+    def slice(self) -> slice:
+        """The same range as a slice."""
+        return slice(self.start, self.stop)
+
+
+@dataclass(frozen=True)
+class Window:
+    """Input rectangle that a block reads; it may reach beyond the cube, where padding continues it."""
+
+    rows: Span
+    cols: Span
+
+    def source(self, shape: tuple[int, int], padding: Padding) -> tuple[Span, Span]:
+        """Pixels of a cube of ``shape`` that the window needs, border padding included."""
+        return source_span(self.rows, shape[0], padding), source_span(self.cols, shape[1], padding)
+
+
+def chunk_sizes(size: int, chunk: int | Sequence[int]) -> tuple[int, ...]:
+    """Split an axis into chunks: equal ones and a shorter last, or the given sizes.
+
+    >>> chunk_sizes(10, 4)
+    (4, 4, 2)
+    """
+    if isinstance(chunk, int):
+        if chunk < 1:
+            raise ParameterError(f"chunks={chunk}; expected a positive number of output pixels.")
+        return (chunk,) * (size // chunk) + ((size % chunk,) if size % chunk else ())
+    if sum(chunk) != size:
+        raise ParameterError(f"chunks {tuple(chunk)} sum to {sum(chunk)}; the axis has {size} pixels.")
+    return tuple(chunk)
+
+
+def spans(sizes: Sequence[int]) -> tuple[Span, ...]:
+    """Ranges of consecutive chunks.
+
+    >>> spans((4, 4, 2))
+    (Span(start=0, stop=4), Span(start=4, stop=8), Span(start=8, stop=10))
+    """
+    result, start = [], 0
+    for size in sizes:
+        result.append(Span(start, start + size))
+        start += size
+    return tuple(result)
+
+
+def source_span(window: Span, size: int, padding: Padding) -> Span:
+    """Pixels of an axis of ``size`` that a window needs, those that padding mirrors included.
+
+    >>> source_span(Span(-3, 2), 10, "reflect"), source_span(Span(-3, 2), 10, "edge")
+    (Span(start=0, stop=4), Span(start=0, stop=2))
+    """
+    start, stop = max(window.start, 0), min(window.stop, size)
+    if padding == "reflect":
+        if window.start < 0:
+            stop = max(stop, min(size, 1 - window.start))
+        if window.stop > size:
+            start = min(start, max(0, 2 * size - window.stop - 1))
+    start = min(start, size - 1)
+    return Span(start, max(stop, start + 1))
+
+
+def overlapping(span: Span, chunks: Sequence[Span]) -> range:
+    """Indices of the chunks that share pixels with ``span``."""
+    hits = [index for index, chunk in enumerate(chunks) if chunk.start < span.stop and span.start < chunk.stop]
+    return range(hits[0], hits[-1] + 1)
+
+
+def padded_index(start: int, stop: int, size: int, mode: Padding) -> NDArray[np.int64]:
+    """Map the window ``[start, stop)`` onto ``[0, size)``: the padding rule of a source axis.
+
+    ``edge`` repeats the border pixel; ``reflect`` mirrors about its centre as ``numpy.pad`` does, as
+    often as needed, so a window may exceed a tiny image many times over.
+    """
+    index = np.arange(start, stop)
+    if mode == "edge" or size == 1:
+        return np.clip(index, 0, size - 1)
+    period = 2 * (size - 1)
+    folded = np.mod(index, period)
+    return np.where(folded < size, folded, period - folded)

@@ -1,0 +1,269 @@
+"""The cube contract, checked once at the door, and the way back to the container the user gave.
+
+Inside xsr a cube is one DataArray with dims (time, band, y, x), float32, y descending, NaN = no data. `open_cube` makes
+it from whatever the user holds; `Cube.rewrap` returns a result in the same form.
+"""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from odc.geo.geobox import GeoBox
+from odc.geo.xr import xr_coords
+
+import xsr.core.radiometry as radiometry
+from xsr.core.errors import BandError, CubeError, GridError
+from xsr.core.sensors import canonical_band
+from xsr.core.types import XarrayObject
+
+JITTER = 1e-3
+"""Largest deviation of a coordinate from a regular grid, in pixels."""
+STALE_ATTRIBUTES = ("transform", "res", "grid_mapping", "nodatavals", "scales", "offsets", "crs")
+"""Attributes of old raster readers that describe the input grid and would lie about the output."""
+
+
+@dataclass(frozen=True)
+class Cube:
+    """A validated cube and how to give results back."""
+
+    data: xr.DataArray
+    """Reflectance (time, band, y, x), float32, y descending."""
+    geobox: GeoBox
+    """Grid of `data`, from its pixel-centre coordinates."""
+    original: XarrayObject
+    """What the user gave."""
+    spatial: tuple[Hashable, Hashable]
+    """The user's names of y and x."""
+    flipped: bool
+    """Whether the user's y ascends."""
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Names of the bands as the user spells them."""
+        return tuple(str(name) for name in self.data["band"].values)
+
+    def select(self, bands: Sequence[str]) -> "Cube":
+        """Keep some bands, named in any spelling the alias table knows, in the order given.
+
+        Raises
+        ------
+        BandError
+            If a band is not in the cube, with the bands it has.
+        """
+        known = {canonical(name): index for index, name in enumerate(self.bands)}
+        missing = [name for name in bands if canonical(name) not in known]
+        if missing or not bands:
+            raise BandError(
+                f"bands {missing or 'none'} asked for; the cube has {list(self.bands)}. Name bands of the cube."
+            )
+        data = self.data.isel(band=[known[canonical(name)] for name in bands])
+        return Cube(data, self.geobox, self.original, self.spatial, self.flipped)
+
+    def rewrap(self, values: Any, geobox: GeoBox, provenance: Mapping[str, Any]) -> XarrayObject:
+        """Dress values (time, band, y, x) on a new grid as the container, names and coordinates of the user.
+
+        Parameters
+        ----------
+        values
+            NumPy or Dask array.
+        geobox
+            Grid of the values, y descending.
+        provenance
+            Attributes to add.
+        """
+        spatial = _spatial_coords(geobox)
+        y, x = (name for name in spatial if spatial[name].dims == (name,))
+        data = xr.DataArray(
+            values,
+            dims=("time", "band", y, x),
+            coords={**self._kept(self.data), **spatial},
+            name=self.data.name,
+        )
+        if geobox.crs == self.geobox.crs:
+            data = data.rename({y: self.spatial[0], x: self.spatial[1]})
+        return self._restore(data, provenance)
+
+    def rewrap_points(
+        self, values: Any, coords: Mapping[Hashable, Any], dim: Hashable, provenance: Mapping[str, Any]
+    ) -> XarrayObject:
+        """Dress values (time, band, n) at scattered points; see `rewrap`."""
+        data = xr.DataArray(
+            values,
+            dims=("time", "band", dim),
+            coords={**self._kept(self.data), **coords},
+            name=self.data.name,
+        )
+        return self._restore(data, provenance)
+
+    @staticmethod
+    def _kept(data: xr.DataArray) -> dict[Hashable, Any]:
+        return {
+            name: coord
+            for name, coord in data.coords.items()
+            if name != "spatial_ref" and not {"y", "x"} & set(coord.dims)
+        }
+
+    def _restore(self, data: xr.DataArray, provenance: Mapping[str, Any]) -> XarrayObject:
+        """Undo, step by step, what `open_cube` did."""
+        grid = {"grid_mapping": "spatial_ref"} if "spatial_ref" in data.coords else {}
+        if self.flipped and self.spatial[0] in data.dims:
+            data = data.isel({self.spatial[0]: slice(None, None, -1)})
+        if "time" not in self.original.dims:
+            data = data.isel(time=0, drop=True)
+        original = self.original
+        if isinstance(original, xr.Dataset):
+            dataset = data.to_dataset(dim="band")
+            for name, variable in dataset.data_vars.items():
+                variable.attrs = clean(original[name].attrs)
+                variable.encoding = dict(grid)
+            others = {n: v for n, v in original.data_vars.items() if not set(self.spatial) & set(v.dims)}
+            others.pop("spatial_ref", None)
+            return dataset.assign(others).assign_attrs({**clean(original.attrs), **provenance})
+        if "band" not in original.dims:
+            data = data.isel(band=0, drop="band" not in original.coords)
+        data.attrs = {**clean(original.attrs), **provenance}
+        data.encoding = dict(grid)
+        return data.rename(original.name)
+
+
+def canonical(name: str) -> str:
+    """Canonical name of a Sentinel-2 band, or the name itself where the alias table does not know it."""
+    try:
+        return canonical_band(name)
+    except BandError:
+        return name
+
+
+def clean(attrs: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Drop attributes that describe the input's grid or packing."""
+    drop = {*STALE_ATTRIBUTES, *radiometry.PACKING_ATTRIBUTES}
+    return {key: value for key, value in attrs.items() if key not in drop}
+
+
+def open_cube(obj: XarrayObject, *, units: str | float | None = None, bands: Sequence[str] | None = None) -> Cube:
+    """Check the contract and normalise a cube; lazy for Dask arrays.
+
+    Parameters
+    ----------
+    obj
+        DataArray with dims ([time,] [band,] y, x) or Dataset of band variables with dims ([time,] y, x).
+    units
+        Units of the numbers where the metadata do not say; see `xsr.core.radiometry.UNITS`.
+    bands
+        Bands to keep, in this order.
+
+    Raises
+    ------
+    CubeError
+        If dimensions, emptiness or units break the contract.
+    GridError
+        If the CRS is missing, or coordinates are irregular, duplicated or not monotonic.
+    BandError
+        If bands are duplicated, or a band asked for is missing.
+    """
+    if not isinstance(obj, xr.DataArray | xr.Dataset):
+        raise CubeError(f"got {type(obj).__name__}; expected an xarray DataArray or Dataset.")
+    spatial = _spatial_dims(obj)
+    data = _stack_bands(obj, spatial, bands, units) if isinstance(obj, xr.Dataset) else radiometry.decode(obj, units)
+    data = data.rename({old: new for old, new in zip(spatial, ("y", "x"), strict=True) if old != new})
+    extra = [str(dim) for dim in data.dims if dim not in ("time", "band", "y", "x")]
+    if extra:
+        raise CubeError(f"dimension(s) {extra} found; expected ([time,] [band,] y, x). Select or reduce them first.")
+    for dim in ("band", "time"):
+        if dim not in data.dims:
+            data = data.expand_dims(dim)
+    if "band" not in data.coords:
+        data = data.assign_coords(band=_default_bands(data))
+    data = data.transpose("time", "band", "y", "x")
+    if 0 in data.shape:
+        raise CubeError(f"the cube is empty: {dict(data.sizes)}; expected at least one element in every dimension.")
+    geobox, flipped = _geobox(obj, spatial)
+    if flipped:
+        data = data.isel(y=slice(None, None, -1))
+    cube = Cube(data, geobox, obj, spatial, flipped)
+    if len({canonical(name) for name in cube.bands}) != len(cube.bands):
+        raise BandError(f"bands {list(cube.bands)} name a band twice; expected unique bands. Drop the duplicates.")
+    return cube if bands is None else cube.select(bands)
+
+
+def _default_bands(data: xr.DataArray) -> list[str]:
+    count = data.sizes["band"]
+    if count == 1:
+        return [str(data.name) if data.name is not None else "band_1"]
+    return [f"band_{number + 1}" for number in range(count)]
+
+
+def _spatial_dims(obj: XarrayObject) -> tuple[Hashable, Hashable]:
+    dims = obj.odc.spatial_dims
+    if dims is None:
+        raise CubeError(f"no spatial dimensions among {[str(d) for d in obj.dims]}; expected y and x. Rename them.")
+    return dims[0], dims[1]
+
+
+def _stack_bands(
+    data: xr.Dataset, spatial: tuple[Hashable, Hashable], bands: Sequence[str] | None, units: str | float | None
+) -> xr.DataArray:
+    """Join the band variables of a Dataset; variables without spatial dims are not bands."""
+    wanted = None if bands is None else {canonical(name) for name in bands}
+    names = [
+        name
+        for name, variable in data.data_vars.items()
+        if set(spatial) <= set(variable.dims) and (wanted is None or canonical(str(name)) in wanted)
+    ]
+    if not names:
+        raise BandError(
+            f"no band variables {list(bands) if bands else ''} over {spatial} in {[str(n) for n in data.data_vars]}."
+        )
+    decoded = {name: radiometry.decode(data[name], units) for name in names}
+    stacked = xr.Dataset(decoded).to_dataarray(dim="band", name=None)
+    return stacked.assign_coords(band=[str(name) for name in names])
+
+
+def _geobox(obj: XarrayObject, spatial: tuple[Hashable, Hashable]) -> tuple[GeoBox, bool]:
+    """Grid with y descending, and whether the given one ascends."""
+    for dim in spatial:
+        if dim not in obj.coords:
+            raise GridError(f"dimension {dim!r} has no coordinates; expected pixel centres in the units of the CRS.")
+        _check_regular(dim, obj[dim].values)
+    geobox = obj.odc.geobox
+    if geobox is None or geobox.crs is None:
+        sizes = {str(dim): obj.sizes[dim] for dim in spatial}
+        what = "no CRS" if geobox is not None else f"no pixel size (shape {sizes})"
+        raise GridError(
+            f"the cube has {what}; expected a georeferenced grid. Assign one with .odc.assign_crs(...), and for a"
+            " single row or column keep the GeoTransform of spatial_ref."
+        )
+    affine = geobox.affine
+    if affine.b == affine.d == 0 and affine.a < 0:
+        raise GridError(f"{spatial[1]!r} descends; expected ascending coordinates. Use .sortby({spatial[1]!r}).")
+    if affine.b == affine.d == 0 and affine.e > 0:
+        return geobox.flipy(), True
+    return geobox, False
+
+
+def _check_regular(dim: Hashable, values: np.ndarray[Any, Any]) -> None:
+    if values.size < 2:
+        return
+    step = (float(values[-1]) - float(values[0])) / (values.size - 1)
+    steps = np.diff(values.astype(np.float64))
+    if np.any(steps == 0):
+        where = int(np.flatnonzero(steps == 0)[0])
+        raise GridError(f"coordinate {dim!r} repeats {values[where]} at index {where}; expected unique pixel centres.")
+    if not (np.all(steps > 0) or np.all(steps < 0)):
+        where = int(np.flatnonzero(np.sign(steps) != np.sign(steps[0]))[0])
+        raise GridError(
+            f"coordinate {dim!r} turns at index {where} ({values[where]}, {values[where + 1]}); expected monotonic."
+        )
+    off = np.abs(values - (values[0] + step * np.arange(values.size))) / abs(step)
+    if off.max() > JITTER:
+        where = int(off.argmax())
+        raise GridError(
+            f"coordinate {dim!r} is irregular: {values[where]} at index {where} lies {off.max():.3g} px off a regular"
+            f" grid of step {step:.6g}; expected at most {JITTER} px. Reproject or rebuild the coordinates."
+        )
+
+
+def _spatial_coords(geobox: GeoBox) -> dict[Hashable, Any]:
+    return dict(xr_coords(geobox))

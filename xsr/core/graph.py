@@ -1,0 +1,280 @@
+"""Two drivers for one block function: a Dask graph of one task a block, and an eager loop.
+
+A block's task depends on the input chunks that its window touches and cuts the window out of them itself, so the
+number of tasks does not grow with the halo and the output chunks are exactly those of the plan. This is the
+only module of the core that knows Dask.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+from dask.callbacks import Callback
+from numpy.typing import NDArray
+
+from xsr.core.blocks import Span, Window, chunk_sizes, overlapping, padded_index, spans
+from xsr.core.grid import Query, Sampling, clip_inside, input_window, inside
+from xsr.core.types import Padding, Stack, WindowFunction
+
+
+@dataclass(frozen=True)
+class Block:
+    """One output rectangle."""
+
+    rows: Span
+    cols: Span
+    query: Query
+    window: Window | None
+    """Input window, None if the block lies outside the cube."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All blocks of an output, row by row."""
+
+    blocks: tuple[Block, ...]
+    chunks: tuple[tuple[int, ...], tuple[int, ...]]
+    cell: tuple[float, float]
+    source_shape: tuple[int, int]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Output shape (y, x)."""
+        return sum(self.chunks[0]), sum(self.chunks[1])
+
+
+def make_plan(
+    sampling: Sampling, source_shape: tuple[int, int], *, halo: int, chunks: tuple[int | Sequence[int], ...]
+) -> Plan:
+    """Plan the blocks of an output grid from its chunks (y, x)."""
+    sizes = chunk_sizes(sampling.shape[0], chunks[0]), chunk_sizes(sampling.shape[1], chunks[1])
+    blocks = []
+    for rows, cols in product(spans(sizes[0]), spans(sizes[1])):
+        query = sampling.query(rows, cols)
+        blocks.append(Block(rows, cols, query, input_window(query, source_shape, halo)))
+    return Plan(tuple(blocks), sizes, sampling.cell, source_shape)
+
+
+def run(function: WindowFunction, source: Any, plan: Plan) -> Any:
+    """Evaluate a block function over a NumPy or Dask array (time, band, y, x).
+
+    Returns
+    -------
+    ndarray or dask Array
+        Shape (time, band, *plan.shape), float32; the kind of ``source``. A Dask result computes nothing here.
+    """
+    if isinstance(source, np.ndarray):
+        return run_eager(function, source, plan)
+    return run_lazy(function, source, plan)
+
+
+def run_eager(function: WindowFunction, source: NDArray[Any], plan: Plan) -> Stack:
+    """Evaluate block by block, one date at a time."""
+    out = np.empty((*source.shape[:2], *plan.shape), np.float32)
+    for block in plan.blocks:
+        for date in range(source.shape[0]):
+            pieces = Pieces(0, 0, ((0,), (0,), (0,)))
+            out[date : date + 1, :, block.rows.slice, block.cols.slice] = run_block(
+                function, block, plan.cell, plan.source_shape, pieces, [[[source[date : date + 1]]]]
+            )
+    return out
+
+
+def run_lazy(function: WindowFunction, source: Any, plan: Plan) -> Any:
+    """Build the graph of a Dask source."""
+    import dask.array as da
+    from dask.base import tokenize
+    from dask.highlevelgraph import HighLevelGraph
+
+    name = f"xsr-{type(function).__name__.lower()}-{tokenize(function, source.name, plan.cell, plan.chunks, plan.blocks[0])}"
+    times, bands, rows, cols = (spans(sizes) for sizes in source.chunks)
+    width = len(plan.chunks[1])
+    layer: dict[Any, Any] = {}
+    for number, block in enumerate(plan.blocks):
+        wanted, pieces = _pieces(block, plan.source_shape, function.padding, (bands, rows, cols))
+        for t in range(len(times)):
+            keys = [[[(source.name, t, b, y, x) for x in wanted[1]] for y in wanted[0]] for b in range(len(bands))]
+            size = (len(times[t]), sum(len(b) for b in bands))
+            layer[(name, t, 0, *divmod(number, width))] = (
+                (run_block, function, block, plan.cell, plan.source_shape, pieces, keys)
+                if block.window is not None
+                else (_nothing, (*size, len(block.rows), len(block.cols)))
+            )
+    chunks = (source.chunks[0], (source.shape[1],), *plan.chunks)
+    graph = HighLevelGraph.from_collections(name, layer, dependencies=[source])
+    return da.Array(graph, name, chunks=chunks, dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """Where the chunks handed to a task lie: pixel of the first row and column, and offsets of each chunk."""
+
+    first_row: int
+    first_col: int
+    offsets: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+    """Start of each chunk along band, y and x, relative to the first chunk."""
+
+
+def _pieces(
+    block: Block, shape: tuple[int, int], padding: Padding, chunks: tuple[tuple[Span, ...], ...]
+) -> tuple[tuple[range, range], Pieces]:
+    if block.window is None:
+        return (range(0), range(0)), Pieces(0, 0, ((), (), ()))
+    bands, rows, cols = chunks
+    need_rows, need_cols = block.window.source(shape, padding)
+    wanted = overlapping(need_rows, rows), overlapping(need_cols, cols)
+    first_row, first_col = rows[wanted[0][0]].start, cols[wanted[1][0]].start
+    offsets = (
+        tuple(band.start for band in bands),
+        tuple(rows[y].start - first_row for y in wanted[0]),
+        tuple(cols[x].start - first_col for x in wanted[1]),
+    )
+    return wanted, Pieces(first_row, first_col, offsets)
+
+
+def run_block(
+    function: WindowFunction,
+    block: Block,
+    cell: tuple[float, float],
+    shape: tuple[int, int],
+    pieces: Pieces,
+    arrays: list[list[list[NDArray[Any]]]],
+) -> Stack:
+    """Compute one block from the chunks its window touches: cut, pad, evaluate, mask what lies outside."""
+    window = block.window
+    rows, cols = block.query.positions()
+    if window is None:
+        return _nothing((arrays[0][0][0].shape[0], arrays[0][0][0].shape[1], len(block.rows), len(block.cols)))
+    stack = _cut(window, shape, function.padding, pieces, arrays)
+    out = function(
+        stack,
+        clip_inside(rows, shape[0]) - window.rows.start,
+        clip_inside(cols, shape[1]) - window.cols.start,
+        cell,
+    )
+    within_rows, within_cols = inside(rows, shape[0]), inside(cols, shape[1])
+    within = within_rows[:, None] & within_cols if rows.ndim == 1 else within_rows & within_cols
+    return out if within.all() else np.where(within, out, np.float32(np.nan))
+
+
+def _cut(
+    window: Window,
+    shape: tuple[int, int],
+    padding: Padding,
+    pieces: Pieces,
+    arrays: list[list[list[NDArray[Any]]]],
+) -> Stack:
+    """Assemble the source rectangle from its chunks, then continue it beyond the border by padding."""
+    rows, cols = window.source(shape, padding)
+    bands = pieces.offsets[0][-1] + arrays[-1][0][0].shape[1]
+    rectangle = np.empty((arrays[0][0][0].shape[0], bands, len(rows), len(cols)), np.float32)
+    for b, y, x in product(*(range(len(axis)) for axis in pieces.offsets)):
+        array = arrays[b][y][x]
+        band = pieces.offsets[0][b]
+        into_y, from_y = _overlap(pieces.first_row + pieces.offsets[1][y], array.shape[2], rows)
+        into_x, from_x = _overlap(pieces.first_col + pieces.offsets[2][x], array.shape[3], cols)
+        rectangle[:, band : band + array.shape[1], into_y, into_x] = array[:, :, from_y, from_x]
+    row_index = padded_index(window.rows.start, window.rows.stop, shape[0], padding) - rows.start
+    col_index = padded_index(window.cols.start, window.cols.stop, shape[1], padding) - cols.start
+    return rectangle[:, :, row_index[:, None], col_index]
+
+
+def _overlap(start: int, size: int, span: Span) -> tuple[slice, slice]:
+    """Where a chunk at ``start`` lands in a span, and which of its pixels."""
+    first, last = max(start, span.start), min(start + size, span.stop)
+    return slice(first - span.start, last - span.start), slice(first - start, last - start)
+
+
+def _nothing(shape: tuple[int, ...]) -> Stack:
+    """Fill a block outside the cube with NaN."""
+    return np.full(shape, np.nan, np.float32)
+
+
+def run_blocks(function: Callable[[NDArray[Any], tuple[int, ...]], NDArray[Any]], source: Any) -> Any:
+    """Hand every chunk of a Dask array to a function of (block, index) that returns a short row of numbers.
+
+    Returns
+    -------
+    dask Array
+        Rows stacked along as many axes as ``source`` has, one row a block along the last; nothing is computed yet.
+    """
+    import dask.array as da
+    from dask.base import tokenize
+    from dask.highlevelgraph import HighLevelGraph
+
+    name = f"xsr-write-{tokenize(function, source.name)}"
+    layer = {
+        (name, *index, 0): (_row, function, (source.name, *index), _Index(index))
+        for index in product(*(range(n) for n in source.numblocks))
+    }
+    graph = HighLevelGraph.from_collections(name, layer, dependencies=[source])
+    ones = tuple((1,) * n for n in source.numblocks)
+    return da.Array(graph, name, chunks=(*ones, (ROW,)), dtype=np.int64)
+
+
+ROW = 4
+"""Length of the rows of `run_blocks`."""
+
+
+@dataclass(frozen=True)
+class _Index:
+    """A block index that Dask does not mistake for a key."""
+
+    value: tuple[int, ...]
+
+
+def _row(function: Callable[..., NDArray[Any]], block: NDArray[Any], index: _Index) -> NDArray[Any]:
+    return function(block, index.value).reshape((1,) * len(index.value) + (-1,))
+
+
+def compute(collections: Sequence[Any], *, progress: bool) -> tuple[Any, ...]:
+    """Compute Dask arrays of `run_blocks` on the active scheduler, with a progress bar over their blocks."""
+    import dask
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    total = sum(int(np.prod(array.numblocks)) for array in collections)
+    columns = (TextColumn("writing blocks"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, disable=not progress) as bar:
+        task = bar.add_task("blocks", total=total)
+        client = _client()
+        if client is None:
+            with _Counter({array.name for array in collections}, lambda: bar.advance(task)):
+                return tuple(dask.compute(*collections))
+        return _compute_on_cluster(client, collections, lambda: bar.advance(task))
+
+
+def _client() -> Any:
+    """Return the active distributed client, if there is one."""
+    import sys
+
+    distributed = sys.modules.get("distributed")
+    if distributed is None:
+        return None
+    try:
+        return distributed.get_client()
+    except ValueError:
+        return None
+
+
+def _compute_on_cluster(client: Any, collections: Sequence[Any], advance: Callable[[], None]) -> tuple[Any, ...]:
+    from distributed import as_completed, futures_of
+
+    held = client.persist(list(collections))
+    for future in as_completed(futures_of(held)):
+        future.result()  # raise the error of a failed block at once
+        advance()
+    return tuple(client.gather(client.compute(held)))
+
+
+class _Counter(Callback):
+    """Counts finished tasks of some names on the local schedulers."""
+
+    def __init__(self, names: set[str], advance: Callable[[], None]) -> None:
+        super().__init__()
+        self._names, self._advance = names, advance
+
+    def _posttask(self, key: Any, result: Any, dsk: Any, state: Any, worker_id: Any) -> None:
+        if isinstance(key, tuple) and key[0] in self._names:
+            self._advance()

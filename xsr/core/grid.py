@@ -1,0 +1,311 @@
+"""Grids: the finer GeoBox of a scale, and where its pixels lie in the cube.
+
+Pixels are areas. Pixel ``i`` has its centre at pixel coordinate ``i`` and covers ``[i - 0.5, i + 0.5)``. For scale
+``s`` the output resolution is exactly ``gsd / s``, anchored at the top-left corner of the input, with
+``floor(n * s + 1e-6)`` pixels; the centre of output pixel ``j`` lies at ``(j + 0.5) / s - 0.5``.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Protocol
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from xsr.core.blocks import Span, Window
+from xsr.core.errors import GridError, ParameterError
+
+Positions = NDArray[np.float64]
+Bounds = tuple[float, float]
+EDGE = 1e-6
+"""Share of a pixel by which a grid may overhang the input before a pixel counts as outside."""
+
+
+class Query(Protocol):
+    """The positions of one block's output pixels in the cube."""
+
+    def positions(self) -> tuple[Positions, Positions]:
+        """Row and column positions in input pixels: (H,) and (W,) for a grid, both (H, W) for points."""
+
+    def bounds(self) -> tuple[Bounds, Bounds]:
+        """Least and greatest row position, least and greatest column position."""
+
+
+class Sampling(Protocol):
+    """Where all output pixels lie in the cube."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Output shape (y, x)."""
+
+    @property
+    def cell(self) -> tuple[float, float]:
+        """Size of an output pixel in input pixels, (y, x)."""
+
+    def query(self, rows: Span, cols: Span) -> Query:
+        """Positions of a rectangle of output pixels."""
+
+
+@dataclass(frozen=True)
+class GridQuery:
+    """Rectangle of a `Refinement`."""
+
+    rows: Span
+    cols: Span
+    step: tuple[float, float]
+    origin: tuple[float, float]
+
+    def positions(self) -> tuple[Positions, Positions]:
+        """Row positions (H,) and column positions (W,)."""
+        axes = zip((self.rows, self.cols), self.step, self.origin, strict=True)
+        y, x = ((np.arange(s.start, s.stop) + 0.5) * step + origin - 0.5 for s, step, origin in axes)
+        return y, x
+
+    def bounds(self) -> tuple[Bounds, Bounds]:
+        """Least and greatest positions."""
+        y, x = self.positions()
+        return _bounds(y), _bounds(x)
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """Output grid parallel to the input's: positions are separable."""
+
+    shape: tuple[int, int]
+    cell: tuple[float, float]
+    origin: tuple[float, float] = (0.0, 0.0)
+    """Top-left corner of the output, in input pixels from the input's top-left corner, (y, x)."""
+
+    def query(self, rows: Span, cols: Span) -> GridQuery:
+        """Positions of a rectangle of output pixels."""
+        return GridQuery(rows, cols, self.cell, self.origin)
+
+
+@dataclass(frozen=True)
+class WarpQuery:
+    """Rectangle of a `Warp`."""
+
+    source: GeoBox
+    target: GeoBox
+
+    def positions(self) -> tuple[Positions, Positions]:
+        """Row and column positions, both (H, W); infinite where the projection is undefined."""
+        height, width = self.target.shape.yx
+        x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
+        return project(self.target, self.source, y, x)
+
+    def bounds(self) -> tuple[Bounds, Bounds]:
+        """Least and greatest positions, from the outline: the projection is continuous."""
+        height, width = self.target.shape.yx
+        y, x = np.arange(height) + 0.5, np.arange(width) + 0.5
+        outline_y = np.concatenate([np.full(width, y[0]), np.full(width, y[-1]), y, y])
+        outline_x = np.concatenate([x, x, np.full(height, x[0]), np.full(height, x[-1])])
+        rows, cols = project(self.target, self.source, outline_y, outline_x)
+        return _bounds(rows), _bounds(cols)
+
+
+@dataclass(frozen=True)
+class Warp:
+    """Output grid in another CRS, or rotated against the input: every pixel has a position of its own."""
+
+    source: GeoBox
+    target: GeoBox
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Output shape (y, x)."""
+        height, width = self.target.shape.yx
+        return height, width
+
+    @property
+    def cell(self) -> tuple[float, float]:
+        """Size of the output pixel at the middle of the output, in input pixels."""
+        y, x = self.shape[0] / 2, self.shape[1] / 2
+        rows, cols = project(
+            self.target, self.source, np.array([y - 0.5, y + 0.5, y, y]), np.array([x, x, x - 0.5, x + 0.5])
+        )
+        down = math.hypot(rows[1] - rows[0], cols[1] - cols[0])
+        across = math.hypot(rows[3] - rows[2], cols[3] - cols[2])
+        return down, across
+
+    def query(self, rows: Span, cols: Span) -> WarpQuery:
+        """Positions of a rectangle of output pixels."""
+        return WarpQuery(self.source, self.target[rows.slice, cols.slice])
+
+
+@dataclass(frozen=True)
+class PointQuery:
+    """Scattered points, laid out as one row."""
+
+    rows: Positions
+    cols: Positions
+
+    def positions(self) -> tuple[Positions, Positions]:
+        """Row and column positions, both (1, n)."""
+        return self.rows[None, :], self.cols[None, :]
+
+    def bounds(self) -> tuple[Bounds, Bounds]:
+        """Least and greatest positions."""
+        return _bounds(self.rows), _bounds(self.cols)
+
+
+@dataclass(frozen=True)
+class Points:
+    """Scattered positions in input pixels, as an output of shape (1, n)."""
+
+    rows: Positions
+    cols: Positions
+    cell: tuple[float, float]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Output shape (1, n)."""
+        return 1, self.rows.size
+
+    def query(self, rows: Span, cols: Span) -> PointQuery:
+        """Positions of a range of points."""
+        return PointQuery(self.rows[cols.slice], self.cols[cols.slice])
+
+
+@lru_cache(maxsize=16)
+def _transformer(source: str, target: str) -> Any:
+    from pyproj import Transformer
+
+    return Transformer.from_crs(source, target, always_xy=True)
+
+
+def project(from_box: GeoBox, to_box: GeoBox, y: Positions, x: Positions) -> tuple[Positions, Positions]:
+    """Map pixel-corner coordinates of one GeoBox to pixel-centre positions (rows, cols) in another."""
+    east, north = _apply(from_box.affine, x, y)
+    if from_box.crs != to_box.crs:
+        east, north = _transformer(str(from_box.crs), str(to_box.crs)).transform(east, north)
+    col, row = _apply(~to_box.affine, east, north)
+    return row - 0.5, col - 0.5
+
+
+def project_points(geobox: GeoBox, x: Positions, y: Positions) -> tuple[Positions, Positions]:
+    """Map coordinates to pixel-centre positions (rows, cols)."""
+    col, row = _apply(~geobox.affine, x, y)
+    return row - 0.5, col - 0.5
+
+
+def _apply(affine: Affine, x: Positions, y: Positions) -> tuple[Positions, Positions]:
+    return affine.a * x + affine.b * y + affine.c, affine.d * x + affine.e * y + affine.f
+
+
+def resolution(geobox: GeoBox) -> tuple[float, float]:
+    """Pixel size (y, x) in CRS units, always positive, also for rotated grids."""
+    a = geobox.affine
+    return math.hypot(a.b, a.e), math.hypot(a.a, a.d)
+
+
+def refine(geobox: GeoBox, scale: tuple[float, float]) -> GeoBox:
+    """Finer GeoBox for a scale (y, x): exact resolution, same top-left corner, whole pixels inside the input.
+
+    Raises
+    ------
+    GridError
+        If not a single output pixel fits into the input.
+    """
+    height, width = (math.floor(n * s + EDGE) for n, s in zip(geobox.shape.yx, scale, strict=True))
+    if height < 1 or width < 1:
+        raise GridError(f"scale {scale} leaves {height} x {width} pixels; expected at least one. Use a larger scale.")
+    a, (down, across) = geobox.affine, scale
+    affine = Affine(a.a / across, a.b / down, a.c, a.d / across, a.e / down, a.f)
+    return GeoBox((height, width), affine, geobox.crs)
+
+
+def target_grid(
+    geobox: GeoBox, *, scale: float | None, resolution_m: float | None, like: GeoBox | None
+) -> tuple[GeoBox, Sampling]:
+    """Resolve ``scale=``, ``resolution=`` or ``like=`` to an output GeoBox and its positions in the input.
+
+    Raises
+    ------
+    ParameterError
+        Unless exactly one of the three is given, positive and finite; or if the target is coarser than the input.
+    GridError
+        If the target does not overlap the input.
+    """
+    given = [n for n, v in (("scale", scale), ("resolution", resolution_m), ("like", like)) if v is not None]
+    if len(given) != 1:
+        raise ParameterError(
+            f"{' and '.join(given) or 'nothing'} given; expected exactly one of scale=, resolution= or like=."
+        )
+    if like is not None:
+        return like, _sampling(geobox, like)
+    value = scale if scale is not None else resolution_m
+    if not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
+        raise ParameterError(f"{given[0]}={value!r}; expected a positive, finite number.")
+    size = resolution(geobox)
+    factors = (value, value) if scale is not None else (size[0] / value, size[1] / value)
+    _refuse_coarser((1 / factors[0], 1 / factors[1]))
+    target = refine(geobox, factors)
+    height, width = target.shape.yx
+    return target, Refinement((height, width), (1 / factors[0], 1 / factors[1]))
+
+
+def _sampling(source: GeoBox, target: GeoBox) -> Sampling:
+    if target.crs is None:
+        raise GridError("like= has no CRS; expected a georeferenced grid. Assign one with .odc.assign_crs(...).")
+    sampling: Sampling
+    height, width = target.shape.yx
+    a, b = source.affine, target.affine
+    parallel = source.crs == target.crs and not any((a.b, a.d, b.b, b.d)) and a.a * b.a > 0 and a.e * b.e > 0
+    if parallel:
+        origin = ((b.f - a.f) / a.e, (b.c - a.c) / a.a)
+        sampling = Refinement((height, width), (b.e / a.e, b.a / a.a), origin)
+    else:
+        sampling = Warp(source, target)
+    _refuse_coarser(sampling.cell)
+    if input_window(sampling.query(Span(0, height), Span(0, width)), source.shape.yx, 0) is None:
+        raise GridError(
+            f"like= ({target.extent.boundingbox} in {target.crs}) does not overlap the cube"
+            f" ({source.extent.boundingbox} in {source.crs}). Check both CRS and extents."
+        )
+    return sampling
+
+
+def _refuse_coarser(cell: tuple[float, float]) -> None:
+    if max(cell) > 1.01:
+        raise ParameterError(
+            f"the target pixel measures {cell[0]:.3g} x {cell[1]:.3g} input pixels; expected at most 1: this operation"
+            " refines. Coarsening needs an anti-aliasing filter: use degrade or a reprojection that averages."
+        )
+
+
+def input_window(query: Query, shape: tuple[int, int], halo: int) -> Window | None:
+    """Input window of a query with ``halo`` pixels around the pixels next to each position.
+
+    Returns
+    -------
+    Window or None
+        None if no position lies inside the input.
+    """
+    found = [_around(bounds, size, halo) for bounds, size in zip(query.bounds(), shape, strict=True)]
+    return None if found[0] is None or found[1] is None else Window(found[0], found[1])
+
+
+def inside(position: Positions, size: int) -> NDArray[np.bool_]:
+    """Whether positions lie within an axis of ``size`` pixels."""
+    return (position >= -0.5 - EDGE) & (position <= size - 0.5 + EDGE)
+
+
+def clip_inside(position: Positions, size: int) -> Positions:
+    """Move positions outside an axis of ``size`` pixels to its border; undefined ones too."""
+    return np.clip(np.nan_to_num(position, nan=0.0, posinf=size, neginf=-1), -0.5, size - 0.5)
+
+
+def _around(bounds: Bounds, size: int, halo: int) -> Span | None:
+    low, high = max(bounds[0], -0.5), min(bounds[1], size - 0.5)
+    if not low - EDGE <= high:
+        return None
+    return Span(math.floor(low) - halo, math.floor(high) + 2 + halo)
+
+
+def _bounds(position: Positions) -> Bounds:
+    finite = position[np.isfinite(position)]
+    return (float(finite.min()), float(finite.max())) if finite.size else (math.inf, -math.inf)

@@ -1,0 +1,77 @@
+"""From a cube and a block function to a cube on a finer grid: the road every refinement takes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import odc.geo.xr  # noqa: F401  (registers the .odc accessor)
+from odc.geo.geobox import GeoBox
+
+from xsr.core import graph
+from xsr.core.cube import Cube
+from xsr.core.errors import GridError, ParameterError
+from xsr.core.grid import Sampling, target_grid
+from xsr.core.types import WindowFunction, XarrayObject
+
+CHUNK = 1024
+"""Default output block, in pixels along y and x."""
+
+
+def resolve_target(
+    cube: Cube, *, scale: float | None, resolution: float | None, like: XarrayObject | GeoBox | None
+) -> tuple[GeoBox, Sampling]:
+    """Resolve the three ways to name a finer grid; see `xsr.core.grid.target_grid`."""
+    box = like
+    if box is not None and not isinstance(box, GeoBox):
+        accessor = getattr(box, "odc", None)
+        box = accessor.geobox if accessor is not None else None
+        if box is None:
+            raise GridError(f"like={type(like).__name__} has no grid; expected a georeferenced cube or a GeoBox.")
+    return target_grid(cube.geobox, scale=scale, resolution_m=resolution, like=box)
+
+
+def resolve_chunks(chunks: int | Sequence[int] | None) -> tuple[int, int]:
+    """Resolve ``chunks`` to output pixels along (y, x).
+
+    Raises
+    ------
+    ParameterError
+        Unless it is a positive integer or a pair of them.
+    """
+    pair = (CHUNK, CHUNK) if chunks is None else (chunks, chunks) if isinstance(chunks, int) else tuple(chunks)
+    if len(pair) != 2 or not all(isinstance(n, int) and n > 0 for n in pair):
+        raise ParameterError(f"chunks={chunks!r}; expected a positive number of output pixels, or a pair (y, x).")
+    return pair[0], pair[1]
+
+
+def refine(
+    cube: Cube,
+    function: WindowFunction,
+    *,
+    scale: float | None,
+    resolution: float | None,
+    like: XarrayObject | GeoBox | None,
+    chunks: int | Sequence[int] | None,
+    provenance: Mapping[str, Any],
+) -> XarrayObject:
+    """Evaluate a block function on a finer grid; lazy for Dask-backed cubes.
+
+    Parameters
+    ----------
+    cube
+        Validated cube.
+    function
+        Arithmetic of a block.
+    scale, resolution, like
+        Exactly one names the target grid.
+    chunks
+        Output block in pixels, one number or (y, x).
+    provenance
+        Attributes to add to the result.
+    """
+    geobox, sampling = resolve_target(cube, scale=scale, resolution=resolution, like=like)
+    shape = (cube.data.sizes["y"], cube.data.sizes["x"])
+    plan = graph.make_plan(sampling, shape, halo=function.halo, chunks=resolve_chunks(chunks))
+    values = graph.run(function, cube.data.data, plan)
+    cell = sampling.cell
+    record = {**provenance, "xsr_scale": [float(1 / cell[0]), float(1 / cell[1])]}
+    return cube.rewrap(values, geobox, record)

@@ -1,0 +1,92 @@
+"""From stored numbers to reflectance. Units are read from metadata or given, never guessed from pixel values."""
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xsr.core.errors import CubeError, ParameterError
+
+UNITS: dict[str, tuple[float, float]] = {
+    "reflectance": (1.0, 0.0),
+    "percent": (1e-2, 0.0),
+    "dn10000": (1e-4, 0.0),
+    "dn10000-1000": (1e-4, -0.1),
+}
+"""Named units as (scale, offset): value = number * scale + offset. ``dn10000-1000`` is Sentinel-2 since processing
+baseline 04.00, whose digital numbers carry an offset of 1000."""
+
+PACKING_ATTRIBUTES = ("scale_factor", "add_offset", "scale", "offset", "_FillValue", "missing_value", "nodata")
+"""Attributes that describe stored numbers and are meaningless once decoded."""
+
+
+def scale_offset(units: str | float) -> tuple[float, float]:
+    """Resolve ``units`` to (scale, offset); a number is a plain factor.
+
+    >>> scale_offset("dn10000"), scale_offset(0.001)
+    ((0.0001, 0.0), (0.001, 0.0))
+    """
+    if isinstance(units, str) and units in UNITS:
+        return UNITS[units]
+    try:
+        factor = float(units)
+    except (TypeError, ValueError):
+        factor = float("nan")
+    if not (np.isfinite(factor) and factor > 0):
+        raise ParameterError(
+            f"units={units!r}; expected one of {', '.join(UNITS)} or a positive factor from numbers to reflectance."
+        )
+    return factor, 0.0
+
+
+def decode(data: xr.DataArray, units: str | float | None) -> xr.DataArray:
+    """Convert to float32 reflectance, NaN = no data; lazy for Dask arrays.
+
+    Parameters
+    ----------
+    data
+        Floats count as reflectance unless ``units`` says otherwise. Integers need ``units``, or a scale in
+        their attributes or encoding (``scale_factor``/``add_offset``, ``scale``/``offset``).
+    units
+        Overrides the metadata; see `UNITS`.
+
+    Raises
+    ------
+    CubeError
+        If integers come without a scale, or the numbers are neither integer nor floating.
+    """
+    if data.dtype.kind not in "iuf":
+        raise CubeError(f"{_label(data)} has dtype {data.dtype}; expected integers or floats.")
+    integer = data.dtype.kind in "iu"
+    if not integer and units is None:
+        return data.astype(np.float32, copy=False)
+    scale, offset = scale_offset(units) if units is not None else _declared(data)
+    nodata = _lookup(data, "_FillValue", "nodata", "missing_value") if integer else None
+    decoded = data.astype(np.float32) * np.float32(scale) + np.float32(offset)
+    if nodata is not None:
+        decoded = decoded.where(data != int(nodata))
+    decoded.attrs = {k: v for k, v in data.attrs.items() if k not in PACKING_ATTRIBUTES}
+    return decoded
+
+
+def _declared(data: xr.DataArray) -> tuple[float, float]:
+    """Scale and offset of the metadata; an identity is what drivers write when they know nothing."""
+    scale = _lookup(data, "scale_factor", "scale")
+    if scale is None or float(scale) == 1.0:
+        raise CubeError(
+            f"{_label(data)} holds {data.dtype} without a scale; expected reflectance, or integers with scale and"
+            f" offset in attributes or encoding. Pass units= ({', '.join(UNITS)} or a factor), or drop the variable."
+        )
+    return float(scale), float(_lookup(data, "add_offset", "offset") or 0.0)
+
+
+def _lookup(data: xr.DataArray, *names: str) -> Any:
+    for name in names:
+        for source in (data.attrs, data.encoding):
+            if source.get(name) is not None:
+                return source[name]
+    return None
+
+
+def _label(data: xr.DataArray) -> str:
+    return f"variable {data.name!r}" if data.name is not None else "the cube"

@@ -1,0 +1,466 @@
+"""Bands of optical sensors: names and aliases, sampling, wavelengths and MTF.
+
+One table answers what a band is called and how sharp it is. Imports the standard library and
+:mod:`xsr.core.errors` only. A satellite is never enumerated: an unknown unit of a known family
+(``sentinel-2d``) gets the table of the family. The point spread function follows from the MTF, see
+:func:`sigma_px`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from xsr.core.errors import BandError, ParameterError
+
+__all__ = ["Band", "Sensor", "canonical_band", "get", "names", "register", "sigma_px"]
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """One spectral band of a sensor."""
+
+    name: str
+    """Canonical name, unique within its sensor (``B02`` for Sentinel-2, ``B2`` for Landsat)."""
+
+    aliases: tuple[str, ...]
+    """Other names for the band; compared without regard to case."""
+
+    gsd_m: float
+    """Native ground sampling distance in metres."""
+
+    wavelength_nm: float
+    """Centre wavelength in nanometres."""
+
+    bandwidth_nm: float
+    """Full width at half maximum in nanometres."""
+
+    mtf: float | None
+    """Modulation transfer function at the band's own Nyquist frequency, in (0, 1); None if unpublished."""
+
+    mtf_source: str = ""
+    """Where ``mtf`` was published; empty where the sensor's ``source`` covers it."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for label, value in (
+            ("gsd_m", self.gsd_m),
+            ("wavelength_nm", self.wavelength_nm),
+            ("bandwidth_nm", self.bandwidth_nm),
+        ):
+            if not (math.isfinite(value) and value > 0):
+                raise ParameterError(
+                    f"band {self.name!r} has {label}={value}; expected a positive number. Give it in metres"
+                    " (gsd) or nanometres (wavelength, bandwidth)."
+                )
+        if self.mtf is not None:
+            _check_mtf(self.mtf)
+
+    def sigma_m(self) -> float:
+        """Compute the width of the Gaussian PSF of the band's own detector.
+
+        Returns
+        -------
+        float
+            Standard deviation in metres, ``gsd_m / pi * sqrt(-2 ln mtf)``.
+
+        Raises
+        ------
+        ParameterError
+            If the MTF of the band is unknown.
+
+        Examples
+        --------
+        >>> round(get("sentinel-2").band("B02").sigma_m(), 2)
+        4.91
+        """
+        if self.mtf is None:
+            raise ParameterError(
+                f"band {self.name!r} has no published MTF; expected a value in (0, 1)."
+                " Give the MTF yourself, or register a sensor that has it."
+            )
+        return sigma_px(self.mtf, self.gsd_m)
+
+
+@dataclass(frozen=True, slots=True)
+class Sensor:
+    """A sensor: its bands, and the name each of them answers to."""
+
+    name: str
+    """Name of the sensor in lower case with hyphens, as in STAC (``sentinel-2a``, ``landsat-8``)."""
+
+    bands: tuple[Band, ...]
+    """Bands in order of their number."""
+
+    source: str
+    """Where the numbers come from, and what is assumed where nothing is published."""
+
+    _index: dict[str, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Index the names, so that each belongs to one band."""
+        index: dict[str, int] = {}
+        for position, band in enumerate(self.bands):
+            for label in (band.name, *band.aliases):
+                key = label.casefold()
+                if index.setdefault(key, position) != position:
+                    raise BandError(
+                        f"sensor {self.name!r} gives the name {label!r} to bands"
+                        f" {self.bands[index[key]].name} and {band.name}; expected one band per name."
+                        " Remove the alias from one of them."
+                    )
+        object.__setattr__(self, "_index", index)
+
+    @property
+    def band_names(self) -> tuple[str, ...]:
+        """Canonical names of all bands, in order."""
+        return tuple(band.name for band in self.bands)
+
+    def band(self, name: str) -> Band:
+        """Find a band by its canonical name or any alias, without regard to case.
+
+        Parameters
+        ----------
+        name : str
+            Name of the band, such as ``"B02"``, ``"b02"``, ``"B2"`` or ``"blue"``.
+
+        Returns
+        -------
+        Band
+            The band.
+
+        Raises
+        ------
+        BandError
+            If the sensor has no such band.
+
+        Examples
+        --------
+        >>> get("sentinel-2").band("blue").gsd_m
+        10.0
+        """
+        position = self._index.get(str(name).strip().casefold())
+        if position is None:
+            raise BandError(
+                f"{self.name} has no band {name!r}; expected one of {', '.join(self.band_names)}, or an alias"
+                " of one (such as 'blue'). Rename the band, or name the sensor it belongs to."
+            )
+        return self.bands[position]
+
+    def resolve(self, name: str) -> str:
+        """Canonical name of a band.
+
+        Parameters
+        ----------
+        name : str
+            Canonical name or alias, without regard to case.
+
+        Returns
+        -------
+        str
+            Canonical name.
+
+        Raises
+        ------
+        BandError
+            If the sensor has no such band.
+
+        Examples
+        --------
+        >>> get("landsat-8").resolve("blue")
+        'B2'
+        """
+        return self.band(name).name
+
+
+def get(name: str) -> Sensor:
+    """Find a sensor.
+
+    Parameters
+    ----------
+    name : str
+        Name of the sensor, without regard to case, spaces or underscores; ``"S2A"`` is short for
+        ``"sentinel-2a"``. A Sentinel-2 unit without its own table gets the generic one.
+
+    Returns
+    -------
+    Sensor
+        The registered sensor.
+
+    Raises
+    ------
+    ParameterError
+        If no sensor of that name is registered.
+
+    Examples
+    --------
+    >>> get("S2D").name
+    'sentinel-2'
+    """
+    key = _sensor_key(name)
+    if key in _SENSORS:
+        return _SENSORS[key]
+    if re.fullmatch(r"sentinel-2[a-z]", key):
+        return _SENSORS["sentinel-2"]
+    raise ParameterError(
+        f"sensor {name!r} is not registered; expected one of {', '.join(names())}."
+        " Add it with xsr.core.sensors.register()."
+    )
+
+
+def names() -> tuple[str, ...]:
+    """Names of all registered sensors.
+
+    Returns
+    -------
+    tuple of str
+        Names in alphabetical order.
+    """
+    return tuple(sorted(_SENSORS))
+
+
+def register(sensor: Sensor, *, overwrite: bool = False) -> None:
+    """Add a sensor, so that its name can be used wherever xsr asks for one.
+
+    Parameters
+    ----------
+    sensor : Sensor
+        The sensor to add.
+    overwrite : bool, default False
+        Replace a sensor of the same name.
+
+    Raises
+    ------
+    ParameterError
+        If the name is taken and ``overwrite`` is False.
+    """
+    key = _sensor_key(sensor.name)
+    if key in _SENSORS and not overwrite:
+        raise ParameterError(
+            f"sensor {sensor.name!r} is registered already; expected a new name."
+            " Choose another, or pass overwrite=True to replace it."
+        )
+    _SENSORS[key] = sensor
+
+
+def canonical_band(name: str, sensor: str | Sensor = "sentinel-2") -> str:
+    """Canonical name of a band of a sensor.
+
+    Parameters
+    ----------
+    name : str
+        Canonical name or alias, without regard to case.
+    sensor : str or Sensor, default "sentinel-2"
+        The sensor, or its name.
+
+    Returns
+    -------
+    str
+        Canonical name.
+
+    Raises
+    ------
+    BandError
+        If the sensor has no such band.
+
+    Examples
+    --------
+    >>> canonical_band("b2"), canonical_band("nir"), canonical_band("nir", "landsat-9")
+    ('B02', 'B08', 'B5')
+    """
+    found = sensor if isinstance(sensor, Sensor) else get(sensor)
+    return found.resolve(name)
+
+
+def sigma_px(mtf: float, scale: float) -> float:
+    r"""Width of the Gaussian PSF that has a given MTF at the low-resolution Nyquist frequency.
+
+    Parameters
+    ----------
+    mtf : float
+        Modulation at the Nyquist frequency of the low-resolution grid, in (0, 1).
+    scale : float
+        Low-resolution pixel size in the unit of the result: the scale factor for high-resolution
+        pixels, the GSD in metres for metres. Positive.
+
+    Returns
+    -------
+    float
+        Standard deviation in high-resolution pixels (or in the unit of ``scale``).
+
+    Raises
+    ------
+    ParameterError
+        If ``mtf`` or ``scale`` is out of range.
+
+    Notes
+    -----
+    The Gaussian of width :math:`\sigma` has :math:`MTF(\nu) = \exp(-2 \pi^2 \sigma^2 \nu^2)`. Asking for
+    :math:`m` at :math:`\nu = 1 / (2 s)` gives :math:`\sigma = (s / \pi) \sqrt{-2 \ln m}`.
+
+    Examples
+    --------
+    >>> round(sigma_px(0.3, 2), 3)
+    0.988
+    """
+    _check_mtf(mtf)
+    if not (math.isfinite(scale) and scale > 0):
+        raise ParameterError(
+            f"scale={scale}; expected a positive number. Give the linear factor between the two grids."
+        )
+    return scale / math.pi * math.sqrt(-2.0 * math.log(mtf))
+
+
+def _check_mtf(mtf: float) -> None:
+    """Refuse an MTF outside (0, 1)."""
+    if not 0.0 < mtf < 1.0:
+        raise ParameterError(
+            f"mtf={mtf}; expected a number above 0 and below 1. Give the modulation at the Nyquist"
+            " frequency of the band, typically 0.15 to 0.4."
+        )
+
+
+def _sensor_key(name: str) -> str:
+    """Spell a sensor name as the registry does: ``S2A``, ``Sentinel_2A`` and ``sentinel2a`` agree."""
+    key = re.sub(r"[\s_]+", "-", str(name).strip().casefold())
+    key = re.sub(r"^(?:sentinel-?|s)2(?=-?[a-z]?$)-?", "sentinel-2", key)
+    return re.sub(r"^landsat-?(?=\d)", "landsat-", key)
+
+
+_SET_A = "CNES sensorsio, Sentinel2.MTF (Sentinel-2A and -2B)"
+_SET_B = "demonstration code of SupReME and S2Sharp, MTF by band"
+
+# Canonical name: aliases, GSD (m), MTF at Nyquist, source of the MTF.
+_S2_BANDS: dict[str, tuple[tuple[str, ...], float, float | None, str]] = {
+    "B01": (("B1", "coastal", "coastal_aerosol"), 60.0, 0.32, _SET_B),
+    "B02": (("B2", "blue"), 10.0, 0.304, _SET_A),
+    "B03": (("B3", "green"), 10.0, 0.276, _SET_A),
+    "B04": (("B4", "red"), 10.0, 0.233, _SET_A),
+    "B05": (("B5", "rededge1", "red_edge_1", "rededge071"), 20.0, 0.343, _SET_A),
+    "B06": (("B6", "rededge2", "red_edge_2", "rededge075"), 20.0, 0.336, _SET_A),
+    "B07": (("B7", "rededge3", "red_edge_3", "rededge078"), 20.0, 0.338, _SET_A),
+    "B08": (("B8", "nir"), 10.0, 0.222, _SET_A),
+    "B8A": (("B08A", "nir08", "narrow_nir"), 20.0, 0.325, _SET_A),
+    "B09": (("B9", "nir09", "water_vapour", "water_vapor"), 60.0, 0.39, _SET_A),
+    "B10": (("cirrus",), 60.0, None, ""),
+    "B11": (("swir16", "swir1", "swir_1"), 20.0, 0.21, _SET_A),
+    "B12": (("swir22", "swir2", "swir_2"), 20.0, 0.19, _SET_A),
+}
+
+# Centre wavelength and bandwidth (nm) by band, in the order of _S2_BANDS.
+_S2_NOMINAL = (
+    (443.0, 20.0),
+    (490.0, 65.0),
+    (560.0, 35.0),
+    (665.0, 30.0),
+    (705.0, 15.0),
+    (740.0, 15.0),
+    (783.0, 20.0),
+    (842.0, 115.0),
+    (865.0, 20.0),
+    (945.0, 20.0),
+    (1375.0, 30.0),
+    (1610.0, 90.0),
+    (2190.0, 180.0),
+)
+_S2A_MEASURED = (
+    (442.7, 21.0),
+    (492.4, 66.0),
+    (559.8, 36.0),
+    (664.6, 31.0),
+    (704.1, 15.0),
+    (740.5, 15.0),
+    (782.8, 20.0),
+    (832.8, 106.0),
+    (864.7, 21.0),
+    (945.1, 20.0),
+    (1373.5, 31.0),
+    (1613.7, 91.0),
+    (2202.4, 175.0),
+)
+_S2B_MEASURED = (
+    (442.2, 21.0),
+    (492.1, 66.0),
+    (559.0, 36.0),
+    (664.9, 31.0),
+    (703.8, 16.0),
+    (739.1, 15.0),
+    (779.7, 20.0),
+    (832.9, 106.0),
+    (864.0, 22.0),
+    (943.2, 21.0),
+    (1376.9, 30.0),
+    (1610.4, 94.0),
+    (2185.7, 185.0),
+)
+
+_MTF_NOTE = f"MTF: {_SET_A}, where it has the band; B01: {_SET_B}; B10: none published."
+_SRF = "ESA Sentinel-2 spectral responses, COPE-GSEG-EOPG-TN-15-0007"
+
+# Canonical name: aliases, GSD (m), centre (nm), bandwidth (nm).
+_OLI = "B1 to B9: Barsi et al. 2014, doi:10.3390/rs61010232 (OLI relative spectral response)"
+_TIRS = "B10, B11: USGS band edges, centre taken half-way"
+_LANDSAT_BANDS: dict[str, tuple[tuple[str, ...], float, float, float]] = {
+    "B1": (("B01", "coastal", "coastal_aerosol"), 30.0, 442.96, 15.98),
+    "B2": (("B02", "blue"), 30.0, 482.04, 60.04),
+    "B3": (("B03", "green"), 30.0, 561.41, 57.33),
+    "B4": (("B04", "red"), 30.0, 654.59, 37.47),
+    "B5": (("B05", "nir", "nir08"), 30.0, 864.67, 28.25),
+    "B6": (("B06", "swir16", "swir1", "swir_1"), 30.0, 1608.86, 84.72),
+    "B7": (("B07", "swir22", "swir2", "swir_2"), 30.0, 2200.73, 186.66),
+    "B8": (("B08", "pan", "panchromatic"), 15.0, 589.50, 172.40),
+    "B9": (("B09", "cirrus"), 30.0, 1373.43, 20.39),
+    "B10": (("lwir11", "lwir", "tirs1", "thermal"), 100.0, 10895.0, 590.0),
+    "B11": (("lwir12", "tirs2"), 100.0, 12005.0, 1010.0),
+}
+
+
+def _sentinel2(name: str, spectral: Iterable[tuple[float, float]], source: str) -> Sensor:
+    """Sentinel-2 table with the given centre wavelengths and bandwidths."""
+    bands = tuple(
+        Band(
+            name=band,
+            aliases=(*aliases, *(f"{band}_{gsd}m" for gsd in (10, 20, 60))),
+            gsd_m=gsd_m,
+            wavelength_nm=centre,
+            bandwidth_nm=width,
+            mtf=mtf,
+            mtf_source=mtf_source,
+        )
+        for (band, (aliases, gsd_m, mtf, mtf_source)), (centre, width) in zip(
+            _S2_BANDS.items(), spectral, strict=True
+        )
+    )
+    return Sensor(name=name, bands=bands, source=f"{source} {_MTF_NOTE}")
+
+
+def _landsat(name: str, source: str) -> Sensor:
+    """Landsat OLI and TIRS table."""
+    bands = tuple(
+        Band(name=band, aliases=aliases, gsd_m=gsd_m, wavelength_nm=centre, bandwidth_nm=width, mtf=None)
+        for band, (aliases, gsd_m, centre, width) in _LANDSAT_BANDS.items()
+    )
+    return Sensor(name=name, bands=bands, source=source)
+
+
+_SENSORS: dict[str, Sensor] = {
+    sensor.name: sensor
+    for sensor in (
+        _sentinel2(
+            "sentinel-2",
+            _S2_NOMINAL,
+            "Wavelengths: nominal design values of the ESA Sentinel-2 User Handbook.",
+        ),
+        _sentinel2("sentinel-2a", _S2A_MEASURED, f"Wavelengths: {_SRF}, Sentinel-2A."),
+        _sentinel2("sentinel-2b", _S2B_MEASURED, f"Wavelengths: {_SRF}, Sentinel-2B."),
+        _sentinel2(
+            "sentinel-2c",
+            _S2_NOMINAL,
+            "Wavelengths: nominal Sentinel-2 design values, assumed; the MTF is that of its predecessors.",
+        ),
+        _landsat("landsat-8", f"{_OLI}; {_TIRS}. MTF: none."),
+        _landsat("landsat-9", f"{_OLI}, assumed for OLI-2; {_TIRS}, assumed for TIRS-2. MTF: none."),
+    )
+}

@@ -1,0 +1,51 @@
+"""Names for what travels between rooms."""
+
+from typing import Literal, Protocol, TypeAlias
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+XarrayObject: TypeAlias = xr.DataArray | xr.Dataset
+"""What users hold: a cube as DataArray or as Dataset of bands."""
+
+Stack: TypeAlias = NDArray[np.float32]
+"""Image stack, shape (time, band, y, x)."""
+
+Padding: TypeAlias = Literal["edge", "reflect"]
+"""How a cube continues beyond its border: repeat the border pixel, or mirror about its centre."""
+
+
+class WindowFunction(Protocol):
+    """Arithmetic of one block: a window of the cube and where to ask it.
+
+    Implementations are frozen dataclasses of plain values: they travel to workers and name Dask keys.
+    """
+
+    @property
+    def halo(self) -> int:
+        """Input pixels needed around the pixels next to a query."""
+
+    @property
+    def padding(self) -> Padding:
+        """How the window continues beyond the cube's border."""
+
+    def __call__(
+        self, window: Stack, rows: NDArray[np.float64], cols: NDArray[np.float64], cell: tuple[float, float]
+    ) -> Stack:
+        """Evaluate queries.
+
+        Parameters
+        ----------
+        window
+            Shape (time, band, h, w); NaN and infinities are no data.
+        rows, cols
+            Positions in window pixels. Both of shape (H,) and (W,) for a grid, or both (H, W) for points.
+        cell
+            Size of an output pixel in input pixels, (y, x).
+
+        Returns
+        -------
+        ndarray
+            Shape (time, band, H, W).
+        """

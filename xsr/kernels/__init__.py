@@ -1,0 +1,1 @@
+"""Array kernels: ndarrays in, ndarrays out; no xarray, dask or torch."""

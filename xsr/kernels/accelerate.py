@@ -1,0 +1,19 @@
+"""The one place for numba settings.
+
+``nogil`` lets Dask threads run kernels side by side; ``cache`` keeps compiled code between processes;
+``fastmath`` stays off because NaN is no data here and must be honoured. Kernels are never ``parallel``: the
+parallelism belongs to Dask, and nested thread pools fight.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def jit(function: F) -> F:
+    """Compile a kernel with the settings of this library."""
+    compiled: F = numba.njit(nogil=True, cache=True, fastmath=False)(function)
+    return compiled

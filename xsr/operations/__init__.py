@@ -1,0 +1,1 @@
+"""Verbs: cube in, lazy cube out. Operations never import one another."""

@@ -1,0 +1,319 @@
+"""Writing a cube to Zarr: template first, then whole blocks, each checked and remembered.
+
+The store is an ordinary Zarr group that xarray opens. Every Dask chunk becomes one whole Zarr chunk (or one whole shard of
+smaller chunks) written by one task, so that no two tasks ever touch the same object. Beside the variables a group `LEDGER`
+holds one row per block, written after the block's bytes are down: an all-NaN block leaves no file, so that a
+missing file does not mean an undone block. The root attribute ``xsr`` turns ``complete`` last.
+"""
+
+import hashlib
+import json
+import shutil
+import warnings
+import zlib
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import odc.geo.xr  # noqa: F401  (registers the .odc accessor)
+import xarray as xr
+from numpy.typing import NDArray
+
+from xsr import __version__
+from xsr.core import graph
+from xsr.core.errors import ParameterError, StoreError
+from xsr.core.types import XarrayObject
+
+Packing = Literal["float32", "uint16"]
+LEDGER = "_xsr"
+"""Name of the group that holds the ledger."""
+COLUMNS = ("done", "n_valid", "n_clipped", "crc32")
+"""Columns of the ledger; ``crc32`` is that of the block's stored values in C order."""
+SCALE_FACTOR, ADD_OFFSET, FILL = 1e-4, -0.1, 0
+"""Packing of reflectance into uint16, the one of Sentinel-2 products since baseline 04.00."""
+CONVENTIONS = [
+    {
+        "schema_url": "https://raw.githubusercontent.com/zarr-experimental/geo-proj/refs/tags/v1/schema.json",
+        "spec_url": "https://github.com/zarr-experimental/geo-proj/blob/v1/README.md",
+        "uuid": "f17cb550-5864-4468-aeb7-f3180cfb622f",
+        "name": "proj:",
+        "description": "Coordinate reference system information for geospatial data",
+    },
+    {
+        "schema_url": "https://raw.githubusercontent.com/zarr-conventions/spatial/refs/tags/v1/schema.json",
+        "spec_url": "https://github.com/zarr-conventions/spatial/blob/v1/README.md",
+        "uuid": "689b58e2-cf7b-45e0-9fff-9cfc0883d6b4",
+        "name": "spatial:",
+        "description": "Spatial coordinate information",
+    },
+]
+
+
+@dataclass(frozen=True)
+class StoreReport:
+    """What was written."""
+
+    path: str
+    blocks: int
+    """Blocks written."""
+    valid: int
+    """Pixels with a value."""
+    clipped: int
+    """Pixels outside the range of the packing, moved to its limits."""
+
+
+@dataclass(frozen=True)
+class BlockWriter:
+    """Writes the blocks of one variable; travels to workers."""
+
+    store: str
+    variable: str
+    dtype: Packing
+    first: int
+    """Ledger row of the variable's first block."""
+    starts: tuple[tuple[int, ...], ...]
+    """First index of each block along every dimension."""
+
+    def __call__(self, block: NDArray[Any], index: tuple[int, ...]) -> NDArray[np.int64]:
+        """Write one block, then its ledger row; returns the row."""
+        import zarr
+
+        values, clipped = (block, 0) if self.dtype == "float32" else pack(block)
+        region = tuple(
+            slice(starts[i], starts[i] + size)
+            for starts, i, size in zip(self.starts, index, block.shape, strict=True)
+        )
+        group = zarr.open_group(self.store, mode="r+", use_consolidated=False)
+        _array(group, self.variable)[region] = values
+        checksum = zlib.crc32(np.ascontiguousarray(values).tobytes())
+        row = np.array([1, int(np.isfinite(block).sum()), clipped, checksum], np.int64)
+        number = self.first + int(np.ravel_multi_index(index, tuple(len(s) for s in self.starts)))
+        _array(group, f"{LEDGER}/ledger")[number] = row
+        return row
+
+
+def pack(values: NDArray[np.floating[Any]]) -> tuple[NDArray[np.uint16], int]:
+    """Pack reflectance into uint16, clipped to the valid range, and count the clipped pixels.
+
+    Encoders wrap silently: -0.2 would become 6.35. NaN becomes the fill value 0, which no value takes.
+    """
+    finite = np.isfinite(values)
+    number = np.rint((np.where(finite, values, 0).astype(np.float64) - ADD_OFFSET) / SCALE_FACTOR)
+    clipped = int(((number < 1) | (number > 65535))[finite].sum())
+    return np.where(finite, np.clip(number, 1, 65535), FILL).astype(np.uint16), clipped
+
+
+def to_zarr(
+    cube: XarrayObject,
+    path: str | Path,
+    *,
+    overwrite: bool = False,
+    inner_chunks: int | None = None,
+    dtype: Packing = "float32",
+    zarr_format: Literal[2, 3] = 3,
+    progress: bool = True,
+) -> StoreReport:
+    """Write a cube to a new Zarr store, block by block.
+
+    Parameters
+    ----------
+    cube
+        Georeferenced DataArray or Dataset; lazy ones are computed block by block, on the active Dask scheduler or cluster.
+    path
+        Folder or URL of the store.
+    overwrite
+        Replace an existing store; refused by default.
+    inner_chunks
+        Side in pixels of the Zarr chunks inside each block; blocks become shards. None makes one chunk a block.
+    dtype
+        ``float32`` with NaN, or ``uint16`` (scale 1e-4, offset -0.1, fill 0), which clips and counts.
+    zarr_format
+        3, with crc32c on every chunk; or 2, with the checksum of zstd, for GDAL before 3.12 (it reads no format 3).
+    progress
+        Show a progress bar.
+
+    Returns
+    -------
+    StoreReport
+        Path, number of blocks, valid and clipped pixels.
+
+    Raises
+    ------
+    StoreError
+        If the store exists, or the chunks of the cube cannot be whole Zarr chunks.
+    CubeError, GridError
+        If the cube has no grid.
+
+    Notes
+    -----
+    Attributes: the provenance of the operation, CF ``grid_mapping`` and ``spatial_ref``, the GeoZarr conventions ``proj:``
+    and ``spatial:``, and ``_CRS`` for GDAL. ``ds.attrs["xsr"]["complete"]`` is True once everything is down.
+    """
+    import zarr
+
+    if dtype not in ("float32", "uint16"):
+        raise ParameterError(f"dtype={dtype!r}; expected 'float32' or 'uint16'.")
+    if zarr_format not in (2, 3) or (zarr_format == 2 and inner_chunks is not None):
+        raise ParameterError(f"zarr_format={zarr_format} with inner_chunks={inner_chunks}; format 2 has no shards.")
+    dataset = _as_dataset(cube)
+    names = [name for name, v in dataset.data_vars.items() if set(dataset.odc.spatial_dims) <= set(v.dims)]
+    encoding = {name: _encoding(dataset[name], inner_chunks, dtype, zarr_format) for name in names}
+    _refuse_existing(str(path), overwrite)
+    fingerprint = _write_template(dataset, str(path), encoding, names, zarr_format)
+    records = [
+        graph.run_blocks(writer, dataset[name].data)
+        for name, writer in _writers(dataset, str(path), names, dtype).items()
+    ]
+    rows = np.concatenate([np.asarray(r).reshape(-1, len(COLUMNS)) for r in graph.compute(records, progress=progress)])
+    group = zarr.open_group(str(path), mode="r+", use_consolidated=False)
+    clipped = int(rows[:, COLUMNS.index("n_clipped")].sum())
+    group.attrs["xsr"] = {**_state(fingerprint), "complete": True, "clipped": clipped}
+    with warnings.catch_warnings():  # format 3 does not specify consolidated metadata yet; xarray reads and wants it
+        warnings.filterwarnings("ignore", message="Consolidated metadata")
+        zarr.consolidate_metadata(str(path))
+    return StoreReport(str(path), len(rows), int(rows[:, COLUMNS.index("n_valid")].sum()), clipped)
+
+
+def _as_dataset(cube: XarrayObject) -> xr.Dataset:
+    """Dataset with Dask arrays, spatial_ref as a coordinate and plain string labels."""
+    if isinstance(cube, xr.DataArray):
+        attrs = cube.attrs
+        cube = cube.rename(cube.name or "reflectance").to_dataset().assign_attrs(attrs)
+    if cube.odc.spatial_dims is None or cube.odc.geobox is None or cube.odc.geobox.crs is None:
+        raise StoreError("the cube has no grid or CRS; expected a georeferenced cube. Use .odc.assign_crs(...).")
+    for name, variable in cube.data_vars.items():
+        if set(cube.odc.spatial_dims) <= set(variable.dims) and variable.chunks is None:
+            sizes = {dim: 1024 if dim in cube.odc.spatial_dims else -1 for dim in variable.dims}
+            cube = cube.assign({name: variable.chunk(sizes)})
+    labels = {n: c.astype(object) for n, c in cube.coords.items() if c.dtype.kind in "UT"}
+    return cube.assign_coords(labels)
+
+
+def _encoding(variable: xr.DataArray, inner: int | None, dtype: Packing, zarr_format: int) -> dict[str, Any]:
+    """Zarr encoding in which every Dask chunk is one whole chunk or shard."""
+    from zarr.codecs import Crc32cCodec, ZstdCodec
+
+    assert variable.chunks is not None
+    block = []
+    for dim, sizes in zip(variable.dims, variable.chunks, strict=True):
+        if len(set(sizes[:-1])) > 1 or sizes[-1] > sizes[0]:
+            raise StoreError(
+                f"{variable.name!r} has chunks {sizes} along {dim!r}; expected equal chunks and a last one not larger."
+                f" Rechunk: .chunk({{{dim!r}: {max(sizes)}}})."
+            )
+        block.append(sizes[0])
+    encoding: dict[str, Any] = {"chunks": tuple(block)}
+    if inner is not None:
+        shard = [n if dim not in ("y", "x") else -(-n // inner) * inner for dim, n in zip(variable.dims, block, strict=True)]
+        split = [s != n and len(c) > 1 for s, n, c in zip(shard, block, variable.chunks, strict=True)]
+        if inner < 1 or any(split):
+            raise StoreError(f"inner_chunks={inner} does not divide the blocks {tuple(block)}; choose a divisor.")
+        chunk = tuple(inner if dim in ("y", "x") else 1 for dim in variable.dims)
+        encoding = {"shards": tuple(shard), "chunks": chunk}
+    if zarr_format == 3:
+        encoding["compressors"] = [ZstdCodec(level=3), Crc32cCodec()]
+    else:
+        import numcodecs
+
+        encoding["compressors"] = [numcodecs.Zstd(level=3, checksum=True)]
+    encoding["dtype"] = dtype
+    packing = {"scale_factor": SCALE_FACTOR, "add_offset": ADD_OFFSET, "_FillValue": FILL}
+    return encoding | (packing if dtype == "uint16" else {"_FillValue": np.float32(np.nan)})
+
+
+def _refuse_existing(path: str, overwrite: bool) -> None:
+    import zarr
+    from zarr.errors import GroupNotFoundError
+
+    local = Path(path)
+    exists = "://" not in path and local.exists() and (local.is_file() or any(local.iterdir()))
+    if not exists and "://" in path:
+        try:
+            zarr.open_group(path, mode="r")
+            exists = True
+        except (FileNotFoundError, GroupNotFoundError):
+            exists = False
+    if exists and not overwrite:
+        raise StoreError(f"{path} exists; expected a new store. Choose another path or pass overwrite=True.")
+    if exists and "://" not in path:
+        if local.is_file() or not any((local / name).exists() for name in ("zarr.json", ".zgroup")):
+            raise StoreError(f"{path} is not a Zarr group; it is not overwritten. Choose another path.")
+        shutil.rmtree(local)
+
+
+def _write_template(
+    dataset: xr.Dataset, path: str, encoding: Mapping[Any, Any], names: list[Hashable], zarr_format: Literal[2, 3]
+) -> str:
+    """Write metadata, coordinates, attributes and an empty ledger; returns the settings fingerprint."""
+    import zarr
+
+    template = dataset.copy()
+    for name in names:
+        variable = template[name]
+        variable.encoding = {}
+        variable.attrs = {k: v for k, v in variable.attrs.items() if k not in ("grid_mapping", "coordinates")}
+    template.to_zarr(path, mode="w", compute=False, encoding=dict(encoding), zarr_format=zarr_format, consolidated=False)
+    group = zarr.open_group(path, mode="r+", use_consolidated=False)
+    geobox = dataset.odc.geobox
+    for name in names:
+        attrs = group[str(name)].attrs
+        listed = [str(attrs.get("coordinates", "")), "spatial_ref"]
+        crs = {"wkt": geobox.crs.to_wkt()} | ({"url": _epsg_url(geobox.crs.epsg)} if geobox.crs.epsg else {})
+        attrs.update({"grid_mapping": "spatial_ref", "coordinates": " ".join(" ".join(listed).split()), "_CRS": crs})
+    blocks = [int(np.prod([len(c) for c in dataset[name].chunks or ()])) for name in names]
+    settings = {
+        "version": __version__,
+        "variables": {str(n): [list(map(int, dataset[n].shape)), [len(c) for c in dataset[n].chunks or ()]] for n in names},
+        "grid": list(geobox.affine)[:6],
+        "crs": str(geobox.crs),
+        "provenance": {k: v for k, v in dataset.attrs.items() if str(k).startswith("xsr_")},
+        "encoding": {str(n): str(encoding[n]["dtype"]) for n in names},
+    }
+    fingerprint = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()
+    group.attrs.update({**_geozarr(geobox), "Conventions": "CF-1.11", "xsr": _state(fingerprint)})
+    ledger = group.create_group(LEDGER)
+    ledger.attrs.update({"settings": settings, "columns": list(COLUMNS)})
+    shape = (sum(blocks), len(COLUMNS))
+    ledger.create_array("ledger", shape=shape, chunks=(1, len(COLUMNS)), dtype="int64", fill_value=0)
+    return fingerprint
+
+
+def _state(fingerprint: str) -> dict[str, Any]:
+    return {"version": __version__, "fingerprint": fingerprint, "ledger": f"{LEDGER}/ledger", "complete": False}
+
+
+def _epsg_url(epsg: int) -> str:
+    return f"http://www.opengis.net/def/crs/EPSG/0/{epsg}"
+
+
+def _geozarr(geobox: Any) -> dict[str, Any]:
+    """Attributes of the Zarr conventions ``proj:`` and ``spatial:``."""
+    box = geobox.boundingbox
+    crs = {"proj:code": f"EPSG:{geobox.crs.epsg}"} if geobox.crs.epsg else {"proj:wkt2": geobox.crs.to_wkt()}
+    return {
+        "zarr_conventions": CONVENTIONS,
+        **crs,
+        "spatial:dimensions": list(geobox.dimensions),
+        "spatial:transform": [float(v) for v in list(geobox.affine)[:6]],
+        "spatial:shape": [int(n) for n in geobox.shape.yx],
+        "spatial:bbox": [float(v) for v in (box.left, box.bottom, box.right, box.top)],
+        "spatial:registration": "pixel",
+    }
+
+
+def _writers(dataset: xr.Dataset, path: str, names: list[Hashable], dtype: Packing) -> dict[Hashable, BlockWriter]:
+    writers: dict[Hashable, BlockWriter] = {}
+    first = 0
+    for name in names:
+        chunks = dataset[name].chunks or ()
+        starts = tuple(tuple(int(n) for n in np.cumsum((0, *sizes[:-1]))) for sizes in chunks)
+        writers[name] = BlockWriter(path, str(name), dtype, first, starts)
+        first += len(list(product(*starts)))
+    return writers
+
+
+def _array(group: Any, name: str) -> Any:
+    return group[name]

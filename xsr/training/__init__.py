@@ -1,0 +1,1 @@
+"""Patch pairs -> objective -> weights and card."""

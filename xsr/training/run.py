@@ -1,0 +1,126 @@
+"""From a recipe to a weight file with its card."""
+
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from xsr.core import sensors
+from xsr.core.errors import ParameterError
+from xsr.models.architectures.liif import LIIF
+from xsr.models.card import SUFFIX, ModelCard, file_sha256, read_card, write_card
+from xsr.training import scenes as training_scenes
+from xsr.training.loop import Progress, train
+from xsr.training.pairs import WaldSampler
+from xsr.training.recipes import Recipe
+from xsr.training.scores import Score, score, test_places
+
+SCALES = (1.5, 2.0, 3.0, 3.4, 4.0)
+"""Scales of the score table."""
+
+
+def run_recipe(
+    recipe: Recipe,
+    out: Path,
+    *,
+    data: Path | None,
+    minutes: float | None = None,
+    device: str = "cpu",
+    report: Callable[[Progress], None] = lambda progress: None,
+) -> ModelCard:
+    """Train by a recipe; write ``out`` (safetensors, half precision) and its card.
+
+    Parameters
+    ----------
+    recipe
+        What to train.
+    out
+        Weight file to write; must end in ``.safetensors``.
+    data
+        Folder of real training images; None trains on synthetic scenes alone.
+    minutes, device, report
+        See `xsr.training.loop.train`.
+    """
+    if out.suffix != SUFFIX:
+        raise ParameterError(f"output {out} must end in {SUFFIX}.")
+    scenes = training_scenes.load(data, places=recipe.places, synthetic=recipe.synthetic)
+    sampler = WaldSampler(
+        scenes=scenes,
+        mtf=band_mtf(recipe.bands),
+        scale_range=recipe.scale_range,
+        patch=recipe.patch,
+        queries=recipe.queries,
+        batch=recipe.batch,
+        mtf_jitter=recipe.mtf_jitter,
+        seed=recipe.seed,
+    )
+    network, steps, spent = train(recipe, sampler, minutes=minutes, device=device, report=report)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save_file({key: value.half().contiguous() for key, value in network.state_dict().items()}, out)
+    training = {
+        "protocol": "Wald pairs: per-band MTF at Nyquist, continuous scale, random sub-pixel phase",
+        "places": sorted({scene.place for scene in scenes}),
+        "scenes": len(scenes),
+        "pixels": sum(scene.image[0].size for scene in scenes),
+        "steps": steps,
+        "minutes": round(spent, 1),
+        "machine": f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} thread(s), {device}",
+        "seed": recipe.seed,
+        "recipe": {key: value for key, value in asdict(recipe).items() if key not in ("places", "limits", "summary")},
+    }
+    card = _card(recipe, network, out, training)
+    write_card(card, out)
+    return card
+
+
+def band_mtf(bands: Sequence[str], sensor: str = "sentinel-2") -> tuple[float, ...]:
+    """MTF at Nyquist of each band.
+
+    Raises
+    ------
+    ParameterError
+        If the sensor table has none for a band.
+    """
+    table = sensors.get(sensor)
+    values = [table.band(band).mtf for band in bands]
+    known = [value for value in values if value is not None]
+    if len(known) != len(values):
+        raise ParameterError(f"the MTF of some of {list(bands)} is unknown for {sensor}; choose other bands.")
+    return tuple(known)
+
+
+def _card(recipe: Recipe, network: LIIF, out: Path, training: dict[str, object]) -> ModelCard:
+    return ModelCard(
+        name=out.stem,
+        summary=recipe.summary,
+        architecture=recipe.architecture,
+        config=recipe.config,
+        bands=recipe.bands,
+        optional=recipe.optional,
+        sensor="sentinel-2",
+        gsd_m=recipe.gsd_m,
+        mean=recipe.mean,
+        std=recipe.std,
+        scale_range=recipe.scale_range,
+        mtf=band_mtf(recipe.bands),
+        sha256=file_sha256(out),
+        parameters=sum(p.numel() for p in network.parameters()),
+        radius=network.radius,
+        licence=recipe.licence,
+        training=training,
+        limits=recipe.limits,
+        citation="Y. Chen, S. Liu, X. Wang, CVPR 2021, doi:10.1109/CVPR46437.2021.00852 (architecture)",
+    )
+
+
+def score_model(model: str | Path, data: Path, scales: Sequence[float] = SCALES) -> list[Score]:
+    """Score a model at every test place and scale."""
+    return [score(place, scale, model) for place in test_places(data) for scale in scales]
+
+
+def record_scores(path: Path, scores: Sequence[Score]) -> None:
+    """Write scores into the card of a weight file."""
+    write_card(replace(read_card(path), scores=[{**asdict(s), "gain_db": s.gain_db} for s in scores]), path)
