@@ -1,15 +1,14 @@
 """Super-resolution of Earth-observation data cubes in xarray and Dask.
 
-Importing the package registers the accessor ``.sr`` on DataArray and Dataset. The names below load on first use, so that
-``import xsr`` costs little more than ``import xarray``.
+Importing the package registers the accessor ``.sr`` on DataArray and Dataset. The names below load on first use, so
+that ``import xsr`` costs little more than ``import xarray``.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0.dev0"
-
 import xsr.accessor  # noqa: F401  (registers .sr)
+from xsr._version import __version__
 
 if TYPE_CHECKING:
     from xsr.operations.interpolate import interpolate as interpolate

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from xsr.operations.store import Packing, StoreReport
 
 
-@xr.register_dataset_accessor("sr")
-@xr.register_dataarray_accessor("sr")
+@xr.register_dataset_accessor("sr")  # type: ignore[no-untyped-call]
+@xr.register_dataarray_accessor("sr")  # type: ignore[no-untyped-call]
 class SuperResolution:
     """Super-resolution of a cube: every method has a functional twin of the same name in `xsr`."""
 
@@ -92,9 +92,7 @@ class SuperResolution:
         """Evaluate the continuous image at points; see `xsr.sample`."""
         from xsr.operations.super_resolve import sample
 
-        return sample(
-            self._obj, x=x, y=y, t=t, scale=scale, model=model, bands=bands, units=units, device=device
-        )
+        return sample(self._obj, x=x, y=y, t=t, scale=scale, model=model, bands=bands, units=units, device=device)
 
     def to_zarr(
         self,

@@ -85,9 +85,7 @@ class Scene:
     def __post_init__(self) -> None:
         """Check the extent."""
         if min(self.extent_m) <= 0 or not all(map(math.isfinite, self.extent_m)):
-            raise ParameterError(
-                f"size_m={self.size_m}; expected positive metres. Give the extent in metres."
-            )
+            raise ParameterError(f"size_m={self.size_m}; expected positive metres. Give the extent in metres.")
 
     @property
     def extent_m(self) -> tuple[float, float]:
@@ -157,9 +155,7 @@ class Scene:
         )
         out = np.empty((len(dates), len(names), rows.stop - rows.start, cols.stop - cols.start), np.float32)
         for at, samples in view.images(dates, names):
-            out[at] = samples.reshape(out.shape[2], ratio, out.shape[3], ratio).mean(
-                axis=(1, 3), dtype=np.float64
-            )
+            out[at] = samples.reshape(out.shape[2], ratio, out.shape[3], ratio).mean(axis=(1, 3), dtype=np.float64)
         return _cube(out, self.geobox(gsd_m, window=window), dates, names)
 
     def observe(
@@ -378,9 +374,7 @@ def synthetic_pair(
     spacing = _common_spacing(gsd_m, high_gsd_m)
     if spacing is None:
         (low,) = seen.look([gsd_m], windows[:1], gsd_m / _supersample(gsd_m, None))
-        (high,) = seen.look(
-            [high_gsd_m], windows[1:], high_gsd_m / _supersample(high_gsd_m, None), still=True
-        )
+        (high,) = seen.look([high_gsd_m], windows[1:], high_gsd_m / _supersample(high_gsd_m, None), still=True)
     else:
         low, high = seen.look([gsd_m, high_gsd_m], windows, spacing)
     if noise is not False:
@@ -423,9 +417,7 @@ def assert_lazy(*objects: Any) -> Iterator[None]:
 
     for item in objects:
         if not is_dask_collection(item):
-            raise AssertionError(
-                f"{type(item).__name__} is in memory; expected a Dask-backed object. Chunk it."
-            )
+            raise AssertionError(f"{type(item).__name__} is in memory; expected a Dask-backed object. Chunk it.")
 
     def refuse(*args: object, **kwargs: object) -> None:
         raise AssertionError("a Dask computation was started; expected none. Keep the operation lazy.")
@@ -513,23 +505,13 @@ class _Material(NamedTuple):
 
 
 _MATERIALS: dict[str, _Material] = {
-    "wheat": _Material(
-        "crop", "soil", 0.60, 0.35, 88, 196, 40, coarse=0.13, fine=0.03, rows=0.07, spread=0.16
-    ),
-    "barley": _Material(
-        "crop", "soil", 0.55, 0.40, 80, 180, 30, coarse=0.13, fine=0.03, rows=0.07, spread=0.16
-    ),
+    "wheat": _Material("crop", "soil", 0.60, 0.35, 88, 196, 40, coarse=0.13, fine=0.03, rows=0.07, spread=0.16),
+    "barley": _Material("crop", "soil", 0.55, 0.40, 80, 180, 30, coarse=0.13, fine=0.03, rows=0.07, spread=0.16),
     "rape": _Material("crop", "soil", 0.45, 0.50, 75, 188, 30, 120, 0.10, 0.03, 0.08, 0.16),
-    "maize": _Material(
-        "maize", "soil", 0.92, 0.0, 168, 268, 35, coarse=0.15, fine=0.03, rows=0.05, spread=0.20
-    ),
+    "maize": _Material("maize", "soil", 0.92, 0.0, 168, 268, 35, coarse=0.15, fine=0.03, rows=0.05, spread=0.20),
     "beet": _Material("crop", "soil", 0.95, 0.0, 160, 300, 5, coarse=0.12, fine=0.03, rows=0.07, spread=0.20),
-    "potato": _Material(
-        "crop", "soil", 0.88, 0.0, 156, 238, 10, coarse=0.13, fine=0.03, rows=0.09, spread=0.20
-    ),
-    "oats": _Material(
-        "crop", "soil", 0.88, 0.0, 118, 208, 35, coarse=0.13, fine=0.03, rows=0.06, spread=0.18
-    ),
+    "potato": _Material("crop", "soil", 0.88, 0.0, 156, 238, 10, coarse=0.13, fine=0.03, rows=0.09, spread=0.20),
+    "oats": _Material("crop", "soil", 0.88, 0.0, 118, 208, 35, coarse=0.13, fine=0.03, rows=0.06, spread=0.18),
     "meadow": _Material("grass", "soil", 0.25, 0.70, 85, 320, coarse=0.10, fine=0.05, rows=0.03, spread=0.12),
     "verge": _Material("grass", "straw", 0.30, 0.50, 95, 270, coarse=0.10, fine=0.12, spread=0.10),
     "garden": _Material("grass", "litter", 0.20, 0.55, 95, 300, coarse=0.05, fine=0.28, spread=0.22),
@@ -587,9 +569,7 @@ def _tables(layout: _Layout, date: np.datetime64) -> tuple[_Image, _Image]:
     green += bloom[:, None] * (_spectrum(["flower"]) - green)
     base = ground + cover[:, None] * (green - ground)
     partial = (4.0 * cover * (1.0 - cover) + 0.35 * cover)[:, None]
-    slope = np.where(
-        layout.rows[:, None] > 0, partial * (green - ground) + (1.0 - cover)[:, None] * ground, base
-    )
+    slope = np.where(layout.rows[:, None] > 0, partial * (green - ground) + (1.0 - cover)[:, None] * ground, base)
     return base.T.astype(np.float32), slope.T.astype(np.float32)
 
 
@@ -841,9 +821,7 @@ def _add_forest(rng: np.random.Generator, layout: _Layout, cell: _Floats, kind: 
 
 def _add_farmland(rng: np.random.Generator, layout: _Layout, cell: _Floats, angles: dict[int, float]) -> None:
     """Parcels with their crops; strips, hedges and lone trees on some of the boundaries."""
-    parcels, edges = _divide(
-        rng, [cell], area=float(np.clip(rng.lognormal(10.2, 0.6), 8e3, 9e4)), jitter=0.025
-    )
+    parcels, edges = _divide(rng, [cell], area=float(np.clip(rng.lognormal(10.2, 0.6), 8e3, 9e4)), jitter=0.025)
     pasture = rng.random() < 0.25
     for parcel in parcels:
         crop = "meadow" if pasture and rng.random() < 0.8 else str(rng.choice(_CROPS, p=_CROP_SHARES))
@@ -916,9 +894,7 @@ def _add_river(rng: np.random.Generator, layout: _Layout, scene: Scene) -> None:
     reach = 0.5 * math.hypot(height, width) + _MARGIN_M + 100.0
     along = np.arange(-reach, reach, 14.0)
     waves = zip((900.0, 420.0, 210.0), (95.0, 45.0, 16.0), strict=True)
-    sway = sum(
-        a * np.sin(2 * np.pi * along / (w * rng.uniform(0.8, 1.2)) + rng.uniform(0, 6)) for w, a in waves
-    )
+    sway = sum(a * np.sin(2 * np.pi * along / (w * rng.uniform(0.8, 1.2)) + rng.uniform(0, 6)) for w, a in waves)
     offset = rng.uniform(-0.35, 0.35) * min(height, width)
     middle = (0.5 * width, 0.5 * height)
     line = _turn(np.stack([along, sway + offset], axis=1), rng.uniform(0.0, np.pi)) + middle
@@ -996,9 +972,7 @@ def _add_farms(rng: np.random.Generator, layout: _Layout, cuts: Sequence[_Floats
         angle = math.atan2(ahead[1], ahead[0])
         for _ in range(int(rng.poisson(length / 700.0))):
             place = cut[0] + ahead * rng.uniform(0.05, 0.95)
-            place = (
-                place + _turn(np.array([[0.0, rng.choice([-1.0, 1.0]) * rng.uniform(28.0, 55.0)]]), angle)[0]
-            )
+            place = place + _turn(np.array([[0.0, rng.choice([-1.0, 1.0]) * rng.uniform(28.0, 55.0)]]), angle)[0]
             _add_farm(rng, layout, place, angle)
         near = float(np.hypot(*(cut.mean(axis=0) - village))) < 900.0
         for along in np.arange(20.0, length, 27.0) if near else ():
@@ -1012,12 +986,8 @@ def _add_farms(rng: np.random.Generator, layout: _Layout, cuts: Sequence[_Floats
 
 def _add_farm(rng: np.random.Generator, layout: _Layout, place: _Floats, angle: float) -> None:
     """Yard with barns, a house, grass and trees."""
-    layout.paint(
-        layout.add(rng, "garden"), _box(place, rng.uniform(70.0, 100.0), rng.uniform(50.0, 70.0), angle)
-    )
-    layout.paint(
-        layout.add(rng, "yard"), _box(place, rng.uniform(35.0, 60.0), rng.uniform(20.0, 35.0), angle)
-    )
+    layout.paint(layout.add(rng, "garden"), _box(place, rng.uniform(70.0, 100.0), rng.uniform(50.0, 70.0), angle))
+    layout.paint(layout.add(rng, "yard"), _box(place, rng.uniform(35.0, 60.0), rng.uniform(20.0, 35.0), angle))
     for number in range(int(rng.integers(2, 5))):
         spot = place + _turn(np.array([[rng.uniform(-8.0, 8.0), 19.0 * number - 24.0]]), angle)[0]
         size = rng.uniform(20.0, 46.0), rng.uniform(11.0, 18.0)
@@ -1040,9 +1010,7 @@ class _View:
         self.labels = self._paint()
         self.texture = self._texture()
 
-    def images(
-        self, dates: NDArray[np.datetime64], bands: Sequence[str]
-    ) -> Iterator[tuple[tuple[int, int], _Image]]:
+    def images(self, dates: NDArray[np.datetime64], bands: Sequence[str]) -> Iterator[tuple[tuple[int, int], _Image]]:
         """Yield the index of date and band, and the samples of reflectance."""
         for t, date in enumerate(dates):
             shaded = self._shadow(date)
@@ -1166,9 +1134,7 @@ class _View:
         """Sum of random surfaces of unit variance, each a quadratic spline on its own lattice."""
         total = np.zeros(self.shape, np.float32)
         for number, (spacing, weight) in enumerate(zip(spacings, weights, strict=True)):
-            total += np.float32(weight) * _surface(
-                self.scene, (tag, number), spacing, self._axis_m(0), self._axis_m(1)
-            )
+            total += np.float32(weight) * _surface(self.scene, (tag, number), spacing, self._axis_m(0), self._axis_m(1))
         return total
 
     def _axis_m(self, axis: int) -> _Floats:
@@ -1199,9 +1165,7 @@ def _surface(scene: Scene, tag: tuple[int, int], spacing: float, y_m: _Floats, x
     pad = _MARGIN_M + 3.0 * spacing
     shape = (int((height + 2 * pad) / spacing) + 3, int((width + 2 * pad) / spacing) + 3)
     rng = np.random.default_rng([*tag, scene.seed])
-    lattice = rng.standard_normal(shape, dtype=np.float32) / np.float32(
-        0.55
-    )  # 11/20: mean square of the spline.
+    lattice = rng.standard_normal(shape, dtype=np.float32) / np.float32(0.55)  # 11/20: mean square of the spline.
     at_x, weight_x = _spline(x_m, spacing, pad, shape[1])
     at_y, weight_y = _spline(y_m, spacing, pad, shape[0])
     used = slice(int(at_y.min()), int(at_y.max()) + 3)
@@ -1222,9 +1186,7 @@ def _spline(at_m: _Floats, spacing: float, pad: float, count: int) -> tuple[NDAr
     return first, weights.astype(np.float32)
 
 
-def _crossings(
-    units: NDArray[np.int64], top: int, bottom: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _crossings(units: NDArray[np.int64], top: int, bottom: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Where the sides of a polygon cross rows: the row, and the first column to the right of the side."""
     after = np.roll(units, -1, axis=0)
     down = units[:, 1] < after[:, 1]
@@ -1261,9 +1223,7 @@ def _sweep(shapes: _Floats, by: _Floats) -> _Floats:
     """Area that convex polygons, (n, corners, 2), cover while they move by (n, 2): their shadow."""
     side = np.roll(shapes, -1, axis=1) - shapes
     after = shapes + side
-    sense = np.sign(
-        (shapes[..., 0] * after[..., 1] - shapes[..., 1] * after[..., 0]).sum(axis=1, keepdims=True)
-    )
+    sense = np.sign((shapes[..., 0] * after[..., 1] - shapes[..., 1] * after[..., 0]).sum(axis=1, keepdims=True))
     ahead = sense * (side[..., 1] * by[:, None, 0] - side[..., 0] * by[:, None, 1]) > 0
     doubled = np.stack([np.roll(ahead, 1, axis=1), ahead], axis=2)[..., None] * by[:, None, None]
     return np.asarray((shapes[:, :, None] + doubled).reshape(len(shapes), -1, 2), dtype=np.float64)
@@ -1304,22 +1264,15 @@ class _Detector:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.jitter_px) and self.jitter_px >= 0):
-            raise ParameterError(
-                f"jitter_px={self.jitter_px}; expected 0 or more pixels. Give a standard deviation."
-            )
+            raise ParameterError(f"jitter_px={self.jitter_px}; expected 0 or more pixels. Give a standard deviation.")
         table = sensors.get(self.sensor)
         self.sigma_per_m = []
         for name in self.bands:
             mtf = table.band(name).mtf
             if mtf is None:
-                raise BandError(
-                    f"{table.name} has no MTF for {name}; expected one. Choose a sensor that has it."
-                )
+                raise BandError(f"{table.name} has no MTF for {name}; expected one. Choose a sensor that has it.")
             self.sigma_per_m.append(sensors.sigma_px(mtf, 1.0))
-        drift = [
-            np.random.default_rng([8, self.scene.seed, _ordinal(date)]).standard_normal(2)
-            for date in self.dates
-        ]
+        drift = [np.random.default_rng([8, self.scene.seed, _ordinal(date)]).standard_normal(2) for date in self.dates]
         self.drift_px = np.clip(np.array(drift).reshape(-1, 2), -3.0, 3.0) * self.jitter_px
 
     def look(
@@ -1406,9 +1359,7 @@ def _common_spacing(coarse: float, fine: float) -> float | None:
     return None
 
 
-def _clouds(
-    scene: Scene, date: np.datetime64, gsd_m: float, window: _Window, cover: float
-) -> tuple[_Image, _Image]:
+def _clouds(scene: Scene, date: np.datetime64, gsd_m: float, window: _Window, cover: float) -> tuple[_Image, _Image]:
     """Opacity of the clouds, and the depth of their shadows, both 0 to 1."""
     if not 0.0 <= cover <= 1.0:
         raise ParameterError(f"clouds={cover}; expected a share from 0 to 1. Give the share of the scene.")
@@ -1439,9 +1390,7 @@ def _add_clouds(scene: Scene, cube: xr.DataArray, gsd_m: float, cover: float, no
     """Hide the surface under clouds and shadows, or paint them."""
     window = _window(scene, gsd_m, None)
     values = cube.values
-    white = np.array([_CLOUD[_BANDS.index(str(name))] for name in cube.band.values], np.float32)[
-        :, None, None
-    ]
+    white = np.array([_CLOUD[_BANDS.index(str(name))] for name in cube.band.values], np.float32)[:, None, None]
     for t, date in enumerate(cube.time.values):
         opacity, shadow = _clouds(scene, date, gsd_m, window, cover)
         if nodata:
@@ -1468,18 +1417,14 @@ def _window(scene: Scene, gsd_m: float, window: _Window | None) -> _Window:
         raise ParameterError(f"gsd_m={gsd_m}; expected a positive number of metres. Give the pixel size.")
     shape = [math.floor(extent / gsd_m + 1e-6) for extent in scene.extent_m]
     if min(shape) < 1:
-        raise ParameterError(
-            f"gsd_m={gsd_m} is coarser than the scene; expected a pixel inside. Make it finer."
-        )
+        raise ParameterError(f"gsd_m={gsd_m} is coarser than the scene; expected a pixel inside. Make it finer.")
     if window is None:
         return slice(0, shape[0]), slice(0, shape[1])
     bounds = []
     for part, count in zip(window, shape, strict=True):
         start, stop, step = part.indices(count)
         if step != 1 or stop <= start:
-            raise ParameterError(
-                f"window={window}; expected two non-empty slices of step 1 within {tuple(shape)}."
-            )
+            raise ParameterError(f"window={window}; expected two non-empty slices of step 1 within {tuple(shape)}.")
         bounds.append(slice(start, stop))
     return bounds[0], bounds[1]
 
@@ -1498,9 +1443,7 @@ def _band_names(bands: Sequence[str]) -> tuple[str, ...]:
     names = tuple(sensors.canonical_band(band) for band in bands)
     for name in names:
         if name not in _BANDS:
-            raise BandError(
-                f"the scene has no band {name}; expected one of {', '.join(_BANDS)}. Leave it out."
-            )
+            raise BandError(f"the scene has no band {name}; expected one of {', '.join(_BANDS)}. Leave it out.")
     return names
 
 
@@ -1509,9 +1452,7 @@ def _dates(times: ArrayLike) -> NDArray[np.datetime64]:
     return np.atleast_1d(np.asarray(times, dtype="datetime64[ns]"))
 
 
-def _cube(
-    values: _Image, geobox: GeoBox, dates: NDArray[np.datetime64], bands: Sequence[str]
-) -> xr.DataArray:
+def _cube(values: _Image, geobox: GeoBox, dates: NDArray[np.datetime64], bands: Sequence[str]) -> xr.DataArray:
     """Wrap values in coordinates."""
     coords = dict(xr_coords(geobox)) | {"time": dates, "band": list(bands)}
     return xr.DataArray(

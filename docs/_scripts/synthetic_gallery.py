@@ -28,9 +28,7 @@ def main() -> None:
     """Write the figure."""
     pair = synthetic_pair(seed=SEED, size=SIZE, times=["2024-06-01"], bands=RGB)
     months = synthetic_cube(seed=SEED, size=SIZE, times=SEASONS, bands=RGB)
-    cloudy = synthetic_cube(
-        seed=SEED, size=SIZE, times=["2024-06-01"], bands=RGB, clouds=0.3, cloud_nodata=False
-    )
+    cloudy = synthetic_cube(seed=SEED, size=SIZE, times=["2024-06-01"], bands=RGB, clouds=0.3, cloud_nodata=False)
     mask = Scene(seed=SEED, size_m=1920.0).cloud_mask(gsd_m=10.0, times=["2024-06-01"], cover=0.3)[0]
     low, high = pair.low[0], pair.high[0]
     rows, cols = slice(60, 124), slice(50, 114)

@@ -6,12 +6,15 @@ the queries of the block and the halo of the function. Nothing here knows arrays
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xsr.core.errors import ParameterError
-from xsr.core.types import Padding
+
+Padding: TypeAlias = Literal["edge", "reflect"]
+"""How a cube continues beyond its border: repeat the border pixel, or mirror about its centre."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ def source_span(window: Span, size: int, padding: Padding) -> Span:
 
 
 def overlapping(span: Span, chunks: Sequence[Span]) -> range:
-    """Indices of the chunks that share pixels with ``span``."""
+    """Find the indices of the chunks that share pixels with ``span``."""
     hits = [index for index, chunk in enumerate(chunks) if chunk.start < span.stop and span.start < chunk.stop]
     return range(hits[0], hits[-1] + 1)
 

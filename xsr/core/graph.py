@@ -14,9 +14,9 @@ import numpy as np
 from dask.callbacks import Callback
 from numpy.typing import NDArray
 
-from xsr.core.blocks import Span, Window, chunk_sizes, overlapping, padded_index, spans
+from xsr.core.blocks import Padding, Span, Window, chunk_sizes, overlapping, padded_index, spans
 from xsr.core.grid import Query, Sampling, clip_inside, input_window, inside
-from xsr.core.types import Padding, Stack, WindowFunction
+from xsr.core.types import Stack, WindowFunction
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,8 @@ def run_lazy(function: WindowFunction, source: Any, plan: Plan) -> Any:
     from dask.base import tokenize
     from dask.highlevelgraph import HighLevelGraph
 
-    name = f"xsr-{type(function).__name__.lower()}-{tokenize(function, source.name, plan.cell, plan.chunks, plan.blocks[0])}"
+    token = tokenize(function, source.name, plan.cell, plan.chunks, plan.blocks[0])
+    name = f"xsr-{type(function).__name__.lower()}-{token}"
     times, bands, rows, cols = (spans(sizes) for sizes in source.chunks)
     width = len(plan.chunks[1])
     layer: dict[Any, Any] = {}
@@ -205,7 +206,7 @@ def run_blocks(function: Callable[[NDArray[Any], tuple[int, ...]], NDArray[Any]]
     from dask.highlevelgraph import HighLevelGraph
 
     name = f"xsr-write-{tokenize(function, source.name)}"
-    layer = {
+    layer: dict[Any, Any] = {
         (name, *index, 0): (_row, function, (source.name, *index), _Index(index))
         for index in product(*(range(n) for n in source.numblocks))
     }
@@ -231,7 +232,7 @@ def _row(function: Callable[..., NDArray[Any]], block: NDArray[Any], index: _Ind
 
 def compute(collections: Sequence[Any], *, progress: bool) -> tuple[Any, ...]:
     """Compute Dask arrays of `run_blocks` on the active scheduler, with a progress bar over their blocks."""
-    import dask
+    import dask.base
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     total = sum(int(np.prod(array.numblocks)) for array in collections)
@@ -241,7 +242,8 @@ def compute(collections: Sequence[Any], *, progress: bool) -> tuple[Any, ...]:
         client = _client()
         if client is None:
             with _Counter({array.name for array in collections}, lambda: bar.advance(task)):
-                return tuple(dask.compute(*collections))
+                computed: tuple[Any, ...] = dask.base.compute(*collections)
+                return computed
         return _compute_on_cluster(client, collections, lambda: bar.advance(task))
 
 
@@ -262,7 +264,7 @@ def _compute_on_cluster(client: Any, collections: Sequence[Any], advance: Callab
     from distributed import as_completed, futures_of
 
     held = client.persist(list(collections))
-    for future in as_completed(futures_of(held)):
+    for future in as_completed(futures_of(held)):  # type: ignore[no-untyped-call]
         future.result()  # raise the error of a failed block at once
         advance()
     return tuple(client.gather(client.compute(held)))
@@ -272,7 +274,7 @@ class _Counter(Callback):
     """Counts finished tasks of some names on the local schedulers."""
 
     def __init__(self, names: set[str], advance: Callable[[], None]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._names, self._advance = names, advance
 
     def _posttask(self, key: Any, result: Any, dsk: Any, state: Any, worker_id: Any) -> None:

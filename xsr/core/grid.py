@@ -62,7 +62,7 @@ class GridQuery:
         """Row positions (H,) and column positions (W,)."""
         axes = zip((self.rows, self.cols), self.step, self.origin, strict=True)
         y, x = ((np.arange(s.start, s.stop) + 0.5) * step + origin - 0.5 for s, step, origin in axes)
-        return y, x
+        return y.astype(np.float64), x.astype(np.float64)
 
     def bounds(self) -> tuple[Bounds, Bounds]:
         """Least and greatest positions."""

@@ -16,16 +16,17 @@ CHUNK = 1024
 """Default output block, in pixels along y and x."""
 
 
+class _NoGrid:
+    geobox = None
+
+
 def resolve_target(
     cube: Cube, *, scale: float | None, resolution: float | None, like: XarrayObject | GeoBox | None
 ) -> tuple[GeoBox, Sampling]:
     """Resolve the three ways to name a finer grid; see `xsr.core.grid.target_grid`."""
-    box = like
-    if box is not None and not isinstance(box, GeoBox):
-        accessor = getattr(box, "odc", None)
-        box = accessor.geobox if accessor is not None else None
-        if box is None:
-            raise GridError(f"like={type(like).__name__} has no grid; expected a georeferenced cube or a GeoBox.")
+    box: GeoBox | None = like if like is None or isinstance(like, GeoBox) else getattr(like, "odc", _NoGrid).geobox
+    if like is not None and box is None:
+        raise GridError(f"like={type(like).__name__} has no grid; expected a georeferenced cube or a GeoBox.")
     return target_grid(cube.geobox, scale=scale, resolution_m=resolution, like=box)
 
 
@@ -37,7 +38,7 @@ def resolve_chunks(chunks: int | Sequence[int] | None) -> tuple[int, int]:
     ParameterError
         Unless it is a positive integer or a pair of them.
     """
-    pair = (CHUNK, CHUNK) if chunks is None else (chunks, chunks) if isinstance(chunks, int) else tuple(chunks)
+    pair: tuple[Any, ...] = (CHUNK, CHUNK) if chunks is None else (chunks, chunks) if isinstance(chunks, int) else tuple(chunks)
     if len(pair) != 2 or not all(isinstance(n, int) and n > 0 for n in pair):
         raise ParameterError(f"chunks={chunks!r}; expected a positive number of output pixels, or a pair (y, x).")
     return pair[0], pair[1]

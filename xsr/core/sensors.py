@@ -429,9 +429,7 @@ def _sentinel2(name: str, spectral: Iterable[tuple[float, float]], source: str) 
             mtf=mtf,
             mtf_source=mtf_source,
         )
-        for (band, (aliases, gsd_m, mtf, mtf_source)), (centre, width) in zip(
-            _S2_BANDS.items(), spectral, strict=True
-        )
+        for (band, (aliases, gsd_m, mtf, mtf_source)), (centre, width) in zip(_S2_BANDS.items(), spectral, strict=True)
     )
     return Sensor(name=name, bands=bands, source=f"{source} {_MTF_NOTE}")
 

@@ -1,19 +1,18 @@
 """Names for what travels between rooms."""
 
-from typing import Literal, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+
+from xsr.core.blocks import Padding
 
 XarrayObject: TypeAlias = xr.DataArray | xr.Dataset
 """What users hold: a cube as DataArray or as Dataset of bands."""
 
 Stack: TypeAlias = NDArray[np.float32]
 """Image stack, shape (time, band, y, x)."""
-
-Padding: TypeAlias = Literal["edge", "reflect"]
-"""How a cube continues beyond its border: repeat the border pixel, or mirror about its centre."""
 
 
 class WindowFunction(Protocol):

@@ -15,5 +15,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def jit(function: F) -> F:
     """Compile a kernel with the settings of this library."""
-    compiled: F = numba.njit(nogil=True, cache=True, fastmath=False)(function)
+    compile_lazily: Any = numba.njit(nogil=True, cache=True, fastmath=False)
+    compiled: F = compile_lazily(function)
     return compiled

@@ -39,7 +39,7 @@ def blur_decimate(image: NDArray[np.float32], *, scale: float, mtf: float) -> ND
 
 def _axis(size: int, scale: float, sigma: float) -> tuple[Taps, NDArray[np.int64]]:
     count = int(np.floor(size / scale + 1e-6))
-    centre = (np.arange(count) + 0.5) * scale - 0.5
+    centre = (np.arange(count, dtype=np.float64) + 0.5) * scale - 0.5
     taps = gaussian_taps(centre, sigma)
     before = max(0, -int(taps.start[0]))
     after = max(0, int(taps.start[-1]) + taps.weight.shape[1] - size)

@@ -12,7 +12,7 @@ doi:10.1109/TASSP.1981.1163711.
 """
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,7 +103,7 @@ def containing_pixel(position: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 @jit
-def _rows(source, start, weight, out):  # type: ignore[no-untyped-def]
+def _rows(source: Any, start: Any, weight: Any, out: Any) -> None:
     n, _, width = source.shape
     taps = weight.shape[1]
     line = np.empty(width, np.float64)
@@ -120,7 +120,7 @@ def _rows(source, start, weight, out):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _cols(source, start, weight, out):  # type: ignore[no-untyped-def]
+def _cols(source: Any, start: Any, weight: Any, out: Any) -> None:
     n, height, _ = source.shape
     taps = weight.shape[1]
     for k in range(n):
@@ -146,7 +146,7 @@ def resample(source: NDArray[np.float32], rows: Taps, cols: Taps) -> NDArray[np.
 
 
 @jit
-def _points(source, row_start, row_weight, col_start, col_weight, out):  # type: ignore[no-untyped-def]
+def _points(source: Any, row_start: Any, row_weight: Any, col_start: Any, col_weight: Any, out: Any) -> None:
     for q in range(row_start.size):
         for k in range(source.shape[0]):
             total = 0.0
@@ -161,14 +161,12 @@ def _points(source, row_start, row_weight, col_start, col_weight, out):  # type:
 def resample_points(source: NDArray[np.float32], rows: Taps, cols: Taps) -> NDArray[np.float32]:
     """Resample ``source`` (n, h, w) at scattered points: one row tap and one column tap set each, to (n, q)."""
     out = np.empty((source.shape[0], rows.start.size), np.float32)
-    _points(
-        np.ascontiguousarray(source, np.float32), rows.start, rows.weight, cols.start, cols.weight, out
-    )
+    _points(np.ascontiguousarray(source, np.float32), rows.start, rows.weight, cols.start, cols.weight, out)
     return out
 
 
 @jit
-def _grow(source, out):  # type: ignore[no-untyped-def]
+def _grow(source: Any, out: Any) -> None:
     n, height, width = source.shape
     for k in range(n):
         for i in range(height):
@@ -247,9 +245,7 @@ def interpolate_filled(
     """Interpolate a finite stack (n, h, w) at positions; see `interpolate`."""
     if rows.ndim == 1:
         return resample(images, interpolation_taps(rows, method), interpolation_taps(cols, method))
-    out = resample_points(
-        images, interpolation_taps(rows.ravel(), method), interpolation_taps(cols.ravel(), method)
-    )
+    out = resample_points(images, interpolation_taps(rows.ravel(), method), interpolation_taps(cols.ravel(), method))
     return out.reshape(-1, *rows.shape)
 
 

@@ -7,11 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from xsr import __version__
+from xsr._version import __version__
 from xsr.core import pipeline
+from xsr.core.blocks import Padding
 from xsr.core.cube import open_cube
 from xsr.core.errors import ParameterError
-from xsr.core.types import Padding, Stack, XarrayObject
+from xsr.core.types import Stack, XarrayObject
 from xsr.kernels import resample
 
 

@@ -1,8 +1,8 @@
 """Writing a cube to Zarr: template first, then whole blocks, each checked and remembered.
 
-The store is an ordinary Zarr group that xarray opens. Every Dask chunk becomes one whole Zarr chunk (or one whole shard of
-smaller chunks) written by one task, so that no two tasks ever touch the same object. Beside the variables a group `LEDGER`
-holds one row per block, written after the block's bytes are down: an all-NaN block leaves no file, so that a
+The store is an ordinary Zarr group that xarray opens. Every Dask chunk becomes one whole Zarr chunk (or one whole shard
+of smaller chunks) written by one task, so that no two tasks ever touch the same object. Beside the variables a group
+`LEDGER` holds one row per block, written after the block's bytes are down: an all-NaN block leaves no file, so that a
 missing file does not mean an undone block. The root attribute ``xsr`` turns ``complete`` last.
 """
 
@@ -22,7 +22,7 @@ import odc.geo.xr  # noqa: F401  (registers the .odc accessor)
 import xarray as xr
 from numpy.typing import NDArray
 
-from xsr import __version__
+from xsr._version import __version__
 from xsr.core import graph
 from xsr.core.errors import ParameterError, StoreError
 from xsr.core.types import XarrayObject
@@ -83,8 +83,7 @@ class BlockWriter:
 
         values, clipped = (block, 0) if self.dtype == "float32" else pack(block)
         region = tuple(
-            slice(starts[i], starts[i] + size)
-            for starts, i, size in zip(self.starts, index, block.shape, strict=True)
+            slice(starts[i], starts[i] + size) for starts, i, size in zip(self.starts, index, block.shape, strict=True)
         )
         group = zarr.open_group(self.store, mode="r+", use_consolidated=False)
         _array(group, self.variable)[region] = values
@@ -121,7 +120,8 @@ def to_zarr(
     Parameters
     ----------
     cube
-        Georeferenced DataArray or Dataset; lazy ones are computed block by block, on the active Dask scheduler or cluster.
+        Georeferenced DataArray or Dataset; lazy ones are computed block by block, on the active Dask scheduler or
+        cluster.
     path
         Folder or URL of the store.
     overwrite
@@ -149,8 +149,8 @@ def to_zarr(
 
     Notes
     -----
-    Attributes: the provenance of the operation, CF ``grid_mapping`` and ``spatial_ref``, the GeoZarr conventions ``proj:``
-    and ``spatial:``, and ``_CRS`` for GDAL. ``ds.attrs["xsr"]["complete"]`` is True once everything is down.
+    Attributes: the provenance of the operation, CF ``grid_mapping`` and ``spatial_ref``, the GeoZarr conventions
+    ``proj:`` and ``spatial:``, and ``_CRS`` for GDAL. ``ds.attrs["xsr"]["complete"]`` is True once everything is down.
     """
     import zarr
 
@@ -181,7 +181,7 @@ def _as_dataset(cube: XarrayObject) -> xr.Dataset:
     """Dataset with Dask arrays, spatial_ref as a coordinate and plain string labels."""
     if isinstance(cube, xr.DataArray):
         attrs = cube.attrs
-        cube = cube.rename(cube.name or "reflectance").to_dataset().assign_attrs(attrs)
+        cube = cube.rename("reflectance" if cube.name is None else cube.name).to_dataset().assign_attrs(attrs)
     if cube.odc.spatial_dims is None or cube.odc.geobox is None or cube.odc.geobox.crs is None:
         raise StoreError("the cube has no grid or CRS; expected a georeferenced cube. Use .odc.assign_crs(...).")
     for name, variable in cube.data_vars.items():
@@ -207,7 +207,9 @@ def _encoding(variable: xr.DataArray, inner: int | None, dtype: Packing, zarr_fo
         block.append(sizes[0])
     encoding: dict[str, Any] = {"chunks": tuple(block)}
     if inner is not None:
-        shard = [n if dim not in ("y", "x") else -(-n // inner) * inner for dim, n in zip(variable.dims, block, strict=True)]
+        shard = [
+            n if dim not in ("y", "x") else -(-n // inner) * inner for dim, n in zip(variable.dims, block, strict=True)
+        ]
         split = [s != n and len(c) > 1 for s, n, c in zip(shard, block, variable.chunks, strict=True)]
         if inner < 1 or any(split):
             raise StoreError(f"inner_chunks={inner} does not divide the blocks {tuple(block)}; choose a divisor.")
@@ -255,27 +257,35 @@ def _write_template(
         variable = template[name]
         variable.encoding = {}
         variable.attrs = {k: v for k, v in variable.attrs.items() if k not in ("grid_mapping", "coordinates")}
-    template.to_zarr(path, mode="w", compute=False, encoding=dict(encoding), zarr_format=zarr_format, consolidated=False)
+    template.to_zarr(
+        path, mode="w", compute=False, encoding=dict(encoding), zarr_format=zarr_format, consolidated=False
+    )
     group = zarr.open_group(path, mode="r+", use_consolidated=False)
     geobox = dataset.odc.geobox
     for name in names:
         attrs = group[str(name)].attrs
         listed = [str(attrs.get("coordinates", "")), "spatial_ref"]
-        crs = {"wkt": geobox.crs.to_wkt()} | ({"url": _epsg_url(geobox.crs.epsg)} if geobox.crs.epsg else {})
+        crs: dict[str, Any] = {"wkt": geobox.crs.to_wkt()}
+        if geobox.crs.epsg:
+            crs["url"] = _epsg_url(geobox.crs.epsg)
         attrs.update({"grid_mapping": "spatial_ref", "coordinates": " ".join(" ".join(listed).split()), "_CRS": crs})
     blocks = [int(np.prod([len(c) for c in dataset[name].chunks or ()])) for name in names]
     settings = {
         "version": __version__,
-        "variables": {str(n): [list(map(int, dataset[n].shape)), [len(c) for c in dataset[n].chunks or ()]] for n in names},
+        "variables": {
+            str(n): [list(map(int, dataset[n].shape)), [len(c) for c in dataset[n].chunks or ()]] for n in names
+        },
         "grid": list(geobox.affine)[:6],
         "crs": str(geobox.crs),
         "provenance": {k: v for k, v in dataset.attrs.items() if str(k).startswith("xsr_")},
         "encoding": {str(n): str(encoding[n]["dtype"]) for n in names},
     }
     fingerprint = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()
-    group.attrs.update({**_geozarr(geobox), "Conventions": "CF-1.11", "xsr": _state(fingerprint)})
+    root: dict[str, Any] = {**_geozarr(geobox), "Conventions": "CF-1.11", "xsr": _state(fingerprint)}
+    group.attrs.update(root)
     ledger = group.create_group(LEDGER)
-    ledger.attrs.update({"settings": settings, "columns": list(COLUMNS)})
+    about: dict[str, Any] = {"settings": settings, "columns": list(COLUMNS)}
+    ledger.attrs.update(about)
     shape = (sum(blocks), len(COLUMNS))
     ledger.create_array("ledger", shape=shape, chunks=(1, len(COLUMNS)), dtype="int64", fill_value=0)
     return fingerprint
@@ -294,7 +304,7 @@ def _geozarr(geobox: Any) -> dict[str, Any]:
     box = geobox.boundingbox
     crs = {"proj:code": f"EPSG:{geobox.crs.epsg}"} if geobox.crs.epsg else {"proj:wkt2": geobox.crs.to_wkt()}
     return {
-        "zarr_conventions": CONVENTIONS,
+        "zarr_conventions": [dict(convention) for convention in CONVENTIONS],
         **crs,
         "spatial:dimensions": list(geobox.dimensions),
         "spatial:transform": [float(v) for v in list(geobox.affine)[:6]],

@@ -10,12 +10,13 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from odc.geo.geobox import GeoBox
 
-from xsr import __version__
+from xsr._version import __version__
 from xsr.core import graph, pipeline
+from xsr.core.blocks import Padding
 from xsr.core.cube import Cube, canonical, open_cube
 from xsr.core.errors import NotAvailableError, ParameterError
 from xsr.core.grid import EDGE, Points, project_points
-from xsr.core.types import Padding, Stack, XarrayObject
+from xsr.core.types import Stack, XarrayObject
 from xsr.kernels import resample
 from xsr.models import registry
 
@@ -170,8 +171,8 @@ def liif(
 
     Notes
     -----
-    ``out(u) = bicubic(low)(u) + std * f(low)(u)``, with ``f`` the network and the base in float32. Blocks read a halo as
-    wide as the receptive field, so that any chunking gives the same result. Beyond its border the cube is mirrored.
+    ``out(u) = bicubic(low)(u) + std * f(low)(u)``, with ``f`` the network and the base in float32. Blocks read a halo
+    as wide as the receptive field, so that any chunking gives the same result. Beyond its border the cube is mirrored.
     No data: an output pixel is NaN exactly where the input pixel that contains its centre is invalid in that
     band; the network sees invalid pixels filled from their neighbours.
 

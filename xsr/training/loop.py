@@ -61,7 +61,8 @@ def train(
         Minutes taken.
     """
     torch.manual_seed(recipe.seed)
-    network = LIIF(**recipe.config).to(device, memory_format=torch.channels_last)
+    network = LIIF(**recipe.config).to(device)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     torch.nn.init.zeros_(_last(network).weight)  # start at the bicubic base
     average = torch.optim.swa_utils.AveragedModel(network, avg_fn=running_average(recipe.average))
     optimiser = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.99))
@@ -74,7 +75,7 @@ def train(
             group["lr"] = recipe.learning_rate * schedule(share, step)
         loss, baseline = objective(network, batch, recipe, drop=_dropped(recipe, step), device=device)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
         average.update_parameters(network)

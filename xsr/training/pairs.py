@@ -74,7 +74,8 @@ class WaldSampler:
         for scene in self.scenes:
             area[scene.place] = area.get(scene.place, 0) + scene.image[0].size
         weight = np.array([s.weight * s.image[0].size / np.sqrt(area[s.place]) for s in self.scenes])
-        return weight / weight.sum()
+        probability: NDArray[np.float64] = weight / weight.sum()
+        return probability
 
     def _draw(self, image: Image, scale: float, rng: np.random.Generator) -> tuple[NDArray[np.generic], ...]:
         mtf = np.clip(np.array(self.mtf) * np.exp(self.mtf_jitter * rng.standard_normal(len(self.mtf))), 0.05, 0.8)

@@ -30,7 +30,7 @@ class Recipe:
     patch: int = 32
     queries: int = 1024
     batch: int = 12
-    steps: int = 14_000
+    steps: int = 8_000
     learning_rate: float = 6e-4
     mtf_jitter: float = 0.08
     drop: float = 0.25

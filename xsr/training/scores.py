@@ -4,7 +4,7 @@ Each image is degraded by the per-band point spread function of a sensor ``scale
 the public operations, and compared with the original, a border of `BORDER` pixels off.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +35,21 @@ class TestPlace:
     bands: tuple[str, ...]
     images: Image
     """Reflectance, shape (date, band, y, x)."""
+    times: tuple[str, ...] | None = None
+    """Dates, where they are known."""
+    box: GeoBox | None = None
+    """Grid of the images; an arbitrary one where it is unknown."""
+
+    def cube(self, images: Image | None = None, *, scale: float = 1.0) -> xr.DataArray:
+        """Images as a cube; with ``scale``, images degraded by that factor on their coarser grid."""
+        images = self.images if images is None else images
+        a = self.box.affine if self.box is not None else Affine(10, 0, 600_000, 0, -10, 5_700_000)
+        crs = self.box.crs if self.box is not None else "EPSG:32631"
+        coarse = Affine(a.a * scale, 0, a.c, 0, a.e * scale, a.f)
+        coords = {"band": list(self.bands), **xr_coords(GeoBox(images.shape[2:], coarse, crs))}
+        if self.times is not None:
+            coords["time"] = np.array(self.times, "datetime64[ns]")
+        return xr.DataArray(images, dims=("time", "band", "y", "x"), coords=coords)
 
 
 @dataclass(frozen=True)
@@ -52,17 +67,20 @@ class Score:
     @property
     def gain_db(self) -> float:
         """Gain over bicubic interpolation."""
-        return self.model_db - self.bicubic_db
+        return round(self.model_db - self.bicubic_db, 3)
 
 
-def _series_31ues(root: Path) -> TestPlace:
+def series_31ues(root: Path) -> TestPlace:
+    """Read the clear dates of the series 31UES."""
     folder = root / "s2_ts_belgium_31UES"
     with xr.open_dataset(folder / "s2_20m.nc", mask_and_scale=False) as coarse:
         cloudy = np.isin(coarse["SCL"].values, CLOUDY_CLASSES).mean(axis=(1, 2))
     with xr.open_dataset(folder / "s2_10m.nc", mask_and_scale=False) as fine:
         dn = np.stack([fine[band].values for band in BANDS], axis=1)
-    clear = dn[cloudy <= 1 - CLEAR_SHARE]
-    return TestPlace("31UES", BANDS, to_reflectance(clear))
+        times, box = fine["time"].values, fine.odc.geobox
+    clear = cloudy <= 1 - CLEAR_SHARE
+    dates = tuple(str(time) for time in times[clear])
+    return TestPlace("31UES", BANDS, to_reflectance(dn[clear]), dates, box)
 
 
 def _geotiff(root: Path, name: str, file: str, bands: tuple[str, ...]) -> TestPlace:
@@ -84,20 +102,13 @@ def _slovenia(root: Path) -> TestPlace:
 
 def test_places(root: Path) -> Iterator[TestPlace]:
     """Read the places of the test split."""
-    yield _series_31ues(root)
+    yield series_31ues(root)
     yield _geotiff(root, "Kempen 31UFS", "s2_l8_kempen_31UFS/s2_l1c_10m_B02B03B04B08.tif", BANDS)
     yield _geotiff(root, "Berlin A 2021-10-10", "s2_rgb_berlin_10m/berlin_A_20211010_B02B03B04.tif", BANDS[:3])
     yield _slovenia(root)
 
 
 test_places.__test__ = False  # type: ignore[attr-defined]
-
-
-def as_cube(images: Image, bands: Sequence[str], gsd_m: float) -> xr.DataArray:
-    """Dress images (date, band, y, x) as a cube on an arbitrary UTM grid."""
-    box = GeoBox(images.shape[2:], Affine(gsd_m, 0, 600_000, 0, -gsd_m, 5_700_000), "EPSG:32631")
-    coords = {"band": list(bands), **xr_coords(box)}
-    return xr.DataArray(images, dims=("time", "band", "y", "x"), coords=coords)
 
 
 def degraded(place: TestPlace, scale: float) -> Image:
@@ -112,15 +123,20 @@ def degraded(place: TestPlace, scale: float) -> Image:
     return np.stack(bands, axis=1)
 
 
-def score(place: TestPlace, scale: float, model: str | Path, *, gsd_m: float = 10.0) -> Score:
+def score(place: TestPlace, scale: float, model: str | Path) -> Score:
     """Score a model against bicubic interpolation at one place and scale."""
-    low = as_cube(degraded(place, scale), place.bands, gsd_m * scale)
-    fine = liif(low, scale=scale, model=model).values
-    base = interpolate(low, scale=scale, method="bicubic").values
+    low = place.cube(degraded(place, scale), scale=scale)
+    return compare(low, place.cube(), name=place.name, scale=scale, model=model)
+
+
+def compare(low: xr.DataArray, high: xr.DataArray, *, name: str, scale: float, model: str | Path) -> Score:
+    """Super-resolve ``low`` and compare it with ``high``, whose grid has the same corner and the finer pixel."""
+    fine = np.asarray(liif(low, scale=scale, model=model).values)
+    base = np.asarray(interpolate(low, scale=scale, method="bicubic").values)
     inner = (slice(None), slice(None), slice(BORDER, -BORDER), slice(BORDER, -BORDER))
-    truth = place.images[:, :, : fine.shape[2], : fine.shape[3]][inner]
+    truth = high.values[:, :, : fine.shape[2], : fine.shape[3]][inner]
     model_mse, base_mse = (np.nanmean((v[inner] - truth).astype(np.float64) ** 2, axis=(2, 3)) for v in (fine, base))
-    decibels = [-10 * np.log10(mse.mean(axis=1)).mean() for mse in (base_mse, model_mse)]
+    base_db, model_db = (float(-10 * np.log10(mse.mean(axis=1)).mean()) for mse in (base_mse, model_mse))
     gains = (10 * np.log10(base_mse / model_mse)).mean(axis=0)
-    by_band = {band: round(float(gain), 3) for band, gain in zip(place.bands, gains, strict=True)}
-    return Score(place.name, scale, len(truth), round(float(decibels[0]), 3), round(float(decibels[1]), 3), by_band)
+    by_band = {str(band): round(float(gain), 3) for band, gain in zip(high["band"].values, gains, strict=True)}
+    return Score(name, scale, len(truth), round(base_db, 3), round(model_db, 3), by_band)

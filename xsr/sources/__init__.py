@@ -1,0 +1,1 @@
+"""Where cubes come from: readers that return the cube contract, lazily."""

@@ -1,0 +1,82 @@
+"""Files and stores on disk: Zarr, NetCDF and GeoTIFF."""
+
+from pathlib import Path
+
+import xarray as xr
+
+from xsr.core.errors import CubeError, ParameterError
+from xsr.core.types import XarrayObject
+
+CHUNK = 1024
+"""Chunk of files that have none of their own, in pixels."""
+
+
+def open_file(path: str | Path) -> XarrayObject:
+    """Open a cube lazily.
+
+    Parameters
+    ----------
+    path
+        A Zarr store (folder or URL), a NetCDF file (``.nc``, ``.h5``) or a GeoTIFF (``.tif``, ``.tiff``).
+
+    Returns
+    -------
+    DataArray or Dataset
+        Dask-backed. A Zarr store of one variable with a band dimension becomes a DataArray; GeoTIFF bands take
+        their names from the band descriptions.
+
+    Raises
+    ------
+    CubeError
+        If there is nothing at the path, or its kind is not known.
+    """
+    text = str(path)
+    suffix = Path(text).suffix.lower()
+    if "://" not in text and not Path(text).exists():
+        raise CubeError(f"{text} not found; expected a Zarr store, a NetCDF file or a GeoTIFF.")
+    if suffix in (".tif", ".tiff"):
+        return _open_geotiff(text)
+    if suffix in (".nc", ".nc4", ".h5"):
+        data = xr.open_dataset(text, chunks={}, engine="h5netcdf", decode_coords="all")
+    elif suffix == ".zarr" or "://" in text or Path(text).is_dir():
+        data = xr.open_zarr(text, decode_coords="all")
+    else:
+        raise CubeError(f"{text} is of an unknown kind; expected .zarr, .nc, .tif or a folder holding a Zarr store.")
+    variables = [name for name, variable in data.data_vars.items() if "band" in variable.dims]
+    if len(variables) == 1:
+        return data[variables[0]].assign_attrs({**data.attrs, **data[variables[0]].attrs})
+    return data
+
+
+def _open_geotiff(path: str) -> xr.DataArray:
+    import rioxarray
+
+    data = rioxarray.open_rasterio(path, chunks={"x": CHUNK, "y": CHUNK})
+    if not isinstance(data, xr.DataArray):
+        raise CubeError(f"{path} holds several rasters; expected one. Name the subdataset.")
+    names = data.attrs.pop("long_name", None)
+    if isinstance(names, str):
+        names = (names,)
+    if names is not None and len(names) == data.sizes["band"]:
+        data = data.assign_coords(band=list(names))
+    return data
+
+
+def crop(cube: XarrayObject, bbox: tuple[float, float, float, float]) -> XarrayObject:
+    """Keep the pixels whose centres lie in a box (left, bottom, right, top), in the CRS of the cube.
+
+    Raises
+    ------
+    ParameterError
+        If the box is not in order, or holds no pixel.
+    """
+    left, bottom, right, top = bbox
+    if not (left < right and bottom < top):
+        raise ParameterError(f"bbox {bbox}; expected left < right and bottom < top, in the CRS of the cube.")
+    y, x = cube.odc.spatial_dims
+    rows = ((cube[y] >= bottom) & (cube[y] <= top)).values.nonzero()[0]
+    cols = ((cube[x] >= left) & (cube[x] <= right)).values.nonzero()[0]
+    if not (rows.size and cols.size):
+        box = cube.odc.geobox.boundingbox
+        raise ParameterError(f"bbox {bbox} holds no pixel; the cube covers {tuple(box)} in {cube.odc.crs}.")
+    return cube.isel({y: slice(rows[0], rows[-1] + 1), x: slice(cols[0], cols[-1] + 1)})
