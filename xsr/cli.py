@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from xsr._version import __version__
@@ -23,7 +24,7 @@ def main() -> None:
     try:
         app()
     except XsrError as error:
-        Console(stderr=True).print(f"[red]error:[/red] {error}", highlight=False, soft_wrap=True)
+        Console(stderr=True).print(f"[red]error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(1)
 
 
@@ -51,7 +52,7 @@ def demo(
     result = run_demo(out, data=data_folder(), model=model, say=lambda line: console.print(line, highlight=False))
     console.print(score_table(result.scores))
     for path in (result.source, result.output, result.picture):
-        console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+        console.print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -95,6 +96,7 @@ def run(
         f"wrote {report.path}: {dict(fine.sizes)}, {report.blocks} blocks, {report.valid} valid pixels,"
         f" {report.clipped} clipped",
         highlight=False,
+        markup=False,
         soft_wrap=True,
     )
 
@@ -155,7 +157,8 @@ def train(
         scores = score_model(path, root)
         record_scores(path, scores)
         console.print(score_table(scores))
-    console.print(f"wrote {path} ({card.parameters} parameters, sha256 {card.sha256})", highlight=False, soft_wrap=True)
+    told = f"wrote {path} ({card.parameters} parameters, sha256 {card.sha256})"
+    console.print(told, highlight=False, markup=False, soft_wrap=True)
 
 
 class _Report:

@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 import xsr.accessor  # noqa: F401  (registers .sr)
-from xsr.core.errors import StoreError
+from xsr.core.errors import ParameterError, StoreError
 from xsr.training.scores import Score, compare, score, series_31ues
 
 SCALE = 3.4
@@ -136,6 +136,14 @@ def _true_colour(image: xr.DataArray, crop: int = 150, zoom: int = 2) -> NDArray
 
 
 def data_folder() -> Path | None:
-    """Folder of real images named by the environment variable ``XSR_DATA``, if it is set."""
+    """Folder of real images named by the environment variable ``XSR_DATA``, if it is set.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such folder.
+    """
     value = os.environ.get("XSR_DATA")
+    if value and not Path(value).is_dir():
+        raise ParameterError(f"XSR_DATA={value} is not a folder; expected the folder of real images, or unset it.")
     return Path(value) if value else None

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
@@ -53,6 +54,8 @@ class Cube:
             If a band is not in the cube, with the bands it has.
         """
         known = {canonical(name): index for index, name in enumerate(self.bands)}
+        if len({canonical(name) for name in bands}) != len(bands):
+            raise BandError(f"bands={list(bands)} names a band twice; expected unique bands. Drop the duplicates.")
         missing = [name for name in bands if canonical(name) not in known]
         if missing or not bands:
             raise BandError(
@@ -102,7 +105,7 @@ class Cube:
         return {
             name: coord
             for name, coord in data.coords.items()
-            if name != "spatial_ref" and not {"y", "x"} & set(coord.dims)
+            if not _is_grid_mapping(name, coord) and not {"y", "x"} & set(coord.dims)
         }
 
     def _restore(self, data: xr.DataArray, provenance: Mapping[str, Any]) -> XarrayObject:
@@ -110,16 +113,17 @@ class Cube:
         grid = {"grid_mapping": "spatial_ref"} if "spatial_ref" in data.coords else {}
         if self.flipped and self.spatial[0] in data.dims:
             data = data.isel({self.spatial[0]: slice(None, None, -1)})
-        if "time" not in self.original.dims:
-            data = data.isel(time=0, drop=True)
         original = self.original
+        bands = original if isinstance(original, xr.DataArray) else original[[str(n) for n in data["band"].values]]
+        if "time" not in bands.dims:
+            data = data.isel(time=0)
         if isinstance(original, xr.Dataset):
             dataset = data.to_dataset(dim="band")
             for name, variable in dataset.data_vars.items():
                 variable.attrs = clean(original[name].attrs)
                 variable.encoding = dict(grid)
             others = {n: v for n, v in original.data_vars.items() if not set(self.spatial) & set(v.dims)}
-            others.pop("spatial_ref", None)
+            others = {name: variable for name, variable in others.items() if not _is_grid_mapping(name, variable)}
             return dataset.assign(others).assign_attrs({**clean(original.attrs), **provenance})
         if "band" not in original.dims:
             data = data.isel(band=0, drop="band" not in original.coords)
@@ -134,6 +138,13 @@ def canonical(name: str) -> str:
         return canonical_band(name)
     except BandError:
         return name
+
+
+def _is_grid_mapping(name: Hashable, variable: xr.DataArray) -> bool:
+    """Whether a variable describes the input's grid; it may have any name."""
+    return name == "spatial_ref" or (
+        not variable.dims and not {"crs_wkt", "grid_mapping_name"}.isdisjoint(variable.attrs)
+    )
 
 
 def clean(attrs: Mapping[Any, Any]) -> dict[Any, Any]:
@@ -217,8 +228,19 @@ def _stack_bands(
             f"no band variables {list(bands) if bands else ''} over {spatial} in {[str(n) for n in data.data_vars]}."
         )
     decoded = {name: radiometry.decode(data[name], units) for name in names}
-    stacked = xr.Dataset(decoded).to_dataarray(dim="band", name=None)
+    stacked: xr.DataArray = xr.apply_ufunc(  # one task a chunk, where concatenation would take several a band
+        _stack_last,
+        *decoded.values(),
+        output_core_dims=[["band"]],
+        dask="parallelized",
+        output_dtypes=[np.float32],
+        dask_gufunc_kwargs={"output_sizes": {"band": len(names)}},
+    )
     return stacked.assign_coords(band=[str(name) for name in names])
+
+
+def _stack_last(*bands: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.stack(bands, axis=-1)
 
 
 def _geobox(obj: XarrayObject, spatial: tuple[Hashable, Hashable]) -> tuple[GeoBox, bool]:

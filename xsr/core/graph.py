@@ -36,8 +36,13 @@ class Plan:
 
     blocks: tuple[Block, ...]
     chunks: tuple[tuple[int, ...], tuple[int, ...]]
-    cell: tuple[float, float]
+    sampling: Sampling
     source_shape: tuple[int, int]
+
+    @property
+    def cell(self) -> tuple[float, float]:
+        """Size of an output pixel in input pixels, (y, x)."""
+        return self.sampling.cell
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -54,7 +59,7 @@ def make_plan(
     for rows, cols in product(spans(sizes[0]), spans(sizes[1])):
         query = sampling.query(rows, cols)
         blocks.append(Block(rows, cols, query, input_window(query, source_shape, halo)))
-    return Plan(tuple(blocks), sizes, sampling.cell, source_shape)
+    return Plan(tuple(blocks), sizes, sampling, source_shape)
 
 
 def run(function: WindowFunction, source: Any, plan: Plan) -> Any:
@@ -88,7 +93,7 @@ def run_lazy(function: WindowFunction, source: Any, plan: Plan) -> Any:
     from dask.base import tokenize
     from dask.highlevelgraph import HighLevelGraph
 
-    token = tokenize(function, source.name, plan.cell, plan.chunks, plan.blocks[0])
+    token = tokenize(function, source.name, plan.sampling, plan.chunks)
     name = f"xsr-{type(function).__name__.lower()}-{token}"
     times, bands, rows, cols = (spans(sizes) for sizes in source.chunks)
     width = len(plan.chunks[1])
@@ -151,8 +156,8 @@ def run_block(
     stack = _cut(window, shape, function.padding, pieces, arrays)
     out = function(
         stack,
-        clip_inside(rows, shape[0]) - window.rows.start,
-        clip_inside(cols, shape[1]) - window.cols.start,
+        clip_inside(rows, shape[0], window.rows, function.halo),
+        clip_inside(cols, shape[1], window.cols, function.halo),
         cell,
     )
     within_rows, within_cols = inside(rows, shape[0]), inside(cols, shape[1])
@@ -230,21 +235,32 @@ def _row(function: Callable[..., NDArray[Any]], block: NDArray[Any], index: _Ind
     return function(block, index.value).reshape((1,) * len(index.value) + (-1,))
 
 
-def compute(collections: Sequence[Any], *, progress: bool) -> tuple[Any, ...]:
-    """Compute Dask arrays of `run_blocks` on the active scheduler, with a progress bar over their blocks."""
-    import dask.base
+def compute(collections: Sequence[Any], *, progress: bool) -> list[NDArray[Any]]:
+    """Compute the Dask arrays of `run_blocks` on the active scheduler, with a progress bar over their blocks.
+
+    Returns
+    -------
+    list of ndarray
+        The row of every block, in order.
+    """
+    import dask.array as da
+    from dask.base import get_scheduler
+    from dask.core import flatten
+    from dask.highlevelgraph import HighLevelGraph
+    from dask.threaded import get as threaded
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    total = sum(int(np.prod(array.numblocks)) for array in collections)
+    keys = [key for array in collections for key in flatten(array.__dask_keys__())]
+    dsk = da.optimize(HighLevelGraph.merge(*(array.dask for array in collections)), keys)
     columns = (TextColumn("writing blocks"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, disable=not progress) as bar:
-        task = bar.add_task("blocks", total=total)
+        task = bar.add_task("blocks", total=len(keys))
         client = _client()
-        if client is None:
-            with _Counter({array.name for array in collections}, lambda: bar.advance(task)):
-                computed: tuple[Any, ...] = dask.base.compute(*collections)
-                return computed
-        return _compute_on_cluster(client, collections, lambda: bar.advance(task))
+        if client is not None:
+            return _compute_on_cluster(client, dsk, keys, lambda: bar.advance(task))
+        schedule = get_scheduler(collections=list(collections)) or threaded
+        with _Counter(set(keys), lambda: bar.advance(task)):
+            return list(schedule(dsk, keys))
 
 
 def _client() -> Any:
@@ -260,23 +276,24 @@ def _client() -> Any:
         return None
 
 
-def _compute_on_cluster(client: Any, collections: Sequence[Any], advance: Callable[[], None]) -> tuple[Any, ...]:
-    from distributed import as_completed, futures_of
+def _compute_on_cluster(client: Any, dsk: Any, keys: list[Any], advance: Callable[[], None]) -> list[NDArray[Any]]:
+    from distributed import as_completed
 
-    held = client.persist(list(collections))
-    for future in as_completed(futures_of(held)):  # type: ignore[no-untyped-call]
+    futures = client.get(dsk, keys, sync=False)
+    for future in as_completed(futures):  # type: ignore[no-untyped-call]
         future.result()  # raise the error of a failed block at once
         advance()
-    return tuple(client.gather(client.compute(held)))
+    rows: list[NDArray[Any]] = client.gather(futures)
+    return rows
 
 
 class _Counter(Callback):
-    """Counts finished tasks of some names on the local schedulers."""
+    """Counts finished tasks of some keys on the local schedulers."""
 
-    def __init__(self, names: set[str], advance: Callable[[], None]) -> None:
+    def __init__(self, keys: set[Any], advance: Callable[[], None]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._names, self._advance = names, advance
+        self._keys, self._advance = keys, advance
 
     def _posttask(self, key: Any, result: Any, dsk: Any, state: Any, worker_id: Any) -> None:
-        if isinstance(key, tuple) and key[0] in self._names:
+        if key in self._keys:
             self._advance()

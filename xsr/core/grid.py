@@ -8,6 +8,7 @@ Pixels are areas. Pixel ``i`` has its centre at pixel coordinate ``i`` and cover
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from numbers import Real
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,6 +23,9 @@ Positions = NDArray[np.float64]
 Bounds = tuple[float, float]
 EDGE = 1e-6
 """Share of a pixel by which a grid may overhang the input before a pixel counts as outside."""
+STEPS = 2.0**30
+"""Positions are whole multiples of ``1 / STEPS`` pixels: moving them by whole pixels is then exact, so that every block
+sees the same weights, and a position between two pixels falls to the same one."""
 
 
 class Query(Protocol):
@@ -61,8 +65,8 @@ class GridQuery:
     def positions(self) -> tuple[Positions, Positions]:
         """Row positions (H,) and column positions (W,)."""
         axes = zip((self.rows, self.cols), self.step, self.origin, strict=True)
-        y, x = ((np.arange(s.start, s.stop) + 0.5) * step + origin - 0.5 for s, step, origin in axes)
-        return y.astype(np.float64), x.astype(np.float64)
+        y, x = (_snap((np.arange(s.start, s.stop) + 0.5) * step + origin - 0.5) for s, step, origin in axes)
+        return y, x
 
     def bounds(self) -> tuple[Bounds, Bounds]:
         """Least and greatest positions."""
@@ -90,21 +94,27 @@ class WarpQuery:
 
     source: GeoBox
     target: GeoBox
+    """The whole output grid: positions count from its corner in every block, and round the same way."""
+    rows: Span
+    cols: Span
 
     def positions(self) -> tuple[Positions, Positions]:
         """Row and column positions, both (H, W); infinite where the projection is undefined."""
-        height, width = self.target.shape.yx
-        x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
+        x, y = np.meshgrid(*self._centres()[::-1])
         return project(self.target, self.source, y, x)
 
     def bounds(self) -> tuple[Bounds, Bounds]:
-        """Least and greatest positions, from the outline: the projection is continuous."""
-        height, width = self.target.shape.yx
-        y, x = np.arange(height) + 0.5, np.arange(width) + 0.5
-        outline_y = np.concatenate([np.full(width, y[0]), np.full(width, y[-1]), y, y])
-        outline_x = np.concatenate([x, x, np.full(height, x[0]), np.full(height, x[-1])])
+        """Least and greatest positions: from the outline where the projection is continuous, else from all."""
+        y, x = self._centres()
+        outline_y = np.concatenate([np.full(x.size, y[0]), np.full(x.size, y[-1]), y, y])
+        outline_x = np.concatenate([x, x, np.full(y.size, x[0]), np.full(y.size, x[-1])])
         rows, cols = project(self.target, self.source, outline_y, outline_x)
+        if not (np.isfinite(rows).all() and np.isfinite(cols).all()):
+            rows, cols = self.positions()
         return _bounds(rows), _bounds(cols)
+
+    def _centres(self) -> tuple[Positions, Positions]:
+        return np.arange(self.rows.start, self.rows.stop) + 0.5, np.arange(self.cols.start, self.cols.stop) + 0.5
 
 
 @dataclass(frozen=True)
@@ -133,7 +143,7 @@ class Warp:
 
     def query(self, rows: Span, cols: Span) -> WarpQuery:
         """Positions of a rectangle of output pixels."""
-        return WarpQuery(self.source, self.target[rows.slice, cols.slice])
+        return WarpQuery(self.source, self.target, rows, cols)
 
 
 @dataclass(frozen=True)
@@ -182,14 +192,19 @@ def project(from_box: GeoBox, to_box: GeoBox, y: Positions, x: Positions) -> tup
     east, north = _apply(from_box.affine, x, y)
     if from_box.crs != to_box.crs:
         east, north = _transformer(str(from_box.crs), str(to_box.crs)).transform(east, north)
-    col, row = _apply(~to_box.affine, east, north)
-    return row - 0.5, col - 0.5
+    with np.errstate(invalid="ignore"):  # undefined positions are infinite, and 0 * inf is NaN
+        col, row = _apply(~to_box.affine, east, north)
+    return _snap(row - 0.5), _snap(col - 0.5)
 
 
 def project_points(geobox: GeoBox, x: Positions, y: Positions) -> tuple[Positions, Positions]:
     """Map coordinates to pixel-centre positions (rows, cols)."""
     col, row = _apply(~geobox.affine, x, y)
-    return row - 0.5, col - 0.5
+    return _snap(row - 0.5), _snap(col - 0.5)
+
+
+def _snap(position: Positions) -> Positions:
+    return np.asarray(np.rint(position * STEPS) / STEPS, np.float64)
 
 
 def _apply(affine: Affine, x: Positions, y: Positions) -> tuple[Positions, Positions]:
@@ -238,9 +253,9 @@ def target_grid(
     if like is not None:
         return like, _sampling(geobox, like)
     value = scale if scale is not None else resolution_m
-    if not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
+    if not isinstance(value, Real) or isinstance(value, bool) or not (math.isfinite(value) and value > 0):
         raise ParameterError(f"{given[0]}={value!r}; expected a positive, finite number.")
-    size = resolution(geobox)
+    value, size = float(value), resolution(geobox)
     factors = (value, value) if scale is not None else (size[0] / value, size[1] / value)
     _refuse_coarser((1 / factors[0], 1 / factors[1]))
     target = refine(geobox, factors)
@@ -294,9 +309,11 @@ def inside(position: Positions, size: int) -> NDArray[np.bool_]:
     return (position >= -0.5 - EDGE) & (position <= size - 0.5 + EDGE)
 
 
-def clip_inside(position: Positions, size: int) -> Positions:
-    """Move positions outside an axis of ``size`` pixels to its border; undefined ones too."""
-    return np.clip(np.nan_to_num(position, nan=0.0, posinf=size, neginf=-1), -0.5, size - 0.5)
+def clip_inside(position: Positions, size: int, window: Span, halo: int) -> Positions:
+    """Positions in pixels of a window of `input_window`; those outside the axis, or undefined, move to its border."""
+    least = max(-0.5, window.start + halo)
+    greatest = min(size - 0.5, window.stop - 1 - halo) - 1 / STEPS
+    return np.clip(np.nan_to_num(position, nan=least, posinf=greatest, neginf=least), least, greatest) - window.start
 
 
 def _around(bounds: Bounds, size: int, halo: int) -> Span | None:

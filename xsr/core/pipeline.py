@@ -1,6 +1,7 @@
 """From a cube and a block function to a cube on a finer grid: the road every refinement takes."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import odc.geo.xr  # noqa: F401  (registers the .odc accessor)
@@ -38,7 +39,9 @@ def resolve_chunks(chunks: int | Sequence[int] | None) -> tuple[int, int]:
     ParameterError
         Unless it is a positive integer or a pair of them.
     """
-    pair: tuple[Any, ...] = (CHUNK, CHUNK) if chunks is None else (chunks, chunks) if isinstance(chunks, int) else tuple(chunks)
+    pair: tuple[Any, ...] = (
+        (CHUNK, CHUNK) if chunks is None else (chunks, chunks) if isinstance(chunks, int) else tuple(chunks)
+    )
     if len(pair) != 2 or not all(isinstance(n, int) and n > 0 for n in pair):
         raise ParameterError(f"chunks={chunks!r}; expected a positive number of output pixels, or a pair (y, x).")
     return pair[0], pair[1]
@@ -75,4 +78,6 @@ def refine(
     values = graph.run(function, cube.data.data, plan)
     cell = sampling.cell
     record = {**provenance, "xsr_scale": [float(1 / cell[0]), float(1 / cell[1])]}
+    if like is not None:
+        cube = replace(cube, flipped=False)  # the grid asked for says which way y runs
     return cube.rewrap(values, geobox, record)

@@ -45,7 +45,8 @@ def decode(data: xr.DataArray, units: str | float | None) -> xr.DataArray:
     Parameters
     ----------
     data
-        Floats count as reflectance unless ``units`` says otherwise. Integers need ``units``, or a scale in
+        Floats count as reflectance unless ``units`` says otherwise; a no-data number counts where their attributes
+        still declare one (in the encoding it has been decoded already). Integers need ``units``, or a scale in
         their attributes or encoding (``scale_factor``/``add_offset``, ``scale``/``offset``).
     units
         Overrides the metadata; see `UNITS`.
@@ -58,13 +59,14 @@ def decode(data: xr.DataArray, units: str | float | None) -> xr.DataArray:
     if data.dtype.kind not in "iuf":
         raise CubeError(f"{_label(data)} has dtype {data.dtype}; expected integers or floats.")
     integer = data.dtype.kind in "iu"
+    nodata = _nodata(data, integer)
     if not integer and units is None:
-        return data.astype(np.float32, copy=False)
+        decoded = data.astype(np.float32, copy=False)
+        return decoded if nodata is None else decoded.where(data != nodata)
     scale, offset = scale_offset(units) if units is not None else _declared(data)
-    nodata = _lookup(data, "_FillValue", "nodata", "missing_value") if integer else None
     decoded = data.astype(np.float32) * np.float32(scale) + np.float32(offset)
     if nodata is not None:
-        decoded = decoded.where(data != int(nodata))
+        decoded = decoded.where(data != nodata)
     decoded.attrs = {k: v for k, v in data.attrs.items() if k not in PACKING_ATTRIBUTES}
     return decoded
 
@@ -78,6 +80,15 @@ def _declared(data: xr.DataArray) -> tuple[float, float]:
             f" offset in attributes or encoding. Pass units= ({', '.join(UNITS)} or a factor), or drop the variable."
         )
     return float(scale), float(_lookup(data, "add_offset", "offset") or 0.0)
+
+
+def _nodata(data: xr.DataArray, integer: bool) -> float | int | None:
+    """Find the number that stands for no data. A float may carry a stale ``nodata``, but a CF attribute means undecoded."""
+    names = ("_FillValue", "nodata", "missing_value") if integer else ("_FillValue", "missing_value")
+    value = _lookup(data, *names) if integer else next((data.attrs[n] for n in names if n in data.attrs), None)
+    if value is None or not np.isfinite(value):
+        return None
+    return int(value) if integer else float(value)
 
 
 def _lookup(data: xr.DataArray, *names: str) -> Any:

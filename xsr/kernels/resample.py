@@ -88,12 +88,13 @@ def gaussian_taps(position: NDArray[np.float64], sigma: float) -> Taps:
     position
         Centres in source pixel coordinates, shape (n,); centres between pixels are exact.
     sigma
-        Standard deviation in source pixels; the half-width is ``ceil(4 sigma)``.
+        Standard deviation in source pixels; the half-width is ``ceil(4 sigma)`` on either side, so that a centre on a
+        pixel or half-way between two has symmetric weights.
     """
     half = int(np.ceil(4 * sigma))
     start = np.floor(position + 0.5).astype(np.int64) - half
     offset = start[:, None] + np.arange(2 * half + 1) - position[:, None]
-    weight = np.exp(-0.5 * (offset / sigma) ** 2)
+    weight = np.where(np.abs(offset) <= half, np.exp(-0.5 * (offset / sigma) ** 2), 0.0)
     return Taps(start, weight / weight.sum(axis=1, keepdims=True))
 
 

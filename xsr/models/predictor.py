@@ -7,10 +7,11 @@ from numpy.typing import NDArray
 from xsr.models.architectures.liif import LIIF
 from xsr.models.registry import ModelSpec, load
 
-PIXELS = 1 << 20
-"""Input pixels encoded at once; images are batched up to this."""
-QUERIES = 1 << 16
-"""Queries decoded at once."""
+PIXELS = {"cpu": 1 << 14, "cuda": 1 << 20}
+"""Input pixels encoded at once; smaller images are batched. On a CPU larger batches only touch more memory."""
+QUERIES = {"cpu": 1 << 12, "cuda": 1 << 18}
+"""Queries decoded at once. On a CPU the hidden layers of a slice (2 MB) stay in cache, which is four times faster than
+slices of 65536."""
 
 
 def predict_liif(
@@ -47,13 +48,14 @@ def predict_liif(
         rows, cols = (np.ascontiguousarray(v) for v in np.broadcast_arrays(rows[:, None], cols))
     y = torch.from_numpy(rows.ravel()).to(device)
     x = torch.from_numpy(cols.ravel()).to(device)
-    batch = max(1, PIXELS // (images.shape[2] * images.shape[3]))
+    kind = "cpu" if torch.device(device).type == "cpu" else "cuda"
+    batch = max(1, PIXELS[kind] // (images.shape[2] * images.shape[3]))
     results = []
     with torch.inference_mode():
         for first in range(0, len(images), batch):
             part = torch.from_numpy(images[first : first + batch]).to(device)
             code = network.encode(part)
-            step = max(1, QUERIES // len(part))
+            step = max(1, QUERIES[kind] // len(part))
             slices = [
                 network.decode(code, y[q : q + step], x[q : q + step], cell).permute(0, 2, 1).cpu()
                 for q in range(0, y.numel(), step)

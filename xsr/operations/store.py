@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import odc.geo.xr  # noqa: F401  (registers the .odc accessor)
 import xarray as xr
 from numpy.typing import NDArray
+from odc.geo.xr import xr_coords  # registers the .odc accessor, too
 
 from xsr._version import __version__
 from xsr.core import graph
@@ -81,7 +81,7 @@ class BlockWriter:
         """Write one block, then its ledger row; returns the row."""
         import zarr
 
-        values, clipped = (block, 0) if self.dtype == "float32" else pack(block)
+        values, clipped = (block.astype(np.float32, copy=False), 0) if self.dtype == "float32" else pack(block)
         region = tuple(
             slice(starts[i], starts[i] + size) for starts, i, size in zip(self.starts, index, block.shape, strict=True)
         )
@@ -167,7 +167,7 @@ def to_zarr(
         graph.run_blocks(writer, dataset[name].data)
         for name, writer in _writers(dataset, str(path), names, dtype).items()
     ]
-    rows = np.concatenate([np.asarray(r).reshape(-1, len(COLUMNS)) for r in graph.compute(records, progress=progress)])
+    rows = np.stack([row.reshape(-1) for row in graph.compute(records, progress=progress)])
     group = zarr.open_group(str(path), mode="r+", use_consolidated=False)
     clipped = int(rows[:, COLUMNS.index("n_clipped")].sum())
     group.attrs["xsr"] = {**_state(fingerprint), "complete": True, "clipped": clipped}
@@ -184,6 +184,8 @@ def _as_dataset(cube: XarrayObject) -> xr.Dataset:
         cube = cube.rename("reflectance" if cube.name is None else cube.name).to_dataset().assign_attrs(attrs)
     if cube.odc.spatial_dims is None or cube.odc.geobox is None or cube.odc.geobox.crs is None:
         raise StoreError("the cube has no grid or CRS; expected a georeferenced cube. Use .odc.assign_crs(...).")
+    # A cropped cube carries the GeoTransform of the whole, and one without spatial_ref would name what is not there.
+    cube = cube.assign_coords(spatial_ref=xr_coords(cube.odc.geobox)["spatial_ref"])
     for name, variable in cube.data_vars.items():
         if set(cube.odc.spatial_dims) <= set(variable.dims) and variable.chunks is None:
             sizes = {dim: 1024 if dim in cube.odc.spatial_dims else -1 for dim in variable.dims}
@@ -207,13 +209,15 @@ def _encoding(variable: xr.DataArray, inner: int | None, dtype: Packing, zarr_fo
         block.append(sizes[0])
     encoding: dict[str, Any] = {"chunks": tuple(block)}
     if inner is not None:
-        shard = [
-            n if dim not in ("y", "x") else -(-n // inner) * inner for dim, n in zip(variable.dims, block, strict=True)
-        ]
+        if inner < 1:
+            raise StoreError(f"inner_chunks={inner}; expected a positive number of pixels.")
+        spatial = variable.odc.spatial_dims
+        sides = zip(variable.dims, block, strict=True)
+        shard = [n if dim not in spatial else -(-n // inner) * inner for dim, n in sides]
         split = [s != n and len(c) > 1 for s, n, c in zip(shard, block, variable.chunks, strict=True)]
-        if inner < 1 or any(split):
+        if any(split):
             raise StoreError(f"inner_chunks={inner} does not divide the blocks {tuple(block)}; choose a divisor.")
-        chunk = tuple(inner if dim in ("y", "x") else 1 for dim in variable.dims)
+        chunk = tuple(inner if dim in spatial else 1 for dim in variable.dims)
         encoding = {"shards": tuple(shard), "chunks": chunk}
     if zarr_format == 3:
         encoding["compressors"] = [ZstdCodec(level=3), Crc32cCodec()]
@@ -253,6 +257,9 @@ def _write_template(
     import zarr
 
     template = dataset.copy()
+    lazy = {n: v.compute() for n, v in dataset.variables.items() if n not in names and v.chunks is not None}
+    template = template.assign({n: v for n, v in lazy.items() if n in dataset.data_vars})
+    template = template.assign_coords({n: v for n, v in lazy.items() if n in dataset.coords})
     for name in names:
         variable = template[name]
         variable.encoding = {}
@@ -264,11 +271,11 @@ def _write_template(
     geobox = dataset.odc.geobox
     for name in names:
         attrs = group[str(name)].attrs
-        listed = [str(attrs.get("coordinates", "")), "spatial_ref"]
+        listed = dict.fromkeys([*str(attrs.get("coordinates", "")).split(), "spatial_ref"])
         crs: dict[str, Any] = {"wkt": geobox.crs.to_wkt()}
         if geobox.crs.epsg:
             crs["url"] = _epsg_url(geobox.crs.epsg)
-        attrs.update({"grid_mapping": "spatial_ref", "coordinates": " ".join(" ".join(listed).split()), "_CRS": crs})
+        attrs.update({"grid_mapping": "spatial_ref", "coordinates": " ".join(listed), "_CRS": crs})
     blocks = [int(np.prod([len(c) for c in dataset[name].chunks or ()])) for name in names]
     settings = {
         "version": __version__,

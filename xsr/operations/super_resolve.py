@@ -228,7 +228,8 @@ def sample(
     if not (np.isfinite(scale) and scale >= 1):
         raise ParameterError(f"scale={scale!r}; expected a finite number >= 1.")
     dim, coords, east, north = _points(x, y)
-    rows, cols = project_points(checked.geobox, east, north)
+    with np.errstate(invalid="ignore"):  # an infinite coordinate becomes NaN, which lies outside
+        rows, cols = project_points(checked.geobox, east, north)
     order, sizes = _group(rows, cols)
     points = Points(rows[order], cols[order], (1 / scale, 1 / scale))
     shape = (checked.data.sizes["y"], checked.data.sizes["x"])

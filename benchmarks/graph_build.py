@@ -1,0 +1,58 @@
+"""Time and memory to build a graph, nothing read: 24 dates x 4 bands x 10980 x 10980 pixels at scale 3.4.
+
+The floor is one task a block: (37333 / 1024)^2 x 24 blocks.
+"""
+
+import argparse
+import resource
+import statistics
+import time
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+from affine import Affine
+from odc.geo.geobox import GeoBox
+from odc.geo.xr import xr_coords
+
+import xsr
+
+SIDE, DATES, SCALE = 10980, 24, 3.4
+BANDS = ["B02", "B03", "B04", "B08"]
+
+
+def _must_not_run(*_: object, **__: object) -> np.ndarray:
+    raise RuntimeError("a graph build must not read data")
+
+
+def full_tile() -> xr.DataArray:
+    """Return a lazy cube of a full Sentinel-2 tile series, whose chunks raise when they are computed."""
+    chunks = ((1,) * DATES, (len(BANDS),), *((1024,) * 10 + (740,),) * 2)
+    data = da.map_blocks(_must_not_run, chunks=chunks, dtype=np.float32, meta=np.empty((0,) * 4, np.float32))
+    box = GeoBox((SIDE, SIDE), Affine(10, 0, 600_000, 0, -10, 5_700_000), "EPSG:32631")
+    times = np.datetime64("2024-01-01", "ns") + np.arange(DATES) * np.timedelta64(15, "D")
+    coords = {"time": times, "band": BANDS, **xr_coords(box)}
+    return xr.DataArray(data, dims=("time", "band", "y", "x"), coords=coords)
+
+
+def main() -> None:
+    """Print the medians."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=3)
+    cube = full_tile()
+    xsr.liif(cube.isel(time=[0], y=slice(0, 64), x=slice(0, 64)), scale=2)  # imports and first-use work
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    seconds = []
+    for _ in range(parser.parse_args().repeats):
+        start = time.perf_counter()
+        fine = xsr.liif(cube, scale=SCALE)
+        tasks = len(fine.__dask_graph__())
+        seconds.append(time.perf_counter() - start)
+    memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    blocks = int(np.prod(fine.data.numblocks))
+    print(f"graph of {dict(fine.sizes)}: {blocks} blocks, {tasks} tasks with the input's, {tasks / blocks:.2f} a block")
+    print(f"build {statistics.median(seconds):.2f} s (median of {len(seconds)}), {memory:.0f} MB more memory")
+
+
+if __name__ == "__main__":
+    main()

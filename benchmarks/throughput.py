@@ -1,0 +1,83 @@
+"""LIIF inference: the folded network against the reference formulation, and the arithmetic it must do.
+
+The reference evaluates the first layer of the MLP for every query and every corner of the ensemble. Both run on one
+thread, alternating; the floor is the multiply-adds of the folded form at the machine's matrix-product rate.
+"""
+
+import statistics
+import time
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xsr.models.architectures.liif import LIIF
+from xsr.models.predictor import predict_liif
+from xsr.models.registry import describe, load, spec
+
+SIDE, SCALE, REPEATS = 128, 2.0, 5
+
+
+def reference(network: LIIF, image: Tensor, rows: Tensor, cols: Tensor, cell: tuple[float, float]) -> Tensor:
+    """Evaluate queries as the paper does: unfold, gather, concatenate and run the whole MLP at every corner."""
+    features = network.encoder(image)
+    unfolded = torch.nn.functional.unfold(features, 3, padding=1).reshape(-1, *image.shape[2:])  # (9F, H, W)
+    height, width = image.shape[2:]
+    total = torch.zeros(rows.numel(), network.imnet.layers[-1].out_features)  # type: ignore[arg-type]
+    for dy in (0, 1):
+        for dx in (0, 1):
+            y, x = torch.floor(rows) + dy, torch.floor(cols) + dx
+            weight = (1 - (rows - y).abs()) * (1 - (cols - x).abs())
+            y, x = y.clamp(0, height - 1), x.clamp(0, width - 1)
+            gathered = unfolded[:, y.long(), x.long()].T
+            place = torch.stack((2 * (rows - y), 2 * (cols - x)), dim=1).float()
+            size = torch.tensor(cell).mul(2).float().expand(rows.numel(), 2)
+            answer = network.imnet(torch.cat((gathered, place, size), dim=1))
+            total += weight.float()[:, None] * answer
+    return total
+
+
+def main() -> None:
+    """Print medians and ratios."""
+    torch.set_num_threads(1)
+    card = describe("liif_s2")
+    network = load(spec("liif_s2"))
+    assert isinstance(network, LIIF)
+    image = torch.rand(1, len(card.bands), SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    axis = (np.arange(int(SIDE * SCALE)) + 0.5) / SCALE - 0.5
+    rows, cols = (torch.from_numpy(v.ravel()) for v in np.meshgrid(axis, axis, indexing="ij"))
+    cell = (1 / SCALE, 1 / SCALE)
+    runs = {
+        "reference": lambda: reference(network, image, rows, cols, cell).T.numpy(),
+        "folded": lambda: predict_liif(spec("liif_s2"), image.numpy(), axis, axis, cell, "cpu")[0].reshape(4, -1),
+    }
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    with torch.inference_mode():
+        first = {name: call() for name, call in runs.items()}
+        for _ in range(REPEATS):
+            for name, call in runs.items():
+                start = time.perf_counter()
+                call()
+                times[name].append(time.perf_counter() - start)
+    difference = float(np.abs(first["reference"] - first["folded"]).max())
+    matrix = torch.rand(1024, 1024)
+    start = time.perf_counter()
+    for _ in range(8):
+        matrix @ matrix
+    rate = 8 * 1024**3 / (time.perf_counter() - start)
+    hidden = [network.imnet.layers[i].out_features for i in range(0, len(network.imnet.layers), 2)]  # type: ignore[union-attr]
+    encoder = sum(p.numel() for n, p in network.encoder.named_parameters() if n.endswith("weight"))
+    folded = 9 * card.config["features"] * hidden[0]
+    query = 4 * sum(a * b for a, b in pairwise(hidden[:-1]))
+    work = SIDE**2 * (encoder + folded + SCALE**2 * query)
+    median = {name: statistics.median(values) for name, values in times.items()}
+    print(f"{SIDE}x{SIDE} px, x{SCALE:g}, float32, one thread, medians of {REPEATS}")
+    for name, value in median.items():
+        print(f"{name:<10} {value:6.2f} s  {SIDE**2 / value / 1e3:6.1f} kpx/s of input")
+    print(f"ratio      {median['reference'] / median['folded']:6.2f}; largest difference {difference:.1e}")
+    print(f"floor      {work / rate:6.2f} s at {2 * rate / 1e9:.0f} GFLOP/s of matrix products ({work / 1e9:.1f} GMAC)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,324 @@
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+
+import dask
+import dask.array as da
+import numpy as np
+import pytest
+from affine import Affine
+from helpers import make_cube, make_dataset, make_geobox
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from odc.geo.geobox import GeoBox
+
+from xsr.core import graph
+from xsr.core.blocks import Span
+from xsr.core.grid import Points, Refinement
+from xsr.operations.interpolate import Interpolation, interpolate
+from xsr.testing import assert_lazy
+
+check = settings(deadline=None, max_examples=60)
+
+
+def with_holes(shape, share=0.3, seed=1):
+    """Random reflectances of which a share is no data."""
+    rng = np.random.default_rng(seed)
+    values = rng.random(shape, dtype=np.float32)
+    values[rng.random(shape) < share] = np.nan
+    return values
+
+
+def same_bytes(left, right):
+    return np.asarray(left).tobytes() == np.asarray(right).tobytes()
+
+
+# --- the plan ------------------------------------------------------------------------------------------
+
+
+@given(shape=st.tuples(st.integers(1, 30), st.integers(1, 30)), chunk=st.tuples(st.integers(1, 9), st.integers(1, 35)))
+@check
+def test_blocks_cover_the_output_exactly_once_row_by_row(shape, chunk):
+    plan = graph.make_plan(Refinement(shape, (0.5, 0.5)), (15, 15), halo=1, chunks=chunk)
+    seen = np.zeros(shape, int)
+    for block in plan.blocks:
+        seen[block.rows.slice, block.cols.slice] += 1
+    assert (seen == 1).all()
+    assert plan.shape == shape
+    starts = [(block.rows.start, block.cols.start) for block in plan.blocks]
+    assert starts == sorted(starts)
+
+
+def test_blocks_beyond_the_cube_have_no_window():
+    plan = graph.make_plan(Refinement((4, 40), (0.5, 0.5), (0.0, -10.0)), (2, 4), halo=1, chunks=(4, 10))
+    assert [block.window is None for block in plan.blocks] == [True, True, False, True]
+    assert plan.blocks[2].window.cols == Span(-2, 6)
+
+
+# --- same numbers ----------------------------------------------------------------------------------------
+
+
+@given(data=st.data())
+@settings(deadline=None, max_examples=120)
+def test_any_input_chunks_and_any_output_chunks_give_the_same_bytes(data):
+    shape = data.draw(st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 14), st.integers(1, 14)), "shape")
+    into = {dim: data.draw(st.integers(1, n), dim) for dim, n in zip(("time", "band", "y", "x"), shape, strict=True)}
+    scale = data.draw(st.sampled_from([1, 1.5, 2, 2.7, 3, 3.4]), "scale")
+    method = data.draw(st.sampled_from(["nearest", "bilinear", "bicubic", "lanczos3"]), "method")
+    chunks = data.draw(st.tuples(st.integers(1, 20), st.integers(1, 20)), "chunks")
+    cube = make_cube(with_holes(shape, data.draw(st.sampled_from([0.0, 0.3, 0.8]), "share")))
+    whole = interpolate(cube, scale=scale, method=method)
+    blocks = interpolate(cube, scale=scale, method=method, chunks=chunks)
+    lazy = interpolate(cube.chunk(into), scale=scale, method=method, chunks=chunks)
+    assert same_bytes(blocks, whole)
+    assert same_bytes(lazy.compute(scheduler="sync"), whole)
+
+
+@given(seed=st.integers(0, 50), sizes=st.lists(st.integers(0, 7), min_size=2, max_size=6))
+@check
+def test_irregular_and_empty_input_chunks_give_the_same_bytes(seed, sizes):
+    sizes = (*sizes, 3)
+    cube = make_cube(with_holes((2, sum(sizes), 9), seed=seed))
+    lazy = cube.copy(data=da.from_array(cube.values, chunks=((2,), sizes, (4, 5))))
+    whole = interpolate(cube, scale=2.7)
+    assert same_bytes(interpolate(lazy, scale=2.7, chunks=8).compute(scheduler="sync"), whole)
+
+
+@pytest.mark.parametrize("method", ["bicubic", "lanczos3"])
+def test_a_halo_one_pixel_short_shows(method):
+    @dataclass(frozen=True)
+    class Short(Interpolation):
+        @property
+        def halo(self) -> int:
+            return super().halo - 1
+
+    values = with_holes((1, 1, 24, 24), 0.6)
+    sampling = Refinement((48, 48), (0.5, 0.5))
+    results = {}
+    for function in (Interpolation(method), Short(method)):
+        plans = [graph.make_plan(sampling, (24, 24), halo=function.halo, chunks=(n, n)) for n in (48, 6)]
+        whole, blocks = (graph.run(function, values, plan) for plan in plans)
+        results[type(function)] = same_bytes(whole, blocks)
+    assert results == {Interpolation: True, Short: False}
+
+
+@pytest.mark.parametrize("chunks", [{"band": 1}, {"time": 1}, {"time": 2, "band": 2, "y": 7}, {"band": (1, 2)}])
+def test_chunks_along_bands_and_time_are_joined_and_kept(chunks):
+    cube = make_cube(with_holes((3, 3, 10, 12)))
+    lazy = interpolate(cube.chunk(chunks), scale=2, chunks=9)
+    assert lazy.data.chunks[0] == cube.chunk(chunks).data.chunks[0]
+    assert lazy.data.chunks[1] == (3,)
+    assert same_bytes(lazy.compute(scheduler="sync"), interpolate(cube, scale=2))
+
+
+LIKES = {
+    "shifted": make_geobox((30, 30), gsd=4),
+    "degrees": GeoBox((30, 40), Affine.from_gdal(16.4685, 4e-5, 0, 52.3402, 0, -3e-5), "EPSG:4326"),
+}
+
+
+@pytest.mark.parametrize("like", LIKES)
+@pytest.mark.parametrize("method", ["nearest", "bicubic"])
+def test_like_gives_the_same_bytes_in_any_chunks(like, method):
+    cube = make_cube(with_holes((2, 14, 14), 0.1))
+    whole = interpolate(cube, like=LIKES[like], method=method)
+    assert 0.1 < np.isfinite(whole).mean() < 1
+    for chunks in ((7, 11), (30, 1), 13):
+        lazy = interpolate(cube.chunk({"y": 5, "x": 6}), like=LIKES[like], method=method, chunks=chunks)
+        assert same_bytes(interpolate(cube, like=LIKES[like], method=method, chunks=chunks), whole)
+        assert same_bytes(lazy.compute(scheduler="sync"), whole)
+
+
+def test_processes_give_the_same_bytes():
+    cube = make_cube(with_holes((2, 2, 12, 12)))
+    lazy = interpolate(cube.chunk({"time": 1, "y": 5}), scale=3.4, chunks=25)
+    with dask.config.set(scheduler="processes", num_workers=2):
+        assert same_bytes(lazy.compute(), interpolate(cube, scale=3.4))
+
+
+@pytest.mark.parametrize("target", [{"scale": 3.4}, {"like": LIKES["degrees"]}], ids=["scale", "like"])
+def test_a_cluster_gives_the_same_bytes(cluster, target):
+    cube = make_cube(with_holes((2, 2, 14, 14)))
+    lazy = interpolate(cube.chunk({"time": 1, "band": 1, "y": 5}), **target, chunks=11)
+    assert same_bytes(cluster.compute(lazy.data).result(), interpolate(cube, **target))
+
+
+# --- laziness, tasks and keys ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [make_cube, make_dataset])
+@pytest.mark.parametrize("target", [{"scale": 3.4}, {"resolution": 2.5}, {"like": LIKES["degrees"]}])
+def test_nothing_is_computed(make, target):
+    given_ = make((2, 2, 14, 14), chunks={"time": 1, "y": 7})
+    with assert_lazy(given_):
+        out = interpolate(given_, **target)
+    assert dask.is_dask_collection(out)
+
+
+def test_integers_are_decoded_and_no_data_hidden_lazily():
+    given_ = make_cube(np.ones((2, 8, 8), "uint16"), chunks={"y": 4}).assign_attrs(nodata=0)
+    with assert_lazy(given_):
+        out = interpolate(given_.isel(y=slice(None, None, -1)), scale=2, units="dn10000")
+    np.testing.assert_allclose(out.compute(scheduler="sync"), 1e-4, rtol=1e-6)
+
+
+def test_memory_in_memory_out():
+    assert isinstance(interpolate(make_cube((2, 4, 4)), scale=2).data, np.ndarray)
+
+
+@pytest.mark.parametrize("method", ["nearest", "lanczos3"])
+def test_one_task_makes_one_block_whatever_the_halo(method):
+    cube = make_cube((3, 2, 64, 64), chunks={"time": 1, "y": 16, "x": 16})
+    out = interpolate(cube, scale=2, method=method, chunks=32)
+    layer = out.data.dask.layers[out.data.name]
+    assert out.data.numblocks == (3, 1, 4, 4)
+    assert set(layer) == {(out.data.name, t, 0, y, x) for t in range(3) for y in range(4) for x in range(4)}
+    assert len(out.__dask_graph__()) <= 8 * out.data.npartitions
+
+
+def test_a_dataset_adds_a_bounded_number_of_tasks_to_each_block():
+    dataset = make_dataset((3, 2, 64, 64), chunks={"time": 1, "y": 16, "x": 16})
+    out = interpolate(dataset, scale=2, chunks=32)
+    assert len(out.__dask_graph__()) <= 8 * 2 * 48
+
+
+def test_output_chunks_are_those_asked_for():
+    out = interpolate(make_cube((2, 50, 40), chunks={"y": 7}), scale=3.4, chunks=(64, 50))
+    assert out.data.chunks == ((2,), (64, 64, 42), (50, 50, 36))
+
+
+def test_a_block_reads_only_the_chunks_that_its_window_touches():
+    read, lock = [], threading.Lock()
+
+    def note(block, block_info=None):
+        with lock:
+            read.append(tuple(block_info[0]["chunk-location"][-2:]))
+        return block
+
+    cube = make_cube((1, 80, 80))
+    watched = cube.copy(data=da.from_array(cube.values, chunks=(1, 16, 16)).map_blocks(note, dtype="float32"))
+    out = interpolate(watched, scale=2, method="bicubic", chunks=32)
+    read.clear()
+    out[:, 32:64, 64:96].compute(scheduler="sync")
+    assert sorted(set(read)) == [(y, x) for y in (0, 1, 2) for x in (1, 2, 3)]
+    assert len(read) == 9
+
+
+def test_blocks_outside_the_cube_read_nothing():
+    cube = make_cube((2, 2, 8, 8), chunks={"y": 4, "time": 1})
+    out = interpolate(cube, like=make_geobox((40, 40), gsd=4), chunks=20)
+    outside = out[:, :, 20:, 20:].data
+    assert not any(name.startswith(cube.data.name) for name, *_ in dask.optimize(outside)[0].dask)
+    assert np.isnan(outside.compute(scheduler="sync")).all()
+
+
+def name_of(**options):
+    cube = make_cube((2, 16, 16), chunks={"y": 8})
+    return interpolate(cube, **{"scale": 2, "method": "bicubic", "chunks": 16} | options).data.name
+
+
+def test_the_same_call_gives_the_same_keys():
+    assert name_of() == name_of()
+    assert name_of(like=LIKES["degrees"], scale=None) == name_of(like=LIKES["degrees"], scale=None)
+
+
+def test_the_same_call_gives_the_same_keys_in_another_process():
+    code = (
+        "import sys; sys.path.insert(0, 'tests'); from helpers import make_cube, make_geobox;"
+        "from xsr.operations.interpolate import interpolate; c = make_cube((2, 16, 16), chunks={'y': 8});"
+        "print(interpolate(c, scale=2, chunks=16).data.name);"
+        "print(interpolate(c, like=make_geobox((30, 30), gsd=4)).data.name)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    like = interpolate(make_cube((2, 16, 16), chunks={"y": 8}), like=LIKES["shifted"]).data.name
+    assert done.stdout.split() == [name_of(), like]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"method": "bilinear"},
+        {"scale": 2.1},
+        {"chunks": 8},
+        {"scale": None, "like": LIKES["shifted"]},
+        {"scale": None, "like": LIKES["degrees"]},
+        {"scale": None, "like": LIKES["degrees"].translate_pix(0, 0.25)},
+        {"units": "percent"},
+        {"bands": ["B02"]},
+    ],
+)
+def test_a_different_call_gives_different_keys(other):
+    assert name_of(**other) != name_of()
+
+
+def test_grids_that_share_their_first_block_have_different_keys():
+    source = da.zeros((1, 1, 20, 20))
+    names = set()
+    for last in (5.0, 6.0):
+        points = Points(np.array([1.0, 2.0, last]), np.array([1.0, 2.0, 3.0]), (0.5, 0.5))
+        plan = graph.make_plan(points, (20, 20), halo=1, chunks=(1, (2, 1)))
+        names.add(graph.run(Interpolation("bilinear"), source, plan).name)
+    assert len(names) == 2
+
+
+# --- positions without a place ---------------------------------------------------------------------------
+
+
+def test_a_grid_that_looks_past_the_earth_is_nan_there_and_chunks_do_not_matter():
+    world = GeoBox((60, 120), Affine.from_gdal(-180, 3, 0, 90, 0, -3), "EPSG:4326")
+    disc = GeoBox(
+        (42, 42),
+        Affine.from_gdal(-5.88e6, 280e3, 0, 5.88e6, 0, -280e3),
+        "+proj=geos +h=35785831 +lon_0=0 +sweep=y +ellps=WGS84 +units=m +no_defs",
+    )
+    cube = make_cube((1, 60, 120), crs="EPSG:4326", affine=world.affine)
+    whole = interpolate(cube, like=disc, method="bilinear")
+    assert np.isnan(whole.values[0, 0]).all()
+    assert np.isfinite(whole.values[0, 21, 2:-2]).all()
+    for chunks in (42, 10, (5, 42)):
+        lazy = interpolate(cube.chunk({"longitude": 17}), like=disc, method="bilinear", chunks=chunks)
+        assert same_bytes(lazy.compute(scheduler="sync"), whole)
+
+
+# --- handing blocks to a function --------------------------------------------------------------------------
+
+
+def row_of(block, index):
+    """Length of a short row is fixed: block index of two axes, pixels, and a sum."""
+    return np.array([*index, block.size, int(block.sum())], np.int64)
+
+
+def test_run_blocks_hands_over_every_block_with_its_index():
+    source = da.from_array(np.arange(12).reshape(3, 4), chunks=(2, 3))
+    rows = graph.run_blocks(row_of, source)
+    assert rows.shape == (2, 2, graph.ROW)
+    (computed,) = graph.compute([rows], progress=False)
+    assert computed.tolist() == [[[0, 0, 6, 27], [0, 1, 2, 10]], [[1, 0, 3, 27], [1, 1, 1, 11]]]
+    assert rows.name == graph.run_blocks(row_of, source).name
+
+
+def test_compute_uses_the_active_cluster(cluster):
+    source = da.from_array(np.arange(12).reshape(3, 4), chunks=(2, 3))
+    rows = graph.run_blocks(row_of, source)
+    with cluster.as_current():
+        (computed,) = graph.compute([rows], progress=False)
+    assert computed[..., 3].tolist() == [[27, 10], [27, 11]]
+
+
+def test_an_error_in_a_block_reaches_the_caller(cluster):
+    def fail(block, index):
+        raise RuntimeError(f"block {index} is broken")
+
+    rows = graph.run_blocks(fail, da.zeros((2, 2), chunks=2))
+    with pytest.raises(RuntimeError, match=r"block \(0, 0\) is broken"):
+        graph.compute([rows], progress=False)
+    with cluster.as_current(), pytest.raises(RuntimeError, match=r"block \(0, 0\) is broken"):
+        graph.compute([rows], progress=False)
+
+
+def test_the_progress_bar_counts_blocks(capsys):
+    rows = graph.run_blocks(row_of, da.ones((4, 4), chunks=2, dtype=int))
+    graph.compute([rows, rows], progress=True)
+    assert "4/" in capsys.readouterr().out

@@ -1,0 +1,158 @@
+import dask.array as da
+import numpy as np
+import pytest
+import xarray as xr
+
+from xsr.core.errors import CubeError, ParameterError
+from xsr.core.radiometry import decode, scale_offset
+
+
+def numbers(values, dtype="uint16", **attrs):
+    return xr.DataArray(np.asarray(values, dtype), dims="x", attrs=attrs, name="B02")
+
+
+# --- units ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("units", "scale", "offset"),
+    [
+        ("reflectance", 1, 0),
+        ("percent", 0.01, 0),
+        ("dn10000", 1e-4, 0),
+        ("dn10000-1000", 1e-4, -0.1),
+        (0.001, 0.001, 0),
+        (2, 2, 0),
+        ("0.5", 0.5, 0),
+    ],
+)
+def test_scale_offset_hand_values(units, scale, offset):
+    assert scale_offset(units) == (scale, offset)
+
+
+@pytest.mark.parametrize("units", ["dn", "", 0, -1, float("nan"), float("inf"), [1, 2]])
+def test_scale_offset_refuses_what_is_no_unit(units):
+    with pytest.raises(ParameterError, match=r"units=.*; expected one of reflectance, percent, dn10000"):
+        scale_offset(units)
+
+
+@pytest.mark.parametrize(
+    ("units", "expected"),
+    [("dn10000", [0.0, 0.1, 1.2]), ("dn10000-1000", [-0.1, 0.0, 1.1]), ("percent", [0, 10, 120]), (0.001, [0, 1, 12])],
+)
+def test_units_turn_integers_into_reflectance(units, expected):
+    decoded = decode(numbers([0, 1000, 12000]), units)
+    assert decoded.dtype == np.float32
+    np.testing.assert_allclose(decoded, expected, rtol=1e-6, atol=1e-7)
+
+
+def test_units_apply_to_floats_too():
+    np.testing.assert_allclose(decode(numbers([12.5], "float64"), "percent"), [0.125], rtol=1e-6)
+
+
+def test_units_override_the_metadata():
+    np.testing.assert_allclose(decode(numbers([5000], scale_factor=0.5), "dn10000"), [0.5], rtol=1e-6)
+
+
+# --- metadata ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", ["attrs", "encoding"])
+@pytest.mark.parametrize(("scale", "offset"), [("scale_factor", "add_offset"), ("scale", "offset")])
+def test_integers_are_decoded_by_the_scale_and_offset_they_declare(place, scale, offset):
+    data = numbers([0, 1500])
+    getattr(data, place).update({scale: 1e-4, offset: -0.1})
+    np.testing.assert_allclose(decode(data, None), [-0.1, 0.05], rtol=1e-6)
+
+
+def test_a_scale_needs_no_offset():
+    np.testing.assert_allclose(decode(numbers([1500], scale=1e-4), None), [0.15], rtol=1e-6)
+
+
+@pytest.mark.parametrize("attrs", [{}, {"scale_factor": 1.0, "add_offset": 0.0}, {"add_offset": -0.1}])
+def test_integers_without_a_scale_are_refused(attrs):
+    with pytest.raises(CubeError, match=r"'B02' holds uint16 without a scale.*Pass units= .*dn10000"):
+        decode(numbers([1, 2], **attrs), None)
+
+
+def test_floats_are_reflectance_and_keep_negative_and_bright_values():
+    data = numbers([-0.02, 0.5, 1.7], "float64")
+    decoded = decode(data, None)
+    assert decoded.dtype == np.float32
+    assert decoded.values.tolist() == data.values.astype(np.float32).tolist()
+
+
+@pytest.mark.parametrize("dtype", ["bool", "<U3", "complex64", "datetime64[ns]"])
+def test_other_kinds_of_numbers_are_refused(dtype):
+    with pytest.raises(CubeError, match=r"'B02' has dtype .*; expected integers or floats"):
+        decode(xr.DataArray(np.zeros(2).astype(dtype), dims="x", name="B02"), None)
+
+
+def test_an_unnamed_array_is_called_the_cube():
+    with pytest.raises(CubeError, match=r"the cube holds int16"):
+        decode(xr.DataArray(np.zeros(2, "int16"), dims="x"), None)
+
+
+# --- no data -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["nodata", "_FillValue", "missing_value"])
+@pytest.mark.parametrize("place", ["attrs", "encoding"])
+def test_the_no_data_number_of_integers_becomes_nan(name, place):
+    data = numbers([0, 1, 0])
+    getattr(data, place)[name] = 0
+    assert np.isnan(decode(data, "dn10000")).values.tolist() == [True, False, True]
+
+
+def test_no_data_is_a_stored_number_not_a_decoded_one():
+    decoded = decode(numbers([0, 1000], scale=1e-4, offset=-0.1, nodata=0), None)
+    assert np.isnan(decoded).values.tolist() == [True, False]
+    assert decoded.values[1] == pytest.approx(0, abs=1e-7)
+
+
+@pytest.mark.parametrize("nodata", [-9999, float("nan"), None])
+def test_a_no_data_number_that_integers_cannot_hold_hides_nothing(nodata):
+    assert np.isfinite(decode(numbers([0, 65535], nodata=nodata), "dn10000")).all()
+
+
+@pytest.mark.parametrize("name", ["_FillValue", "missing_value"])
+def test_an_undecoded_fill_value_of_floats_becomes_nan(name):
+    decoded = decode(numbers([-9999.0, 0.25], "float32", **{name: np.float32(-9999)}), None)
+    assert np.isnan(decoded).values.tolist() == [True, False]
+
+
+def test_the_encoding_of_floats_has_been_decoded_already():
+    data = numbers([0.0, 0.25], "float32")
+    data.encoding["_FillValue"] = 0
+    assert np.isfinite(decode(data, None)).all()
+
+
+def test_nan_and_infinities_stay():
+    decoded = decode(numbers([np.nan, np.inf, -np.inf], "float32"), None)
+    np.testing.assert_array_equal(decoded, np.array([np.nan, np.inf, -np.inf], np.float32))
+
+
+# --- what comes out ------------------------------------------------------------------------------------
+
+
+def test_packing_attributes_go_and_others_stay():
+    decoded = decode(numbers([1], scale=1e-4, nodata=0, long_name="blue"), None)
+    assert decoded.attrs == {"long_name": "blue"}
+
+
+def test_the_input_is_left_alone():
+    data = numbers([0, 1], nodata=0)
+    decode(data, "dn10000")
+    assert data.identical(numbers([0, 1], nodata=0))
+
+
+def test_decoding_is_lazy():
+    def fail(block):
+        raise AssertionError("computed")
+
+    data = xr.DataArray(
+        da.zeros(4, chunks=2, dtype="uint16").map_blocks(fail, dtype="uint16", meta=np.zeros(0, "uint16")), dims="x"
+    )
+    decoded = decode(data.assign_attrs(nodata=0), "dn10000")
+    assert decoded.chunks == ((2, 2),)
+    assert decoded.dtype == np.float32

@@ -1,0 +1,173 @@
+import pickle
+import re
+import shutil
+import threading
+from dataclasses import replace
+
+import pytest
+import safetensors.torch
+import torch
+from models.helpers import lively, write_model
+
+from xsr.core.errors import ModelError, ParameterError, WeightsError
+from xsr.models import registry
+from xsr.models.architectures.liif import LIIF
+from xsr.models.card import file_sha256, read_card, write_card
+from xsr.models.registry import ModelSpec
+from xsr.operations.super_resolve import Liif
+
+
+@pytest.fixture
+def path(tmp_path):
+    return write_model(tmp_path)
+
+
+def test_packaged_names(monkeypatch, tmp_path):
+    assert "liif_s2" in registry.names()
+    monkeypatch.setattr(registry, "PACKAGED", tmp_path)
+    assert registry.names() == ()
+    for name in ("zeta", "alpha"):
+        write_model(tmp_path, name=name)
+    assert registry.names() == ("alpha", "zeta")
+    assert registry.describe("zeta").name == "zeta"
+
+
+@pytest.mark.parametrize("name", ["liif_s2"])
+def test_packaged_models_are_whole(name):
+    card = registry.describe(name)
+    assert file_sha256(registry.find(name)) == card.sha256
+    network = registry.load(registry.spec(name))
+    assert sum(p.numel() for p in network.parameters()) == card.parameters
+    assert not network.training
+    assert not any(p.requires_grad for p in network.parameters())
+
+
+def test_find_by_name_and_by_path(path):
+    assert registry.find("liif_s2") == registry.PACKAGED / "liif_s2.safetensors"
+    assert registry.find(path) == registry.find(str(path)) == path
+
+
+@pytest.mark.parametrize("model", ["no_such_model", "gone/tiny.safetensors"])
+def test_unknown_model(model):
+    with pytest.raises(ModelError, match=rf"'{re.escape(model)}' not found; expected one of .*liif_s2"):
+        registry.find(model)
+
+
+def test_spec_is_the_name_and_the_hash_of_the_card(path):
+    assert registry.spec(path) == ModelSpec(str(path), file_sha256(path))
+
+
+def test_create():
+    network = registry.create("liif", channels=2, outputs=1, features=4, blocks=1, hidden=(4,))
+    assert isinstance(network, LIIF)
+    assert network.imnet.layers[-1].out_features == 1
+    with pytest.raises(ModelError, match="'gan' is unknown; expected one of liif"):
+        registry.create("gan")
+
+
+def test_load_gives_the_weights_of_the_file(path):
+    network = registry.load(registry.spec(path))
+    wanted = lively(LIIF(4, 4, 8, 1, (16, 16))).state_dict()
+    assert all(torch.equal(value, wanted[key]) for key, value in network.state_dict().items())
+
+
+def test_changed_byte_names_both_hashes(path):
+    identity = registry.spec(path)
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(WeightsError) as caught:
+        registry.load(identity)
+    assert identity.sha256 in str(caught.value)
+    assert file_sha256(path) in str(caught.value)
+
+
+def test_swapped_file_is_not_taken_for_the_one_in_the_graph(path, tmp_path):
+    identity = registry.spec(path)
+    (tmp_path / "other").mkdir()
+    other = write_model(tmp_path / "other", seed=1)
+    shutil.copy(other, path)
+    shutil.copy(other.with_suffix(".json"), path.with_suffix(".json"))
+    with pytest.raises(WeightsError, match=identity.sha256):
+        registry.load(identity)
+
+
+@pytest.mark.parametrize("change", ["shape", "missing", "extra"])
+def test_tensors_that_do_not_fit_are_named(path, change):
+    state = safetensors.torch.load_file(path)
+    key = "encoder.body.1.bias"
+    if change == "shape":
+        state[key] = torch.zeros(9)
+    elif change == "missing":
+        del state[key]
+    else:
+        key = "encoder.tail"
+        state[key] = torch.zeros(3)
+    safetensors.torch.save_file(state, path)
+    write_card(replace(read_card(path), sha256=file_sha256(path)), path)
+    found, wanted = {"shape": ("(9,)", "(8,)"), "missing": ("None", "(8,)"), "extra": ("(3,)", "None")}[change]
+    with pytest.raises(WeightsError, match=re.escape(f"{key!r} has shape {found}; expected {wanted}")):
+        registry.load(registry.spec(path))
+
+
+def test_weights_without_a_card(path):
+    path.with_suffix(".json").unlink()
+    with pytest.raises(WeightsError, match="need their card"):
+        registry.spec(path)
+
+
+def test_loaded_once_from_many_threads(path, monkeypatch):
+    reads, real = [], safetensors.torch.load_file
+
+    def counting(name, *args, **kwargs):
+        reads.append(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(safetensors.torch, "load_file", counting)
+    identity, found, start = registry.spec(path), [], threading.Barrier(8)
+
+    def work():
+        start.wait()
+        found.append(registry.load(identity))
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(reads) == 1
+    assert len(found) == 8
+    assert len({id(network) for network in found}) == 1
+
+
+def test_half_precision_is_computed_in_float32(tmp_path):
+    path = write_model(tmp_path, dtype=torch.float16)
+    stored = safetensors.torch.load_file(path)
+    network = registry.load(registry.spec(path))
+    for key, value in network.state_dict().items():
+        assert value.dtype == torch.float32
+        assert torch.equal(value, stored[key].float())
+
+
+def test_what_travels_is_small(path):
+    identity = registry.spec(path)
+    registry.load(identity)
+    function = Liif(identity, (0, 1, 2, 3), 6, "cpu")
+    for thing in (identity, function):
+        message = pickle.dumps(thing)
+        assert len(message) < 1000
+        assert pickle.loads(message) == thing
+
+
+def test_resolve_device(monkeypatch):
+    assert registry.resolve_device("cpu") == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert registry.resolve_device("auto") == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert registry.resolve_device("auto") == "cuda"
+
+
+@pytest.mark.parametrize("device", ["abacus", "cuda:99", "cpu:nonsense"])
+def test_devices_that_do_not_exist(device):
+    with pytest.raises(ParameterError, match=rf"device='{device}' cannot be used here.*expected auto, cpu or cuda"):
+        registry.resolve_device(device)

@@ -1,0 +1,544 @@
+import json
+import warnings
+import zlib
+
+import dask
+import dask.array as da
+import numpy as np
+import pytest
+import rasterio
+import rioxarray  # noqa: F401  (registers .rio)
+import xarray as xr
+import zarr
+from affine import Affine
+from models.helpers import BANDS, make_cube
+from odc.geo.geobox import GeoBox
+from odc.geo.xr import xr_coords
+
+import xsr
+from xsr.core.errors import ParameterError, StoreError
+from xsr.operations.store import ADD_OFFSET, SCALE_FACTOR, BlockWriter, pack
+from xsr.testing import assert_lazy, assert_same_grid
+
+HALF = SCALE_FACTOR / 2 * 1.01
+"""Rounding of uint16, and that of float32."""
+
+
+@pytest.fixture
+def cube():
+    """Two dates of 20 x 23 pixels in blocks of 10, the last ones shorter; a hole, and a block without a value."""
+    made = make_cube(20, 23, dates=2)
+    made[0, :, :10, :10] = np.nan
+    made[1, 2, 3:5, 11:13] = np.nan
+    return made.chunk(time=1, y=10, x=10)
+
+
+def read(path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return xr.open_zarr(path)
+
+
+def files_of(path, name="reflectance"):
+    """Chunk files of a variable."""
+    meta = {"zarr.json", ".zarray", ".zattrs"}
+    return sorted(p for p in (path / name).rglob("*") if p.is_file() and p.name not in meta)
+
+
+# --- round trips -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("container", ["DataArray", "Dataset"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"zarr_format": 2},
+        {"dtype": "uint16"},
+        {"dtype": "uint16", "zarr_format": 2},
+        {"inner_chunks": 5},
+        {"inner_chunks": 2, "dtype": "uint16"},
+    ],
+    ids=str,
+)
+def test_round_trip(cube, tmp_path, container, how):
+    given = cube if container == "DataArray" else cube.to_dataset("band")
+    report = xsr.to_zarr(given, tmp_path / "a.zarr", progress=False, **how)
+    opened = read(tmp_path / "a.zarr")
+    found = opened["reflectance"] if container == "DataArray" else opened.to_dataarray("band").transpose(*cube.dims)
+    wanted = cube.values
+    assert found.dtype == (np.float64 if "dtype" in how else np.float32)
+    assert np.array_equal(np.isnan(found.values), np.isnan(wanted))
+    if "dtype" in how:
+        clipped = np.clip(wanted, ADD_OFFSET + SCALE_FACTOR, ADD_OFFSET + 65535 * SCALE_FACTOR)
+        assert np.nanmax(np.abs(found.values - clipped)) <= HALF
+    else:
+        assert np.array_equal(found.values, wanted, equal_nan=True)
+        assert report.clipped == 0
+    assert report.valid == np.isfinite(wanted).sum()
+    assert report.blocks == 2 * 2 * 3 * (1 if container == "DataArray" else 4)
+    assert report.path == str(tmp_path / "a.zarr")
+    for name in ("time", "band", "x", "y"):
+        assert np.array_equal(found[name].values, cube[name].values)
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_chunks_on_disk_are_the_blocks(cube, tmp_path, zarr_format):
+    xsr.to_zarr(cube, tmp_path / "a.zarr", zarr_format=zarr_format, progress=False)
+    array = zarr.open_group(tmp_path / "a.zarr", mode="r")["reflectance"]
+    assert array.metadata.zarr_format == zarr_format
+    assert array.chunks == (1, 4, 10, 10)
+    assert read(tmp_path / "a.zarr")["reflectance"].chunks == ((1, 1), (4,), (10, 10), (10, 10, 3))
+
+
+def test_shards_hold_inner_chunks(cube, tmp_path):
+    xsr.to_zarr(cube, tmp_path / "a.zarr", inner_chunks=5, progress=False)
+    array = zarr.open_group(tmp_path / "a.zarr", mode="r")["reflectance"]
+    assert array.shards == (1, 4, 10, 10)
+    assert array.chunks == (1, 1, 5, 5)
+    # Three blocks of the second date's column and row, three of the first: the fourth holds no value and no file.
+    assert len(files_of(tmp_path / "a.zarr")) == 2 * 2 * 3 - 1
+
+
+def test_one_block_may_be_padded_to_whole_inner_chunks(tmp_path):
+    cube = make_cube(13, 11)
+    xsr.to_zarr(cube, tmp_path / "a.zarr", inner_chunks=4, progress=False)
+    array = zarr.open_group(tmp_path / "a.zarr", mode="r")["reflectance"]
+    assert (array.shards, array.chunks) == ((1, 4, 16, 12), (1, 1, 4, 4))
+    assert np.array_equal(read(tmp_path / "a.zarr")["reflectance"].values, cube.values)
+
+
+def geographic():
+    grid = GeoBox((16, 12), Affine(1e-4, 0, 5, 0, -1e-4, 50), "EPSG:4326")
+    values = np.random.default_rng(0).random((2, 16, 12)).astype(np.float32)
+    coords = {"band": ["B02", "B03"], **xr_coords(grid)}
+    return xr.DataArray(values, dims=("band", "latitude", "longitude"), coords=coords)
+
+
+def test_inner_chunks_follow_the_spatial_dimensions_whatever_their_names(tmp_path):
+    cube = geographic()
+    xsr.to_zarr(cube.chunk(latitude=8, longitude=8), tmp_path / "a.zarr", inner_chunks=4, progress=False)
+    array = zarr.open_group(tmp_path / "a.zarr", mode="r")["reflectance"]
+    assert (array.shards, array.chunks) == ((2, 8, 8), (1, 4, 4))
+    assert np.array_equal(read(tmp_path / "a.zarr")["reflectance"].values, cube.values)
+    assert_same_grid(read(tmp_path / "a.zarr"), cube)
+
+
+def test_cube_in_memory_is_cut_into_blocks(tmp_path):
+    cube = make_cube(30, 20, dates=2)
+    report = xsr.to_zarr(cube, tmp_path / "a.zarr", progress=False)
+    assert np.array_equal(read(tmp_path / "a.zarr")["reflectance"].values, cube.values)
+    assert report.blocks == 1
+
+
+def test_name_and_attributes(cube, tmp_path):
+    xsr.to_zarr(cube.rename("toa").assign_attrs(xsr_model="tiny"), tmp_path / "a.zarr", progress=False)
+    opened = read(tmp_path / "a.zarr")
+    assert list(opened.data_vars) == ["toa"]
+    assert opened.attrs["xsr_model"] == opened["toa"].attrs["xsr_model"] == "tiny"
+    xsr.to_zarr(cube.rename(None), tmp_path / "b.zarr", progress=False)
+    assert list(read(tmp_path / "b.zarr").data_vars) == ["reflectance"]
+
+
+def test_lazy_coordinates_and_variables_are_written_too(cube, tmp_path):
+    """Stores open with Dask behind every coordinate that is not an index."""
+    lazy = da.from_array(np.array([0.25, 0.75]), chunks=1)
+    dataset = cube.assign_coords(cover=("time", lazy)).to_dataset("band").assign(sun=("time", lazy * 2))
+    xsr.to_zarr(dataset, tmp_path / "a.zarr", progress=False)
+    opened = read(tmp_path / "a.zarr")
+    assert opened["cover"].values.tolist() == [0.25, 0.75]
+    assert opened["sun"].values.tolist() == [0.5, 1.5]
+    xsr.to_zarr(opened, tmp_path / "b.zarr", progress=False)
+    again = read(tmp_path / "b.zarr")
+    assert again["cover"].values.tolist() == [0.25, 0.75]
+    assert np.array_equal(again["B03"].values, cube.sel(band="B03").values, equal_nan=True)
+
+
+def test_text_coordinates_survive(cube, tmp_path):
+    labelled = cube.assign_coords(tile=("time", ["31UES", "31UDS"]), level="L2A")
+    xsr.to_zarr(labelled, tmp_path / "a.zarr", progress=False)
+    opened = read(tmp_path / "a.zarr")
+    assert opened["tile"].values.tolist() == ["31UES", "31UDS"]
+    assert opened["level"].item() == "L2A"
+    assert opened["band"].values.tolist() == list(BANDS)
+
+
+def test_writing_computes_each_block_once(tmp_path):
+    cube = make_cube(20, 20, chunks=10)
+    seen = []
+
+    def count(block):
+        if block.size:
+            seen.append(block.shape)
+        return block
+
+    counted = cube.copy(data=cube.data.map_blocks(count, dtype=np.float32, meta=np.empty((0,) * 4, np.float32)))
+    with assert_lazy(counted):
+        pass
+    xsr.to_zarr(counted, tmp_path / "a.zarr", progress=False)
+    assert seen == [(1, 4, 10, 10)] * 4
+
+
+# --- packing -----------------------------------------------------------------------------------------------
+
+
+def test_clipped_values_are_counted_and_stay_at_the_limits(cube, tmp_path):
+    cube = cube.compute()
+    cube[1, 0, 0, :3] = [-0.2, 7.0, np.inf]
+    cube = cube.clip(-0.2, 7.0).where(np.isfinite(cube))
+    low = int((cube < ADD_OFFSET + SCALE_FACTOR / 2).sum())
+    report = xsr.to_zarr(cube.chunk(y=10), tmp_path / "a.zarr", dtype="uint16", progress=False)
+    found = read(tmp_path / "a.zarr")["reflectance"].values
+    limits = ADD_OFFSET + SCALE_FACTOR, ADD_OFFSET + 65535 * SCALE_FACTOR
+    assert found[1, 0, 0, :2] == pytest.approx(limits, abs=1e-6)
+    assert np.isnan(found[1, 0, 0, 2])
+    assert report.clipped == low + 1
+    group = zarr.open_group(tmp_path / "a.zarr", mode="r")
+    assert group.attrs["xsr"]["clipped"] == report.clipped
+    assert group["_xsr/ledger"][:, 2].sum() == report.clipped
+
+
+def test_pack_by_hand():
+    values = np.array([-0.2, -0.1, -0.0999, 0.0, 0.12345, 6.4535, 6.4536, 7.0, np.nan, np.inf, -np.inf], np.float64)
+    number, clipped = pack(values)
+    assert number.dtype == np.uint16
+    assert number.tolist() == [1, 1, 1, 1000, 2234, 65535, 65535, 65535, 0, 0, 0]
+    assert clipped == 4  # -0.2, -0.1, 6.4536 and 7
+
+
+# --- refusals ----------------------------------------------------------------------------------------------
+
+
+def test_existing_store_is_refused_and_left_alone(cube, tmp_path):
+    xsr.to_zarr(cube, tmp_path / "a.zarr", progress=False)
+    before = {p: p.read_bytes() for p in (tmp_path / "a.zarr").rglob("*") if p.is_file()}
+    with pytest.raises(StoreError, match=r"a\.zarr exists; expected a new store.*overwrite=True"):
+        xsr.to_zarr(cube + 1, tmp_path / "a.zarr", progress=False)
+    assert {p: p.read_bytes() for p in (tmp_path / "a.zarr").rglob("*") if p.is_file()} == before
+
+
+def test_overwrite_replaces_everything(cube, tmp_path):
+    xsr.to_zarr(cube.rename("old"), tmp_path / "a.zarr", progress=False, zarr_format=2)
+    xsr.to_zarr(cube + 1, tmp_path / "a.zarr", progress=False, overwrite=True)
+    opened = read(tmp_path / "a.zarr")
+    assert list(opened.data_vars) == ["reflectance"]
+    assert np.array_equal(opened["reflectance"].values, (cube + 1).values, equal_nan=True)
+    assert not (tmp_path / "a.zarr" / ".zgroup").exists()
+
+
+def test_what_is_no_store_is_never_overwritten(cube, tmp_path):
+    folder = tmp_path / "thesis"
+    folder.mkdir()
+    (folder / "chapter.txt").write_text("years of work")
+    with pytest.raises(StoreError, match="is not a Zarr group; it is not overwritten"):
+        xsr.to_zarr(cube, folder, overwrite=True, progress=False)
+    with pytest.raises(StoreError, match="is not a Zarr group; it is not overwritten"):
+        xsr.to_zarr(cube, folder / "chapter.txt", overwrite=True, progress=False)
+    assert (folder / "chapter.txt").read_text() == "years of work"
+
+
+def test_empty_folder_is_used(cube, tmp_path):
+    xsr.to_zarr(cube, tmp_path, progress=False)
+    assert "reflectance" in read(tmp_path)
+
+
+@pytest.mark.parametrize("sizes", [(5, 10, 5), (7, 13), (4, 10, 6)])
+def test_irregular_chunks_are_refused(cube, tmp_path, sizes):
+    with pytest.raises(StoreError, match=r"'reflectance' has chunks .* along 'y'; expected equal.*Rechunk"):
+        xsr.to_zarr(cube.chunk(y=sizes), tmp_path / "a.zarr", progress=False)
+    assert not (tmp_path / "a.zarr").exists()
+
+
+@pytest.mark.parametrize("inner", [3, 20, 0, -5])
+def test_inner_chunks_that_do_not_divide_are_refused(cube, tmp_path, inner):
+    with pytest.raises(StoreError, match=f"inner_chunks={inner}"):
+        xsr.to_zarr(cube, tmp_path / "a.zarr", inner_chunks=inner, progress=False)
+
+
+def test_bad_chunks_do_not_cost_the_existing_store(cube, tmp_path):
+    xsr.to_zarr(cube, tmp_path / "a.zarr", progress=False)
+    with pytest.raises(StoreError, match="expected equal chunks"):
+        xsr.to_zarr(cube.chunk(y=(7, 13)), tmp_path / "a.zarr", overwrite=True, progress=False)
+    assert read(tmp_path / "a.zarr")["reflectance"].shape == cube.shape
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ({"dtype": "int8"}, "dtype='int8'"),
+        ({"zarr_format": 1}, "zarr_format=1"),
+        ({"zarr_format": 2, "inner_chunks": 5}, "format 2 has no shards"),
+    ],
+)
+def test_wrong_arguments(cube, tmp_path, how, told):
+    with pytest.raises(ParameterError, match=told):
+        xsr.to_zarr(cube, tmp_path / "a.zarr", progress=False, **how)
+
+
+def test_cube_without_grid(cube, tmp_path):
+    nowhere = xr.DataArray(cube.values, dims=cube.dims)
+    for bare in (nowhere, cube.isel(y=0)):
+        with pytest.raises(StoreError, match="no grid or CRS"):
+            xsr.to_zarr(bare, tmp_path / "a.zarr", progress=False)
+
+
+# --- georeferencing ----------------------------------------------------------------------------------------
+
+
+def test_crop_is_written_where_it_lies(tmp_path):
+    """xarray keeps the GeoTransform of the whole when it crops, and rioxarray believes it."""
+    cube = make_cube(10, 9).isel(y=slice(2, None), x=slice(3, None))
+    xsr.to_zarr(cube, tmp_path / "a.zarr", progress=False)
+    opened = xr.open_zarr(tmp_path / "a.zarr", decode_coords="all")["reflectance"]
+    assert tuple(opened.rio.transform())[:6] == (10, 0, 600_030, 0, -10, 5_699_980)
+    assert_same_grid(opened, cube)
+
+
+def test_crs_may_come_from_the_coordinates_alone(tmp_path):
+    cube = make_cube(8, 9).drop_vars("spatial_ref")  # odc-geo leaves the CRS with x and y
+    xsr.to_zarr(cube, tmp_path / "a.zarr", progress=False)
+    opened = xr.open_zarr(tmp_path / "a.zarr", decode_coords="all")["reflectance"]
+    assert opened.rio.crs.to_epsg() == 32631
+    assert_same_grid(opened, cube)
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("container", ["DataArray", "Dataset"])
+def test_grid_survives(tmp_path, zarr_format, container):
+    cube = make_cube(10, 9, chunks=5)
+    fine = xsr.interpolate(cube if container == "DataArray" else cube.to_dataset("band"), scale=3.4)
+    xsr.to_zarr(fine, tmp_path / "a.zarr", zarr_format=zarr_format, progress=False)
+    opened = xr.open_zarr(tmp_path / "a.zarr", decode_coords="all")
+    assert_same_grid(opened, fine)
+    grid = fine.odc.geobox
+    for name in opened.data_vars:
+        variable = opened[name]
+        assert variable.odc.geobox.crs == grid.crs
+        assert variable.rio.crs.to_epsg() == 32631
+        assert tuple(variable.rio.transform())[:6] == pytest.approx(tuple(grid.affine)[:6], rel=1e-9)
+        raw = zarr.open_group(tmp_path / "a.zarr", mode="r")[name].attrs
+        assert raw["grid_mapping"] == "spatial_ref"
+        assert raw["coordinates"].split().count("spatial_ref") == 1
+        assert "EPSG/0/32631" in raw["_CRS"]["url"]
+        assert raw["_CRS"]["wkt"].startswith("PROJCRS")
+
+
+def test_rasterio_reads_format_2(tmp_path):
+    """GDAL before 3.12 reads the third format not at all, the second with the CRS in the attribute `_CRS`."""
+    fine = xsr.interpolate(make_cube(10, 9, chunks=5), scale=3.4)
+    xsr.to_zarr(fine, tmp_path / "a.zarr", zarr_format=2, progress=False)
+    with rasterio.open(f'ZARR:"{tmp_path / "a.zarr"}":/reflectance') as source:
+        assert source.crs.to_epsg() == 32631
+        grid = fine.odc.geobox
+        assert (source.height, source.width) == tuple(grid.shape)
+        assert tuple(source.transform)[:6] == pytest.approx(tuple(grid.affine)[:6], rel=1e-9)
+        assert np.array_equal(source.read(), fine.values[0])
+
+
+def test_geozarr_attributes(tmp_path):
+    fine = xsr.interpolate(make_cube(10, 9, chunks=5), scale=2.0)
+    xsr.to_zarr(fine, tmp_path / "a.zarr", progress=False)
+    attrs = zarr.open_group(tmp_path / "a.zarr", mode="r").attrs
+    assert attrs["proj:code"] == "EPSG:32631"
+    assert attrs["spatial:dimensions"] == ["y", "x"]
+    assert attrs["spatial:transform"] == [5.0, 0.0, 600_000.0, 0.0, -5.0, 5_700_000.0]
+    assert attrs["spatial:shape"] == [20, 18]
+    assert attrs["spatial:bbox"] == [600_000.0, 5_699_900.0, 600_090.0, 5_700_000.0]
+    assert attrs["spatial:registration"] == "pixel"
+    assert [entry["name"] for entry in attrs["zarr_conventions"]] == ["proj:", "spatial:"]
+    assert attrs["Conventions"] == "CF-1.11"
+
+
+def test_crs_without_a_code(tmp_path):
+    projection = "+proj=laea +lat_0=51 +lon_0=4 +datum=WGS84 +units=m"
+    cube = make_cube(6, 6).drop_vars("spatial_ref").odc.assign_crs(projection)
+    xsr.to_zarr(cube, tmp_path / "a.zarr", progress=False)
+    group = zarr.open_group(tmp_path / "a.zarr", mode="r")
+    assert "proj:code" not in group.attrs
+    assert "Lambert Azimuthal" in group.attrs["proj:wkt2"]
+    assert "url" not in group["reflectance"].attrs["_CRS"]
+    assert_same_grid(xr.open_zarr(tmp_path / "a.zarr", decode_coords="all"), cube)
+
+
+# --- checks and memory -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", [{}, {"inner_chunks": 5}, {"zarr_format": 2}], ids=str)
+@pytest.mark.parametrize("where", [0.4, 0.7])
+def test_a_flipped_byte_is_noticed(cube, tmp_path, how, where):
+    xsr.to_zarr(cube, tmp_path / "a.zarr", progress=False, **how)
+    path = files_of(tmp_path / "a.zarr")[0]
+    content = bytearray(path.read_bytes())
+    content[int(where * len(content))] ^= 0x10
+    path.write_bytes(content)
+    opened = read(tmp_path / "a.zarr")["reflectance"]
+    with pytest.raises((ValueError, RuntimeError), match=r"(?i)checksum|decompress"):
+        opened.load()
+
+
+def ledger_of(path):
+    group = zarr.open_group(path, mode="r")
+    return group["_xsr"].attrs["columns"], group["_xsr/ledger"][:]
+
+
+@pytest.mark.parametrize("how", [{}, {"dtype": "uint16"}, {"inner_chunks": 5}], ids=str)
+@pytest.mark.parametrize("source", [np.float32, np.float64])
+def test_ledger_has_a_row_a_block(cube, tmp_path, how, source):
+    dataset = cube.astype(source).to_dataset("band")[["B04", "B02"]]
+    xsr.to_zarr(dataset, tmp_path / "a.zarr", progress=False, **how)
+    columns, ledger = ledger_of(tmp_path / "a.zarr")
+    assert columns == ["done", "n_valid", "n_clipped", "crc32"]
+    assert ledger.shape == (2 * 2 * 2 * 3, 4)
+    group = zarr.open_group(tmp_path / "a.zarr", mode="r")
+    row = iter(ledger)
+    for name in ("B04", "B02"):
+        stored, nothing = group[name][:], 0 if "dtype" in how else np.nan
+        for t in range(2):
+            for y in (0, 10):
+                for x in (0, 10, 20):
+                    block = stored[t : t + 1, y : y + 10, x : x + 10]
+                    valid = block != 0 if nothing == 0 else ~np.isnan(block)
+                    done, n_valid, _, checksum = next(row)
+                    assert done == 1
+                    assert n_valid == valid.sum()
+                    assert checksum == zlib.crc32(np.ascontiguousarray(block).tobytes())
+
+
+def test_block_without_a_value_is_done_without_a_file(cube, tmp_path):
+    xsr.to_zarr(cube, tmp_path / "a.zarr", progress=False)
+    _, ledger = ledger_of(tmp_path / "a.zarr")
+    assert ledger[:, 0].all()
+    assert np.flatnonzero(ledger[:, 1] == 0).tolist() == [0]
+    assert not (tmp_path / "a.zarr/reflectance/c/0/0/0/0").exists()
+    assert np.isnan(read(tmp_path / "a.zarr")["reflectance"][0, :, :10, :10].values).all()
+
+
+def test_complete_is_set_last(cube, tmp_path, monkeypatch):
+    states, real = [], BlockWriter.__call__
+
+    def watching(self, block, index):
+        row = real(self, block, index)
+        state = zarr.open_group(self.store, mode="r", use_consolidated=False)
+        states.append((state.attrs["xsr"]["complete"], int(state["_xsr/ledger"][:, 0].sum())))
+        return row
+
+    monkeypatch.setattr(BlockWriter, "__call__", watching)
+    with dask.config.set(scheduler="synchronous"):
+        xsr.to_zarr(cube, tmp_path / "a.zarr", progress=False)
+    assert states == [(False, n) for n in range(1, 13)]
+    state = zarr.open_group(tmp_path / "a.zarr", mode="r").attrs["xsr"]
+    assert state["complete"] is True
+    assert state["version"] == xsr.__version__
+    assert state["ledger"] == "_xsr/ledger"
+    assert len(state["fingerprint"]) == 64
+    assert read(tmp_path / "a.zarr").attrs["xsr"] == state
+
+
+def test_fingerprint_tells_settings_apart(cube, tmp_path):
+    def fingerprint(given, **how):
+        xsr.to_zarr(given, tmp_path / "a.zarr", overwrite=True, progress=False, **how)
+        return zarr.open_group(tmp_path / "a.zarr", mode="r").attrs["xsr"]["fingerprint"]
+
+    first = fingerprint(cube)
+    assert first == fingerprint(cube * 2)  # values are no setting
+    others = [
+        fingerprint(cube, dtype="uint16"),
+        fingerprint(cube.assign_attrs(xsr_model="other")),
+        fingerprint(cube.chunk(y=20)),
+        fingerprint(cube.isel(x=slice(1, None)).chunk(x=10)),
+    ]
+    assert len({first, *others}) == 5
+    assert json.dumps(zarr.open_group(tmp_path / "a.zarr", mode="r")["_xsr"].attrs["settings"])
+
+
+class Broken(Exception):
+    """What a block raises."""
+
+
+def broken_cube(cube, at):
+    def fail(block, block_info=None):
+        if block_info[0]["chunk-location"] == at:
+            raise Broken("block is broken")
+        return block
+
+    return cube.copy(data=cube.data.map_blocks(fail, dtype=np.float32, meta=np.empty((0,) * 4, np.float32)))
+
+
+@pytest.mark.parametrize("scheduler", ["synchronous", "threads"])
+def test_interrupted_store_is_not_complete(cube, tmp_path, scheduler):
+    made = broken_cube(cube, (1, 0, 0, 1))
+    with dask.config.set(scheduler=scheduler), pytest.raises(Broken, match="block is broken"):
+        xsr.to_zarr(made, tmp_path / "a.zarr", progress=False)
+    group = zarr.open_group(tmp_path / "a.zarr", mode="r", use_consolidated=False)
+    assert group.attrs["xsr"]["complete"] is False
+    ledger = group["_xsr/ledger"][:]
+    assert ledger[7].tolist() == [0, 0, 0, 0]
+    assert ledger[:, 0].sum() < 12
+    done = np.flatnonzero(ledger[:, 0])
+    if scheduler == "synchronous":
+        assert done.size > 0
+    for number in done:
+        t, _, y, x = np.unravel_index(number, (2, 1, 2, 3))
+        window = np.s_[t : t + 1, :, 10 * y : 10 * y + 10, 10 * x : 10 * x + 10]
+        assert np.array_equal(group["reflectance"][window], cube.values[window], equal_nan=True)
+
+
+@pytest.mark.parametrize("inner", [None, 5])
+def test_each_file_is_written_by_one_block(cube, tmp_path, monkeypatch, inner):
+    cube = cube.fillna(0.5)
+    touched, real = [], BlockWriter.__call__
+
+    def state(path):
+        return {p: p.stat().st_mtime_ns for p in files_of(path)}
+
+    def watching(self, block, index):
+        before = state(tmp_path / "a.zarr")
+        row = real(self, block, index)
+        after = state(tmp_path / "a.zarr")
+        touched.append({p for p in after if before.get(p) != after[p]})
+        return row
+
+    monkeypatch.setattr(BlockWriter, "__call__", watching)
+    with dask.config.set(scheduler="synchronous"):
+        report = xsr.to_zarr(cube, tmp_path / "a.zarr", inner_chunks=inner, progress=False)
+    assert [len(paths) for paths in touched] == [1] * 12
+    assert set.union(*touched) == set(files_of(tmp_path / "a.zarr"))
+    assert len(files_of(tmp_path / "a.zarr")) == report.blocks == 12
+
+
+# --- progress and clusters ---------------------------------------------------------------------------------
+
+
+def test_progress_is_silent_when_asked(cube, tmp_path, capfd):
+    xsr.to_zarr(cube, tmp_path / "a.zarr", progress=False)
+    assert capfd.readouterr() == ("", "")
+    xsr.to_zarr(cube, tmp_path / "b.zarr")
+    assert "12/12" in capfd.readouterr().out
+
+
+def same_bytes(one, two):
+    names = [p.relative_to(one) for p in sorted(one.rglob("*")) if p.is_file()]
+    assert names == [p.relative_to(two) for p in sorted(two.rglob("*")) if p.is_file()]
+    return [str(name) for name in names if (one / name).read_bytes() != (two / name).read_bytes()]
+
+
+def test_cluster_writes_the_same_bytes(cube, tmp_path, client, model, capfd):
+    fine = xsr.liif(cube, scale=2.0, model=str(model), chunks=20)
+    for how in ({}, {"inner_chunks": 10, "dtype": "uint16"}):
+        here = xsr.to_zarr(fine, tmp_path / "here.zarr", overwrite=True, progress=False, **how)
+        with client.as_current():
+            there = xsr.to_zarr(fine, tmp_path / "there.zarr", overwrite=True, progress=False, **how)
+        assert same_bytes(tmp_path / "here.zarr", tmp_path / "there.zarr") == []
+        assert (here.blocks, here.valid, here.clipped) == (there.blocks, there.valid, there.clipped)
+    with client.as_current():
+        xsr.to_zarr(fine, tmp_path / "loud.zarr")
+    assert "12/12" in capfd.readouterr().out
+
+
+def test_error_on_a_cluster_surfaces(cube, tmp_path, client, model):
+    fine = xsr.liif(cube, scale=2.0, model=str(model), chunks=20, device="abacus")
+    with client.as_current(), pytest.raises(ParameterError, match="device='abacus'"):
+        xsr.to_zarr(fine, tmp_path / "a.zarr", progress=False)
+    group = zarr.open_group(tmp_path / "a.zarr", mode="r", use_consolidated=False)
+    assert group.attrs["xsr"]["complete"] is False
+    assert group["_xsr/ledger"][:, 0].sum() < 12

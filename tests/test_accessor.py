@@ -1,0 +1,84 @@
+import inspect
+
+import numpy as np
+import pytest
+import xarray as xr
+from models.helpers import make_cube, write_model
+
+import xsr
+from xsr.accessor import SuperResolution
+from xsr.testing import assert_same_grid
+
+METHODS = tuple(name for name in vars(SuperResolution) if not name.startswith("_"))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return write_model(tmp_path_factory.mktemp("model"))
+
+
+def test_methods_are_the_functions_of_the_package():
+    assert set(METHODS) == {"interpolate", "liif", "sample", "to_zarr"}
+    assert set(METHODS) <= set(xsr.__all__)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_signature_is_that_of_the_function(name):
+    method = list(inspect.signature(getattr(SuperResolution, name)).parameters.values())[1:]
+    function = list(inspect.signature(getattr(xsr, name)).parameters.values())[1:]
+    assert [(p.name, p.kind, p.default) for p in method] == [(p.name, p.kind, p.default) for p in function]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_argument_is_passed_on(name, monkeypatch):
+    module = {"interpolate": "interpolate", "to_zarr": "store"}.get(name, "super_resolve")
+    told = []
+    monkeypatch.setattr(f"xsr.operations.{module}.{name}", lambda *args, **kwargs: told.append((args, kwargs)))
+    names = list(inspect.signature(getattr(SuperResolution, name)).parameters)[1:]
+    marks = {n: object() for n in names}
+    first = [marks[n] for n in names if n == "path"]
+    cube = make_cube(4, 4)
+    getattr(cube.sr, name)(*first, **{n: m for n, m in marks.items() if n != "path"})
+    ((args, kwargs),) = told
+    assert args[0] is cube
+    assert dict(zip(["path"], args[1:], strict=False)) | kwargs == marks
+
+
+@pytest.mark.parametrize("container", ["DataArray", "Dataset"])
+def test_accessor_equals_the_function(model, tmp_path, container):
+    cube = make_cube(9, 8, chunks=5)
+    cube = cube if container == "DataArray" else cube.to_dataset("band")
+    x, y = [600_012.0, 600_055.0], [5_699_977.0, 5_699_960.0]
+    xr.testing.assert_identical(cube.sr.interpolate(scale=3.4), xsr.interpolate(cube, scale=3.4))
+    xr.testing.assert_identical(cube.sr.liif(scale=3.4, model=model), xsr.liif(cube, scale=3.4, model=model))
+    xr.testing.assert_identical(cube.sr.sample(x=x, y=y, model=model), xsr.sample(cube, x=x, y=y, model=model))
+    one = cube.sr.to_zarr(tmp_path / "a.zarr", progress=False)
+    two = xsr.to_zarr(cube, tmp_path / "b.zarr", progress=False)
+    assert (one.blocks, one.valid, one.clipped) == (two.blocks, two.valid, two.clipped)
+    xr.testing.assert_identical(xr.open_zarr(tmp_path / "a.zarr"), xr.open_zarr(tmp_path / "b.zarr"))
+
+
+def test_accessor_keeps_no_state(model):
+    cube = make_cube(8, 8)
+    before = cube.copy(deep=True)
+    accessor = cube.sr
+    assert list(vars(accessor)) == ["_obj"]
+    first = accessor.liif(scale=2.0, model=model)
+    accessor.interpolate(scale=3.0)
+    second = accessor.liif(scale=2.0, model=model)
+    assert list(vars(accessor)) == ["_obj"]
+    xr.testing.assert_identical(first, second)
+    xr.testing.assert_identical(cube, before)
+
+
+def test_results_have_the_accessor_again(model):
+    fine = make_cube(6, 6).sr.liif(scale=2.0, model=model).sr.interpolate(scale=1.7)
+    assert fine.shape == (1, 4, 20, 20)
+    assert_same_grid(fine, fine.sel(band="B02"))
+    assert np.isfinite(fine.values).all()
+
+
+def test_names_of_the_package():
+    assert dir(xsr) == sorted(xsr.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'sharpen'"):
+        _ = xsr.sharpen

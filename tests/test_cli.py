@@ -1,0 +1,410 @@
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import dask
+import numpy as np
+import pytest
+import rasterio
+import torch
+import xarray as xr
+from models.helpers import BANDS, make_cube, write_model
+from PIL import Image
+from typer.testing import CliRunner
+
+import xsr
+from xsr import cli
+from xsr.core.errors import ParameterError, StoreError
+from xsr.models import registry
+from xsr.models.card import read_card
+from xsr.testing import assert_same_grid
+from xsr.training import recipes
+from xsr.training.scores import Score
+
+TINY = replace(
+    recipes.LIIF_S2,
+    name="tiny",
+    config={"channels": 4, "outputs": 4, "features": 8, "blocks": 1, "hidden": (16, 16)},
+    synthetic=1,
+    patch=14,
+    queries=64,
+    batch=2,
+)
+
+
+@pytest.fixture(autouse=True)
+def settings_restored(monkeypatch):
+    """The command changes thread counts of the process; a wide terminal keeps tables whole."""
+    monkeypatch.setattr(cli.console, "_width", 200)
+    threads = torch.get_num_threads()
+    with dask.config.set(num_workers=2):
+        yield
+    dask.config.config.pop("num_workers", None)
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return str(write_model(tmp_path_factory.mktemp("model")))
+
+
+@pytest.fixture(scope="module")
+def cube():
+    return make_cube(20, 18, dates=2)
+
+
+@pytest.fixture
+def tiny_recipe(monkeypatch):
+    monkeypatch.setitem(recipes.RECIPES, "tiny", TINY)
+    monkeypatch.delenv("XSR_DATA", raising=False)
+
+
+def call(*arguments):
+    result = CliRunner().invoke(cli.app, [str(a) for a in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def fine_of(path):
+    return xr.open_zarr(path, decode_coords="all")
+
+
+def save(cube, path):
+    """Write a cube as Zarr, NetCDF or GeoTIFF; the last holds one date of digital numbers."""
+    if path.suffix == ".zarr":
+        xsr.to_zarr(cube, path, progress=False)
+    elif path.suffix == ".nc":
+        dataset = cube.to_dataset("band")
+        for name in dataset.data_vars:
+            dataset[name].attrs["grid_mapping"] = "spatial_ref"
+        dataset.to_netcdf(path, engine="h5netcdf")
+    else:
+        grid = cube.odc.geobox
+        numbers = (cube.isel(time=0).clip(1e-4).values * 1e4).round().astype(np.uint16)
+        profile = dict(height=grid.shape[0], width=grid.shape[1], count=len(numbers), dtype="uint16", nodata=0)
+        with rasterio.open(path, "w", driver="GTiff", crs=str(grid.crs), transform=grid.affine, **profile) as target:
+            target.write(numbers)
+            target.descriptions = tuple(cube.band.values.tolist())
+    return path
+
+
+# --- run ---------------------------------------------------------------------------------------------------
+
+
+def test_run_on_zarr(cube, model, tmp_path):
+    source = save(cube.chunk(time=1, y=10), tmp_path / "in.zarr")
+    result = call("run", source, tmp_path / "out.zarr", "--scale", 3.4, "--model", model, "--chunks", 40)
+    assert result.exit_code == 0
+    found = fine_of(tmp_path / "out.zarr")["reflectance"]
+    wanted = xsr.liif(cube, scale=3.4, model=model)
+    assert found.dims == wanted.dims
+    assert np.abs(found.values - wanted.values).max() <= 1e-6
+    assert_same_grid(found, wanted)
+    assert found.chunks == ((1, 1), (4,), (40, 28), (40, 21))
+    assert found.attrs["xsr_input"] == "in.zarr"
+    assert found.attrs["xsr_model"] == "tiny"
+    report = " ".join(result.output.split())
+    assert f"wrote {tmp_path / 'out.zarr'}" in report
+    assert "8 blocks" in report
+    assert f"{wanted.size} valid pixels, 0 clipped" in report
+
+
+def test_run_on_netcdf(cube, model, tmp_path):
+    source = save(cube, tmp_path / "in.nc")
+    call("run", source, tmp_path / "out.zarr", "--scale", 3.4, "--model", model, "--bands", "B04, B03,B02")
+    found = fine_of(tmp_path / "out.zarr")
+    wanted = xsr.liif(cube.to_dataset("band")[["B04", "B03", "B02"]], scale=3.4, model=model)
+    assert set(found.data_vars) == set(wanted.data_vars) == {"B04", "B03", "B02"}
+    for name in wanted.data_vars:
+        assert np.abs(found[name].values - wanted[name].values).max() <= 1e-6
+    assert_same_grid(found, wanted)
+
+
+def test_run_on_geotiff(cube, model, tmp_path):
+    source = save(cube, tmp_path / "in.tif")
+    units = ("--units", "dn10000")
+    call("run", source, tmp_path / "out.zarr", "--scale", 3.4, "--model", model, *units, "--zarr-format", 2)
+    found = fine_of(tmp_path / "out.zarr")["reflectance"]
+    wanted = xsr.liif(cube.isel(time=0).clip(1e-4), scale=3.4, model=model)
+    assert found.band.values.tolist() == list(BANDS)
+    assert np.abs(found.values - wanted.values).max() < 3e-3  # digital numbers are rounded
+    assert_same_grid(found, wanted)
+    assert (tmp_path / "out.zarr" / ".zgroup").exists()
+
+
+@pytest.mark.parametrize("units", ["percent", "0.01"])
+def test_run_with_units(cube, tmp_path, units):
+    source = save(cube * 100, tmp_path / "in.zarr")
+    call("run", source, tmp_path / "out.zarr", "--scale", 2, "--model", "nearest", "--units", units)
+    found = fine_of(tmp_path / "out.zarr")["reflectance"].values
+    assert np.abs(found - cube.values.repeat(2, axis=2).repeat(2, axis=3)).max() < 1e-6
+
+
+@pytest.mark.parametrize("method", ["bicubic", "bilinear"])
+def test_run_interpolates_a_box(cube, tmp_path, method):
+    source = save(cube, tmp_path / "in.zarr")
+    box = "600040,5699850,600130,5699950"
+    target = ("--resolution", 5, "--bbox", box, "--dtype", "uint16", "--workers", 1)
+    call("run", source, tmp_path / "out.zarr", "--model", method, *target)
+    found = fine_of(tmp_path / "out.zarr")["reflectance"]
+    assert tuple(found.odc.geobox.boundingbox) == (600040, 5699850, 600130, 5699950)
+    wanted = xsr.interpolate(cube.isel(y=slice(5, 15), x=slice(4, 13)), scale=2.0, method=method)
+    assert np.abs(found.values - wanted.clip(-0.0999)).max() <= 6e-5
+    assert found.attrs["xsr_operation"] == f"interpolate:{method}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "told"),
+    [
+        (["--scale", "0.5"], ParameterError, "at most 1"),
+        ([], ParameterError, "exactly one of"),
+        (["--scale", "2", "--bbox", "1,2,3"], ParameterError, "expected four numbers"),
+        (["--scale", "2", "--bbox", "0,0,1,1"], ParameterError, "holds no pixel"),
+        (["--scale", "2", "--bbox", "1,0,0,1"], ParameterError, "left < right"),
+        (["--scale", "2", "--workers", "0"], ParameterError, "workers=0"),
+        (["--scale", "2", "--dtype", "int8"], ParameterError, "dtype='int8'"),
+    ],
+)
+def test_run_refuses(cube, tmp_path, arguments, error, told):
+    source = save(cube, tmp_path / "in.zarr")
+    with pytest.raises(error, match=told):
+        call("run", source, tmp_path / "out.zarr", "--model", "bicubic", *arguments)
+    assert not (tmp_path / "out.zarr").exists()
+
+
+def test_run_does_not_write_over_its_input_or_another_store(cube, tmp_path):
+    source = save(cube, tmp_path / "in.zarr")
+    with pytest.raises(ParameterError, match="OUT is IN"):
+        call("run", source, tmp_path / "." / "in.zarr", "--scale", 2, "--model", "bicubic", "--overwrite")
+    other = save(cube, tmp_path / "out.zarr")
+    with pytest.raises(StoreError, match="exists"):
+        call("run", source, other, "--scale", 2, "--model", "bicubic")
+    assert fine_of(other)["reflectance"].shape == cube.shape
+    call("run", source, other, "--scale", 2, "--model", "bicubic", "--overwrite")
+    assert fine_of(other)["reflectance"].shape == (2, 4, 40, 36)
+
+
+def test_workers_share_the_cores(cube, tmp_path):
+    source = save(cube, tmp_path / "in.zarr")
+    cores = len(os.sched_getaffinity(0))
+    call("run", source, tmp_path / "out.zarr", "--scale", 2, "--model", "bicubic", "--workers", 1)
+    assert dask.config.get("num_workers") == 1
+    assert torch.get_num_threads() == cores
+
+
+def command(*arguments, **env):
+    """Run the command in a process of its own, as a user starts it."""
+    code = "from xsr.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-W", "error::RuntimeWarning", "-c", code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **env},
+    )
+
+
+def test_an_error_is_one_line_on_standard_error(tmp_path):
+    done = command("run", tmp_path / "missing.zarr", tmp_path / "out.zarr", "--scale", "2")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: ")
+    assert "missing.zarr not found" in done.stderr
+
+
+def test_brackets_in_an_error_are_printed(monkeypatch, capsys):
+    def fail():
+        raise ParameterError("bands ['B11'] are unknown [red]")
+
+    monkeypatch.setattr(cli, "app", fail)
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 1
+    assert capsys.readouterr().err == "error: bands ['B11'] are unknown [red]\n"
+
+
+def test_main_returns_after_success(monkeypatch):
+    monkeypatch.setattr(cli, "app", lambda: None)
+    cli.main()
+
+
+def test_version():
+    assert call("--version").output.strip() == xsr.__version__
+
+
+# --- models ------------------------------------------------------------------------------------------------
+
+
+def test_models_list():
+    output = call("models", "list").output
+    for name in registry.names():
+        assert name in output
+    assert "B02 B03 B04 B08" in output
+
+
+def test_models_show(model):
+    card = read_card(Path(model))
+    output = call("models", "show", model).output
+    assert card.sha256 in output
+    assert '"scale_range"' in output
+    assert registry.describe("liif_s2").sha256 in call("models", "show", "liif_s2").output
+
+
+# --- demo --------------------------------------------------------------------------------------------------
+
+
+def test_demo(model, tmp_path, monkeypatch):
+    monkeypatch.delenv("XSR_DATA", raising=False)
+    out = tmp_path / "made" / "demo"
+    result = call("demo", "--out", out, "--model", model)
+    assert result.exit_code == 0
+    assert "synthetic, truth known" in result.output
+    assert "bicubic dB" in result.output
+    assert "lazy: True" in result.output
+    source, fine = (fine_of(out / name)["reflectance"] for name in ("input.zarr", "output.zarr"))
+    assert source.shape == (3, 4, 160, 160)
+    assert fine.shape == (3, 4, 544, 544)
+    assert tuple(source.odc.geobox.boundingbox) == pytest.approx(tuple(fine.odc.geobox.boundingbox))
+    assert fine.attrs["xsr_model"] == "tiny"
+    with Image.open(out / "side-by-side.png") as picture:
+        picture.load()
+        assert picture.size == (4 * 300 + 3 * 6, 300 + 18)
+        assert len(picture.getcolors(1 << 20)) > 1000
+    (out / "stray.txt").write_text("old")
+    assert call("demo", "--out", out, "--model", model).exit_code == 0
+    assert sorted(p.name for p in out.iterdir()) == [".xsr-demo", "input.zarr", "output.zarr", "side-by-side.png"]
+
+
+def test_demo_leaves_foreign_folders_alone(model, tmp_path):
+    (tmp_path / "letters.txt").write_text("dear")
+    with pytest.raises(StoreError, match="is not a demo folder"):
+        call("demo", "--out", tmp_path, "--model", model)
+    assert (tmp_path / "letters.txt").read_text() == "dear"
+
+
+@pytest.mark.parametrize("job", ["demo", "train"])
+def test_data_folder_that_is_not_there(tiny_recipe, tmp_path, monkeypatch, job):
+    monkeypatch.setenv("XSR_DATA", str(tmp_path / "gone"))
+    with pytest.raises(ParameterError, match=r"XSR_DATA=.*gone is not a folder"):
+        call(*(["demo"] if job == "demo" else ["train", "tiny", "--synthetic-only"]), "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_paths_with_brackets_are_printed_whole(cube, tmp_path):
+    source = save(cube, tmp_path / "in.zarr")
+    out = tmp_path / "[red]" / "out.zarr"
+    assert f"wrote {out}:" in call("run", source, out, "--scale", 2, "--model", "bicubic").output
+
+
+def test_demo_on_the_real_series(data_dir, model, tmp_path, monkeypatch):
+    monkeypatch.setenv("XSR_DATA", str(data_dir))
+    output = call("demo", "--out", tmp_path / "demo", "--model", model).output
+    assert "Sentinel-2 series 31UES" in output
+    assert [f"x{scale}" in output for scale in ("2", "3.4", "4")] == [True] * 3
+    fine = fine_of(tmp_path / "demo" / "output.zarr")["reflectance"]
+    assert fine.shape == (4, 4, 217, 217)
+    with Image.open(tmp_path / "demo" / "side-by-side.png") as picture:
+        assert picture.size == (3 * 300 + 2 * 6, 318)
+
+
+# --- train -------------------------------------------------------------------------------------------------
+
+
+def test_train(tiny_recipe, tmp_path):
+    path = tmp_path / "new.safetensors"
+    result = call("train", "tiny", "--out", path, "--minutes", 0.005, "--synthetic-only", "--threads", 1)
+    card = read_card(path)
+    assert result.exit_code == 0
+    assert f"wrote {path}" in result.output
+    assert card.sha256 in result.output
+    assert card.training["places"] == ["synthetic"]
+    assert card.training["steps"] >= 1
+    fine = xsr.liif(make_cube(8, 8), scale=2.0, model=path)
+    assert np.isfinite(fine.values).all()
+
+
+def test_train_reports_its_gain(tiny_recipe, tmp_path, monkeypatch):
+    monkeypatch.setitem(recipes.RECIPES, "tiny", replace(TINY, steps=100))
+    monkeypatch.chdir(tmp_path)
+    output = call("train", "tiny", "--synthetic-only").output
+    assert "step 100, 100%" in output
+    assert read_card(tmp_path / "tiny.safetensors").training["steps"] == 100
+
+
+def test_train_scores_where_there_are_images(tiny_recipe, tmp_path, monkeypatch):
+    scores = [Score("Somewhere", 2.0, 3, 30.0, 31.5, {"B02": 1.5})]
+    monkeypatch.setattr("xsr.training.run.score_model", lambda path, root: scores)
+    path = tmp_path / "new.safetensors"
+    given = ("--minutes", 0.001, "--synthetic-only", "--data", tmp_path)
+    output = call("train", "tiny", "--out", path, *given).output
+    assert "Somewhere" in output
+    assert "+1.50" in output
+    assert read_card(path).scores[0]["gain_db"] == 1.5
+
+
+def test_train_needs_images_or_consent(tiny_recipe):
+    with pytest.raises(ParameterError, match="no training images"):
+        call("train", "tiny")
+
+
+# --- real images -------------------------------------------------------------------------------------------
+
+
+def test_run_on_31ues(data_dir, tmp_path):
+    source = data_dir / "s2_ts_belgium_31UES" / "s2_10m.nc"
+    box = "574800,5622000,574960,5622120"
+    call("run", source, tmp_path / "out.zarr", "--scale", 3.4, "--bbox", box)
+    found = fine_of(tmp_path / "out.zarr")
+    assert dict(found.sizes) == {"time": 72, "y": 40, "x": 54}
+    assert found.odc.geobox.crs.epsg == 32631
+    assert found.odc.geobox.affine.a == pytest.approx(10 / 3.4, rel=1e-12)
+    assert found.odc.geobox.boundingbox.left == 574800
+    with xr.open_dataset(source, mask_and_scale=False) as given:
+        raw = given["B04"].sel(y=slice(5622120, 5622000), x=slice(574800, 574960))
+        nothing = raw.values == 0
+        mean = np.where(nothing, np.nan, raw.values * 1e-4)
+    fine = found["B04"].values
+    rows = np.floor((np.arange(40) + 0.5) / 3.4).astype(int)
+    cols = np.floor((np.arange(54) + 0.5) / 3.4).astype(int)
+    assert np.array_equal(np.isnan(fine), nothing[:, rows[:, None], cols])
+    whole = ~nothing.any(axis=(1, 2))
+    assert np.abs(np.nanmean(fine, axis=(1, 2)) - np.nanmean(mean, axis=(1, 2)))[whole].max() < 0.02
+
+
+def check_geotiff(path, out, box, bands, names, factor, arguments):
+    call("run", path, out, "--scale", 3.4, "--bbox", box, "--bands", bands, *arguments)
+    found = fine_of(out)["reflectance"]
+    assert found.band.values.tolist() == bands.split(",")
+    left, bottom, right, top = map(float, box.split(","))
+    with rasterio.open(path) as source:
+        window = (
+            rasterio.windows.from_bounds(left, bottom, right, top, source.transform).round_offsets().round_lengths()
+        )
+        raw = source.read([source.descriptions.index(n) + 1 for n in names], window=window).astype(float) * factor
+        corner = source.window_transform(window)
+        assert found.rio.crs == source.crs
+    assert found.shape[1:] == tuple(int(n * 3.4 + 1e-6) for n in raw.shape[1:])
+    affine = found.odc.geobox.affine
+    assert (affine.c, affine.f) == pytest.approx((corner.c, corner.f), abs=1e-3)
+    assert affine.a == pytest.approx(10 / 3.4)
+    assert (raw > 0).all()
+    assert np.isfinite(found.values).all()
+    assert np.abs(found.values.mean(axis=(1, 2)) - raw.mean(axis=(1, 2))).max() < 5e-3
+
+
+def test_run_on_madagascar(data_dir, tmp_path):
+    path = data_dir / "s2_theia_madagascar_38KPE" / "S2A_20170203_T38KPD_FRE_STACK.tif"
+    box, bands = "677000,7893200,677500,7893600", "B2,B3,B4,B8"
+    check_geotiff(path, tmp_path / "out.zarr", box, bands, bands.split(","), 1e-4, ["--units", "dn10000"])
+
+
+def test_run_on_aberystwyth(data_dir, tmp_path):
+    path = data_dir / "s2_aberystwyth_10m" / "s2_20210527_aber.tif"
+    with rasterio.open(path) as source:
+        left, top = source.transform @ (500, 500)
+    box, bands = f"{left},{top - 400},{left + 450},{top}", "B02,B03,B04,B08"
+    check_geotiff(path, tmp_path / "out.zarr", box, bands, bands.split(","), 1e-3, ["--units", "0.001"])

@@ -1,0 +1,116 @@
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import torch
+from models.helpers import make_cube
+from safetensors.torch import load_file
+
+import xsr
+from xsr.core.errors import ParameterError
+from xsr.models import registry
+from xsr.models.architectures.liif import LIIF
+from xsr.models.card import file_sha256, read_card
+from xsr.training import recipes, scenes
+from xsr.training.run import band_mtf, record_scores, run_recipe
+from xsr.training.scores import Score
+
+TINY = replace(
+    recipes.LIIF_S2,
+    config={"channels": 4, "outputs": 4, "features": 8, "blocks": 1, "hidden": (16, 16)},
+    synthetic=1,
+    patch=14,
+    queries=64,
+    batch=2,
+    steps=3,
+)
+
+
+def as_json(card):
+    return json.loads(json.dumps(asdict(card)))
+
+
+def test_recipes_by_name():
+    assert recipes.get("liif_s2") is recipes.LIIF_S2
+    with pytest.raises(ParameterError, match="recipe 'magic' is unknown; expected one of liif_s2"):
+        recipes.get("magic")
+
+
+@pytest.mark.parametrize("recipe", recipes.RECIPES.values(), ids=lambda r: r.name)
+def test_recipes_are_consistent(recipe):
+    count = len(recipe.bands)
+    assert recipe.config["channels"] == recipe.config["outputs"] == len(recipe.mean) == len(recipe.std) == count
+    assert set(recipe.optional) < set(recipe.bands)
+    assert set(recipe.places) <= set(scenes.PLACES)
+    assert all(0 < s < 1 for s in recipe.std)
+    assert registry.create(recipe.architecture, **recipe.config).radius < recipe.patch
+    assert recipe.scale_range[0] >= 1
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    path = tmp_path_factory.mktemp("trained") / "new" / "mine.safetensors"
+    return path, run_recipe(TINY, path, data=None)
+
+
+def test_run_writes_weights_in_half_precision_with_their_card(trained):
+    path, card = trained
+    assert as_json(card) == as_json(read_card(path))
+    assert card.sha256 == file_sha256(path)
+    state = load_file(path)
+    assert {value.dtype for value in state.values()} == {torch.float16}
+    network = LIIF(**card.config)
+    assert card.parameters == sum(p.numel() for p in network.parameters()) == sum(v.numel() for v in state.values())
+    assert card.radius == network.radius
+    assert card.name == "mine"
+    assert card.bands == TINY.bands
+    assert card.optional == ("B08",)
+    assert card.mean == TINY.mean
+    assert card.std == TINY.std
+    assert card.limits == TINY.limits
+    assert card.mtf == band_mtf(TINY.bands)
+
+
+def test_card_tells_how_it_was_trained(trained):
+    training = trained[1].training
+    assert training["steps"] == 3
+    assert training["scenes"] == 1
+    assert training["places"] == ["synthetic"]
+    assert training["pixels"] == 256 * 256
+    assert training["seed"] == 0
+    assert training["recipe"]["learning_rate"] == TINY.learning_rate
+
+
+def test_new_weights_super_resolve(trained):
+    path, card = trained
+    fine = xsr.liif(make_cube(10, 10, chunks=6), scale=3.4, model=path)
+    assert np.isfinite(fine.values).all()
+    assert fine.attrs["xsr_weights_sha256"] == card.sha256
+
+
+def test_same_recipe_same_bytes(trained, tmp_path):
+    run_recipe(TINY, tmp_path / "again.safetensors", data=None)
+    assert (tmp_path / "again.safetensors").read_bytes() == trained[0].read_bytes()
+
+
+def test_scores_are_recorded_in_the_card(trained, tmp_path):
+    path = tmp_path / "copy.safetensors"
+    path.write_bytes(trained[0].read_bytes())
+    path.with_suffix(".json").write_text(trained[0].with_suffix(".json").read_text())
+    score = Score("there", 2.0, 3, 30.0, 32.5, {"B02": 2.0})
+    record_scores(path, [score])
+    assert read_card(path).scores == [{**asdict(score), "gain_db": 2.5}]
+    assert as_json(replace(read_card(path), scores=[])) == as_json(trained[1])
+    assert registry.load(registry.spec(path)) is not None  # the weights were not touched
+
+
+def test_output_must_be_a_weight_file(tmp_path):
+    with pytest.raises(ParameterError, match=r"must end in \.safetensors"):
+        run_recipe(TINY, tmp_path / "weights.pt", data=None)
+
+
+def test_mtf_of_bands():
+    assert band_mtf(("B02", "B08")) == pytest.approx((0.304, 0.222))
+    with pytest.raises(ParameterError, match="is unknown for landsat"):
+        band_mtf(("B2",), sensor="landsat-8")

@@ -1,0 +1,186 @@
+import math
+
+import numpy as np
+import pytest
+from models.helpers import BANDS, make_cube, write_model
+
+import xsr
+from xsr.core.errors import ParameterError
+from xsr.testing import assert_same_grid, synthetic_pair
+from xsr.training import scenes
+from xsr.training.scores import BORDER, Score, TestPlace, compare, degraded, score, series_31ues, test_places
+
+TEST_FOLDERS = ("s2_ts_belgium_31UES", "s2_rgb_berlin_10m", "s2_l8_kempen_31UFS", "s2_eolearn_slovenia")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return write_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def zero_model(tmp_path_factory):
+    return write_model(tmp_path_factory.mktemp("zero"), zero=True)
+
+
+@pytest.fixture(scope="module")
+def place():
+    pair = synthetic_pair(seed=2, size=(40, 36), times=("2024-04-10", "2024-06-15"))
+    return TestPlace("here", BANDS, pair.low.values, ("2024-04-10", "2024-06-15"), pair.low.odc.geobox)
+
+
+def test_zeroed_network_gains_nothing(place, zero_model):
+    found = score(place, 2.0, zero_model)
+    assert found.gain_db == 0
+    assert found.model_db == found.bicubic_db
+    assert found.band_gain_db == dict.fromkeys(BANDS, 0.0)
+
+
+def test_scores_are_finite_and_consistent(place, model):
+    found = score(place, 3.4, model)
+    assert (found.place, found.scale, found.dates) == ("here", 3.4, 2)
+    numbers = [found.bicubic_db, found.model_db, found.gain_db, *found.band_gain_db.values()]
+    assert all(math.isfinite(number) for number in numbers)
+    assert found.gain_db == pytest.approx(found.model_db - found.bicubic_db, abs=1e-3)
+    assert list(found.band_gain_db) == list(BANDS)
+    assert found.gain_db < 0  # the network is random
+
+
+def test_holes_do_not_spoil_a_score(place, zero_model):
+    images = place.images.copy()
+    images[0, 1, 5:9, 5:9] = np.nan
+    found = score(TestPlace("here", BANDS, images), 2.0, zero_model)
+    assert math.isfinite(found.bicubic_db)
+    assert abs(found.gain_db) < 1e-3
+
+
+def test_peak_signal_to_noise_by_hand(zero_model):
+    low = make_cube(8, 8)
+    high = xsr.interpolate(low, scale=3.0) + np.float32(0.01)
+    high[:, 0] += np.float32(0.02)
+    found = compare(low.isel(band=[0, 1, 2]), high.isel(band=[0, 1, 2]), name="n", scale=3.0, model=zero_model)
+    # Errors of 0.03, 0.01, 0.01 in every pixel, pooled over bands.
+    assert found.bicubic_db == pytest.approx(-10 * math.log10((9e-4 + 1e-4 + 1e-4) / 3), abs=0.01)
+
+
+def test_border_is_left_out(zero_model):
+    low = make_cube(10, 10)
+    high = xsr.interpolate(low, scale=2.0) + np.float32(0.01)
+    spoilt = high.copy(deep=True)
+    spoilt[..., :BORDER] = 9
+    spoilt[..., -BORDER:, :] = 9
+    scores = [compare(low, truth, name="n", scale=2.0, model=zero_model) for truth in (high, spoilt)]
+    assert scores[0] == scores[1]
+    assert scores[0].bicubic_db == pytest.approx(40.0, abs=0.01)
+
+
+def test_degraded_keeps_the_corner_and_constants(place):
+    low = place.cube(degraded(place, 3.4), scale=3.4)
+    assert low.shape == (2, 4, 11, 10)
+    box, fine = low.odc.geobox.affine, place.box.affine
+    assert (box.c, box.f) == (fine.c, fine.f)
+    assert box.a == pytest.approx(34.0)
+    flat = TestPlace("flat", BANDS, np.full((1, 4, 20, 20), 0.2, np.float32))
+    assert np.abs(degraded(flat, 2.0) - 0.2).max() < 1e-6
+
+
+def test_cube_of_a_place(place):
+    cube = place.cube()
+    assert_same_grid(cube, place.box)
+    assert cube.band.values.tolist() == list(BANDS)
+    assert cube.time.values[1] == np.datetime64("2024-06-15")
+    bare = TestPlace("bare", BANDS, place.images).cube()
+    assert "time" not in bare.coords
+    assert bare.odc.geobox.crs is not None
+
+
+def test_gain_is_a_difference():
+    assert Score("p", 2.0, 1, 30.0, 32.3456, {}).gain_db == 2.346
+
+
+# --- training scenes ---------------------------------------------------------------------------------------
+
+
+def test_missing_folder(tmp_path):
+    with pytest.raises(ParameterError, match=r"gone is not a folder.*Set XSR_DATA"):
+        scenes.load(tmp_path / "gone")
+
+
+def test_nothing_to_train_on(tmp_path):
+    with pytest.raises(ParameterError, match="no training scenes"):
+        scenes.load(None)
+    with pytest.raises(ParameterError, match="no training scenes"):
+        scenes.load(tmp_path, places=())
+
+
+def test_synthetic_scenes_differ():
+    one, two = scenes.load(None, synthetic=2)
+    assert one.place == two.place == "synthetic"
+    assert one.image.shape == (4, 256, 256)
+    assert np.isfinite(one.image).all()
+    assert not np.array_equal(one.image, two.image)
+
+
+def test_digital_numbers():
+    image = scenes.to_reflectance(np.array([[0, 1000]], np.uint16))
+    assert np.isnan(image[0, 0])
+    assert image[0, 1] == pytest.approx(0.1)
+    assert scenes.to_reflectance(np.array([0], np.int16), nodata=None)[0] == 0
+
+
+def test_training_never_reads_a_test_place(data_dir, tmp_path):
+    for folder in data_dir.iterdir():
+        if folder.is_dir() and folder.name not in TEST_FOLDERS:
+            (tmp_path / folder.name).symlink_to(folder)
+    found = scenes.load(tmp_path)  # would fail on the first missing folder
+    places = {scene.place.split("/")[0] for scene in found}
+    assert places == {
+        "worldstrat",
+        "belgium_31UDS",
+        "belgium_monthly",
+        "madagascar",
+        "aberystwyth",
+        "T33UUB",
+        "ukis",
+        "patagonia",
+        "l1b",
+    }
+    for scene in found:
+        assert scene.image.dtype == np.float32
+        assert scene.image.shape[0] == 4
+        assert np.isfinite(scene.image).mean() > 0.5
+        assert 0.01 < np.nanmedian(scene.image) < 0.6
+
+
+# --- the shipped weights on real places --------------------------------------------------------------------
+
+
+def cropped(place, dates, size=128):
+    """A few dates and the middle of a place."""
+    height, width = place.images.shape[2:]
+    top, left = (max(0, (n - size) // 2) for n in (height, width))
+    images = place.images[dates, :, top : top + size, left : left + size]
+    return TestPlace(place.name, place.bands, images)
+
+
+def test_series_31ues(data_dir):
+    place = series_31ues(data_dir)
+    assert place.bands == BANDS
+    assert place.images.shape[1:] == (4, 64, 64)
+    assert 20 <= len(place.times) == len(place.images) <= 30
+    assert tuple(place.box.boundingbox) == (574680, 5621800, 575320, 5622440)
+
+
+@pytest.mark.parametrize(("scale", "gain"), [(2.0, 2.0), (4.0, 1.0)])
+def test_shipped_weights_beat_bicubic(data_dir, scale, gain):
+    places = {place.name: place for place in test_places(data_dir)}
+    assert len(places) == 4
+    chosen = [
+        cropped(places["31UES"], slice(0, 12, 4)),
+        cropped(places["Kempen 31UFS"], slice(None)),
+        cropped(places["Berlin A 2021-10-10"], slice(None)),
+    ]
+    for place in chosen:
+        found = score(place, scale, "liif_s2")
+        assert found.gain_db >= gain, found
+        assert min(found.band_gain_db.values()) > 0, found
