@@ -211,9 +211,7 @@ def test_pair(high_gsd_m):
     assert (corner.c, corner.f) == pytest.approx((600_000, 5_650_000))
     low = synthetic_cube(size=(24, 20), times=TIMES, jitter_px=0.3)
     np.testing.assert_allclose(pair.low, low, atol=2e-2)  # Other samples of the same scene.
-    still = Scene(seed=0, size_m=(240.0, 200.0)).observe(
-        gsd_m=high_gsd_m, times=TIMES, bands=pair.high.band.values
-    )
+    still = Scene(seed=0, size_m=(240.0, 200.0)).observe(gsd_m=high_gsd_m, times=TIMES, bands=pair.high.band.values)
     np.testing.assert_allclose(pair.high, still, atol=1e-6 if high_gsd_m != 10 / 3.4 else 0.3)
 
 

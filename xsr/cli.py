@@ -90,7 +90,7 @@ def run(
         fine = xsr.interpolate(cube, method=model, **target)  # type: ignore[arg-type]
     else:
         fine = xsr.liif(cube, model=model, device=device, **target)  # type: ignore[arg-type]
-    fine.attrs["xsr_input"] = Path(source).name if "://" not in source else source
+    fine.attrs["xsr_input"] = source.rstrip("/").rsplit("/", 1)[-1]
     report = xsr.to_zarr(fine, out, overwrite=overwrite, dtype=dtype, zarr_format=zarr_format)  # type: ignore[arg-type]
     console.print(
         f"wrote {report.path}: {dict(fine.sizes)}, {report.blocks} blocks, {report.valid} valid pixels,"

@@ -8,6 +8,7 @@ from helpers import NORTH, WEST, make_cube, make_dataset
 from xsr.core.cube import open_cube
 from xsr.core.errors import BandError, CubeError, GridError
 from xsr.operations.interpolate import interpolate
+from xsr.operations.store import to_zarr
 from xsr.testing import assert_same_grid
 
 
@@ -362,3 +363,19 @@ def test_a_rotated_grid_is_refined_in_place():
     out = twice(given, method="nearest")
     assert out.odc.geobox.affine.almost_equals(turned @ Affine.scale(0.5), precision=1e-6)
     assert np.array_equal(out, given.values.repeat(2, axis=1).repeat(2, axis=2))
+
+
+def test_a_result_forgets_the_grid_and_store_of_its_input(tmp_path):
+    low = make_dataset((2, 12, 10)).chunk()
+    to_zarr(interpolate(low, scale=2), tmp_path / "a.zarr", progress=False)
+    again = interpolate(xr.open_zarr(tmp_path / "a.zarr"), scale=1.5, method="nearest")
+    attrs = set(again.attrs).union(*(variable.attrs for variable in again.data_vars.values()))
+    assert not {"_CRS", "xsr", "zarr_conventions", "spatial:transform", "proj:code"} & attrs
+    assert again.attrs["xsr_operation"] == "interpolate:nearest"
+    assert again.attrs["xsr_input"] == "a.zarr"
+
+
+def test_dataset_of_a_stacked_variable_is_refused_with_the_way_out():
+    stacked = make_cube((2, 6, 6)).rename("reflectance").to_dataset()
+    with pytest.raises(CubeError, match=r"ds\['reflectance'\]"):
+        twice(stacked)

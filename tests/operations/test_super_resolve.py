@@ -183,6 +183,14 @@ def test_constant_stays_constant_inside_and_out(model):
         assert float(fine.isel(y=slice(phase, None, 2), x=slice(0, None, 2)).std(["y", "x"]).max()) <= 1e-6
 
 
+def test_cube_is_mirrored_beyond_its_border(model):
+    cube, reach = make_cube(14, 13), RADIUS + 2
+    by = [(0, 0), (0, 0), (reach, reach), (reach, reach)]
+    larger = make_cube(14 + 2 * reach, 13 + 2 * reach).copy(data=np.pad(cube.values, by, mode="reflect"))
+    fine = xsr.liif(larger, scale=2.0, model=model).values[..., 2 * reach : -2 * reach, 2 * reach : -2 * reach]
+    assert largest(fine, xsr.liif(cube, scale=2.0, model=model).values) <= 1e-6
+
+
 # --- bands and containers ----------------------------------------------------------------------------------
 
 

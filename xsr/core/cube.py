@@ -21,8 +21,10 @@ from xsr.core.types import XarrayObject
 
 JITTER = 1e-3
 """Largest deviation of a coordinate from a regular grid, in pixels."""
-STALE_ATTRIBUTES = ("transform", "res", "grid_mapping", "nodatavals", "scales", "offsets", "crs")
-"""Attributes of old raster readers that describe the input grid and would lie about the output."""
+STALE_ATTRIBUTES = ("transform", "res", "grid_mapping", "nodatavals", "scales", "offsets", "crs", "_CRS", "xsr")
+"""Attributes that describe the input's grid or store and would lie about the output."""
+STALE_PREFIXES = ("proj:", "spatial:", "zarr_conventions", "xsr_")
+"""Beginnings of such attributes: GeoZarr's, and the provenance of an earlier operation."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,15 @@ class Cube:
     """The user's names of y and x."""
     flipped: bool
     """Whether the user's y ascends."""
+
+    @property
+    def source(self) -> str | None:
+        """File or store that the cube was opened from, where xarray remembers it; its name without folders."""
+        variables = self.original.data_vars.values() if isinstance(self.original, xr.Dataset) else (self.original,)
+        for holder in (self.original, *variables):
+            if holder.encoding.get("source"):
+                return str(holder.encoding["source"]).rstrip("/").rsplit("/", 1)[-1]
+        return None
 
     @property
     def bands(self) -> tuple[str, ...]:
@@ -150,7 +161,7 @@ def _is_grid_mapping(name: Hashable, variable: xr.DataArray) -> bool:
 def clean(attrs: Mapping[Any, Any]) -> dict[Any, Any]:
     """Drop attributes that describe the input's grid or packing."""
     drop = {*STALE_ATTRIBUTES, *radiometry.PACKING_ATTRIBUTES}
-    return {key: value for key, value in attrs.items() if key not in drop}
+    return {k: v for k, v in attrs.items() if k not in drop and not str(k).startswith(STALE_PREFIXES)}
 
 
 def open_cube(obj: XarrayObject, *, units: str | float | None = None, bands: Sequence[str] | None = None) -> Cube:
@@ -226,6 +237,12 @@ def _stack_bands(
     if not names:
         raise BandError(
             f"no band variables {list(bands) if bands else ''} over {spatial} in {[str(n) for n in data.data_vars]}."
+        )
+    stacked_already = [str(name) for name in names if "band" in data[name].dims]
+    if stacked_already:
+        raise CubeError(
+            f"variable {stacked_already[0]!r} has a band dimension of its own; expected a Dataset with one variable a"
+            f" band. Pass the variable: ds[{stacked_already[0]!r}]."
         )
     decoded = {name: radiometry.decode(data[name], units) for name in names}
     stacked: xr.DataArray = xr.apply_ufunc(  # one task a chunk, where concatenation would take several a band

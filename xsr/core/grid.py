@@ -8,7 +8,6 @@ Pixels are areas. Pixel ``i`` has its centre at pixel coordinate ``i`` and cover
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from numbers import Real
 from typing import Any, Protocol
 
 import numpy as np
@@ -65,7 +64,10 @@ class GridQuery:
     def positions(self) -> tuple[Positions, Positions]:
         """Row positions (H,) and column positions (W,)."""
         axes = zip((self.rows, self.cols), self.step, self.origin, strict=True)
-        y, x = (_snap((np.arange(s.start, s.stop) + 0.5) * step + origin - 0.5) for s, step, origin in axes)
+        y, x = (
+            _snap((np.arange(s.start, s.stop, dtype=np.float64) + 0.5) * step + origin - 0.5)
+            for s, step, origin in axes
+        )
         return y, x
 
     def bounds(self) -> tuple[Bounds, Bounds]:
@@ -114,7 +116,8 @@ class WarpQuery:
         return _bounds(rows), _bounds(cols)
 
     def _centres(self) -> tuple[Positions, Positions]:
-        return np.arange(self.rows.start, self.rows.stop) + 0.5, np.arange(self.cols.start, self.cols.stop) + 0.5
+        y, x = (np.arange(span.start, span.stop, dtype=np.float64) + 0.5 for span in (self.rows, self.cols))
+        return y, x
 
 
 @dataclass(frozen=True)
@@ -217,6 +220,12 @@ def resolution(geobox: GeoBox) -> tuple[float, float]:
     return math.hypot(a.b, a.e), math.hypot(a.a, a.d)
 
 
+def crs_name(geobox: GeoBox) -> str:
+    """Name the CRS for a message: its EPSG code if it has one, because its text fills a screen."""
+    code = geobox.crs.epsg if geobox.crs is not None else None
+    return f"EPSG:{code}" if code is not None else str(geobox.crs)
+
+
 def refine(geobox: GeoBox, scale: tuple[float, float]) -> GeoBox:
     """Finer GeoBox for a scale (y, x): exact resolution, same top-left corner, whole pixels inside the input.
 
@@ -253,7 +262,8 @@ def target_grid(
     if like is not None:
         return like, _sampling(geobox, like)
     value = scale if scale is not None else resolution_m
-    if not isinstance(value, Real) or isinstance(value, bool) or not (math.isfinite(value) and value > 0):
+    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    if value is None or not number or not (math.isfinite(value) and value > 0):
         raise ParameterError(f"{given[0]}={value!r}; expected a positive, finite number.")
     value, size = float(value), resolution(geobox)
     factors = (value, value) if scale is not None else (size[0] / value, size[1] / value)
@@ -278,8 +288,8 @@ def _sampling(source: GeoBox, target: GeoBox) -> Sampling:
     _refuse_coarser(sampling.cell)
     if input_window(sampling.query(Span(0, height), Span(0, width)), source.shape.yx, 0) is None:
         raise GridError(
-            f"like= ({target.extent.boundingbox} in {target.crs}) does not overlap the cube"
-            f" ({source.extent.boundingbox} in {source.crs}). Check both CRS and extents."
+            f"like= ({target.extent.boundingbox} in {crs_name(target)}) does not overlap the cube"
+            f" ({source.extent.boundingbox} in {crs_name(source)}). Check both CRS and extents."
         )
     return sampling
 

@@ -40,7 +40,7 @@ def resolve_chunks(chunks: int | Sequence[int] | None) -> tuple[int, int]:
         Unless it is a positive integer or a pair of them.
     """
     pair: tuple[Any, ...] = (
-        (CHUNK, CHUNK) if chunks is None else (chunks, chunks) if isinstance(chunks, int) else tuple(chunks)
+        (CHUNK, CHUNK) if chunks is None else tuple(chunks) if isinstance(chunks, Sequence) else (chunks, chunks)
     )
     if len(pair) != 2 or not all(isinstance(n, int) and n > 0 for n in pair):
         raise ParameterError(f"chunks={chunks!r}; expected a positive number of output pixels, or a pair (y, x).")
@@ -78,6 +78,8 @@ def refine(
     values = graph.run(function, cube.data.data, plan)
     cell = sampling.cell
     record = {**provenance, "xsr_scale": [float(1 / cell[0]), float(1 / cell[1])]}
+    if cube.source is not None:
+        record["xsr_input"] = cube.source
     if like is not None:
         cube = replace(cube, flipped=False)  # the grid asked for says which way y runs
     return cube.rewrap(values, geobox, record)

@@ -83,7 +83,7 @@ def _declared(data: xr.DataArray) -> tuple[float, float]:
 
 
 def _nodata(data: xr.DataArray, integer: bool) -> float | int | None:
-    """Find the number that stands for no data. A float may carry a stale ``nodata``, but a CF attribute means undecoded."""
+    """Find the number of no data; floats may carry a stale ``nodata``, but a CF attribute means undecoded."""
     names = ("_FillValue", "nodata", "missing_value") if integer else ("_FillValue", "missing_value")
     value = _lookup(data, *names) if integer else next((data.attrs[n] for n in names if n in data.attrs), None)
     if value is None or not np.isfinite(value):

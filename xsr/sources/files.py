@@ -5,6 +5,7 @@ from pathlib import Path
 import xarray as xr
 
 from xsr.core.errors import CubeError, ParameterError
+from xsr.core.grid import crs_name
 from xsr.core.types import XarrayObject
 
 CHUNK = 1024
@@ -77,6 +78,8 @@ def crop(cube: XarrayObject, bbox: tuple[float, float, float, float]) -> XarrayO
     rows = ((cube[y] >= bottom) & (cube[y] <= top)).values.nonzero()[0]
     cols = ((cube[x] >= left) & (cube[x] <= right)).values.nonzero()[0]
     if not (rows.size and cols.size):
-        box = cube.odc.geobox.boundingbox
-        raise ParameterError(f"bbox {bbox} holds no pixel; the cube covers {tuple(box)} in {cube.odc.crs}.")
+        box = cube.odc.geobox
+        raise ParameterError(
+            f"bbox {bbox} holds no pixel; the cube covers {tuple(box.boundingbox)} in {crs_name(box)}."
+        )
     return cube.isel({y: slice(rows[0], rows[-1] + 1), x: slice(cols[0], cols[-1] + 1)})
