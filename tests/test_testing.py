@@ -4,10 +4,12 @@ import dask.array as da
 import numpy as np
 import pytest
 
-from xsr import testing
 from xsr.core import sensors
 from xsr.core.errors import BandError, ParameterError
 from xsr.testing import Scene, assert_lazy, assert_same_grid, synthetic_cube, synthetic_pair
+from xsr.testing.layout import lay_out
+from xsr.testing.spectra import BANDS as ALL_BANDS
+from xsr.testing.view import View
 
 TIMES = ("2024-02-10", "2024-07-01")
 BANDS = ("B02", "B08")
@@ -42,7 +44,7 @@ def test_grids_share_the_top_left_corner(gsd_m):
 
 
 def test_same_seed_same_bytes(truth):
-    testing._layout.cache_clear()
+    lay_out.cache_clear()
     again = SCENE.render(gsd_m=2.5, times=TIMES, bands=BANDS)
     assert again.values.tobytes() == truth.values.tobytes()
     other = Scene(seed=4, size_m=SCENE.size_m).render(gsd_m=2.5, times=TIMES, bands=BANDS)
@@ -93,8 +95,8 @@ def test_constant_scene_stays_constant(monkeypatch):
         count = len(layout.materials)
         return np.full((10, count), 0.25, np.float32), np.zeros((10, count), np.float32)
 
-    monkeypatch.setattr(testing, "_tables", flat)
-    monkeypatch.setattr(testing._View, "_shadow", lambda self, date: np.zeros(0, np.intp))
+    monkeypatch.setattr("xsr.testing.view.tables", flat)
+    monkeypatch.setattr(View, "_shadow", lambda self, date: np.zeros(0, np.intp))
     pair = synthetic_pair(size=(16, 16), high_gsd_m=10 / 3.4, noise=False)
     np.testing.assert_allclose(pair.low, 0.25, atol=1e-6)
     np.testing.assert_allclose(pair.high, 0.25, atol=1e-6)
@@ -110,8 +112,8 @@ class EdgeScene:
                 for b in range(len(bands)):
                     yield (t, b), np.broadcast_to(function(y, x), view.shape).astype(np.float32)
 
-        monkeypatch.setattr(testing._View, "images", images)
-        monkeypatch.setattr(testing._View, "__init__", self.prepare)
+        monkeypatch.setattr(View, "images", images)
+        monkeypatch.setattr(View, "__init__", self.prepare)
 
     @staticmethod
     def prepare(view, scene, spacing, rows, cols):
@@ -225,8 +227,8 @@ def test_seasons():
 
 
 def test_all_bands():
-    cube = synthetic_cube(size=(8, 8), bands=testing._BANDS)
-    assert list(cube.band.values) == list(testing._BANDS)
+    cube = synthetic_cube(size=(8, 8), bands=ALL_BANDS)
+    assert list(cube.band.values) == list(ALL_BANDS)
 
 
 def test_chunks():

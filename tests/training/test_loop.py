@@ -112,7 +112,12 @@ def test_objective_leaves_out_what_is_unknown_and_dropped():
     error = np.abs(holed - batch.base) / 0.05
     error = np.array([np.nanmean(part) for part in error])
     assert float(baseline) == pytest.approx(float((error / (error + 0.02)).mean()), rel=1e-5)
-    assert torch.isfinite(loss)
+    assert loss.item() == pytest.approx(baseline.item(), rel=1e-6)
+    constant = network()
+    torch.nn.init.constant_(constant.imnet.layers[-1].bias, 0.3)  # answers 0.3 everywhere
+    loss, _ = objective(constant, made_batch(target=holed), TINY, drop=(), device="cpu")
+    wanted = np.array([np.nanmean(part) for part in np.abs((holed - batch.base) / 0.05 - 0.3)])
+    assert loss.item() == pytest.approx(float((wanted / (error + 0.02)).mean()), rel=1e-5)
     _, without = objective(network(), batch, TINY, drop=(1,), device="cpu")
     error = np.abs(batch.target - batch.base)[..., 0].mean(axis=1) / 0.05
     assert float(without) == pytest.approx(float((error / (error + 0.02)).mean()), rel=1e-5)
