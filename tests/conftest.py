@@ -5,6 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Numba compiles and machines are shared: how long an example takes says nothing about its correctness.
+settings.register_profile("xsr", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("xsr")
 
 
 @pytest.fixture(scope="session")
@@ -18,7 +23,7 @@ def data_dir() -> Path:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[object]:
-    """Client of two worker processes; active for the tests of the module that ask for it."""
+    """Client of two worker processes; a test makes it the active one with `as_current`."""
     distributed = pytest.importorskip("distributed")
     with (
         distributed.LocalCluster(

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from xsr.core.blocks import Span, Window, chunk_sizes, overlapping, padded_index, source_span, spans
 from xsr.core.errors import ParameterError
 
-check = settings(deadline=None, max_examples=200)
+check = settings(max_examples=200)
 
 
 @pytest.mark.parametrize(

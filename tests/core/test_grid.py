@@ -24,7 +24,7 @@ from xsr.core.grid import (
     target_grid,
 )
 
-check = settings(deadline=None, max_examples=150)
+check = settings(max_examples=150)
 POSITION_PX = 1e-9
 """Positions are rounded to 2^-30 px, which moves them by at most half of it."""
 

@@ -27,7 +27,7 @@ from xsr.kernels.resample import (
     resample_points,
 )
 
-check = settings(deadline=None, max_examples=60)
+check = settings(max_examples=60)
 SCALES = (1.5, 2, 3, 3.4, 4)
 
 
