@@ -217,6 +217,31 @@ def test_existing_store_is_refused_and_left_alone(cube, tmp_path):
     assert {p: p.read_bytes() for p in (tmp_path / "a.zarr").rglob("*") if p.is_file()} == before
 
 
+def test_a_store_may_be_overwritten_by_what_is_read_from_it(cube, tmp_path):
+    path = tmp_path / "a.zarr"
+    xsr.to_zarr(cube, path, progress=False)
+    opened = xr.open_zarr(path)["reflectance"]
+    expected = opened.values + 1
+    xsr.to_zarr(opened + 1, path, progress=False, overwrite=True)
+    np.testing.assert_array_equal(xr.open_zarr(path)["reflectance"].values, expected)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.zarr"]
+
+
+def test_a_failed_overwrite_leaves_the_old_store(cube, tmp_path):
+    path = tmp_path / "a.zarr"
+    xsr.to_zarr(cube, path, progress=False)
+    before = xr.open_zarr(path)["reflectance"].values
+    broken = cube.copy(data=da.map_blocks(_fail, cube.chunk().data, dtype=np.float32, meta=np.empty((0,) * cube.ndim)))
+    with pytest.raises(RuntimeError, match="no block"):
+        xsr.to_zarr(broken, path, progress=False, overwrite=True)
+    np.testing.assert_array_equal(xr.open_zarr(path)["reflectance"].values, before)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.zarr"]
+
+
+def _fail(block):
+    raise RuntimeError("no block")
+
+
 def test_overwrite_replaces_everything(cube, tmp_path):
     xsr.to_zarr(cube.rename("old"), tmp_path / "a.zarr", progress=False, zarr_format=2)
     xsr.to_zarr(cube + 1, tmp_path / "a.zarr", progress=False, overwrite=True)

@@ -11,7 +11,8 @@ import json
 import shutil
 import warnings
 import zlib
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -125,7 +126,8 @@ def to_zarr(
     path
         Folder or URL of the store.
     overwrite
-        Replace an existing store; refused by default.
+        Replace an existing store; refused by default. A local store is replaced once the new one is complete, so that
+        a cube may be written over the store it is read from, and a failed run leaves the old one.
     inner_chunks
         Side in pixels of the Zarr chunks inside each block; blocks become shards. None makes one chunk a block.
     dtype
@@ -152,8 +154,6 @@ def to_zarr(
     Attributes: the provenance of the operation, CF ``grid_mapping`` and ``spatial_ref``, the GeoZarr conventions
     ``proj:`` and ``spatial:``, and ``_CRS`` for GDAL. ``ds.attrs["xsr"]["complete"]`` is True once everything is down.
     """
-    import zarr
-
     if dtype not in ("float32", "uint16"):
         raise ParameterError(f"dtype={dtype!r}; expected 'float32' or 'uint16'.")
     if zarr_format not in (2, 3) or (zarr_format == 2 and inner_chunks is not None):
@@ -161,20 +161,26 @@ def to_zarr(
     dataset = _as_dataset(cube)
     names = [name for name, v in dataset.data_vars.items() if set(dataset.odc.spatial_dims) <= set(v.dims)]
     encoding = {name: _encoding(dataset[name], inner_chunks, dtype, zarr_format) for name in names}
-    _refuse_existing(str(path), overwrite)
-    fingerprint = _write_template(dataset, str(path), encoding, names, zarr_format)
-    records = [
-        graph.run_blocks(writer, dataset[name].data)
-        for name, writer in _writers(dataset, str(path), names, dtype).items()
-    ]
-    rows = np.stack([row.reshape(-1) for row in graph.compute(records, progress=progress)])
-    group = zarr.open_group(str(path), mode="r+", use_consolidated=False)
-    clipped = int(rows[:, COLUMNS.index("n_clipped")].sum())
-    group.attrs["xsr"] = {**_state(fingerprint), "complete": True, "clipped": clipped}
+    with _staged(str(path), overwrite) as stage:
+        fingerprint = _write_template(dataset, stage, encoding, names, zarr_format)
+        records = [
+            graph.run_blocks(writer, dataset[name].data)
+            for name, writer in _writers(dataset, stage, names, dtype).items()
+        ]
+        rows = np.stack([row.reshape(-1) for row in graph.compute(records, progress=progress)])
+        clipped = int(rows[:, COLUMNS.index("n_clipped")].sum())
+        _complete(stage, {**_state(fingerprint), "complete": True, "clipped": clipped})
+    return StoreReport(str(path), len(rows), int(rows[:, COLUMNS.index("n_valid")].sum()), clipped)
+
+
+def _complete(store: str, state: dict[str, Any]) -> None:
+    """Mark a store as complete and gather its metadata."""
+    import zarr
+
+    zarr.open_group(store, mode="r+", use_consolidated=False).attrs["xsr"] = state
     with warnings.catch_warnings():  # format 3 does not specify consolidated metadata yet; xarray reads and wants it
         warnings.filterwarnings("ignore", message="Consolidated metadata")
-        zarr.consolidate_metadata(str(path))
-    return StoreReport(str(path), len(rows), int(rows[:, COLUMNS.index("n_valid")].sum()), clipped)
+        zarr.consolidate_metadata(store)
 
 
 def _as_dataset(cube: XarrayObject) -> xr.Dataset:
@@ -230,7 +236,9 @@ def _encoding(variable: xr.DataArray, inner: int | None, dtype: Packing, zarr_fo
     return encoding | (packing if dtype == "uint16" else {"_FillValue": np.float32(np.nan)})
 
 
-def _refuse_existing(path: str, overwrite: bool) -> None:
+@contextmanager
+def _staged(path: str, overwrite: bool) -> Iterator[str]:
+    """Where to write: the path itself, or a sibling that takes the place of an existing store in the end."""
     import zarr
     from zarr.errors import GroupNotFoundError
 
@@ -244,10 +252,19 @@ def _refuse_existing(path: str, overwrite: bool) -> None:
             exists = False
     if exists and not overwrite:
         raise StoreError(f"{path} exists; expected a new store. Choose another path or pass overwrite=True.")
-    if exists and "://" not in path:
-        if local.is_file() or not any((local / name).exists() for name in ("zarr.json", ".zgroup")):
-            raise StoreError(f"{path} is not a Zarr group; it is not overwritten. Choose another path.")
+    if not exists or "://" in path:
+        yield path
+        return
+    if local.is_file() or not any((local / name).exists() for name in ("zarr.json", ".zgroup")):
+        raise StoreError(f"{path} is not a Zarr group; it is not overwritten. Choose another path.")
+    stage = local.with_name(f"{local.name}.incoming")
+    shutil.rmtree(stage, ignore_errors=True)
+    try:
+        yield str(stage)
         shutil.rmtree(local)
+        stage.rename(local)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
 
 
 def _write_template(

@@ -63,7 +63,7 @@ def train(
     torch.manual_seed(recipe.seed)
     network = LIIF(**recipe.config).to(device)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    torch.nn.init.zeros_(_last(network).weight)  # start at the bicubic base
+    torch.nn.init.zeros_(_last(network).weight)  # start close to the bicubic base
     average = torch.optim.swa_utils.AveragedModel(network, avg_fn=running_average(recipe.average))
     optimiser = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.99))
     begun = time.monotonic()
