@@ -408,3 +408,14 @@ def test_run_on_aberystwyth(data_dir, tmp_path):
         left, top = source.transform @ (500, 500)
     box, bands = f"{left},{top - 400},{left + 450},{top}", "B02,B03,B04,B08"
     check_geotiff(path, tmp_path / "out.zarr", box, bands, bands.split(","), 1e-3, ["--units", "0.001"])
+
+
+def test_bbox_works_in_a_process_of_its_own(tmp_path):
+    cube = make_cube(30, 30).rename("reflectance")
+    xsr.to_zarr(cube, tmp_path / "a.zarr", progress=False)
+    east, north = cube.x.values, cube.y.values
+    box = f"{east[4] - 1},{north[20] - 1},{east[15] + 1},{north[6] + 1}"
+    command = [sys.executable, "-m", "xsr.cli", "run", "a.zarr", "b.zarr", "--scale", "2", "--model", "bicubic"]
+    done = subprocess.run([*command, "--bbox", box], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert xr.open_zarr(tmp_path / "b.zarr")["reflectance"].shape[-2:] == (30, 24)

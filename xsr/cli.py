@@ -23,7 +23,7 @@ def main() -> None:
     """Run the command; errors of xsr become one line on standard error and exit code 1."""
     try:
         app()
-    except XsrError as error:
+    except (XsrError, OSError) as error:
         Console(stderr=True).print(f"[red]error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(1)
 
@@ -216,3 +216,7 @@ def _bbox(text: str) -> tuple[float, float, float, float]:
     except ValueError:
         raise ParameterError(f"--bbox {text!r}; expected four numbers: left,bottom,right,top.") from None
     return left, bottom, right, top
+
+
+if __name__ == "__main__":
+    main()

@@ -97,7 +97,12 @@ def _synthetic(model: str) -> _Job:
 
 
 def _real(data: Path, model: str) -> _Job:
-    place = series_31ues(data)
+    try:
+        place = series_31ues(data)
+    except FileNotFoundError as error:
+        raise ParameterError(
+            f"{data} lacks the series 31UES ({error}); unset XSR_DATA for a synthetic cube."
+        ) from error
     scores = tuple(score(place, scale, model) for scale in (2.0, SCALE, 4.0))
     cube = place.cube().isel(time=slice(0, 4)).chunk(time=1).rename("reflectance")
     return _Job("Sentinel-2 series 31UES", cube, None, scores)

@@ -379,3 +379,53 @@ def test_dataset_of_a_stacked_variable_is_refused_with_the_way_out():
     stacked = make_cube((2, 6, 6)).rename("reflectance").to_dataset()
     with pytest.raises(CubeError, match=r"ds\['reflectance'\]"):
         twice(stacked)
+
+
+def test_bands_of_different_dims_are_refused():
+    cube = make_dataset((2, 2, 6, 6), times=["2024-01-01", "2024-02-01"])
+    second = list(cube.data_vars)[1]
+    cube[second] = cube[second].isel(time=0, drop=True)
+    with pytest.raises(CubeError, match=f"{second!r} has dims .*expected the same for every band"):
+        twice(cube)
+
+
+def test_band_labels_of_any_type_come_back():
+    cube = make_cube((3, 6, 6)).assign_coords(band=[1, 2, 3]).to_dataset("band")
+    assert list(twice(cube).data_vars) == [1, 2, 3]
+    assert list(twice(make_cube((3, 6, 6)).assign_coords(band=[1, 2, 3]), bands=[3, 1])["band"].values) == [3, 1]
+
+
+def test_a_single_band_may_be_named_without_a_list():
+    assert twice(make_cube((2, 6, 6), bands=["B02", "B03"]), bands="blue").sizes["band"] == 1
+
+
+def test_coordinates_rounded_to_float32_are_regular():
+    cube = make_cube((1, 200, 200), gsd=1e-4, crs="EPSG:4326", affine=Affine(1e-4, 0, 13.0, 0, -1e-4, 52.0))
+    y, x = cube.odc.spatial_dims
+    rounded = cube.assign_coords({dim: (dim, cube[dim].values.astype(np.float32)) for dim in (y, x)})
+    assert twice(rounded.odc.assign_crs("EPSG:4326")).sizes[x] == 400
+
+
+def test_text_coordinates_and_unknown_chunks_are_refused():
+    cube = make_cube((1, 4, 4))
+    with pytest.raises(GridError, match="expected numbers"):
+        twice(cube.assign_coords(y=("y", list("dcba"))))
+    lazy = make_cube((1, 4, 4)).chunk()
+    unknown = lazy.copy()
+    unknown.data._chunks = ((1,), (float("nan"),), (4,))
+    with pytest.raises(CubeError, match="unknown size"):
+        twice(unknown)
+
+
+def test_blocks_of_an_ascending_cube_are_whole_chunks(tmp_path):
+    cube = make_cube((1, 60, 20)).isel(y=slice(None, None, -1)).chunk()
+    fine = twice(cube, chunks=50)
+    assert fine.chunks[1] == (50, 50, 20)
+    to_zarr(fine.rename("r"), tmp_path / "a.zarr", progress=False)
+    np.testing.assert_array_equal(xr.open_zarr(tmp_path / "a.zarr")["r"].values, fine.values)
+
+
+def test_what_described_the_stored_numbers_is_dropped():
+    dn = make_cube((1, 6, 6)).astype(np.uint16)
+    dn.attrs = {"scale_factor": 1e-4, "valid_range": [0, 10000], "STATISTICS_MAXIMUM": 9999, "gsd": 10, "author": "me"}
+    assert set(twice(dn).attrs) & set(dn.attrs) == {"author"}

@@ -23,6 +23,7 @@ from xsr.core.grid import (
     resolution,
     target_grid,
 )
+from xsr.operations.interpolate import interpolate
 
 check = settings(max_examples=150)
 POSITION_PX = 1e-9
@@ -335,3 +336,14 @@ def test_clip_inside_keeps_every_query_within_its_window():
 def test_a_cube_and_its_geobox_name_the_same_target():
     cube = make_cube((2, 6, 6))
     assert grid(cube.odc.geobox, scale=2)[0] == grid(make_geobox((6, 6)), scale=2)[0]
+
+
+def test_scales_just_below_one_are_refused():
+    with pytest.raises(ParameterError, match="expected at most 1"):
+        target_grid(make_geobox((100, 100)), scale=0.995, resolution_m=None, like=None)
+
+
+@pytest.mark.parametrize("scale", [1e7, 10**400])
+def test_scales_beyond_reason_are_refused_at_once(scale):
+    with pytest.raises(ParameterError, match=r"blocks|chunks|finite"):
+        interpolate(make_cube((1, 500, 500)).chunk(), scale=scale)

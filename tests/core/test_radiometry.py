@@ -2,6 +2,7 @@ import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
+from helpers import make_cube
 
 from xsr.core.errors import CubeError, ParameterError
 from xsr.core.radiometry import decode, scale_offset
@@ -156,3 +157,20 @@ def test_decoding_is_lazy():
     decoded = decode(data.assign_attrs(nodata=0), "dn10000")
     assert decoded.chunks == ((2, 2),)
     assert decoded.dtype == np.float32
+
+
+def test_integers_that_a_reader_only_masked_are_no_reflectance(tmp_path):
+    dn = make_cube((1, 6, 6)).copy(data=np.full((1, 6, 6), 1300, np.uint16)).rename("refl")
+    dn.to_dataset().to_netcdf(tmp_path / "dn.nc", encoding={"refl": {"_FillValue": 0}}, engine="h5netcdf")
+    opened = xr.open_dataset(tmp_path / "dn.nc", engine="h5netcdf")["refl"]
+    assert opened.dtype.kind == "f"
+    with pytest.raises(CubeError, match="holds uint16 without a scale"):
+        decode(opened, None)
+    assert float(decode(opened, "dn10000").max()) == pytest.approx(0.13)
+
+
+@pytest.mark.parametrize("value", [[1e-4] * 4, "reflectance = dn * 1e-4"])
+def test_a_scale_that_is_no_number_is_named(value):
+    dn = make_cube((1, 4, 4)).astype(np.uint16).assign_attrs(scale=value)
+    with pytest.raises(CubeError, match=r"scale=.*expected one number"):
+        decode(dn, None)

@@ -152,7 +152,7 @@ def test_half_precision_is_computed_in_float32(tmp_path):
 def test_what_travels_is_small(path):
     identity = registry.spec(path)
     registry.load(identity)
-    function = Liif(identity, (0, 1, 2, 3), 6, "cpu")
+    function = Liif(identity, (0, 1, 2, 3), 6, "cpu", (0.1,) * 4, (0.05,) * 4)
     for thing in (identity, function):
         message = pickle.dumps(thing)
         assert len(message) < 1000
@@ -167,7 +167,12 @@ def test_resolve_device(monkeypatch):
     assert registry.resolve_device("auto") == "cuda"
 
 
-@pytest.mark.parametrize("device", ["abacus", "cuda:99", "cpu:nonsense"])
-def test_devices_that_do_not_exist(device):
-    with pytest.raises(ParameterError, match=rf"device='{device}' cannot be used here.*expected auto, cpu or cuda"):
+@pytest.mark.parametrize("device", ["abacus", "cpu:nonsense", "cuda:x"])
+def test_devices_that_are_not_spelt_right(device):
+    with pytest.raises(ParameterError, match=rf"device='{device}'; expected auto, cpu, cuda or cuda:N"):
         registry.resolve_device(device)
+
+
+def test_a_device_that_does_not_exist_here():
+    with pytest.raises(ParameterError, match=r"device='cuda:99' cannot be used here.*expected auto, cpu or cuda"):
+        registry.resolve_device("cuda:99")

@@ -561,9 +561,36 @@ def test_cluster_writes_the_same_bytes(cube, tmp_path, client, model, capfd):
 
 
 def test_error_on_a_cluster_surfaces(cube, tmp_path, client, model):
-    fine = xsr.liif(cube, scale=2.0, model=str(model), chunks=20, device="abacus")
-    with client.as_current(), pytest.raises(ParameterError, match="device='abacus'"):
+    fine = xsr.liif(cube, scale=2.0, model=str(model), chunks=20, device="cuda:99")
+    with client.as_current(), pytest.raises(ParameterError, match="device='cuda:99'"):
         xsr.to_zarr(fine, tmp_path / "a.zarr", progress=False)
     group = zarr.open_group(tmp_path / "a.zarr", mode="r", use_consolidated=False)
     assert group.attrs["xsr"]["complete"] is False
     assert group["_xsr/ledger"][:, 0].sum() < 12
+
+
+def test_format_2_becomes_3_and_back(cube, tmp_path):
+    xsr.to_zarr(cube, tmp_path / "two.zarr", progress=False, zarr_format=2)
+    two = xr.open_zarr(tmp_path / "two.zarr")["reflectance"]
+    xsr.to_zarr(two, tmp_path / "three.zarr", progress=False)
+    three = xr.open_zarr(tmp_path / "three.zarr")["reflectance"]
+    xsr.to_zarr(three, tmp_path / "again.zarr", progress=False, zarr_format=2)
+    again = xr.open_zarr(tmp_path / "again.zarr")["reflectance"]
+    np.testing.assert_array_equal(again.values, cube.values)
+    assert list(again["time"].values) == list(cube["time"].values)
+
+
+def test_classes_keep_their_type(cube, tmp_path):
+    classes = cube.isel(band=0, drop=True).fillna(0).astype(np.int32) + 16_777_217
+    both = cube.to_dataset(dim="band").assign(scl=classes)
+    for dtype in ("float32", "uint16"):
+        xsr.to_zarr(both, tmp_path / f"{dtype}.zarr", progress=False, dtype=dtype)
+        stored = xr.open_zarr(tmp_path / f"{dtype}.zarr")["scl"]
+        assert stored.dtype == np.int32
+        np.testing.assert_array_equal(stored.values, classes.values)
+
+
+def test_uneven_dates_are_written_one_by_one(tmp_path):
+    dates = make_cube(8, 8, dates=3).chunk(time=(1, 2))
+    report = xsr.to_zarr(dates, tmp_path / "a.zarr", progress=False)
+    assert report.blocks == 3

@@ -1,5 +1,6 @@
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 
 import xsr
-from xsr.core.errors import BandError, CubeError, ModelError, NotAvailableError, ParameterError
+from xsr.core.errors import BandError, CubeError, ModelError, NotAvailableError, ParameterError, XsrWarning
 from xsr.models import registry
 from xsr.operations.super_resolve import FILL, Liif
 from xsr.testing import assert_lazy, assert_same_grid
@@ -82,7 +83,7 @@ def test_halo_covers_the_filling_and_no_less(tmp_path, monkeypatch):
     edge = 7 + RADIUS + FILL
     cube[..., edge - FILL - 8 : edge] = np.nan
     cube[..., edge] = 0.4
-    assert Liif(registry.spec(model), (0,), RADIUS, "cpu").halo == RADIUS - 1 + FILL
+    assert Liif(registry.spec(model), (0,), RADIUS, "cpu", (0.1,), (0.05,)).halo == RADIUS - 1 + FILL
     assert halo_difference(model, cube, monkeypatch, RADIUS - 1 + FILL) <= 1e-6
     assert halo_difference(model, cube, monkeypatch, RADIUS - 2 + FILL) > 1e-5
 
@@ -552,3 +553,49 @@ def test_error_of_a_worker_reaches_the_user(tmp_path, client):
     path.write_bytes(path.read_bytes()[:-1] + b"\x00\x01")
     with pytest.raises(ModelError, match=re.escape("was changed or damaged")):
         client.compute(fine).result()
+
+
+def test_sample_refuses_names_the_cube_has(model):
+    cube = make_cube(20, 20)
+    track = xr.DataArray([600_050.0, 600_060.0], dims="time")
+    with pytest.raises(ParameterError, match="'time'"):
+        xsr.sample(cube, x=track, y=track, model=model)
+
+
+def test_sample_pairs_points_by_label_and_keeps_the_crs(model):
+    cube = make_cube(20, 20)
+    east, north = (float(v) for v in (cube.x[5], cube.y[5]))
+    x = xr.DataArray([east, east], dims="station", coords={"station": ["a", "b"]})
+    y = xr.DataArray([north, north], dims="station", coords={"station": ["b", "a"]})
+    with pytest.raises(ParameterError, match="same labels"):
+        xsr.sample(cube, x=x, y=y, model=model)
+    found = xsr.sample(cube, x=x, y=x.copy(data=[north, north]), model=model)
+    assert found["spatial_ref"].attrs["crs_wkt"] == cube["spatial_ref"].attrs["crs_wkt"]
+
+
+@pytest.mark.parametrize("scale", ["2", True, 0.5])
+def test_sample_checks_its_scale(model, scale):
+    with pytest.raises(ParameterError, match="scale="):
+        xsr.sample(make_cube(20, 20), x=[600_050.0], y=[5_699_950.0], scale=scale, model=model)
+
+
+def test_scales_and_pixels_beyond_training_warn(model):
+    cube = make_cube(20, 20).chunk()
+    with pytest.raises(XsrWarning, match="scale 6 is beyond"):
+        xsr.liif(cube, scale=6, model=model)
+    coarse = cube.assign_coords(x=600_000 + 1000 * np.arange(20.0), y=5_700_000 - 1000 * np.arange(20.0))
+    coarse = coarse.drop_vars("spatial_ref").odc.assign_crs("EPSG:32631")
+    with pytest.raises(XsrWarning, match="pixels measure 1000 m"):
+        xsr.liif(coarse, scale=2, model=model)
+
+
+def test_device_is_checked_at_the_door(model):
+    with pytest.raises(ParameterError, match="device='banana'"):
+        xsr.liif(make_cube(8, 8), scale=2, model=model, device="banana")
+
+
+def test_a_relative_model_path_travels_as_an_absolute_one(model, monkeypatch):
+    monkeypatch.chdir(Path(model).parent)
+    fine = xsr.liif(make_cube(8, 8).chunk(), scale=2, model=Path(model).name)
+    monkeypatch.chdir("/")
+    assert np.isfinite(fine.values).all()

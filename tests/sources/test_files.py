@@ -224,3 +224,23 @@ def test_a_box_without_a_pixel_is_refused_with_the_extent(cube, box):
         ParameterError, match=r"holds no pixel; the cube covers \(600000.0, 5799880.0, .* in EPSG:32633"
     ):
         crop(cube, box)
+
+
+def test_attributes_of_the_whole_file_are_no_scale(tmp_path):
+    dn = make_cube((2, 6, 6)).copy(data=np.full((2, 6, 6), 1300, np.uint16)).rename("refl")
+    dn.to_dataset().assign_attrs(scale=50000, title="map").to_zarr(tmp_path / "a.zarr", zarr_format=2)
+    opened = open_file(tmp_path / "a.zarr")
+    assert opened.attrs["title"] == "map"
+    with pytest.raises(CubeError, match="without a scale"):
+        interpolate(opened, scale=2)
+
+
+@pytest.mark.parametrize("name", ["junk.nc", "junk.tif", "empty.zarr"])
+def test_what_cannot_be_read_is_one_clear_error(tmp_path, name):
+    path = tmp_path / name
+    if name.endswith(".zarr"):
+        path.mkdir()
+    else:
+        path.write_bytes(b"not what it says")
+    with pytest.raises(CubeError, match=f"{name} cannot be read"):
+        open_file(path)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from xsr.core.errors import ParameterError
 from xsr.models.architectures.liif import LIIF
 from xsr.training.loop import objective, running_average, schedule, train
 from xsr.training.pairs import Batch, WaldSampler
@@ -166,3 +167,9 @@ def test_running_average_forgets_its_start():
     old, new = torch.tensor([1.0]), torch.tensor([2.0])
     assert update(old, new, 0).item() == pytest.approx(1.9)  # keeps 1 / 10
     assert update(old, new, 10_000).item() == pytest.approx(1.1)  # keeps the decay
+
+
+@pytest.mark.parametrize("minutes", [0, -1, float("nan")])
+def test_minutes_must_be_positive(minutes):
+    with pytest.raises(ParameterError, match="minutes="):
+        train(TINY, None, minutes=minutes)

@@ -47,6 +47,10 @@ class Window:
         return source_span(self.rows, shape[0], padding), source_span(self.cols, shape[1], padding)
 
 
+BLOCKS = 1_000_000
+"""Most blocks of a plan; one beyond that is a slip of the units."""
+
+
 def chunk_sizes(size: int, chunk: int | Sequence[int]) -> tuple[int, ...]:
     """Split an axis into chunks: equal ones and a shorter last, or the given sizes.
 
@@ -56,6 +60,11 @@ def chunk_sizes(size: int, chunk: int | Sequence[int]) -> tuple[int, ...]:
     if isinstance(chunk, int):
         if chunk < 1:
             raise ParameterError(f"chunks={chunk}; expected a positive number of output pixels.")
+        if size // chunk > BLOCKS:
+            raise ParameterError(
+                f"an axis of {size} pixels in chunks of {chunk}; expected at most {BLOCKS} chunks. Check the scale or"
+                " resolution, or use larger chunks."
+            )
         return (chunk,) * (size // chunk) + ((size % chunk,) if size % chunk else ())
     if sum(chunk) != size:
         raise ParameterError(f"chunks {tuple(chunk)} sum to {sum(chunk)}; the axis has {size} pixels.")

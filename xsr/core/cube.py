@@ -21,10 +21,13 @@ from xsr.core.types import XarrayObject
 
 JITTER = 1e-3
 """Largest deviation of a coordinate from a regular grid, in pixels."""
-STALE_ATTRIBUTES = ("transform", "res", "grid_mapping", "nodatavals", "scales", "offsets", "crs", "_CRS", "xsr")
-"""Attributes that describe the input's grid or store and would lie about the output."""
-STALE_PREFIXES = ("proj:", "spatial:", "zarr_conventions", "xsr_")
-"""Beginnings of such attributes: GeoZarr's, and the provenance of an earlier operation."""
+STALE_ATTRIBUTES = (
+    *("transform", "res", "grid_mapping", "crs", "_CRS", "gsd", "spatial_resolution"),
+    *("nodatavals", "scales", "offsets", "valid_range", "valid_min", "valid_max", "actual_range", "xsr"),
+)
+"""Attributes that describe the input's grid, numbers or store and would lie about the output."""
+STALE_PREFIXES = ("proj:", "spatial:", "zarr_conventions", "xsr_", "STATISTICS_")
+"""Beginnings of such attributes and coordinates: GeoZarr's, and the provenance of an earlier operation."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ class Cube:
         BandError
             If a band is not in the cube, with the bands it has.
         """
+        bands = [bands] if isinstance(bands, str) else [str(name) for name in bands]
         known = {canonical(name): index for index, name in enumerate(self.bands)}
         if len({canonical(name) for name in bands}) != len(bands):
             raise BandError(f"bands={list(bands)} names a band twice; expected unique bands. Drop the duplicates.")
@@ -116,8 +120,18 @@ class Cube:
         return {
             name: coord
             for name, coord in data.coords.items()
-            if not _is_grid_mapping(name, coord) and not {"y", "x"} & set(coord.dims)
+            if not _is_grid_mapping(name, coord)
+            and not {"y", "x"} & set(coord.dims)
+            and name not in STALE_ATTRIBUTES
+            and not str(name).startswith(STALE_PREFIXES)
         }
+
+    def _band_dims(self) -> tuple[Hashable, ...]:
+        """Dims of the user's bands."""
+        if isinstance(self.original, xr.DataArray):
+            return self.original.dims
+        labels = {str(name): name for name in self.original.data_vars}
+        return self.original[labels[self.bands[0]]].dims
 
     def _restore(self, data: xr.DataArray, provenance: Mapping[str, Any]) -> XarrayObject:
         """Undo, step by step, what `open_cube` did."""
@@ -125,11 +139,11 @@ class Cube:
         if self.flipped and self.spatial[0] in data.dims:
             data = data.isel({self.spatial[0]: slice(None, None, -1)})
         original = self.original
-        bands = original if isinstance(original, xr.DataArray) else original[[str(n) for n in data["band"].values]]
-        if "time" not in bands.dims:
+        if "time" not in self._band_dims():
             data = data.isel(time=0)
         if isinstance(original, xr.Dataset):
-            dataset = data.to_dataset(dim="band")
+            labels = {str(name): name for name in original.data_vars}
+            dataset = data.to_dataset(dim="band").rename({name: labels[name] for name in data["band"].values.tolist()})
             for name, variable in dataset.data_vars.items():
                 variable.attrs = clean(original[name].attrs)
                 variable.encoding = dict(grid)
@@ -187,6 +201,9 @@ def open_cube(obj: XarrayObject, *, units: str | float | None = None, bands: Seq
     """
     if not isinstance(obj, xr.DataArray | xr.Dataset):
         raise CubeError(f"got {type(obj).__name__}; expected an xarray DataArray or Dataset.")
+    variables = obj.data_vars.values() if isinstance(obj, xr.Dataset) else (obj,)
+    if any(np.isnan(size) for variable in variables for sizes in variable.chunks or () for size in sizes):
+        raise CubeError("the cube has chunks of unknown size; expected known ones. Call .compute_chunk_sizes() first.")
     spatial = _spatial_dims(obj)
     data = _stack_bands(obj, spatial, bands, units) if isinstance(obj, xr.Dataset) else radiometry.decode(obj, units)
     data = data.rename({old: new for old, new in zip(spatial, ("y", "x"), strict=True) if old != new})
@@ -228,7 +245,8 @@ def _stack_bands(
     data: xr.Dataset, spatial: tuple[Hashable, Hashable], bands: Sequence[str] | None, units: str | float | None
 ) -> xr.DataArray:
     """Join the band variables of a Dataset; variables without spatial dims are not bands."""
-    wanted = None if bands is None else {canonical(name) for name in bands}
+    bands = [bands] if isinstance(bands, str) else bands
+    wanted = None if bands is None else {canonical(str(name)) for name in bands}
     names = [
         name
         for name, variable in data.data_vars.items()
@@ -243,6 +261,12 @@ def _stack_bands(
         raise CubeError(
             f"variable {stacked_already[0]!r} has a band dimension of its own; expected a Dataset with one variable a"
             f" band. Pass the variable: ds[{stacked_already[0]!r}]."
+        )
+    odd = [name for name in names if set(data[name].dims) != set(data[names[0]].dims)]
+    if odd:
+        raise CubeError(
+            f"variable {odd[0]!r} has dims {data[odd[0]].dims}, {names[0]!r} has {data[names[0]].dims}; expected the"
+            " same for every band. Select the bands with bands=, or expand the odd one."
         )
     decoded = {name: radiometry.decode(data[name], units) for name in names}
     stacked: xr.DataArray = xr.apply_ufunc(  # one task a chunk, where concatenation would take several a band
@@ -283,6 +307,8 @@ def _geobox(obj: XarrayObject, spatial: tuple[Hashable, Hashable]) -> tuple[GeoB
 
 
 def _check_regular(dim: Hashable, values: np.ndarray[Any, Any]) -> None:
+    if values.dtype.kind not in "iuf":
+        raise GridError(f"coordinate {dim!r} has dtype {values.dtype}; expected numbers, the pixel centres.")
     if values.size < 2:
         return
     step = (float(values[-1]) - float(values[0])) / (values.size - 1)
@@ -295,12 +321,14 @@ def _check_regular(dim: Hashable, values: np.ndarray[Any, Any]) -> None:
         raise GridError(
             f"coordinate {dim!r} turns at index {where} ({values[where]}, {values[where + 1]}); expected monotonic."
         )
-    off = np.abs(values - (values[0] + step * np.arange(values.size))) / abs(step)
-    if off.max() > JITTER:
+    off = np.abs(values - (float(values[0]) + step * np.arange(values.size))) / abs(step)
+    rounding = float(np.finfo(values.dtype).eps * np.abs(values).max() / abs(step)) if values.dtype.kind == "f" else 0.0
+    allowed = max(JITTER, 2 * rounding)
+    if off.max() > allowed:
         where = int(off.argmax())
         raise GridError(
             f"coordinate {dim!r} is irregular: {values[where]} at index {where} lies {off.max():.3g} px off a regular"
-            f" grid of step {step:.6g}; expected at most {JITTER} px. Reproject or rebuild the coordinates."
+            f" grid of step {step:.6g}; expected at most {allowed:.3g} px. Reproject or rebuild the coordinates."
         )
 
 

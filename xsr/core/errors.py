@@ -37,5 +37,9 @@ class StoreError(XsrError, OSError):
     """An output store exists already, or cannot be written as asked."""
 
 
+class XsrWarning(UserWarning):
+    """Something is unusual, and the result may not be what was meant."""
+
+
 class NotAvailableError(XsrError, NotImplementedError):
     """The feature belongs to the public interface but this version does not have it yet."""

@@ -5,6 +5,7 @@ number of tasks does not grow with the halo and the output chunks are exactly th
 only module of the core that knows Dask.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -14,7 +15,8 @@ import numpy as np
 from dask.callbacks import Callback
 from numpy.typing import NDArray
 
-from xsr.core.blocks import Padding, Span, Window, chunk_sizes, overlapping, padded_index, spans
+from xsr.core.blocks import BLOCKS, Padding, Span, Window, chunk_sizes, overlapping, padded_index, spans
+from xsr.core.errors import ParameterError
 from xsr.core.grid import Query, Sampling, clip_inside, input_window, inside
 from xsr.core.types import Stack, WindowFunction
 
@@ -54,6 +56,15 @@ def make_plan(
     sampling: Sampling, source_shape: tuple[int, int], *, halo: int, chunks: tuple[int | Sequence[int], ...]
 ) -> Plan:
     """Plan the blocks of an output grid from its chunks (y, x)."""
+    count = math.prod(
+        -(-size // chunk) if isinstance(chunk, int) else len(chunk)
+        for size, chunk in zip(sampling.shape, chunks, strict=True)
+    )
+    if count > BLOCKS:
+        raise ParameterError(
+            f"the target has {sampling.shape[0]} x {sampling.shape[1]} pixels in {count} blocks; expected at most"
+            f" {BLOCKS} blocks a date. Check the scale or resolution, or use larger chunks."
+        )
     sizes = chunk_sizes(sampling.shape[0], chunks[0]), chunk_sizes(sampling.shape[1], chunks[1])
     blocks = []
     for rows, cols in product(spans(sizes[0]), spans(sizes[1])):

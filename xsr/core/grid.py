@@ -8,6 +8,7 @@ Pixels are areas. Pixel ``i`` has its centre at pixel coordinate ``i`` and cover
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from numbers import Real
 from typing import Any, Protocol
 
 import numpy as np
@@ -261,16 +262,30 @@ def target_grid(
         )
     if like is not None:
         return like, _sampling(geobox, like)
-    value = scale if scale is not None else resolution_m
-    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    if value is None or not number or not (math.isfinite(value) and value > 0):
-        raise ParameterError(f"{given[0]}={value!r}; expected a positive, finite number.")
-    value, size = float(value), resolution(geobox)
+    size = resolution(geobox)
+    value = positive_number(given[0], scale if scale is not None else resolution_m)
     factors = (value, value) if scale is not None else (size[0] / value, size[1] / value)
-    _refuse_coarser((1 / factors[0], 1 / factors[1]))
+    _refuse_coarser((1 / factors[0], 1 / factors[1]), tolerance=0.0 if scale is not None else 0.01)
     target = refine(geobox, factors)
     height, width = target.shape.yx
     return target, Refinement((height, width), (1 / factors[0], 1 / factors[1]))
+
+
+def positive_number(name: str, value: object) -> float:
+    """Check a number that a user gave.
+
+    Raises
+    ------
+    ParameterError
+        Unless it is a positive, finite number.
+    """
+    try:
+        number = math.nan if isinstance(value, bool) or not isinstance(value, Real) else float(value)
+    except OverflowError:
+        number = math.inf
+    if not (math.isfinite(number) and number > 0):
+        raise ParameterError(f"{name}={value!r}; expected a positive, finite number.")
+    return number
 
 
 def _sampling(source: GeoBox, target: GeoBox) -> Sampling:
@@ -294,8 +309,8 @@ def _sampling(source: GeoBox, target: GeoBox) -> Sampling:
     return sampling
 
 
-def _refuse_coarser(cell: tuple[float, float]) -> None:
-    if max(cell) > 1.01:
+def _refuse_coarser(cell: tuple[float, float], tolerance: float = 0.01) -> None:
+    if not max(cell) <= 1 + tolerance:
         raise ParameterError(
             f"the target pixel measures {cell[0]:.3g} x {cell[1]:.3g} input pixels; expected at most 1: this operation"
             " refines. Coarsening needs an anti-aliasing filter: use degrade or a reprojection that averages."

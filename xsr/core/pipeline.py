@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from numbers import Integral
 from typing import Any
 
 import odc.geo.xr  # noqa: F401  (registers the .odc accessor)
 from odc.geo.geobox import GeoBox
 
 from xsr.core import graph
+from xsr.core.blocks import chunk_sizes
 from xsr.core.cube import Cube
 from xsr.core.errors import GridError, ParameterError
 from xsr.core.grid import Sampling, target_grid
@@ -42,9 +44,9 @@ def resolve_chunks(chunks: int | Sequence[int] | None) -> tuple[int, int]:
     pair: tuple[Any, ...] = (
         (CHUNK, CHUNK) if chunks is None else tuple(chunks) if isinstance(chunks, Sequence) else (chunks, chunks)
     )
-    if len(pair) != 2 or not all(isinstance(n, int) and n > 0 for n in pair):
+    if len(pair) != 2 or not all(isinstance(n, Integral) and int(n) > 0 for n in pair):
         raise ParameterError(f"chunks={chunks!r}; expected a positive number of output pixels, or a pair (y, x).")
-    return pair[0], pair[1]
+    return int(pair[0]), int(pair[1])
 
 
 def refine(
@@ -74,12 +76,13 @@ def refine(
     """
     geobox, sampling = resolve_target(cube, scale=scale, resolution=resolution, like=like)
     shape = (cube.data.sizes["y"], cube.data.sizes["x"])
-    plan = graph.make_plan(sampling, shape, halo=function.halo, chunks=resolve_chunks(chunks))
+    if like is not None:
+        cube = replace(cube, flipped=False)  # the grid asked for says which way y runs
+    rows, cols = (chunk_sizes(n, c) for n, c in zip(sampling.shape, resolve_chunks(chunks), strict=True))
+    plan = graph.make_plan(sampling, shape, halo=function.halo, chunks=(rows[::-1] if cube.flipped else rows, cols))
     values = graph.run(function, cube.data.data, plan)
     cell = sampling.cell
     record = {**provenance, "xsr_scale": [float(1 / cell[0]), float(1 / cell[1])]}
     if cube.source is not None:
         record["xsr_input"] = cube.source
-    if like is not None:
-        cube = replace(cube, flipped=False)  # the grid asked for says which way y runs
     return cube.rewrap(values, geobox, record)

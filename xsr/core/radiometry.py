@@ -1,7 +1,5 @@
 """From stored numbers to reflectance. Units are read from metadata or given, never guessed from pixel values."""
 
-from typing import Any
-
 import numpy as np
 import xarray as xr
 
@@ -60,7 +58,7 @@ def decode(data: xr.DataArray, units: str | float | None) -> xr.DataArray:
         raise CubeError(f"{_label(data)} has dtype {data.dtype}; expected integers or floats.")
     integer = data.dtype.kind in "iu"
     nodata = _nodata(data, integer)
-    if not integer and units is None:
+    if not (integer or _masked_integers(data)) and units is None:
         decoded = data.astype(np.float32, copy=False)
         return decoded if nodata is None else decoded.where(data != nodata)
     scale, offset = scale_offset(units) if units is not None else _declared(data)
@@ -71,31 +69,45 @@ def decode(data: xr.DataArray, units: str | float | None) -> xr.DataArray:
     return decoded
 
 
+def _masked_integers(data: xr.DataArray) -> bool:
+    """Whether a reader turned integers into floats only to hold NaN: still digital numbers, not reflectance."""
+    stored = data.encoding.get("dtype")
+    scale = data.encoding.get("scale_factor")
+    return stored is not None and np.dtype(stored).kind in "iu" and (scale is None or scale == 1)
+
+
 def _declared(data: xr.DataArray) -> tuple[float, float]:
     """Scale and offset of the metadata; an identity is what drivers write when they know nothing."""
-    scale = _lookup(data, "scale_factor", "scale")
-    if scale is None or float(scale) == 1.0:
+    scale = _number(data, "scale_factor", "scale")
+    if scale is None or scale == 1.0:
+        stored = data.encoding.get("dtype", data.dtype) if data.dtype.kind == "f" else data.dtype
         raise CubeError(
-            f"{_label(data)} holds {data.dtype} without a scale; expected reflectance, or integers with scale and"
+            f"{_label(data)} holds {stored} without a scale; expected reflectance, or integers with scale and"
             f" offset in attributes or encoding. Pass units= ({', '.join(UNITS)} or a factor), or drop the variable."
         )
-    return float(scale), float(_lookup(data, "add_offset", "offset") or 0.0)
+    return scale, _number(data, "add_offset", "offset") or 0.0
 
 
 def _nodata(data: xr.DataArray, integer: bool) -> float | int | None:
     """Find the number of no data; floats may carry a stale ``nodata``, but a CF attribute means undecoded."""
     names = ("_FillValue", "nodata", "missing_value") if integer else ("_FillValue", "missing_value")
-    value = _lookup(data, *names) if integer else next((data.attrs[n] for n in names if n in data.attrs), None)
+    value = _number(data, *names, encoded=integer)
     if value is None or not np.isfinite(value):
         return None
-    return int(value) if integer else float(value)
+    return int(value) if integer else value
 
 
-def _lookup(data: xr.DataArray, *names: str) -> Any:
+def _number(data: xr.DataArray, *names: str, encoded: bool = True) -> float | None:
+    """Read the first of some attributes that is set; it must be one number."""
     for name in names:
-        for source in (data.attrs, data.encoding):
+        for source in (data.attrs, data.encoding) if encoded else (data.attrs,):
             if source.get(name) is not None:
-                return source[name]
+                try:
+                    return float(np.asarray(source[name], np.float64).item())
+                except (TypeError, ValueError):
+                    raise CubeError(
+                        f"{_label(data)} has {name}={source[name]!r}; expected one number. Pass units= or correct it."
+                    ) from None
     return None
 
 

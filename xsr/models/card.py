@@ -58,9 +58,15 @@ class ModelCard:
         """
         unknown = [name for name in names if name not in self.bands]
         if unknown:
+            known = [name for name in names if name in self.bands]
+            remedy = (
+                f"Select bands, for example with bands={known}."
+                if known
+                else ("Name the bands of the cube: .assign_coords(band=[...]).")
+            )
             raise BandError(
                 f"the cube has band(s) {unknown} that model {self.name!r} was not trained on; it knows"
-                f" {list(self.bands)}. Select bands, for example with bands={[n for n in names if n in self.bands]}."
+                f" {list(self.bands)}. {remedy}"
             )
         missing = [band for band in self.bands if band not in names and band not in self.optional]
         if missing:

@@ -3,6 +3,7 @@
 A `ModelSpec` (where and which bytes) is what travels in Dask graphs; the network itself never does.
 """
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -43,7 +44,7 @@ def find(model: str | Path) -> Path:
     ModelError
         If there are none.
     """
-    path = Path(model)
+    path = Path(str(model))
     if path.suffix != SUFFIX:
         path = PACKAGED / f"{model}{SUFFIX}"
     if not path.is_file():
@@ -60,7 +61,8 @@ def describe(model: str | Path) -> ModelCard:
 
 def spec(model: str | Path) -> ModelSpec:
     """Identity of a model as its card states it; the bytes are checked when a worker loads them."""
-    return ModelSpec(str(model), describe(model).sha256)
+    name = str(find(model).resolve()) if Path(model).suffix == SUFFIX else str(model)
+    return ModelSpec(name, describe(model).sha256)
 
 
 def create(architecture: str, **config: Any) -> "nn.Module":
@@ -120,6 +122,18 @@ def _shape(tensor: Any) -> tuple[int, ...] | None:
     return None if tensor is None else tuple(tensor.shape)
 
 
+def check_device(device: str) -> None:
+    """Check how a device is spelt; whether it exists is for the worker to know.
+
+    Raises
+    ------
+    ParameterError
+        Unless it is auto, cpu, cuda or cuda:N.
+    """
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+        raise ParameterError(f"device={device!r}; expected auto, cpu, cuda or cuda:N.")
+
+
 def resolve_device(device: str) -> str:
     """Resolve ``auto`` to ``cuda`` where there is one, else ``cpu``.
 
@@ -130,6 +144,7 @@ def resolve_device(device: str) -> str:
     """
     import torch
 
+    check_device(device)
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:

@@ -72,7 +72,10 @@ class BlockWriter:
 
     store: str
     variable: str
-    dtype: Packing
+    dtype: str
+    """Type of the stored numbers."""
+    packed: bool
+    """Whether reflectance is packed into integers."""
     first: int
     """Ledger row of the variable's first block."""
     starts: tuple[tuple[int, ...], ...]
@@ -82,7 +85,7 @@ class BlockWriter:
         """Write one block, then its ledger row; returns the row."""
         import zarr
 
-        values, clipped = (block.astype(np.float32, copy=False), 0) if self.dtype == "float32" else pack(block)
+        values, clipped = pack(block) if self.packed else (block.astype(self.dtype, copy=False), 0)
         region = tuple(
             slice(starts[i], starts[i] + size) for starts, i, size in zip(self.starts, index, block.shape, strict=True)
         )
@@ -131,7 +134,8 @@ def to_zarr(
     inner_chunks
         Side in pixels of the Zarr chunks inside each block; blocks become shards. None makes one chunk a block.
     dtype
-        ``float32`` with NaN, or ``uint16`` (scale 1e-4, offset -0.1, fill 0), which clips and counts.
+        Of floating variables: ``float32`` with NaN, or ``uint16`` (scale 1e-4, offset -0.1, fill 0), which clips and
+        counts. Integer and boolean variables keep their type.
     zarr_format
         3, with crc32c on every chunk; or 2, with the checksum of zstd, for GDAL before 3.12 (it reads no format 3).
     progress
@@ -164,8 +168,7 @@ def to_zarr(
     with _staged(str(path), overwrite) as stage:
         fingerprint = _write_template(dataset, stage, encoding, names, zarr_format)
         records = [
-            graph.run_blocks(writer, dataset[name].data)
-            for name, writer in _writers(dataset, stage, names, dtype).items()
+            graph.run_blocks(writer, dataset[name].data) for name, writer in _writers(dataset, stage, encoding).items()
         ]
         rows = np.stack([row.reshape(-1) for row in graph.compute(records, progress=progress)])
         clipped = int(rows[:, COLUMNS.index("n_clipped")].sum())
@@ -193,11 +196,24 @@ def _as_dataset(cube: XarrayObject) -> xr.Dataset:
     # A cropped cube carries the GeoTransform of the whole, and one without spatial_ref would name what is not there.
     cube = cube.assign_coords(spatial_ref=xr_coords(cube.odc.geobox)["spatial_ref"])
     for name, variable in cube.data_vars.items():
-        if set(cube.odc.spatial_dims) <= set(variable.dims) and variable.chunks is None:
-            sizes = {dim: 1024 if dim in cube.odc.spatial_dims else -1 for dim in variable.dims}
-            cube = cube.assign({name: variable.chunk(sizes)})
+        if set(cube.odc.spatial_dims) <= set(variable.dims):
+            cube = cube.assign({name: _chunked(variable, set(cube.odc.spatial_dims))})
     labels = {n: c.astype(object) for n, c in cube.coords.items() if c.dtype.kind in "UT"}
     return cube.assign_coords(labels)
+
+
+def _chunked(variable: xr.DataArray, spatial: set[Hashable]) -> xr.DataArray:
+    """Give a NumPy-backed variable chunks, and make uneven chunks of other axes than the spatial ones single."""
+    if variable.chunks is None:
+        return variable.chunk({dim: 1024 if dim in spatial else -1 for dim in variable.dims})
+    sizes = zip(variable.dims, variable.chunks, strict=True)
+    uneven = [dim for dim, chunks in sizes if dim not in spatial and not _even(chunks)]
+    return variable.chunk(dict.fromkeys(uneven, 1)) if uneven else variable
+
+
+def _even(chunks: tuple[int, ...]) -> bool:
+    """Whether chunks are equal, but for a last one that may be smaller."""
+    return len(set(chunks[:-1])) <= 1 and chunks[-1] <= chunks[0]
 
 
 def _encoding(variable: xr.DataArray, inner: int | None, dtype: Packing, zarr_format: int) -> dict[str, Any]:
@@ -207,7 +223,7 @@ def _encoding(variable: xr.DataArray, inner: int | None, dtype: Packing, zarr_fo
     assert variable.chunks is not None
     block = []
     for dim, sizes in zip(variable.dims, variable.chunks, strict=True):
-        if len(set(sizes[:-1])) > 1 or sizes[-1] > sizes[0]:
+        if not _even(sizes):
             raise StoreError(
                 f"{variable.name!r} has chunks {sizes} along {dim!r}; expected equal chunks and a last one not larger."
                 f" Rechunk: .chunk({{{dim!r}: {max(sizes)}}})."
@@ -231,9 +247,10 @@ def _encoding(variable: xr.DataArray, inner: int | None, dtype: Packing, zarr_fo
         import numcodecs
 
         encoding["compressors"] = [numcodecs.Zstd(level=3, checksum=True)]
-    encoding["dtype"] = dtype
+    if variable.dtype.kind != "f":  # masks, classes and numbers keep their type
+        return encoding | {"dtype": str(variable.dtype)}
     packing = {"scale_factor": SCALE_FACTOR, "add_offset": ADD_OFFSET, "_FillValue": FILL}
-    return encoding | (packing if dtype == "uint16" else {"_FillValue": np.float32(np.nan)})
+    return encoding | {"dtype": dtype} | (packing if dtype == "uint16" else {"_FillValue": np.float32(np.nan)})
 
 
 @contextmanager
@@ -277,6 +294,9 @@ def _write_template(
     lazy = {n: v.compute() for n, v in dataset.variables.items() if n not in names and v.chunks is not None}
     template = template.assign({n: v for n, v in lazy.items() if n in dataset.data_vars})
     template = template.assign_coords({n: v for n, v in lazy.items() if n in dataset.coords})
+    for name in set(template.variables) - set(names):
+        kept = {k: v for k, v in template[name].encoding.items() if k in ("units", "calendar", "dtype", "_FillValue")}
+        template[name].encoding = kept
     for name in names:
         variable = template[name]
         variable.encoding = {}
@@ -338,13 +358,15 @@ def _geozarr(geobox: Any) -> dict[str, Any]:
     }
 
 
-def _writers(dataset: xr.Dataset, path: str, names: list[Hashable], dtype: Packing) -> dict[Hashable, BlockWriter]:
+def _writers(
+    dataset: xr.Dataset, path: str, encoding: Mapping[Hashable, Mapping[str, Any]]
+) -> dict[Hashable, BlockWriter]:
     writers: dict[Hashable, BlockWriter] = {}
     first = 0
-    for name in names:
+    for name, how in encoding.items():
         chunks = dataset[name].chunks or ()
         starts = tuple(tuple(int(n) for n in np.cumsum((0, *sizes[:-1]))) for sizes in chunks)
-        writers[name] = BlockWriter(path, str(name), dtype, first, starts)
+        writers[name] = BlockWriter(path, str(name), how["dtype"], "scale_factor" in how, first, starts)
         first += len(list(product(*starts)))
     return writers
 

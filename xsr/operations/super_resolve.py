@@ -1,5 +1,6 @@
 """Super-resolution by a continuous implicit function: any scale, any grid, any point."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,22 +10,26 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from odc.geo.geobox import GeoBox
+from odc.geo.xr import xr_coords
 
 from xsr._version import __version__
 from xsr.core import graph, pipeline
 from xsr.core.blocks import Padding
 from xsr.core.cube import Cube, canonical, open_cube
-from xsr.core.errors import NotAvailableError, ParameterError
-from xsr.core.grid import EDGE, Points, project_points
+from xsr.core.errors import NotAvailableError, ParameterError, XsrWarning
+from xsr.core.grid import EDGE, Points, positive_number, project_points, resolution
 from xsr.core.types import Stack, XarrayObject
 from xsr.kernels import resample
 from xsr.models import registry
+from xsr.models.card import ModelCard
 
 DEFAULT = "liif_s2"
 FILL = 4
 """Passes of no-data filling before the band's mean takes over."""
 POINTS = 1 << 16
 """Points of `sample` computed by one task at most."""
+SLACK = 1.5
+"""Factor by which pixels may leave the range of training before a warning."""
 CELL = 256
 """Side, in input pixels, of the squares by which `sample` groups points."""
 
@@ -39,6 +44,10 @@ class Liif:
     radius: int
     """Receptive field radius of the network in pixels."""
     device: str
+    mean: tuple[float, ...]
+    """Reflectance subtracted from each channel of the network."""
+    std: tuple[float, ...]
+    """Reflectance by which each channel is divided."""
     padding: Padding = "reflect"
 
     @property
@@ -55,14 +64,13 @@ class Liif:
         valid = np.isfinite(window)
         if not valid.any():
             return np.full((dates, bands, *shape), np.nan, np.float32)
-        card = registry.describe(self.spec.name)
         pick = list(self.channels)
-        mean = np.array(card.mean, np.float32)[pick]
-        std = np.array(card.std, np.float32)[pick]
+        mean = np.array(self.mean, np.float32)[pick]
+        std = np.array(self.std, np.float32)[pick]
         stack = (dates * bands, height, width)
         filled = resample.fill_nodata(window.reshape(stack), passes=FILL, constant=np.tile(mean, dates))
         base = resample.interpolate_filled(filled, rows, cols, "bicubic").reshape(dates, bands, *shape)
-        images = np.zeros((dates, len(card.bands), height, width), np.float32)
+        images = np.zeros((dates, len(self.mean), height, width), np.float32)
         images[:, pick] = (filled.reshape(window.shape) - mean[:, None, None]) / std[:, None, None]
         out = base + self._residual(images, rows, cols, cell)[:, pick] * std[:, None, None]
         if valid.all():
@@ -96,10 +104,12 @@ def _prepare(
             f"t={t!r}: continuous time is not available in xsr {__version__}; every date of the cube is super-resolved."
             " Leave t out, or select dates with .sel(time=...)."
         )
+    registry.check_device(device)
     checked = open_cube(cube, units=units, bands=bands)
     card, spec = registry.describe(model), registry.spec(model)
     channels = card.channels(tuple(canonical(name) for name in checked.bands))
-    function = Liif(spec, channels, card.radius, device)
+    _warn_of_pixel_size(checked, card)
+    function = Liif(spec, channels, card.radius, device, card.mean, card.std)
     provenance = {
         "xsr_version": __version__,
         "xsr_operation": "liif",
@@ -107,6 +117,34 @@ def _prepare(
         "xsr_weights_sha256": card.sha256,
     }
     return checked, function, provenance
+
+
+def _warn_of_pixel_size(cube: Cube, card: ModelCard) -> None:
+    """Warn if the cube's pixels are far from those of the low-resolution images in training."""
+    crs = cube.geobox.crs
+    if crs is None or not crs.projected or "metre" not in crs.units:
+        return
+    size = resolution(cube.geobox)[0]
+    least, most = card.gsd_m * card.scale_range[0] / SLACK, card.gsd_m * card.scale_range[1] * SLACK
+    if not least <= size <= most:
+        warnings.warn(
+            f"the cube's pixels measure {size:g} m; model {card.name!r} was trained on pixels of {card.gsd_m:g} m"
+            f" times {card.scale_range[0]:g} to {card.scale_range[1]:g}. Its detail is a guess"
+            " here: compare with interpolate.",
+            XsrWarning,
+            stacklevel=4,
+        )
+
+
+def _warn_of_scale(scale: float, card: ModelCard) -> None:
+    """Warn if the scale is beyond those of training."""
+    if scale > card.scale_range[1] * (1 + 1e-6):
+        warnings.warn(
+            f"scale {scale:g} is beyond those model {card.name!r} was trained for ({card.scale_range[0]:g} to"
+            f" {card.scale_range[1]:g}); the result is smoother than it looks fine.",
+            XsrWarning,
+            stacklevel=4,
+        )
 
 
 def liif(
@@ -181,9 +219,11 @@ def liif(
     Y. Chen, S. Liu, X. Wang, CVPR 2021, doi:10.1109/CVPR46437.2021.00852.
     """
     checked, function, provenance = _prepare(cube, model, bands, units, device, t)
-    return pipeline.refine(
+    fine = pipeline.refine(
         checked, function, scale=scale, resolution=resolution, like=like, chunks=chunks, provenance=provenance
     )
+    _warn_of_scale(max(fine.attrs["xsr_scale"]), registry.describe(model))
+    return fine
 
 
 def sample(
@@ -225,9 +265,17 @@ def sample(
         If ``x`` and ``y`` are not of one length, or ``scale`` is below 1.
     """
     checked, function, provenance = _prepare(cube, model, bands, units, device, t)
-    if not (np.isfinite(scale) and scale >= 1):
-        raise ParameterError(f"scale={scale!r}; expected a finite number >= 1.")
+    scale = positive_number("scale", scale)
+    if scale < 1:
+        raise ParameterError(f"scale={scale!r}; expected a number >= 1.")
+    _warn_of_scale(scale, registry.describe(model))
     dim, coords, east, north = _points(x, y)
+    taken = {"time", "band", *checked.data.coords} & ({dim, *coords} - {"x", "y"})
+    if taken:
+        raise ParameterError(
+            f"the points bring {sorted(map(str, taken))}, which the cube has too; expected names of their own. Rename"
+            " the dimension, or drop the coordinate, of x and y."
+        )
     with np.errstate(invalid="ignore"):  # an infinite coordinate becomes NaN, which lies outside
         rows, cols = project_points(checked.geobox, east, north)
     order, sizes = _group(rows, cols)
@@ -237,6 +285,7 @@ def sample(
     values = graph.run(function, checked.data.data, plan)[:, :, 0]
     if not np.array_equal(order, np.arange(order.size)):
         values = values[:, :, np.argsort(order)]
+    coords = {**coords, "spatial_ref": xr_coords(checked.geobox)["spatial_ref"]}
     return checked.rewrap_points(values, coords, dim, {**provenance, "xsr_scale": [scale, scale]})
 
 
@@ -248,6 +297,12 @@ def _points(
         raise ParameterError(
             f"x has shape {east.shape} and y {north.shape}; expected two sequences of one length, at least one point."
         )
+    if isinstance(x, xr.DataArray) and isinstance(y, xr.DataArray):
+        same = x.dims == y.dims and (x.dims[0] not in x.indexes or x.indexes[x.dims[0]].equals(y.indexes[y.dims[0]]))
+        if not same:
+            raise ParameterError(
+                f"x runs along {x.dims} and y along {y.dims}; expected one dimension and the same labels."
+            )
     dim = x.dims[0] if isinstance(x, xr.DataArray) else "point"
     kept = dict(x.coords) if isinstance(x, xr.DataArray) else {}
     return dim, {**kept, "x": (dim, east), "y": (dim, north)}, east, north

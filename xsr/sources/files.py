@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import odc.geo.xr  # noqa: F401  (registers the .odc accessor)
 import xarray as xr
 
-from xsr.core.errors import CubeError, ParameterError
+from xsr.core.errors import CubeError, GridError, ParameterError
 from xsr.core.grid import crs_name
+from xsr.core.radiometry import PACKING_ATTRIBUTES
 from xsr.core.types import XarrayObject
 
 CHUNK = 1024
@@ -32,9 +34,21 @@ def open_file(path: str | Path) -> XarrayObject:
         If there is nothing at the path, or its kind is not known.
     """
     text = str(path)
-    suffix = Path(text).suffix.lower()
     if "://" not in text and not Path(text).exists():
         raise CubeError(f"{text} not found; expected a Zarr store, a NetCDF file or a GeoTIFF.")
+    try:
+        return _open(text)
+    except (OSError, ValueError, KeyError) as error:
+        if isinstance(error, CubeError):
+            raise
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CubeError(
+            f"{text} cannot be read: {reason}. Check that it is complete and of the kind it claims."
+        ) from error
+
+
+def _open(text: str) -> XarrayObject:
+    suffix = Path(text).suffix.lower()
     if suffix in (".tif", ".tiff"):
         return _open_geotiff(text)
     if suffix in (".nc", ".nc4", ".h5"):
@@ -45,7 +59,8 @@ def open_file(path: str | Path) -> XarrayObject:
         raise CubeError(f"{text} is of an unknown kind; expected .zarr, .nc, .tif or a folder holding a Zarr store.")
     variables = [name for name, variable in data.data_vars.items() if "band" in variable.dims]
     if len(variables) == 1:
-        return data[variables[0]].assign_attrs({**data.attrs, **data[variables[0]].attrs})
+        shared = {k: v for k, v in data.attrs.items() if k not in PACKING_ATTRIBUTES}
+        return data[variables[0]].assign_attrs({**shared, **data[variables[0]].attrs})
     return data
 
 
@@ -74,6 +89,8 @@ def crop(cube: XarrayObject, bbox: tuple[float, float, float, float]) -> XarrayO
     left, bottom, right, top = bbox
     if not (left < right and bottom < top):
         raise ParameterError(f"bbox {bbox}; expected left < right and bottom < top, in the CRS of the cube.")
+    if cube.odc.spatial_dims is None or cube.odc.geobox is None or cube.odc.crs is None:
+        raise GridError("the cube has no grid or CRS; a bbox needs both. Assign a CRS with .odc.assign_crs(...).")
     y, x = cube.odc.spatial_dims
     rows = ((cube[y] >= bottom) & (cube[y] <= top)).values.nonzero()[0]
     cols = ((cube[x] >= left) & (cube[x] <= right)).values.nonzero()[0]

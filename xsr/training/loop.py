@@ -1,5 +1,6 @@
 """The training loop on one page: draw, encode, query, compare, step, average."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from xsr.core.errors import ModelError, ParameterError
 from xsr.models.architectures.liif import LIIF
 from xsr.training.pairs import Batch, WaldSampler
 from xsr.training.recipes import Recipe
@@ -60,6 +62,8 @@ def train(
     float
         Minutes taken.
     """
+    if minutes is not None and not (math.isfinite(minutes) and minutes > 0):
+        raise ParameterError(f"minutes={minutes}; expected a positive number.")
     torch.manual_seed(recipe.seed)
     network = LIIF(**recipe.config).to(device)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -74,6 +78,8 @@ def train(
         for group in optimiser.param_groups:
             group["lr"] = recipe.learning_rate * schedule(share, step)
         loss, baseline = objective(network, batch, recipe, drop=_dropped(recipe, step), device=device)
+        if not torch.isfinite(loss):
+            raise ModelError(f"the loss of step {step} is {float(loss)}; expected a finite number. Check the scenes.")
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)

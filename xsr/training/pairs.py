@@ -85,7 +85,9 @@ class WaldSampler:
         window = augment(window, rng)
         phase = rng.uniform(0, 1, 2)
         valid = np.isfinite(window)
-        filled = fill_nodata(window, passes=4, constant=np.nanmean(window, axis=(1, 2)))
+        count = valid.sum(axis=(1, 2))
+        mean = np.where(valid, window, 0).sum(axis=(1, 2)) / np.maximum(count, 1)
+        filled = fill_nodata(window, passes=4, constant=mean.astype(np.float32))
         centre = (np.arange(self.patch) + 0.5) * scale - 0.5 + margin
         low = np.concatenate(
             [

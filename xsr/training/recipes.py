@@ -9,7 +9,7 @@ from xsr.training.scenes import BANDS, PLACES
 
 @dataclass(frozen=True)
 class Recipe:
-    """A training run; the same recipe, seed and machine make the same weights."""
+    """A training run; the same recipe and machine make the same weights, unless a limit in minutes cuts it."""
 
     name: str
     summary: str

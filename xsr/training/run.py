@@ -12,6 +12,7 @@ from xsr.core import sensors
 from xsr.core.errors import ParameterError
 from xsr.models.architectures.liif import LIIF
 from xsr.models.card import SUFFIX, ModelCard, file_sha256, read_card, write_card
+from xsr.models.registry import resolve_device
 from xsr.training import scenes as training_scenes
 from xsr.training.loop import Progress, train
 from xsr.training.pairs import WaldSampler
@@ -46,6 +47,7 @@ def run_recipe(
     """
     if out.suffix != SUFFIX:
         raise ParameterError(f"output {out} must end in {SUFFIX}.")
+    device = resolve_device(device)
     scenes = training_scenes.load(data, places=recipe.places, synthetic=recipe.synthetic)
     sampler = WaldSampler(
         scenes=scenes,

@@ -174,7 +174,10 @@ def load(root: Path | None, *, places: tuple[str, ...] = tuple(PLACES), syntheti
     if root is not None:
         if not root.is_dir():
             raise ParameterError(f"{root} is not a folder; expected the folder of training images. Set XSR_DATA.")
-        scenes += [scene for place in places for scene in PLACES[place](root)]
+        try:
+            scenes += [scene for place in places for scene in PLACES[place](root)]
+        except FileNotFoundError as error:
+            raise ParameterError(f"{root} lacks training images: {error}. Set XSR_DATA, or choose places.") from error
     if synthetic:
         scenes += _synthetic(synthetic)
     if not scenes:
