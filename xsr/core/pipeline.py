@@ -1,5 +1,6 @@
-"""From a cube and a block function to a cube on a finer grid: the road every refinement takes."""
+"""From a cube and a block function to a cube on another grid: the road every operation on pixels takes."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import odc.geo.xr  # noqa: F401  (registers the .odc accessor)
 from odc.geo.geobox import GeoBox
 
-from xsr.core import graph
+from xsr.core import graph, grid
 from xsr.core.cube import Cube
 from xsr.core.errors import GridError, ParameterError
 from xsr.core.grid import Sampling, target_grid
@@ -72,12 +73,56 @@ def refine(
     provenance
         Attributes to add to the result.
     """
-    geobox, sampling = resolve_target(cube, scale=scale, resolution=resolution, like=like)
+    target = resolve_target(cube, scale=scale, resolution=resolution, like=like)
+    if like is not None:
+        cube = replace(cube, flipped=False)  # the grid asked for says which way y runs
+    return evaluate(cube, function, target, chunks=resolve_chunks(chunks), provenance=provenance)
+
+
+def coarsen(
+    cube: Cube,
+    function: WindowFunction,
+    *,
+    scale: float,
+    shape: tuple[int, int] | None = None,
+    chunks: int | Sequence[int] | None,
+    provenance: Mapping[str, Any],
+) -> XarrayObject:
+    """Evaluate a block function on a grid ``scale`` times coarser; lazy for Dask-backed cubes.
+
+    Parameters
+    ----------
+    cube
+        Validated cube.
+    function
+        Arithmetic of a block.
+    scale
+        Linear factor, >= 1.
+    shape
+        Fewer output pixels (y, x) than fit; see `xsr.core.grid.coarsen`.
+    chunks
+        Output block in pixels, one number or (y, x); by default what `CHUNK` input pixels become.
+    provenance
+        Attributes to add to the result.
+    """
+    target = grid.coarsen(cube.geobox, scale, shape=shape)
+    sizes = math.ceil(CHUNK / scale) if chunks is None else chunks
+    return evaluate(cube, function, target, chunks=resolve_chunks(sizes), provenance=provenance)
+
+
+def evaluate(
+    cube: Cube,
+    function: WindowFunction,
+    target: tuple[GeoBox, Sampling],
+    *,
+    chunks: tuple[int, int],
+    provenance: Mapping[str, Any],
+) -> XarrayObject:
+    """Evaluate a block function on a grid whose pixels lie where ``target`` says."""
+    geobox, sampling = target
     shape = (cube.data.sizes["y"], cube.data.sizes["x"])
-    plan = graph.make_plan(sampling, shape, halo=function.halo, chunks=resolve_chunks(chunks))
+    plan = graph.make_plan(sampling, shape, halo=function.halo, chunks=chunks)
     values = graph.run(function, cube.data.data, plan)
     cell = sampling.cell
     record = {**provenance, "xsr_scale": [float(1 / cell[0]), float(1 / cell[1])]}
-    if like is not None:
-        cube = replace(cube, flipped=False)  # the grid asked for says which way y runs
     return cube.rewrap(values, geobox, record)
