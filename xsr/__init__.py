@@ -11,16 +11,22 @@ import xsr.accessor  # noqa: F401  (registers .sr)
 from xsr._version import __version__
 
 if TYPE_CHECKING:
+    from xsr.operations.degrade import degrade as degrade
+    from xsr.operations.degrade import semi_simulate as semi_simulate
+    from xsr.operations.degrade import wald as wald
     from xsr.operations.interpolate import interpolate as interpolate
     from xsr.operations.store import to_zarr as to_zarr
     from xsr.operations.super_resolve import liif as liif
     from xsr.operations.super_resolve import sample as sample
 
 _LAZY = {
+    "degrade": "xsr.operations.degrade",
     "interpolate": "xsr.operations.interpolate",
     "liif": "xsr.operations.super_resolve",
     "sample": "xsr.operations.super_resolve",
+    "semi_simulate": "xsr.operations.degrade",
     "to_zarr": "xsr.operations.store",
+    "wald": "xsr.operations.degrade",
 }
 
 __all__ = ["__version__", *sorted(_LAZY)]

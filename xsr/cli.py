@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -12,6 +12,9 @@ from rich.table import Table
 
 from xsr._version import __version__
 from xsr.core.errors import ParameterError, XsrError
+
+if TYPE_CHECKING:
+    from xsr.operations.degrade import Noise
 
 app = typer.Typer(help="Super-resolve Earth-observation data cubes.", no_args_is_help=True, add_completion=False)
 models_app = typer.Typer(help="Models that come with xsr.", no_args_is_help=True)
@@ -99,6 +102,54 @@ def run(
         markup=False,
         soft_wrap=True,
     )
+
+
+@app.command()
+def degrade(
+    source: Annotated[str, typer.Argument(metavar="IN", help="Zarr store, NetCDF file or GeoTIFF.")],
+    out: Annotated[str, typer.Argument(metavar="OUT", help="Zarr store to write.")],
+    scale: Annotated[float, typer.Option(help="Linear factor between the pixel sizes, any number >= 1.")],
+    mtf: Annotated[float | None, typer.Option(help="MTF at Nyquist; by default that of the sensor's bands.")] = None,
+    psf: Annotated[str, typer.Option(help="gaussian, detector or effective.")] = "gaussian",
+    sensor: Annotated[str, typer.Option(help="Sensor whose table names MTF and noise.")] = "sentinel-2",
+    noise: Annotated[str | None, typer.Option(help="Standard deviation in reflectance, or sensor.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
+    bands: Annotated[str | None, typer.Option(help="Bands to keep: B02,B03,B04.")] = None,
+    units: Annotated[str | None, typer.Option(help="reflectance, percent, dn10000, dn10000-1000 or a factor.")] = None,
+    chunks: Annotated[int | None, typer.Option(help="Side of an output block in pixels.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing store.")] = False,
+) -> None:
+    """Write to OUT what a sensor with pixels SCALE times larger would have seen of IN."""
+    import xsr
+    from xsr.sources.files import open_file
+
+    if Path(source).resolve() == Path(out).resolve():
+        raise ParameterError(f"OUT is IN ({source}); expected another path.")
+    low = xsr.degrade(
+        open_file(source),
+        scale=scale,
+        mtf=mtf,
+        psf=psf,  # type: ignore[arg-type]
+        sensor=sensor,
+        noise=_noise(noise),
+        seed=seed,
+        bands=_names(bands),
+        units=units,
+        chunks=chunks,
+    )
+    low.attrs["xsr_input"] = Path(source).name if "://" not in source else source
+    report = xsr.to_zarr(low, out, overwrite=overwrite)
+    told = f"wrote {report.path}: {dict(low.sizes)}, {report.blocks} blocks, {report.valid} valid pixels"
+    console.print(told, highlight=False, markup=False, soft_wrap=True)
+
+
+def _noise(text: str | None) -> "Noise":
+    if text is None or text == "sensor":
+        return text  # type: ignore[return-value]
+    try:
+        return float(text)
+    except ValueError:
+        raise ParameterError(f"--noise {text!r}; expected a standard deviation in reflectance, or 'sensor'.") from None
 
 
 @models_app.command("list")

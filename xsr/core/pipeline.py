@@ -120,9 +120,13 @@ def evaluate(
 ) -> XarrayObject:
     """Evaluate a block function on a grid whose pixels lie where ``target`` says."""
     geobox, sampling = target
-    shape = (cube.data.sizes["y"], cube.data.sizes["x"])
-    plan = graph.make_plan(sampling, shape, halo=function.halo, chunks=chunks)
-    values = graph.run(function, cube.data.data, plan)
     cell = sampling.cell
     record = {**provenance, "xsr_scale": [float(1 / cell[0]), float(1 / cell[1])]}
-    return cube.rewrap(values, geobox, record)
+    return cube.rewrap(values(cube, function, sampling, chunks=chunks), geobox, record)
+
+
+def values(cube: Cube, function: WindowFunction, sampling: Sampling, *, chunks: tuple[int, int]) -> Any:
+    """Evaluate a block function on a grid, as an array (time, band, y, x) of the kind of the cube's."""
+    shape = (cube.data.sizes["y"], cube.data.sizes["x"])
+    plan = graph.make_plan(sampling, shape, halo=function.halo, chunks=chunks)
+    return graph.run(function, cube.data.data, plan)
