@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -249,6 +248,7 @@ def check_positive(name: str, value: Any) -> float:
     ParameterError
         With the name and the value.
     """
-    if not isinstance(value, Real) or isinstance(value, bool) or not (np.isfinite(value) and value > 0):
+    known = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    if not (known and np.isfinite(value) and value > 0):
         raise ParameterError(f"{name}={value!r}; expected a positive, finite number.")
     return float(value)

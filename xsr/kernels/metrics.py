@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 
 from xsr.core.blocks import Span
 from xsr.kernels.accelerate import jit
-from xsr.kernels.resample import Taps, gaussian_taps, interpolation_taps, resample
+from xsr.kernels.psf import Psf, gaussian, sample
+from xsr.kernels.resample import Taps, interpolation_taps, resample
 
 Image = NDArray[np.float32]
 """One date of a block, shape (band, h, w)."""
@@ -407,18 +408,23 @@ def merge_bins(sums: Sums, quantiles: NDArray[np.float64]) -> tuple[Sums, NDArra
 
 
 @dataclass(frozen=True)
-class Psf:
-    """Point spread function of the low-resolution sensor in one band, on the grid of the high-resolution image."""
+class Sensor:
+    """What the low-resolution sensor does to one band, on the grid of the high-resolution image."""
 
     scale: tuple[float, float]
     """Low over high pixel size, (y, x); any real numbers >= 1."""
-    sigma: tuple[float, float]
-    """Standard deviation (y, x) in high-resolution pixels."""
+    psf: tuple[Psf, Psf]
+    """Line spread functions (y, x) in high-resolution pixels."""
 
     @property
     def halo(self) -> int:
         """High-resolution pixels around a pixel that its low-pass value depends on."""
-        return max(int(np.ceil(2 * s + np.ceil(4 * g) + 1)) for s, g in zip(self.scale, self.sigma, strict=True))
+        return max(int(np.ceil(2 * s)) + int(np.ceil(p.reach)) + 2 for s, p in zip(self.scale, self.psf, strict=True))
+
+
+def gaussian_sensor(mtf: float, scale: tuple[float, float]) -> Sensor:
+    """Sensor with the response ``mtf`` at its own Nyquist frequency."""
+    return Sensor(scale, (gaussian(mtf, scale[0]), gaussian(mtf, scale[1])))
 
 
 def low_pixels(span: Span, scale: float) -> Span:
@@ -438,31 +444,33 @@ def _centres(low: Span, scale: float) -> NDArray[np.float64]:
     return (np.arange(low.start, low.stop, dtype=np.float64) + 0.5) * scale - 0.5
 
 
-def _blur_taps(low: Span, scale: float, sigma: float, origin: int) -> Taps:
+def _blur_taps(low: Span, scale: float, psf: Psf, origin: int) -> Taps:
     """Weights of low-resolution pixels in a window that starts at ``origin``; the same in every window."""
-    taps = gaussian_taps(_centres(low, scale), sigma)
-    return Taps(taps.start - origin, taps.weight)
+    taps = sample(_centres(low, scale), psf, cell=scale)
+    return Taps(taps.start - origin, taps.weight[taps.phase])
 
 
-def degrade_window(image: Image, psf: Psf, *, low: tuple[Span, Span], origin: tuple[int, int]) -> Image:
+def degrade_window(image: Image, sensor: Sensor, *, low: tuple[Span, Span], origin: tuple[int, int]) -> Image:
     """Evaluate the degraded image at low-resolution pixels; NaN where the point spread function meets no data.
 
     Parameters
     ----------
     image
         Window of the high-resolution image, shape (n, h, w), that holds the footprint of all those pixels.
-    psf
-        Point spread function.
+    sensor
+        Point spread function and scale.
     low
         Rows and columns of low-resolution pixels, counted from the image's corner.
     origin
         First row and column of the window in the image.
     """
-    rows, cols = (_blur_taps(span, s, g, o) for span, s, g, o in zip(low, psf.scale, psf.sigma, origin, strict=True))
+    rows, cols = (
+        _blur_taps(span, s, p, o) for span, s, p, o in zip(low, sensor.scale, sensor.psf, origin, strict=True)
+    )
     return resample(image, rows, cols)
 
 
-def high_pass_window(image: Image, psf: Psf, *, rows: Span, cols: Span, origin: tuple[int, int]) -> Image:
+def high_pass_window(image: Image, sensor: Sensor, *, rows: Span, cols: Span, origin: tuple[int, int]) -> Image:
     """Subtract from an image what a low-resolution sensor would keep of it: x - up(down(psf * x)).
 
     ``down`` samples at low-resolution centres, ``up`` interpolates with Keys' bicubic kernel (a = -0.5); the result
@@ -471,20 +479,55 @@ def high_pass_window(image: Image, psf: Psf, *, rows: Span, cols: Span, origin: 
     Parameters
     ----------
     image
-        Window (n, h, w) of the image with `Psf.halo` pixels around the rectangle asked for.
-    psf
-        Point spread function.
+        Window (n, h, w) of the image with `Sensor.halo` pixels around the rectangle asked for.
+    sensor
+        Point spread function and scale.
     rows, cols
         Rectangle of pixels, counted from the image's corner.
     origin
         First row and column of the window in the image.
     """
     ups, spans = [], []
-    for span, scale in zip((rows, cols), psf.scale, strict=True):
+    for span, scale in zip((rows, cols), sensor.scale, strict=True):
         taps = interpolation_taps((np.arange(span.start, span.stop, dtype=np.float64) + 0.5) / scale - 0.5, "bicubic")
         low = Span(int(taps.start[0]), int(taps.start[-1]) + taps.weight.shape[1])
         ups.append(Taps(taps.start - low.start, taps.weight))
         spans.append(low)
-    kept = resample(degrade_window(image, psf, low=(spans[0], spans[1]), origin=origin), ups[0], ups[1])
+    kept = resample(degrade_window(image, sensor, low=(spans[0], spans[1]), origin=origin), ups[0], ups[1])
     top, left = rows.start - origin[0], cols.start - origin[1]
     return image[:, top : top + len(rows), left : left + len(cols)] - kept
+
+
+@dataclass(frozen=True)
+class AxisOperators:
+    """Blur, decimation and interpolation along one axis as matrices, for an image that starts at the grid's corner."""
+
+    down: NDArray[np.float64]
+    """Shape (low, high)."""
+    up: NDArray[np.float64]
+    """Shape (high, low)."""
+    low_inside: NDArray[np.bool_]
+    """Low-resolution pixels whose point spread function lies inside the image, shape (low,)."""
+    high_inside: NDArray[np.bool_]
+    """High-resolution pixels whose low-pass value depends on the image alone, shape (high,)."""
+
+
+def axis_operators(size: int, sensor: Sensor, axis: int) -> AxisOperators:
+    """Write the fidelity metrics along an axis as matrices, by which differentiable losses multiply."""
+    scale, psf = sensor.scale[axis], sensor.psf[axis]
+    low = Span(0, int(np.floor(size / scale + 1e-6)))
+    down, low_inside = _matrix(_blur_taps(low, scale, psf, 0), size)
+    up, high_inside = _matrix(
+        interpolation_taps((np.arange(size, dtype=np.float64) + 0.5) / scale - 0.5, "bicubic"), len(low)
+    )
+    return AxisOperators(down, up, low_inside, high_inside & ~((up != 0) @ ~low_inside))
+
+
+def _matrix(taps: Taps, size: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Weights as a matrix; rows that reach beyond the axis lose what lies there and are marked False."""
+    index = taps.start[:, None] + np.arange(taps.weight.shape[1])
+    outside = (index < 0) | (index >= size)
+    matrix = np.zeros((taps.start.size, size))
+    row = np.broadcast_to(np.arange(taps.start.size)[:, None], index.shape)
+    matrix[row[~outside], index[~outside]] = taps.weight[~outside]
+    return matrix, np.asarray(~outside.any(axis=1), np.bool_)

@@ -43,7 +43,7 @@ class Rings:
 
     def frequency(self) -> NDArray[np.float64]:
         """Middle of every ring in cycles per metre."""
-        return np.arange(self.count) * self.step
+        return np.arange(self.count, dtype=np.float64) * self.step
 
 
 @lru_cache(maxsize=8)

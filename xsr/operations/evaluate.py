@@ -80,7 +80,7 @@ class Scores:
     border: int
     data_range: float
     scale: float
-    psf: tuple[kernels.Psf, ...]
+    sensors: tuple[kernels.Sensor, ...]
     has_reference: bool
     has_low: bool
     has_mask: bool
@@ -92,7 +92,7 @@ class Scores:
         reach["scc"] = kernels.UQI_SIZE // 2 + kernels.LAPLACIAN_RADIUS
         needed = [reach.get(name, 0) for name in self.metrics]
         if any("fidelity" in name for name in self.metrics):
-            needed += [psf.halo for psf in self.psf]
+            needed += [sensor.halo for sensor in self.sensors]
         return max(needed, default=0)
 
     def __call__(self, job: graph.Job, windows: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
@@ -145,8 +145,8 @@ class Scores:
     def _high(self, out: NDArray[np.float64], error: NDArray[Any], job: graph.Job) -> None:
         """Sum the high-pass error: the high-pass is linear, so that of the error is the difference of the two."""
         origin = (job.windows[0].rows.start, job.windows[0].cols.start)
-        for b, psf in enumerate(self.psf):
-            detail = kernels.high_pass_window(error[b : b + 1], psf, rows=job.rows, cols=job.cols, origin=origin)
+        for b, sensor in enumerate(self.sensors):
+            detail = kernels.high_pass_window(error[b : b + 1], sensor, rows=job.rows, cols=job.cols, origin=origin)
             out[b : b + 1, _HIGH] = kernels.error_sums(detail, np.zeros_like(detail))
 
     def _low(self, out: NDArray[np.float64], image: NDArray[Any], low: NDArray[Any], job: graph.Job) -> None:
@@ -154,8 +154,8 @@ class Scores:
         if not (len(rows) and len(cols)):
             return
         origin = (job.windows[0].rows.start, job.windows[0].cols.start)
-        for b, psf in enumerate(self.psf):
-            seen = kernels.degrade_window(image[b : b + 1], psf, low=(rows, cols), origin=origin)
+        for b, sensor in enumerate(self.sensors):
+            seen = kernels.degrade_window(image[b : b + 1], sensor, low=(rows, cols), origin=origin)
             out[b : b + 1, _LOW] = kernels.error_sums(seen, low[b : b + 1])
 
     def finish(self, total: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -286,7 +286,7 @@ def evaluate(
         border=check_border(border, cube),
         data_range=1.0 if data_range is None else check_positive("data_range", data_range),
         scale=quotient(factors),
-        psf=tuple(psf_of(name, factors, mtf) for name in cube.bands) if wants_psf else (),
+        sensors=tuple(sensor_of(name, factors, mtf) for name in cube.bands) if wants_psf else (),
         has_reference=truth is not None,
         has_low=coarse is not None and not NEED_LOW.isdisjoint(names),
         has_mask=mask is not None,
@@ -318,8 +318,8 @@ def _job(rows: Span, cols: Span, function: Scores, scale: tuple[float, float], l
     return graph.Job(rows, cols, tuple(windows))
 
 
-def psf_of(band: str, scale: tuple[float, float], mtf: float | Mapping[str, float] | None) -> kernels.Psf:
-    """Point spread function of a band at a scale.
+def sensor_of(band: str, scale: tuple[float, float], mtf: float | Mapping[str, float] | None) -> kernels.Sensor:
+    """Find the sensor that sees a band at a scale.
 
     Raises
     ------
@@ -338,7 +338,7 @@ def psf_of(band: str, scale: tuple[float, float], mtf: float | Mapping[str, floa
         if known is None:
             raise BandError(f"the MTF of band {band!r} is not known; expected mtf= for this metric. Pass a number.")
         value = known
-    return kernels.Psf(scale, (sensors.sigma_px(value, scale[0]), sensors.sigma_px(value, scale[1])))
+    return kernels.gaussian_sensor(value, scale)
 
 
 def _resolve_metrics(

@@ -106,8 +106,8 @@ def spectrum(
     mean and is tapered with a Hann window (Welch 1967). A patch with no data in it does not count. With transforms F of
     the image and G of the reference, summed over patches and rings of frequency: ``frc`` is
     ``Re sum(F G*) / sqrt(sum |F|² sum |G|²)``, ``mtf_gain`` is ``Re sum(F G*) / sum |G|²``, 1 where the image is as
-    sharp as the reference and detail is in its place; noise and invented detail do not raise it. ``resolution_m`` is one
-    over the frequency at which ``frc`` first falls below 1/7, or two pixels if it never does.
+    sharp as the reference and detail is in its place; noise and invented detail do not raise it. ``resolution_m`` is
+    one over the frequency at which ``frc`` first falls below 1/7, or two pixels if it never does.
     """
     cube = open_cube(sr, units=units, bands=bands)
     truth = open_like(reference, cube, units=units, what="the reference")
