@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -279,7 +280,7 @@ def test_merged_bins_without_pixels():
 @pytest.mark.parametrize("scale", [1.0, 2.0, 2.5, 3.0, 3.4, 4.0])
 def test_low_pixels_are_owned_once(scale):
     cuts = [0, 7, 8, 20, 33]
-    owned = [metrics.low_pixels(Span(a, b), scale) for a, b in zip(cuts, cuts[1:], strict=False)]
+    owned = [metrics.low_pixels(Span(a, b), scale) for a, b in pairwise(cuts)]
     numbers = [n for span in owned for n in range(span.start, span.stop)]
     assert numbers == [n for n in range(40) if math.floor((n + 0.5) * scale) < 33]
 

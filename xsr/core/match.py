@@ -83,7 +83,7 @@ def check_same_grid(ours: GeoBox, theirs: GeoBox, *, what: str) -> None:
         Saying by how much they differ.
     """
     if ours.crs != theirs.crs:
-        raise GridError(f"{what} is in {theirs.crs}, the image in {ours.crs}; expected one CRS. {REMEDY}")
+        raise GridError(f"{what} is in {_crs_name(theirs)}, the image in {_crs_name(ours)}; expected one CRS. {REMEDY}")
     size, other = resolution(ours), resolution(theirs)
     ratio = (other[0] / size[0], other[1] / size[1])
     height, width = ours.shape.yx
@@ -105,12 +105,17 @@ def check_same_grid(ours: GeoBox, theirs: GeoBox, *, what: str) -> None:
         )
 
 
+def _crs_name(geobox: GeoBox) -> str:
+    crs = geobox.crs
+    return "no CRS" if crs is None else f"EPSG:{crs.epsg}" if crs.epsg else str(crs)
+
+
 REMEDY = "Bring it there with xsr.interpolate(..., like=...) or crop it."
 
 
 def offset(ours: GeoBox, theirs: GeoBox) -> tuple[float, float]:
     """Top-left corner of a grid in pixels of another, counted from its corner, (down, right)."""
-    right, down = ~ours.affine * (theirs.affine.c, theirs.affine.f)
+    right, down = ~ours.affine @ (theirs.affine.c, theirs.affine.f)
     return float(down), float(right)
 
 
@@ -125,7 +130,7 @@ def open_low(obj: XarrayObject, cube: Cube, *, units: str | float | None) -> Low
     low = open_like(obj, cube, units=units, what="low=")
     high = cube.geobox
     if high.crs != low.geobox.crs:
-        raise GridError(f"low= is in {low.geobox.crs}, the image in {high.crs}; expected one CRS.")
+        raise GridError(f"low= is in {_crs_name(low.geobox)}, the image in {_crs_name(high)}; expected one CRS.")
     size, coarse = resolution(high), resolution(low.geobox)
     scale = (coarse[0] / size[0], coarse[1] / size[1])
     if min(scale) < 1 - EDGE:
@@ -139,10 +144,11 @@ def open_low(obj: XarrayObject, cube: Cube, *, units: str | float | None) -> Low
             f" {right * size[1]:.6g} in units of the CRS); expected the same top-left corner. Crop both to the same"
             " corner."
         )
-    if any(n > m * s + 0.5 for n, m, s in zip(high.shape.yx, low.geobox.shape.yx, scale, strict=True)):
+    if any(n >= (m + 1) * s for n, m, s in zip(high.shape.yx, low.geobox.shape.yx, scale, strict=True)):
         raise GridError(
             f"low= covers {low.geobox.shape[0] * scale[0]:.6g} x {low.geobox.shape[1] * scale[1]:.6g} pixels of the"
-            f" image, which has {high.shape[0]} x {high.shape[1]}; expected all of it."
+            f" image, which has {high.shape[0]} x {high.shape[1]}; expected all of it but"
+            " part of a low-resolution pixel."
         )
     return Low(low, (max(1.0, _tidy(scale[0])), max(1.0, _tidy(scale[1]))))
 
@@ -164,9 +170,9 @@ def pixel_m(geobox: GeoBox) -> tuple[float, float]:
 
     affine = geobox.affine
     height, width = geobox.shape.yx
-    lon, lat = affine * (width / 2, height / 2)
+    lon, lat = affine @ (width / 2, height / 2)
     geod = Geod(ellps="WGS84")
-    right, below = affine * (width / 2 + 1, height / 2), affine * (width / 2, height / 2 + 1)
+    right, below = affine @ (width / 2 + 1, height / 2), affine @ (width / 2, height / 2 + 1)
     return abs(geod.inv(lon, lat, *below)[2]), abs(geod.inv(lon, lat, *right)[2])
 
 

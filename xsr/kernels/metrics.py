@@ -19,6 +19,7 @@ Int. J. Remote Sensing 19 (1998), doi:10.1080/014311698215973.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 from xsr.core.blocks import Span
 from xsr.kernels.accelerate import jit
 from xsr.kernels.psf import Psf, gaussian, sample
-from xsr.kernels.resample import Taps, interpolation_taps, resample
+from xsr.kernels.resample import Taps, interpolation_taps, resample_strict
 
 Image = NDArray[np.float32]
 """One date of a block, shape (band, h, w)."""
@@ -400,8 +401,8 @@ def merge_bins(sums: Sums, quantiles: NDArray[np.float64]) -> tuple[Sums, NDArra
     filled = np.flatnonzero(sums[:, COUNT])
     split = np.clip(split, filled[0], filled[-1] + 1)
     split[0], split[-1] = filled[0], filled[-1] + 1
-    running = np.concatenate([np.zeros((1, 4)), np.cumsum(sums, axis=0)])
-    return running[split[1:]] - running[split[:-1]], bin_edges()[split]
+    merged = np.stack([sums[a:b].sum(axis=0) for a, b in pairwise(split)])
+    return merged, bin_edges()[split]
 
 
 # --- physics -----------------------------------------------------------------------------------------------
@@ -467,7 +468,7 @@ def degrade_window(image: Image, sensor: Sensor, *, low: tuple[Span, Span], orig
     rows, cols = (
         _blur_taps(span, s, p, o) for span, s, p, o in zip(low, sensor.scale, sensor.psf, origin, strict=True)
     )
-    return resample(image, rows, cols)
+    return resample_strict(image, rows, cols)
 
 
 def high_pass_window(image: Image, sensor: Sensor, *, rows: Span, cols: Span, origin: tuple[int, int]) -> Image:
@@ -493,7 +494,7 @@ def high_pass_window(image: Image, sensor: Sensor, *, rows: Span, cols: Span, or
         low = Span(int(taps.start[0]), int(taps.start[-1]) + taps.weight.shape[1])
         ups.append(Taps(taps.start - low.start, taps.weight))
         spans.append(low)
-    kept = resample(degrade_window(image, sensor, low=(spans[0], spans[1]), origin=origin), ups[0], ups[1])
+    kept = resample_strict(degrade_window(image, sensor, low=(spans[0], spans[1]), origin=origin), ups[0], ups[1])
     top, left = rows.start - origin[0], cols.start - origin[1]
     return image[:, top : top + len(rows), left : left + len(cols)] - kept
 
@@ -526,8 +527,9 @@ def axis_operators(size: int, sensor: Sensor, axis: int) -> AxisOperators:
 def _matrix(taps: Taps, size: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Weights as a matrix; rows that reach beyond the axis lose what lies there and are marked False."""
     index = taps.start[:, None] + np.arange(taps.weight.shape[1])
-    outside = (index < 0) | (index >= size)
+    outside = ((index < 0) | (index >= size)) & (taps.weight != 0)
+    index = np.clip(index, 0, size - 1)
     matrix = np.zeros((taps.start.size, size))
     row = np.broadcast_to(np.arange(taps.start.size)[:, None], index.shape)
-    matrix[row[~outside], index[~outside]] = taps.weight[~outside]
+    np.add.at(matrix, (row, index), np.where(outside, 0.0, taps.weight))
     return matrix, np.asarray(~outside.any(axis=1), np.bool_)

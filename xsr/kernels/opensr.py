@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xsr.core.blocks import Span
-from xsr.kernels.resample import Taps, resample
+from xsr.kernels.resample import Taps, resample_strict
 
 Image = NDArray[np.float32]
 METRICS = ("reflectance", "spectral", "spatial", "synthesis", "hallucination", "omission", "improvement")
@@ -72,8 +72,8 @@ def opensr(
         np.ascontiguousarray(x[:, high[0].slice, high[1].slice], np.float32) for x in (image, reference)
     )
     axes = list(zip(high, inner, scale, strict=True))
-    seen = resample(image, _down(*axes[0]), _down(*axes[1]))
-    raised = resample(low, _up(*axes[0]), _up(*axes[1]))
+    seen = resample_strict(image, _down(*axes[0]), _down(*axes[1]))
+    raised = resample_strict(low, _up(*axes[0]), _up(*axes[1]))
     out[:3] = _consistency(low, seen, visible)
     harmonised = _harmonise(image, reference)
     out[3] = _mean(_nanmean(np.abs(raised - harmonised)))
@@ -157,7 +157,7 @@ def move(image: Image, shift: tuple[float, float]) -> Image:
     for size, by in zip(image.shape[1:], shift, strict=True):
         position = np.clip(np.arange(size) - by, 0, size - 1)
         taps.append(_cut(position, 1.0, size))
-    return resample(image, taps[0], taps[1])
+    return resample_strict(image, taps[0], taps[1])
 
 
 def _correctness(raised: Image, harmonised: Image, reference: Image) -> NDArray[np.float64]:
