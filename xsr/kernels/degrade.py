@@ -9,6 +9,7 @@ output is NaN. Products and sums are single float32 operations in the order of t
 that a pixel does not depend on how an image is cut; a kernel of 20 x 20 taps stays within 1e-6 of the exact sum.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,7 @@ def degrade(image: Image, rows: AxisTaps, cols: AxisTaps, *, min_valid: float = 
     if out.size == 0:
         return out
     source = np.ascontiguousarray(image, np.float32)
-    tables = _tables(rows, height), _tables(cols, width)
+    tables = _tables(rows, height), _tables(cols, width), _tables(replace(cols, weight=cols.weight != 0), width)
     for number in range(count):
         _degrade(source[number], *tables, np.float32(min_valid - 1e-6), out[number])
     return out
@@ -176,12 +177,13 @@ def _sum_valid_rows(source: Any, row_index: Any, first: Any, weight: Any, line: 
     for t in range(weight.size):
         row = source[row_index[first + t]]
         w = weight[t]
+        counts = np.float32(1) if w != 0 else np.float32(0)  # phases share a table: some have fewer taps
         for j in range(line.size):
             v = row[j]
             valid = v - v == np.float32(0)
             line[j] = line[j] + w * (v if valid else np.float32(0))
             share[j] = share[j] + (w if valid else np.float32(0))
-            hurt[j] = hurt[j] + (np.float32(0) if valid else np.float32(1))
+            hurt[j] = hurt[j] + (np.float32(0) if valid else counts)
 
 
 @jit
@@ -255,21 +257,27 @@ def _sum_cols(wide: Any, start: Any, phase: Any, weight: Any, out: Any) -> None:
 
 
 @jit
-def _degrade(source: Any, rows: Any, cols: Any, least: Any, out: Any) -> None:
-    """One image; ``rows`` and ``cols`` are the tables of `_tables`."""
+def _degrade(source: Any, rows: Any, cols: Any, counts: Any, least: Any, out: Any) -> None:
+    """One image; ``rows`` and ``cols`` are the tables of `_tables`, ``counts`` has 1 for every weight but 0."""
     row_index, _, row_start, row_phase, row_weight, _, _ = rows
     index, _, _, _, _, stride, base = cols
     line = np.empty(source.shape[1], np.float32)
     wide = np.empty(index.size, np.float32)
     parts = np.empty((max(stride, 1), index.size // max(stride, 1) + 1), np.float32)
     some = np.empty((base.size, out.shape[1] // base.size + 1), np.float32)
+    shares, hurts = np.empty((2, source.shape[1]), np.float32)
+    share, hurt = np.empty((2, out.shape[1]), np.float32)
     for i in range(out.shape[0]):
         weight = row_weight[row_phase[i]]
         _sum_rows(source, row_index, row_start[i], weight, line)
         if _all_finite(line):
             _line(line, cols, wide, parts, some, out[i])
-        else:
-            _line_with_gaps(source, row_index, row_start[i], weight, cols, least, out[i])
+            continue
+        _sum_valid_rows(source, row_index, row_start[i], weight, line, shares, hurts)
+        _line(line, cols, wide, parts, some, out[i])
+        _line(shares, cols, wide, parts, some, share)
+        _line(hurts, counts, wide, parts, some, hurt)
+        _divide(share, hurt, least, out[i])
 
 
 @jit
@@ -292,24 +300,8 @@ def _line(line: Any, cols: Any, wide: Any, parts: Any, some: Any, out: Any) -> N
 
 
 @jit
-def _line_with_gaps(source: Any, row_index: Any, first: Any, row_weight: Any, cols: Any, least: Any, out: Any) -> None:
-    """One output row with no data under its taps."""
-    index, before, start, phase, weight, _, _ = cols
-    line, share, hurt = np.empty((3, source.shape[1]), np.float32)
-    wide, wide_share, wide_hurt = np.empty((3, index.size), np.float32)
-    _sum_valid_rows(source, row_index, first, row_weight, line, share, hurt)
-    _widen(line, before, index, wide)
-    _widen(share, before, index, wide_share)
-    _widen(hurt, before, index, wide_hurt)
+def _divide(share: Any, hurt: Any, least: Any, out: Any) -> None:
+    """Divide sums over valid pixels by their share of the weight; sums without a gap keep their bits."""
     for j in range(out.size):
-        w = weight[phase[j]]
-        total = np.float32(0)
-        valid = np.float32(0)
-        lost = np.float32(0)
-        for t in range(w.size):
-            total = total + w[t] * wide[start[j] + t]
-            valid = valid + w[t] * wide_share[start[j] + t]
-            lost = lost + wide_hurt[start[j] + t]
-        if lost > 0:
-            total = total / valid if valid >= least and valid > 0 else np.float32(np.nan)
-        out[j] = total
+        if hurt[j] > 0:
+            out[j] = out[j] / share[j] if share[j] >= least and share[j] > 0 else np.float32(np.nan)

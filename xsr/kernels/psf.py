@@ -342,7 +342,7 @@ def _table(fraction: tuple[float, ...], function: Psf | Cubic, cell: float) -> t
     offset = index - np.array(fraction)[:, None]
     width = function.sigma if function.nyquist is None else _solved(function, cell)
     weight = _weights(offset, function, width)
-    used = np.flatnonzero(np.any(weight != 0, axis=0))
+    used = np.flatnonzero(np.any(weight != 0, axis=0)) if fraction else np.array([half])
     weight = np.ascontiguousarray(weight[:, used[0] : used[-1] + 1])
     weight.setflags(write=False)
     return int(index[used[0]]), weight
