@@ -152,6 +152,53 @@ def _noise(text: str | None) -> "Noise":
         raise ParameterError(f"--noise {text!r}; expected a standard deviation in reflectance, or 'sensor'.") from None
 
 
+@app.command()
+def evaluate(
+    sr: Annotated[str, typer.Argument(metavar="SR", help="Super-resolved cube: Zarr store, NetCDF file or GeoTIFF.")],
+    reference: Annotated[str | None, typer.Argument(metavar="[REF]", help="Truth on the same grid.")] = None,
+    low: Annotated[str | None, typer.Option(help="Cube that SR was made from.")] = None,
+    data_range: Annotated[float, typer.Option(help="Range of the values, for PSNR and SSIM.")] = 1.0,
+    strata: Annotated[int | None, typer.Option(help="Also score so many strata of the reference's gradient.")] = None,
+    opensr: Annotated[
+        bool, typer.Option("--opensr", help="Also score by the opensr-test protocol; needs --low.")
+    ] = False,
+    mtf: Annotated[
+        float | None, typer.Option(help="MTF of the low-resolution sensor; by default Sentinel-2's.")
+    ] = None,
+    border: Annotated[int, typer.Option(help="Pixels to leave out along each side.")] = 0,
+    bands: Annotated[str | None, typer.Option(help="Bands to judge: B02,B03,B04.")] = None,
+    units: Annotated[str | None, typer.Option(help="reflectance, percent, dn10000, dn10000-1000 or a factor.")] = None,
+    out: Annotated[Path | None, typer.Option(help="File to write, .json or .csv.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Blocks computed side by side; all cores by default.")] = None,
+) -> None:
+    """Score SR against the truth REF, the image LOW it was made from, or both."""
+    import xsr
+    from xsr.operations.scorecard import compute_scores, score_tables, write_scores
+    from xsr.sources.files import open_file
+
+    if out is not None and out.suffix.lower() not in (".json", ".csv"):
+        raise ParameterError(f"--out {out}; expected a name that ends with .json or .csv.")
+    if (strata is not None or opensr) and reference is None:
+        raise ParameterError("--strata and --opensr compare with REF, which is not given.")
+    if opensr and low is None:
+        raise ParameterError("--opensr compares with LOW; expected --low.")
+    _share_cores(workers)
+    cube, truth, coarse = (None if name is None else open_file(name) for name in (sr, reference, low))
+    assert cube is not None
+    common = {"bands": _names(bands), "units": units}
+    tables = {"scores": xsr.evaluate(cube, truth, low=coarse, data_range=data_range, mtf=mtf, border=border, **common)}  # type: ignore[arg-type]
+    if strata is not None and truth is not None:
+        tables["strata"] = xsr.strata(cube, truth, quantiles=strata, data_range=data_range, border=border, **common)  # type: ignore[arg-type]
+    if opensr and truth is not None and coarse is not None:
+        tables["opensr"] = xsr.opensr(cube, truth, low=coarse, border=max(border, 16), **common)  # type: ignore[arg-type]
+    computed = compute_scores(tables)
+    for table in score_tables(computed):
+        console.print(table)
+    if out is not None:
+        write_scores(computed, out)
+        console.print(f"wrote {out}", highlight=False, markup=False, soft_wrap=True)
+
+
 @models_app.command("list")
 def models_list() -> None:
     """List the models that come with xsr."""

@@ -42,7 +42,7 @@ def test_the_shape_of_a_generalised_gaussian_is_found(shape):
     assert found == pytest.approx(shape, rel=0.02)
     assert variance == pytest.approx(values.var(), rel=1e-3)
     skewed = np.where(values < 0, 0.5 * values, values)
-    alpha, mean, left, right = brisque._asymmetric(skewed)
+    _, mean, left, right = brisque._asymmetric(skewed)
     assert right > 3 * left
     assert mean > 0
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
+from kernels.test_brisque import write_model
 
 import xsr
-from kernels.test_brisque import write_model
 from xsr.core.errors import WeightsError
 from xsr.kernels import brisque as kernels
 from xsr.testing import assert_lazy, synthetic_cube

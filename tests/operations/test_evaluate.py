@@ -324,12 +324,12 @@ def test_bands_and_dates_that_differ_are_refused():
         xsr.evaluate(image, reference.isel(band=[0]))
     with pytest.raises(CubeError, match="the reference has 1 dates, the image 2"):
         xsr.evaluate(image, reference.isel(time=[0]))
+    late = reference.assign_coords(time=np.array(["2024-06-01", "2024-06-09"], "datetime64[ns]"))
     with pytest.raises(CubeError, match=r"differs in 1 date\(s\), first 2024-06-09"):
-        late = reference.assign_coords(time=np.array(["2024-06-01", "2024-06-09"], "datetime64[ns]"))
         xsr.evaluate(image, late)
+    warm, coarse = make_cube((1, 1, 8, 8), bands=["LST"]), make_cube((1, 1, 4, 4), gsd=20, bands=["LST"])
     with pytest.raises(BandError, match="MTF of band 'LST' is not known"):
-        single = {"bands": ["LST"]}
-        xsr.evaluate(make_cube((1, 1, 8, 8), **single), None, low=make_cube((1, 1, 4, 4), gsd=20, **single))
+        xsr.evaluate(warm, None, low=coarse)
     with pytest.raises(BandError, match=r"mtf= has no value for band 'B03'; it has \['B02'\]"):
         xsr.evaluate(image, None, low=low, mtf={"B02": 0.3})
 
