@@ -13,7 +13,7 @@ from xsr.core.sensors import get, sigma_px
 from xsr.kernels import psf
 from xsr.kernels.degrade import blur_decimate
 from xsr.kernels.noise import NoiseModel
-from xsr.operations.degrade import SensorNoise
+from xsr.operations.degrade import SensorNoise, augment_frames
 from xsr.testing import assert_lazy, assert_same_grid
 
 SCALES = (1, 1.5, 2, 2.5, 3, 3.4, 4, math.pi)
@@ -536,3 +536,35 @@ def test_bad_series_are_refused():
         xsr.semi_simulate(high, scale=4, series=make_cube((1, 1, 16, 16), crs="EPSG:32634"))
     with pytest.raises(BandError, match="B02"):
         xsr.semi_simulate(high, scale=4, series=make_cube((1, 1, 16, 16), bands=["B08"]))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_augmented_frames_stay_registered_with_their_truth(seed):
+    """Degrading the turned truth with the recorded shifts gives the turned frames."""
+    high = make_cube((1, 2, 64, 64), gsd=2.5)
+    low = xsr.semi_simulate(high, scale=4, frames=4, blur_jitter=0.0)
+    frames, truth = augment_frames(low, high, keep=3, seed=seed)
+    assert frames.sizes["time"] == 3
+    assert len(set(frames.time.values.tolist())) == 3
+    shifts = np.stack([-frames.shift_y_m, frames.shift_x_m], axis=1) / 10
+    again = xsr.semi_simulate(truth, scale=4, frames=3, shift_px=shifts, blur_jitter=0.0)
+    np.testing.assert_allclose(again.values, frames.values, atol=1e-6)
+    assert_same_grid(frames.isel(time=0), low.isel(time=0))
+
+
+def test_augmentation_varies_and_is_lazy():
+    high = make_cube((1, 1, 40, 60), gsd=2.5, chunks={"y": 20})
+    low = xsr.semi_simulate(high, scale=4, frames=4)
+    with assert_lazy(low, high):
+        drawn = [augment_frames(low, high, seed=seed) for seed in range(8)]
+    assert len({tuple(frames.time.values) for frames, _ in drawn}) > 3
+    assert len({truth.values.tobytes() for _, truth in drawn}) == 4
+
+
+def test_augmentation_refuses():
+    high = make_cube((1, 1, 40, 60), gsd=2.5)
+    low = xsr.semi_simulate(high, scale=4, frames=2)
+    with pytest.raises(ParameterError, match="keep=3; expected from 1 to 2"):
+        augment_frames(low, high, keep=3)
+    with pytest.raises(GridError, match="expected one extent"):
+        augment_frames(low, high.isel(x=slice(0, 40)))

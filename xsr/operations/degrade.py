@@ -379,7 +379,7 @@ def semi_simulate(
 
     References
     ----------
-    T. Tarasiewicz et al., "Semi-simulated training data for multi-image super-resolution", IGARSS 2022.
+    T. Tarasiewicz et al. (2022), on semi-simulated data for multi-image super-resolution.
     """
     opened, factor = open_cube(high, units=units, bands=bands), _checked_scale(scale)
     if opened.data.sizes["time"] != 1:
@@ -406,6 +406,68 @@ def semi_simulate(
     whole = replace(many, data=_on(many.data, values, target[0]), geobox=target[0])
     values = pipeline.values(whole, finish, grid.coarsen(target[0], 1)[1], chunks=blocks)
     return many.rewrap(values, target[0], {**provenance, "xsr_scale": [1 / factor, 1 / factor]})
+
+
+def augment_frames(
+    low: XarrayObject, high: XarrayObject, *, keep: int | None = None, seed: int = 0
+) -> tuple[XarrayObject, XarrayObject]:
+    """Vary a set of frames and their truth for training: which frames, in which order, and how the scene is turned.
+
+    Parameters
+    ----------
+    low
+        Frames along ``time``, as of `semi_simulate`.
+    high
+        Truth over the same extent.
+    keep
+        Number of frames to keep; all by default.
+    seed
+        Seed of the draw.
+
+    Returns
+    -------
+    low, high : DataArray or Dataset
+        Frames drawn without repetition and in random order, both sides mirrored alike and, where they are
+        square, transposed alike. The coordinates stay: the scene is turned within its place on the map. Recorded
+        shifts follow the content. Lazy if the inputs are.
+
+    References
+    ----------
+    M. Ziaja et al. (2022), on data augmentation for multi-image super-resolution.
+    """
+    frames, truth = open_cube(low), open_cube(high)
+    count = frames.data.sizes["time"]
+    if keep is not None and not 1 <= keep <= count:
+        raise ParameterError(f"keep={keep}; expected from 1 to {count}, the number of frames.")
+    extents = [np.array(cube.geobox.extent.boundingbox.bbox) for cube in (frames, truth)]
+    if np.abs(extents[0] - extents[1]).max() > 1e-3 * resolution(truth.geobox)[0]:
+        raise GridError(
+            f"the frames cover {tuple(extents[0])} and the truth {tuple(extents[1])}; expected one extent, so that both"
+            " can be turned alike. Crop both to common corners."
+        )
+    rng = np.random.default_rng([19, seed & 0xFFFFFFFFFFFFFFFF])
+    order = rng.permutation(count)[:keep].tolist()
+    square = all(cube.geobox.shape.y == cube.geobox.shape.x for cube in (frames, truth))
+    flip_y, flip_x, swap = (bool(number < 0.5) for number in rng.random(3))
+    turned = [_turned(cube, flip_y, flip_x, swap and square) for cube in (frames, truth)]
+    selected = _moved(turned[0].isel(time=order), flip_y, flip_x, swap and square) if count > 1 else turned[0]
+    return selected, turned[1]
+
+
+def _turned(cube: Cube, flip_y: bool, flip_x: bool, swap: bool) -> XarrayObject:
+    """Mirror along y and x, then transpose; the grid stays."""
+    values = cube.data.data[:, :, :: -1 if flip_y else 1, :: -1 if flip_x else 1]
+    return cube.rewrap(values.swapaxes(2, 3) if swap else values, cube.geobox, {})
+
+
+def _moved(obj: XarrayObject, flip_y: bool, flip_x: bool, swap: bool) -> XarrayObject:
+    """Let recorded shifts follow the content."""
+    if not {"shift_x_m", "shift_y_m"} <= set(obj.coords):
+        return obj
+    x = obj["shift_x_m"] * (-1 if flip_x else 1)
+    y = obj["shift_y_m"] * (-1 if flip_y else 1)
+    x, y = (-y, -x) if swap else (x, y)  # rows run south, columns east
+    return obj.assign_coords(shift_x_m=("time", x.values), shift_y_m=("time", y.values))
 
 
 PsfLike: TypeAlias = PsfName | spread.Psf | tuple[spread.Psf, spread.Psf]
