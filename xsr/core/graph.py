@@ -181,21 +181,38 @@ def _cut(
     pieces: Pieces,
     arrays: list[list[list[NDArray[Any]]]],
 ) -> Stack:
-    """Assemble the source rectangle from its chunks, then continue it beyond the border by padding."""
+    """Assemble the source rectangle from its chunks where the window wants it, then continue it beyond the border."""
     rows, cols = window.source(shape, padding)
     bands = pieces.offsets[0][-1] + arrays[-1][0][0].shape[1]
-    rectangle = np.empty((arrays[0][0][0].shape[0], bands, len(rows), len(cols)), np.float32)
+    # Padding that mirrors more than the window holds needs a source rectangle larger than the window.
+    canvas = Window(_hull(window.rows, rows), _hull(window.cols, cols))
+    stack = np.empty((arrays[0][0][0].shape[0], bands, len(canvas.rows), len(canvas.cols)), np.float32)
+    top, left = rows.start - canvas.rows.start, cols.start - canvas.cols.start
+    rectangle = stack[:, :, top : top + len(rows), left : left + len(cols)]
     for b, y, x in product(*(range(len(axis)) for axis in pieces.offsets)):
         array = arrays[b][y][x]
         band = pieces.offsets[0][b]
         into_y, from_y = _overlap(pieces.first_row + pieces.offsets[1][y], array.shape[2], rows)
         into_x, from_x = _overlap(pieces.first_col + pieces.offsets[2][x], array.shape[3], cols)
         rectangle[:, band : band + array.shape[1], into_y, into_x] = array[:, :, from_y, from_x]
-    if (window.rows, window.cols) == (rows, cols):
-        return rectangle
-    row_index = padded_index(window.rows.start, window.rows.stop, shape[0], padding) - rows.start
-    col_index = padded_index(window.cols.start, window.cols.stop, shape[1], padding) - cols.start
-    return np.take(np.take(rectangle, row_index, axis=2), col_index, axis=3)
+    for into, source in _continued(canvas.rows, rows, shape[0], padding):
+        stack[:, :, into, left : left + len(cols)] = stack[:, :, source, left : left + len(cols)]
+    for into, source in _continued(canvas.cols, cols, shape[1], padding):
+        stack[:, :, :, into] = stack[:, :, :, source]
+    inner_rows, inner_cols = window.rows.start - canvas.rows.start, window.cols.start - canvas.cols.start
+    return stack[:, :, inner_rows : inner_rows + len(window.rows), inner_cols : inner_cols + len(window.cols)]
+
+
+def _hull(one: Span, other: Span) -> Span:
+    return Span(min(one.start, other.start), max(one.stop, other.stop))
+
+
+def _continued(canvas: Span, source: Span, size: int, padding: Padding) -> list[tuple[int, int]]:
+    """Places of a canvas that the source does not fill, and the places that they repeat."""
+    index = padded_index(canvas.start, canvas.stop, size, padding)
+    places = [*range(canvas.start, source.start), *range(source.stop, canvas.stop)]
+    inside = [(p - canvas.start, int(index[p - canvas.start])) for p in places]
+    return [(into, at - canvas.start) for into, at in inside if source.start <= at < source.stop]
 
 
 def _overlap(start: int, size: int, span: Span) -> tuple[slice, slice]:
