@@ -4,8 +4,8 @@ It follows opensr-test 1.3.3 with its default settings, extended to any scale, a
 
 References
 ----------
-C. Aybar et al., "A Comprehensive Benchmark for Optical Remote Sensing Image Super-Resolution", IEEE GRSL 21 (2024),
-doi:10.1109/LGRS.2024.3401394.
+C. Aybar et al., "A Comprehensive Benchmark for Optical Remote Sensing Image Super-Resolution", IEEE GRSL (2024),
+https://ieeexplore.ieee.org/document/10530998.
 """
 
 import math

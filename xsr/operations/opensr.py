@@ -97,7 +97,7 @@ def opensr(
 
     References
     ----------
-    C. Aybar et al., IEEE GRSL 21 (2024), doi:10.1109/LGRS.2024.3401394.
+    C. Aybar et al., IEEE GRSL (2024), https://ieeexplore.ieee.org/document/10530998.
     """
     cube = open_cube(sr, units=units, bands=bands)
     truth = open_like(reference, cube, units=units, what="the reference")
