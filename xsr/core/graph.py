@@ -8,7 +8,7 @@ only module of the core that knows Dask.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 from dask.callbacks import Callback
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from xsr.core.blocks import Padding, Span, Window, chunk_sizes, overlapping, padded_index, spans
 from xsr.core.grid import Query, Sampling, clip_inside, input_window, inside
-from xsr.core.types import PlacedFunction, Stack, WindowFunction
+from xsr.core.types import Stack, WindowFunction
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,9 @@ def run_lazy(function: WindowFunction, source: Any, plan: Plan) -> Any:
 
 
 def _placed(function: WindowFunction, dates: Span, block: Block) -> WindowFunction:
-    return function.place(dates, block.rows, block.cols) if isinstance(function, PlacedFunction) else function
+    """Bind a function to dates and a block, where it wants to know (see `xsr.core.types.PlacedFunction`)."""
+    place = getattr(function, "place", None)
+    return function if place is None else cast(WindowFunction, place(dates, block.rows, block.cols))
 
 
 @dataclass(frozen=True)

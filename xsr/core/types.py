@@ -1,6 +1,6 @@
 """Names for what travels between rooms."""
 
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import xarray as xr
@@ -50,7 +50,6 @@ class WindowFunction(Protocol):
         """
 
 
-@runtime_checkable
 class PlacedFunction(WindowFunction, Protocol):
     """A window function whose result depends on where a block lies: noise, shifts that differ by date."""
 
