@@ -46,7 +46,8 @@ copybutton_prompt_is_regexp = True
 def draw_figures(_app: object) -> None:
     """Draw the figures of the explanations, so that no picture is kept in the repository."""
     (HERE / "_static").mkdir(exist_ok=True)
-    runpy.run_path(str(HERE / "_scripts" / "grid_figure.py"), run_name="__main__")
+    for name in ("grid_figure.py", "metrics_figure.py"):
+        runpy.run_path(str(HERE / "_scripts" / name), run_name="__main__")
 
 
 def setup(app: object) -> None:

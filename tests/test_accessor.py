@@ -18,7 +18,8 @@ def model(tmp_path_factory):
 
 
 def test_methods_are_the_functions_of_the_package():
-    assert set(METHODS) == {"interpolate", "liif", "sample", "to_zarr"}
+    judging = {"brisque", "evaluate", "opensr", "spectrum", "strata"}
+    assert set(METHODS) >= {"degrade", "interpolate", "liif", "sample", "semi_simulate", "to_zarr", "wald", *judging}
     assert set(METHODS) <= set(xsr.__all__)
 
 
@@ -31,17 +32,17 @@ def test_signature_is_that_of_the_function(name):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_argument_is_passed_on(name, monkeypatch):
-    module = {"interpolate": "interpolate", "to_zarr": "store"}.get(name, "super_resolve")
+    module = getattr(xsr, name).__module__
     told = []
-    monkeypatch.setattr(f"xsr.operations.{module}.{name}", lambda *args, **kwargs: told.append((args, kwargs)))
-    names = list(inspect.signature(getattr(SuperResolution, name)).parameters)[1:]
-    marks = {n: object() for n in names}
-    first = [marks[n] for n in names if n == "path"]
+    monkeypatch.setattr(f"{module}.{name}", lambda *args, **kwargs: told.append((args, kwargs)))
+    parameters = list(inspect.signature(getattr(SuperResolution, name)).parameters.values())[1:]
+    marks = {p.name: object() for p in parameters}
+    leading = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
     cube = make_cube(4, 4)
-    getattr(cube.sr, name)(*first, **{n: m for n, m in marks.items() if n != "path"})
+    getattr(cube.sr, name)(*(marks[n] for n in leading), **{n: m for n, m in marks.items() if n not in leading})
     ((args, kwargs),) = told
     assert args[0] is cube
-    assert dict(zip(["path"], args[1:], strict=False)) | kwargs == marks
+    assert dict(zip(leading, args[1:], strict=True)) | kwargs == marks
 
 
 @pytest.mark.parametrize("container", ["DataArray", "Dataset"])

@@ -19,6 +19,7 @@ from xsr import cli
 from xsr.core.errors import ParameterError, StoreError
 from xsr.models import registry
 from xsr.models.card import read_card
+from xsr.sources.files import open_file
 from xsr.testing import assert_same_grid
 from xsr.training import recipes
 from xsr.training.scores import Score
@@ -419,3 +420,33 @@ def test_bbox_works_in_a_process_of_its_own(tmp_path):
     done = subprocess.run([*command, "--bbox", box], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert xr.open_zarr(tmp_path / "b.zarr")["reflectance"].shape[-2:] == (30, 24)
+
+
+def test_degrade_writes_what_the_function_returns(cube, tmp_path):
+    xsr.to_zarr(cube, tmp_path / "in.zarr", progress=False)
+    out = tmp_path / "out.zarr"
+    args = ["degrade", str(tmp_path / "in.zarr"), str(out), "--scale", "2.5", "--noise", "sensor", "--seed", "3"]
+    done = CliRunner().invoke(cli.app, args)
+    assert done.exit_code == 0, done.output
+    expected = xsr.degrade(cube, scale=2.5, noise="sensor", seed=3)
+    found = open_file(str(out))
+    data = found if isinstance(found, xr.DataArray) else found.to_dataarray("band")
+    np.testing.assert_array_equal(data.transpose(*expected.dims).values, expected.values)
+    assert_same_grid(data, expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [(["--noise", "loud"], "--noise 'loud'; expected"), (["--scale", "0.5"], "expected a finite number of at least 1")],
+)
+def test_degrade_refuses(cube, tmp_path, options, message):
+    xsr.to_zarr(cube, tmp_path / "in.zarr", progress=False)
+    args = ["degrade", str(tmp_path / "in.zarr"), str(tmp_path / "out.zarr"), "--scale", "2", *options]
+    with pytest.raises(ParameterError, match=message):
+        CliRunner().invoke(cli.app, args, catch_exceptions=False)
+
+
+def test_degrade_refuses_to_write_over_its_input(tmp_path):
+    path = str(tmp_path / "a.zarr")
+    with pytest.raises(ParameterError, match="OUT is IN"):
+        CliRunner().invoke(cli.app, ["degrade", path, path, "--scale", "2"], catch_exceptions=False)

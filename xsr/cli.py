@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -12,6 +12,9 @@ from rich.table import Table
 
 from xsr._version import __version__
 from xsr.core.errors import ParameterError, XsrError
+
+if TYPE_CHECKING:
+    from xsr.operations.degrade import Noise
 
 app = typer.Typer(help="Super-resolve Earth-observation data cubes.", no_args_is_help=True, add_completion=False)
 models_app = typer.Typer(help="Models that come with xsr.", no_args_is_help=True)
@@ -99,6 +102,101 @@ def run(
         markup=False,
         soft_wrap=True,
     )
+
+
+@app.command()
+def degrade(
+    source: Annotated[str, typer.Argument(metavar="IN", help="Zarr store, NetCDF file or GeoTIFF.")],
+    out: Annotated[str, typer.Argument(metavar="OUT", help="Zarr store to write.")],
+    scale: Annotated[float, typer.Option(help="Linear factor between the pixel sizes, any number >= 1.")],
+    mtf: Annotated[float | None, typer.Option(help="MTF at Nyquist; by default that of the sensor's bands.")] = None,
+    psf: Annotated[str, typer.Option(help="gaussian, detector or effective.")] = "gaussian",
+    sensor: Annotated[str, typer.Option(help="Sensor whose table names MTF and noise.")] = "sentinel-2",
+    noise: Annotated[str | None, typer.Option(help="Standard deviation in reflectance, or sensor.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
+    bands: Annotated[str | None, typer.Option(help="Bands to keep: B02,B03,B04.")] = None,
+    units: Annotated[str | None, typer.Option(help="reflectance, percent, dn10000, dn10000-1000 or a factor.")] = None,
+    chunks: Annotated[int | None, typer.Option(help="Side of an output block in pixels.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing store.")] = False,
+) -> None:
+    """Write to OUT what a sensor with pixels SCALE times larger would have seen of IN."""
+    import xsr
+    from xsr.sources.files import open_file
+
+    if Path(source).resolve() == Path(out).resolve():
+        raise ParameterError(f"OUT is IN ({source}); expected another path.")
+    low = xsr.degrade(
+        open_file(source),
+        scale=scale,
+        mtf=mtf,
+        psf=psf,  # type: ignore[arg-type]
+        sensor=sensor,
+        noise=_noise(noise),
+        seed=seed,
+        bands=_names(bands),
+        units=units,
+        chunks=chunks,
+    )
+    low.attrs["xsr_input"] = Path(source).name if "://" not in source else source
+    report = xsr.to_zarr(low, out, overwrite=overwrite)
+    told = f"wrote {report.path}: {dict(low.sizes)}, {report.blocks} blocks, {report.valid} valid pixels"
+    console.print(told, highlight=False, markup=False, soft_wrap=True)
+
+
+def _noise(text: str | None) -> "Noise":
+    if text is None or text == "sensor":
+        return text  # type: ignore[return-value]
+    try:
+        return float(text)
+    except ValueError:
+        raise ParameterError(f"--noise {text!r}; expected a standard deviation in reflectance, or 'sensor'.") from None
+
+
+@app.command()
+def evaluate(
+    sr: Annotated[str, typer.Argument(metavar="SR", help="Super-resolved cube: Zarr store, NetCDF file or GeoTIFF.")],
+    reference: Annotated[str | None, typer.Argument(metavar="[REF]", help="Truth on the same grid.")] = None,
+    low: Annotated[str | None, typer.Option(help="Cube that SR was made from.")] = None,
+    data_range: Annotated[float, typer.Option(help="Range of the values, for PSNR and SSIM.")] = 1.0,
+    strata: Annotated[int | None, typer.Option(help="Also score so many strata of the reference's gradient.")] = None,
+    opensr: Annotated[
+        bool, typer.Option("--opensr", help="Also score by the opensr-test protocol; needs --low.")
+    ] = False,
+    mtf: Annotated[
+        float | None, typer.Option(help="MTF of the low-resolution sensor; by default Sentinel-2's.")
+    ] = None,
+    border: Annotated[int, typer.Option(help="Pixels to leave out along each side.")] = 0,
+    bands: Annotated[str | None, typer.Option(help="Bands to judge: B02,B03,B04.")] = None,
+    units: Annotated[str | None, typer.Option(help="reflectance, percent, dn10000, dn10000-1000 or a factor.")] = None,
+    out: Annotated[Path | None, typer.Option(help="File to write, .json or .csv.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Blocks computed side by side; all cores by default.")] = None,
+) -> None:
+    """Score SR against the truth REF, the image LOW it was made from, or both."""
+    import xsr
+    from xsr.operations.scorecard import compute_scores, score_tables, write_scores
+    from xsr.sources.files import open_file
+
+    if out is not None and out.suffix.lower() not in (".json", ".csv"):
+        raise ParameterError(f"--out {out}; expected a name that ends with .json or .csv.")
+    if (strata is not None or opensr) and reference is None:
+        raise ParameterError("--strata and --opensr compare with REF, which is not given.")
+    if opensr and low is None:
+        raise ParameterError("--opensr compares with LOW; expected --low.")
+    _share_cores(workers)
+    cube, truth, coarse = (None if name is None else open_file(name) for name in (sr, reference, low))
+    assert cube is not None
+    common = {"bands": _names(bands), "units": units}
+    tables = {"scores": xsr.evaluate(cube, truth, low=coarse, data_range=data_range, mtf=mtf, border=border, **common)}  # type: ignore[arg-type]
+    if strata is not None and truth is not None:
+        tables["strata"] = xsr.strata(cube, truth, quantiles=strata, data_range=data_range, border=border, **common)  # type: ignore[arg-type]
+    if opensr and truth is not None and coarse is not None:
+        tables["opensr"] = xsr.opensr(cube, truth, low=coarse, border=max(border, 16), **common)  # type: ignore[arg-type]
+    computed = compute_scores(tables)
+    for table in score_tables(computed):
+        console.print(table)
+    if out is not None:
+        write_scores(computed, out)
+        console.print(f"wrote {out}", highlight=False, markup=False, soft_wrap=True)
 
 
 @models_app.command("list")

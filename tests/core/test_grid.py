@@ -16,6 +16,7 @@ from xsr.core.grid import (
     Refinement,
     Warp,
     clip_inside,
+    coarsen,
     input_window,
     inside,
     project_points,
@@ -347,3 +348,37 @@ def test_scales_just_below_one_are_refused():
 def test_scales_beyond_reason_are_refused_at_once(scale):
     with pytest.raises(ParameterError, match=r"blocks|chunks|finite"):
         interpolate(make_cube((1, 500, 500)).chunk(), scale=scale)
+
+
+@pytest.mark.parametrize(("pixels", "scale", "expected"), [(301, 3.4, 88), (30, 3, 10), (29, 3, 9), (10, 1, 10)])
+def test_a_coarser_grid_has_the_pixels_that_lie_inside(pixels, scale, expected):
+    box, sampling = coarsen(make_geobox((pixels, pixels)), scale)
+    assert box.shape == sampling.shape == (expected, expected)
+    assert sampling.cell == (scale, scale)
+    np.testing.assert_allclose(tuple(box.affine)[:6], (10 * scale, 0, WEST, 0, -10 * scale, NORTH))
+
+
+def test_centres_of_a_coarser_grid_hand_values():
+    _, sampling = coarsen(make_geobox((12, 12)), 3)
+    assert sampling.query(Span(0, 4), Span(2, 4)).positions()[0].tolist() == [1, 4, 7, 10]
+    _, sampling = coarsen(make_geobox((12, 12)), 2, shape=(3, 2))
+    assert sampling.shape == (3, 2)
+    assert sampling.query(Span(0, 3), Span(0, 2)).positions()[0].tolist() == [0.5, 2.5, 4.5]
+
+
+def test_coarsening_then_refining_returns_the_grid():
+    box = make_geobox((34, 51))
+    back = refine(coarsen(box, 3.4)[0], (3.4, 3.4))
+    assert back.shape == box.shape
+    np.testing.assert_allclose(tuple(back.affine), tuple(box.affine), rtol=1e-12)
+
+
+@pytest.mark.parametrize("scale", [0.5, 0, -1, math.nan, math.inf])
+def test_coarsen_refuses_what_refines(scale):
+    with pytest.raises(ParameterError, match="expected a finite number of at least 1"):
+        coarsen(make_geobox((8, 8)), scale)
+
+
+def test_coarsen_refuses_a_scale_that_leaves_no_pixel():
+    with pytest.raises(GridError, match="scale 9 leaves 0 x 1 pixels of 8 x 9"):
+        coarsen(make_geobox((8, 9)), 9)

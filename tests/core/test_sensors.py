@@ -127,3 +127,13 @@ def test_band_checks_its_numbers():
 def test_pickle():
     sensor = sensors.get("sentinel-2a")
     assert pickle.loads(pickle.dumps(sensor)) == sensor
+
+
+def test_signal_to_noise_ratio_of_sentinel_2():
+    """ESA Sentinel-2 User Guide, spatial resolution tables: 128 W/m2/sr/um and 154 for B02."""
+    noise = sensors.get("sentinel-2b").band("B02").noise
+    assert (noise.ratio, noise.radiance) == (154.0, 128.0)
+    assert noise.reflectance() == pytest.approx(math.pi * 128 / 1959.75)
+    assert noise.reflectance(60.0) == pytest.approx(2 * noise.reflectance())
+    assert all(band.noise.source for band in sensors.get("sentinel-2").bands)
+    assert all(band.noise is None for band in sensors.get("landsat-8").bands)

@@ -243,6 +243,39 @@ def refine(geobox: GeoBox, scale: tuple[float, float]) -> GeoBox:
     return GeoBox((height, width), affine, geobox.crs)
 
 
+def coarsen(geobox: GeoBox, scale: float, *, shape: tuple[int, int] | None = None) -> tuple[GeoBox, Refinement]:
+    """Coarser GeoBox and the centres of its pixels: exact resolution, same top-left corner, whole pixels inside.
+
+    Parameters
+    ----------
+    geobox
+        Grid to coarsen.
+    scale
+        Linear factor between the pixel sizes, >= 1.
+    shape
+        Fewer pixels (y, x) than fit, counted from the top-left corner.
+
+    Raises
+    ------
+    ParameterError
+        Unless the factor is a finite number of at least 1.
+    GridError
+        If not a single output pixel fits into the input.
+    """
+    if not (math.isfinite(scale) and scale >= 1):
+        raise ParameterError(f"scale={scale!r}; expected a finite number of at least 1: this operation coarsens.")
+    s = float(scale)
+    height, width = shape or tuple(math.floor(n / s + EDGE) for n in geobox.shape.yx)
+    if height < 1 or width < 1:
+        raise GridError(
+            f"scale {scale:g} leaves {height} x {width} pixels of {geobox.shape.y} x {geobox.shape.x}; expected at"
+            " least one. Use a smaller scale or a larger cube."
+        )
+    a = geobox.affine
+    affine = Affine(a.a * s, a.b * s, a.c, a.d * s, a.e * s, a.f)
+    return GeoBox((height, width), affine, geobox.crs), Refinement((height, width), (s, s))
+
+
 def target_grid(
     geobox: GeoBox, *, scale: float | None, resolution_m: float | None, like: GeoBox | None
 ) -> tuple[GeoBox, Sampling]:

@@ -1,5 +1,6 @@
-"""From a cube and a block function to a cube on a finer grid: the road every refinement takes."""
+"""From a cube and a block function to a cube on another grid: the road every operation on pixels takes."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from numbers import Integral
@@ -8,7 +9,7 @@ from typing import Any
 import odc.geo.xr  # noqa: F401  (registers the .odc accessor)
 from odc.geo.geobox import GeoBox
 
-from xsr.core import graph
+from xsr.core import graph, grid
 from xsr.core.blocks import chunk_sizes
 from xsr.core.cube import Cube
 from xsr.core.errors import GridError, ParameterError
@@ -74,15 +75,64 @@ def refine(
     provenance
         Attributes to add to the result.
     """
-    geobox, sampling = resolve_target(cube, scale=scale, resolution=resolution, like=like)
-    shape = (cube.data.sizes["y"], cube.data.sizes["x"])
+    target = resolve_target(cube, scale=scale, resolution=resolution, like=like)
     if like is not None:
         cube = replace(cube, flipped=False)  # the grid asked for says which way y runs
-    rows, cols = (chunk_sizes(n, c) for n, c in zip(sampling.shape, resolve_chunks(chunks), strict=True))
-    plan = graph.make_plan(sampling, shape, halo=function.halo, chunks=(rows[::-1] if cube.flipped else rows, cols))
-    values = graph.run(function, cube.data.data, plan)
+    return evaluate(cube, function, target, chunks=resolve_chunks(chunks), provenance=provenance)
+
+
+def coarsen(
+    cube: Cube,
+    function: WindowFunction,
+    *,
+    scale: float,
+    shape: tuple[int, int] | None = None,
+    chunks: int | Sequence[int] | None,
+    provenance: Mapping[str, Any],
+) -> XarrayObject:
+    """Evaluate a block function on a grid ``scale`` times coarser; lazy for Dask-backed cubes.
+
+    Parameters
+    ----------
+    cube
+        Validated cube.
+    function
+        Arithmetic of a block.
+    scale
+        Linear factor, >= 1.
+    shape
+        Fewer output pixels (y, x) than fit; see `xsr.core.grid.coarsen`.
+    chunks
+        Output block in pixels, one number or (y, x); by default what `CHUNK` input pixels become.
+    provenance
+        Attributes to add to the result.
+    """
+    target = grid.coarsen(cube.geobox, scale, shape=shape)
+    sizes = math.ceil(CHUNK / scale) if chunks is None else chunks
+    return evaluate(cube, function, target, chunks=resolve_chunks(sizes), provenance=provenance)
+
+
+def evaluate(
+    cube: Cube,
+    function: WindowFunction,
+    target: tuple[GeoBox, Sampling],
+    *,
+    chunks: tuple[int, int],
+    provenance: Mapping[str, Any],
+) -> XarrayObject:
+    """Evaluate a block function on a grid whose pixels lie where ``target`` says."""
+    geobox, sampling = target
     cell = sampling.cell
     record = {**provenance, "xsr_scale": [float(1 / cell[0]), float(1 / cell[1])]}
     if cube.source is not None:
         record["xsr_input"] = cube.source
-    return cube.rewrap(values, geobox, record)
+    return cube.rewrap(values(cube, function, sampling, chunks=chunks), geobox, record)
+
+
+def values(cube: Cube, function: WindowFunction, sampling: Sampling, *, chunks: tuple[int, int]) -> Any:
+    """Evaluate a block function on a grid, as an array (time, band, y, x) of the kind of the cube's."""
+    shape = (cube.data.sizes["y"], cube.data.sizes["x"])
+    rows, cols = (chunk_sizes(size, chunk) for size, chunk in zip(sampling.shape, chunks, strict=True))
+    # An ascending cube is flipped back at the end: its last block becomes the first, and must be a whole one.
+    plan = graph.make_plan(sampling, shape, halo=function.halo, chunks=(rows[::-1] if cube.flipped else rows, cols))
+    return graph.run(function, cube.data.data, plan)

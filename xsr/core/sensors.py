@@ -15,7 +15,34 @@ from dataclasses import dataclass, field
 
 from xsr.core.errors import BandError, ParameterError
 
-__all__ = ["Band", "Sensor", "canonical_band", "get", "names", "register", "sigma_px"]
+__all__ = ["Band", "Sensor", "SignalToNoise", "canonical_band", "get", "names", "register", "sigma_px"]
+
+
+@dataclass(frozen=True, slots=True)
+class SignalToNoise:
+    """Signal-to-noise ratio of a band at a reference radiance."""
+
+    ratio: float
+    """Signal over the standard deviation of the noise at the reference."""
+
+    radiance: float
+    """Reference radiance at the top of the atmosphere in W/m2/sr/um."""
+
+    irradiance: float
+    """Solar irradiance in the band at 1 astronomical unit in W/m2/um."""
+
+    source: str = ""
+    """Where the numbers were published."""
+
+    def reflectance(self, sun_zenith_deg: float = 0.0) -> float:
+        """Top-of-atmosphere reflectance of the reference radiance, ``pi L / (E cos z)``.
+
+        Examples
+        --------
+        >>> round(get("sentinel-2").band("B02").noise.reflectance(), 3)
+        0.205
+        """
+        return math.pi * self.radiance / (self.irradiance * math.cos(math.radians(sun_zenith_deg)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +69,9 @@ class Band:
 
     mtf_source: str = ""
     """Where ``mtf`` was published; empty where the sensor's ``source`` covers it."""
+
+    noise: SignalToNoise | None = None
+    """Signal-to-noise ratio; None if unpublished."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -349,6 +379,29 @@ _S2_BANDS: dict[str, tuple[tuple[str, ...], float, float | None, str]] = {
     "B12": (("swir22", "swir2", "swir_2"), 20.0, 0.19, _SET_A),
 }
 
+_SNR_SOURCE = (
+    "Ratio and reference radiance: requirements of the ESA Sentinel-2 User Handbook and User Guide (spatial resolution"
+    " tables, Lref and SNR at Lref), which the satellites exceed. Solar irradiance: metadata of the Level-1C product"
+    " S2B_MSIL1C_20200614T104629_N0209_R051_T31UDS."
+)
+
+# Signal-to-noise ratio at the reference radiance, that radiance (W/m2/sr/um) and the solar irradiance (W/m2/um).
+_S2_NOISE: dict[str, tuple[float, float, float]] = {
+    "B01": (129.0, 129.0, 1874.30),
+    "B02": (154.0, 128.0, 1959.75),
+    "B03": (168.0, 128.0, 1824.93),
+    "B04": (142.0, 108.0, 1512.79),
+    "B05": (117.0, 74.5, 1425.78),
+    "B06": (89.0, 68.0, 1291.13),
+    "B07": (105.0, 67.0, 1175.57),
+    "B08": (174.0, 103.0, 1041.28),
+    "B8A": (72.0, 52.5, 953.93),
+    "B09": (114.0, 9.0, 817.58),
+    "B10": (50.0, 6.0, 365.41),
+    "B11": (100.0, 4.0, 247.08),
+    "B12": (100.0, 1.5, 87.75),
+}
+
 # Centre wavelength and bandwidth (nm) by band, in the order of _S2_BANDS.
 _S2_NOMINAL = (
     (443.0, 20.0),
@@ -428,6 +481,7 @@ def _sentinel2(name: str, spectral: Iterable[tuple[float, float]], source: str) 
             bandwidth_nm=width,
             mtf=mtf,
             mtf_source=mtf_source,
+            noise=SignalToNoise(*_S2_NOISE[band], source=_SNR_SOURCE),
         )
         for (band, (aliases, gsd_m, mtf, mtf_source)), (centre, width) in zip(_S2_BANDS.items(), spectral, strict=True)
     )

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xsr.core.blocks import Padding
+from xsr.core.blocks import Padding, Span
 
 XarrayObject: TypeAlias = xr.DataArray | xr.Dataset
 """What users hold: a cube as DataArray or as Dataset of bands."""
@@ -48,3 +48,10 @@ class WindowFunction(Protocol):
         ndarray
             Shape (time, band, H, W).
         """
+
+
+class PlacedFunction(WindowFunction, Protocol):
+    """A window function whose result depends on where a block lies: noise, shifts that differ by date."""
+
+    def place(self, dates: Span, rows: Span, cols: Span) -> WindowFunction:
+        """Bind the function to some dates and a rectangle of output pixels."""

@@ -147,6 +147,49 @@ def resample(source: NDArray[np.float32], rows: Taps, cols: Taps) -> NDArray[np.
 
 
 @jit
+def _rows_strict(source: Any, start: Any, weight: Any, out: Any) -> None:
+    n, _, width = source.shape
+    line = np.empty(width, np.float64)
+    for k in range(n):
+        for i in range(start.size):
+            line[:] = 0.0
+            for t in range(weight.shape[1]):
+                w = weight[i, t]
+                if w != 0.0:
+                    row = source[k, start[i] + t]
+                    for j in range(width):
+                        line[j] += w * row[j]
+            for j in range(width):
+                out[k, i, j] = line[j]
+
+
+@jit
+def _cols_strict(source: Any, start: Any, weight: Any, out: Any) -> None:
+    n, height, _ = source.shape
+    for k in range(n):
+        for i in range(height):
+            row = source[k, i]
+            for j in range(start.size):
+                total = 0.0
+                for t in range(weight.shape[1]):
+                    if weight[j, t] != 0.0:
+                        total += weight[j, t] * row[start[j] + t]
+                out[k, i, j] = total
+
+
+def resample_strict(source: NDArray[np.float32], rows: Taps, cols: Taps) -> NDArray[np.float32]:
+    """Resample like `resample`; NaN exactly where a pixel with a weight that is not zero is NaN.
+
+    The caller pads, or gives weights of zero to taps outside: every tap must lie inside ``source``.
+    """
+    half = np.empty((source.shape[0], rows.start.size, source.shape[2]), np.float32)
+    _rows_strict(np.ascontiguousarray(source, np.float32), rows.start, rows.weight, half)
+    out = np.empty((source.shape[0], rows.start.size, cols.start.size), np.float32)
+    _cols_strict(half, cols.start, cols.weight, out)
+    return out
+
+
+@jit
 def _points(source: Any, row_start: Any, row_weight: Any, col_start: Any, col_weight: Any, out: Any) -> None:
     for q in range(row_start.size):
         for k in range(source.shape[0]):

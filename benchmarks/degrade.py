@@ -1,0 +1,92 @@
+"""Blur and decimate in one pass against SciPy, a strided convolution of PyTorch, and the bytes that must be read.
+
+One thread, float32, the ways alternating within one run. SciPy blurs the whole image and slices it; PyTorch convolves
+with the same taps along y and then x, with a stride. The floor is one pass over the input.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+import xsr
+from xsr.core.sensors import sigma_px
+from xsr.kernels import psf
+from xsr.kernels.degrade import centres, degrade
+from xsr.testing import synthetic_cube
+
+MTF = 0.3
+FACTORS = (2, 3, 4, 2.5, 3.4)
+
+
+def ways(image: np.ndarray, factor: float) -> dict[str, Callable[[], object]]:
+    """Return the ways to degrade an image; SciPy and PyTorch only for whole factors."""
+    taps = psf.sample(centres(image.shape[0], factor), psf.gaussian(MTF, factor), cell=float(factor))
+    found: dict[str, Callable[[], object]] = {"xsr": lambda: degrade(image[None], taps, taps)}
+    if factor == round(factor):
+        step, sigma = int(factor), sigma_px(MTF, factor)
+        source, weight = torch.from_numpy(image)[None, None], torch.from_numpy(taps.weight[0].astype(np.float32))
+
+        def convolve() -> torch.Tensor:
+            with torch.inference_mode():
+                half = torch.nn.functional.conv2d(source, weight.view(1, 1, -1, 1), stride=(step, 1))
+                return torch.nn.functional.conv2d(half, weight.view(1, 1, 1, -1), stride=(1, step))
+
+        found["scipy"] = lambda: ndimage.gaussian_filter(image, sigma, mode="mirror")[::step, ::step].copy()
+        found["torch"] = convolve
+    found["floor"] = lambda: image.sum()
+    return found
+
+
+def medians(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """Return the median seconds of each call, alternating."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for round_ in range(repeats + 1):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            if round_:  # the first compiles and warms up
+                times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--side", type=int, default=4096)
+    parser.add_argument("--repeats", type=int, default=7)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    image = np.random.default_rng(0).random((options.side, options.side), dtype=np.float32)
+    print(
+        f"{options.side}x{options.side} float32 ({image.nbytes / 1e6:.0f} MB), MTF {MTF}, medians of {options.repeats}"
+    )
+    print("factor   taps    xsr ms  scipy ms  torch ms  floor ms   scipy/xsr  torch/xsr  xsr/floor")
+    for factor in FACTORS:
+        taps = psf.sample(centres(99, factor), psf.gaussian(MTF, factor), cell=float(factor)).weight.shape[1]
+        found = medians(ways(image, factor), options.repeats)
+        columns = [
+            f"{found[name] * 1e3:8.1f}" if name in found else " " * 8 for name in ("xsr", "scipy", "torch", "floor")
+        ]
+        ratios = [f"{found[n] / found['xsr']:9.1f}x" if n in found else " " * 10 for n in ("scipy", "torch")]
+        print(
+            f"{factor:<6}  {taps:>4}  {'  '.join(columns)}  {' '.join(ratios)}  {found['xsr'] / found['floor']:8.1f}x"
+        )
+    gaps = image.copy()
+    gaps[:, : options.side // 2][gaps[:, : options.side // 2] < 0.01] = np.nan
+    cube = synthetic_cube(size=(512, 512))
+    calls = {
+        "kernel, factor 2, every row with gaps": ways(gaps, 2)["xsr"],
+        "xsr.degrade, 4 bands of 512x512, factor 2": lambda: xsr.degrade(cube, scale=2),
+        "the same with noise='sensor'": lambda: xsr.degrade(cube, scale=2, noise="sensor"),
+    }
+    for name, seconds in medians(calls, options.repeats).items():
+        print(f"{name:<45} {seconds * 1e3:8.1f} ms")
+
+
+if __name__ == "__main__":
+    main()

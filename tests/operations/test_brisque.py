@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+from kernels.test_brisque import write_model
+
+import xsr
+from xsr.core.errors import WeightsError
+from xsr.kernels import brisque as kernels
+from xsr.testing import assert_lazy, synthetic_cube
+
+
+@pytest.fixture(scope="module")
+def cube():
+    return synthetic_cube(size=(60, 48), times=("2024-04-10", "2024-06-20"))
+
+
+def test_features_of_every_band_and_date(cube):
+    found = cube.sr.brisque(border=2)
+    assert dict(found.sizes) == {"time": 2, "band": 4, "feature": 36}
+    direct = kernels.features(kernels.luminance(cube.values[1, 2, 2:-2, 2:-2]))
+    np.testing.assert_array_equal(found["features"].values[1, 2], direct)
+    assert "score" not in found
+
+
+def test_lazy_and_independent_of_chunks(cube, tmp_path):
+    model = write_model(tmp_path)
+    whole = xsr.brisque(cube, model=model)
+    lazy = cube.chunk(time=1, y=17, x=30)
+    with assert_lazy(lazy):
+        parts = xsr.brisque(lazy, model=str(model))
+    np.testing.assert_array_equal(parts["score"].compute(scheduler="synchronous"), whole["score"])
+    assert np.isfinite(whole["score"]).all()
+    assert whole.attrs["range"] == "reflectance 0 to 1 as 0 to 255, not rounded"
+
+
+def test_an_empty_band_has_no_score(cube, tmp_path):
+    found = xsr.brisque(cube.where(cube["band"] != "B03"), model=write_model(tmp_path))
+    assert np.isnan(found["score"].sel(band="B03")).all()
+    assert np.isfinite(found["score"].sel(band="B04")).all()
+
+
+def test_a_missing_model_fails_before_anything_is_computed(cube, tmp_path):
+    with pytest.raises(WeightsError, match="xsr ships no model"):
+        xsr.brisque(cube.chunk(y=20), model=tmp_path / "allmodel")

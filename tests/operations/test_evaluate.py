@@ -1,0 +1,382 @@
+import math
+
+import numpy as np
+import pytest
+import xarray as xr
+from affine import Affine
+from helpers import NORTH, WEST, make_cube, make_dataset
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+import xsr
+from xsr.core.errors import BandError, CubeError, GridError, ParameterError
+from xsr.kernels.degrade import blur_decimate
+from xsr.operations.evaluate import OVER_BANDS, UNITS
+from xsr.testing import assert_lazy, synthetic_pair
+
+
+def noisy(reference, seed=1, noise=0.05):
+    """An image that resembles the reference."""
+    values = reference.values + noise * np.random.default_rng(seed).standard_normal(reference.shape)
+    return reference.copy(data=values.astype(np.float32))
+
+
+def triplet(height, width, *, scale=2.0, dates=1, bands=2, seed=0):
+    """Image, reference, and the low-resolution cube they might come from."""
+    rng = np.random.default_rng(seed)
+    reference = make_cube(rng.random((dates, bands, height, width), dtype=np.float32))
+    coarse = (dates, bands, math.ceil(height / scale), math.ceil(width / scale))
+    low = make_cube(rng.random(coarse, dtype=np.float32), gsd=10.0 * scale)
+    return noisy(reference, seed), reference, low
+
+
+def largest(left, right):
+    """Greatest difference over all variables; the same things must be unknown."""
+    assert set(left.data_vars) == set(right.data_vars)
+    found = 0.0
+    for name in left.data_vars:
+        a, b = left[name].values.astype(float), right[name].values.astype(float)
+        assert a.shape == b.shape
+        assert np.array_equal(np.isnan(a), np.isnan(b)), name
+        found = max(found, float(np.nanmax(np.abs(a - b) / np.maximum(1, np.abs(b)), initial=0.0)))
+    return found
+
+
+# --- chunks ------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    height=st.integers(3, 45),
+    width=st.integers(3, 45),
+    scale=st.sampled_from([1.0, 2.0, 2.5, 3.4]),
+    chunk=st.tuples(st.integers(2, 30), st.integers(2, 30)),
+    other=st.integers(3, 17),
+    blocks=st.sampled_from([None, 7, (13, 50)]),
+    holes=st.sampled_from([0.0, 0.0, 0.02, 0.3]),
+    border=st.integers(0, 1),
+    seed=st.integers(0, 99),
+)
+def test_no_metric_depends_on_the_chunks(height, width, scale, chunk, other, blocks, holes, border, seed):
+    image, reference, low = triplet(height, width, scale=scale, dates=2, seed=seed)
+    image = image.where(np.random.default_rng(seed).random(image.shape) >= holes)
+    mask = xr.DataArray(np.random.default_rng(seed + 1).random((height, width)) < 0.98, dims=("y", "x"))
+    options = {"data_range": 1.0, "border": border, "mtf": 0.3}
+    whole = xsr.evaluate(image, reference, low=low, mask=mask, **options)
+    lazy = image.chunk(time=1, band=1, y=chunk[0], x=chunk[1])
+    with assert_lazy(lazy):
+        parts = xsr.evaluate(
+            lazy,
+            reference.chunk(y=other),
+            low=low.chunk(x=other),
+            mask=mask.chunk(y=other),
+            chunks=blocks,
+            **options,
+        )
+    assert set(whole.data_vars) == {*UNITS, "count"}
+    assert largest(parts.compute(scheduler="synchronous"), whole) <= 1e-6
+
+
+def test_lazy_if_only_the_reference_is():
+    image, reference, _ = triplet(9, 8)
+    with assert_lazy(reference.chunk(y=4)):
+        scores = xsr.evaluate(image, reference.chunk(y=4), metrics=["mae"])
+    assert scores["mae"].chunks is not None
+    assert largest(scores, xsr.evaluate(image, reference, metrics=["mae"])) <= 1e-12
+
+
+def test_a_huge_chunk_is_cut_into_blocks(monkeypatch):
+    from xsr.core import match, pipeline
+
+    monkeypatch.setattr(match, "LARGEST", 16)
+    monkeypatch.setattr(pipeline, "CHUNK", 8)
+    image, reference, _ = triplet(20, 20)
+    scores = xsr.evaluate(image.chunk(), reference.chunk(), metrics=["mae"])
+    blocks = [key for key in scores["mae"].data.dask if "block" in str(key[0])]
+    assert len(blocks) == 9
+
+
+# --- numbers -----------------------------------------------------------------------------------------------
+
+
+def test_scores_by_definition():
+    image, reference, _ = triplet(40, 33, dates=2, bands=3)
+    scores = xsr.evaluate(image, reference, data_range=1.0, scale=4)
+    error = image.values.astype(np.float64) - reference.values
+    np.testing.assert_allclose(scores["mae"], np.abs(error).mean(axis=(2, 3)), rtol=1e-9)
+    np.testing.assert_allclose(scores["bias"], error.mean(axis=(2, 3)), rtol=1e-6)
+    rmse = np.sqrt((error**2).mean(axis=(2, 3)))
+    np.testing.assert_allclose(scores["rmse"], rmse, rtol=1e-9)
+    level = reference.values.astype(np.float64).mean(axis=(2, 3))
+    np.testing.assert_allclose(scores["ergas"], 25 * np.sqrt(((rmse / level) ** 2).mean(axis=1)), rtol=1e-9)
+    one, two = image.values[1, 2].astype(float), reference.values[1, 2].astype(float)
+    assert float(scores["psnr"][1, 2]) == pytest.approx(peak_signal_noise_ratio(two, one, data_range=1.0), abs=1e-9)
+    ssim = structural_similarity(
+        one, two, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1.0
+    )
+    assert float(scores["ssim"][1, 2]) == pytest.approx(ssim, abs=1e-9)
+    assert scores["count"].values.tolist() == [[40 * 33] * 3] * 2
+    assert scores["sam"].dims == scores["ergas"].dims == ("time",)
+    assert scores["mae"].dims == ("time", "band")
+    assert scores["band"].values.tolist() == reference["band"].values.tolist()
+
+
+def test_an_image_equal_to_the_reference():
+    _, reference, _ = triplet(20, 22, bands=3)
+    scores = xsr.evaluate(reference, reference, data_range=1.0, scale=2).isel(time=0)
+    for name in ("mae", "rmse", "bias", "ergas", "high_fidelity"):
+        assert not scores[name].values.any(), name
+    assert np.isposinf(scores["psnr"]).all()
+    for name in ("ssim", "uqi", "scc"):
+        np.testing.assert_allclose(scores[name], 1, atol=1e-12)
+    assert float(scores["sam"]) == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.parametrize("scale", [2.0, 2.5, 4.0])
+def test_low_fidelity_is_zero_for_the_image_the_sensor_saw(scale):
+    image, _, _ = triplet(60, 50, bands=2)
+    seen = np.stack([blur_decimate(image.values[:, b], scale=scale, mtf=0.25) for b in range(2)], axis=1)
+    low = make_cube(seen, gsd=10 * scale)
+    scores = xsr.evaluate(image, None, low=low, mtf=0.25)
+    assert set(scores.data_vars) == {"low_fidelity", "low_fidelity_rmse", "count"}
+    np.testing.assert_allclose(scores["low_fidelity"], 0, atol=1e-6)
+    shifted = xsr.evaluate(image, None, low=low + 0.01, mtf=0.25)
+    np.testing.assert_allclose(shifted["low_fidelity"], 0.01, rtol=1e-3)
+    np.testing.assert_allclose(shifted["low_fidelity_rmse"], 0.01, rtol=1e-3)
+
+
+def test_high_fidelity_does_not_see_what_the_sensor_keeps():
+    """A ramp added to the image is low frequency; noise is not."""
+    image, reference, _ = triplet(70, 70, bands=1)
+    ramp = np.linspace(0, 0.5, 70, dtype=np.float32)
+    options = {"metrics": ["high_fidelity", "mae"], "scale": 2.0}
+    added = xsr.evaluate(reference + ramp[:, None], reference, **options)
+    assert float(added["high_fidelity"].squeeze()) < 1e-6 < 0.2 < float(added["mae"].squeeze())
+    assert float(xsr.evaluate(image, reference, **options)["high_fidelity"].squeeze()) > 0.02
+
+
+def test_the_mtf_of_each_band_is_used():
+    image, _, low = triplet(60, 60, bands=2)
+    table = {"B02": 0.304, "blue": 0.304, "B03": 0.276}
+    by_name = xsr.evaluate(image, None, low=low)
+    given = xsr.evaluate(image, None, low=low, mtf={k: v for k, v in table.items() if k != "blue"})
+    assert largest(by_name, given) == 0
+    assert largest(by_name, xsr.evaluate(image, None, low=low, mtf=0.1)) > 1e-4
+
+
+def test_border_and_mask_leave_pixels_out():
+    image, reference, _ = triplet(20, 16)
+    spoiled = image.copy(data=image.values.copy())
+    spoiled[..., :3, :] = 9
+    spoiled[..., -1] = 9
+    clean = xsr.evaluate(image, reference, border=3, data_range=1.0)
+    assert largest(clean, xsr.evaluate(spoiled, reference, border=3, data_range=1.0)) == 0
+    assert int(clean["count"][0, 0]) == 14 * 10
+    inner = {"y": slice(3, -3), "x": slice(3, -3)}
+    cropped = xsr.evaluate(image.isel(inner), reference.isel(inner), data_range=1.0)
+    assert largest(clean, cropped) <= 1e-12
+    mask = xr.DataArray(np.zeros((20, 16), bool), dims=("y", "x"))
+    mask[inner] = True
+    assert largest(xsr.evaluate(image, reference, mask=mask, data_range=1.0), cropped) <= 1e-12
+
+
+def test_a_mask_follows_the_direction_of_y():
+    image, reference, _ = triplet(8, 6)
+    mask = xr.DataArray(np.ones((8, 6), bool), dims=("y", "x"), coords={"y": image["y"], "x": image["x"]})
+    mask[0] = False
+    expected = xsr.evaluate(image, reference, mask=mask, metrics=["mae"])
+    up = {"y": slice(None, None, -1)}
+    for flipped in (mask.isel(up), mask.isel(up).drop_vars("y")):
+        found = xsr.evaluate(image.isel(up), reference.isel(up), mask=flipped, metrics=["mae"])
+        assert largest(found, expected) <= 1e-12
+    assert largest(xsr.evaluate(image.isel(up), reference, mask=mask, metrics=["mae"]), expected) <= 1e-12
+
+
+def test_no_data_in_one_band_does_not_blank_the_others():
+    image, reference, _ = triplet(24, 24, bands=2)
+    image[0, 0] = np.nan
+    scores = xsr.evaluate(image, reference, data_range=1.0, scale=2).isel(time=0)
+    assert scores["count"].values.tolist() == [0, 576]
+    for name in scores.data_vars:
+        if name not in OVER_BANDS | {"count"}:
+            assert np.isnan(scores[name].values).tolist() == [True, False], name
+    assert np.isnan(scores["sam"])
+
+
+def test_infinite_pixels_are_no_data():
+    image, reference, _ = triplet(12, 12)
+    image[0, 0, 4, 5] = np.inf
+    reference[0, 1, 2, 3] = -np.inf
+    scores = xsr.evaluate(image, reference, data_range=1.0)
+    assert scores["count"].values.tolist() == [[143, 143]]
+    assert np.isfinite(scores["rmse"]).all()
+
+
+@pytest.mark.parametrize("value", [np.nan, 0.0, 0.3])
+def test_constant_and_empty_images(value):
+    flat = make_cube(np.full((1, 1, 16, 12), value, np.float32))
+    scores = xsr.evaluate(flat, flat, low=make_cube(np.full((1, 1, 8, 6), value, np.float32), gsd=20), data_range=1.0)
+    assert set(scores.data_vars) == {*UNITS, "count"}
+    if np.isnan(value):
+        assert int(scores["count"].squeeze()) == 0
+        assert all(np.isnan(scores[name]).all() for name in UNITS)
+    else:
+        assert float(scores["mae"].squeeze()) == 0
+        assert float(scores["uqi"].squeeze()) == 1
+        assert float(scores["scc"].squeeze()) == 0  # nothing to correlate
+
+
+def test_one_pixel():
+    dot = make_cube(np.full((1, 3, 3), 0.3, np.float32))
+    scores = xsr.evaluate(dot.isel(y=slice(1), x=slice(1)), dot.isel(y=slice(1), x=slice(1)), data_range=1.0, scale=2)
+    assert scores["count"].values.tolist() == [[1]]
+    assert np.isnan(scores["ssim"]).all()
+
+
+@pytest.mark.filterwarnings("ignore:.*one-pixel.*")
+def test_containers_give_the_same_scores():
+    image, reference, low = triplet(20, 20, bands=3)
+    expected = xsr.evaluate(image, reference, low=low, data_range=1.0)
+    for wrap in (lambda cube: cube.to_dataset("band"), lambda cube: cube.isel(time=0, drop=True)):
+        found = xsr.evaluate(wrap(image), wrap(reference), low=wrap(low), data_range=1.0)
+        assert largest(found, expected) == 0
+    assert largest(image.sr.evaluate(reference, low=low, data_range=1.0), expected) == 0
+
+
+def test_bands_go_by_name():
+    image, reference, _ = triplet(12, 12, bands=3)
+    expected = xsr.evaluate(image, reference)
+    found = xsr.evaluate(image, reference.isel(band=[2, 0, 1]))
+    assert largest(found, expected) == 0
+    few = xsr.evaluate(image, reference, bands=["green"])
+    np.testing.assert_array_equal(few["mae"].values, expected["mae"].sel(band=["B03"]).values)
+
+
+def test_one_reference_serves_every_date():
+    image, reference, _ = triplet(12, 12, dates=3)
+    single = reference.isel(time=0, drop=True)
+    scores = xsr.evaluate(image, single, metrics=["mae"])
+    for t in range(3):
+        alone = xsr.evaluate(image.isel(time=[t]), single, metrics=["mae"])
+        assert scores["mae"].values[t].tolist() == alone["mae"].values[0].tolist()
+    lazy = xsr.evaluate(image.chunk(time=2), single.chunk(y=5), metrics=["mae"])
+    assert largest(lazy, scores) <= 1e-12
+
+
+def test_settings_and_units_travel_with_the_scores():
+    image, reference, low = triplet(20, 20)
+    scores = xsr.evaluate(image, reference, low=low, data_range=0.5, border=1)
+    assert scores.attrs["data_range"] == 0.5
+    assert scores.attrs["scale"] == 2.0
+    assert scores.attrs["border_px"] == 1
+    assert scores["sam"].attrs["units"] == "degree"
+
+
+def test_metrics_that_cannot_be_computed_are_left_out():
+    image, reference, _ = triplet(12, 12)
+    assert set(xsr.evaluate(image, reference).data_vars) == {"mae", "rmse", "bias", "uqi", "scc", "sam", "count"}
+    assert set(xsr.evaluate(image, reference, metrics="mae").data_vars) == {"mae", "count"}
+
+
+def test_synthetic_pair_at_a_fractional_scale():
+    pair = synthetic_pair(size=(40, 36), high_gsd_m=10 / 3.4)
+    fine = xsr.interpolate(pair.low, like=pair.high)
+    scores = xsr.evaluate(fine, pair.high, low=pair.low, data_range=1.0)
+    assert scores.attrs["scale"] == pytest.approx(3.4)
+    assert all(np.isfinite(scores[name]).all() for name in UNITS)
+    better = xsr.evaluate(pair.high, pair.high, low=pair.low, data_range=1.0)
+    assert (better["low_fidelity"] < scores["low_fidelity"]).all()
+
+
+# --- bad input ---------------------------------------------------------------------------------------------
+
+
+def moved(cube, **affine):
+    box = {"a": 10.0, "c": WEST, "f": NORTH, **affine}
+    values = make_cube(cube.values, affine=Affine(box["a"], 0, box["c"], 0, -box["a"], box["f"]), times=None)
+    return values
+
+
+def test_grids_that_differ_are_refused_with_the_difference():
+    image, reference, low = triplet(12, 12)
+    with pytest.raises(GridError, match=r"shifted by 0 pixels down and 0\.5 right \(0 and 5 in units"):
+        xsr.evaluate(image, moved(reference, c=WEST + 5))
+    with pytest.raises(GridError, match=r"pixels 2 x 2 times those of the image \(20 against 10"):
+        xsr.evaluate(image, moved(reference, a=20.0))
+    with pytest.raises(GridError, match="11 x 12 pixels, the image 12 x 12"):
+        xsr.evaluate(image, reference.isel(y=slice(11)))
+    with pytest.raises(GridError, match="is in EPSG:32632, the image in EPSG:32633"):
+        xsr.evaluate(image, make_cube(reference.values, crs="EPSG:32632"))
+    with pytest.raises(GridError, match=r"low= is shifted by 0 pixels of the image down and 0\.5 right"):
+        xsr.evaluate(image, reference, low=make_cube(low.values, affine=Affine(20, 0, WEST + 5, 0, -20, NORTH)))
+    with pytest.raises(GridError, match=r"low= has pixels 0\.5 x 0\.5 times"):
+        xsr.evaluate(image, reference, low=make_cube(reference.values, gsd=5))
+    with pytest.raises(GridError, match="low= covers 8 x 12 pixels of the image, which has 12 x 12"):
+        xsr.evaluate(image, reference, low=low.isel(y=slice(4)))
+    with pytest.raises(GridError, match="low= is in EPSG:32632"):
+        xsr.evaluate(image, reference, low=make_cube(low.values, gsd=20, crs="EPSG:32632"))
+
+
+def test_bands_and_dates_that_differ_are_refused():
+    image, reference, low = triplet(12, 12, dates=2)
+    with pytest.raises(BandError, match=r"the reference lacks the bands \['B03'\]; it has \['B02'\]"):
+        xsr.evaluate(image, reference.isel(band=[0]))
+    with pytest.raises(CubeError, match="the reference has 1 dates, the image 2"):
+        xsr.evaluate(image, reference.isel(time=[0]))
+    late = reference.assign_coords(time=np.array(["2024-06-01", "2024-06-09"], "datetime64[ns]"))
+    with pytest.raises(CubeError, match=r"differs in 1 date\(s\), first 2024-06-09"):
+        xsr.evaluate(image, late)
+    warm, coarse = make_cube((1, 1, 8, 8), bands=["LST"]), make_cube((1, 1, 4, 4), gsd=20, bands=["LST"])
+    with pytest.raises(BandError, match="MTF of band 'LST' is not known"):
+        xsr.evaluate(warm, None, low=coarse)
+    with pytest.raises(BandError, match=r"mtf= has no value for band 'B03'; it has \['B02'\]"):
+        xsr.evaluate(image, None, low=low, mtf={"B02": 0.3})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"metrics": ["psnr"]}, "'psnr' needs data_range="),
+        ({"metrics": ["low_fidelity"]}, "'low_fidelity' needs low="),
+        ({"metrics": ["ergas"]}, "'ergas' needs scale= or low="),
+        ({"metrics": ["lpips"]}, r"metrics \['lpips'\]; expected some of mae, rmse"),
+        ({"metrics": []}, "metrics none; expected some of"),
+        ({"data_range": 0}, "data_range=0; expected a positive"),
+        ({"data_range": "1"}, "data_range='1'; expected a positive"),
+        ({"scale": 0.5}, r"scale=0\.5; expected low over high"),
+        ({"border": -1}, "border=-1; expected"),
+        ({"border": 6}, "border=6 leaves nothing of 12 x 12"),
+        ({"mask": np.ones((12, 12), bool)}, "mask= is bool; expected a boolean DataArray"),
+        ({"mask": xr.DataArray(np.ones((12, 12)), dims=("y", "x"))}, "mask= is float64"),
+        ({"mask": xr.DataArray(np.ones((12, 11), bool), dims=("y", "x"))}, "mask= has 11 along x, the image 12"),
+        ({"mask": xr.DataArray(np.ones(12, bool), dims="y")}, r"mask= has dims \['y'\]"),
+        ({"chunks": 0}, "chunks=0"),
+    ],
+)
+def test_bad_arguments(options, message):
+    image, reference, _ = triplet(12, 12)
+    with pytest.raises(ParameterError, match=message):
+        xsr.evaluate(image, reference, **options)
+
+
+def test_a_mask_on_another_grid_is_refused():
+    image, reference, _ = triplet(12, 12)
+    mask = xr.DataArray(np.ones((12, 12), bool), dims=("y", "x"), coords={"y": image["y"], "x": image["x"] + 5})
+    with pytest.raises(ParameterError, match=r"mask= is off by 0\.5 pixels along x"):
+        xsr.evaluate(image, reference, mask=mask)
+
+
+def test_nothing_to_compare_with():
+    image, reference, low = triplet(12, 12)
+    with pytest.raises(ParameterError, match="neither a reference nor low= given"):
+        xsr.evaluate(image, None)
+    with pytest.raises(ParameterError, match="'mae' needs a reference"):
+        xsr.evaluate(image, None, low=low, metrics=["mae"])
+    with pytest.raises(ParameterError, match="scale=4, but the grids of low= and the image have the ratio 2 x 2"):
+        xsr.evaluate(image, reference, low=low, scale=4)
+
+
+def test_dataset_of_bands_is_judged_like_an_array():
+    image, reference = make_dataset((1, 3, 9, 9)), make_dataset((1, 3, 9, 9))
+    assert not xsr.evaluate(image, reference)["mae"].values.any()

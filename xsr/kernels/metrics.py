@@ -1,0 +1,535 @@
+"""Sums from which every metric follows: one pass over the pixels of a block, never means of means.
+
+Every function takes one date of a block, arrays (band, h, w) in which NaN and infinities are no data, and
+returns float64 sums that add up over blocks; a metric is a formula of the total. A pixel counts where both images are
+valid. A window (SSIM, UQI, SCC), a gradient or a point spread function counts only where all the pixels it
+touches are valid, and the pixels beyond the image are not: no number depends on an invented pixel, and
+none on where blocks meet.
+
+References
+----------
+Z. Wang, A. C. Bovik, "A universal image quality index", IEEE SPL 9 (2002), doi:10.1109/97.995823.
+Z. Wang, A. C. Bovik, H. R. Sheikh, E. P. Simoncelli, "Image quality assessment: from error visibility to structural
+similarity", IEEE TIP 13 (2004), doi:10.1109/TIP.2003.819861.
+R. H. Yuhas, A. F. H. Goetz, J. W. Boardman, "Discrimination among semi-arid landscape endmembers using the spectral
+angle mapper (SAM) algorithm", JPL Airborne Geoscience Workshop (1992).
+L. Wald, "Quality of high resolution synthesised images: is there a simple criterion?", Fusion of Earth Data (2000).
+J. Zhou, D. L. Civco, J. A. Silander, "A wavelet transform method to merge Landsat TM and SPOT panchromatic data",
+Int. J. Remote Sensing 19 (1998), doi:10.1080/014311698215973.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xsr.core.blocks import Span
+from xsr.kernels.accelerate import jit
+from xsr.kernels.psf import Psf, gaussian, sample
+from xsr.kernels.resample import Taps, interpolation_taps, resample_strict
+
+Image = NDArray[np.float32]
+"""One date of a block, shape (band, h, w)."""
+Sums = NDArray[np.float64]
+
+COUNT, ERROR, ABSOLUTE, SQUARED, REFERENCE = range(5)
+"""Columns of sums: pixels, e, |e|, e² and the reference, where e = image - reference."""
+
+SSIM_RADIUS = 5
+UQI_SIZE = 8
+LAPLACIAN_RADIUS = 1
+BINS_PER_OCTAVE = 128
+LEAST_OCTAVE, GREATEST_OCTAVE = -32, 4
+BINS = (GREATEST_OCTAVE - LEAST_OCTAVE) * BINS_PER_OCTAVE + 1
+"""Bins of `histogram_sums`: one below 2**-32, then 128 an octave up to 2**4."""
+
+
+def judged(
+    image: NDArray[Any],
+    *,
+    rows: Span,
+    cols: Span,
+    shape: tuple[int, int],
+    border: int = 0,
+    mask: NDArray[Any] | None = None,
+) -> NDArray[Any]:
+    """Set NaN where a pixel is not to be judged: infinite, outside the mask, or within the border of the image.
+
+    Parameters
+    ----------
+    image
+        Window (band, h, w) of pixels ``rows`` and ``cols`` of an image of ``shape``.
+    mask
+        1 where a pixel is judged, shape (band, h, w) or (1, h, w).
+    border
+        Pixels to leave out along each side of the image.
+    """
+    if not np.isfinite(image).all():
+        image = np.where(np.isfinite(image), image, np.float32(np.nan))
+    if mask is not None:
+        image = np.where(mask == 1, image, np.float32(np.nan))
+    if border:
+        keep = []
+        for span, size in zip((rows, cols), shape, strict=True):
+            at = np.arange(span.start, span.stop)
+            keep.append((at >= border) & (at < size - border))
+        image = np.where(keep[0][:, None] & keep[1], image, np.float32(np.nan))
+    return image
+
+
+# --- pixels ------------------------------------------------------------------------------------------------
+
+
+@jit
+def _error_sums(image: Any, reference: Any, out: Any) -> None:
+    for b in range(image.shape[0]):
+        count, error, absolute, squared, level = 0, 0.0, 0.0, 0.0, 0.0
+        for i in range(image.shape[1]):
+            for j in range(image.shape[2]):
+                y = np.float64(reference[b, i, j])
+                e = image[b, i, j] - y
+                if np.isfinite(e):
+                    count += 1
+                    error += e
+                    absolute += abs(e)
+                    squared += e * e
+                    level += y
+        out[b, 0], out[b, 1], out[b, 2], out[b, 3], out[b, 4] = count, error, absolute, squared, level
+
+
+def error_sums(image: Image, reference: Image) -> Sums:
+    """Sum errors of every band; columns `COUNT`, `ERROR`, `ABSOLUTE`, `SQUARED`, `REFERENCE`, shape (band, 5)."""
+    out = np.zeros((image.shape[0], 5))
+    _error_sums(image, reference, out)
+    return out
+
+
+@jit
+def _angle_sums(image: Any, reference: Any, out: Any) -> None:
+    for i in range(image.shape[1]):
+        for j in range(image.shape[2]):
+            xx, yy, xy = 0.0, 0.0, 0.0
+            for b in range(image.shape[0]):
+                x = np.float64(image[b, i, j])
+                y = np.float64(reference[b, i, j])
+                xx += x * x
+                yy += y * y
+                xy += x * y
+            if np.isfinite(xx + yy) and xx > 0.0 and yy > 0.0:
+                out[0] += 1
+                out[1] += np.arccos(min(1.0, max(-1.0, xy / np.sqrt(xx * yy))))
+
+
+def angle_sums(image: Image, reference: Image) -> Sums:
+    """Count pixels valid in all bands and sum their spectral angles in radians, shape (2,).
+
+    A spectrum of zeros has no direction; such pixels do not count.
+    """
+    out = np.zeros(2)
+    _angle_sums(image, reference, out)
+    return out
+
+
+# --- sliding windows ---------------------------------------------------------------------------------------
+
+
+def gaussian_window() -> NDArray[np.float64]:
+    """Window of SSIM: Gaussian of sigma 1.5 cut at 3.5 sigma, 11 weights (Wang et al. 2004; scikit-image)."""
+    weight = np.exp(-0.5 * (np.arange(-SSIM_RADIUS, SSIM_RADIUS + 1) / 1.5) ** 2)
+    return np.asarray(weight / weight.sum(), np.float64)
+
+
+def uniform_window() -> NDArray[np.float64]:
+    """Window of UQI and SCC: 8 equal weights (Wang & Bovik 2002)."""
+    return np.full(UQI_SIZE, 1.0 / UQI_SIZE)
+
+
+SIMILARITY, QUALITY, CORRELATION = range(3)
+FLAT = 1e-12
+"""Variance relative to the mean square below which a window is flat: rounding of float64 sums, not contrast."""
+
+
+@jit
+def _index(kind: int, mx: float, my: float, xx: float, yy: float, xy: float, c1: float, c2: float) -> float:
+    vx, vy, cov = xx - mx * mx, yy - my * my, xy - mx * my
+    if kind == 0:
+        return (2 * mx * my + c1) * (2 * cov + c2) / ((mx * mx + my * my + c1) * (vx + vy + c2))
+    flat_x, flat_y = vx <= 1e-12 * xx, vy <= 1e-12 * yy
+    if kind == 2:
+        return 0.0 if flat_x or flat_y else cov / np.sqrt(vx * vy)
+    level = mx * mx + my * my
+    if level == 0.0:
+        return 1.0
+    if flat_x and flat_y:
+        return 2 * mx * my / level
+    return 4 * cov * mx * my / ((vx + vy) * level)
+
+
+@jit
+def _window_sums(image: Any, reference: Any, taps: Any, kind: int, c1: float, c2: float, out: Any) -> None:
+    bands, height, width = image.shape
+    size = taps.size
+    lines = np.empty((5, width), np.float64)
+    sums = np.empty((5, max(0, width - size + 1)), np.float64)
+    for b in range(bands):
+        count, total = 0, 0.0
+        for i in range(height - size + 1):
+            lines[:] = 0.0
+            for t in range(size):
+                w = taps[t]
+                row_x, row_y = image[b, i + t], reference[b, i + t]
+                for j in range(width):
+                    x, y = np.float64(row_x[j]), np.float64(row_y[j])
+                    wx, wy = w * x, w * y
+                    lines[0, j] += wx
+                    lines[1, j] += wy
+                    lines[2, j] += wx * x
+                    lines[3, j] += wy * y
+                    lines[4, j] += wx * y
+            sums[:] = 0.0
+            for k in range(5):
+                for t in range(size):
+                    w = taps[t]
+                    for j in range(width - size + 1):
+                        sums[k, j] += w * lines[k, j + t]
+            for j in range(width - size + 1):
+                value = _index(kind, sums[0, j], sums[1, j], sums[2, j], sums[3, j], sums[4, j], c1, c2)
+                if np.isfinite(value) and np.isfinite(sums[4, j]):
+                    count += 1
+                    total += value
+        out[b, 0], out[b, 1] = count, total
+
+
+def window_sums(
+    image: NDArray[Any],
+    reference: NDArray[Any],
+    *,
+    window: NDArray[np.float64],
+    kind: int,
+    data_range: float = 0.0,
+) -> Sums:
+    """Count windows that lie inside and are valid throughout, and sum their index, shape (band, 2).
+
+    Parameters
+    ----------
+    image, reference
+        Shape (band, h, w).
+    window
+        Separable weights; see `gaussian_window` and `uniform_window`.
+    kind
+        `SIMILARITY`: SSIM with K1 = 0.01, K2 = 0.03 and population covariance (Wang et al. 2004, eq. 13).
+        `QUALITY`: UQI (Wang & Bovik 2002, eq. 2), 1 for two black windows. `CORRELATION`: coefficient of
+        correlation, 0 where a window is flat.
+    data_range
+        Range of the data, for SSIM.
+    """
+    out = np.zeros((image.shape[0], 2))
+    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+    _window_sums(image, reference, window, kind, c1, c2, out)
+    return out
+
+
+@jit
+def _laplacian(image: Any, out: Any) -> None:
+    for b in range(out.shape[0]):
+        for i in range(out.shape[1]):
+            for j in range(out.shape[2]):
+                total = 9.0 * image[b, i + 1, j + 1]
+                for u in range(3):
+                    for v in range(3):
+                        total -= np.float64(image[b, i + u, j + v])
+                out[b, i, j] = total
+
+
+def laplacian(image: Image) -> NDArray[np.float64]:
+    """High-pass of SCC, weights 8 in the middle and -1 around it; shape (band, h - 2, w - 2)."""
+    out = np.empty((image.shape[0], max(0, image.shape[1] - 2), max(0, image.shape[2] - 2)))
+    _laplacian(image, out)
+    return out
+
+
+# --- strata ------------------------------------------------------------------------------------------------
+
+
+@jit
+def _gradient_line(image: Any, i: int, per_y: float, per_x: float, out: Any) -> None:
+    """Sobel magnitude of row ``i + 1``, columns 1 to width - 1."""
+    above, line, below = image[i], image[i + 1], image[i + 2]
+    for j in range(out.size):
+        ne, nw, se, sw = above[j + 2], above[j], below[j + 2], below[j]
+        gx = ((ne - nw) + (se - sw) + 2 * (line[j + 2] - line[j])) * per_x
+        gy = ((se - ne) + (sw - nw) + 2 * (below[j + 1] - above[j + 1])) * per_y
+        out[j] = np.sqrt(gx * gx + gy * gy)
+
+
+@jit
+def _gradient(image: Any, per_y: float, per_x: float, out: Any) -> None:
+    for b in range(out.shape[0]):
+        for i in range(out.shape[1]):
+            _gradient_line(image[b], i, per_y, per_x, out[b, i])
+
+
+def gradient(image: Image, pixel_m: tuple[float, float]) -> Image:
+    """Sobel gradient magnitude in reflectance per metre, shape (band, h - 2, w - 2); NaN next to no data.
+
+    Parameters
+    ----------
+    image
+        Shape (band, h, w).
+    pixel_m
+        Pixel size (y, x) in metres.
+    """
+    out = np.empty((image.shape[0], max(0, image.shape[1] - 2), max(0, image.shape[2] - 2)), np.float32)
+    _gradient(image, *_per_metre(pixel_m), out)
+    return out
+
+
+def _per_metre(pixel_m: tuple[float, float]) -> tuple[Any, Any]:
+    return np.float32(0.125 / pixel_m[0]), np.float32(0.125 / pixel_m[1])
+
+
+@jit
+def _strata_sums(image: Any, reference: Any, per_y: float, per_x: float, edges: Any, out: Any) -> None:
+    bands, height, width = image.shape
+    line = np.empty(width - 2, np.float32)
+    last = edges.size - 1
+    for b in range(bands):
+        for i in range(height - 2):
+            _gradient_line(reference[b], i, per_y, per_x, line)
+            for j in range(width - 2):
+                g = line[j]
+                e = np.float64(image[b, i + 1, j + 1]) - np.float64(reference[b, i + 1, j + 1])
+                if not (np.isfinite(e) and edges[0] <= g < edges[last]):
+                    continue
+                k = 0
+                while g >= edges[k + 1]:
+                    k += 1
+                out[b, k, 0] += 1
+                out[b, k, 1] += e
+                out[b, k, 2] += abs(e)
+                out[b, k, 3] += e * e
+
+
+def strata_sums(image: Image, reference: Image, *, pixel_m: tuple[float, float], edges: NDArray[np.float64]) -> Sums:
+    """Sum errors in strata of the reference's gradient: columns `COUNT` to `SQUARED`, shape (band, strata, 4).
+
+    Parameters
+    ----------
+    image, reference
+        Shape (band, h, w); the outermost row and column only serve the gradient.
+    pixel_m
+        Pixel size (y, x) in metres.
+    edges
+        Ascending edges in reflectance per metre; a stratum holds ``edges[k] <= g < edges[k + 1]``.
+    """
+    out = np.zeros((image.shape[0], edges.size - 1, 4))
+    if min(image.shape[1:]) > 2:
+        _strata_sums(image, reference, *_per_metre(pixel_m), edges, out)
+    return out
+
+
+@jit
+def _histogram_sums(image: Any, reference: Any, per_y: float, per_x: float, base: int, out: Any) -> None:
+    bands, height, width = image.shape
+    line = np.empty(width - 2, np.float32)
+    bits = line.view(np.int32)
+    last = out.shape[1] - 1
+    for b in range(bands):
+        for i in range(height - 2):
+            _gradient_line(reference[b], i, per_y, per_x, line)
+            for j in range(width - 2):
+                e = np.float64(image[b, i + 1, j + 1]) - np.float64(reference[b, i + 1, j + 1])
+                if np.isfinite(e) and np.isfinite(line[j]):
+                    k = min(max((bits[j] >> 16) - base, 0), last)
+                    out[b, k, 0] += 1
+                    out[b, k, 1] += e
+                    out[b, k, 2] += abs(e)
+                    out[b, k, 3] += e * e
+
+
+def histogram_sums(image: Image, reference: Image, *, pixel_m: tuple[float, float]) -> Sums:
+    """Sum errors in fine bins of the reference's gradient, from which strata by quantile are merged.
+
+    A bin is the float32 gradient cut to its exponent and seven bits of mantissa, so that bins are fixed
+    numbers, 1/128 of an octave wide (0.8 % of the gradient at most), whatever the blocks; see `bin_edges`.
+
+    Returns
+    -------
+    ndarray
+        Columns `COUNT` to `SQUARED`, shape (band, `BINS`, 4).
+    """
+    out = np.zeros((image.shape[0], BINS, 4))
+    if min(image.shape[1:]) > 2:
+        base = ((127 + LEAST_OCTAVE) << 7) - 1
+        _histogram_sums(image, reference, *_per_metre(pixel_m), base, out)
+    return out
+
+
+def bin_edges() -> NDArray[np.float64]:
+    """Edges of the bins of `histogram_sums` in reflectance per metre, 0 first and infinity last."""
+    octave = np.arange(LEAST_OCTAVE, GREATEST_OCTAVE)[:, None]
+    edges = (2.0**octave * (1 + np.arange(BINS_PER_OCTAVE) / BINS_PER_OCTAVE)).ravel()
+    return np.concatenate([[0.0], edges, [np.inf]])
+
+
+def merge_bins(sums: Sums, quantiles: NDArray[np.float64]) -> tuple[Sums, NDArray[np.float64]]:
+    """Merge the bins of one band into strata between quantiles of the gradient.
+
+    Parameters
+    ----------
+    sums
+        Shape (`BINS`, 4).
+    quantiles
+        Ascending, from 0 to 1.
+
+    Returns
+    -------
+    strata : ndarray
+        Shape (strata, 4).
+    edges : ndarray
+        The edges used, in reflectance per metre: for each inner quantile the edge of a bin with the nearest share of
+        pixels below it; NaN without pixels.
+    """
+    count = np.concatenate([[0.0], np.cumsum(sums[:, COUNT])])
+    if count[-1] == 0:
+        return np.zeros((quantiles.size - 1, 4)), np.full(quantiles.size, np.nan)
+    wanted = quantiles * count[-1]
+    split = np.searchsorted(count, wanted)
+    split -= (split > 0) & (wanted - count[split - 1] < count[split] - wanted)
+    filled = np.flatnonzero(sums[:, COUNT])
+    split = np.clip(split, filled[0], filled[-1] + 1)
+    split[0], split[-1] = filled[0], filled[-1] + 1
+    merged = np.stack([sums[a:b].sum(axis=0) for a, b in pairwise(split)])
+    return merged, bin_edges()[split]
+
+
+# --- physics -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Sensor:
+    """What the low-resolution sensor does to one band, on the grid of the high-resolution image."""
+
+    scale: tuple[float, float]
+    """Low over high pixel size, (y, x); any real numbers >= 1."""
+    psf: tuple[Psf, Psf]
+    """Line spread functions (y, x) in high-resolution pixels."""
+
+    @property
+    def halo(self) -> int:
+        """High-resolution pixels around a pixel that its low-pass value depends on."""
+        return max(int(np.ceil(2 * s)) + int(np.ceil(p.reach)) + 2 for s, p in zip(self.scale, self.psf, strict=True))
+
+
+def gaussian_sensor(mtf: float, scale: tuple[float, float]) -> Sensor:
+    """Sensor with the response ``mtf`` at its own Nyquist frequency."""
+    return Sensor(scale, (gaussian(mtf, scale[0]), gaussian(mtf, scale[1])))
+
+
+def low_pixels(span: Span, scale: float) -> Span:
+    """Low-resolution pixels whose centre lies in a span of high-resolution pixels.
+
+    >>> low_pixels(Span(0, 5), 2.0), low_pixels(Span(5, 8), 2.0)
+    (Span(start=0, stop=2), Span(start=2, stop=4))
+    """
+    first, last = int(span.start / scale) - 2, int(span.stop / scale) + 3
+    index = np.arange(max(0, first), last)
+    at = np.floor((index + 0.5) * scale)
+    inside = index[(at >= span.start) & (at < span.stop)]
+    return Span(int(inside[0]), int(inside[-1]) + 1) if inside.size else Span(0, 0)
+
+
+def _centres(low: Span, scale: float) -> NDArray[np.float64]:
+    return (np.arange(low.start, low.stop, dtype=np.float64) + 0.5) * scale - 0.5
+
+
+def _blur_taps(low: Span, scale: float, psf: Psf, origin: int) -> Taps:
+    """Weights of low-resolution pixels in a window that starts at ``origin``; the same in every window."""
+    taps = sample(_centres(low, scale), psf, cell=scale)
+    return Taps(taps.start - origin, taps.weight[taps.phase])
+
+
+def degrade_window(image: Image, sensor: Sensor, *, low: tuple[Span, Span], origin: tuple[int, int]) -> Image:
+    """Evaluate the degraded image at low-resolution pixels; NaN where the point spread function meets no data.
+
+    Parameters
+    ----------
+    image
+        Window of the high-resolution image, shape (n, h, w), that holds the footprint of all those pixels.
+    sensor
+        Point spread function and scale.
+    low
+        Rows and columns of low-resolution pixels, counted from the image's corner.
+    origin
+        First row and column of the window in the image.
+    """
+    rows, cols = (
+        _blur_taps(span, s, p, o) for span, s, p, o in zip(low, sensor.scale, sensor.psf, origin, strict=True)
+    )
+    return resample_strict(image, rows, cols)
+
+
+def high_pass_window(image: Image, sensor: Sensor, *, rows: Span, cols: Span, origin: tuple[int, int]) -> Image:
+    """Subtract from an image what a low-resolution sensor would keep of it: x - up(down(psf * x)).
+
+    ``down`` samples at low-resolution centres, ``up`` interpolates with Keys' bicubic kernel (a = -0.5); the result
+    is NaN where anything that enters is no data.
+
+    Parameters
+    ----------
+    image
+        Window (n, h, w) of the image with `Sensor.halo` pixels around the rectangle asked for.
+    sensor
+        Point spread function and scale.
+    rows, cols
+        Rectangle of pixels, counted from the image's corner.
+    origin
+        First row and column of the window in the image.
+    """
+    ups, spans = [], []
+    for span, scale in zip((rows, cols), sensor.scale, strict=True):
+        taps = interpolation_taps((np.arange(span.start, span.stop, dtype=np.float64) + 0.5) / scale - 0.5, "bicubic")
+        low = Span(int(taps.start[0]), int(taps.start[-1]) + taps.weight.shape[1])
+        ups.append(Taps(taps.start - low.start, taps.weight))
+        spans.append(low)
+    kept = resample_strict(degrade_window(image, sensor, low=(spans[0], spans[1]), origin=origin), ups[0], ups[1])
+    top, left = rows.start - origin[0], cols.start - origin[1]
+    return image[:, top : top + len(rows), left : left + len(cols)] - kept
+
+
+@dataclass(frozen=True)
+class AxisOperators:
+    """Blur, decimation and interpolation along one axis as matrices, for an image that starts at the grid's corner."""
+
+    down: NDArray[np.float64]
+    """Shape (low, high)."""
+    up: NDArray[np.float64]
+    """Shape (high, low)."""
+    low_inside: NDArray[np.bool_]
+    """Low-resolution pixels whose point spread function lies inside the image, shape (low,)."""
+    high_inside: NDArray[np.bool_]
+    """High-resolution pixels whose low-pass value depends on the image alone, shape (high,)."""
+
+
+def axis_operators(size: int, sensor: Sensor, axis: int) -> AxisOperators:
+    """Write the fidelity metrics along an axis as matrices, by which differentiable losses multiply."""
+    scale, psf = sensor.scale[axis], sensor.psf[axis]
+    low = Span(0, int(np.floor(size / scale + 1e-6)))
+    down, low_inside = _matrix(_blur_taps(low, scale, psf, 0), size)
+    up, high_inside = _matrix(
+        interpolation_taps((np.arange(size, dtype=np.float64) + 0.5) / scale - 0.5, "bicubic"), len(low)
+    )
+    return AxisOperators(down, up, low_inside, high_inside & ~((up != 0) @ ~low_inside))
+
+
+def _matrix(taps: Taps, size: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Weights as a matrix; rows that reach beyond the axis lose what lies there and are marked False."""
+    index = taps.start[:, None] + np.arange(taps.weight.shape[1])
+    outside = ((index < 0) | (index >= size)) & (taps.weight != 0)
+    index = np.clip(index, 0, size - 1)
+    matrix = np.zeros((taps.start.size, size))
+    row = np.broadcast_to(np.arange(taps.start.size)[:, None], index.shape)
+    np.add.at(matrix, (row, index), np.where(outside, 0.0, taps.weight))
+    return matrix, np.asarray(~outside.any(axis=1), np.bool_)

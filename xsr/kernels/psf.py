@@ -1,0 +1,412 @@
+"""Point spread functions as separable weights, one line spread function for each axis.
+
+A line spread function is continuous and centred on zero. `sample` turns it into the weights of the pixels around each
+low-resolution centre, which for an even factor lies between pixels. Every set of weights has sum 1 and its centroid
+exactly at the centre, so that a ramp keeps its place on the map, and, where an MTF was asked for, this very
+response at the Nyquist frequency of the coarser grid: the width is solved for on the discrete weights, because
+sampling a narrow Gaussian changes its response.
+
+Lengths are in one unit throughout: that of the positions given to `sample`. `pixels` converts from map units.
+
+References
+----------
+L. Wald, T. Ranchin, M. Mangolini, Photogrammetric Engineering & Remote Sensing 63 (1997).
+"""
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xsr.core.errors import ParameterError
+from xsr.core.sensors import sigma_px
+from xsr.kernels.resample import keys
+
+Floats: TypeAlias = NDArray[np.float64]
+REACH = 4
+"""A Gaussian is cut at so many standard deviations: the weights beyond add up to 6e-5."""
+NARROW = 0.8
+"""Below this width in pixels a Gaussian is integrated over each pixel; above, its value at the centre is as good."""
+TOLERANCE = 1e-6
+"""Largest difference between the response asked for and that of the weights."""
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """Gaussian line spread function."""
+
+    sigma: float
+    """Standard deviation."""
+    nyquist: tuple[float, float] | None = None
+    """Frequency and the response that the weights must have there; None keeps ``sigma`` as it is."""
+
+    @property
+    def reach(self) -> float:
+        """Half-width of the support."""
+        return float(math.ceil(REACH * self.sigma))
+
+    def weigh(self, offset: Floats, sigma: float) -> Floats:
+        """Weight of the pixels at ``offset`` for a width."""
+        if self.sigma >= NARROW:
+            return np.exp(-0.5 * (offset / sigma) ** 2)
+        lower, upper = (_normal_cdf((offset + edge) / sigma) for edge in (-0.5, 0.5))
+        return upper - lower
+
+    def scaled(self, factor: float) -> "Gaussian":
+        """Measure the same function in a unit ``factor`` times smaller."""
+        return Gaussian(self.sigma * factor, _scaled(self.nyquist, factor))
+
+    def widened(self, factor: float) -> "Gaussian":
+        """Blur ``factor`` times as wide."""
+        return Gaussian(self.sigma * factor, _widened(self.nyquist, self.sigma, factor))
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A square detector that integrates over its width, behind Gaussian optics."""
+
+    width: float
+    """Width of the detector: the low-resolution pixel, as a rule."""
+    sigma: float
+    """Standard deviation of the optics; 0 for a perfect lens."""
+    nyquist: tuple[float, float] | None = None
+    """Frequency and the response that the weights must have there; None keeps ``sigma`` as it is."""
+
+    @property
+    def reach(self) -> float:
+        """Half-width of the support."""
+        return float(math.ceil(0.5 * self.width + REACH * self.sigma + 0.5))
+
+    def weigh(self, offset: Floats, sigma: float) -> Floats:
+        """Weight of the pixels at ``offset``: the overlap of pixel and detector, blurred by the optics."""
+        half = 0.5 * self.width
+        if sigma <= 0:
+            lower, upper = (np.clip(offset + edge, -half, half) for edge in (-0.5, 0.5))
+        else:
+            lower, upper = (
+                _ramp(offset + edge + half, sigma) - _ramp(offset + edge - half, sigma) for edge in (-0.5, 0.5)
+            )
+        return upper - lower
+
+    def scaled(self, factor: float) -> "Detector":
+        """Measure the same function in a unit ``factor`` times smaller."""
+        return Detector(self.width * factor, self.sigma * factor, _scaled(self.nyquist, factor))
+
+    def widened(self, factor: float) -> "Detector":
+        """Optics ``factor`` times as blurred, before the same detector."""
+        return Detector(self.width, self.sigma * factor, _widened(self.nyquist, self.sigma, factor))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A line spread function known by its values at equal steps, linear between them and zero beyond.
+
+    It is used as it is, centred on its centroid.
+    """
+
+    values: tuple[float, ...]
+    """Values; they need not sum to 1."""
+    step: float
+    """Distance between values."""
+    nyquist: None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is no spread function."""
+        values = np.asarray(self.values, np.float64)
+        if values.ndim != 1 or values.size < 1 or not np.isfinite(values).all() or not values.sum() > 0:
+            raise ParameterError(
+                f"measured kernel {self.values}; expected finite numbers with a positive sum. Give one axis at a time."
+            )
+        if not (math.isfinite(self.step) and self.step > 0):
+            raise ParameterError(f"step={self.step}; expected a positive distance between the values of the kernel.")
+
+    @property
+    def sigma(self) -> float:
+        """Nominal width; the weights do not depend on it."""
+        return 0.0
+
+    @property
+    def reach(self) -> float:
+        """Half-width of the support."""
+        return float(math.ceil(float(np.abs(self._places()).max()) + self.step))
+
+    def weigh(self, offset: Floats, sigma: float) -> Floats:
+        """Integrate over the pixels at ``offset``."""
+        place = self._places()
+        place = np.concatenate([place[:1] - self.step, place, place[-1:] + self.step])
+        value = np.concatenate([[0.0], np.asarray(self.values, np.float64), [0.0]])
+        parts = (np.arange(16) + 0.5) / 16 - 0.5
+        pixel = np.interp(offset[..., None] + parts, place, value, left=0.0, right=0.0)
+        return np.asarray(pixel.mean(axis=-1), np.float64)
+
+    def scaled(self, factor: float) -> "Measured":
+        """Measure the same function in a unit ``factor`` times smaller."""
+        return Measured(self.values, self.step * factor)
+
+    def widened(self, factor: float) -> "Measured":
+        """Blur ``factor`` times as wide."""
+        return self.scaled(factor)
+
+    def _places(self) -> Floats:
+        values = np.asarray(self.values, np.float64)
+        index = np.arange(values.size)
+        return np.asarray((index - (values * index).sum() / values.sum()) * self.step, np.float64)
+
+
+@dataclass(frozen=True)
+class Cubic:
+    """Keys' cubic convolution, in pixels: interpolation as a stage of a chain."""
+
+    sigma: float = 0.0
+    nyquist: None = None
+    reach: float = 2.0
+
+    def weigh(self, offset: Floats, sigma: float) -> Floats:
+        """Weight of the pixels at ``offset``."""
+        return keys(offset, -0.5)
+
+    def widened(self, factor: float) -> "Cubic":
+        """Return itself: interpolation does not depend on the optics."""
+        return self
+
+
+Psf: TypeAlias = Gaussian | Detector | Measured
+"""Line spread function of one axis."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a chain of grids along one axis."""
+
+    psf: Psf | Cubic
+    """Line spread function in pixels of the finer side of the step."""
+    cell: float
+    """Pixel of the step's output in pixels of its input; an integer for all but the last step."""
+
+
+@dataclass(frozen=True)
+class AxisTaps:
+    """Weights of a separable blur and decimation along one axis; outputs of the same phase share theirs."""
+
+    start: NDArray[np.int64]
+    """First source pixel of each output, shape (n,)."""
+    phase: NDArray[np.int64]
+    """Row of ``weight`` of each output, shape (n,)."""
+    weight: Floats
+    """Weight of each consecutive source pixel, shape (phases, taps); rows sum to 1."""
+
+
+def gaussian(mtf: float, gsd: float) -> Gaussian:
+    """Gaussian with the response ``mtf`` at the Nyquist frequency of pixels of size ``gsd``.
+
+    >>> round(gaussian(0.3, 20.0).sigma, 2)
+    9.88
+    """
+    return Gaussian(sigma_px(mtf, gsd), (0.5 / gsd, mtf))
+
+
+def detector(mtf: float, gsd: float) -> Detector:
+    """Detector as wide as its pixels, behind optics such that the response at the Nyquist frequency is ``mtf``.
+
+    Raises
+    ------
+    ParameterError
+        If the integration over the pixel alone has a smaller response, ``2 / pi``.
+    """
+    box = 2 / math.pi
+    sigma_px(mtf, gsd)  # refuses what no sensor has
+    if mtf >= box:
+        raise ParameterError(
+            f"mtf={mtf} with psf='detector'; expected less than {box:.3f}, which a detector as wide as its pixel has"
+            " with perfect optics. Give a smaller MTF, or use psf='gaussian'."
+        )
+    return Detector(gsd, sigma_px(mtf / box, gsd), (0.5 / gsd, mtf))
+
+
+def effective(low: float, high: float) -> Psf:
+    """Gaussian that turns an image blurred with standard deviation ``high`` into one blurred with ``low``.
+
+    Raises
+    ------
+    ParameterError
+        If the image is blurrier than what is asked for.
+    """
+    if not 0 <= high < low:
+        raise ParameterError(
+            f"the input is blurred by sigma {high:.4g} and the output would be by {low:.4g} (map units); expected a"
+            " sharper input. A blur cannot sharpen: use a larger scale, a smaller mtf, or psf='gaussian'."
+        )
+    return Gaussian(math.sqrt(low * low - high * high))
+
+
+def pixels(function: Psf, pixel: float) -> Psf:
+    """Convert a line spread function from map units to pixels of size ``pixel``."""
+    return function.scaled(1.0 / pixel)
+
+
+def sample(position: Floats, function: Psf | Cubic, *, cell: float, shift: float = 0.0) -> AxisTaps:
+    """Weights of the source pixels around low-resolution centres.
+
+    Parameters
+    ----------
+    position
+        Centres in source pixels, shape (n,), in steps of ``cell``.
+    function
+        Line spread function in source pixels.
+    cell
+        Size of a low-resolution pixel in source pixels. Of a rational number with a small denominator the centres
+        repeat their phase, and their weights are equal to the last bit.
+    shift
+        Added to every centre, in source pixels.
+
+    Raises
+    ------
+    ParameterError
+        If no weights of that kind have the MTF asked for.
+    """
+    whole, phase, rest = _phases(position, cell)
+    rest = rest + shift
+    nearest = np.floor(rest + 0.5)
+    first, weight = _table(tuple((rest - nearest).tolist()), function, cell)
+    start = whole + (nearest.astype(np.int64) + first)[phase]
+    return AxisTaps(start, phase, weight)
+
+
+def sample_chain(first: int, count: int, stages: tuple[Stage, ...], *, shift: float = 0.0) -> AxisTaps:
+    """Weights of the pixels of the first stage's input around consecutive outputs of the last stage.
+
+    Parameters
+    ----------
+    first, count
+        Outputs, counted from the corner that all grids share.
+    stages
+        Steps from the source to the output.
+    shift
+        Displacement of the content towards greater indices, in outputs.
+    """
+    *inner, last = stages
+    position = np.asarray((np.arange(first, first + count) + 0.5) * last.cell - 0.5, np.float64)
+    taps = sample(position, last.psf, cell=last.cell, shift=-shift * last.cell)
+    for stage in reversed(inner):
+        taps = _compose(taps, sample(np.array([0.5 * stage.cell - 0.5]), stage.psf, cell=stage.cell), round(stage.cell))
+    return taps
+
+
+def reach_px(stages: tuple[Stage, ...], shift: float = 0.0) -> int:
+    """Source pixels needed on either side of the two next to a centre, for a shift in outputs."""
+    total, unit = 0.0, 1.0
+    for stage in stages:
+        total += (stage.psf.reach + 1) * unit
+        unit *= stage.cell
+    return math.ceil(total + abs(shift) * unit) - (len(stages) == 1)
+
+
+def _compose(outer: AxisTaps, inner: AxisTaps, factor: int) -> AxisTaps:
+    """Weights of the inner input for the outer output; the inner step has one phase."""
+    phases, taps = outer.weight.shape
+    weight = np.zeros((phases, (taps - 1) * factor + inner.weight.shape[1]))
+    for t in range(taps):
+        weight[:, t * factor : t * factor + inner.weight.shape[1]] += outer.weight[:, t : t + 1] * inner.weight
+    return AxisTaps(outer.start * factor + inner.start[0], outer.phase, weight)
+
+
+def response(taps: AxisTaps, frequency: float, centre: Floats) -> Floats:
+    """Real part of the response of each output's weights at a frequency in cycles per source pixel."""
+    offset = taps.start[:, None] + np.arange(taps.weight.shape[1]) - centre[:, None]
+    return np.asarray((taps.weight[taps.phase] * np.cos(2 * np.pi * frequency * offset)).sum(axis=1), np.float64)
+
+
+def _phases(position: Floats, cell: float) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
+    """Whole part of each position, its phase number, and the fraction of each phase."""
+    ratio = Fraction(cell).limit_denominator(64)
+    unit = 2 * ratio.denominator
+    steps = np.rint(position * unit)
+    regular = abs(float(ratio) - cell) < 1e-9 and bool(np.all(np.abs(position * unit - steps) < 1e-4))
+    if not regular:
+        floor = np.floor(position)
+        return floor.astype(np.int64), np.arange(position.size), np.asarray(position - floor, np.float64)
+    whole, fraction = np.divmod(steps.astype(np.int64), unit)
+    found, phase = np.unique(fraction, return_inverse=True)
+    return whole, phase.astype(np.int64), found / unit
+
+
+@lru_cache(maxsize=256)
+def _table(fraction: tuple[float, ...], function: Psf | Cubic, cell: float) -> tuple[int, Floats]:
+    """First pixel relative to the nearest one, and weights of every phase."""
+    half = math.ceil(function.reach)
+    index = np.arange(-half, half + 1)
+    offset = index - np.array(fraction)[:, None]
+    width = function.sigma if function.nyquist is None else _solved(function, cell)
+    weight = _weights(offset, function, width)
+    used = np.flatnonzero(np.any(weight != 0, axis=0)) if fraction else np.array([half])
+    weight = np.ascontiguousarray(weight[:, used[0] : used[-1] + 1])
+    weight.setflags(write=False)
+    return int(index[used[0]]), weight
+
+
+def _weights(offset: Floats, function: Psf | Cubic, sigma: float) -> Floats:
+    """Weights at offsets (phases, taps) with sum 1 and the centroid at zero."""
+    weight = np.where(np.abs(offset) <= function.reach, function.weigh(offset, sigma), 0.0)
+    weight = weight / weight.sum(axis=1, keepdims=True)
+    mean = (weight * offset).sum(axis=1, keepdims=True)
+    spread = (weight * (offset - mean) ** 2).sum(axis=1, keepdims=True)
+    slope = np.divide(mean, spread, out=np.zeros_like(mean), where=(spread > 0) & (np.abs(mean) > 1e-14))
+    return np.asarray(weight * (1.0 - slope * (offset - mean)), np.float64)
+
+
+@lru_cache(maxsize=256)
+def _solved(function: Gaussian | Detector, cell: float) -> float:
+    """Find the width whose weights have the response asked for, the mean over the phases of a grid of ``cell``."""
+    assert function.nyquist is not None
+    frequency, wanted = function.nyquist
+    ratio = Fraction(cell).limit_denominator(64)
+    regular = abs(float(ratio) - cell) < 1e-9
+    steps = np.arange(ratio.denominator if regular else 16)
+    fraction = np.unique(np.mod((steps + 0.5) * (float(ratio) if regular else 1 / 16) - 0.5, 1.0))
+    half = math.ceil(function.reach)
+    offset = np.arange(-half, half + 2) - fraction[:, None]
+
+    def realised(sigma: float) -> float:
+        return float((_weights(offset, function, sigma) * np.cos(2 * np.pi * frequency * offset)).sum(axis=1).mean())
+
+    low, high = 0.02 * function.sigma, 2.0 * function.sigma + 0.5
+    largest = realised(low)
+    if wanted > largest + TOLERANCE:
+        raise ParameterError(
+            f"mtf={wanted} at scale {cell:.4g} with psf='{type(function).__name__.lower()}'; expected at most"
+            f" {largest:.3f}: the pixels next to each centre, averaged, have no more. Give a smaller MTF."
+        )
+    while high - low > 1e-9 * high:
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if realised(middle) > wanted else (low, middle)
+    return 0.5 * (low + high)
+
+
+def _scaled(nyquist: tuple[float, float] | None, factor: float) -> tuple[float, float] | None:
+    return None if nyquist is None else (nyquist[0] / factor, nyquist[1])
+
+
+def _widened(nyquist: tuple[float, float] | None, sigma: float, factor: float) -> tuple[float, float] | None:
+    """Response of the same function with its Gaussian part ``factor`` times as wide."""
+    if nyquist is None:
+        return None
+    frequency, mtf = nyquist
+    return frequency, mtf * math.exp(-2 * (math.pi * frequency * sigma) ** 2 * (factor**2 - 1))
+
+
+def _normal_cdf(z: Floats) -> Floats:
+    return np.asarray(0.5 * (1.0 + _erf(z / math.sqrt(2.0))), np.float64)
+
+
+def _ramp(x: Floats, sigma: float) -> Floats:
+    """Integral of the normal distribution function of width ``sigma``."""
+    z = x / sigma
+    density = np.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi)
+    return np.asarray(sigma * (z * _normal_cdf(z) + density), np.float64)
+
+
+_erf = np.vectorize(math.erf, otypes=[np.float64])

@@ -1,0 +1,107 @@
+"""Judge a cube without a reference, by the statistics of natural scenes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from xsr._version import __version__
+from xsr.core import graph
+from xsr.core.blocks import Span, Window
+from xsr.core.cube import open_cube
+from xsr.core.match import check_border
+from xsr.core.types import XarrayObject
+from xsr.kernels import brisque as kernels
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Reduction of a single block, the whole image."""
+
+    border: int
+    model: Path | None
+
+    def __call__(self, job: graph.Job, windows: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
+        """Features and score of one date, shape (band, 37)."""
+        cut = slice(self.border, -self.border or None)
+        out = np.full((windows[0].shape[0], kernels.FEATURES + 1), np.nan)
+        for row, band in zip(out, windows[0][:, cut, cut], strict=True):
+            row[:-1] = kernels.features(kernels.luminance(np.where(np.isfinite(band), band, np.float32(np.nan))))
+            if self.model is not None:
+                row[-1] = kernels.read_model(self.model).score(row[:-1])
+        return out
+
+    def finish(self, total: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Pass the only block on."""
+        return total
+
+
+def brisque(
+    cube: XarrayObject,
+    *,
+    model: str | Path | None = None,
+    border: int = 0,
+    bands: Sequence[str] | None = None,
+    units: str | float | None = None,
+) -> xr.Dataset:
+    """Compute BRISQUE statistics of every band, and a score where a model is given.
+
+    Parameters
+    ----------
+    cube
+        DataArray ([time,] [band,] y, x) or Dataset of bands ([time,] y, x).
+    model
+        Path of a support-vector model in libsvm text format, with its file ``allrange`` beside it, as released by
+        the authors at the University of Texas at Austin. xsr ships none.
+    border
+        Pixels to leave out along each side.
+    bands, units
+        See `xsr.evaluate`.
+
+    Returns
+    -------
+    Dataset
+        ``features``, dims (time, band, feature), and with a model ``score``, dims (time, band): lower is better, for
+        photographs about 0 to 100. Lazy if the cube is; a task holds one date.
+
+    Raises
+    ------
+    WeightsError, ModelError
+        If the model is missing or cannot be read.
+
+    Notes
+    -----
+    Reflectance is clipped to 0 to 1 and multiplied by 255 without rounding. The score depends on this choice, and
+    the model has learnt from photographs: compare scores of one scene and band, not of scenes.
+
+    References
+    ----------
+    A. Mittal, A. K. Moorthy, A. C. Bovik, IEEE TIP 21 (2012), doi:10.1109/TIP.2012.2214050.
+    """
+    found = open_cube(cube, units=units, bands=bands)
+    path = None if model is None else Path(model).expanduser().resolve()
+    if path is not None:
+        kernels.read_model(path)  # a wrong path fails here, not in a worker
+    function = Statistics(check_border(border, found), path)
+    source = found.data.data
+    window = Window(Span(0, source.shape[2]), Span(0, source.shape[3]))
+    job = graph.Job(window.rows, window.cols, (window,))
+    shape = (len(found.bands), kernels.FEATURES + 1)
+    values = graph.reduce_windows(function, [source], [job], shape, name="brisque")
+    coords = {name: found.data.coords[name] for name in ("time", "band") if name in found.data.coords}
+    variables: dict[str, Any] = {"features": (("time", "band", "feature"), values[:, :, :-1])}
+    if path is not None:
+        variables["score"] = (("time", "band"), values[:, :, -1], {"long_name": "BRISQUE, lower is better"})
+    settings: dict[str, Any] = {
+        "xsr_version": __version__,
+        "xsr_operation": "brisque",
+        "border_px": border,
+        "range": "reflectance 0 to 1 as 0 to 255, not rounded",
+    }
+    if path is not None:
+        settings["model"] = path.name
+    return xr.Dataset(variables, coords, settings)

@@ -1,0 +1,839 @@
+"""Degradation: what a coarser sensor would have seen, alone, as a pair with its truth, or as a series of frames."""
+
+import math
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any, Literal, TypeAlias, get_args
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+
+from xsr._version import __version__
+from xsr.core import grid, pipeline, sensors
+from xsr.core.blocks import Padding, Span
+from xsr.core.cube import Cube, canonical, open_cube
+from xsr.core.errors import BandError, GridError, ParameterError
+from xsr.core.grid import EDGE, resolution
+from xsr.core.types import Stack, XarrayObject
+from xsr.kernels import degrade as kernel
+from xsr.kernels import psf as spread
+from xsr.kernels.noise import NoiseModel, add_noise, clouds
+
+PsfName = Literal["gaussian", "detector", "effective"]
+"""``gaussian``: a Gaussian with the MTF asked for. ``detector``: integration over the low-resolution pixel behind
+Gaussian optics, together with that MTF. ``effective``: the Gaussian that is missing when the input itself has the MTF
+of its sensor."""
+Mtf: TypeAlias = float | tuple[float, float]
+"""Value at the Nyquist frequency, or one along y (along track) and one along x (across track)."""
+NOTHING = NoiseModel(0.0)
+"""No noise."""
+CLOUD_KEY = zlib.crc32(b"clouds")
+"""Names clouds among the bands in random fields."""
+
+
+@dataclass(frozen=True)
+class SensorNoise:
+    """Signal-dependent noise from the published signal-to-noise ratio of a sensor's bands."""
+
+    read_share: float = 0.5
+    """Share of the variance at the reference radiance that does not depend on the signal. What is published is the
+    total: the split is an assumption."""
+    factor: float = 1.0
+    """Multiplies the standard deviation."""
+    sun_zenith_deg: float = 0.0
+    """Zenith angle of the sun, which turns the reference radiance into reflectance."""
+
+    def model(self, band: sensors.Band) -> NoiseModel:
+        """Noise of a band in reflectance."""
+        if band.noise is None:
+            raise ParameterError(
+                f"band {band.name!r} has no published signal-to-noise ratio; expected one for noise='sensor'. Give"
+                " noise= as standard deviations in reflectance."
+            )
+        if not 0 <= self.sun_zenith_deg < 90:
+            raise ParameterError(f"sun_zenith_deg={self.sun_zenith_deg}; expected an angle from 0 to below 90.")
+        reference = band.noise.reflectance(self.sun_zenith_deg)
+        return NoiseModel.from_snr(band.noise.ratio / self.factor, reference, read_share=self.read_share)
+
+
+Noise: TypeAlias = float | Literal["sensor"] | SensorNoise | Mapping[str, "float | NoiseModel"] | None
+"""Standard deviation in reflectance, of all bands or by band; or the sensor's own, which depends on the signal."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """How one date is seen."""
+
+    key: int
+    """Names the date in the noise."""
+    shift: tuple[float, float] = (0.0, 0.0)
+    """Displacement of the content towards greater rows and columns, in low-resolution pixels."""
+    blur: float = 1.0
+    """Factor of the width of the point spread function."""
+
+
+@dataclass(frozen=True)
+class BandOptics:
+    """How one band is seen."""
+
+    y: tuple[spread.Stage, ...]
+    """Steps from input to output rows; more than one where a band's own pixels are coarser than the grid."""
+    x: tuple[spread.Stage, ...]
+    key: int
+    """Names the band in the noise."""
+    noise: NoiseModel = NOTHING
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """Block function: blur, decimate and add noise."""
+
+    bands: tuple[BandOptics, ...]
+    frames: tuple[Frame, ...]
+    min_valid: float = kernel.MIN_VALID
+    seed: int = 0
+    padding: Padding = "reflect"
+    rows: Span = field(default=Span(0, 0))
+    """Output rows of the block, once placed."""
+    cols: Span = field(default=Span(0, 0))
+
+    @property
+    def halo(self) -> int:
+        """Half-width of the widest point spread function, shifted furthest."""
+        shift = max(abs(s) for frame in self.frames for s in frame.shift)
+        widest = max(frame.blur for frame in self.frames)
+        axes = (axis for band in self.bands for axis in (band.y, band.x))
+        return max(spread.reach_px(_widened(axis, widest), shift) for axis in axes)
+
+    def place(self, dates: Span, rows: Span, cols: Span) -> "Degradation":
+        """Bind to dates and output pixels; see `xsr.core.types.PlacedFunction`."""
+        return replace(self, frames=self.frames[dates.slice], rows=rows, cols=cols)
+
+    def __call__(
+        self, window: Stack, rows: NDArray[np.float64], cols: NDArray[np.float64], cell: tuple[float, float]
+    ) -> Stack:
+        """Evaluate a block; see `xsr.core.types.WindowFunction`."""
+        out = np.empty((*window.shape[:2], rows.size, cols.size), np.float32)
+        for date, frame in enumerate(self.frames):
+            for number, band in enumerate(self.bands):
+                taps = (
+                    _window_taps(_widened(stages, frame.blur), span, position, shift)
+                    for stages, span, position, shift in zip(
+                        (band.y, band.x), (self.rows, self.cols), (rows, cols), frame.shift, strict=True
+                    )
+                )
+                low = kernel.degrade(window[date, number][None], *taps, min_valid=self.min_valid)[0]
+                out[date, number] = add_noise(
+                    low, band.noise, rows=self.rows, cols=self.cols, seed=self.seed, words=(band.key, frame.key)
+                )
+        return out
+
+
+def _window_taps(
+    stages: tuple[spread.Stage, ...], span: Span, position: NDArray[np.float64], shift: float
+) -> spread.AxisTaps:
+    """Weights of the pixels of a window: those of the whole, moved by the window's whole number of pixels."""
+    taps = spread.sample_chain(span.start, len(span), stages, shift=shift)
+    cell = math.prod(stage.cell for stage in stages)
+    origin = round((span.start + 0.5) * cell - 0.5 - float(position[0]))
+    return replace(taps, start=taps.start - origin)
+
+
+def _widened(stages: tuple[spread.Stage, ...], factor: float) -> tuple[spread.Stage, ...]:
+    return stages if factor == 1 else tuple(replace(stage, psf=stage.psf.widened(factor)) for stage in stages)
+
+
+def degrade(
+    cube: XarrayObject,
+    *,
+    scale: float,
+    mtf: "Mtf | Mapping[str, Mtf] | None" = None,
+    psf: "PsfLike | Mapping[str, PsfLike]" = "gaussian",
+    source_mtf: "Mtf | Mapping[str, Mtf] | None" = None,
+    sensor: str = "sentinel-2",
+    noise: Noise = None,
+    seed: int = 0,
+    min_valid: float = kernel.MIN_VALID,
+    bands: Sequence[str] | None = None,
+    units: str | float | None = None,
+    chunks: int | Sequence[int] | None = None,
+) -> XarrayObject:
+    """Degrade a cube to what a sensor with pixels ``scale`` times larger would have seen.
+
+    Parameters
+    ----------
+    cube
+        DataArray ([time,] [band,] y, x) or Dataset of bands ([time,] y, x).
+    scale
+        Linear factor between the pixel sizes, any real number >= 1; 1 blurs and keeps the grid.
+    mtf
+        Modulation transfer at the Nyquist frequency of the output, in (0, 1): one number, a pair (along y, along x), or
+        either by band; by default that of the sensor's bands.
+    psf
+        ``gaussian``, ``detector`` (integration over the output pixel behind Gaussian optics, together with ``mtf``) or
+        ``effective`` (the input is itself blurred by ``source_mtf`` at its own Nyquist frequency, and only the rest is
+        added); or a line spread function of `xsr.kernels.psf` in units of the CRS, a pair of them (y, x), or either
+        by band.
+    source_mtf
+        Modulation transfer of the input at its own Nyquist frequency for ``effective``; by default ``mtf``.
+    sensor
+        Sensor whose table names bands, MTF and noise.
+    noise
+        None, a standard deviation in reflectance, a mapping by band, or ``sensor`` for signal-dependent noise with
+        the published signal-to-noise ratio; see `SensorNoise`.
+    seed
+        Seed of the noise, which is a function of seed, band, date and pixel: chunks do not change it.
+    min_valid
+        Share of a pixel's weight that must lie on valid input pixels; below, the output is NaN.
+    bands
+        Bands to keep; all by default.
+    units
+        Units of the numbers where the metadata do not say; see `xsr.interpolate`.
+    chunks
+        Output block in pixels, one number or (y, x); by default what 1024 input pixels become.
+
+    Returns
+    -------
+    DataArray or Dataset
+        Same container on the grid of pixel size ``gsd * scale`` with the same top-left corner and
+        ``floor(n / scale)`` pixels; float32; lazy if ``cube`` is.
+
+    Raises
+    ------
+    ParameterError
+        If ``scale`` is below 1, an MTF lies outside (0, 1) or cannot be reached, or a band has none.
+
+    Notes
+    -----
+    The Gaussian of an MTF m has sigma = gsd * scale / pi * sqrt(-2 ln m). It is centred on the output pixel, borders
+    are mirrored as ``numpy.pad`` does by ``reflect``, and weights are divided by their share on valid pixels.
+    """
+    opened = open_cube(cube, units=units, bands=bands)
+    optics = _Optics(opened, float(_checked_scale(scale)), sensor, mtf, psf, source_mtf)
+    models = _noise_models(opened.bands, noise, sensor)
+    function = Degradation(
+        tuple(optics.band(name, model) for name, model in zip(opened.bands, models, strict=True)),
+        tuple(Frame(key) for key in _date_keys(opened.data)),
+        min_valid=_share(min_valid),
+        seed=seed,
+    )
+    return pipeline.coarsen(opened, function, scale=scale, chunks=chunks, provenance=_record("degrade", psf))
+
+
+def wald(
+    cube: XarrayObject,
+    *,
+    scale: float,
+    native_gsd: "NativeGsd" = None,
+    mtf: "Mtf | Mapping[str, Mtf] | None" = None,
+    psf: "PsfLike | Mapping[str, PsfLike]" = "gaussian",
+    source_mtf: "Mtf | Mapping[str, Mtf] | None" = None,
+    sensor: str = "sentinel-2",
+    noise: Noise = None,
+    seed: int = 0,
+    min_valid: float = kernel.MIN_VALID,
+    bands: Sequence[str] | None = None,
+    units: str | float | None = None,
+    chunks: int | Sequence[int] | None = None,
+) -> tuple[XarrayObject, XarrayObject]:
+    """Make a pair by Wald's protocol: a degraded cube, and the truth on a grid ``scale`` times finer.
+
+    Parameters
+    ----------
+    cube
+        DataArray ([time,] [band,] y, x) or Dataset of bands ([time,] y, x).
+    scale
+        Linear factor between the two grids of the pair, >= 1.
+    native_gsd
+        Pixel size at which each band was seen, in units of the CRS. ``grid``: that of the cube, for all. ``sensor``, or
+        sizes by band: bands may lie on a grid finer than they were seen on, as the 20 m bands of Sentinel-2 at
+        10 m; then the ten-band rule below applies. By default ``grid``, unless the cube has the pixel size
+        of the finest of its bands and others are known to be coarser: these have no truth, and one has to choose.
+    mtf, psf, source_mtf, sensor, min_valid, bands, units
+        See `xsr.degrade`.
+    noise, seed
+        Noise of the low-resolution side; see `xsr.degrade`.
+    chunks
+        Output block of the low-resolution side in pixels.
+
+    Returns
+    -------
+    low, high : DataArray or Dataset
+        Both are cut to whole common pixels: they share all four corners, and ``high`` has exactly ``scale`` times
+        as many pixels. For a scale that is no ratio of small integers they share the top-left corner, and ``high``
+        has the pixels that lie inside ``low``.
+
+    Raises
+    ------
+    ParameterError
+        If bands have no truth on the grid and ``native_gsd`` does not say what to do.
+    GridError
+        If the cube is too small for common corners.
+
+    Notes
+    -----
+    Ten-band rule. Let g be the finest and G the coarsest native pixel size. In use, super-resolution by ``scale``
+    takes every band to g / scale, where no band has a truth; for B11 and B12 no satellite gives one. The pair moves
+    the same task to where all bands have one, coarser by k = G * scale / g. ``high`` has pixels of G: bands of that
+    size are averaged back to their own pixels, finer ones degraded to it. ``low`` has pixels of g * k: a band of
+    native size b is degraded to b * k, and brought to the common grid by bicubic interpolation, as it is in use. For
+    Sentinel-2 and scale 2: 10 m and 20 m bands degraded to 40 m and 80 m, truth at 20 m.
+
+    References
+    ----------
+    L. Wald, T. Ranchin, M. Mangolini, Photogrammetric Engineering & Remote Sensing 63 (1997).
+    """
+    opened, factor = open_cube(cube, units=units, bands=bands), _checked_scale(scale)
+    optics = _Optics(opened, factor, sensor, mtf, psf, source_mtf)
+    sizes = _native_sizes(opened, native_gsd, sensor)
+    models = _noise_models(opened.bands, noise, sensor)
+    frames = tuple(Frame(key) for key in _date_keys(opened.data))
+    coarsest, record = max(sizes), _record("wald", psf)
+    low_shape, high_shape = _common_shapes(opened, factor, coarsest)
+    bands_low = [optics.moved(n, b, sizes, m) for n, b, m in zip(opened.bands, sizes, models, strict=True)]
+    low = pipeline.coarsen(
+        opened,
+        Degradation(tuple(bands_low), frames, _share(min_valid), seed),
+        scale=coarsest * factor,
+        shape=low_shape,
+        chunks=chunks,
+        provenance=record,
+    )
+    if coarsest == 1:
+        values = opened.data.isel(y=slice(high_shape[0]), x=slice(high_shape[1])).data
+        return low, opened.rewrap(values, opened.geobox[: high_shape[0], : high_shape[1]], record)
+    bands_high = [optics.truth(name, b, coarsest) for name, b in zip(opened.bands, sizes, strict=True)]
+    truth = Degradation(tuple(bands_high), frames, _share(min_valid))
+    return low, pipeline.coarsen(opened, truth, scale=coarsest, shape=high_shape, chunks=None, provenance={**record})
+
+
+def semi_simulate(
+    high: XarrayObject,
+    *,
+    scale: float,
+    series: XarrayObject | None = None,
+    frames: int | None = None,
+    shift_px: "float | ArrayLike" = 0.5,
+    blur_jitter: float = 0.05,
+    change_px: float = 4.0,
+    cloud_cover: float = 0.0,
+    mtf: "Mtf | Mapping[str, Mtf] | None" = None,
+    psf: "PsfLike | Mapping[str, PsfLike]" = "gaussian",
+    sensor: str = "sentinel-2",
+    noise: Noise = None,
+    seed: int = 0,
+    min_valid: float = kernel.MIN_VALID,
+    bands: Sequence[str] | None = None,
+    units: str | float | None = None,
+    chunks: int | Sequence[int] | None = None,
+) -> XarrayObject:
+    """Make the low-resolution frames that a satellite would have taken of one high-resolution image.
+
+    Parameters
+    ----------
+    high
+        High-resolution image of one date: DataArray ([time,] [band,] y, x) or Dataset of bands.
+    scale
+        Linear factor between the pixel sizes, >= 1.
+    series
+        Real low-resolution dates of the same bands on the grid of the result. Each frame then has the radiometry of one
+        of them and, where that one has no data, none either; the geometry stays that of ``high``. None for frames
+        that differ in sampling, blur and noise alone.
+    frames
+        Number of frames; by default all dates of ``series``, or 5. Of a longer series dates are drawn, kept in order.
+    shift_px
+        Frames are displaced by up to so many low-resolution pixels along each axis, drawn evenly; or the
+        displacements themselves, shape (frames, 2), towards greater rows and columns.
+    blur_jitter
+        Standard deviation of the logarithm of the width of each frame's point spread function.
+    change_px
+        Width (standard deviation) in low-resolution pixels of the blur that separates radiometric change, taken
+        from ``series``, from detail, taken from ``high``.
+    cloud_cover
+        Share of each frame under simulated clouds, 0 to 1; they become NaN.
+    mtf, psf, sensor, noise, seed, min_valid, bands, units, chunks
+        See `xsr.degrade`. Shifts, blur, dates, noise and clouds follow ``seed``.
+
+    Returns
+    -------
+    DataArray or Dataset
+        Frames along ``time`` (dates of ``series``, or numbers from 0) on the coarser grid; lazy if an input is. The
+        coordinates ``shift_x_m`` (east) and ``shift_y_m`` (north) tell by how many units of the CRS the content of
+        each frame is displaced, ``blur`` by what factor its point spread function is wider.
+
+    Raises
+    ------
+    ParameterError
+        If ``high`` has several dates, or a number is out of range.
+    GridError
+        If ``series`` is not on the grid of the result.
+
+    Notes
+    -----
+    With D the degradation of a frame, D0 that without displacement and L a Gaussian blur of ``change_px``, a frame of
+    date t is ``D(high) + L(series_t - D0(high))``, then noise and clouds. The idea of joining simulated geometry and
+    real change is that of Tarasiewicz et al.; the formula is ours.
+
+    References
+    ----------
+    T. Tarasiewicz et al. (2022), on semi-simulated data for multi-image super-resolution.
+    """
+    opened, factor = open_cube(high, units=units, bands=bands), _checked_scale(scale)
+    if opened.data.sizes["time"] != 1:
+        raise ParameterError(
+            f"high has {opened.data.sizes['time']} dates; expected one image, whose geometry all frames share. Select"
+            " a date, as by .isel(time=0)."
+        )
+    real = None if series is None else open_cube(series, units=units, bands=opened.bands)
+    plan = _FramePlan.draw(opened, real, factor, frames, shift_px, blur_jitter, seed)
+    optics = _Optics(opened, factor, sensor, mtf, psf, None)
+    seen = Degradation(tuple(optics.band(n) for n in opened.bands), plan.frames, _share(min_valid))
+    provenance = _record("semi_simulate", psf)
+    many = plan.repeated(opened)
+    blocks = pipeline.resolve_chunks(math.ceil(pipeline.CHUNK / factor) if chunks is None else chunks)
+    target = grid.coarsen(opened.geobox, factor)
+    values = pipeline.values(many, seen, target[1], chunks=blocks)
+    if real is not None:
+        still = replace(seen, frames=(Frame(0),))
+        base = pipeline.values(opened, still, target[1], chunks=blocks)
+        values = values + _change(real, plan.dates, base, target, change_px, blocks)
+    models = _noise_models(opened.bands, noise, sensor)
+    keys = tuple(_key(canonical(name)) for name in opened.bands)
+    finish = Finish(tuple(models), keys, tuple(f.key for f in plan.frames), _cover(cloud_cover), seed)
+    whole = replace(many, data=_on(many.data, values, target[0]), geobox=target[0])
+    values = pipeline.values(whole, finish, grid.coarsen(target[0], 1)[1], chunks=blocks)
+    return many.rewrap(values, target[0], {**provenance, "xsr_scale": [1 / factor, 1 / factor]})
+
+
+def augment_frames(
+    low: XarrayObject, high: XarrayObject, *, keep: int | None = None, seed: int = 0
+) -> tuple[XarrayObject, XarrayObject]:
+    """Vary a set of frames and their truth for training: which frames, in which order, and how the scene is turned.
+
+    Parameters
+    ----------
+    low
+        Frames along ``time``, as of `semi_simulate`.
+    high
+        Truth over the same extent.
+    keep
+        Number of frames to keep; all by default.
+    seed
+        Seed of the draw.
+
+    Returns
+    -------
+    low, high : DataArray or Dataset
+        Frames drawn without repetition and in random order, both sides mirrored alike and, where they are
+        square, transposed alike. The coordinates stay: the scene is turned within its place on the map. Recorded
+        shifts follow the content. Lazy if the inputs are.
+
+    References
+    ----------
+    M. Ziaja et al. (2022), on data augmentation for multi-image super-resolution.
+    """
+    frames, truth = open_cube(low), open_cube(high)
+    count = frames.data.sizes["time"]
+    if keep is not None and not 1 <= keep <= count:
+        raise ParameterError(f"keep={keep}; expected from 1 to {count}, the number of frames.")
+    extents = [np.array(cube.geobox.extent.boundingbox.bbox) for cube in (frames, truth)]
+    if np.abs(extents[0] - extents[1]).max() > 1e-3 * resolution(truth.geobox)[0]:
+        raise GridError(
+            f"the frames cover {tuple(extents[0])} and the truth {tuple(extents[1])}; expected one extent, so that both"
+            " can be turned alike. Crop both to common corners."
+        )
+    rng = np.random.default_rng([19, seed & 0xFFFFFFFFFFFFFFFF])
+    order = rng.permutation(count)[:keep].tolist()
+    square = all(cube.geobox.shape.y == cube.geobox.shape.x for cube in (frames, truth))
+    flip_y, flip_x, swap = (bool(number < 0.5) for number in rng.random(3))
+    turned = [_turned(cube, flip_y, flip_x, swap and square) for cube in (frames, truth)]
+    selected = _moved(turned[0].isel(time=order), flip_y, flip_x, swap and square) if count > 1 else turned[0]
+    return selected, turned[1]
+
+
+def _turned(cube: Cube, flip_y: bool, flip_x: bool, swap: bool) -> XarrayObject:
+    """Mirror along y and x, then transpose; the grid stays."""
+    values = cube.data.data[:, :, :: -1 if flip_y else 1, :: -1 if flip_x else 1]
+    return cube.rewrap(values.swapaxes(2, 3) if swap else values, cube.geobox, {})
+
+
+def _moved(obj: XarrayObject, flip_y: bool, flip_x: bool, swap: bool) -> XarrayObject:
+    """Let recorded shifts follow the content."""
+    if not {"shift_x_m", "shift_y_m"} <= set(obj.coords):
+        return obj
+    x = obj["shift_x_m"] * (-1 if flip_x else 1)
+    y = obj["shift_y_m"] * (-1 if flip_y else 1)
+    x, y = (-y, -x) if swap else (x, y)  # rows run south, columns east
+    return obj.assign_coords(shift_x_m=("time", x.values), shift_y_m=("time", y.values))
+
+
+PsfLike: TypeAlias = PsfName | spread.Psf | tuple[spread.Psf, spread.Psf]
+"""A kind of point spread function, a line spread function in units of the CRS, or one along y and one along x."""
+NativeGsd: TypeAlias = Literal["grid", "sensor"] | Mapping[str, float] | None
+"""Pixel size at which bands were seen: that of the grid, that of the sensor's table, or by band."""
+
+
+@dataclass(frozen=True)
+class _Optics:
+    """What the user says about point spread functions, for any band of a cube."""
+
+    cube: Cube
+    scale: float
+    sensor: str
+    mtf: Any
+    psf: Any
+    source_mtf: Any
+
+    def band(self, name: str, noise: NoiseModel = NOTHING) -> BandOptics:
+        """Find how a band is seen."""
+        y, x = ((spread.Stage(f, self.scale),) for f in self.functions(name, self.scale))
+        return BandOptics(y, x, _key(canonical(name)), noise)
+
+    def moved(self, name: str, size: int, sizes: Sequence[int], noise: NoiseModel) -> BandOptics:
+        """Find how the low side of a pair by the ten-band rule sees a band of ``size`` pixels; see `wald`."""
+        finest, coarsest = min(sizes), max(sizes)
+        factor = coarsest * self.scale / finest
+        if size > finest and factor != round(factor):
+            raise ParameterError(
+                f"scale={self.scale:g} degrades bands of {size} pixels by {factor:g}; expected a whole number where"
+                " bands of several pixel sizes are joined. Choose another scale, or bands of one pixel size."
+            )
+        chains = []
+        for function in self.functions(name, factor, size):
+            steps = [*_averaged(size), spread.Stage(function, factor)]
+            chains.append((*steps, spread.Stage(spread.Cubic(), finest / size)) if size > finest else tuple(steps))
+        return BandOptics(chains[0], chains[1], _key(canonical(name)), noise)
+
+    def truth(self, name: str, size: int, coarsest: int) -> BandOptics:
+        """Find how the high side of a pair by the ten-band rule sees a band."""
+        if size == coarsest:
+            return BandOptics(_averaged(size), _averaged(size), 0)
+        factor = coarsest / size
+        y, x = ((*_averaged(size), spread.Stage(f, factor)) for f in self.functions(name, factor, size))
+        return BandOptics(y, x, 0)
+
+    def functions(self, name: str, scale: float, pixel: float = 1.0) -> tuple[spread.Psf, spread.Psf]:
+        """Line spread functions along y and x for a factor, in pixels of ``pixel`` pixels of the cube."""
+        kind = _by_band(self.psf, name, "psf")
+        if isinstance(kind, str):
+            low = self._pair(self.mtf, name, "mtf")
+            if kind == "effective":
+                high = low if self.source_mtf is None else self._pair(self.source_mtf, name, "source_mtf")
+                sigmas = [
+                    (sensors.sigma_px(a, scale), sensors.sigma_px(b, 1.0)) for a, b in zip(low, high, strict=True)
+                ]
+                return spread.effective(*sigmas[0]), spread.effective(*sigmas[1])
+            if kind not in get_args(PsfName):
+                raise ParameterError(f"psf={kind!r}; expected one of {', '.join(get_args(PsfName))} or a function.")
+            make = spread.gaussian if kind == "gaussian" else spread.detector
+            return make(low[0], scale), make(low[1], scale)
+        pair = kind if isinstance(kind, tuple) else (kind, kind)
+        if len(pair) != 2 or not all(isinstance(f, spread.Psf) for f in pair):
+            raise ParameterError(
+                f"psf={kind!r}; expected {', '.join(get_args(PsfName))}, a line spread function of xsr.kernels.psf in"
+                " units of the CRS, or a pair (y, x) of them."
+            )
+        y, x = (spread.pixels(f, size * pixel) for f, size in zip(pair, resolution(self.cube.geobox), strict=True))
+        return y, x
+
+    def _pair(self, given: Any, name: str, what: str) -> tuple[float, float]:
+        value = self._table(name) if given is None else _by_band(given, name, what)
+        pair = tuple(value) if isinstance(value, Sequence) else (value, value)
+        if len(pair) != 2:
+            raise ParameterError(f"{what}={value!r}; expected one number, or a pair (along y, along x).")
+        for number in pair:
+            sensors.sigma_px(number, 1.0)  # refuses what lies outside (0, 1)
+        return float(pair[0]), float(pair[1])
+
+    def _table(self, name: str) -> float:
+        table = sensors.get(self.sensor)
+        try:
+            found = table.band(name).mtf
+        except BandError:
+            found = None
+        if found is None:
+            raise ParameterError(
+                f"{table.name} has no MTF for band {name!r}; expected one. Pass mtf= as a number in (0, 1), or by band."
+            )
+        return found
+
+
+def _averaged(size: int) -> tuple[spread.Stage, ...]:
+    """Mean over the pixels of a band that was seen at ``size`` pixels of the grid it lies on."""
+    return (spread.Stage(spread.Detector(float(size), 0.0), float(size)),) if size > 1 else ()
+
+
+def _native_sizes(cube: Cube, native_gsd: Any, sensor: str) -> list[int]:
+    """Side of each band's own pixels in pixels of the cube."""
+    gsd = resolution(cube.geobox)[0]
+    if native_gsd == "grid":
+        return [1] * len(cube.bands)
+    if isinstance(native_gsd, Mapping):
+        return [_whole(name, float(_by_band(native_gsd, name, "native_gsd")), gsd) for name in cube.bands]
+    if native_gsd not in (None, "sensor"):
+        raise ParameterError(f"native_gsd={native_gsd!r}; expected 'grid', 'sensor', or sizes by band.")
+    table = sensors.get(sensor)
+    if native_gsd == "sensor":
+        return [_whole(name, table.band(name).gsd_m, gsd) for name in cube.bands]
+    known = [_known_gsd(table, name) for name in cube.bands]
+    coarse = [name for name, size in zip(cube.bands, known, strict=True) if size is not None and size > 1.01 * gsd]
+    if coarse and any(size is not None and abs(size / gsd - 1) < 0.01 for size in known):
+        raise ParameterError(
+            f"bands {coarse} of {table.name} are coarser than the grid of {gsd:g}: they have no truth there. Pass"
+            " native_gsd='sensor' for a pair where all bands have one, native_gsd='grid' to take the pixels as they"
+            " are, or select the other bands."
+        )
+    return [1] * len(cube.bands)
+
+
+def _known_gsd(table: sensors.Sensor, name: str) -> float | None:
+    try:
+        return table.band(name).gsd_m
+    except BandError:
+        return None
+
+
+def _whole(name: str, native: float, gsd: float) -> int:
+    """Side of a native pixel in pixels of the cube; 1 where the cube is coarser."""
+    ratio = native / gsd
+    size = max(1, round(ratio))
+    if not (math.isfinite(ratio) and ratio > 0) or (ratio > 1 and abs(ratio - size) > 1e-3):
+        raise ParameterError(
+            f"band {name!r} was seen at {native:g} and lies on a grid of {gsd:g}; expected a whole number of pixels."
+            " Resample the cube to a grid that divides it."
+        )
+    return size
+
+
+def _common_shapes(cube: Cube, scale: float, coarsest: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Shapes of low and high side, so that both end at the same corner."""
+    ratio = Fraction(scale).limit_denominator(64)
+    exact = abs(float(ratio) - scale) < 1e-9
+    low, high = [], []
+    for size in cube.geobox.shape.yx:
+        count = math.floor(size / (scale * coarsest) + EDGE)
+        if exact:
+            count -= count % ratio.denominator
+        low.append(count)
+        high.append(round(count * scale) if exact else math.floor(count * scale + EDGE))
+    if min(low) < 1:
+        step = coarsest * (ratio.numerator if exact else math.ceil(scale))
+        raise GridError(
+            f"a cube of {cube.geobox.shape.y} x {cube.geobox.shape.x} pixels is too small for scale {scale:g}; expected"
+            f" at least {step} along each axis, so that both grids end at the same corner."
+        )
+    return (low[0], low[1]), (high[0], high[1])
+
+
+@dataclass(frozen=True)
+class Finish:
+    """Block function: add noise, then hide what lies under clouds."""
+
+    noise: tuple[NoiseModel, ...]
+    bands: tuple[int, ...]
+    dates: tuple[int, ...]
+    cover: float
+    seed: int
+    halo: int = 0
+    padding: Padding = "edge"
+    rows: Span = field(default=Span(0, 0))
+    cols: Span = field(default=Span(0, 0))
+
+    def place(self, dates: Span, rows: Span, cols: Span) -> "Finish":
+        """Bind to dates and output pixels; see `xsr.core.types.PlacedFunction`."""
+        return replace(self, dates=self.dates[dates.slice], rows=rows, cols=cols)
+
+    def __call__(
+        self, window: Stack, rows: NDArray[np.float64], cols: NDArray[np.float64], cell: tuple[float, float]
+    ) -> Stack:
+        """Evaluate a block; see `xsr.core.types.WindowFunction`."""
+        out = window[:, :, : len(self.rows), : len(self.cols)].copy()
+        for date, key in enumerate(self.dates):
+            hidden = clouds(self.rows, self.cols, cover=self.cover, seed=self.seed, words=(CLOUD_KEY, key))
+            for number, (model, band) in enumerate(zip(self.noise, self.bands, strict=True)):
+                image = out[date, number]
+                noisy = add_noise(image, model, rows=self.rows, cols=self.cols, seed=self.seed, words=(band, key))
+                image[...] = np.where(hidden, np.float32(np.nan), noisy)
+        return out
+
+
+@dataclass(frozen=True)
+class _FramePlan:
+    """What was drawn for the frames of a series."""
+
+    frames: tuple[Frame, ...]
+    dates: tuple[int, ...]
+    """Numbers of the real dates, empty without a series."""
+    times: NDArray[Any]
+    gsd: tuple[float, float]
+    """Low-resolution pixel along y and x in units of the CRS."""
+
+    @classmethod
+    def draw(
+        cls,
+        cube: Cube,
+        real: Cube | None,
+        scale: float,
+        frames: int | None,
+        shift_px: Any,
+        blur_jitter: float,
+        seed: int,
+    ) -> "_FramePlan":
+        """Draw dates, shifts and blur."""
+        rng = np.random.default_rng([17, seed & 0xFFFFFFFFFFFFFFFF])
+        available = 5 if real is None else real.data.sizes["time"]
+        count = available if frames is None else frames
+        if count < 1 or (real is not None and count > available):
+            limit = "" if real is None else f" and at most {available}, the dates of series"
+            raise ParameterError(f"frames={frames}; expected at least 1{limit}.")
+        shifts = _shifts(shift_px, count, rng)
+        if not (math.isfinite(blur_jitter) and blur_jitter >= 0):
+            raise ParameterError(f"blur_jitter={blur_jitter}; expected a standard deviation of at least 0.")
+        blur = np.exp(blur_jitter * np.clip(rng.standard_normal(count), -3, 3))
+        chosen = () if real is None else tuple(np.sort(rng.permutation(available)[:count]).tolist())
+        times = np.arange(count) if real is None else real.data.isel(time=list(chosen))["time"].values
+        keys = [_key(f"frame {number}") for number in range(count)]
+        made = tuple(
+            Frame(key, (float(dy), float(dx)), float(b)) for key, (dy, dx), b in zip(keys, shifts, blur, strict=True)
+        )
+        size = resolution(cube.geobox)
+        return cls(made, chosen, times, (size[0] * scale, size[1] * scale))
+
+    def repeated(self, cube: Cube) -> Cube:
+        """Repeat the one date of a cube for every frame, with the coordinates that tell what was drawn."""
+        shifts = np.array([frame.shift for frame in self.frames])
+        coords = {
+            "time": self.times,
+            "shift_x_m": ("time", shifts[:, 1] * self.gsd[1]),
+            "shift_y_m": ("time", -shifts[:, 0] * self.gsd[0]),
+            "blur": ("time", np.array([frame.blur for frame in self.frames])),
+        }
+
+        def repeat(obj: Any) -> Any:
+            one = obj.isel(time=0, drop=True) if "time" in obj.dims else obj.drop_vars("time", errors="ignore")
+            return one.expand_dims(time=len(self.frames)).assign_coords(coords)
+
+        return replace(cube, data=repeat(cube.data), original=repeat(cube.original))
+
+
+def _shifts(shift_px: Any, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    given = np.asarray(shift_px, np.float64)
+    if given.ndim == 0:
+        if not (np.isfinite(given) and given >= 0):
+            raise ParameterError(f"shift_px={shift_px}; expected at least 0 low-resolution pixels.")
+        return rng.uniform(-1.0, 1.0, (count, 2)) * float(given)
+    if given.shape != (count, 2) or not np.isfinite(given).all():
+        raise ParameterError(
+            f"shift_px of shape {given.shape}; expected one number, or finite displacements (y, x), shape ({count}, 2)."
+        )
+    return given
+
+
+def _change(
+    real: Cube,
+    dates: Sequence[int],
+    base: Any,
+    target: tuple[Any, grid.Refinement],
+    change_px: float,
+    chunks: tuple[int, int],
+) -> Any:
+    """Low frequencies of the difference between real dates and the degraded image, NaN where a date has no data."""
+    _check_same_grid(real.geobox, target[0])
+    if not (math.isfinite(change_px) and change_px > 0):
+        raise ParameterError(f"change_px={change_px}; expected a positive width in low-resolution pixels.")
+    selected = real.data.isel(time=list(dates))
+    difference = selected.data - base
+    stage = (spread.Stage(spread.Gaussian(float(change_px)), 1.0),)
+    smooth = Degradation((BandOptics(stage, stage, 0),) * len(real.bands), (Frame(0),) * len(dates), 1e-3)
+    cube = replace(real, data=selected.copy(data=difference))
+    field_ = pipeline.values(cube, smooth, grid.coarsen(target[0], 1)[1], chunks=chunks)
+    return field_ + selected.data * np.float32(0)  # NaN and infinities of the date become NaN
+
+
+def _check_same_grid(series: Any, wanted: Any) -> None:
+    if series.crs != wanted.crs:
+        raise GridError(f"series is in {series.crs} and high in {wanted.crs}; expected one CRS. Reproject series.")
+    ours, theirs = (np.array(tuple(box.affine)[:6]) for box in (series, wanted))
+    size = abs(theirs[0])
+    off = np.abs(ours - theirs)[[2, 5]].max() / size
+    if tuple(series.shape.yx) != tuple(wanted.shape.yx) or off > 1e-3 or not np.allclose(ours[[0, 4]], theirs[[0, 4]]):
+        raise GridError(
+            f"series has {tuple(series.shape.yx)} pixels of {abs(ours[0]):g}, its corner {off:.3g} px off; expected"
+            f" {tuple(wanted.shape.yx)} pixels of {size:g} from the corner of high. Crop or reproject series."
+        )
+
+
+def _cover(cloud_cover: float) -> float:
+    if not 0 <= cloud_cover <= 1:
+        raise ParameterError(f"cloud_cover={cloud_cover}; expected a share of the image from 0 to 1.")
+    return float(cloud_cover)
+
+
+def _on(data: xr.DataArray, values: Any, box: Any) -> xr.DataArray:
+    """Put values on another grid; only sizes and coordinates over time and band count here."""
+    coords = {name: coord for name, coord in data.coords.items() if not {"y", "x"} & set(coord.dims)}
+    return xr.DataArray(values, dims=("time", "band", "y", "x"), coords=coords)
+
+
+def _by_band(given: Any, name: str, what: str) -> Any:
+    """Value of a band where values are given by band, under any name of it; the value itself otherwise."""
+    if not isinstance(given, Mapping):
+        return given
+    known = {canonical(str(key)): value for key, value in given.items()}
+    if canonical(name) not in known:
+        raise ParameterError(
+            f"{what} names the bands {[str(key) for key in given]}; expected {name!r} among them. Add it, or select"
+            " bands."
+        )
+    return known[canonical(name)]
+
+
+def _noise_models(names: Sequence[str], noise: Any, sensor: str) -> list[NoiseModel]:
+    if noise == "sensor":
+        noise = SensorNoise()
+    if isinstance(noise, SensorNoise):
+        table = sensors.get(sensor)
+        return [noise.model(table.band(name)) for name in names]
+    return [_noise_model(0.0 if noise is None else _by_band(noise, name, "noise")) for name in names]
+
+
+def _noise_model(value: Any) -> NoiseModel:
+    if isinstance(value, NoiseModel):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        raise ParameterError(
+            f"noise={value!r}; expected a standard deviation in reflectance, one by band, 'sensor' or None."
+        )
+    return NoiseModel(float(value))
+
+
+def _checked_scale(scale: Any) -> float:
+    if isinstance(scale, bool) or not isinstance(scale, int | float | np.number) or not 1 <= scale < math.inf:
+        raise ParameterError(
+            f"scale={scale!r}; expected a finite number of at least 1: degrading coarsens. Use interpolate to refine."
+        )
+    return float(scale)
+
+
+def _share(min_valid: float) -> float:
+    if not 0 <= min_valid <= 1:
+        raise ParameterError(f"min_valid={min_valid}; expected a share of the weight from 0 to 1.")
+    return float(min_valid)
+
+
+def _key(text: str) -> int:
+    return zlib.crc32(text.encode())
+
+
+def _date_keys(data: xr.DataArray) -> list[int]:
+    """Name dates by their time, so that a selection draws the same noise; equal times are told apart by order."""
+    labels = [str(value) for value in data["time"].values] if "time" in data.coords else [""] * data.sizes["time"]
+    return [_key(f"{label}#{labels[:n].count(label)}") for n, label in enumerate(labels)]
+
+
+def _record(operation: str, psf: Any) -> dict[str, Any]:
+    kind = psf if isinstance(psf, str) else "given"
+    return {"xsr_version": __version__, "xsr_operation": f"{operation}:{kind}"}

@@ -1,0 +1,98 @@
+"""Scores as tables and files: what the command line prints and writes."""
+
+import csv
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import xarray as xr
+from rich.table import Table
+
+from xsr.core.errors import ParameterError
+
+Scores: TypeAlias = dict[str, xr.Dataset]
+"""Datasets of scores by title."""
+COLUMNS = ("table", "metric", "time", "band", "stratum", "value", "units")
+
+
+def compute_scores(lazy: Mapping[str, xr.Dataset]) -> Scores:
+    """Compute all scores in one pass over the cubes."""
+    import dask
+
+    return dict(zip(lazy, dask.compute(*lazy.values()), strict=True))  # type: ignore[attr-defined, no-untyped-call]
+
+
+def score_tables(scores: Scores) -> list[Table]:
+    """Lay out a row for every date, band and stratum; metrics of all bands together get tables of their own."""
+    tables = []
+    for title, dataset in scores.items():
+        shapes = dict.fromkeys(variable.dims for variable in dataset.data_vars.values())
+        for dims in shapes:
+            names = [str(name) for name, variable in dataset.data_vars.items() if variable.dims == dims]
+            keys = [str(dim) for dim in dims if dim != "time" or "time" in dataset.coords]
+            table = Table(*keys, *names, title=title)
+            for index in np.ndindex(*(dataset.sizes[dim] for dim in dims)):
+                place = dict(zip(dims, index, strict=True))
+                labels = [_label(dataset, str(dim), place[dim]) for dim in dims if str(dim) in keys]
+                table.add_row(*labels, *(_number(dataset[name].values[index]) for name in names))
+            tables.append(table)
+    return tables
+
+
+def write_scores(scores: Scores, path: Path) -> None:
+    """Write one record for each number, as JSON with the settings or as CSV, by the suffix of ``path``.
+
+    Raises
+    ------
+    ParameterError
+        If the suffix is another.
+    """
+    records = list(_records(scores))
+    if path.suffix.lower() == ".json":
+        settings = {title: _plain(dataset.attrs) for title, dataset in scores.items()}
+        path.write_text(json.dumps({"settings": settings, "scores": records}, indent=1) + "\n", encoding="utf-8")
+    elif path.suffix.lower() == ".csv":
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, COLUMNS, restval="")
+            writer.writeheader()
+            writer.writerows(records)
+    else:
+        raise ParameterError(f"{path.name}; expected a name that ends with .json or .csv.")
+
+
+def _records(scores: Scores) -> Iterator[dict[str, Any]]:
+    for title, dataset in scores.items():
+        for name, variable in dataset.data_vars.items():
+            for index in np.ndindex(*variable.shape):
+                place = zip(variable.dims, index, strict=True)
+                labels = {str(dim): _label(dataset, str(dim), at) for dim, at in place}
+                value = _json(float(variable.values[index]))
+                yield {"table": title, "metric": name, **labels, "value": value, "units": variable.attrs["units"]}
+
+
+def _label(dataset: xr.Dataset, dim: str, index: int) -> str:
+    if dim not in dataset.coords:
+        return str(index)
+    value = dataset[dim].values[index]
+    return str(value.astype("datetime64[s]")) if isinstance(value, np.datetime64) else str(value)
+
+
+def _json(value: float) -> float | str | None:
+    """JSON knows neither NaN, which becomes null, nor infinity, which becomes text."""
+    if math.isnan(value):
+        return None
+    return str(value) if math.isinf(value) else value
+
+
+def _number(value: Any) -> str:
+    return str(value) if isinstance(value, np.integer) else f"{float(value):.4g}"
+
+
+def _plain(attrs: Mapping[Any, Any]) -> dict[str, Any]:
+    return {
+        str(key): value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+        for key, value in attrs.items()
+    }
