@@ -50,7 +50,8 @@ def open_like(obj: XarrayObject, cube: Cube, *, units: str | float | None, what:
             raise BandError(
                 f"{what} lacks the bands {missing}; it has {list(other.bands)}. Give those too, or select with bands=."
             )
-        selected = other.select(cube.bands)
+        same = [canonical(name) for name in other.bands] == [canonical(name) for name in cube.bands]
+        selected = other if same else other.select(cube.bands)  # a selection copies an array in memory
     _check_dates(cube.data, selected.data, what)
     return selected
 

@@ -139,8 +139,12 @@ class Scores:
             pair = (self._cut(image, job, half, half - 1), self._cut(reference, job, half, half - 1))
             out[:, _UQI] = kernels.window_sums(*pair, window=kernels.uniform_window(), kind=kernels.QUALITY)
         if "scc" in self.metrics:
-            detail = [kernels.laplacian(self._cut(x, job, half + 1, half)) for x in (image, reference)]
-            out[:, _SCC] = kernels.window_sums(*detail, window=kernels.uniform_window(), kind=kernels.CORRELATION)
+            pair = (self._cut(image, job, half + 1, half), self._cut(reference, job, half + 1, half))
+            for b in range(len(out)):  # one band at a time: the Laplacians are float64
+                detail = [kernels.laplacian(x[b : b + 1]) for x in pair]
+                out[b : b + 1, _SCC] = kernels.window_sums(
+                    *detail, window=kernels.uniform_window(), kind=kernels.CORRELATION
+                )
 
     def _high(self, out: NDArray[np.float64], error: NDArray[Any], job: graph.Job) -> None:
         """Sum the high-pass error: the high-pass is linear, so that of the error is the difference of the two."""
