@@ -6,7 +6,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "reference" / "benchmarks.md"
-BENCHMARKS = ("import_time.py", "graph_build.py", "degrade.py", "metrics.py", "throughput.py", "wald.py")
+BENCHMARKS = ("import_time.py", "graph_build.py", "degrade.py", "metrics.py", "scaling.py", "throughput.py", "wald.py")
 
 
 def main() -> None:

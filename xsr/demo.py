@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 import xsr.accessor  # noqa: F401  (registers .sr)
 from xsr.core.errors import ParameterError, StoreError
+from xsr.sources.files import open_file
 from xsr.training.scores import Score, compare, score, series_31ues
 
 SCALE = 3.4
@@ -59,7 +60,8 @@ def run_demo(out: Path, *, data: Path | None, model: str, say: Callable[[str], N
     source, output, picture = out / "input.zarr", out / "output.zarr", out / "side-by-side.png"
     # Format 2 here, so that GDAL before 3.12 and QGIS open the result; the library's default is 3.
     cube.sr.to_zarr(source, zarr_format=2)
-    opened = xr.open_zarr(source)["reflectance"]
+    opened = open_file(source)
+    assert isinstance(opened, xr.DataArray)
     fine = opened.sr.liif(scale=SCALE, model=model)
     say(f"output: x{SCALE}, {dict(fine.sizes)}, {fine.odc.geobox.resolution.x:.4f} m, lazy: {fine.chunks is not None}")
     fine.sr.to_zarr(output, zarr_format=2)

@@ -55,7 +55,7 @@ def judged(
     border: int = 0,
     mask: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
-    """Set NaN where a pixel is not to be judged: infinite, outside the mask, or within the border of the image.
+    """Set NaN, in place, where a pixel is not to be judged: infinite, outside the mask, or near the image's border.
 
     Parameters
     ----------
@@ -65,17 +65,21 @@ def judged(
         1 where a pixel is judged, shape (band, h, w) or (1, h, w).
     border
         Pixels to leave out along each side of the image.
+
+    Returns
+    -------
+    ndarray
+        ``image`` itself.
     """
-    if not np.isfinite(image).all():
-        image = np.where(np.isfinite(image), image, np.float32(np.nan))
-    if mask is not None:
-        image = np.where(mask == 1, image, np.float32(np.nan))
-    if border:
-        keep = []
-        for span, size in zip((rows, cols), shape, strict=True):
-            at = np.arange(span.start, span.stop)
-            keep.append((at >= border) & (at < size - border))
-        image = np.where(keep[0][:, None] & keep[1], image, np.float32(np.nan))
+    for number, band in enumerate(image):  # band by band, so that masks stay small beside the image
+        band[~np.isfinite(band)] = np.nan
+        if mask is not None:
+            band[mask[number if len(mask) > 1 else 0] != 1] = np.nan
+        if border:
+            for axis, (span, size) in enumerate(zip((rows, cols), shape, strict=True)):
+                at = np.arange(span.start, span.stop)
+                outside = (at < border) | (at >= size - border)
+                band[outside if axis == 0 else (slice(None), outside)] = np.nan
     return image
 
 

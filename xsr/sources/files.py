@@ -60,7 +60,9 @@ def _open(text: str) -> XarrayObject:
     variables = [name for name, variable in data.data_vars.items() if "band" in variable.dims]
     if len(variables) == 1:
         shared = {k: v for k, v in data.attrs.items() if k not in PACKING_ATTRIBUTES}
-        return data[variables[0]].assign_attrs({**shared, **data[variables[0]].attrs})
+        variable = data[variables[0]].assign_attrs({**shared, **data[variables[0]].attrs})
+        variable.encoding["source"] = text
+        return variable
     return data
 
 
