@@ -10,6 +10,7 @@ from xsr.accessor import SuperResolution
 from xsr.testing import assert_same_grid
 
 METHODS = tuple(name for name in vars(SuperResolution) if not name.startswith("_"))
+TWINS = tuple(name for name in METHODS if name != "semi_simulate")  # it serves the image and the series alike
 
 
 @pytest.fixture(scope="module")
@@ -23,14 +24,14 @@ def test_methods_are_the_functions_of_the_package():
     assert set(METHODS) <= set(xsr.__all__)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", TWINS)
 def test_signature_is_that_of_the_function(name):
     method = list(inspect.signature(getattr(SuperResolution, name)).parameters.values())[1:]
     function = list(inspect.signature(getattr(xsr, name)).parameters.values())[1:]
     assert [(p.name, p.kind, p.default) for p in method] == [(p.name, p.kind, p.default) for p in function]
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", TWINS)
 def test_every_argument_is_passed_on(name, monkeypatch):
     module = getattr(xsr, name).__module__
     told = []
@@ -83,3 +84,13 @@ def test_names_of_the_package():
     assert dir(xsr) == sorted(xsr.__all__)
     with pytest.raises(AttributeError, match="no attribute 'sharpen'"):
         _ = xsr.sharpen
+
+
+def test_semi_simulate_starts_from_the_image_or_from_the_series():
+    high = make_cube(16, 16)
+    series = xr.concat([xsr.degrade(high, scale=2)] * 3, dim="time", join="exact")
+    series = series.assign_coords(time=np.array(["2024-01-01", "2024-02-01", "2024-03-01"], "datetime64[ns]"))
+    from_series = series.sr.semi_simulate(high, scale=2, seed=4)
+    xr.testing.assert_identical(from_series, high.sr.semi_simulate(scale=2, series=series, seed=4))
+    assert from_series.sizes["time"] == 3
+    assert high.sr.semi_simulate(scale=2, frames=2).sizes["time"] == 2

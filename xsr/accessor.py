@@ -275,6 +275,7 @@ class SuperResolution:
 
     def semi_simulate(
         self,
+        high: "XarrayObject | None" = None,
         *,
         scale: float,
         series: "XarrayObject | None" = None,
@@ -293,13 +294,16 @@ class SuperResolution:
         units: str | float | None = None,
         chunks: int | Sequence[int] | None = None,
     ) -> "XarrayObject":
-        """Make the low-resolution frames that a satellite would have taken of this image; see `xsr.semi_simulate`."""
+        """Make the low-resolution frames that a satellite would have taken; see `xsr.semi_simulate`.
+
+        ``series.sr.semi_simulate(high, scale=2)`` and ``high.sr.semi_simulate(scale=2, series=series)`` are the same.
+        """
         from xsr.operations.degrade import semi_simulate
 
         return semi_simulate(
-            self._obj,
+            self._obj if high is None else high,
             scale=scale,
-            series=series,
+            series=series if high is None else self._obj,
             frames=frames,
             shift_px=shift_px,
             blur_jitter=blur_jitter,

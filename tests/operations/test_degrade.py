@@ -568,3 +568,10 @@ def test_augmentation_refuses():
         augment_frames(low, high, keep=3)
     with pytest.raises(GridError, match="expected one extent"):
         augment_frames(low, high.isel(x=slice(0, 40)))
+
+
+def test_noise_does_not_depend_on_the_unit_of_time():
+    cube = make_cube((1, 2, 12, 12), bands=["B02", "B03"], times=["2024-06-01"])
+    other = cube.assign_coords(time=cube["time"].values.astype("datetime64[s]"))
+    first, second = (xsr.degrade(c, scale=2, noise=0.01).values for c in (cube, other))
+    np.testing.assert_array_equal(first, second)

@@ -380,3 +380,27 @@ def test_nothing_to_compare_with():
 def test_dataset_of_bands_is_judged_like_an_array():
     image, reference = make_dataset((1, 3, 9, 9)), make_dataset((1, 3, 9, 9))
     assert not xsr.evaluate(image, reference)["mae"].values.any()
+
+
+def test_a_mask_is_matched_by_band_and_date():
+    cube = make_cube((2, 3, 16, 16), bands=["B02", "B03", "B08"], times=["2024-01-01", "2024-02-01"])
+    mask = xr.ones_like(cube, dtype=bool)
+    mask.loc[{"band": "B02"}] = False
+    count = xsr.evaluate(cube, cube, mask=mask, bands=["B08", "B02"], metrics=["mae"])["count"]
+    assert (count.sel(band="B02") == 0).all()
+    assert (count.sel(band="B08") == 256).all()
+    with pytest.raises(CubeError, match="mask= differs in 2 date"):
+        xsr.evaluate(cube, cube, mask=mask.isel(time=[1, 0]), metrics=["mae"])
+    with pytest.raises(ParameterError, match=r"mask= lacks the bands \['B08'\]"):
+        xsr.evaluate(cube, cube, mask=mask.isel(band=[0, 1]), metrics=["mae"])
+
+
+def test_single_bands_of_other_names_are_refused():
+    bands = make_cube((2, 8, 8), bands=["B04", "B08"]).to_dataset("band")
+    with pytest.raises(BandError, match=r"lacks the bands \['B04'\]"):
+        xsr.evaluate(bands[["B04"]], bands[["B08"]])
+
+
+def test_without_a_reference_the_pixels_of_low_are_counted():
+    cube = make_cube((1, 16, 16), bands=["B02"])
+    assert int(xsr.evaluate(cube, None, low=xsr.degrade(cube, scale=2))["count"].item()) > 0

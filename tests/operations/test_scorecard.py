@@ -97,4 +97,6 @@ def test_what_json_cannot_say(tmp_path):
     assert values[:2] == ["inf", None]
     with pytest.raises(ParameterError, match=r"scores\.txt; expected a name"):
         write_scores(scores, tmp_path / "scores.txt")
-    assert [table.columns[0].header for table in score_tables(scores)] == ["band"]  # no dates, no column
+    (table,) = score_tables(scores)
+    assert [column.header for column in table.columns] == ["metric", "B02", "B03"]  # no dates, no column
+    assert list(table.columns[0].cells) == ["psnr", "count"]

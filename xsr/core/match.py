@@ -41,7 +41,7 @@ def open_like(obj: XarrayObject, cube: Cube, *, units: str | float | None, what:
         If the dates differ.
     """
     other = open_cube(obj, units=units)
-    if len(cube.bands) == len(other.bands) == 1 and "band" not in getattr(obj, "coords", {}):
+    if len(cube.bands) == len(other.bands) == 1 and not (_names_bands(obj) and _names_bands(cube.original)):
         selected = other  # a single image without band names
     else:
         known = {canonical(name) for name in other.bands}
@@ -54,6 +54,10 @@ def open_like(obj: XarrayObject, cube: Cube, *, units: str | float | None, what:
         selected = other if same else other.select(cube.bands)  # a selection copies an array in memory
     _check_dates(cube.data, selected.data, what)
     return selected
+
+
+def _names_bands(obj: XarrayObject) -> bool:
+    return isinstance(obj, xr.Dataset) or "band" in obj.coords
 
 
 def _check_dates(ours: xr.DataArray, theirs: xr.DataArray, what: str) -> None:
@@ -193,6 +197,16 @@ def open_mask(mask: Any, cube: Cube) -> Any:
     if extra or not {y, x} <= set(mask.dims):
         raise ParameterError(f"mask= has dims {list(mask.dims)}; expected ([time,] [band,] {y}, {x}).")
     data = mask.rename({old: new for old, new in ((y, "y"), (x, "x")) if old != new})
+    if "band" in data.dims and "band" in data.coords:
+        known = {canonical(str(name)): index for index, name in enumerate(data["band"].values)}
+        missing = [name for name in cube.bands if canonical(name) not in known]
+        if missing:
+            raise ParameterError(
+                f"mask= lacks the bands {missing}; it has {list(known)}. Give one mask for all, or add them."
+            )
+        data = data.isel(band=[known[canonical(name)] for name in cube.bands])
+    if "time" in data.coords:
+        _check_dates(cube.data, data if "time" in data.dims else data.expand_dims("time"), "mask=")
     down = "y" in data.coords and data.sizes["y"] > 1 and float(data["y"][1] - data["y"][0]) > 0
     if down or ("y" not in data.coords and cube.flipped):
         data = data.isel(y=slice(None, None, -1))

@@ -830,7 +830,8 @@ def _key(text: str) -> int:
 
 def _date_keys(data: xr.DataArray) -> list[int]:
     """Name dates by their time, so that a selection draws the same noise; equal times are told apart by order."""
-    labels = [str(value) for value in data["time"].values] if "time" in data.coords else [""] * data.sizes["time"]
+    times = data["time"].values if "time" in data.coords else np.full(data.sizes["time"], "")
+    labels = [str(t.astype("datetime64[ns]") if isinstance(t, np.datetime64) else t) for t in times]
     return [_key(f"{label}#{labels[:n].count(label)}") for n, label in enumerate(labels)]
 
 

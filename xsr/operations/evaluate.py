@@ -181,7 +181,7 @@ class Scores:
                 "low_fidelity_rmse": _rmse(total[:, _LOW]),
                 "high_fidelity": _mean(total[:, _HIGH])[:, kernels.ABSOLUTE],
                 "high_fidelity_rmse": _rmse(total[:, _HIGH]),
-                "count": total[:, 0],
+                "count": total[:, 0] if self.has_reference else total[:, _LOW][:, 0],
             }
         return np.stack([values[name] for name in (*self.metrics, "count")])
 
@@ -250,7 +250,8 @@ def evaluate(
     -------
     Dataset
         One variable for each metric, dims (time, band), or (time) where all bands are judged together; ``count`` holds
-        the valid pixels. NaN where nothing could be judged. Lazy if any cube is.
+        the valid pixels, those of ``low`` where there is no reference. NaN where nothing could be judged. Lazy if any
+        cube is.
 
     Raises
     ------

@@ -26,18 +26,21 @@ def compute_scores(lazy: Mapping[str, xr.Dataset]) -> Scores:
 
 
 def score_tables(scores: Scores) -> list[Table]:
-    """Lay out a row for every date, band and stratum; metrics of all bands together get tables of their own."""
+    """Lay out a row for every metric, date and stratum, and a column for every band; other metrics have one column."""
     tables = []
     for title, dataset in scores.items():
         shapes = dict.fromkeys(variable.dims for variable in dataset.data_vars.values())
         for dims in shapes:
             names = [str(name) for name, variable in dataset.data_vars.items() if variable.dims == dims]
-            keys = [str(dim) for dim in dims if dim != "time" or "time" in dataset.coords]
-            table = Table(*keys, *names, title=title)
-            for index in np.ndindex(*(dataset.sizes[dim] for dim in dims)):
-                place = dict(zip(dims, index, strict=True))
-                labels = [_label(dataset, str(dim), place[dim]) for dim in dims if str(dim) in keys]
-                table.add_row(*labels, *(_number(dataset[name].values[index]) for name in names))
+            rows = [dim for dim in dims if dim != "band"]
+            keys = [str(dim) for dim in rows if dim != "time" or "time" in dataset.coords]
+            bands = [_label(dataset, "band", n) for n in range(dataset.sizes["band"])] if "band" in dims else ["value"]
+            table = Table(*keys, "metric", *bands, title=title)
+            for index in np.ndindex(*(dataset.sizes[dim] for dim in rows)):
+                place = dict(zip(rows, index, strict=True))
+                labels = [_label(dataset, str(dim), place[dim]) for dim in rows if str(dim) in keys]
+                for name in names:
+                    table.add_row(*labels, name, *map(_number, np.atleast_1d(dataset[name].isel(place).values)))
             tables.append(table)
     return tables
 
