@@ -11,8 +11,10 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 import xsr
 from xsr.core.errors import BandError, CubeError, GridError, ParameterError
+from xsr.core.sensors import get, sigma_px
 from xsr.kernels.degrade import blur_decimate
-from xsr.operations.evaluate import OVER_BANDS, UNITS
+from xsr.kernels.metrics import gaussian_sensor
+from xsr.operations.evaluate import OVER_BANDS, UNITS, sensor_of
 from xsr.testing import assert_lazy, synthetic_pair
 
 
@@ -404,3 +406,11 @@ def test_single_bands_of_other_names_are_refused():
 def test_without_a_reference_the_pixels_of_low_are_counted():
     cube = make_cube((1, 16, 16), bands=["B02"])
     assert int(xsr.evaluate(cube, None, low=xsr.degrade(cube, scale=2))["count"].item()) > 0
+
+
+def test_bands_coarser_than_low_keep_their_width_on_the_ground():
+    mtf = get("sentinel-2").band("B05").mtf  # at the Nyquist frequency of 20 m
+    assert sensor_of("B05", (2.0, 2.0), None, 20.0) == gaussian_sensor(mtf, (2.0, 2.0))
+    assert sensor_of("B05", (2.0, 2.0), None, 10.0) == gaussian_sensor(mtf**4, (2.0, 2.0))
+    assert sensor_of("B05", (2.0, 2.0), None, None) == gaussian_sensor(mtf, (2.0, 2.0))
+    assert sigma_px(mtf**4, 1.0) * 10 == pytest.approx(sigma_px(mtf, 1.0) * 20)

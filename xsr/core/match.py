@@ -66,7 +66,7 @@ def _check_dates(ours: xr.DataArray, theirs: xr.DataArray, what: str) -> None:
     if ours.sizes["time"] != theirs.sizes["time"]:
         raise CubeError(
             f"{what} has {theirs.sizes['time']} dates, the image {ours.sizes['time']}; expected the same dates."
-            " Select them with .sel(time=...), or drop the dimension time for one image that serves all."
+            " Select them with .sel(time=...); one image that serves all dates has no time: .isel(time=0, drop=True)."
         )
     if "time" not in ours.coords or "time" not in theirs.coords:
         return

@@ -13,6 +13,7 @@ from xsr.core import graph, sensors
 from xsr.core.blocks import Span, Window
 from xsr.core.cube import Cube, canonical, open_cube
 from xsr.core.errors import BandError, ParameterError
+from xsr.core.grid import resolution
 from xsr.core.match import (
     blocks_of,
     check_border,
@@ -278,20 +279,23 @@ def evaluate(
     if truth is not None:
         check_same_grid(cube.geobox, truth.geobox, what="the reference")
     coarse = None if low is None else open_low(low, cube, units=units)
+    scale = None if scale is None else check_positive("scale", scale)
     if coarse is not None:
         scale = _agreed_scale(scale, coarse.scale)
     names = _resolve_metrics(metrics, truth is not None, low is not None, data_range, scale)
     factors = coarse.scale if coarse is not None else (scale or 1.0, scale or 1.0)
-    if scale is not None and check_positive("scale", scale) < 1:
+    if scale is not None and scale < 1:
         raise ParameterError(f"scale={scale:g}; expected low over high pixel size, at least 1.")
     wants_psf = any("fidelity" in name for name in names)
+    crs = cube.geobox.crs
+    low_m = resolution(cube.geobox)[0] * factors[0] if crs is not None and crs.units[0] == "metre" else None
     function = Scores(
         metrics=names,
         shape=(cube.data.sizes["y"], cube.data.sizes["x"]),
         border=check_border(border, cube),
         data_range=1.0 if data_range is None else check_positive("data_range", data_range),
         scale=quotient(factors),
-        sensors=tuple(sensor_of(name, factors, mtf) for name in cube.bands) if wants_psf else (),
+        sensors=tuple(sensor_of(name, factors, mtf, low_m) for name in cube.bands) if wants_psf else (),
         has_reference=truth is not None,
         has_low=coarse is not None and not NEED_LOW.isdisjoint(names),
         has_mask=mask is not None,
@@ -323,8 +327,14 @@ def _job(rows: Span, cols: Span, function: Scores, scale: tuple[float, float], l
     return graph.Job(rows, cols, tuple(windows))
 
 
-def sensor_of(band: str, scale: tuple[float, float], mtf: float | Mapping[str, float] | None) -> kernels.Sensor:
-    """Find the sensor that sees a band at a scale.
+def sensor_of(
+    band: str, scale: tuple[float, float], mtf: float | Mapping[str, float] | None, low_m: float | None = None
+) -> kernels.Sensor:
+    """Find the sensor that sees a band at a scale, by the MTF given or that of the Sentinel-2 band.
+
+    A band that is natively coarser than the low-resolution pixels of ``low_m`` metres was resampled to them. Its
+    Gaussian point spread function keeps its width on the ground, so that at the Nyquist frequency of the finer pixels
+    ``m`` is raised to the square of the ratio.
 
     Raises
     ------
@@ -339,10 +349,12 @@ def sensor_of(band: str, scale: tuple[float, float], mtf: float | Mapping[str, f
     elif mtf is not None:
         value = float(mtf)
     else:
-        known = {b.name: b.mtf for b in sensors.get("sentinel-2").bands}.get(canonical(band))
-        if known is None:
-            raise BandError(f"the MTF of band {band!r} is not known; expected mtf= for this metric. Pass a number.")
-        value = known
+        known = {b.name: b for b in sensors.get("sentinel-2").bands}.get(canonical(band))
+        if known is None or known.mtf is None:
+            raise BandError(
+                f"the MTF of band {band!r} is not known; the fidelity metrics need it. Pass mtf=, or choose metrics=."
+            )
+        value = known.mtf ** max(1.0, known.gsd_m / low_m if low_m else 1.0) ** 2
     return kernels.gaussian_sensor(value, scale)
 
 
