@@ -265,8 +265,8 @@ def evaluate(
 
     Notes
     -----
-    With the error e = sr - reference over valid pixels: ``mae`` mean |e|, ``rmse`` sqrt(mean e²), ``bias`` mean e,
-    ``psnr`` 20 log10(data_range / rmse). ``ssim`` follows Wang et al. (2004): Gaussian window of sigma 1.5, population
+    With the error e = sr - reference over valid pixels: ``mae`` is the mean of its magnitude, ``rmse`` sqrt(mean e²),
+    ``bias`` mean e, ``psnr`` 20 log10(data_range / rmse). ``ssim`` follows Wang et al. (2004): Gaussian window of sigma 1.5, population
     covariance. ``uqi`` takes 8 x 8 windows (Wang & Bovik 2002); ``scc`` is the correlation of the images' Laplacians in
     8 x 8 windows. ``sam`` is the mean angle between spectra, in degrees. ``ergas`` is
     ``100 / scale * sqrt(mean over bands of (rmse / mean reference)²)``: its ratio is high over low pixel size (Wald
