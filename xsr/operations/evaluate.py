@@ -266,13 +266,13 @@ def evaluate(
     Notes
     -----
     With the error e = sr - reference over valid pixels: ``mae`` is the mean of its magnitude, ``rmse`` sqrt(mean e²),
-    ``bias`` mean e, ``psnr`` 20 log10(data_range / rmse). ``ssim`` follows Wang et al. (2004): Gaussian window of sigma 1.5, population
-    covariance. ``uqi`` takes 8 x 8 windows (Wang & Bovik 2002); ``scc`` is the correlation of the images' Laplacians in
-    8 x 8 windows. ``sam`` is the mean angle between spectra, in degrees. ``ergas`` is
-    ``100 / scale * sqrt(mean over bands of (rmse / mean reference)²)``: its ratio is high over low pixel size (Wald
-    2000). ``low_fidelity`` compares on the low-resolution grid, ``high_fidelity`` on the high-resolution one, with the
-    Gaussian point spread function of ``mtf``. Windows and point spread functions that touch no data, masked pixels
-    or the outside of the cube do not count.
+    ``bias`` mean e, ``psnr`` 20 log10(data_range / rmse). ``ssim`` follows Wang et al. (2004): Gaussian window of
+    sigma 1.5, population covariance. ``uqi`` takes 8 x 8 windows (Wang & Bovik 2002); ``scc`` is the correlation of
+    the images' Laplacians in 8 x 8 windows. ``sam`` is the mean angle between spectra, in degrees. ``ergas`` is ``100
+    / scale * sqrt(mean over bands of (rmse / mean reference)²)``: its ratio is high over low pixel size (Wald 2000).
+    ``low_fidelity`` compares on the low-resolution grid, ``high_fidelity`` on the high-resolution one, with the
+    Gaussian point spread function of ``mtf``. Windows and point spread functions that touch no data, masked pixels or
+    the outside of the cube do not count.
     """
     cube = open_cube(sr, units=units, bands=bands)
     truth = None if reference is None else open_like(reference, cube, units=units, what="the reference")
