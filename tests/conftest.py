@@ -8,7 +8,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # Numba compiles and machines are shared: how long an example takes says nothing about its correctness.
-settings.register_profile("xsr", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# In CI the examples are the same every time, so that a failure is about the change; elsewhere they differ.
+settings.register_profile(
+    "xsr", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=bool(os.environ.get("CI"))
+)
 settings.load_profile("xsr")
 
 

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
@@ -59,6 +59,7 @@ def test_odd_factors_equal_scipy(factor):
 
 
 @settings(max_examples=40, deadline=None)
+@example(height=4, width=4, scale=3.141592653589793, mtf=0.5, gaps=0.0, seed=0)
 @given(
     height=st.integers(4, 40),
     width=st.integers(4, 40),

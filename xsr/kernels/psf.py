@@ -348,13 +348,17 @@ def _table(fraction: tuple[float, ...], function: Psf | Cubic, cell: float) -> t
     return int(index[used[0]]), weight
 
 
+POINT = 1e-9
+"""Variance in square pixels below which weights are one pixel, whose centroid nothing can move."""
+
+
 def _weights(offset: Floats, function: Psf | Cubic, sigma: float) -> Floats:
     """Weights at offsets (phases, taps) with sum 1 and the centroid at zero."""
     weight = np.where(np.abs(offset) <= function.reach, function.weigh(offset, sigma), 0.0)
     weight = weight / weight.sum(axis=1, keepdims=True)
     mean = (weight * offset).sum(axis=1, keepdims=True)
     spread = (weight * (offset - mean) ** 2).sum(axis=1, keepdims=True)
-    slope = np.divide(mean, spread, out=np.zeros_like(mean), where=(spread > 0) & (np.abs(mean) > 1e-14))
+    slope = np.divide(mean, spread, out=np.zeros_like(mean), where=(spread > POINT) & (np.abs(mean) > 1e-14))
     return np.asarray(weight * (1.0 - slope * (offset - mean)), np.float64)
 
 
