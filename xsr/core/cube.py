@@ -91,7 +91,7 @@ class Cube:
         provenance
             Attributes to add.
         """
-        spatial = _spatial_coords(geobox)
+        spatial = dict(xr_coords(geobox))
         y, x = (name for name in spatial if spatial[name].dims == (name,))
         data = xr.DataArray(
             values,
@@ -330,7 +330,3 @@ def _check_regular(dim: Hashable, values: np.ndarray[Any, Any]) -> None:
             f"coordinate {dim!r} is irregular: {values[where]} at index {where} lies {off.max():.3g} px off a regular"
             f" grid of step {step:.6g}; expected at most {allowed:.3g} px. Reproject or rebuild the coordinates."
         )
-
-
-def _spatial_coords(geobox: GeoBox) -> dict[Hashable, Any]:
-    return dict(xr_coords(geobox))

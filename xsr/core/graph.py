@@ -304,6 +304,14 @@ def compute(collections: Sequence[Any], *, progress: bool) -> list[NDArray[Any]]
             return list(schedule(dsk, keys))
 
 
+def together(*collections: Any) -> tuple[Any, ...]:
+    """Compute several lazy objects in one pass over what they share."""
+    from dask.base import compute as compute_all
+
+    computed: tuple[Any, ...] = compute_all(*collections)
+    return computed
+
+
 def _client() -> Any:
     """Return the active distributed client, if there is one."""
     import sys

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 from rich.table import Table
 
+from xsr.core import graph
 from xsr.core.errors import ParameterError
 
 Scores: TypeAlias = dict[str, xr.Dataset]
@@ -20,9 +21,7 @@ COLUMNS = ("table", "metric", "time", "band", "stratum", "value", "units")
 
 def compute_scores(lazy: Mapping[str, xr.Dataset]) -> Scores:
     """Compute all scores in one pass over the cubes."""
-    import dask
-
-    return dict(zip(lazy, dask.compute(*lazy.values()), strict=True))  # type: ignore[attr-defined, no-untyped-call]
+    return dict(zip(lazy, graph.together(*lazy.values()), strict=True))
 
 
 def score_tables(scores: Scores) -> list[Table]:
