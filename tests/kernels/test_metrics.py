@@ -10,6 +10,8 @@ from xsr.core.blocks import Span
 from xsr.kernels import metrics
 from xsr.kernels.degrade import blur_decimate
 from xsr.kernels.metrics import ABSOLUTE, COUNT, ERROR, REFERENCE, SQUARED
+from xsr.kernels.psf import gaussian
+from xsr.kernels.resample import interpolation_taps, resample
 
 
 def pair(*shape, noise=0.05, seed=3):
@@ -317,3 +319,51 @@ def test_one_missing_pixel_reaches_as_far_as_the_halo_says():
     rows = np.flatnonzero(np.isnan(detail).any(axis=1)) + sensor.halo
     assert rows.min() >= 40 - sensor.halo
     assert rows.max() <= 40 + sensor.halo
+
+
+# --- maps --------------------------------------------------------------------------------------------------
+
+
+def test_maps_add_up_to_the_sums():
+    image, reference = pair(2, 40, 33)
+    image = holed(image, 0.01)
+    for metric, (before, after) in metrics.WINDOW_REACH.items():
+        windows = metrics.windows_of(metric, image, reference, halo=6, data_range=1.0)
+        found, sums = metrics.window_map(**windows), metrics.window_sums(**windows)
+        assert found.shape == (2, 28, 21)
+        assert max(before, after) <= 6
+        np.testing.assert_array_equal(np.isfinite(found).sum(axis=(1, 2)), sums[:, 0])
+        np.testing.assert_allclose(np.nansum(found, axis=(1, 2)), sums[:, 1], rtol=1e-12)
+        assert 0 < sums[0, 0] < 28 * 21
+    angles = metrics.angle_map(image, reference)
+    assert metrics.angle_sums(image, reference) == pytest.approx([np.isfinite(angles).sum(), np.nansum(angles)])
+    assert np.array_equal(np.isnan(angles), np.isnan(image).any(axis=0))
+
+
+@pytest.mark.parametrize("edges", [None, np.array([0.01, 0.02, 0.03])])
+def test_pixels_have_the_stratum_that_the_sums_count_them_in(edges):
+    reference = holed(pair(1, 40, 33)[1], 0.01)
+    index = metrics.strata_index(reference, pixel_m=(10.0, 10.0), edges=edges)
+    if edges is None:
+        sums = metrics.histogram_sums(reference, reference, pixel_m=(10.0, 10.0))
+    else:
+        sums = metrics.strata_sums(reference, reference, pixel_m=(10.0, 10.0), edges=edges)
+    ones = np.where(np.isfinite(reference[:, 1:-1, 1:-1]), 1.0, np.nan)
+    found = np.zeros((sums.shape[1], 2))
+    metrics.add_map(index[0], 2 * ones[0], found)
+    np.testing.assert_array_equal(found, sums[0, :, [COUNT, COUNT]].T * [1, 2])
+    assert (index == -1).any()
+
+
+def test_a_band_of_larger_pixels_is_seen_in_these_and_interpolated():
+    """Blurred and decimated by four, then brought to half the size by an independent bicubic interpolation."""
+    image = pair(1, 80, 80)[1]
+    sensor = metrics.Sensor((2.0, 2.0), (gaussian(0.3, 4.0), gaussian(0.3, 4.0)), (4, 4))
+    low = Span(12, 28)
+    found = metrics.degrade_window(image, sensor, low=(low, low), origin=(0, 0))[0]
+    taps = interpolation_taps((np.arange(40) + 0.5) / 2 - 0.5, "bicubic")
+    expected = resample(blur_decimate(image, scale=4.0, mtf=0.3), taps, taps)[0]
+    np.testing.assert_allclose(found, expected[12:28, 12:28], atol=1e-6)
+    plain = metrics.gaussian_sensor(0.3, (2.0, 2.0))
+    assert np.abs(metrics.degrade_window(image, plain, low=(low, low), origin=(0, 0))[0] - found).max() > 0.01
+    assert sensor.halo > plain.halo

@@ -41,3 +41,7 @@ def test_an_empty_band_has_no_score(cube, tmp_path):
 def test_a_missing_model_fails_before_anything_is_computed(cube, tmp_path):
     with pytest.raises(WeightsError, match="xsr ships no model"):
         xsr.brisque(cube.chunk(y=20), model=tmp_path / "allmodel")
+
+
+def test_the_border_is_recorded_as_a_plain_number(cube):
+    assert type(xsr.brisque(cube, border=np.int64(2)).attrs["border_px"]) is int

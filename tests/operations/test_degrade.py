@@ -3,9 +3,11 @@ import math
 import numpy as np
 import pytest
 import xarray as xr
+from affine import Affine
 from helpers import NORTH, WEST, make_cube, make_dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import least_squares
 
 import xsr
 from xsr.core.errors import BandError, CubeError, GridError, ParameterError
@@ -14,6 +16,7 @@ from xsr.kernels import psf
 from xsr.kernels.degrade import blur_decimate
 from xsr.kernels.noise import NoiseModel
 from xsr.operations.degrade import SensorNoise, augment_frames
+from xsr.sources.files import open_file
 from xsr.testing import assert_lazy, assert_same_grid
 
 SCALES = (1, 1.5, 2, 2.5, 3, 3.4, 4, math.pi)
@@ -96,6 +99,67 @@ def test_a_point_keeps_its_place_on_the_map(scale):
         y = (weight * image.y.values[:, None]).sum() / weight.sum()
         assert abs(x - x0) < 1e-3 * 10 * scale
         assert abs(y - y0) < 1e-3 * 10 * scale
+
+
+def points(scale, count=20, size=96):
+    """Dates with one bright pixel each, at every phase of the low-resolution grid; and its place in input pixels."""
+    rows, cols = 40 + 3 * np.arange(count) % 17, 38 + np.arange(count)
+    values = np.zeros((count, 1, size, size), np.float32)
+    values[np.arange(count), 0, rows, cols] = 1
+    return make_cube(values), rows, cols
+
+
+def seen_axis(place, centre, sigma):
+    """Gaussian of a point at ``place`` at the centres of low-resolution pixels, all in input pixels."""
+    return np.exp(-0.5 * ((centre - place) / sigma) ** 2)
+
+
+def keys_matrix(count, scale):
+    """Keys' cubic convolution with a = -1/2 from ``count`` pixels to ``scale`` times as many (Keys 1981, eq. 15)."""
+    place = (np.arange(math.floor(count * scale + 1e-6)) + 0.5) / scale - 0.5
+    d = np.abs(place[:, None] - np.arange(-2, count + 2))
+    near, far = 1.5 * d**3 - 2.5 * d**2 + 1, -0.5 * d**3 + 2.5 * d**2 - 4 * d + 2
+    return np.where(d <= 1, near, np.where(d < 2, far, 0))[:, 2:-2]
+
+
+def fitted(image, model, centre):
+    """Place (row, col) for which ``model(row) * model(col)``, of any brightness, is nearest to an image.
+
+    The search for the least squares begins at the brightest pixel, whose place ``centre`` tells.
+    """
+
+    def error(guess):
+        return (guess[2] * np.outer(model(guess[0]), model(guess[1])) - image).ravel()
+
+    row, col = np.unravel_index(image.argmax(), image.shape)
+    return least_squares(error, (centre[row], centre[col], image.max()), x_scale=(1, 1, 0.1), xtol=1e-9).x[:2]
+
+
+@pytest.mark.parametrize("mtf", [0.2, 0.304, 0.4])
+@pytest.mark.parametrize("scale", [2, 3, 4, 2.5, 3.4])
+def test_a_single_point_is_found_where_it_is(scale, mtf):
+    """The known point spread function, fitted to the samples of one bright pixel, at every single phase.
+
+    With white noise this is the most likely place. The centroid of so few samples is not: the response at the Nyquist
+    frequency is not zero, so that they alias.
+    """
+    cube, rows, cols = points(scale)
+    sigma = scale / math.pi * math.sqrt(-2 * math.log(mtf))
+    low = xsr.degrade(cube, scale=scale, mtf=mtf)
+    fine = xsr.interpolate(low, scale=scale)
+    up = keys_matrix(low.sizes["x"], scale)
+    centre = (low.x.values - WEST) / 10 - 0.5
+    np.testing.assert_allclose((NORTH - low.y.values) / 10 - 0.5, centre, atol=1e-9)
+    np.testing.assert_allclose((fine.x.values - WEST) / 10 - 0.5, np.arange(fine.sizes["x"]), atol=1e-9)
+    worst = 0.0
+    for number, place in enumerate(zip(rows, cols, strict=True)):
+        image = low.values[number, 0].astype(np.float64)
+        found = fitted(image, lambda at: seen_axis(at, centre, sigma), centre)
+        np.testing.assert_allclose(found, place, atol=1e-3 * scale)
+        found = fitted(fine.values[number, 0], lambda at: up @ seen_axis(at, centre, sigma), np.arange(96))
+        np.testing.assert_allclose(found, place, atol=1e-3 * scale)
+        worst = max(worst, abs(float((image.sum(axis=0) * centre).sum() / image.sum()) - place[1]) / scale)
+    assert worst > 1e-3 or mtf < 0.3
 
 
 # --- laziness and chunks ---------------------------------------------------------------------------
@@ -245,11 +309,47 @@ def test_an_mtf_outside_its_range_is_refused(mtf):
         ({"chunks": 0}, "chunks=0; expected a positive number"),
         ({"scale": 1, "psf": "effective"}, "A blur cannot sharpen"),
         ({"sensor": "sentinel-9"}, "sensor 'sentinel-9' is not registered"),
+        ({"mtf": np.array([0.2, 0.3, 0.4])}, "expected one number, or a pair"),
+        ({"mtf": "sharp"}, "mtf='sharp'; expected one number, or a pair"),
+        ({"mtf": ("a", 0.3)}, "expected one number, or a pair"),
+        ({"seed": None}, "seed=None; expected a whole number"),
+        ({"seed": 1.5}, "seed=1.5; expected a whole number"),
+        ({"seed": True}, "seed=True; expected a whole number"),
+        ({"min_valid": None}, "min_valid=None; expected a share"),
+        ({"noise": np.array([0.1, 0.2])}, "expected a standard deviation"),
+        ({"bands": 2}, "bands=2; expected a name or several"),
     ],
 )
 def test_bad_options_are_refused(options, message):
     with pytest.raises(ParameterError, match=message):
         xsr.degrade(make_cube((1, 1, 16, 16)), **{"scale": 2, **options})
+
+
+@pytest.mark.parametrize("options", [{"mtf": 0.97}, {"mtf": (0.3, 0.97)}, {"mtf": {"B02": 0.97}}])
+def test_an_mtf_that_no_weights_have_is_refused_before_anything_is_computed(options):
+    lazy = make_cube((1, 1, 16, 16), chunks={"y": 8})
+    with assert_lazy(lazy), pytest.raises(ParameterError, match=r"mtf=0\.97 at scale 2 .*expected at most 0.707"):
+        xsr.degrade(lazy, scale=2, **options)
+    with assert_lazy(lazy), pytest.raises(ParameterError, match=r"mtf=0\.97 at scale 2 .*expected at most 0.707"):
+        xsr.wald(lazy, scale=2, **options)
+
+
+def test_frames_sharper_than_any_weights_are_refused_at_once():
+    """Blur that varies by date can leave the range though the MTF itself is within."""
+    lazy = make_cube((1, 1, 16, 16), chunks={"y": 8})
+    with assert_lazy(lazy), pytest.raises(ParameterError, match=r"at scale 2 .*expected at most 0\.707"):
+        xsr.semi_simulate(lazy, scale=2, mtf=0.7, blur_jitter=0.5, frames=8)
+
+
+def test_numbers_of_numpy_are_numbers():
+    cube = make_cube((1, 2, 24, 24))
+    expected = xsr.degrade(cube, scale=2, mtf=(0.2, 0.3), noise=0.01, seed=3)
+    given = {"mtf": np.array([0.2, 0.3]), "noise": np.float32(0.01), "seed": np.int64(3), "min_valid": np.float64(0.5)}
+    np.testing.assert_array_equal(xsr.degrade(cube, scale=np.float64(2), **{**given, "noise": 0.01}), expected)
+    one = xsr.degrade(cube, scale=np.int64(2), mtf=np.array(0.3))
+    np.testing.assert_array_equal(one, xsr.degrade(cube, scale=2, mtf=0.3))
+    frames = xsr.semi_simulate(cube, scale=2, frames=np.int64(2), cloud_cover=np.float32(0), seed=np.uint8(1))
+    np.testing.assert_array_equal(frames, xsr.semi_simulate(cube, scale=2, frames=2, seed=1))
 
 
 def test_a_band_without_an_mtf_needs_one():
@@ -361,6 +461,63 @@ def test_coarse_bands_are_degraded_on_their_own_pixels_and_brought_to_the_common
     np.testing.assert_allclose(low[0, 4:, 8:-8, 8:-8], expected[0, :, 8:-8, 8:-8], atol=2e-6)
 
 
+def test_ten_band_pairs_tell_in_which_pixels_bands_were_seen():
+    cube, _ = ten_bands()
+    low, high = xsr.wald(cube, scale=2, native_gsd="sensor")
+    assert low.native_gsd.values.tolist() == [40.0] * 4 + [80.0] * 6
+    assert high.native_gsd.values.tolist() == [20.0] * 10
+    assert low.native_gsd.dims == ("band",)
+    assert low.native_gsd.attrs["units"] == "m"
+    assert xsr.interpolate(low, scale=2).native_gsd.values.tolist() == [40.0] * 4 + [80.0] * 6
+    sets = xsr.wald(cube.to_dataset("band"), scale=2, native_gsd="sensor")
+    assert [sets[0][name].attrs["native_gsd"] for name in ("B02", "B05")] == [40.0, 80.0]
+    assert "native_gsd" not in sets[0].coords
+    assert sets[1]["B05"].attrs["native_gsd"] == 20.0
+    feet = make_cube(cube.values, bands=TEN, crs="EPSG:2263", gsd=10 / 0.3048006096012192)
+    assert xsr.wald(feet, scale=2, native_gsd="sensor")[0].native_gsd.values[[0, -1]] == pytest.approx([40, 80])
+    assert "native_gsd" not in xsr.wald(cube, scale=2, native_gsd="grid")[0].coords
+    assert "native_gsd" not in xsr.degrade(cube, scale=2).coords
+
+
+def test_bands_degraded_to_finer_pixels_than_the_table_has_were_seen_in_those():
+    fine = make_cube((1, 3, 40, 40), gsd=5.0, bands=["B02", "B8A", "haze"])
+    low = xsr.degrade(fine, scale=2, mtf=0.3)
+    np.testing.assert_equal(low.native_gsd.values, [np.nan, 10.0, np.nan])
+    np.testing.assert_equal(xsr.wald(fine, scale=2, mtf=0.3)[0].native_gsd.values, [np.nan, 10.0, np.nan])
+    same = xsr.wald(low, scale=2, mtf=0.3)  # all bands have a truth at 10 m
+    assert [side.sizes["x"] for side in same] == [10, 20]
+    assert "native_gsd" not in xsr.degrade(fine, scale=4, mtf=0.3).coords
+    # A stack of 10 m and 20 m bands on the 10 m grid: what the coarse ones were seen in is not what the grid says.
+    assert "native_gsd" not in xsr.degrade(make_cube((1, 2, 40, 40), bands=["B02", "B8A"]), scale=1.5).coords
+
+
+def test_frames_keep_the_record_of_the_pixels_no_finer_than_their_own():
+    high = make_cube((1, 2, 40, 40), gsd=20.0, bands=["B02", "B05"])
+    high = high.assign_coords(native_gsd=("band", [20.0, 80.0]))
+    assert xsr.semi_simulate(high, scale=2, frames=2).native_gsd.values.tolist() == [40.0, 80.0]
+
+
+def test_a_record_of_the_cube_goes_before_the_table():
+    """The 40 m side of a pair is itself a cube of bands seen at 40 m and 80 m."""
+    cube, _ = ten_bands()
+    low, _ = xsr.wald(cube, scale=2, native_gsd="sensor")
+    with pytest.raises(ParameterError, match="are coarser than the grid of 40"):
+        xsr.wald(low, scale=2)
+    again, truth = xsr.wald(low, scale=2, native_gsd="sensor")
+    assert again.native_gsd.values.tolist() == [160.0] * 4 + [320.0] * 6
+    assert truth.native_gsd.values.tolist() == [80.0] * 10
+    plain = xsr.wald(low, scale=2, native_gsd="grid")
+    assert [set(side.native_gsd.values.tolist()) for side in plain] == [{80.0}, {40.0}]
+    assert xsr.degrade(low, scale=1.5).native_gsd.values.tolist() == [60.0] * 4 + [80.0] * 6
+
+
+@pytest.mark.parametrize("record", [("band", ["a"] * 10), ("band", [-1.0] * 10), ("x", np.zeros(160))])
+def test_a_record_that_is_no_pixel_size_is_refused(record):
+    cube, _ = ten_bands()
+    with pytest.raises(CubeError, match="native_gsd"):
+        xsr.degrade(cube.assign_coords(native_gsd=record), scale=2)
+
+
 def test_ten_band_pairs_do_not_depend_on_chunks():
     cube, _ = ten_bands()
     cube[0, :, 30:50, 20:60] = np.nan
@@ -382,6 +539,8 @@ def test_ten_band_pairs_do_not_depend_on_chunks():
         ({"scale": 2, "native_gsd": "tile"}, "native_gsd='tile'; expected 'grid', 'sensor'"),
         ({"scale": 2, "native_gsd": dict.fromkeys(TEN, 15.0)}, "seen at 15 and lies on a grid of 10"),
         ({"scale": 2, "native_gsd": {"B02": 10.0}}, "native_gsd names the bands"),
+        ({"scale": 2, "native_gsd": dict.fromkeys(TEN, "10 m")}, "native_gsd='10 m'; expected a positive"),
+        ({"scale": 2, "native_gsd": np.full(10, 10.0)}, "expected 'grid', 'sensor', or sizes by band"),
     ],
 )
 def test_bad_native_sizes_are_refused(options, message):
@@ -409,6 +568,20 @@ def test_frames_are_shifted_degradations():
     assert low.shift_y_m.values.tolist() == [0.0, -10.0, -2.5]
     assert low.blur.values.tolist() == [1.0, 1.0, 1.0]
     assert_same_grid(low.isel(time=0), still.isel(time=0))
+
+
+def test_shifts_are_metres_in_a_system_of_degrees():
+    """At 60 degrees north a degree of longitude is 55.80 km, one of latitude 111.41 km."""
+    grid = {"affine": Affine(1e-4, 0, 10, 0, -1e-4, 60.002), "crs": "EPSG:4326"}
+    high = make_cube((1, 1, 40, 40), **grid)
+    low = xsr.semi_simulate(high, scale=4, frames=2, shift_px=[(0, 1), (1, 0)], blur_jitter=0.0)
+    assert low.shift_x_m.values == pytest.approx([4 * 5.580, 0], abs=0.02)
+    assert low.shift_y_m.values == pytest.approx([0, -4 * 11.141], abs=0.02)
+    for seed in range(8):
+        frames, truth = augment_frames(low, high, seed=seed)
+        shifts = np.stack([-frames.shift_y_m / (4 * 11.141), frames.shift_x_m / (4 * 5.580)], axis=1)
+        again = xsr.semi_simulate(truth, scale=4, frames=2, shift_px=shifts, blur_jitter=0.0)
+        np.testing.assert_allclose(again.values, frames.values, atol=2e-3)
 
 
 def test_a_shift_moves_a_blob_by_what_is_recorded():
@@ -509,6 +682,12 @@ def test_frames_of_a_dataset_without_time():
         ({"shift_px": [(0, 0)]}, r"shift_px of shape \(1, 2\)"),
         ({"blur_jitter": -0.1}, "blur_jitter=-0.1; expected"),
         ({"cloud_cover": 2}, "cloud_cover=2; expected a share"),
+        ({"cloud_cover": None}, "cloud_cover=None; expected a share"),
+        ({"frames": 2.5}, "frames=2.5; expected a number of frames"),
+        ({"shift_px": "far"}, "shift_px=far; expected at least 0"),
+        ({"shift_px": None}, "shift_px=None; expected at least 0"),
+        ({"blur_jitter": None}, "blur_jitter=None; expected a standard deviation"),
+        ({"seed": 0.5}, "seed=0.5; expected a whole number"),
     ],
 )
 def test_bad_frames_are_refused(options, message):
@@ -526,16 +705,23 @@ def test_bad_series_are_refused():
     with pytest.raises(ParameterError, match="change_px=0; expected a positive width"):
         xsr.semi_simulate(high, scale=4, series=series, change_px=0)
     with pytest.raises(
-        GridError, match=r"series has \(16, 16\) pixels of 10, its corner 0 px off; expected \(32, 32\)"
+        GridError, match=r"series has \(16, 16\) pixels of 10 x 10, its corner 0 px off; expected \(32, 32\)"
     ):
         xsr.semi_simulate(high, scale=2, series=series)
     moved = series.assign_coords(x=series.x + 4)
     with pytest.raises(GridError, match=r"corner 0.4 px off"):
         xsr.semi_simulate(high, scale=4, series=moved)
-    with pytest.raises(GridError, match="expected one CRS"):
+    with pytest.raises(GridError, match="series is in EPSG:32634 and high in EPSG:32633; expected one CRS"):
         xsr.semi_simulate(high, scale=4, series=make_cube((1, 1, 16, 16), crs="EPSG:32634"))
     with pytest.raises(BandError, match="B02"):
         xsr.semi_simulate(high, scale=4, series=make_cube((1, 1, 16, 16), bands=["B08"]))
+
+
+def test_a_series_in_degrees_that_drifts_off_the_grid_is_refused():
+    high = make_cube((1, 1, 640, 8), crs="EPSG:4326", affine=Affine(1e-5, 0, 12, 0, -1e-5, 48))
+    series = make_cube((1, 1, 160, 2), crs="EPSG:4326", affine=Affine(4e-5, 0, 12, 0, -4.0005e-5, 48))
+    with pytest.raises(GridError, match=r"series has .* pixels of 4.0005e-05 x 4e-05, .* pixels of 4e-05 x 4e-05"):
+        xsr.semi_simulate(high, scale=4, series=series)
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -552,6 +738,16 @@ def test_augmented_frames_stay_registered_with_their_truth(seed):
     assert_same_grid(frames.isel(time=0), low.isel(time=0))
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_the_shift_of_a_single_frame_follows_its_content(seed):
+    high = make_cube((1, 1, 64, 64), gsd=2.5)
+    low = xsr.semi_simulate(high, scale=4, frames=1, shift_px=[(0.5, -0.25)], blur_jitter=0.0)
+    frame, truth = augment_frames(low, high, seed=seed)
+    shift = np.stack([-frame.shift_y_m, frame.shift_x_m], axis=1) / 10
+    again = xsr.semi_simulate(truth, scale=4, frames=1, shift_px=shift, blur_jitter=0.0)
+    np.testing.assert_allclose(again.values, frame.values, atol=1e-6)
+
+
 def test_augmentation_varies_and_is_lazy():
     high = make_cube((1, 1, 40, 60), gsd=2.5, chunks={"y": 20})
     low = xsr.semi_simulate(high, scale=4, frames=4)
@@ -564,10 +760,14 @@ def test_augmentation_varies_and_is_lazy():
 def test_augmentation_refuses():
     high = make_cube((1, 1, 40, 60), gsd=2.5)
     low = xsr.semi_simulate(high, scale=4, frames=2)
+    with pytest.raises(ParameterError, match=r"keep=1\.5; expected a whole number"):
+        augment_frames(low, high, keep=1.5)
     with pytest.raises(ParameterError, match="keep=3; expected from 1 to 2"):
         augment_frames(low, high, keep=3)
     with pytest.raises(GridError, match="expected one extent"):
         augment_frames(low, high.isel(x=slice(0, 40)))
+    with pytest.raises(GridError, match="the frames are in EPSG:32633 and the truth in EPSG:32634; expected one CRS"):
+        augment_frames(low, make_cube(high.values, gsd=2.5, crs="EPSG:32634"))
 
 
 def test_noise_does_not_depend_on_the_unit_of_time():
@@ -575,3 +775,16 @@ def test_noise_does_not_depend_on_the_unit_of_time():
     other = cube.assign_coords(time=cube["time"].values.astype("datetime64[s]"))
     first, second = (xsr.degrade(c, scale=2, noise=0.01).values for c in (cube, other))
     np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("container", ["array", "dataset"])
+def test_the_pixels_in_which_bands_were_seen_survive_zarr(container, tmp_path):
+    cube, _ = ten_bands(64)
+    low, high = xsr.wald(cube if container == "array" else cube.to_dataset("band"), scale=2, native_gsd="sensor")
+    for name, side in (("low", low), ("high", high)):
+        xsr.to_zarr(side, tmp_path / f"{name}.zarr", progress=False)
+    found = [open_file(str(tmp_path / f"{name}.zarr")) for name in ("low", "high")]
+    expected = xsr.evaluate(high, None, low=low)["low_fidelity"]
+    again = xsr.evaluate(found[1], None, low=found[0])["low_fidelity"].sel(band=expected.band)
+    np.testing.assert_allclose(again, expected, atol=1e-9)
+    assert float(expected.sel(band="B05").squeeze()) < 1e-6

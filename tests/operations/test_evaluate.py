@@ -11,10 +11,10 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 import xsr
 from xsr.core.errors import BandError, CubeError, GridError, ParameterError
-from xsr.core.sensors import get, sigma_px
+from xsr.core.sensors import get
+from xsr.kernels import psf as spread
 from xsr.kernels.degrade import blur_decimate
-from xsr.kernels.metrics import gaussian_sensor
-from xsr.operations.evaluate import OVER_BANDS, UNITS, sensor_of
+from xsr.operations.evaluate import FIDELITY, OVER_BANDS, UNITS
 from xsr.testing import assert_lazy, synthetic_pair
 
 
@@ -330,9 +330,11 @@ def test_bands_and_dates_that_differ_are_refused():
     with pytest.raises(CubeError, match=r"differs in 1 date\(s\), first 2024-06-09"):
         xsr.evaluate(image, late)
     warm, coarse = make_cube((1, 1, 8, 8), bands=["LST"]), make_cube((1, 1, 4, 4), gsd=20, bands=["LST"])
-    with pytest.raises(BandError, match="MTF of band 'LST' is not known"):
+    with pytest.raises(ParameterError, match=r"the MTF of \['LST'\] is not known, and without a reference"):
         xsr.evaluate(warm, None, low=coarse)
-    with pytest.raises(BandError, match=r"mtf= has no value for band 'B03'; it has \['B02'\]"):
+    with pytest.raises(ParameterError, match="sentinel-2 has no MTF for band 'LST'"):
+        xsr.evaluate(warm, None, low=coarse, metrics="low_fidelity")
+    with pytest.raises(ParameterError, match=r"mtf names the bands \['B02'\]; expected 'B03'"):
         xsr.evaluate(image, None, low=low, mtf={"B02": 0.3})
 
 
@@ -344,6 +346,15 @@ def test_bands_and_dates_that_differ_are_refused():
         ({"metrics": ["ergas"]}, "'ergas' needs scale= or low="),
         ({"metrics": ["lpips"]}, r"metrics \['lpips'\]; expected some of mae, rmse"),
         ({"metrics": []}, "metrics none; expected some of"),
+        ({"metrics": 3}, "metrics=3; expected a name or several"),
+        ({"bands": 3}, "bands=3; expected a name or several"),
+        ({"border": 1.0}, r"border=1\.0; expected a number of pixels"),
+        ({"border": None}, "border=None; expected a number of pixels"),
+        ({"scale": 2, "mtf": (0.2, 0.3, 0.4)}, "expected one number, or a pair"),
+        ({"scale": 2, "mtf": "sharp"}, "mtf='sharp'; expected one number, or a pair"),
+        ({"scale": 2, "mtf": 0.97}, "mtf=0.97 at scale 2 .*expected at most 0.707"),
+        ({"scale": 2, "psf": "airy"}, "psf='airy'; expected one of gaussian"),
+        ({"scale": 2, "sensor": "sentinel-9"}, "sensor 'sentinel-9' is not registered"),
         ({"data_range": 0}, "data_range=0; expected a positive"),
         ({"data_range": "1"}, "data_range='1'; expected a positive"),
         ({"scale": 0.5}, r"scale=0\.5; expected low over high"),
@@ -408,9 +419,115 @@ def test_without_a_reference_the_pixels_of_low_are_counted():
     assert int(xsr.evaluate(cube, None, low=xsr.degrade(cube, scale=2))["count"].item()) > 0
 
 
-def test_bands_coarser_than_low_keep_their_width_on_the_ground():
-    mtf = get("sentinel-2").band("B05").mtf  # at the Nyquist frequency of 20 m
-    assert sensor_of("B05", (2.0, 2.0), None, 20.0) == gaussian_sensor(mtf, (2.0, 2.0))
-    assert sensor_of("B05", (2.0, 2.0), None, 10.0) == gaussian_sensor(mtf**4, (2.0, 2.0))
-    assert sensor_of("B05", (2.0, 2.0), None, None) == gaussian_sensor(mtf, (2.0, 2.0))
-    assert sigma_px(mtf**4, 1.0) * 10 == pytest.approx(sigma_px(mtf, 1.0) * 20)
+# --- the sensor --------------------------------------------------------------------------------------------
+
+
+def test_bands_without_an_mtf_have_no_fidelity():
+    """Asked for nothing in particular, the metrics of the other bands come all the same."""
+    image, reference, low = triplet(24, 24)
+    names = [cube.assign_coords(band=["B02", "lst"]) for cube in (image, reference, low)]
+    scores = xsr.evaluate(names[0], names[1], low=names[2])
+    assert scores.attrs["bands_without_mtf"] == ["lst"]
+    assert np.isnan(scores.attrs["mtf"]).tolist() == [False, True]
+    expected = xsr.evaluate(image, reference, low=low)
+    assert "bands_without_mtf" not in expected.attrs
+    for name in expected.data_vars:
+        found = scores[name].values
+        if "fidelity" in name:
+            assert np.isnan(found[:, 1]).all()
+            found, wanted = found[:, 0], expected[name].values[:, 0]
+        else:
+            wanted = expected[name].values
+        np.testing.assert_array_equal(found, wanted)
+    for name in ("low_fidelity", "high_fidelity_rmse"):
+        with pytest.raises(ParameterError, match="no MTF for band 'lst'"):
+            xsr.evaluate(names[0], names[1], low=names[2], metrics=[name])
+
+
+@pytest.mark.filterwarnings("ignore:.*one-pixel.*")
+def test_images_without_band_names_are_judged_without_fidelity():
+    image, reference, low = (cube.isel(time=0, band=0, drop=True) for cube in triplet(24, 24))
+    scores = xsr.evaluate(image, reference, low=low, data_range=1.0)
+    assert set(scores.data_vars) == {*UNITS, "count"} - FIDELITY
+    assert "mtf" not in scores.attrs
+    assert np.isfinite(scores["ergas"]).all()
+    assert FIDELITY < set(xsr.evaluate(image, reference, low=low, mtf=0.3).data_vars)
+
+
+def test_the_sensor_is_what_degrade_takes():
+    """Whatever the optics, the image that was degraded with them agrees with the result, and others do not."""
+    image, _, _ = triplet(60, 50, bands=2)
+    kinds = [
+        {"psf": "detector", "mtf": 0.25},
+        {"psf": "effective", "mtf": 0.2, "source_mtf": 0.4},
+        {"mtf": (0.15, 0.35)},
+        {"mtf": {"blue": 0.2, "B03": (0.3, 0.4)}},
+        {"psf": spread.detector(0.3, 20.0)},
+        {"psf": (spread.Gaussian(8.0), spread.Gaussian(14.0))},
+        {"sensor": "landsat-8", "mtf": 0.2},
+        {"mtf": np.array([0.2, 0.3])},
+    ]
+    lows = [xsr.degrade(image, scale=2, **options) for options in kinds]
+    for number, options in enumerate(kinds):
+        scores = xsr.evaluate(image, None, low=lows[number], **options)
+        assert float(scores["low_fidelity"].max()) < 1e-6
+        assert float(xsr.evaluate(image, None, low=lows[number - 1], **options)["low_fidelity"].max()) > 1e-4
+
+
+@pytest.mark.parametrize("container", ["array", "dataset"])
+@pytest.mark.parametrize("gsd", [2.5, 5.0])
+def test_the_truth_agrees_with_what_was_simulated_finer_than_the_sensor_sees(gsd, container):
+    """Degraded to pixels smaller than those of the sensor's table, a band was seen in those it was degraded to."""
+    image = make_cube((1, 2, 64, 64), gsd=gsd, bands=["B02", "B8A"])
+    image = image if container == "array" else image.to_dataset("band")
+    frame = xsr.semi_simulate(image, scale=2, frames=1, shift_px=0.0, blur_jitter=0.0).isel(time=0, drop=True)
+    for low in (xsr.degrade(image, scale=2), xsr.wald(image, scale=2)[0], frame):
+        assert float(xsr.evaluate(image, None, low=low)["low_fidelity"].max()) < 1e-6
+
+
+def test_the_sensor_travels_with_the_scores():
+    image, reference, low = triplet(20, 20)
+    found = xsr.evaluate(image, reference, low=low).attrs
+    bands = [get("sentinel-2").band(name).mtf for name in ("B02", "B03")]
+    assert (found["sensor"], found["psf"], found["mtf"]) == ("sentinel-2", "gaussian", bands)
+    found = xsr.evaluate(image, reference, low=low, psf="detector", mtf=(0.2, 0.3)).attrs
+    assert (found["psf"], found["mtf_y"], found["mtf_x"]) == ("detector", [0.2, 0.2], [0.3, 0.3])
+    found = xsr.evaluate(image, reference, low=low, psf=spread.Gaussian(8.0)).attrs
+    assert found["psf"] == "given"
+    assert "mtf" not in found
+    assert "sensor" not in xsr.evaluate(image, reference).attrs
+
+
+@pytest.mark.parametrize("container", ["array", "dataset"])
+def test_the_truth_of_a_ten_band_pair_agrees_with_its_low_side(container):
+    """A 20 m band at 40 m: seen in 80 m pixels and interpolated. The truth agrees to rounding, nothing else does."""
+    values = np.random.default_rng(4).random((1, 2, 160, 160), dtype=np.float32)
+    values[:, 1] = values[:, 1, ::2, ::2].repeat(2, axis=1).repeat(2, axis=2)
+    cube = make_cube(values, bands=["B02", "B05"])
+    low, high = xsr.wald(cube if container == "array" else cube.to_dataset("band"), scale=2, native_gsd="sensor")
+    truth = xsr.evaluate(high, high, low=low).isel(time=0)
+    other = xsr.evaluate(xsr.interpolate(low, scale=2), high, low=low).isel(time=0)
+    assert (truth["low_fidelity"] < other["low_fidelity"]).all()
+    assert float(truth["low_fidelity"].sel(band="B05")) < 1e-6
+    # Without the record of the pixel sizes the order is the other way round.
+    if container == "array":
+        bare = low.drop_vars("native_gsd")
+        wrong = xsr.evaluate(high.drop_vars("native_gsd"), None, low=bare)["low_fidelity"].sel(band="B05").item()
+        assert wrong > float(other["low_fidelity"].sel(band="B05"))
+
+
+def test_ten_band_fidelity_does_not_depend_on_the_chunks():
+    values = np.random.default_rng(4).random((1, 2, 120, 144), dtype=np.float32)
+    low, high = xsr.wald(make_cube(values, bands=["B02", "B05"]), scale=2, native_gsd="sensor")
+    fine = xsr.interpolate(low, scale=2)
+    whole = xsr.evaluate(fine, high, low=low)
+    parts = xsr.evaluate(fine.chunk(y=17, x=23), high, low=low.chunk(y=9))
+    assert largest(parts.compute(scheduler="synchronous"), whole) <= 1e-6
+
+
+def test_scores_with_their_settings_survive_zarr(tmp_path):
+    image, reference, low = triplet(20, 20)
+    scores = xsr.evaluate(image, reference, low=low, psf="detector", mtf=(0.2, 0.3))
+    scores.to_zarr(tmp_path / "scores.zarr", zarr_format=2)
+    with xr.open_zarr(tmp_path / "scores.zarr") as back:
+        assert back.attrs == scores.attrs

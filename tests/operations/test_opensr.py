@@ -54,6 +54,11 @@ def test_bands_seen_for_registration(trio):
     assert xsr.opensr(image, reference, low=low, bands=["B08", "B03", "B04"]).attrs["visible"] == ["B08", "B03", "B04"]
     with pytest.raises(ParameterError, match=r"visible=\['B11'\]; expected bands of the cube"):
         xsr.opensr(image, reference, low=low, visible=["B11"])
+    assert xsr.opensr(image, reference, low=low, visible="B04").attrs["visible"] == ["B04"]
+    with pytest.raises(ParameterError, match="visible=4; expected a name or several"):
+        xsr.opensr(image, reference, low=low, visible=4)
+    for border in (np.int64(16), 16):
+        assert xsr.opensr(image, reference, low=low, border=border).attrs["border_px"] == 16
 
 
 def test_a_border_of_zero():

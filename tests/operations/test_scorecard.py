@@ -100,3 +100,20 @@ def test_what_json_cannot_say(tmp_path):
     (table,) = score_tables(scores)
     assert [column.header for column in table.columns] == ["metric", "B02", "B03"]  # no dates, no column
     assert list(table.columns[0].cells) == ["psnr", "count"]
+
+
+def test_an_unknown_mtf_is_null_in_json(tmp_path):
+    cube, low = make_cube((1, 2, 12, 12), bands=["B02", "lst"]), make_cube((1, 2, 6, 6), gsd=20, bands=["B02", "lst"])
+    scores = compute_scores({"scores": xsr.evaluate(cube, cube, low=low)})
+    write_scores(scores, tmp_path / "a.json")
+    settings = json.loads((tmp_path / "a.json").read_text(), parse_constant=pytest.fail)["settings"]["scores"]
+    assert settings["mtf"] == [0.304, None]
+    assert settings["bands_without_mtf"] == ["lst"]
+
+
+def test_the_sensor_is_an_option(stores, tmp_path):
+    out = tmp_path / "a.json"
+    paths = (stores / "sr.zarr", stores / "ref.zarr", "--low", stores / "low.zarr")
+    assert call("evaluate", *paths, "--psf", "detector", "--mtf", 0.2, "--out", out).exit_code == 0
+    settings = json.loads(out.read_text())["settings"]["scores"]
+    assert (settings["psf"], settings["sensor"], set(settings["mtf"])) == ("detector", "sentinel-2", {0.2})

@@ -116,10 +116,27 @@ def test_border_and_mask():
     assert xsr.spectrum(cube, cube, patch=8, mask=mask)["patches"].item() == 4 * 9
 
 
+def test_patches_fit_into_what_the_border_leaves():
+    """Cutting the border off and leaving it out are the same."""
+    cube, other = random_cube(70, 90, seed=1), random_cube(70, 90, seed=2)
+    inner = dict(y=slice(5, -5), x=slice(5, -5))
+    expected = xsr.spectrum(cube.isel(inner), other.isel(inner), patch=64)
+    assert (expected.patch_px, expected.patches.item()) == ([60, 64], 2)
+    xr.testing.assert_identical(xsr.spectrum(cube, other, patch=64, border=5), expected)
+    chunked = xsr.spectrum(cube.chunk(y=7, x=11), other, patch=64, border=5)
+    xr.testing.assert_allclose(chunked.compute(), expected, rtol=1e-9)
+    with pytest.raises(ParameterError, match="border=32 leaves 6 x 26 pixels; expected at least 8 each way"):
+        xsr.spectrum(cube, other, border=32)
+
+
 def test_bad_arguments():
     cube = random_cube(20, 20)
     with pytest.raises(ParameterError, match="patch=4; expected a number of pixels >= 8"):
         xsr.spectrum(cube, cube, patch=4)
+    for patch in (None, 32.5, "32", True):
+        with pytest.raises(ParameterError, match=f"patch={patch!r}; expected a number of pixels >= 8"):
+            xsr.spectrum(cube, cube, patch=patch)
+    xr.testing.assert_identical(xsr.spectrum(cube, cube, patch=np.int64(8)), xsr.spectrum(cube, cube, patch=8))
     with pytest.raises(ParameterError, match="the cube has 20 x 7 pixels; expected at least 8"):
         xsr.spectrum(cube.isel(x=slice(7)), cube.isel(x=slice(7)))
     with pytest.raises(GridError, match="20 x 19 pixels"):

@@ -6,10 +6,13 @@ import xarray as xr
 from helpers import make_cube
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from skimage.metrics import structural_similarity
 
 import xsr
 from xsr.core.errors import GridError, ParameterError
+from xsr.core.sensors import get
 from xsr.kernels.metrics import gradient
+from xsr.operations.strata import ALWAYS, DEFAULT, UNITS
 from xsr.testing import assert_lazy
 
 
@@ -32,6 +35,9 @@ def largest(left, right):
     return found
 
 
+ALL = {"metrics": list(UNITS), "data_range": 1.0, "scale": 2.0, "mtf": 0.3}
+
+
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(
     height=st.integers(1, 40),
@@ -52,6 +58,26 @@ def test_strata_do_not_depend_on_the_chunks(height, width, chunk, how, holes, se
     assert largest(parts.compute(scheduler="synchronous"), whole) <= 1e-6
 
 
+@settings(max_examples=12, deadline=None, derandomize=True)
+@given(
+    height=st.integers(1, 60),
+    width=st.integers(1, 60),
+    chunk=st.tuples(st.integers(9, 31), st.integers(9, 31)),
+    how=st.sampled_from([{}, {"edges": (0, 0.01, 0.02, np.inf)}]),
+    holes=st.sampled_from([0.0, 0.01, 1.0]),
+    seed=st.integers(0, 99),
+)
+def test_no_metric_of_strata_depends_on_the_chunks(height, width, chunk, how, holes, seed):
+    image, reference = pair(height + 1, width + 1, seed=seed)
+    image = image.where(np.random.default_rng(seed).random(image.shape) >= holes)
+    mask = xr.DataArray(np.random.default_rng(seed + 1).random(image.shape[2:]) < 0.99, dims=("y", "x"))
+    whole = xsr.strata(image, reference, mask=mask, **ALL, **how)
+    lazy = image.chunk(y=chunk[0], x=chunk[1])
+    with assert_lazy(lazy):
+        parts = xsr.strata(lazy, reference.chunk(y=9), mask=mask.chunk(y=7), **ALL, **how)
+    assert largest(parts.compute(scheduler="synchronous"), whole) <= 1e-6
+
+
 def test_strata_by_definition():
     image, reference = pair(40, 30, bands=1)
     edges = [0.01, 0.02, 0.03]
@@ -68,6 +94,102 @@ def test_strata_by_definition():
     assert float(scores["share"].sum()) == pytest.approx(1)
     assert scores["edge_low"].values.tolist() == edges[:-1]
     assert scores["edge_high"].values.tolist() == edges[1:]
+
+
+def windows(image, size):
+    return np.lib.stride_tricks.sliding_window_view(image, (size, size))
+
+
+def test_metrics_of_windows_and_spectra_by_definition():
+    """Maps of scikit-image and NumPy, averaged over the pixels of each stratum of each band."""
+    image, reference = pair(60, 50, bands=3)
+    edges = [0.0, 0.015, 0.03, np.inf]
+    names = ["ssim", "uqi", "sam", "ergas", "mae"]
+    scores = xsr.strata(image, reference, edges=edges, metrics=names, data_range=1.0, scale=4).isel(time=0)
+    one, two = image.values[0].astype(float), reference.values[0].astype(float)
+    cosine = (one * two).sum(0) / np.sqrt((one**2).sum(0) * (two**2).sum(0))
+    angle = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+    ratios = np.empty((3, 3))
+    for b in range(3):
+        steep = np.full((60, 50), np.nan)
+        steep[1:-1, 1:-1] = gradient(reference.values[0], (10.0, 10.0))[b]
+        _, ssim = structural_similarity(
+            one[b], two[b], gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1.0, full=True
+        )
+        ssim[:5], ssim[-5:], ssim[:, :5], ssim[:, -5:] = (np.nan,) * 4
+        x, y = windows(one[b], 8), windows(two[b], 8)
+        mx, my = x.mean((2, 3)), y.mean((2, 3))
+        covariance = (x * y).mean((2, 3)) - mx * my
+        uqi = np.full((60, 50), np.nan)
+        uqi[4:-3, 4:-3] = 4 * covariance * mx * my / ((x.var((2, 3)) + y.var((2, 3))) * (mx**2 + my**2))
+        for k, (low, high) in enumerate(pairwise(edges)):
+            inside = (steep >= low) & (steep < high)
+            assert inside.sum() > 100
+            found = scores.isel(band=b, stratum=k)
+            assert float(found["ssim"]) == pytest.approx(np.nanmean(ssim[inside]), abs=1e-7)
+            assert float(found["uqi"]) == pytest.approx(np.nanmean(uqi[inside]), abs=1e-7)
+            assert float(found["sam"]) == pytest.approx(angle[inside].mean(), rel=1e-6)
+            ratios[b, k] = np.sqrt(((one - two)[b][inside] ** 2).mean()) / two[b][inside].mean()
+    np.testing.assert_allclose(scores["ergas"], 25 * np.sqrt((ratios**2).mean(axis=0)), rtol=1e-6)
+    assert scores["ergas"].dims == ("stratum",)
+    assert (scores["ssim"].std("stratum") > 5e-4).all()  # the strata do differ
+
+
+def test_one_stratum_of_everything_is_the_whole_image():
+    """Windows and point spread functions leave the outermost pixels out in any case."""
+    image, reference = pair(60, 50)
+    one = xsr.strata(image, reference, edges=(0, np.inf), **ALL)
+    whole = xsr.evaluate(image, reference, data_range=1.0, scale=2.0, mtf=0.3)
+    for name in ("ssim", "uqi", "scc", "high_fidelity", "high_fidelity_rmse"):
+        np.testing.assert_allclose(one[name].isel(stratum=0), whole[name], rtol=1e-12)
+    inner = xsr.evaluate(
+        image.isel(y=slice(1, -1), x=slice(1, -1)),
+        reference.isel(y=slice(1, -1), x=slice(1, -1)),
+        scale=2.0,
+        metrics=["sam", "ergas", "mae"],
+    )
+    np.testing.assert_allclose(one["mae"].isel(stratum=0), inner["mae"], rtol=1e-12)
+    np.testing.assert_allclose(one["ergas"].isel(stratum=0), inner["ergas"], rtol=1e-12)
+    np.testing.assert_allclose(one["sam"].isel(stratum=0, band=1), inner["sam"], rtol=1e-12)
+
+
+def test_detail_is_missed_where_it_is_steep():
+    """An interpolated image loses its detail at edges: the high-pass error is there, the low-pass error not."""
+    reference = np.full((80, 80), 0.1, np.float32)
+    reference[:, 40:] = 0.5
+    truth = make_cube(reference[None])
+    fine = xsr.interpolate(xsr.degrade(truth, scale=2), scale=2)
+    scores = xsr.strata(fine, truth, edges=(0, 1e-3, np.inf), metrics="high_fidelity", scale=2).squeeze()
+    flat, steep = scores["high_fidelity"].values
+    assert steep > 20 * flat
+    assert scores.attrs["mtf"] == [get("sentinel-2").band("B02").mtf]
+    assert scores.attrs["psf"] == "gaussian"
+
+
+def test_the_means_of_windows_leave_out_what_touches_no_data():
+    image, reference = pair(40, 40, bands=1)
+    hole = image.copy(data=image.values.copy())
+    hole[0, 0, 20, 20] = np.nan
+    options = {"edges": (0, np.inf), "metrics": ["ssim", "mae"], "data_range": 1.0}
+    found = xsr.strata(hole, reference, **options)
+    whole = xsr.evaluate(hole, reference, metrics=["ssim"], data_range=1.0)
+    np.testing.assert_allclose(found["ssim"].squeeze(), whole["ssim"].squeeze(), rtol=1e-12)
+    assert int(found["count"].squeeze()) == 38 * 38 - 1
+
+
+def test_asked_for_nothing_only_errors_are_summed():
+    """The default reads one pixel around a block and has no maps."""
+    image, reference = pair(20, 20)
+    assert set(xsr.strata(image, reference, data_range=1.0, scale=2).data_vars) == {*DEFAULT, *ALWAYS}
+    assert set(xsr.strata(image, reference).data_vars) == {*DEFAULT, *ALWAYS} - {"psnr"}
+
+
+def test_strata_counted_by_numpy():
+    image, reference = pair(40, 40)
+    expected = xsr.strata(image, reference, quantiles=4)
+    assert largest(xsr.strata(image, reference, quantiles=np.int64(4)), expected) == 0
+    assert largest(xsr.strata(image, reference, quantiles=np.linspace(0, 1, 5)), expected) == 0
+    assert largest(xsr.strata(image, reference, border=np.int64(2)), xsr.strata(image, reference, border=2)) == 0
 
 
 def test_quartiles_hold_a_quarter_each():
@@ -152,9 +274,20 @@ def test_mask_and_border():
         ({"edges": (0,)}, r"edges=\[0\.0\]; expected at least two ascending"),
         ({"edges": (0, 2, 1)}, "ascending"),
         ({"edges": (0, np.nan)}, "ascending"),
-        ({"quantiles": 0}, "quantiles=0; expected at least one"),
+        ({"quantiles": 0}, "quantiles=0; expected a number of strata >= 1"),
+        ({"quantiles": 4.0}, r"quantiles=4\.0; expected a number of strata"),
+        ({"quantiles": "4"}, "quantiles='4'; expected at least two ascending"),
+        ({"edges": 5}, "edges=5; expected at least two ascending"),
+        ({"edges": ("0", "1")}, "expected at least two ascending"),
+        ({"metrics": 3}, "metrics=3; expected a name or several"),
+        ({"border": 1.5}, r"border=1\.5; expected a number of pixels"),
+        ({"scale": 0.5, "metrics": "ergas"}, r"scale=0\.5; expected low over high"),
+        ({"metrics": "ergas"}, "'ergas' needs scale="),
+        ({"metrics": "high_fidelity"}, "'high_fidelity' needs scale="),
+        ({"metrics": "high_fidelity", "scale": 2, "mtf": 0.97}, r"mtf=0\.97 at scale 2"),
         ({"quantiles": (0.1, 1)}, "begin with 0 and end with 1"),
-        ({"metrics": ["ssim"]}, r"metrics \['ssim'\]; expected some of mae"),
+        ({"metrics": ["ssim"]}, "'ssim' needs data_range="),
+        ({"metrics": ["low_fidelity"]}, r"metrics \['low_fidelity'\]; expected some of mae"),
         ({"metrics": ["psnr"]}, "'psnr' needs data_range="),
         ({"data_range": -1.0}, "data_range=-1.0; expected a positive"),
     ],

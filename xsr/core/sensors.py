@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from xsr.core.errors import BandError, ParameterError
 
-__all__ = ["Band", "Sensor", "SignalToNoise", "canonical_band", "get", "names", "register", "sigma_px"]
+__all__ = ["Band", "Sensor", "SignalToNoise", "canonical", "canonical_band", "get", "names", "register", "sigma_px"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +302,14 @@ def canonical_band(name: str, sensor: str | Sensor = "sentinel-2") -> str:
     """
     found = sensor if isinstance(sensor, Sensor) else get(sensor)
     return found.resolve(name)
+
+
+def canonical(name: str) -> str:
+    """Canonical name of a Sentinel-2 band, or the name itself where the alias table does not know it."""
+    try:
+        return canonical_band(name)
+    except BandError:
+        return name
 
 
 def sigma_px(mtf: float, scale: float) -> float:

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from xsr.core.blocks import Span
 from xsr.kernels.accelerate import jit
-from xsr.kernels.psf import Psf, gaussian, sample
+from xsr.kernels.psf import Cubic, Psf, Stage, gaussian, reach_px, sample_chain
 from xsr.kernels.resample import Taps, interpolation_taps, resample_strict
 
 Image = NDArray[np.float32]
@@ -36,6 +36,23 @@ Sums = NDArray[np.float64]
 
 COUNT, ERROR, ABSOLUTE, SQUARED, REFERENCE = range(5)
 """Columns of sums: pixels, e, |e|, e² and the reference, where e = image - reference."""
+
+UNITS: dict[str, str] = {
+    "mae": "reflectance",
+    "rmse": "reflectance",
+    "bias": "reflectance",
+    "psnr": "dB",
+    "ssim": "1",
+    "uqi": "1",
+    "scc": "1",
+    "sam": "degree",
+    "ergas": "1",
+    "low_fidelity": "reflectance",
+    "low_fidelity_rmse": "reflectance",
+    "high_fidelity": "reflectance",
+    "high_fidelity_rmse": "reflectance",
+}
+"""Metrics and their units."""
 
 SSIM_RADIUS = 5
 UQI_SIZE = 8
@@ -111,19 +128,42 @@ def error_sums(image: Image, reference: Image) -> Sums:
 
 
 @jit
+def _angle(image: Any, reference: Any, i: int, j: int) -> float:
+    """Angle between two spectra in radians, NaN where one has no direction."""
+    xx, yy, xy = 0.0, 0.0, 0.0
+    for b in range(image.shape[0]):
+        x = np.float64(image[b, i, j])
+        y = np.float64(reference[b, i, j])
+        xx += x * x
+        yy += y * y
+        xy += x * y
+    if np.isfinite(xx + yy) and xx > 0.0 and yy > 0.0:
+        return float(np.arccos(min(1.0, max(-1.0, xy / np.sqrt(xx * yy)))))
+    return np.nan
+
+
+@jit
+def _angle_map(image: Any, reference: Any, out: Any) -> None:
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] = _angle(image, reference, i, j)
+
+
+@jit
 def _angle_sums(image: Any, reference: Any, out: Any) -> None:
     for i in range(image.shape[1]):
         for j in range(image.shape[2]):
-            xx, yy, xy = 0.0, 0.0, 0.0
-            for b in range(image.shape[0]):
-                x = np.float64(image[b, i, j])
-                y = np.float64(reference[b, i, j])
-                xx += x * x
-                yy += y * y
-                xy += x * y
-            if np.isfinite(xx + yy) and xx > 0.0 and yy > 0.0:
+            angle = _angle(image, reference, i, j)
+            if np.isfinite(angle):
                 out[0] += 1
-                out[1] += np.arccos(min(1.0, max(-1.0, xy / np.sqrt(xx * yy))))
+                out[1] += angle
+
+
+def angle_map(image: Image, reference: Image) -> NDArray[np.float64]:
+    """Spectral angle of every pixel in radians, shape (h, w); NaN where a spectrum lacks a band or is zero."""
+    out = np.empty(image.shape[1:])
+    _angle_map(image, reference, out)
+    return out
 
 
 def angle_sums(image: Image, reference: Image) -> Sums:
@@ -172,7 +212,10 @@ def _index(kind: int, mx: float, my: float, xx: float, yy: float, xy: float, c1:
 
 
 @jit
-def _window_sums(image: Any, reference: Any, taps: Any, kind: int, c1: float, c2: float, out: Any) -> None:
+def _windows(
+    image: Any, reference: Any, taps: Any, kind: int, c1: float, c2: float, total_of: Any, index_of: Any
+) -> None:
+    """Sum the index of valid windows, and write each into ``index_of`` unless that is empty."""
     bands, height, width = image.shape
     size = taps.size
     lines = np.empty((5, width), np.float64)
@@ -200,10 +243,13 @@ def _window_sums(image: Any, reference: Any, taps: Any, kind: int, c1: float, c2
                         sums[k, j] += w * lines[k, j + t]
             for j in range(width - size + 1):
                 value = _index(kind, sums[0, j], sums[1, j], sums[2, j], sums[3, j], sums[4, j], c1, c2)
-                if np.isfinite(value) and np.isfinite(sums[4, j]):
+                valid = np.isfinite(value) and np.isfinite(sums[4, j])
+                if valid:
                     count += 1
                     total += value
-        out[b, 0], out[b, 1] = count, total
+                if index_of.size > 0:
+                    index_of[b, i, j] = value if valid else np.nan
+        total_of[b, 0], total_of[b, 1] = count, total
 
 
 def window_sums(
@@ -230,9 +276,61 @@ def window_sums(
         Range of the data, for SSIM.
     """
     out = np.zeros((image.shape[0], 2))
-    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
-    _window_sums(image, reference, window, kind, c1, c2, out)
+    _windows(image, reference, window, kind, *_constants(data_range), out, np.empty((0, 0, 0)))
     return out
+
+
+def window_map(
+    image: NDArray[Any],
+    reference: NDArray[Any],
+    *,
+    window: NDArray[np.float64],
+    kind: int,
+    data_range: float = 0.0,
+) -> NDArray[np.float64]:
+    """Index of every window inside, NaN where it is not valid throughout; see `window_sums`.
+
+    Returns
+    -------
+    ndarray
+        Shape (band, h - n + 1, w - n + 1) for windows of n pixels.
+    """
+    out = np.empty((image.shape[0], *(max(0, size - window.size + 1) for size in image.shape[1:])))
+    _windows(image, reference, window, kind, *_constants(data_range), np.zeros((image.shape[0], 2)), out)
+    return out
+
+
+def _constants(data_range: float) -> tuple[float, float]:
+    return (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+
+
+WINDOW_REACH: dict[str, tuple[int, int]] = {
+    "ssim": (SSIM_RADIUS, SSIM_RADIUS),
+    "uqi": (UQI_SIZE // 2, UQI_SIZE // 2 - 1),
+    "scc": (UQI_SIZE // 2 + LAPLACIAN_RADIUS, UQI_SIZE // 2 - 1 + LAPLACIAN_RADIUS),
+}
+"""Pixels before and after a pixel that its window needs. A window of even size belongs to the pixel right of and below
+its middle."""
+
+
+def cut(image: NDArray[Any], halo: int, before: int = 0, after: int = 0) -> NDArray[Any]:
+    """Cut a block out of its window (n, h, w), which has ``halo`` pixels around it, with some before and after."""
+    inner = tuple(slice(halo - before, size - halo + after) for size in image.shape[1:])
+    return image[:, inner[0], inner[1]]
+
+
+def windows_of(
+    metric: str, image: NDArray[Any], reference: NDArray[Any], *, halo: int, data_range: float
+) -> dict[str, Any]:
+    """Arguments of `window_sums` and `window_map` for a block and one of the metrics of `WINDOW_REACH`."""
+    pair = [cut(x, halo, *WINDOW_REACH[metric]) for x in (image, reference)]
+    if metric == "ssim":
+        window, kind = gaussian_window(), SIMILARITY
+    else:
+        window, kind = uniform_window(), QUALITY if metric == "uqi" else CORRELATION
+    if metric == "scc":
+        pair = [laplacian(x) for x in pair]
+    return {"image": pair[0], "reference": pair[1], "window": window, "kind": kind, "data_range": data_range}
 
 
 @jit
@@ -295,6 +393,21 @@ def _per_metre(pixel_m: tuple[float, float]) -> tuple[Any, Any]:
 
 
 @jit
+def _stratum(g: float, edges: Any) -> int:
+    """Stratum of a gradient between the first edge and the last."""
+    k = 0
+    while g >= edges[k + 1]:
+        k += 1
+    return k
+
+
+@jit
+def _bin(bits: int, base: int, last: int) -> int:
+    """Bin of a finite float32 gradient by its bits; see `histogram_sums`."""
+    return min(max((bits >> 16) - base, 0), last)
+
+
+@jit
 def _strata_sums(image: Any, reference: Any, per_y: float, per_x: float, edges: Any, out: Any) -> None:
     bands, height, width = image.shape
     line = np.empty(width - 2, np.float32)
@@ -307,9 +420,7 @@ def _strata_sums(image: Any, reference: Any, per_y: float, per_x: float, edges: 
                 e = np.float64(image[b, i + 1, j + 1]) - np.float64(reference[b, i + 1, j + 1])
                 if not (np.isfinite(e) and edges[0] <= g < edges[last]):
                     continue
-                k = 0
-                while g >= edges[k + 1]:
-                    k += 1
+                k = _stratum(g, edges)
                 out[b, k, 0] += 1
                 out[b, k, 1] += e
                 out[b, k, 2] += abs(e)
@@ -346,7 +457,7 @@ def _histogram_sums(image: Any, reference: Any, per_y: float, per_x: float, base
             for j in range(width - 2):
                 e = np.float64(image[b, i + 1, j + 1]) - np.float64(reference[b, i + 1, j + 1])
                 if np.isfinite(e) and np.isfinite(line[j]):
-                    k = min(max((bits[j] >> 16) - base, 0), last)
+                    k = _bin(bits[j], base, last)
                     out[b, k, 0] += 1
                     out[b, k, 1] += e
                     out[b, k, 2] += abs(e)
@@ -366,9 +477,67 @@ def histogram_sums(image: Image, reference: Image, *, pixel_m: tuple[float, floa
     """
     out = np.zeros((image.shape[0], BINS, 4))
     if min(image.shape[1:]) > 2:
-        base = ((127 + LEAST_OCTAVE) << 7) - 1
-        _histogram_sums(image, reference, *_per_metre(pixel_m), base, out)
+        _histogram_sums(image, reference, *_per_metre(pixel_m), _BASE, out)
     return out
+
+
+_BASE = ((127 + LEAST_OCTAVE) << 7) - 1
+"""Exponent and seven bits of mantissa of the greatest float32 number in the first bin."""
+
+
+@jit
+def _strata_index(reference: Any, per_y: float, per_x: float, edges: Any, base: int, last: int, out: Any) -> None:
+    line = np.empty(out.shape[2], np.float32)
+    bits = line.view(np.int32)
+    for b in range(out.shape[0]):
+        for i in range(out.shape[1]):
+            _gradient_line(reference[b], i, per_y, per_x, line)
+            for j in range(line.size):
+                if edges.size == 0:
+                    out[b, i, j] = _bin(bits[j], base, last) if np.isfinite(line[j]) else -1
+                else:
+                    out[b, i, j] = _stratum(line[j], edges) if edges[0] <= line[j] < edges[-1] else -1
+
+
+def strata_index(
+    reference: Image, *, pixel_m: tuple[float, float], edges: NDArray[np.float64] | None
+) -> NDArray[np.int32]:
+    """Find the stratum of every pixel as in `strata_sums`, or without edges of its bin as in `histogram_sums`.
+
+    Returns
+    -------
+    ndarray
+        Shape (band, h - 2, w - 2); -1 where a pixel belongs to none.
+    """
+    out = np.empty((reference.shape[0], max(0, reference.shape[1] - 2), max(0, reference.shape[2] - 2)), np.int32)
+    given = np.empty(0) if edges is None else edges
+    _strata_index(reference, *_per_metre(pixel_m), given, _BASE, BINS - 1, out)
+    return out
+
+
+@jit
+def _add_map(index: Any, values: Any, out: Any) -> None:
+    for i in range(index.shape[0]):
+        for j in range(index.shape[1]):
+            k = index[i, j]
+            if k >= 0 and np.isfinite(values[i, j]):
+                out[k, 0] += 1
+                out[k, 1] += values[i, j]
+
+
+def add_map(index: NDArray[np.int32], values: NDArray[Any], out: Sums) -> None:
+    """Count the finite values of every stratum and add them up, in place.
+
+    Parameters
+    ----------
+    index
+        Number of each pixel's stratum, shape (h, w); see `strata_index`.
+    values
+        Shape (h, w).
+    out
+        Shape (strata, 2).
+    """
+    _add_map(index, values, out)
 
 
 def bin_edges() -> NDArray[np.float64]:
@@ -384,21 +553,21 @@ def merge_bins(sums: Sums, quantiles: NDArray[np.float64]) -> tuple[Sums, NDArra
     Parameters
     ----------
     sums
-        Shape (`BINS`, 4).
+        Shape (`BINS`, n); the count of pixels first.
     quantiles
         Ascending, from 0 to 1.
 
     Returns
     -------
     strata : ndarray
-        Shape (strata, 4).
+        Shape (strata, n).
     edges : ndarray
         The edges used, in reflectance per metre: for each inner quantile the edge of a bin with the nearest share of
         pixels below it; NaN without pixels.
     """
     count = np.concatenate([[0.0], np.cumsum(sums[:, COUNT])])
     if count[-1] == 0:
-        return np.zeros((quantiles.size - 1, 4)), np.full(quantiles.size, np.nan)
+        return np.zeros((quantiles.size - 1, sums.shape[1])), np.full(quantiles.size, np.nan)
     wanted = quantiles * count[-1]
     split = np.searchsorted(count, wanted)
     split -= (split > 0) & (wanted - count[split - 1] < count[split] - wanted)
@@ -420,11 +589,21 @@ class Sensor:
     """Low over high pixel size, (y, x); any real numbers >= 1."""
     psf: tuple[Psf, Psf]
     """Line spread functions (y, x) in high-resolution pixels."""
+    own: tuple[int, int] | None = None
+    """Side (y, x) of the band's own pixels in high-resolution pixels, where they are larger than the low-resolution
+    ones, to which bicubic interpolation has brought them."""
 
     @property
     def halo(self) -> int:
         """High-resolution pixels around a pixel that its low-pass value depends on."""
-        return max(int(np.ceil(2 * s)) + int(np.ceil(p.reach)) + 2 for s, p in zip(self.scale, self.psf, strict=True))
+        return max(int(np.ceil(2 * s)) + reach_px(self.stages(axis)) + 2 for axis, s in enumerate(self.scale))
+
+    def stages(self, axis: int) -> tuple[Stage, ...]:
+        """List the steps along an axis from high to low resolution."""
+        function, scale = self.psf[axis], self.scale[axis]
+        if self.own is None:
+            return (Stage(function, scale),)
+        return (Stage(function, float(self.own[axis])), Stage(Cubic(), scale / self.own[axis]))
 
 
 def gaussian_sensor(mtf: float, scale: tuple[float, float]) -> Sensor:
@@ -445,13 +624,9 @@ def low_pixels(span: Span, scale: float) -> Span:
     return Span(int(inside[0]), int(inside[-1]) + 1) if inside.size else Span(0, 0)
 
 
-def _centres(low: Span, scale: float) -> NDArray[np.float64]:
-    return (np.arange(low.start, low.stop, dtype=np.float64) + 0.5) * scale - 0.5
-
-
-def _blur_taps(low: Span, scale: float, psf: Psf, origin: int) -> Taps:
+def _blur_taps(low: Span, stages: tuple[Stage, ...], origin: int) -> Taps:
     """Weights of low-resolution pixels in a window that starts at ``origin``; the same in every window."""
-    taps = sample(_centres(low, scale), psf, cell=scale)
+    taps = sample_chain(low.start, len(low), stages)
     return Taps(taps.start - origin, taps.weight[taps.phase])
 
 
@@ -470,7 +645,7 @@ def degrade_window(image: Image, sensor: Sensor, *, low: tuple[Span, Span], orig
         First row and column of the window in the image.
     """
     rows, cols = (
-        _blur_taps(span, s, p, o) for span, s, p, o in zip(low, sensor.scale, sensor.psf, origin, strict=True)
+        _blur_taps(span, sensor.stages(axis), o) for axis, (span, o) in enumerate(zip(low, origin, strict=True))
     )
     return resample_strict(image, rows, cols)
 
@@ -519,9 +694,9 @@ class AxisOperators:
 
 def axis_operators(size: int, sensor: Sensor, axis: int) -> AxisOperators:
     """Write the fidelity metrics along an axis as matrices, by which differentiable losses multiply."""
-    scale, psf = sensor.scale[axis], sensor.psf[axis]
+    scale = sensor.scale[axis]
     low = Span(0, int(np.floor(size / scale + 1e-6)))
-    down, low_inside = _matrix(_blur_taps(low, scale, psf, 0), size)
+    down, low_inside = _matrix(_blur_taps(low, sensor.stages(axis), 0), size)
     up, high_inside = _matrix(
         interpolation_taps((np.arange(size, dtype=np.float64) + 0.5) / scale - 0.5, "bicubic"), len(low)
     )

@@ -314,6 +314,18 @@ def _compose(outer: AxisTaps, inner: AxisTaps, factor: int) -> AxisTaps:
     return AxisTaps(outer.start * factor + inner.start[0], outer.phase, weight)
 
 
+def check_reachable(function: Psf | Cubic, cell: float) -> None:
+    """Refuse a function of which no weights on a grid of ``cell`` have the MTF asked for, before any are needed.
+
+    Raises
+    ------
+    ParameterError
+        With the greatest MTF that weights can have.
+    """
+    if isinstance(function, Gaussian | Detector) and function.nyquist is not None:
+        _solved(function, cell)
+
+
 def response(taps: AxisTaps, frequency: float, centre: Floats) -> Floats:
     """Real part of the response of each output's weights at a frequency in cycles per source pixel."""
     offset = taps.start[:, None] + np.arange(taps.weight.shape[1]) - centre[:, None]

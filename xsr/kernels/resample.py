@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from xsr.core.blocks import Padding
 from xsr.core.errors import ParameterError
 from xsr.kernels.accelerate import jit
 
@@ -303,3 +304,30 @@ def remask(
     y, x = containing_pixel(rows), containing_pixel(cols)
     keep = valid[:, y[:, None], x] if rows.ndim == 1 else valid[:, y, x]
     return np.where(keep, out, np.float32(np.nan))
+
+
+@dataclass(frozen=True)
+class Interpolation:
+    """Block function: fill no-data, interpolate, re-mask."""
+
+    method: str
+    padding: Padding = "edge"
+
+    @property
+    def halo(self) -> int:
+        """Pixels needed around the two next to a position: the kernel's reach, and as many to fill from."""
+        radius = RADIUS[self.method]
+        return 0 if self.method == "nearest" else 2 * radius - 1
+
+    def __call__(
+        self,
+        window: NDArray[np.float32],
+        rows: NDArray[np.float64],
+        cols: NDArray[np.float64],
+        cell: tuple[float, float],
+    ) -> NDArray[np.float32]:
+        """Evaluate queries; see `xsr.core.types.WindowFunction`."""
+        dates, bands = window.shape[:2]
+        images = window.reshape(dates * bands, *window.shape[2:])
+        out = interpolate(images, rows, cols, self.method)
+        return out.reshape(dates, bands, *out.shape[1:])

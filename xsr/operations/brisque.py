@@ -99,7 +99,7 @@ def brisque(
     settings: dict[str, Any] = {
         "xsr_version": __version__,
         "xsr_operation": "brisque",
-        "border_px": border,
+        "border_px": function.border,
         "range": "reflectance 0 to 1 as 0 to 255, not rounded",
     }
     if path is not None:

@@ -5,29 +5,26 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from xsr._version import __version__
-from xsr.core import grid, pipeline, sensors
+from xsr.core import checks, grid, pipeline, sensors
 from xsr.core.blocks import Padding, Span
-from xsr.core.cube import Cube, canonical, open_cube
+from xsr.core.cube import Cube, open_cube
 from xsr.core.errors import BandError, GridError, ParameterError
 from xsr.core.grid import EDGE, resolution
+from xsr.core.match import crs_name, pixel_m
+from xsr.core.sensors import canonical
 from xsr.core.types import Stack, XarrayObject
 from xsr.kernels import degrade as kernel
 from xsr.kernels import psf as spread
 from xsr.kernels.noise import NoiseModel, add_noise, clouds
+from xsr.kernels.optics import Mtf, Optics, PsfLike, by_band
 
-PsfName = Literal["gaussian", "detector", "effective"]
-"""``gaussian``: a Gaussian with the MTF asked for. ``detector``: integration over the low-resolution pixel behind
-Gaussian optics, together with that MTF. ``effective``: the Gaussian that is missing when the input itself has the MTF
-of its sensor."""
-Mtf: TypeAlias = float | tuple[float, float]
-"""Value at the Nyquist frequency, or one along y (along track) and one along x (across track)."""
 NOTHING = NoiseModel(0.0)
 """No noise."""
 CLOUD_KEY = zlib.crc32(b"clouds")
@@ -107,6 +104,14 @@ class Degradation:
         widest = max(frame.blur for frame in self.frames)
         axes = (axis for band in self.bands for axis in (band.y, band.x))
         return max(spread.reach_px(_widened(axis, widest), shift) for axis in axes)
+
+    def checked(self) -> "Degradation":
+        """Return itself if weights with every MTF asked for exist; planning must not leave that to a task."""
+        for stages in {axis for band in self.bands for axis in (band.y, band.x)}:
+            for blur in {frame.blur for frame in self.frames}:
+                for stage in _widened(stages, blur):
+                    spread.check_reachable(stage.psf, stage.cell)
+        return self
 
     def place(self, dates: Span, rows: Span, cols: Span) -> "Degradation":
         """Bind to dates and output pixels; see `xsr.core.types.PlacedFunction`."""
@@ -199,7 +204,9 @@ def degrade(
     -------
     DataArray or Dataset
         Same container on the grid of pixel size ``gsd * scale`` with the same top-left corner and
-        ``floor(n / scale)`` pixels; float32; lazy if ``cube`` is.
+        ``floor(n / scale)`` pixels; float32; lazy if ``cube`` is. Where the sensor's table has larger pixels for a
+        band, the coordinate ``native_gsd`` (of a Dataset: an attribute of each variable) tells the size in metres of
+        those it was degraded to, unless the cube is a stack of the sensor's bands on the grid of the finest.
 
     Raises
     ------
@@ -211,16 +218,18 @@ def degrade(
     The Gaussian of an MTF m has sigma = gsd * scale / pi * sqrt(-2 ln m). It is centred on the output pixel, borders
     are mirrored as ``numpy.pad`` does by ``reflect``, and weights are divided by their share on valid pixels.
     """
-    opened = open_cube(cube, units=units, bands=bands)
-    optics = _Optics(opened, float(_checked_scale(scale)), sensor, mtf, psf, source_mtf)
+    opened, factor = open_cube(cube, units=units, bands=bands), _checked_scale(scale)
+    seeing = _Seeing(opened, factor, Optics(sensor, mtf, psf, source_mtf))
     models = _noise_models(opened.bands, noise, sensor)
     function = Degradation(
-        tuple(optics.band(name, model) for name, model in zip(opened.bands, models, strict=True)),
+        tuple(seeing.band(name, model) for name, model in zip(opened.bands, models, strict=True)),
         tuple(Frame(key) for key in _date_keys(opened.data)),
         min_valid=_share(min_valid),
-        seed=seed,
+        seed=_seed(seed),
     )
-    return pipeline.coarsen(opened, function, scale=scale, chunks=chunks, provenance=_record("degrade", psf))
+    record = _record("degrade", psf)
+    opened = _seen_again(opened, factor, sensor)
+    return pipeline.coarsen(opened, function.checked(), scale=factor, chunks=chunks, provenance=record)
 
 
 def wald(
@@ -250,7 +259,8 @@ def wald(
     native_gsd
         Pixel size at which each band was seen, in units of the CRS. ``grid``: that of the cube, for all. ``sensor``, or
         sizes by band: bands may lie on a grid finer than they were seen on, as the 20 m bands of Sentinel-2 at
-        10 m; then the ten-band rule below applies. By default ``grid``, unless the cube has the pixel size
+        10 m; then the ten-band rule below applies. A record of the cube, its coordinate ``native_gsd`` in metres, goes
+        before the table. By default ``grid``, unless the cube has the pixel size
         of the finest of its bands and others are known to be coarser: these have no truth, and one has to choose.
     mtf, psf, source_mtf, sensor, min_valid, bands, units
         See `xsr.degrade`.
@@ -264,7 +274,8 @@ def wald(
     low, high : DataArray or Dataset
         Both are cut to whole common pixels: they share all four corners, and ``high`` has exactly ``scale`` times
         as many pixels. For a scale that is no ratio of small integers they share the top-left corner, and ``high``
-        has the pixels that lie inside ``low``.
+        has the pixels that lie inside ``low``. By the ten-band rule both have the coordinate ``native_gsd`` over
+        ``band`` (of a Dataset: an attribute of each variable), the pixel size in metres in which a band is seen.
 
     Raises
     ------
@@ -287,16 +298,17 @@ def wald(
     L. Wald, T. Ranchin, M. Mangolini, Photogrammetric Engineering & Remote Sensing 63 (1997).
     """
     opened, factor = open_cube(cube, units=units, bands=bands), _checked_scale(scale)
-    optics = _Optics(opened, factor, sensor, mtf, psf, source_mtf)
+    seeing = _Seeing(opened, factor, Optics(sensor, mtf, psf, source_mtf))
     sizes = _native_sizes(opened, native_gsd, sensor)
     models = _noise_models(opened.bands, noise, sensor)
     frames = tuple(Frame(key) for key in _date_keys(opened.data))
     coarsest, record = max(sizes), _record("wald", psf)
     low_shape, high_shape = _common_shapes(opened, factor, coarsest)
-    bands_low = [optics.moved(n, b, sizes, m) for n, b, m in zip(opened.bands, sizes, models, strict=True)]
+    bands_low = [seeing.moved(n, b, sizes, m) for n, b, m in zip(opened.bands, sizes, models, strict=True)]
+    seen_low, seen_high = _recorded_pair(opened, sizes, factor, sensor)
     low = pipeline.coarsen(
-        opened,
-        Degradation(tuple(bands_low), frames, _share(min_valid), seed),
+        seen_low,
+        Degradation(tuple(bands_low), frames, _share(min_valid), _seed(seed)).checked(),
         scale=coarsest * factor,
         shape=low_shape,
         chunks=chunks,
@@ -304,10 +316,10 @@ def wald(
     )
     if coarsest == 1:
         values = opened.data.isel(y=slice(high_shape[0]), x=slice(high_shape[1])).data
-        return low, opened.rewrap(values, opened.geobox[: high_shape[0], : high_shape[1]], record)
-    bands_high = [optics.truth(name, b, coarsest) for name, b in zip(opened.bands, sizes, strict=True)]
-    truth = Degradation(tuple(bands_high), frames, _share(min_valid))
-    return low, pipeline.coarsen(opened, truth, scale=coarsest, shape=high_shape, chunks=None, provenance={**record})
+        return low, seen_high.rewrap(values, opened.geobox[: high_shape[0], : high_shape[1]], record)
+    bands_high = [seeing.truth(name, b, coarsest) for name, b in zip(opened.bands, sizes, strict=True)]
+    truth = Degradation(tuple(bands_high), frames, _share(min_valid)).checked()
+    return low, pipeline.coarsen(seen_high, truth, scale=coarsest, shape=high_shape, chunks=None, provenance={**record})
 
 
 def semi_simulate(
@@ -361,8 +373,9 @@ def semi_simulate(
     -------
     DataArray or Dataset
         Frames along ``time`` (dates of ``series``, or numbers from 0) on the coarser grid; lazy if an input is. The
-        coordinates ``shift_x_m`` (east) and ``shift_y_m`` (north) tell by how many units of the CRS the content of
-        each frame is displaced, ``blur`` by what factor its point spread function is wider.
+        coordinates ``shift_x_m`` (east) and ``shift_y_m`` (north) tell by how many metres the content of each frame is
+        displaced, for a CRS in degrees those at the middle of the cube, ``blur`` by what factor its point spread
+        function is wider.
 
     Raises
     ------
@@ -388,11 +401,12 @@ def semi_simulate(
             " a date, as by .isel(time=0)."
         )
     real = None if series is None else open_cube(series, units=units, bands=opened.bands)
+    seed = _seed(seed)
     plan = _FramePlan.draw(opened, real, factor, frames, shift_px, blur_jitter, seed)
-    optics = _Optics(opened, factor, sensor, mtf, psf, None)
-    seen = Degradation(tuple(optics.band(n) for n in opened.bands), plan.frames, _share(min_valid))
+    seeing = _Seeing(opened, factor, Optics(sensor, mtf, psf))
+    seen = Degradation(tuple(seeing.band(n) for n in opened.bands), plan.frames, _share(min_valid)).checked()
     provenance = _record("semi_simulate", psf)
-    many = plan.repeated(opened)
+    many = plan.repeated(_seen_again(opened, factor, sensor))
     blocks = pipeline.resolve_chunks(math.ceil(pipeline.CHUNK / factor) if chunks is None else chunks)
     target = grid.coarsen(opened.geobox, factor)
     values = pipeline.values(many, seen, target[1], chunks=blocks)
@@ -436,9 +450,14 @@ def augment_frames(
     M. Ziaja et al. (2022), on data augmentation for multi-image super-resolution.
     """
     frames, truth = open_cube(low), open_cube(high)
-    count = frames.data.sizes["time"]
-    if keep is not None and not 1 <= keep <= count:
+    count, seed = frames.data.sizes["time"], _seed(seed)
+    if keep is not None and checks.whole("keep", keep) not in range(1, count + 1):
         raise ParameterError(f"keep={keep}; expected from 1 to {count}, the number of frames.")
+    if frames.geobox.crs != truth.geobox.crs:
+        raise GridError(
+            f"the frames are in {crs_name(frames.geobox)} and the truth in {crs_name(truth.geobox)}; expected one CRS."
+            " Reproject one of them."
+        )
     extents = [np.array(cube.geobox.extent.boundingbox.bbox) for cube in (frames, truth)]
     if np.abs(extents[0] - extents[1]).max() > 1e-3 * resolution(truth.geobox)[0]:
         raise GridError(
@@ -450,8 +469,9 @@ def augment_frames(
     square = all(cube.geobox.shape.y == cube.geobox.shape.x for cube in (frames, truth))
     flip_y, flip_x, swap = (bool(number < 0.5) for number in rng.random(3))
     turned = [_turned(cube, flip_y, flip_x, swap and square) for cube in (frames, truth)]
-    selected = _moved(turned[0].isel(time=order), flip_y, flip_x, swap and square) if count > 1 else turned[0]
-    return selected, turned[1]
+    chosen = turned[0].isel(time=order) if "time" in turned[0].dims else turned[0]
+    height, width = pixel_m(frames.geobox)
+    return _moved(chosen, flip_y, flip_x, height / width if swap and square else None), turned[1]
 
 
 def _turned(cube: Cube, flip_y: bool, flip_x: bool, swap: bool) -> XarrayObject:
@@ -460,32 +480,27 @@ def _turned(cube: Cube, flip_y: bool, flip_x: bool, swap: bool) -> XarrayObject:
     return cube.rewrap(values.swapaxes(2, 3) if swap else values, cube.geobox, {})
 
 
-def _moved(obj: XarrayObject, flip_y: bool, flip_x: bool, swap: bool) -> XarrayObject:
-    """Let recorded shifts follow the content."""
+def _moved(obj: XarrayObject, flip_y: bool, flip_x: bool, swap: float | None) -> XarrayObject:
+    """Let recorded shifts follow the content; ``swap`` is a pixel's height over its width where it is transposed."""
     if not {"shift_x_m", "shift_y_m"} <= set(obj.coords):
         return obj
     x = obj["shift_x_m"] * (-1 if flip_x else 1)
     y = obj["shift_y_m"] * (-1 if flip_y else 1)
-    x, y = (-y, -x) if swap else (x, y)  # rows run south, columns east
-    return obj.assign_coords(shift_x_m=("time", x.values), shift_y_m=("time", y.values))
+    x, y = (x, y) if swap is None else (-y / swap, -x * swap)  # rows run south, columns east
+    return obj.assign_coords(shift_x_m=(obj["shift_x_m"].dims, x.values), shift_y_m=(obj["shift_y_m"].dims, y.values))
 
 
-PsfLike: TypeAlias = PsfName | spread.Psf | tuple[spread.Psf, spread.Psf]
-"""A kind of point spread function, a line spread function in units of the CRS, or one along y and one along x."""
 NativeGsd: TypeAlias = Literal["grid", "sensor"] | Mapping[str, float] | None
 """Pixel size at which bands were seen: that of the grid, that of the sensor's table, or by band."""
 
 
 @dataclass(frozen=True)
-class _Optics:
-    """What the user says about point spread functions, for any band of a cube."""
+class _Seeing:
+    """How the bands of a cube are seen at a factor."""
 
     cube: Cube
     scale: float
-    sensor: str
-    mtf: Any
-    psf: Any
-    source_mtf: Any
+    given: Optics
 
     def band(self, name: str, noise: NoiseModel = NOTHING) -> BandOptics:
         """Find how a band is seen."""
@@ -517,48 +532,8 @@ class _Optics:
 
     def functions(self, name: str, scale: float, pixel: float = 1.0) -> tuple[spread.Psf, spread.Psf]:
         """Line spread functions along y and x for a factor, in pixels of ``pixel`` pixels of the cube."""
-        kind = _by_band(self.psf, name, "psf")
-        if isinstance(kind, str):
-            low = self._pair(self.mtf, name, "mtf")
-            if kind == "effective":
-                high = low if self.source_mtf is None else self._pair(self.source_mtf, name, "source_mtf")
-                sigmas = [
-                    (sensors.sigma_px(a, scale), sensors.sigma_px(b, 1.0)) for a, b in zip(low, high, strict=True)
-                ]
-                return spread.effective(*sigmas[0]), spread.effective(*sigmas[1])
-            if kind not in get_args(PsfName):
-                raise ParameterError(f"psf={kind!r}; expected one of {', '.join(get_args(PsfName))} or a function.")
-            make = spread.gaussian if kind == "gaussian" else spread.detector
-            return make(low[0], scale), make(low[1], scale)
-        pair = kind if isinstance(kind, tuple) else (kind, kind)
-        if len(pair) != 2 or not all(isinstance(f, spread.Psf) for f in pair):
-            raise ParameterError(
-                f"psf={kind!r}; expected {', '.join(get_args(PsfName))}, a line spread function of xsr.kernels.psf in"
-                " units of the CRS, or a pair (y, x) of them."
-            )
-        y, x = (spread.pixels(f, size * pixel) for f, size in zip(pair, resolution(self.cube.geobox), strict=True))
-        return y, x
-
-    def _pair(self, given: Any, name: str, what: str) -> tuple[float, float]:
-        value = self._table(name) if given is None else _by_band(given, name, what)
-        pair = tuple(value) if isinstance(value, Sequence) else (value, value)
-        if len(pair) != 2:
-            raise ParameterError(f"{what}={value!r}; expected one number, or a pair (along y, along x).")
-        for number in pair:
-            sensors.sigma_px(number, 1.0)  # refuses what lies outside (0, 1)
-        return float(pair[0]), float(pair[1])
-
-    def _table(self, name: str) -> float:
-        table = sensors.get(self.sensor)
-        try:
-            found = table.band(name).mtf
-        except BandError:
-            found = None
-        if found is None:
-            raise ParameterError(
-                f"{table.name} has no MTF for band {name!r}; expected one. Pass mtf= as a number in (0, 1), or by band."
-            )
-        return found
+        down, across = resolution(self.cube.geobox)
+        return self.given.functions(name, (scale, scale), (down * pixel, across * pixel))
 
 
 def _averaged(size: int) -> tuple[spread.Stage, ...]:
@@ -569,18 +544,22 @@ def _averaged(size: int) -> tuple[spread.Stage, ...]:
 def _native_sizes(cube: Cube, native_gsd: Any, sensor: str) -> list[int]:
     """Side of each band's own pixels in pixels of the cube."""
     gsd = resolution(cube.geobox)[0]
-    if native_gsd == "grid":
+    if isinstance(native_gsd, str) and native_gsd == "grid":
         return [1] * len(cube.bands)
     if isinstance(native_gsd, Mapping):
-        return [_whole(name, float(_by_band(native_gsd, name, "native_gsd")), gsd) for name in cube.bands]
-    if native_gsd not in (None, "sensor"):
+        given = [checks.positive("native_gsd", by_band(native_gsd, name, "native_gsd")) for name in cube.bands]
+        return [_whole(name, size, gsd) for name, size in zip(cube.bands, given, strict=True)]
+    if native_gsd is not None and not (isinstance(native_gsd, str) and native_gsd == "sensor"):
         raise ParameterError(f"native_gsd={native_gsd!r}; expected 'grid', 'sensor', or sizes by band.")
     table = sensors.get(sensor)
+    metres = pixel_m(cube.geobox)[0] / gsd
+    recorded = [size / metres if math.isfinite(size) else None for size in cube.native_gsd]
     if native_gsd == "sensor":
-        return [_whole(name, table.band(name).gsd_m, gsd) for name in cube.bands]
-    known = [_known_gsd(table, name) for name in cube.bands]
-    coarse = [name for name, size in zip(cube.bands, known, strict=True) if size is not None and size > 1.01 * gsd]
-    if coarse and any(size is not None and abs(size / gsd - 1) < 0.01 for size in known):
+        pairs = zip(cube.bands, recorded, strict=True)
+        return [_whole(name, size or table.band(name).gsd_m / metres, gsd) for name, size in pairs]
+    known = [size or _known_gsd(table, name, metres) for name, size in zip(cube.bands, recorded, strict=True)]
+    coarse = _without_truth(cube.bands, known, gsd)
+    if coarse:
         raise ParameterError(
             f"bands {coarse} of {table.name} are coarser than the grid of {gsd:g}: they have no truth there. Pass"
             " native_gsd='sensor' for a pair where all bands have one, native_gsd='grid' to take the pixels as they"
@@ -589,9 +568,17 @@ def _native_sizes(cube: Cube, native_gsd: Any, sensor: str) -> list[int]:
     return [1] * len(cube.bands)
 
 
-def _known_gsd(table: sensors.Sensor, name: str) -> float | None:
+def _without_truth(names: Sequence[str], sizes: Sequence[float | None], gsd: float) -> list[str]:
+    """Bands coarser than a grid on which the finest lie in their own pixels; none where no band does."""
+    if not any(size is not None and abs(size / gsd - 1) < 0.01 for size in sizes):
+        return []
+    return [name for name, size in zip(names, sizes, strict=True) if size is not None and size > 1.01 * gsd]
+
+
+def _known_gsd(table: sensors.Sensor, name: str, metres: float) -> float | None:
+    """Pixel size in units of the CRS, of which each has so many metres."""
     try:
-        return table.band(name).gsd_m
+        return table.band(name).gsd_m / metres
     except BandError:
         return None
 
@@ -669,7 +656,7 @@ class _FramePlan:
     """Numbers of the real dates, empty without a series."""
     times: NDArray[Any]
     gsd: tuple[float, float]
-    """Low-resolution pixel along y and x in units of the CRS."""
+    """Low-resolution pixel along y and x in metres."""
 
     @classmethod
     def draw(
@@ -685,13 +672,12 @@ class _FramePlan:
         """Draw dates, shifts and blur."""
         rng = np.random.default_rng([17, seed & 0xFFFFFFFFFFFFFFFF])
         available = 5 if real is None else real.data.sizes["time"]
-        count = available if frames is None else frames
+        count = available if frames is None else checks.whole("frames", frames, what="a number of frames")
         if count < 1 or (real is not None and count > available):
             limit = "" if real is None else f" and at most {available}, the dates of series"
             raise ParameterError(f"frames={frames}; expected at least 1{limit}.")
         shifts = _shifts(shift_px, count, rng)
-        if not (math.isfinite(blur_jitter) and blur_jitter >= 0):
-            raise ParameterError(f"blur_jitter={blur_jitter}; expected a standard deviation of at least 0.")
+        blur_jitter = checks.within("blur_jitter", blur_jitter, low=0, what="a standard deviation of at least 0")
         blur = np.exp(blur_jitter * np.clip(rng.standard_normal(count), -3, 3))
         chosen = () if real is None else tuple(np.sort(rng.permutation(available)[:count]).tolist())
         times = np.arange(count) if real is None else real.data.isel(time=list(chosen))["time"].values
@@ -699,7 +685,7 @@ class _FramePlan:
         made = tuple(
             Frame(key, (float(dy), float(dx)), float(b)) for key, (dy, dx), b in zip(keys, shifts, blur, strict=True)
         )
-        size = resolution(cube.geobox)
+        size = pixel_m(cube.geobox)
         return cls(made, chosen, times, (size[0] * scale, size[1] * scale))
 
     def repeated(self, cube: Cube) -> Cube:
@@ -720,7 +706,10 @@ class _FramePlan:
 
 
 def _shifts(shift_px: Any, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    given = np.asarray(shift_px, np.float64)
+    try:
+        given = np.asarray(shift_px, np.float64)
+    except (TypeError, ValueError):
+        given = np.array(np.nan)
     if given.ndim == 0:
         if not (np.isfinite(given) and given >= 0):
             raise ParameterError(f"shift_px={shift_px}; expected at least 0 low-resolution pixels.")
@@ -742,8 +731,7 @@ def _change(
 ) -> Any:
     """Low frequencies of the difference between real dates and the degraded image, NaN where a date has no data."""
     _check_same_grid(real.geobox, target[0])
-    if not (math.isfinite(change_px) and change_px > 0):
-        raise ParameterError(f"change_px={change_px}; expected a positive width in low-resolution pixels.")
+    change_px = checks.positive("change_px", change_px, what="a positive width in low-resolution pixels")
     selected = real.data.isel(time=list(dates))
     difference = selected.data - base
     stage = (spread.Stage(spread.Gaussian(float(change_px)), 1.0),)
@@ -755,21 +743,23 @@ def _change(
 
 def _check_same_grid(series: Any, wanted: Any) -> None:
     if series.crs != wanted.crs:
-        raise GridError(f"series is in {series.crs} and high in {wanted.crs}; expected one CRS. Reproject series.")
-    ours, theirs = (np.array(tuple(box.affine)[:6]) for box in (series, wanted))
-    size = abs(theirs[0])
-    off = np.abs(ours - theirs)[[2, 5]].max() / size
-    if tuple(series.shape.yx) != tuple(wanted.shape.yx) or off > 1e-3 or not np.allclose(ours[[0, 4]], theirs[[0, 4]]):
         raise GridError(
-            f"series has {tuple(series.shape.yx)} pixels of {abs(ours[0]):g}, its corner {off:.3g} px off; expected"
-            f" {tuple(wanted.shape.yx)} pixels of {size:g} from the corner of high. Crop or reproject series."
+            f"series is in {crs_name(series)} and high in {crs_name(wanted)}; expected one CRS. Reproject series."
+        )
+    height, width = wanted.shape.yx
+    first, last = ((~wanted.affine) @ (series.affine @ corner) for corner in ((0, 0), (width, height)))
+    off = max(abs(first[0]), abs(first[1]))
+    drift = max(abs(last[0] - width), abs(last[1] - height))
+    if tuple(series.shape.yx) != (height, width) or max(off, drift) > 1e-3:
+        (ours, theirs) = (" x ".join(f"{size:.9g}" for size in resolution(box)) for box in (series, wanted))
+        raise GridError(
+            f"series has {tuple(series.shape.yx)} pixels of {ours}, its corner {off:.3g} px off; expected"
+            f" {(height, width)} pixels of {theirs} from the corner of high. Crop or reproject series."
         )
 
 
-def _cover(cloud_cover: float) -> float:
-    if not 0 <= cloud_cover <= 1:
-        raise ParameterError(f"cloud_cover={cloud_cover}; expected a share of the image from 0 to 1.")
-    return float(cloud_cover)
+def _cover(cloud_cover: Any) -> float:
+    return checks.within("cloud_cover", cloud_cover, low=0, high=1, what="a share of the image from 0 to 1")
 
 
 def _on(data: xr.DataArray, values: Any, box: Any) -> xr.DataArray:
@@ -778,32 +768,19 @@ def _on(data: xr.DataArray, values: Any, box: Any) -> xr.DataArray:
     return xr.DataArray(values, dims=("time", "band", "y", "x"), coords=coords)
 
 
-def _by_band(given: Any, name: str, what: str) -> Any:
-    """Value of a band where values are given by band, under any name of it; the value itself otherwise."""
-    if not isinstance(given, Mapping):
-        return given
-    known = {canonical(str(key)): value for key, value in given.items()}
-    if canonical(name) not in known:
-        raise ParameterError(
-            f"{what} names the bands {[str(key) for key in given]}; expected {name!r} among them. Add it, or select"
-            " bands."
-        )
-    return known[canonical(name)]
-
-
 def _noise_models(names: Sequence[str], noise: Any, sensor: str) -> list[NoiseModel]:
-    if noise == "sensor":
+    if isinstance(noise, str) and noise == "sensor":
         noise = SensorNoise()
     if isinstance(noise, SensorNoise):
         table = sensors.get(sensor)
         return [noise.model(table.band(name)) for name in names]
-    return [_noise_model(0.0 if noise is None else _by_band(noise, name, "noise")) for name in names]
+    return [_noise_model(0.0 if noise is None else by_band(noise, name, "noise")) for name in names]
 
 
 def _noise_model(value: Any) -> NoiseModel:
     if isinstance(value, NoiseModel):
         return value
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+    if not checks.is_number(value):
         raise ParameterError(
             f"noise={value!r}; expected a standard deviation in reflectance, one by band, 'sensor' or None."
         )
@@ -811,17 +788,47 @@ def _noise_model(value: Any) -> NoiseModel:
 
 
 def _checked_scale(scale: Any) -> float:
-    if isinstance(scale, bool) or not isinstance(scale, int | float | np.number) or not 1 <= scale < math.inf:
-        raise ParameterError(
-            f"scale={scale!r}; expected a finite number of at least 1: degrading coarsens. Use interpolate to refine."
-        )
-    return float(scale)
+    what = "a finite number of at least 1: degrading coarsens. Use interpolate to refine"
+    return checks.within("scale", scale, low=1, what=what)
 
 
-def _share(min_valid: float) -> float:
-    if not 0 <= min_valid <= 1:
-        raise ParameterError(f"min_valid={min_valid}; expected a share of the weight from 0 to 1.")
-    return float(min_valid)
+def _share(min_valid: Any) -> float:
+    return checks.within("min_valid", min_valid, low=0, high=1, what="a share of the weight from 0 to 1")
+
+
+def _seed(seed: Any) -> int:
+    return checks.whole("seed", seed, what="a whole number, from which the same draw follows every time")
+
+
+def _recorded_pair(cube: Cube, sizes: Sequence[int], scale: float, sensor: str) -> tuple[Cube, Cube]:
+    """Record the pixels in which both sides of a pair are seen, where they differ or the cube has a record."""
+    if len(set(sizes)) == 1 and not any(math.isfinite(size) for size in cube.native_gsd):
+        return _seen_as_given(cube, scale, sensor), cube
+    pixel, coarsest = pixel_m(cube.geobox)[0], max(sizes)
+    factor = coarsest * scale / min(sizes)
+    high = cube.with_native_gsd([pixel * coarsest] * len(sizes))
+    return cube.with_native_gsd([pixel * size * factor for size in sizes]), high
+
+
+def _seen_again(cube: Cube, factor: float, sensor: str) -> Cube:
+    """Bring the record of the pixels in which bands were seen to a grid ``factor`` times coarser."""
+    gsd, metres = resolution(cube.geobox)[0], pixel_m(cube.geobox)[0]
+    table = sensors.get(sensor)
+    known = [_known_gsd(table, name, metres / gsd) for name in cube.bands]
+    if not _without_truth(cube.bands, known, gsd):
+        cube = _seen_as_given(cube, factor, sensor)
+    return cube.with_native_gsd([max(s, metres * factor) if math.isfinite(s) else s for s in cube.native_gsd])
+
+
+def _seen_as_given(cube: Cube, factor: float, sensor: str) -> Cube:
+    """Record the pixels of a grid ``factor`` times coarser for bands without a record of which the table has larger.
+
+    The pixels of the cube are taken as those in which the bands were seen.
+    """
+    table, least = sensors.get(sensor), pixel_m(cube.geobox)[0] * factor
+    known = [_known_gsd(table, name, 1.0) for name in cube.bands]
+    found = [least if size is not None and size > 1.01 * least else math.nan for size in known]
+    return cube.with_native_gsd([a if math.isfinite(a) else b for a, b in zip(cube.native_gsd, found, strict=True)])
 
 
 def _key(text: str) -> int:

@@ -1,5 +1,6 @@
 """Judge a super-resolved cube against a reference and against the image it was made from."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,39 +10,27 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xsr._version import __version__
-from xsr.core import graph, sensors
+from xsr.core import checks, graph
 from xsr.core.blocks import Span, Window
-from xsr.core.cube import Cube, canonical, open_cube
-from xsr.core.errors import BandError, ParameterError
+from xsr.core.cube import Cube, open_cube
+from xsr.core.errors import ParameterError
 from xsr.core.grid import resolution
 from xsr.core.match import (
+    Low,
     blocks_of,
     check_border,
-    check_positive,
     check_same_grid,
     open_like,
     open_low,
     open_mask,
+    pixel_m,
     quotient,
 )
 from xsr.core.types import XarrayObject
 from xsr.kernels import metrics as kernels
+from xsr.kernels.optics import Mtf, Optics, PsfLike
 
-UNITS: dict[str, str] = {
-    "mae": "reflectance",
-    "rmse": "reflectance",
-    "bias": "reflectance",
-    "psnr": "dB",
-    "ssim": "1",
-    "uqi": "1",
-    "scc": "1",
-    "sam": "degree",
-    "ergas": "1",
-    "low_fidelity": "reflectance",
-    "low_fidelity_rmse": "reflectance",
-    "high_fidelity": "reflectance",
-    "high_fidelity_rmse": "reflectance",
-}
+UNITS = kernels.UNITS
 """Metrics of `evaluate` and their units."""
 
 LONG_NAMES: dict[str, str] = {
@@ -62,6 +51,8 @@ LONG_NAMES: dict[str, str] = {
 NEED_RANGE = frozenset({"psnr", "ssim"})
 NEED_SCALE = frozenset({"ergas", "high_fidelity", "high_fidelity_rmse"})
 NEED_LOW = frozenset({"low_fidelity", "low_fidelity_rmse"})
+FIDELITY = frozenset(name for name in UNITS if "fidelity" in name)
+"""Metrics that need the point spread function of the low-resolution sensor."""
 OVER_BANDS = frozenset({"sam", "ergas"})
 """Metrics of all bands together: no band dimension."""
 
@@ -81,7 +72,8 @@ class Scores:
     border: int
     data_range: float
     scale: float
-    sensors: tuple[kernels.Sensor, ...]
+    sensors: tuple[kernels.Sensor | None, ...]
+    """How each band is seen at low resolution; None where its MTF is not known."""
     has_reference: bool
     has_low: bool
     has_mask: bool
@@ -89,11 +81,9 @@ class Scores:
     @property
     def halo(self) -> int:
         """Pixels around a block that its sums need."""
-        reach = {"ssim": kernels.SSIM_RADIUS, "uqi": kernels.UQI_SIZE // 2}
-        reach["scc"] = kernels.UQI_SIZE // 2 + kernels.LAPLACIAN_RADIUS
-        needed = [reach.get(name, 0) for name in self.metrics]
-        if any("fidelity" in name for name in self.metrics):
-            needed += [sensor.halo for sensor in self.sensors]
+        needed = [max(kernels.WINDOW_REACH.get(name, (0,))) for name in self.metrics]
+        if not FIDELITY.isdisjoint(self.metrics):
+            needed += [sensor.halo for sensor in self.sensors if sensor is not None]
         return max(needed, default=0)
 
     def __call__(self, job: graph.Job, windows: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
@@ -109,48 +99,33 @@ class Scores:
         out = np.zeros((image.shape[0], _COLUMNS))
         if reference is not None:
             reference = kernels.judged(reference, **place)
-            self._pixels(out, self._cut(image, job), self._cut(reference, job))
-            self._windows(out, image, reference, job)
+            self._pixels(out, kernels.cut(image, self.halo), kernels.cut(reference, self.halo))
+            self._windows(out, image, reference)
             if not {"high_fidelity", "high_fidelity_rmse"}.isdisjoint(self.metrics):
                 self._high(out, image - reference, job)
         if low is not None:
             self._low(out, image, low, job)
         return out
 
-    def _cut(self, image: NDArray[Any], job: graph.Job, before: int = 0, after: int = 0) -> NDArray[Any]:
-        """Cut the block out of its window, with some pixels before and after."""
-        top, left = (self.halo - before,) * 2
-        height, width = len(job.rows) + before + after, len(job.cols) + before + after
-        return image[:, top : top + height, left : left + width]
-
     def _pixels(self, out: NDArray[np.float64], image: NDArray[Any], reference: NDArray[Any]) -> None:
         out[:, _ERROR] = kernels.error_sums(image, reference)
         if "sam" in self.metrics:
             out[0, _ANGLE] = kernels.angle_sums(image, reference)
 
-    def _windows(self, out: NDArray[np.float64], image: NDArray[Any], reference: NDArray[Any], job: graph.Job) -> None:
-        if "ssim" in self.metrics:
-            reach = kernels.SSIM_RADIUS
-            pair = (self._cut(image, job, reach, reach), self._cut(reference, job, reach, reach))
-            out[:, _SSIM] = kernels.window_sums(
-                *pair, window=kernels.gaussian_window(), kind=kernels.SIMILARITY, data_range=self.data_range
-            )
-        half = kernels.UQI_SIZE // 2
-        if "uqi" in self.metrics:
-            pair = (self._cut(image, job, half, half - 1), self._cut(reference, job, half, half - 1))
-            out[:, _UQI] = kernels.window_sums(*pair, window=kernels.uniform_window(), kind=kernels.QUALITY)
-        if "scc" in self.metrics:
-            pair = (self._cut(image, job, half + 1, half), self._cut(reference, job, half + 1, half))
-            for b in range(len(out)):  # one band at a time: the Laplacians are float64
-                detail = [kernels.laplacian(x[b : b + 1]) for x in pair]
-                out[b : b + 1, _SCC] = kernels.window_sums(
-                    *detail, window=kernels.uniform_window(), kind=kernels.CORRELATION
-                )
+    def _windows(self, out: NDArray[np.float64], image: NDArray[Any], reference: NDArray[Any]) -> None:
+        for name, columns in (("ssim", _SSIM), ("uqi", _UQI), ("scc", _SCC)):
+            for b in range(len(out)) if name in self.metrics else ():  # one band at a time: Laplacians are float64
+                pair = image[b : b + 1], reference[b : b + 1]
+                windows = kernels.windows_of(name, *pair, halo=self.halo, data_range=self.data_range)
+                out[b : b + 1, columns] = kernels.window_sums(**windows)
+
+    def _known(self) -> list[tuple[int, kernels.Sensor]]:
+        return [(number, sensor) for number, sensor in enumerate(self.sensors) if sensor is not None]
 
     def _high(self, out: NDArray[np.float64], error: NDArray[Any], job: graph.Job) -> None:
         """Sum the high-pass error: the high-pass is linear, so that of the error is the difference of the two."""
         origin = (job.windows[0].rows.start, job.windows[0].cols.start)
-        for b, sensor in enumerate(self.sensors):
+        for b, sensor in self._known():
             detail = kernels.high_pass_window(error[b : b + 1], sensor, rows=job.rows, cols=job.cols, origin=origin)
             out[b : b + 1, _HIGH] = kernels.error_sums(detail, np.zeros_like(detail))
 
@@ -159,7 +134,7 @@ class Scores:
         if not (len(rows) and len(cols)):
             return
         origin = (job.windows[0].rows.start, job.windows[0].cols.start)
-        for b, sensor in enumerate(self.sensors):
+        for b, sensor in self._known():
             seen = kernels.degrade_window(image[b : b + 1], sensor, low=(rows, cols), origin=origin)
             out[b : b + 1, _LOW] = kernels.error_sums(seen, low[b : b + 1])
 
@@ -206,9 +181,12 @@ def evaluate(
     *,
     low: XarrayObject | None = None,
     data_range: float | None = None,
-    metrics: Iterable[str] | None = None,
+    metrics: str | Iterable[str] | None = None,
     scale: float | None = None,
-    mtf: float | Mapping[str, float] | None = None,
+    mtf: "Mtf | Mapping[str, Mtf] | None" = None,
+    psf: "PsfLike | Mapping[str, PsfLike]" = "gaussian",
+    source_mtf: "Mtf | Mapping[str, Mtf] | None" = None,
+    sensor: str = "sentinel-2",
     border: int = 0,
     mask: xr.DataArray | None = None,
     bands: Sequence[str] | None = None,
@@ -230,12 +208,16 @@ def evaluate(
         Difference between the largest and the least value that a pixel can take, 1 for reflectance; for ``psnr`` and
         ``ssim``.
     metrics
-        Names from `UNITS`; by default all that the arguments given allow.
+        Names from `UNITS`; by default all that the arguments given allow. Bands whose MTF is not known have NaN for the
+        fidelity metrics then, and the attribute ``bands_without_mtf`` names them; asked for by name, they are an error.
     scale
         Low over high pixel size, for ``ergas`` and ``high_fidelity``; taken from ``low`` if that is given.
     mtf
-        Modulation transfer at Nyquist of the low-resolution sensor, one number or one for each band; by default
-        that of the Sentinel-2 band of this name.
+        Modulation transfer of the low-resolution sensor at its Nyquist frequency; see `xsr.degrade`. Where the
+        coordinate ``native_gsd`` of ``low`` or ``sr`` says that a band was seen in pixels larger than those of ``low``,
+        at that of these pixels; where neither says and ``mtf`` is not given, the sensor's table does.
+    psf, source_mtf, sensor
+        Point spread function of the low-resolution sensor, and the table that names its MTF; see `xsr.degrade`.
     border
         Pixels to leave out along each side of the cube.
     mask
@@ -251,8 +233,8 @@ def evaluate(
     -------
     Dataset
         One variable for each metric, dims (time, band), or (time) where all bands are judged together; ``count`` holds
-        the valid pixels, those of ``low`` where there is no reference. NaN where nothing could be judged. Lazy if any
-        cube is.
+        the valid pixels, those of ``low`` where there is no reference. NaN where nothing could be judged. Attributes
+        tell the settings, with the fidelity metrics those of the sensor. Lazy if any cube is.
 
     Raises
     ------
@@ -261,7 +243,8 @@ def evaluate(
     CubeError, BandError
         If a cube breaks the contract, or dates or bands do not match.
     ParameterError
-        If a metric is unknown or lacks an argument, or an argument is out of range.
+        If a metric is unknown or lacks an argument, an argument is out of range, or a metric asked for needs an MTF
+        that is not known or that no weights have.
 
     Notes
     -----
@@ -271,47 +254,47 @@ def evaluate(
     the images' Laplacians in 8 x 8 windows. ``sam`` is the mean angle between spectra, in degrees. ``ergas`` is ``100
     / scale * sqrt(mean over bands of (rmse / mean reference)²)``: its ratio is high over low pixel size (Wald 2000).
     ``low_fidelity`` compares on the low-resolution grid, ``high_fidelity`` on the high-resolution one, with the
-    Gaussian point spread function of ``mtf``. Windows and point spread functions that touch no data, masked pixels or
-    the outside of the cube do not count.
+    point spread function of the low-resolution sensor; a band seen in larger pixels is taken to have been brought to
+    that grid by bicubic interpolation. Windows and point spread functions that touch no data, masked pixels or the
+    outside of the cube do not count.
     """
     cube = open_cube(sr, units=units, bands=bands)
     truth = None if reference is None else open_like(reference, cube, units=units, what="the reference")
     if truth is not None:
         check_same_grid(cube.geobox, truth.geobox, what="the reference")
     coarse = None if low is None else open_low(low, cube, units=units)
-    scale = None if scale is None else check_positive("scale", scale)
+    scale = None if scale is None else checks.within("scale", scale, low=1, what="low over high pixel size, at least 1")
     if coarse is not None:
         scale = _agreed_scale(scale, coarse.scale)
     names = _resolve_metrics(metrics, truth is not None, low is not None, data_range, scale)
     factors = coarse.scale if coarse is not None else (scale or 1.0, scale or 1.0)
-    if scale is not None and scale < 1:
-        raise ParameterError(f"scale={scale:g}; expected low over high pixel size, at least 1.")
-    wants_psf = any("fidelity" in name for name in names)
-    crs = cube.geobox.crs
-    low_m = resolution(cube.geobox)[0] * factors[0] if crs is not None and crs.units[0] == "metre" else None
+    optics = Optics(sensor, mtf, psf, source_mtf)
+    unknown = () if metrics is not None else tuple(name for name in cube.bands if not optics.knows(name))
+    names = _known_metrics(names, unknown, cube)
+    wants_psf = not FIDELITY.isdisjoint(names)
     function = Scores(
         metrics=names,
         shape=(cube.data.sizes["y"], cube.data.sizes["x"]),
         border=check_border(border, cube),
-        data_range=1.0 if data_range is None else check_positive("data_range", data_range),
+        data_range=1.0 if data_range is None else checks.positive("data_range", data_range),
         scale=quotient(factors),
-        sensors=tuple(sensor_of(name, factors, mtf, low_m) for name in cube.bands) if wants_psf else (),
+        sensors=_sensors(cube, coarse, optics, factors, unknown) if wants_psf else (),
         has_reference=truth is not None,
         has_low=coarse is not None and not NEED_LOW.isdisjoint(names),
         has_mask=mask is not None,
     )
-    sources = [cube.data.data]
-    if truth is not None:
-        sources.append(truth.data.data)
-    if coarse is not None and function.has_low:
-        sources.append(coarse.cube.data.data)
-    if mask is not None:
-        sources.append(open_mask(mask, cube))
+    cubes = (cube, truth, coarse.cube if coarse is not None and function.has_low else None)
+    sources = [given.data.data for given in cubes if given is not None]
+    sources += [] if mask is None else [open_mask(mask, cube)]
     low_shape = coarse.cube.geobox.shape.yx if coarse is not None else (0, 0)
     jobs = [_job(rows, cols, function, factors, (low_shape[0], low_shape[1])) for rows, cols in blocks_of(cube, chunks)]
     shape = (len(names) + 1, len(cube.bands))
     values = graph.reduce_windows(function, sources, jobs, shape, name="evaluate")
-    return _dataset(values, names, cube, function)
+    scores = _dataset(values, names, cube, function)
+    if wants_psf:
+        scores.attrs.update(optics.record(cube.bands))
+        scores.attrs.update({"bands_without_mtf": list(unknown)} if unknown else {})
+    return scores
 
 
 def _job(rows: Span, cols: Span, function: Scores, scale: tuple[float, float], low_shape: tuple[int, int]) -> graph.Job:
@@ -327,64 +310,46 @@ def _job(rows: Span, cols: Span, function: Scores, scale: tuple[float, float], l
     return graph.Job(rows, cols, tuple(windows))
 
 
-def sensor_of(
-    band: str, scale: tuple[float, float], mtf: float | Mapping[str, float] | None, low_m: float | None = None
-) -> kernels.Sensor:
-    """Find the sensor that sees a band at a scale, by the MTF given or that of the Sentinel-2 band.
-
-    A band that is natively coarser than the low-resolution pixels of ``low_m`` metres was resampled to them. Its
-    Gaussian point spread function keeps its width on the ground, so that at the Nyquist frequency of the finer pixels
-    ``m`` is raised to the square of the ratio.
-
-    Raises
-    ------
-    BandError
-        If the MTF of the band is neither given nor known.
-    """
-    if isinstance(mtf, Mapping):
-        given = {canonical(name): value for name, value in mtf.items()}
-        if canonical(band) not in given:
-            raise BandError(f"mtf= has no value for band {band!r}; it has {list(mtf)}. Add one.")
-        value = float(given[canonical(band)])
-    elif mtf is not None:
-        value = float(mtf)
-    else:
-        known = {b.name: b for b in sensors.get("sentinel-2").bands}.get(canonical(band))
-        if known is None or known.mtf is None:
-            raise BandError(
-                f"the MTF of band {band!r} is not known; the fidelity metrics need it. Pass mtf=, or choose metrics=."
-            )
-        value = known.mtf ** max(1.0, known.gsd_m / low_m if low_m else 1.0) ** 2
-    return kernels.gaussian_sensor(value, scale)
+def _sensors(
+    cube: Cube, low: Low | None, optics: Optics, scale: tuple[float, float], unknown: Sequence[str]
+) -> tuple[kernels.Sensor | None, ...]:
+    """How each band is seen at low resolution; None for those of unknown MTF."""
+    own = cube.native_gsd if low is None else low.cube.native_gsd
+    native = [a if math.isfinite(a) else b for a, b in zip(own, cube.native_gsd, strict=True)]
+    low_m, pixel = pixel_m(cube.geobox)[0] * scale[0], resolution(cube.geobox)
+    return tuple(
+        None if name in unknown else optics.low_sensor(name, scale=scale, pixel=pixel, low_m=low_m, native_m=size)
+        for name, size in zip(cube.bands, native, strict=True)
+    )
 
 
 def _resolve_metrics(
-    metrics: Iterable[str] | None, reference: bool, low: bool, data_range: float | None, scale: float | None
+    metrics: str | Iterable[str] | None, reference: bool, low: bool, data_range: float | None, scale: float | None
 ) -> tuple[str, ...]:
     """Metrics asked for, or all that the arguments allow."""
-    lacking: dict[str, str] = {}
+    if not (reference or low) and metrics is None:
+        raise ParameterError("neither a reference nor low= given; expected one of them to compare with.")
+    lacking = dict.fromkeys(UNITS, "")
     for name in UNITS:
-        if name in NEED_LOW and not low:
-            lacking[name] = "low="
-        elif name not in NEED_LOW and not reference:
+        if name in NEED_LOW:
+            lacking[name] = "" if low else "low="
+        elif not reference:
             lacking[name] = "a reference"
         elif name in NEED_RANGE and data_range is None:
             lacking[name] = "data_range="
         elif name in NEED_SCALE and scale is None:
             lacking[name] = "scale= or low="
-    if metrics is None:
-        names = tuple(name for name in UNITS if name not in lacking)
-        if not names:
-            raise ParameterError("neither a reference nor low= given; expected one of them to compare with.")
-        return names
-    names = (metrics,) if isinstance(metrics, str) else tuple(metrics)
-    unknown = [name for name in names if name not in UNITS]
-    if unknown or not names:
-        raise ParameterError(f"metrics {unknown or 'none'}; expected some of {', '.join(UNITS)}.")
-    for name in names:
-        if name in lacking:
-            raise ParameterError(f"metric {name!r} needs {lacking[name]}, which is not given. Pass it.")
-    return tuple(dict.fromkeys(names))
+    return checks.choose("metrics", metrics, lacking)
+
+
+def _known_metrics(names: tuple[str, ...], unknown: Sequence[str], cube: Cube) -> tuple[str, ...]:
+    """Leave the fidelity out where the MTF of no band is known."""
+    left = names if len(unknown) < len(cube.bands) else tuple(name for name in names if name not in FIDELITY)
+    if not left:
+        raise ParameterError(
+            f"the MTF of {list(unknown)} is not known, and without a reference no other metric is left; expected mtf=."
+        )
+    return left
 
 
 def _agreed_scale(given: float | None, found: tuple[float, float]) -> float:

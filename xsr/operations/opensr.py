@@ -9,11 +9,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xsr._version import __version__
-from xsr.core import graph
+from xsr.core import checks, graph
 from xsr.core.blocks import Span, Window
-from xsr.core.cube import canonical, open_cube
+from xsr.core.cube import open_cube
 from xsr.core.errors import ParameterError
 from xsr.core.match import check_border, check_same_grid, open_like, open_low, quotient
+from xsr.core.sensors import canonical
 from xsr.core.types import XarrayObject
 from xsr.kernels import opensr as kernels
 
@@ -55,7 +56,7 @@ def opensr(
     *,
     low: XarrayObject,
     border: int = 16,
-    visible: Sequence[str] | None = None,
+    visible: str | Sequence[str] | None = None,
     bands: Sequence[str] | None = None,
     units: str | float | None = None,
 ) -> xr.Dataset:
@@ -87,7 +88,7 @@ def opensr(
     GridError, CubeError, BandError
         If the cubes do not match; see `xsr.evaluate`.
     ParameterError
-        If the border leaves nothing.
+        If the border leaves nothing, or ``visible`` names no band of the cube.
 
     Notes
     -----
@@ -116,16 +117,17 @@ def opensr(
     settings = {
         "xsr_version": __version__,
         "xsr_operation": "opensr",
-        "border_px": border,
+        "border_px": function.border,
         "scale": quotient(coarse.scale),
         "visible": [cube.bands[index] for index in function.visible],
     }
     return xr.Dataset(variables, coords, settings)
 
 
-def _visible(bands: Sequence[str], wanted: Sequence[str] | None) -> tuple[int, ...]:
+def _visible(bands: Sequence[str], wanted: str | Sequence[str] | None) -> tuple[int, ...]:
     names = [canonical(name) for name in bands]
     if wanted is not None:
+        wanted = checks.names("visible", wanted)
         missing = [name for name in wanted if canonical(name) not in names]
         if missing or not wanted:
             raise ParameterError(f"visible={list(wanted)}; expected bands of the cube, which has {list(bands)}.")

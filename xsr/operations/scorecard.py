@@ -94,7 +94,11 @@ def _number(value: Any) -> str:
 
 
 def _plain(attrs: Mapping[Any, Any]) -> dict[str, Any]:
-    return {
-        str(key): value.tolist() if isinstance(value, np.ndarray | np.generic) else value
-        for key, value in attrs.items()
-    }
+    lists = {k: v.tolist() if isinstance(v, np.ndarray | np.generic) else v for k, v in attrs.items()}
+    return {str(key): _without_nan(value) for key, value in lists.items()}
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_nan(item) for item in value]
+    return _json(value) if isinstance(value, float) else value

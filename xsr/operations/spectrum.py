@@ -9,7 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xsr._version import __version__
-from xsr.core import graph
+from xsr.core import checks, graph
 from xsr.core.blocks import Span, Window
 from xsr.core.cube import open_cube
 from xsr.core.errors import ParameterError
@@ -31,7 +31,7 @@ SMALLEST = 8
 
 @dataclass(frozen=True)
 class Spectra:
-    """Reduction: ring sums over patches on a lattice anchored at the corner of the cube."""
+    """Reduction: ring sums over patches on a lattice anchored at the corner inside the border."""
 
     rings: kernels.Rings
     shape: tuple[int, int]
@@ -39,10 +39,10 @@ class Spectra:
     has_mask: bool
 
     def origins(self, axis: int) -> NDArray[np.int64]:
-        """First pixel of the patches along an axis: half a patch apart, the last at the end."""
-        size, total = self.rings.size[axis], self.shape[axis]
-        steps = np.arange(0, total - size + 1, max(1, size // 2))
-        return steps if steps[-1] == total - size else np.append(steps, total - size)
+        """First pixel of the patches along an axis: half a patch apart from the border on, the last at the end."""
+        size, last = self.rings.size[axis], self.shape[axis] - self.border - self.rings.size[axis]
+        steps = np.arange(self.border, last + 1, max(1, size // 2))
+        return steps if steps[-1] == last else np.append(steps, last)
 
     def __call__(self, job: graph.Job, windows: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
         """Add ring sums of the patches that begin in one block, shape (band, 3, rings + 1)."""
@@ -84,8 +84,8 @@ def spectrum(
     sr, reference
         Cubes on one grid; see `xsr.evaluate`.
     patch
-        Side of the patches in pixels, at least 8; cut to the cube. Smaller patches find more places without no data and
-        average more noise away, and resolve fewer frequencies.
+        Side of the patches in pixels, at least 8; cut to what the border leaves. Smaller patches find more places
+        without no data and average more noise away, and resolve fewer frequencies.
     border, mask, bands, units, chunks
         See `xsr.evaluate`.
 
@@ -102,9 +102,9 @@ def spectrum(
 
     Notes
     -----
-    Patches lie on a lattice anchored at the corner of the cube, half a patch apart, whatever the chunks; each loses its
-    mean and is tapered with a Hann window (Welch 1967). A patch with no data in it does not count. With transforms F of
-    the image and G of the reference, summed over patches and rings of frequency: ``frc`` is
+    Patches lie on a lattice anchored at the corner inside the border, half a patch apart, whatever the chunks; each
+    loses its mean and is tapered with a Hann window (Welch 1967). A patch with no data in it does not count. With
+    transforms F of the image and G of the reference, summed over patches and rings of frequency: ``frc`` is
     ``Re sum(F G*) / sqrt(sum |F|² sum |G|²)``, ``mtf_gain`` is ``Re sum(F G*) / sum |G|²``, 1 where the image is as
     sharp as the reference and detail is in its place; noise and invented detail do not raise it. ``resolution_m`` is
     one over the frequency at which ``frc`` first falls below 1/7, or two pixels if it never does.
@@ -113,12 +113,18 @@ def spectrum(
     truth = open_like(reference, cube, units=units, what="the reference")
     check_same_grid(cube.geobox, truth.geobox, what="the reference")
     shape = (cube.data.sizes["y"], cube.data.sizes["x"])
-    if patch < SMALLEST:
-        raise ParameterError(f"patch={patch!r}; expected a number of pixels >= {SMALLEST}.")
+    patch = checks.whole("patch", patch, least=SMALLEST, what="a number of pixels")
     if min(shape) < SMALLEST:
         raise ParameterError(f"the cube has {shape[0]} x {shape[1]} pixels; expected at least {SMALLEST} each way.")
-    rings = kernels.Rings((min(patch, shape[0]), min(patch, shape[1])), pixel_m(cube.geobox))
-    function = Spectra(rings, shape, check_border(border, cube), mask is not None)
+    border = check_border(border, cube)
+    height, width = (size - 2 * border for size in shape)
+    if min(height, width) < SMALLEST:
+        raise ParameterError(
+            f"border={border} leaves {height} x {width} pixels; expected at least {SMALLEST} each way. Give a smaller"
+            " border."
+        )
+    rings = kernels.Rings((min(patch, height), min(patch, width)), pixel_m(cube.geobox))
+    function = Spectra(rings, shape, border, mask is not None)
     sources = [cube.data.data, truth.data.data, *([open_mask(mask, cube)] if mask is not None else [])]
     jobs = []
     for rows, cols in blocks_of(cube, chunks):
