@@ -1,5 +1,6 @@
 """A tiny network with its card, and small cubes: what the tests of models, operations and training share."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,17 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 from safetensors.torch import save_file
 
+from xsr.models import registry
+from xsr.models.architectures.carn import CARN
 from xsr.models.architectures.liif import LIIF
 from xsr.models.card import ModelCard, file_sha256, write_card
 
 BANDS = ("B02", "B03", "B04", "B08")
 MEAN = (0.05, 0.08, 0.09, 0.26)
 STD = (0.03, 0.04, 0.07, 0.08)
+
+TEMPORAL = {"channels": 4, "outputs": 4, "features": 8, "blocks": 1, "hidden": [16, 16], "heads": 2, "periods": 4}
+TEMPORAL |= {"mean": "linear", "blend": True}
 
 
 def lively(network: LIIF, seed: int = 0, gain: float = 1.0) -> LIIF:
@@ -58,7 +64,9 @@ def write_model(
     return path
 
 
-def card_of(network: LIIF, path: Path, config: dict, bands: tuple[str, ...], optional: tuple[str, ...]) -> ModelCard:
+def card_of(
+    network: LIIF | CARN, path: Path, config: dict, bands: tuple[str, ...], optional: tuple[str, ...]
+) -> ModelCard:
     """Card of a tiny network."""
     return ModelCard(
         name=path.stem,
@@ -78,6 +86,43 @@ def card_of(network: LIIF, path: Path, config: dict, bands: tuple[str, ...], opt
         radius=network.radius,
         licence="CC0-1.0",
     )
+
+
+def write_temporal(folder, *, zero=False):
+    """Write a tiny temporal LIIF and its card; ``zero`` leaves the time-linear mean alone."""
+    network = registry.create("temporal_liif", **TEMPORAL)
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for name, tensor in network.named_parameters():
+            if name != "fusion.log_reach":
+                fan = tensor[0].numel() if tensor.ndim > 1 else 100
+                tensor.copy_((2 / fan) ** 0.5 * torch.randn(tensor.shape, generator=generator))
+        if zero:
+            for name, tensor in network.named_parameters():
+                if name.startswith(("gate", "fusion.output", "imnet.layers.4")):
+                    tensor.zero_()
+    path = folder / "timely.safetensors"
+    save_file({key: value.contiguous() for key, value in network.state_dict().items()}, path)
+    card = ModelCard(
+        name="timely",
+        summary="A tiny random network of time.",
+        architecture="temporal_liif",
+        config=TEMPORAL,
+        bands=BANDS,
+        optional=("B08",),
+        sensor="sentinel-2",
+        gsd_m=10.0,
+        mean=MEAN,
+        std=STD,
+        scale_range=(1.0, 4.0),
+        mtf=(0.3,) * 4,
+        sha256=file_sha256(path),
+        parameters=sum(p.numel() for p in network.parameters()),
+        radius=network.radius,
+        licence="CC0-1.0",
+    )
+    write_card(card, path)
+    return path
 
 
 def geobox(height: int, width: int, gsd: float = 10.0, crs: str = "EPSG:32631") -> GeoBox:
@@ -107,3 +152,38 @@ def make_cube(
         name="reflectance",
     )
     return cube if chunks is None else cube.chunk(time=1, y=chunks, x=chunks)
+
+
+FIXED = {"bands": 4, "cascades": 1, "blocks": 1, "features": 4, "groups": 2}
+"""Settings of a tiny CARN; its radius is 5."""
+
+
+def lively_carn(seed: int = 0, **config: object) -> CARN:
+    """Tiny CARN with random weights that keep the variance through the layers."""
+    network = CARN(**{**FIXED, **config})
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for tensor in network.parameters():
+            fan = tensor[0].numel() if tensor.ndim > 1 else 100.0
+            tensor.copy_((1.5 / fan) ** 0.5 * torch.randn(tensor.shape, generator=generator))
+    return network.eval()
+
+
+def write_fixed(folder: Path, *, name: str = "small", zero: bool = False, seed: int = 0, **fields: object) -> Path:
+    """Write a tiny CARN and its card; ``zero`` makes it answer nothing but zeros, ``fields`` are those of the card."""
+    network = lively_carn(seed, **fields.get("config", {}))
+    if zero:
+        torch.nn.init.zeros_(network.output_conv2.weight)
+        torch.nn.init.zeros_(network.output_conv2.bias)
+    path = folder / f"{name}.safetensors"
+    save_file({key: value.contiguous() for key, value in network.state_dict().items()}, path)
+    config = {**FIXED, **fields.pop("config", {})}
+    card = replace(
+        card_of(network, path, config, BANDS, ()),
+        architecture="carn_1x1x4g2",
+        scale_range=(float(network.factor),) * 2,
+        factor=network.factor,
+        residual=False,
+    )
+    write_card(replace(card, **fields), path)
+    return path

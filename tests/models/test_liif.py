@@ -1,4 +1,5 @@
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ from models.helpers import lively
 
 from xsr.models import registry
 from xsr.models.architectures.edsr import EDSREncoder
-from xsr.models.architectures.liif import LIIF, MLP
+from xsr.models.architectures.liif import LIIF, MLP, rename
 
 SMALL = {"channels": 3, "outputs": 2, "features": 5, "blocks": 2, "hidden": (7, 6)}
 
@@ -118,6 +119,68 @@ def test_closed_form_equals_the_reference_formulation(scale):
     assert found.std() > 0.1  # the network says something
 
 
+def unfolded_query(network, unfolded, row, col, cell):
+    """One query with the whole MLP at every corner and bilinear weights, which is defined everywhere."""
+    total = 0.0
+    for dy, dx in itertools.product((0, 1), (0, 1)):
+        y, x = math.floor(row) + dy, math.floor(col) + dx
+        weight = (1 - abs(row - y)) * (1 - abs(col - x))
+        y, x = min(max(y, 0), unfolded.shape[1] - 1), min(max(x, 0), unfolded.shape[2] - 1)
+        entry = torch.tensor([2 * (row - y), 2 * (col - x), 2 * cell[0], 2 * cell[1]], dtype=torch.float64)
+        total = total + weight * network.imnet(torch.cat([unfolded[:, y, x], entry]))
+    return total
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0, 2.8, 3.4])
+def test_forward_equals_the_unfolded_network_up_to_the_border(scale):
+    height, width = 6, 5
+    network = lively(LIIF(**SMALL).double())
+    x = torch.randn(1, 3, height, width, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    rows = (np.arange(round(height * scale)) + 0.5) / scale - 0.5
+    cols = (np.arange(round(width * scale)) + 0.5) / scale - 0.5
+    row, col = (v.ravel() for v in np.meshgrid(rows, cols, indexing="ij"))
+    cell = (1 / scale, 1 / scale)
+    with torch.inference_mode():
+        found = network(x, torch.from_numpy(row), torch.from_numpy(col), cell)[0]
+        unfolded = unfold_channel_major(network.encoder(x)[0])
+        wanted = [unfolded_query(network, unfolded, r, c, cell) for r, c in zip(row, col, strict=True)]
+    assert (found - torch.stack(wanted)).abs().max() <= 1e-10
+
+
+def test_rename_takes_a_published_checkpoint_to_our_keys():
+    names = [f"encoder.{shift}.{kind}" for shift in ("sub_mean", "add_mean") for kind in ("weight", "bias")]
+    assert [rename(name) for name in names] == [None] * 4
+    ours = list(LIIF(3, 3, 4, 16, (8, 8, 8, 8)).state_dict())
+    assert [rename(name) for name in ours] == ours
+
+
+@pytest.mark.parametrize(
+    ("options", "parameters", "beyond"),
+    [
+        ({}, 1_567_299, 2),
+        ({"unfold": False}, 1_436_227, 1),
+        ({"cell": False}, 1_566_787, 2),
+        ({"ensemble": False}, 1_567_299, 1),
+    ],
+)
+def test_published_network_and_its_ablations(options, parameters, beyond):
+    network = LIIF(3, 3, 64, 16, (256,) * 4, **options)
+    assert count(network) == parameters
+    assert network.radius == network.encoder.radius + beyond == 34 + beyond
+
+
+def test_without_unfolding_cell_and_ensemble_the_nearest_pixel_answers_alone():
+    network = lively(LIIF(**SMALL, unfold=False, cell=False, ensemble=False).double())
+    x = torch.randn(1, 3, 4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    rows, cols = torch.tensor([1.3, -0.4, 3.4]).double(), torch.tensor([2.6, 0.2, 4.4]).double()
+    with torch.inference_mode():
+        features = network.encoder(x)[0]
+        found = network(x, rows, cols, (0.5, 0.5))[0]
+        for answer, row, col, y, cx in zip(found, rows, cols, (1, 0, 3), (3, 0, 4), strict=True):
+            entry = torch.stack((2 * (row - y), 2 * (col - cx)))
+            assert (answer - network.imnet(torch.cat([features[:, y, cx], entry]))).abs().max() <= 1e-12
+
+
 def test_last_row_and_column_at_scale_one_are_the_pixels_own_answer():
     network = lively(LIIF(**SMALL).double())
     x = torch.randn(1, 3, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
@@ -186,7 +249,7 @@ def support(network, channels, at, size):
 
 @pytest.mark.parametrize("which", ["small", "shipped"])
 def test_declared_radius_is_the_measured_support(which):
-    config = SMALL if which == "small" else registry.describe("liif_s2").config
+    config = SMALL if which == "small" else registry.card("liif_s2").config
     network = LIIF(**config).double()
     middle = network.radius + 3
     size = 2 * middle + 1
@@ -201,8 +264,24 @@ def test_declared_radius_is_the_measured_support(which):
 
 
 def test_shipped_card_declares_the_radius_and_parameters_of_its_network():
-    card = registry.describe("liif_s2")
+    card = registry.card("liif_s2")
     network = LIIF(**card.config)
     assert card.radius == network.radius
     assert card.parameters == count(network)
     assert network.encoder.head[0].in_channels == len(card.bands) == len(card.mean) == len(card.std)
+
+
+def test_tiles_are_exact_with_the_declared_margin_and_not_with_one_pixel_less():
+    network = lively(LIIF(**SMALL).double())
+    margin, block = network.radius, 3
+    size = 2 * margin + block
+    x = torch.randn(1, 3, size + 9, size + 8, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    steps = torch.arange(-0.5, block - 0.5, 0.25, dtype=torch.float64) + 0.125
+    rows, cols = (v.flatten() for v in torch.meshgrid(steps, steps, indexing="ij"))
+    with torch.inference_mode():
+        whole = network(x, rows + margin + 4, cols + margin + 4, (0.25, 0.25))
+        for less in (0, 1):
+            tile = x[:, :, 4 + less : 4 + size - less, 4 + less : 4 + size - less]
+            found = network(tile, rows + margin - less, cols + margin - less, (0.25, 0.25))
+            difference = float((found - whole).abs().max())
+            assert (difference == 0.0) == (less == 0)

@@ -7,14 +7,14 @@ from dataclasses import replace
 import pytest
 import safetensors.torch
 import torch
-from models.helpers import lively, write_model
+from models.helpers import FIXED, lively, write_fixed, write_model
 
 from xsr.core.errors import ModelError, ParameterError, WeightsError
 from xsr.models import registry
 from xsr.models.architectures.liif import LIIF
 from xsr.models.card import file_sha256, read_card, write_card
 from xsr.models.registry import ModelSpec
-from xsr.operations.super_resolve import Liif
+from xsr.operations.super_resolve.networks import Liif
 
 
 @pytest.fixture
@@ -29,12 +29,12 @@ def test_packaged_names(monkeypatch, tmp_path):
     for name in ("zeta", "alpha"):
         write_model(tmp_path, name=name)
     assert registry.names() == ("alpha", "zeta")
-    assert registry.describe("zeta").name == "zeta"
+    assert registry.card("zeta").name == "zeta"
 
 
 @pytest.mark.parametrize("name", ["liif_s2"])
 def test_packaged_models_are_whole(name):
-    card = registry.describe(name)
+    card = registry.card(name)
     assert file_sha256(registry.find(name)) == card.sha256
     network = registry.load(registry.spec(name))
     assert sum(p.numel() for p in network.parameters()) == card.parameters
@@ -54,15 +54,58 @@ def test_unknown_model(model):
 
 
 def test_spec_is_the_name_and_the_hash_of_the_card(path):
-    assert registry.spec(path) == ModelSpec(str(path), file_sha256(path))
+    spec = registry.spec(path)
+    assert spec == ModelSpec(str(path), file_sha256(path), card=spec.card)
+    write_card(replace(read_card(path), scores=[{"place": "here"}], summary="other words"), path)
+    assert registry.spec(path) == spec  # what only people read
+    write_card(replace(read_card(path), radius=read_card(path).radius + 1), path)
+    assert registry.spec(path) != spec
+
+
+def test_changed_card_is_not_taken_for_the_one_in_the_graph(path):
+    identity = registry.spec(path)
+    write_card(replace(read_card(path), unit=1e-4), path)
+    with pytest.raises(WeightsError, match=r"the card of .*tiny.* was changed"):
+        registry.load(identity)
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"factor": 4}, r"makes \(4, 16, 16\) of \(4, 8, 8\); its card says \(4, 32, 32\)"),
+        ({"config": {**FIXED, "factor": 4}}, "does not fit CARN as configured"),
+        ({"factor": None}, "is a network of one factor; its card says none"),
+    ],
+)
+def test_factor_of_the_card_must_be_that_of_the_network(tmp_path, fields, told):
+    path = write_fixed(tmp_path)
+    write_card(replace(read_card(path), **fields), path)
+    with pytest.raises(WeightsError, match=told):
+        registry.load(path)
+
+
+def test_network_of_any_factor_with_a_card_of_one(path):
+    write_card(replace(read_card(path), factor=2), path)
+    with pytest.raises(WeightsError, match="is no network of one factor; its card says 2"):
+        registry.load(path)
+
+
+def test_bands_of_the_card_must_be_those_of_the_network(tmp_path):
+    path = write_fixed(tmp_path)
+    card = read_card(path)
+    write_card(replace(card, bands=card.bands[:3], mean=card.mean[:3], std=card.std[:3]), path)
+    with pytest.raises(WeightsError, match="takes other bands than the 3 of its card"):
+        registry.load(path)
 
 
 def test_create():
     network = registry.create("liif", channels=2, outputs=1, features=4, blocks=1, hidden=(4,))
     assert isinstance(network, LIIF)
     assert network.imnet.layers[-1].out_features == 1
-    with pytest.raises(ModelError, match="'gan' is unknown; expected one of liif"):
+    with pytest.raises(ModelError, match=r"'gan' is unknown; expected one of carn_1x3x64g4sw, .*liif"):
         registry.create("gan")
+    with pytest.raises(ModelError, match=r"liif does not take these settings \{'depth': 3\}.*depth"):
+        registry.create("liif", depth=3)
 
 
 def test_load_gives_the_weights_of_the_file(path):

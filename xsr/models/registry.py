@@ -8,16 +8,20 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from xsr.core.errors import ModelError, ParameterError, WeightsError
-from xsr.models.card import SUFFIX, ModelCard, file_sha256, read_card
+from xsr.models import catalogue, foreign, published
+from xsr.models.card import SUFFIX, ModelCard, digest, file_sha256, read_card
 
 if TYPE_CHECKING:
     from torch import nn
 
 PACKAGED = Path(__file__).parent / "weights"
-ARCHITECTURES = ("liif",)
+Model: TypeAlias = str | Path
+"""Name of packaged weights, or path to a weight file or to the card of a foreign network."""
+TRIAL = 8
+"""Side of the image that tells a network's factor, pixels."""
 _loading = Lock()
 
 
@@ -26,9 +30,41 @@ class ModelSpec:
     """Identity of a trained model: enough to find it on any worker and to know that it is the same."""
 
     name: str
-    """Name of packaged weights, or a path to a weight file."""
+    """Name of packaged weights, or a path to a weight file or a foreign card."""
     sha256: str
-    """Hash of the weight file."""
+    """Hash of the weights."""
+    architecture: str = ""
+    """Architecture of published weights that come without a card of ours; empty: the card says it."""
+    card: str = ""
+    """Hash of what the card says that a result depends on; empty: any card will do."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """What there is to know of a model by name."""
+
+    name: str
+    summary: str
+    kind: str
+    """weights, or the kind of the architecture: fixed, continuous, temporal, guided, discriminator."""
+    architecture: str
+    parameters: int
+    """All parameters, trainable and frozen."""
+    trainable: int
+    tiling: str
+    """halo (tiles with a margin of ``radius`` are exact), lattice (patches on a fixed lattice are blended), none."""
+    radius: int | None
+    """Input pixels that an output pixel depends on, beyond the nearest; None if there is no bound."""
+    bands: tuple[str, ...]
+    """Bands of trained weights, in the order of the channels; empty for an architecture: any."""
+    scale: str
+    """Factor, or range of factors."""
+    gsd_in_m: float | None
+    """Pixel size that weights were made for, metres."""
+    gsd_out_m: float | None
+    """Pixel size of a fixed-factor model's output, metres."""
+    licence: str
+    citation: str
 
 
 def names() -> tuple[str, ...]:
@@ -36,90 +72,267 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in PACKAGED.glob(f"*{SUFFIX}")))
 
 
-def find(model: str | Path) -> Path:
+def find(model: Model) -> Path:
     """Locate weights by packaged name or by path.
 
     Raises
     ------
     ModelError
-        If there are none.
+        If there are none; an architecture without weights is told apart from a name that nobody knows.
     """
     path = Path(str(model))
-    if path.suffix != SUFFIX:
+    if path.suffix not in (SUFFIX, *foreign.SUFFIXES):
         path = PACKAGED / f"{model}{SUFFIX}"
-    if not path.is_file():
+    if path.is_file():
+        return path
+    if catalogue.find(str(model)) is not None:
         raise ModelError(
-            f"model {str(model)!r} not found; expected one of {', '.join(names())}, or a path to a {SUFFIX} file."
+            f"{str(model)!r} is an architecture and has no weights of its own; give some with weights=PATH, or choose"
+            f" trained ones: {', '.join(names())}."
         )
-    return path
+    raise ModelError(
+        f"model {str(model)!r} not found; {_suggest(str(model))} A path to a {SUFFIX} file, or to"
+        " the card (.yaml) of a foreign network, will do too."
+    )
 
 
-def describe(model: str | Path) -> ModelCard:
-    """Card of a model, by packaged name or by path to its weights."""
-    return read_card(find(model))
+def _suggest(name: str) -> str:
+    """Close names of weights, or of architectures; else the names of all weights."""
+    known = next((known for known in (names(), tuple(catalogue.LISTED)) if catalogue.close(name, known)), names())
+    return catalogue.suggest(name, known)
 
 
-def spec(model: str | Path) -> ModelSpec:
-    """Identity of a model as its card states it; the bytes are checked when a worker loads them."""
-    name = str(find(model).resolve()) if Path(model).suffix == SUFFIX else str(model)
-    return ModelSpec(name, describe(model).sha256)
+def card(model: Model, weights: Model | None = None) -> ModelCard:
+    """Card of trained weights, by packaged name or by path; or of an architecture with some weights.
 
-
-def create(architecture: str, **config: Any) -> "nn.Module":
-    """Untrained network of an architecture.
+    Weights that have no card of ours beside them are taken for published ones; see `xsr.models.published.card`.
 
     Raises
     ------
     ModelError
-        If the architecture is unknown.
+        If there are none, or they are weights of another architecture.
     """
-    if architecture == "liif":
-        from xsr.models.architectures.liif import LIIF
+    if weights is None:
+        path = find(model)
+        return foreign.read(path) if path.suffix in foreign.SUFFIXES else read_card(path)
+    path = Path(weights)
+    if not path.with_suffix(".json").is_file():
+        return published.card(catalogue.get(str(model)), path)
+    found = read_card(path)
+    if found.architecture != str(model):
+        raise ModelError(f"{path} holds weights of {found.architecture!r}; model={str(model)!r} was asked for.")
+    return found
 
-        return LIIF(**config)
-    raise ModelError(f"architecture {architecture!r} is unknown; expected one of {', '.join(ARCHITECTURES)}.")
 
-
-def load(identity: ModelSpec, device: str = "cpu") -> "nn.Module":
-    """Network with its weights, in evaluation mode; read once per process and device.
+def spec(model: Model, weights: Model | None = None) -> ModelSpec:
+    """Identity of a model as its card states it.
 
     Raises
     ------
     WeightsError
-        If the file's hash is not the one of ``identity``, or its tensors do not fit the architecture.
+        If the file is not the one of its card. A worker that loads it checks again.
     """
+    told = card(model, weights)
+    path = find(model) if weights is None else Path(weights)
+    if path.suffix not in foreign.SUFFIXES:  # the card of a foreign network is made from its file
+        _check_bytes(path, told.sha256)
+    if weights is not None:
+        architecture = "" if path.with_suffix(".json").is_file() else str(model)
+        return ModelSpec(str(path.resolve()), told.sha256, architecture, digest(told))
+    name = str(model) if Path(model).suffix not in (SUFFIX, *foreign.SUFFIXES) else str(find(model).resolve())
+    return ModelSpec(name, told.sha256, card=digest(told))
+
+
+def create(name: str, **config: Any) -> "nn.Module":
+    """Untrained network of an architecture.
+
+    Parameters
+    ----------
+    name
+        Name of the architecture, as `xsr models list` prints it: ``carn_3x3x64g4sw``, ``liif``, ``dctnet``, …
+    config
+        Settings that differ from those the name stands for, for example ``bands=4``.
+
+    Returns
+    -------
+    torch.nn.Module
+        On the CPU, in training mode.
+
+    Raises
+    ------
+    ModelError
+        If the name is unknown, or the network has no such setting.
+    """
+    architecture = catalogue.get(name)
+    try:
+        return architecture.build(**config)
+    except TypeError as error:
+        raise ModelError(f"{name} does not take these settings {config}: {error}.") from error
+
+
+def load(model: "Model | ModelSpec", *, weights: Model | None = None, device: str = "cpu", **config: Any) -> Any:
+    """Network with its weights, in evaluation mode.
+
+    Parameters
+    ----------
+    model
+        Trained weights by packaged name or path, or an architecture whose weights ``weights`` names.
+    weights
+        State dict to put into the architecture ``model``: ``.safetensors``, or a PyTorch checkpoint that holds
+        tensors alone. The key names of published checkpoints are understood.
+    device
+        Torch device.
+    config
+        Settings of the architecture; only together with ``weights``.
+
+    Returns
+    -------
+    torch.nn.Module
+        Trained weights are read once per process and device, and shared: do not change them. A foreign ONNX network
+        is a callable from tensor to tensor.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model.
+    WeightsError
+        If the file is damaged, is not the one of its card, or does not fit the architecture.
+    """
+    if weights is not None:
+        if isinstance(model, ModelSpec):
+            raise ModelError("weights= goes with the name of an architecture; a ModelSpec has its own.")
+        from xsr.models.state import fit, read_state
+
+        network = create(str(model), **config)
+        architecture = catalogue.get(str(model))
+        fit(network, read_state(Path(weights)), rename=architecture.rename(), source=str(weights))
+        return network.to(device).eval().requires_grad_(False)
+    if config:
+        raise ModelError(f"settings {config} go with an architecture and weights=; trained weights have their own.")
+    identity = model if isinstance(model, ModelSpec) else spec(model)
     with _loading:  # threads of one worker wait for the first instead of reading the file again
         return _load(identity, device)
 
 
-@lru_cache(maxsize=8)
-def _load(identity: ModelSpec, device: str) -> "nn.Module":
-    import torch
-    from safetensors.torch import load_file
-
-    path = find(identity.name)
+def _check_bytes(path: Path, sha256: str) -> None:
     found = file_sha256(path)
-    if found != identity.sha256:
+    if found != sha256:
         raise WeightsError(
-            f"{path} has sha256 {found}; expected {identity.sha256}. The file was changed or damaged: restore it."
+            f"{path} has sha256 {found}; expected {sha256}. The file was changed or damaged: restore it."
         )
-    card = read_card(path)
-    network = create(card.architecture, **card.config)
-    state = {key: value.to(torch.float32) for key, value in load_file(path).items()}
-    wanted = {key: tuple(value.shape) for key, value in network.state_dict().items()}
-    wrong = [k for k in sorted(wanted.keys() | state.keys()) if wanted.get(k) != _shape(state.get(k))]
-    if wrong:
-        key = wrong[0]
-        raise WeightsError(
-            f"{path} does not fit {card.architecture} {card.config}: tensor {key!r} has shape {_shape(state.get(key))};"
-            f" expected {wanted.get(key)}."
-        )
-    network.load_state_dict(state)
-    return network.to(device).eval().requires_grad_(False)
 
 
-def _shape(tensor: Any) -> tuple[int, ...] | None:
-    return None if tensor is None else tuple(tensor.shape)
+@lru_cache(maxsize=8)
+def _load(identity: ModelSpec, device: str) -> Any:
+    from xsr.models.state import fit, read_state
+
+    path = Path(identity.name) if identity.architecture else find(identity.name)
+    if path.suffix in foreign.SUFFIXES:
+        opened = foreign.session(path, identity.sha256, device)
+        _check_card(foreign.read(path), identity, path)
+        return opened
+    _check_bytes(path, identity.sha256)
+    told = published.card(catalogue.get(identity.architecture), path) if identity.architecture else read_card(path)
+    _check_card(told, identity, path)
+    architecture = catalogue.get(told.architecture)
+    network = create(told.architecture, **told.config)
+    rename = architecture.rename() if identity.architecture else str
+    fit(network, read_state(path), rename=rename, source=str(path))
+    network = network.eval().requires_grad_(False)
+    _check_shapes(network, told, architecture, path)
+    return network.to(device)
+
+
+def _check_card(told: ModelCard, identity: ModelSpec, path: Path) -> None:
+    """Refuse a card that says something else than the one a graph was made with."""
+    if identity.card and digest(told) != identity.card:
+        raise WeightsError(f"the card of {path} was changed since it was asked for; expected it as it was. Ask again.")
+
+
+def _check_shapes(network: "nn.Module", told: ModelCard, architecture: catalogue.Architecture, path: Path) -> None:
+    """Refuse a card whose factor or bands are not the network's: pixels would be picked from the wrong places."""
+    if architecture.kind != "fixed" and told.factor is not None:
+        raise WeightsError(f"{path} is no network of one factor; its card says {told.factor}. Correct the card.")
+    if architecture.kind != "fixed":
+        return
+    if told.factor is None:
+        raise WeightsError(f"{path} is a network of one factor; its card says none. Correct the card.")
+    import torch
+
+    given, wanted = ((len(told.bands), TRIAL * n, TRIAL * n) for n in (1, told.factor))
+    try:
+        made = tuple(network(torch.zeros(1, *given)).shape[1:])
+    except RuntimeError as error:
+        raise WeightsError(
+            f"{path} takes other bands than the {len(told.bands)} of its card ({error}). Correct the card."
+        ) from error
+    if made != wanted:
+        raise WeightsError(f"{path} makes {made} of {given}; its card says {wanted}. Correct the card.")
+
+
+def describe(name: Model) -> Description:
+    """Facts of trained weights (by name or path) or of an architecture (by name).
+
+    Raises
+    ------
+    ModelError
+        If there is neither.
+    """
+    if str(name) not in names() and Path(str(name)).suffix not in (SUFFIX, *foreign.SUFFIXES):
+        return _describe_architecture(str(name))
+    told = card(name)
+    low, high = told.scale_range
+    return Description(
+        name=told.name,
+        summary=told.summary,
+        kind="weights",
+        architecture=told.architecture,
+        parameters=told.parameters,
+        trainable=told.parameters,
+        tiling="halo",
+        radius=told.radius,
+        bands=told.bands,
+        scale=f"{told.factor}" if told.factor else f"{low:g}-{high:g}",
+        gsd_in_m=told.gsd_m,
+        gsd_out_m=told.gsd_m / told.factor if told.factor else None,
+        licence=told.licence,
+        citation=told.citation,
+    )
+
+
+def _describe_architecture(name: str) -> Description:
+    import torch
+
+    try:
+        architecture = catalogue.get(name)
+    except ModelError:
+        known = [*names(), *catalogue.LISTED]
+        raise ModelError(f"model {name!r} not found; {catalogue.suggest(name, known)}") from None
+    # Shapes without memory; spectral normalisation computes as soon as it is made, and needs numbers.
+    with torch.device("cpu" if architecture.kind == "discriminator" else "meta"):
+        network = architecture.build()
+    radius = getattr(network, "radius", None)
+    factor = getattr(network, "factor", None)
+    if architecture.kind == "discriminator":
+        tiling = "none"
+    else:
+        tiling = "lattice" if radius is None else "halo"
+    return Description(
+        name=name,
+        summary=architecture.summary,
+        kind=architecture.kind,
+        architecture=name,
+        parameters=sum(p.numel() for p in network.parameters()),
+        trainable=sum(p.numel() for p in network.parameters() if p.requires_grad),
+        tiling=tiling,
+        radius=radius,
+        bands=(),
+        scale="any" if factor is None else f"{factor}",
+        gsd_in_m=None,
+        gsd_out_m=None,
+        licence="Apache-2.0",
+        citation=architecture.citation,
+    )
 
 
 def check_device(device: str) -> None:

@@ -6,7 +6,7 @@ pixel); the four answers are blended with bilinear weights, which is the closed 
 
 Conventions of the reference: relative positions count two units per low-resolution pixel and the cell is
 ``2 / scale``. The reference evaluates the first layer for every query and corner; its feature part is linear, so
-here it is a 3x3 convolution evaluated once per low-resolution pixel (`LIIF.encode`), and only its position part
+here it is a 3x3 convolution evaluated once per low-resolution pixel (`LocalDecoder.fold`), and only its position part
 remains per query. That is algebra, not approximation.
 
 References
@@ -15,12 +15,21 @@ Y. Chen, S. Liu, X. Wang, "Learning Continuous Image Representation with Local I
 CVPR 2021, doi:10.1109/CVPR46437.2021.00852.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from xsr.models.architectures.edsr import EDSREncoder
+
+
+def rename(key: str) -> str | None:
+    """Translate a key of a published checkpoint to ours; None drops it.
+
+    The checkpoints carry the mean shifts of EDSR, which are frozen and never used.
+    """
+    return None if ".sub_mean." in key or ".add_mean." in key else key
 
 
 class MLP(nn.Module):
@@ -40,6 +49,127 @@ class MLP(nn.Module):
         return out
 
 
+class LocalDecoder(MLP):
+    """Local implicit function: an MLP of features, relative position and cell, blended over the nearest pixels.
+
+    Parameters
+    ----------
+    features
+        Channels of the feature map.
+    hidden
+        Widths of the hidden layers.
+    outputs
+        Output channels (bands).
+    dims
+        Axes a query has: 2 for (y, x), 3 for (t, y, x). Features are unfolded over the last two only.
+    unfold
+        Whether the MLP reads the 3x3 neighbourhood of a pixel or the pixel alone.
+    cell
+        Whether the MLP reads the size of the output pixel.
+    ensemble
+        Whether the 2^dims pixels around a query answer, or the nearest alone.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        hidden: Sequence[int],
+        outputs: int,
+        *,
+        dims: int = 2,
+        unfold: bool = True,
+        cell: bool = True,
+        ensemble: bool = True,
+    ) -> None:
+        reads = features * (9 if unfold else 1)
+        super().__init__(reads + dims * (2 if cell else 1), hidden, outputs)
+        self.dims, self.unfold, self.cell, self.ensemble = dims, unfold, cell, ensemble
+        self.radius = int(unfold) + int(ensemble)
+        """Receptive field radius in pixels of the feature map: the 3x3 unfolding and the ensemble's neighbour."""
+
+    @property
+    def _first(self) -> nn.Linear:
+        layer = self.layers[0]
+        assert isinstance(layer, nn.Linear)
+        return layer
+
+    def fold(self, features: Tensor) -> Tensor:
+        """Map features (N, F, [T,] H, W) to the feature part of the first layer, (N, hidden[0], [T,] H, W)."""
+        width = features.shape[1]
+        size = 3 if self.unfold else 1
+        # Unfolding is channel-major (c * 9 + ky * 3 + kx), the layout of a convolution's weight.
+        kernel = self._first.weight[:, : size * size * width].reshape(-1, width, size, size)
+        if self.dims == 2:
+            return nn.functional.conv2d(features, kernel, self._first.bias, padding=size // 2)
+        padding = (0, size // 2, size // 2)
+        return nn.functional.conv3d(features, kernel[:, :, None], self._first.bias, padding=padding)
+
+    def query(self, code: Tensor, positions: Sequence[Tensor], cell: Sequence[float]) -> Tensor:
+        """Evaluate queries on folded features.
+
+        Parameters
+        ----------
+        code
+            Output of `fold`, (N, hidden[0], [T,] H, W).
+        positions
+            Position of the queries along every axis in pixel coordinates, each (Q,) or (N, Q).
+        cell
+            Size of an output pixel in input pixels along every axis.
+
+        Returns
+        -------
+        Tensor
+            (N, Q, outputs).
+        """
+        n, width, *shape = code.shape
+        flat = code.movedim(1, -1).reshape(-1, width)
+        positions = [position.expand(n, -1) for position in positions]
+        place, offset = self._place(code, cell)
+        image = torch.arange(n, device=code.device)[:, None]
+        total: Tensor | None = None
+        for corner, weight in self._corners(positions):
+            index, away = image, []
+            for position, near, size in zip(positions, corner, shape, strict=True):
+                near = near.clamp(0, size - 1)
+                index = index * size + near.long()
+                away.append(position - near)
+            relative = 2.0 * torch.stack(away, dim=-1).to(code.dtype)
+            first = flat.index_select(0, index.reshape(-1)).reshape(n, -1, width)
+            hidden = self._rest(first + relative @ place.T + offset)
+            part = weight.to(hidden.dtype)[..., None] * hidden
+            total = part if total is None else total + part
+        out: Tensor = self.layers[-1](total)  # the weights sum to one, so the linear layer commutes with the ensemble
+        return out
+
+    def _place(self, code: Tensor, cell: Sequence[float]) -> tuple[Tensor, Tensor | float]:
+        """Weights of the relative position, and what the cell adds to the first layer."""
+        weight = self._first.weight
+        if not self.cell:
+            return weight[:, -self.dims :], 0.0
+        size = 2.0 * torch.tensor(cell, dtype=code.dtype, device=code.device)
+        return weight[:, -2 * self.dims : -self.dims], weight[:, -self.dims :] @ size
+
+    def _corners(self, positions: Sequence[Tensor]) -> Iterator[tuple[list[Tensor], Tensor]]:
+        """Yield the pixels that answer, which may lie one pixel outside, and their weights."""
+        if not self.ensemble:
+            yield [torch.floor(position + 0.5) for position in positions], torch.ones_like(positions[0])
+            return
+        start = [torch.floor(position) for position in positions]
+        for steps in itertools.product((0, 1), repeat=self.dims):
+            corner = [low + step for low, step in zip(start, steps, strict=True)]
+            axes = [1 - (position - near).abs() for position, near in zip(positions, corner, strict=True)]
+            weight = axes[0]
+            for axis in axes[1:]:
+                weight = weight * axis
+            yield corner, weight
+
+    def _rest(self, first: Tensor) -> Tensor:
+        """Apply everything between the first and the last linear layer."""
+        for layer in list(self.layers)[1:-1]:
+            first = layer(first)
+        return first
+
+
 class LIIF(nn.Module):
     """EDSR encoder and local implicit image function.
 
@@ -53,6 +183,8 @@ class LIIF(nn.Module):
         Width and residual blocks of the encoder.
     hidden
         Widths of the hidden layers of the MLP.
+    unfold, cell, ensemble
+        Parts of the decoder, see `LocalDecoder`; switched off in ablations.
     """
 
     def __init__(
@@ -62,26 +194,20 @@ class LIIF(nn.Module):
         features: int = 64,
         blocks: int = 16,
         hidden: Sequence[int] = (256, 256, 256, 256),
+        *,
+        unfold: bool = True,
+        cell: bool = True,
+        ensemble: bool = True,
     ) -> None:
         super().__init__()
         self.encoder = EDSREncoder(channels, features, blocks)
-        self.imnet = MLP(9 * features + 4, hidden, outputs)
-        self.radius = self.encoder.radius + 2
+        self.imnet = LocalDecoder(features, hidden, outputs, unfold=unfold, cell=cell, ensemble=ensemble)
+        self.radius = self.encoder.radius + self.imnet.radius
         """Receptive field radius in input pixels: encoder, 3x3 unfolding and the ensemble's neighbour."""
-
-    @property
-    def _first(self) -> nn.Linear:
-        layer = self.imnet.layers[0]
-        assert isinstance(layer, nn.Linear)
-        return layer
 
     def encode(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to the folded first layer on the low-resolution grid, (N, hidden[0], H, W)."""
-        features = self.encoder(x)
-        width = features.shape[1]
-        # Unfolding is channel-major (c * 9 + ky * 3 + kx), the layout of a convolution's weight.
-        kernel = self._first.weight[:, : 9 * width].reshape(-1, width, 3, 3)
-        return nn.functional.conv2d(features, kernel, self._first.bias, padding=1)
+        return self.imnet.fold(self.encoder(x))
 
     def decode(self, code: Tensor, rows: Tensor, cols: Tensor, cell: tuple[float, float]) -> Tensor:
         """Evaluate queries on an encoded image.
@@ -100,35 +226,7 @@ class LIIF(nn.Module):
         Tensor
             (N, Q, outputs).
         """
-        n, width, height_in, width_in = code.shape
-        flat = code.permute(0, 2, 3, 1).reshape(n * height_in * width_in, width)
-        rows, cols = rows.expand(n, -1), cols.expand(n, -1)
-        y0, x0 = torch.floor(rows), torch.floor(cols)
-        position, scale = self._first.weight[:, -4:-2], self._first.weight[:, -2:]
-        offset = scale @ (2.0 * torch.tensor(cell, dtype=code.dtype, device=code.device))
-        image = torch.arange(n, device=code.device)[:, None] * (height_in * width_in)
-        total: Tensor | None = None
-        for dy in (0, 1):
-            for dx in (0, 1):
-                weight = (1 - (rows - y0 - dy).abs()) * (1 - (cols - x0 - dx).abs())
-                y = (y0 + dy).clamp(0, height_in - 1)
-                x = (x0 + dx).clamp(0, width_in - 1)
-                relative = 2.0 * torch.stack((rows - y, cols - x), dim=-1).to(code.dtype)
-                index = (image + y.long() * width_in + x.long()).reshape(-1)
-                first = flat.index_select(0, index).reshape(n, -1, width)
-                hidden = self._rest(first + relative @ position.T + offset)
-                part = weight.to(hidden.dtype)[..., None] * hidden
-                total = part if total is None else total + part
-        assert total is not None
-        last = self.imnet.layers[-1]
-        out: Tensor = last(total)  # the weights sum to one, so the linear layer commutes with the ensemble
-        return out
-
-    def _rest(self, first: Tensor) -> Tensor:
-        """Apply everything between the first and the last linear layer."""
-        for layer in list(self.imnet.layers)[1:-1]:
-            first = layer(first)
-        return first
+        return self.imnet.query(code, (rows, cols), cell)
 
     def forward(self, x: Tensor, rows: Tensor, cols: Tensor, cell: tuple[float, float]) -> Tensor:
         """Encode ``x`` (N, C, H, W) and evaluate queries; see `decode`."""

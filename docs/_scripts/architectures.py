@@ -1,0 +1,45 @@
+"""Table of architectures in the reference, counted on the networks themselves.
+
+Prints the table; ``--write`` puts it into ``docs/reference/models.md``, so that no number there is typed by hand. A
+test says when it is out of date.
+"""
+
+import sys
+from pathlib import Path
+
+from xsr.models import catalogue, registry
+
+PAGE = Path(__file__).parents[1] / "reference" / "models.md"
+BEGIN, END = "<!-- architectures: written by docs/_scripts/architectures.py -->", "<!-- end of architectures -->"
+
+
+def markdown() -> str:
+    """Return the table, one row an architecture."""
+    lines = [
+        "| architecture | kind | trainable | total | radius | tiling | what it is |",
+        "| --- | --- | ---: | ---: | ---: | --- | --- |",
+    ]
+    for name in catalogue.LISTED:
+        told = registry.describe(name)
+        trainable, total = (f"{number:,}".replace(",", " ") for number in (told.trainable, told.parameters))
+        radius = "–" if told.radius is None else told.radius
+        what = f"{told.summary}. {told.citation}".rstrip(". ")
+        lines.append(f"| `{name}` | {told.kind} | {trainable} | {total} | {radius} | {told.tiling} | {what} |")
+    return "\n".join(lines)
+
+
+def write(path: Path, text: str) -> None:
+    """Replace what stands between the markers of a file."""
+    content = path.read_text(encoding="utf-8")
+    if content.count(BEGIN) != 1 or content.count(END) != 1:
+        sys.exit(f"{path} must hold {BEGIN!r} and {END!r} once each")
+    before, rest = content.split(BEGIN)
+    path.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    if "--write" in sys.argv[1:]:
+        write(PAGE, markdown())
+        print(f"wrote {PAGE}")
+    else:
+        print(markdown())

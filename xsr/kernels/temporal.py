@@ -1,0 +1,66 @@
+"""Weights of the dates of a series for one instant, pixel by pixel, over gaps."""
+
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xsr.core.errors import ParameterError
+
+Temporal: TypeAlias = Literal["linear", "nearest", "mean"]
+"""How dates are combined: linearly between the neighbours in time, the nearest alone, the plain mean of some."""
+METHODS: tuple[str, ...] = get_args(Temporal)
+
+
+def date_weights(
+    valid: NDArray[np.bool_], offset: NDArray[np.float64], *, method: str, frames: int
+) -> NDArray[np.float32]:
+    """Weigh dates by their distance to an instant, among those that a pixel was seen on.
+
+    Parameters
+    ----------
+    valid
+        Whether a pixel is valid on a date, shape (date, ...).
+    offset
+        Time of each date minus the instant, in days, shape (date,), ascending.
+    method
+        ``linear``: the last valid date before and the first after, by their distances; where there is none on one
+        side, the nearest on the other. ``nearest``: the nearest valid date, the earlier of two. ``mean``: the
+        ``frames`` nearest valid dates alike.
+    frames
+        See ``mean``.
+
+    Returns
+    -------
+    ndarray
+        Shape of ``valid``; sums to one over the dates, to zero where no date is valid.
+    """
+    if method == "linear":
+        return _linear(valid, offset)
+    if method not in METHODS:
+        raise ParameterError(f"temporal={method!r}; expected one of {', '.join(METHODS)}.")
+    used = nearest(valid, offset, 1 if method == "nearest" else frames)
+    weights: NDArray[np.float32] = (used / np.maximum(used.sum(axis=0), 1)).astype(np.float32)
+    return weights
+
+
+def nearest(valid: NDArray[np.bool_], offset: NDArray[np.float64], frames: int) -> NDArray[np.bool_]:
+    """Keep, for each pixel, the ``frames`` valid dates nearest to the instant; the earlier of two as near."""
+    order = np.argsort(np.abs(offset), kind="stable")
+    rank = np.cumsum(valid[order], axis=0)
+    used = np.empty_like(valid)
+    used[order] = valid[order] & (rank <= frames)
+    return used
+
+
+def _linear(valid: NDArray[np.bool_], offset: NDArray[np.float64]) -> NDArray[np.float32]:
+    over = (-1,) + (1,) * (valid.ndim - 1)
+    before = nearest(valid & (offset <= 0).reshape(over), offset, 1)
+    after = nearest(valid & (offset >= 0).reshape(over), offset, 1)
+    distance = np.abs(offset).reshape(over)
+    to_before, to_after = (np.where(side, distance, 0).sum(axis=0) for side in (before, after))
+    both = before.any(axis=0) & after.any(axis=0)
+    span = np.where(both & (to_before + to_after > 0), to_before + to_after, 1)
+    share = np.where(both, to_before / span, after.any(axis=0))  # of the date after; zero on the date itself
+    weights: NDArray[np.float32] = (before * (1 - share) + after * share).astype(np.float32)
+    return weights

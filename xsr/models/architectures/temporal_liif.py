@@ -1,0 +1,553 @@
+"""Local implicit image functions of a time series: several acquisitions in, an image at any date and scale out.
+
+`TemporalLIIF` knows the calendar. Every date is encoded by itself (`TemporalLIIF.encode`, once per date whatever is
+asked later), the features are fused for one query time (`TemporalLIIF.fuse`) and decoded at any position
+(`TemporalLIIF.decode`). The fusion is the kernel-weighted mean over the dates plus an attention that starts at zero,
+so an untrained network interpolates in time and training can only add corrections. Only differences between times
+and the day of the year enter; the order, the number and the origin of the dates do not matter.
+
+The network answers a residual: the image is that residual plus the bicubic enlargement of `composite`.
+
+`TemporalLIIF3D` is the earlier form: three-dimensional convolutions over dates that count as equally spaced, decoded
+at a position along the index of the date.
+
+References
+----------
+P. Gutiérrez Gómez, "End-to-end continuous space-time super-resolution", 2023 (`TemporalLIIF3D`).
+
+Y. Chen, S. Liu, X. Wang, "Learning Continuous Image Representation with Local Implicit Image Function",
+CVPR 2021, doi:10.1109/CVPR46437.2021.00852.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from xsr.core.errors import ParameterError
+from xsr.models.architectures.edsr import EDSREncoder
+from xsr.models.architectures.liif import LocalDecoder
+from xsr.models.architectures.liif import rename as rename
+
+KERNEL_DAYS = 30.0
+"""Days over which the kernel exp(-|difference| / length) of the composite falls by a factor e."""
+YEAR_DAYS = 365.25
+PERIODS_DAYS = (4.0, 1461.0)
+"""Shortest and longest period of the code of a time difference."""
+REACH_DAYS = (5.0, 120.0)
+"""Shortest and longest reach of the attention heads before training."""
+
+
+def composite(
+    images: Tensor, days: Tensor, valid: Tensor, tau: Tensor | float, length: float = KERNEL_DAYS
+) -> tuple[Tensor, Tensor]:
+    """Average the dates of a series with weights that fall with the distance in time.
+
+    Parameters
+    ----------
+    images
+        Series, (B, T, C, h, w); what lies under masked pixels may be anything, NaN included.
+    days
+        Times of acquisition in days from any origin, (T,) or (B, T); best in float64.
+    valid
+        Pixels to use, boolean, (B, T, C, h, w) or (B, T, 1, h, w).
+    tau
+        Query time in days, a number or (B,).
+    length
+        Days over which the weight falls by a factor e.
+
+    Returns
+    -------
+    composite : Tensor
+        (B, C, h, w); zero where no date is valid.
+    n_valid : Tensor
+        Number of valid dates, integer, (B, C, h, w) or (B, 1, h, w).
+    """
+    weights = kernel_weights(days, valid, tau, length).to(images.dtype)
+    known = torch.where(valid, images, torch.zeros((), dtype=images.dtype, device=images.device))
+    return (weights * known).sum(1), valid.sum(1)
+
+
+def kernel_weights(days: Tensor, valid: Tensor, tau: Tensor | float, length: float = KERNEL_DAYS) -> Tensor:
+    """Weights exp(-|days - tau| / length) of the valid dates, normalised over the dates.
+
+    The exponents are compared before they are raised, so dates far from ``tau`` keep their ratios.
+
+    Parameters
+    ----------
+    days, tau, length
+        As in `composite`.
+    valid
+        Boolean, (B, T, ...).
+
+    Returns
+    -------
+    Tensor
+        Shape of ``valid``, float64; they sum to one over the dates, to zero where no date is valid.
+    """
+    distance = _differences(days, tau, valid).abs()
+    return _masked_softmax(_over_pixels(-distance / length, valid.ndim), valid)
+
+
+def linear_weights(days: Tensor, valid: Tensor, tau: Tensor | float) -> Tensor:
+    """Weights of linear interpolation in time between the neighbouring valid dates, pixel by pixel.
+
+    Where a pixel has valid dates on one side of the query time alone, the nearest of them takes all.
+
+    Parameters
+    ----------
+    days, tau
+        As in `composite`.
+    valid
+        Boolean, (B, T, ...).
+
+    Returns
+    -------
+    Tensor
+        Shape of ``valid``, float64; they sum to one over the dates, to zero where no date is valid.
+    """
+    delta = _over_pixels(_differences(days, tau, valid), valid.ndim)
+    far = torch.full((), torch.inf, dtype=torch.float64, device=valid.device)
+    before = torch.where(valid & (delta <= 0), -delta, far)
+    after = torch.where(valid & (delta >= 0), delta, far)
+    to_before, to_after = before.amin(1, keepdim=True), after.amin(1, keepdim=True)
+    one_sided = torch.isinf(to_before) | torch.isinf(to_after)
+    span = torch.where(one_sided | (to_before + to_after == 0), torch.ones_like(far), to_before + to_after)
+    share = torch.where(one_sided, torch.isinf(to_before).double(), to_before / span)
+    left = (valid & (before == to_before) & ~torch.isinf(before)) * (1 - share)
+    right = (valid & (after == to_after) & ~torch.isinf(after)) * share
+    weights = left + right
+    total: Tensor = weights / weights.sum(1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
+    return total
+
+
+Mean: TypeAlias = Literal["kernel", "linear"]
+"""Mean over the dates that the fusion starts from: `kernel_weights` or `linear_weights`."""
+
+
+class DateFusion(nn.Module):
+    """Fuse the features of several dates, pixel by pixel, for one query time.
+
+    Parameters
+    ----------
+    features
+        Channels of the feature maps.
+    heads
+        Attention heads; each has its own reach in time.
+    periods
+        Periods of the code of a time difference.
+    mean
+        Mean over the dates to which the attention adds.
+    """
+
+    def __init__(self, features: int = 64, heads: int = 8, periods: int = 16, mean: Mean = "kernel") -> None:
+        super().__init__()
+        if mean not in ("kernel", "linear"):
+            raise ParameterError(f"mean={mean!r}; expected 'kernel' or 'linear'.")
+        self.mean = mean
+        if features % heads:
+            raise ParameterError(f"heads={heads}; expected a divisor of features={features}.")
+        token = features + 2 * periods + 2
+        self.query = nn.Linear(token, features)
+        self.key = nn.Linear(token, features)
+        self.value = nn.Linear(features, features)
+        self.output = nn.Linear(features, features)
+        nn.init.zeros_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
+        low, high = REACH_DAYS
+        self.log_reach = nn.Parameter(torch.linspace(math.log(low), math.log(high), heads))
+        self.heads, self.periods = heads, periods
+
+    def forward(
+        self,
+        features: Tensor,
+        days: Tensor,
+        day_of_year: Tensor,
+        valid: Tensor,
+        tau: Tensor | float,
+        tau_doy: Tensor | float,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Fuse (B, T, F, h, w); see `TemporalLIIF.fuse`.
+
+        Returns
+        -------
+        fused : Tensor
+            (B, F, h, w), finite everywhere.
+        weights : Tensor
+            Weights of the dates in the temporal mean, (B, T, h, w), float64.
+        attention : Tensor
+            Weights of the dates in every head, (B, T, heads, h, w).
+        """
+        weights = self.weights(days, valid, tau)
+        delta = _differences(days, tau, features)
+        codes = time_code(delta, _per_date(day_of_year, features), self.periods).to(features.dtype)
+        now = time_code(torch.zeros_like(delta[:, 0]), _per_image(tau_doy, features), self.periods)
+        # One date at a time: the keys and values of all dates at once would be the largest tensors of the network.
+        dates = [
+            x.masked_fill(~seen[:, None], 0.0) for x, seen in zip(features.unbind(1), valid.unbind(1), strict=True)
+        ]
+        mean = _weighted_sum(weights.to(features.dtype).unsqueeze(2), dates)
+        query = self._split(_project(self.query, mean, now.to(features.dtype)))
+        keys = (self._split(_project(self.key, x, code)) for x, code in zip(dates, codes.unbind(1), strict=True))
+        logits = torch.stack([(query * key).sum(2) for key in keys], dim=1) / math.sqrt(query.shape[2])
+        attention = self._attention(logits, delta.abs(), valid)
+        summary = _weighted_sum(attention.unsqueeze(3), (self._split(_project(self.value, x)) for x in dates))
+        return mean + _project(self.output, summary.flatten(1, 2)), weights, attention
+
+    def weights(self, days: Tensor, valid: Tensor, tau: Tensor | float) -> Tensor:
+        """Weights of the dates in the temporal mean; see `kernel_weights` and `linear_weights`."""
+        return (kernel_weights if self.mean == "kernel" else linear_weights)(days, valid, tau)
+
+    def _split(self, x: Tensor) -> Tensor:
+        """Bring (B, F, h, w) to (B, heads, F / heads, h, w)."""
+        out: Tensor = x.unflatten(1, (self.heads, -1))
+        return out
+
+    def _attention(self, logits: Tensor, distance: Tensor, valid: Tensor) -> Tensor:
+        """Weights of the dates in every head, (B, T, heads, h, w)."""
+        # The softmax ignores what all dates share; without it, small differences of large distances stay exact.
+        later = (distance - distance.amin(1, keepdim=True)).to(logits.dtype)
+        penalty = later[:, :, None] / self.log_reach.exp()
+        return _masked_softmax(logits - penalty[..., None, None], valid[:, :, None])
+
+
+class TemporalLIIF(nn.Module):
+    """EDSR encoder per date, fusion of the dates for a query time, local implicit image function.
+
+    Parameters
+    ----------
+    channels
+        Input channels of a date; bands, and masks of missing bands where the model uses them.
+    outputs
+        Output channels (bands).
+    features, blocks
+        Width and residual blocks of the encoder.
+    hidden
+        Widths of the hidden layers of the MLP.
+    heads, periods
+        Attention heads and periods of the time code of `DateFusion`.
+    mean
+        Mean over the dates that the fusion starts from.
+    blend
+        Whether `compose` may leave that mean for one weighted by the attention, by band and pixel.
+    radiometry
+        Whether to have the head of `correct`, for targets of another sensor.
+    """
+
+    def __init__(
+        self,
+        channels: int = 3,
+        outputs: int = 3,
+        features: int = 64,
+        blocks: int = 16,
+        hidden: Sequence[int] = (256, 256, 256, 256),
+        *,
+        heads: int = 8,
+        periods: int = 16,
+        mean: Mean = "kernel",
+        blend: bool = False,
+        radiometry: bool = False,
+    ) -> None:
+        super().__init__()
+        self.encoder = EDSREncoder(channels, features, blocks)
+        self.fusion = DateFusion(features, heads, periods, mean)
+        self.imnet = LocalDecoder(features, hidden, outputs)
+        self.mix = nn.Parameter(torch.zeros(outputs, heads)) if blend else None
+        self.gate = nn.Conv2d(features, outputs, 1) if blend else None
+        if self.gate is not None:
+            for tensor in self.gate.parameters():
+                nn.init.zeros_(tensor)
+        self.radiometry = nn.Conv2d(features, 2 * outputs, 1) if radiometry else None
+        if self.radiometry is not None:
+            for tensor in self.radiometry.parameters():
+                nn.init.zeros_(tensor)
+        self.radius = self.encoder.radius + self.imnet.radius
+        """Receptive field radius in input pixels, on every date; the fusion looks at one pixel."""
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Map dates (N, C, h, w) to features (N, F, h, w), each by itself; fill missing values with zero before."""
+        out: Tensor = self.encoder(x)
+        return out
+
+    def merge(
+        self,
+        features: Tensor,
+        days: Tensor,
+        day_of_year: Tensor,
+        valid: Tensor,
+        tau: Tensor | float,
+        tau_doy: Tensor | float,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Fuse like `fuse`; return the feature map (B, F, h, w) itself, the weights of the mean and the attention."""
+        fused, weights, attention = self.fusion(features, days, day_of_year, valid, tau, tau_doy)
+        return fused, weights, attention
+
+    def compose(
+        self, images: Tensor, valid: Tensor, days: Tensor, tau: Tensor | float, fused: Tensor, attention: Tensor
+    ) -> Tensor:
+        """Average the dates band by band: what is enlarged and added to the answer of `decode`.
+
+        Parameters
+        ----------
+        images, valid
+            Series and its mask, (B, T, outputs, h, w); what lies under masked pixels may be anything.
+        days, tau
+            As in `fuse`.
+        fused, attention
+            As returned by `merge`.
+
+        Returns
+        -------
+        Tensor
+            (B, outputs, h, w), zero where no date is valid. Before training it is the temporal mean.
+        """
+        known = images.masked_fill(~valid, 0.0)
+        mean = (self.fusion.weights(days, valid, tau).to(images.dtype) * known).sum(1)
+        if self.gate is None or self.mix is None:
+            return mean
+        share = torch.einsum("ck,btkhw->btchw", self.mix.softmax(1), attention) * valid
+        share = share / share.sum(1, keepdim=True).clamp(min=1e-6)
+        # Where the attention lies on other dates alone the shares vanish, and the mean stays.
+        out: Tensor = mean + torch.tanh(self.gate(fused)) * (share * (known - mean[:, None])).sum(1)
+        return out
+
+    def fuse(
+        self,
+        features: Tensor,
+        days: Tensor,
+        day_of_year: Tensor,
+        valid: Tensor,
+        tau: Tensor | float,
+        tau_doy: Tensor | float,
+    ) -> tuple[Tensor, Tensor]:
+        """Fuse the dates for a query time and apply the folded first layer of the decoder.
+
+        Parameters
+        ----------
+        features
+            Outputs of `encode`, (B, T, F, h, w).
+        days
+            Times of acquisition in days from any origin, (T,) or (B, T); best in float64.
+        day_of_year
+            Days since the first of January of the same dates, (T,) or (B, T).
+        valid
+            Pixels to use, boolean, (B, T, h, w). Features of other pixels are ignored.
+        tau, tau_doy
+            Query time in days from the same origin, and its day of the year; numbers or (B,).
+
+        Returns
+        -------
+        code : Tensor
+            (B, hidden[0], h, w), finite also where no date is valid; mask it there.
+        weights : Tensor
+            Weights of the dates in the temporal mean, (B, T, h, w), float64; see `kernel_weights`.
+        """
+        fused, weights, _ = self.merge(features, days, day_of_year, valid, tau, tau_doy)
+        return self.imnet.fold(fused), weights
+
+    def decode(self, code: Tensor, rows: Tensor, cols: Tensor, cell: tuple[float, float]) -> Tensor:
+        """Evaluate queries on a code of `fuse`, as `LIIF.decode`."""
+        return self.imnet.query(code, (rows, cols), cell)
+
+    def correct(self, fused: Tensor) -> tuple[Tensor, Tensor]:
+        """Predict the radiometric map of a fused feature map of `merge`.
+
+        Returns
+        -------
+        gain, offset : Tensor
+            (B, outputs, h, w) each, on the low-resolution grid; the composite becomes ``gain * composite + offset``
+            before it is enlarged. One and zero before training.
+
+        Raises
+        ------
+        ParameterError
+            If the network was made without this head.
+        """
+        if self.radiometry is None:
+            raise ParameterError("this network has no radiometric head; make it with radiometry=True.")
+        gain, offset = self.radiometry(fused).chunk(2, dim=1)
+        return 1.0 + gain, offset
+
+    def forward(
+        self,
+        x: Tensor,
+        days: Tensor,
+        day_of_year: Tensor,
+        valid: Tensor,
+        tau: Tensor | float,
+        tau_doy: Tensor | float,
+        rows: Tensor,
+        cols: Tensor,
+        cell: tuple[float, float],
+    ) -> Tensor:
+        """Encode, fuse and decode a series (B, T, C, h, w); see `fuse` and `decode`.
+
+        What ``x`` holds under masked pixels does not matter: zeros take its place.
+        """
+        x = x.masked_fill(~valid[:, :, None], 0.0)
+        features = self.encode(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+        code, _ = self.fuse(features, days, day_of_year, valid, tau, tau_doy)
+        return self.decode(code, rows, cols, cell)
+
+
+class ResidualBlock3D(nn.Module):
+    """``x + conv(relu(conv(x)))`` with 3x3x3 kernels and zero padding."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv3d(features, features, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv3d(features, features, 3, padding=1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, F, T, H, W) to the same shape."""
+        out: Tensor = x + self.body(x)
+        return out
+
+
+class EDSREncoder3D(nn.Module):
+    """The encoder of EDSR with convolutions over time, y and x; parameters as in `EDSREncoder`."""
+
+    def __init__(self, channels: int, features: int = 64, blocks: int = 16) -> None:
+        super().__init__()
+        self.head = nn.Sequential(nn.Conv3d(channels, features, 3, padding=1))
+        body: list[nn.Module] = [ResidualBlock3D(features) for _ in range(blocks)]
+        self.body = nn.Sequential(*body, nn.Conv3d(features, features, 3, padding=1))
+        self.radius = 2 + 2 * blocks
+        """Receptive field radius in pixels, and in dates."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, T, H, W) to features (N, F, T, H, W)."""
+        x = self.head(x)
+        out: Tensor = x + self.body(x)
+        return out
+
+
+class TemporalLIIF3D(nn.Module):
+    """Three-dimensional EDSR encoder and local implicit function of (index of the date, y, x).
+
+    Dates count as equally spaced and no pixel can be masked. The output is the value itself, without a residual.
+
+    Parameters
+    ----------
+    channels, outputs, features, blocks, hidden
+        As in `TemporalLIIF`.
+    """
+
+    def __init__(
+        self,
+        channels: int = 3,
+        outputs: int = 3,
+        features: int = 64,
+        blocks: int = 16,
+        hidden: Sequence[int] = (256, 256, 256, 256),
+    ) -> None:
+        super().__init__()
+        self.encoder = EDSREncoder3D(channels, features, blocks)
+        self.imnet = LocalDecoder(features, hidden, outputs, dims=3)
+        self.radius = self.encoder.radius + self.imnet.radius
+        """Receptive field radius in input pixels; with fewer dates than this the network reads all of them."""
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Map a series (B, T, C, h, w) to the folded first layer, (B, hidden[0], T, h, w)."""
+        return self.imnet.fold(self.encoder(x.transpose(1, 2)))
+
+    def decode(
+        self, code: Tensor, times: Tensor, rows: Tensor, cols: Tensor, cell: tuple[float, float, float]
+    ) -> Tensor:
+        """Evaluate queries on an encoded series.
+
+        Parameters
+        ----------
+        code
+            Output of `encode`, (B, hidden[0], T, h, w).
+        times
+            Positions along the index of the date, (Q,) or (B, Q); ``(T - 1) / 2`` is the middle of the series.
+        rows, cols
+            Positions in pixel coordinates, (Q,) or (B, Q).
+        cell
+            Size of an output step and pixel in input dates and pixels, (t, y, x); the first is ``T / t_out``.
+
+        Returns
+        -------
+        Tensor
+            (B, Q, outputs).
+        """
+        return self.imnet.query(code, (times, rows, cols), cell)
+
+    def forward(self, x: Tensor, times: Tensor, rows: Tensor, cols: Tensor, cell: tuple[float, float, float]) -> Tensor:
+        """Encode ``x`` (B, T, C, h, w) and evaluate queries; see `decode`."""
+        return self.decode(self.encode(x), times, rows, cols, cell)
+
+
+def time_code(delta: Tensor, day_of_year: Tensor, periods: int = 16) -> Tensor:
+    """Sines and cosines of a time difference and of the season.
+
+    Parameters
+    ----------
+    delta
+        Difference to the query time in days, (...).
+    day_of_year
+        Season of the same dates, in days, (...).
+    periods
+        Geometric periods between the two of `PERIODS_DAYS`.
+
+    Returns
+    -------
+    Tensor
+        (..., 2 * periods + 2): sines and cosines of the difference, sine and cosine of the season.
+    """
+    low, high = PERIODS_DAYS
+    steps = torch.linspace(math.log(low), math.log(high), periods, dtype=delta.dtype, device=delta.device)
+    phase = 2 * math.pi * delta[..., None] / steps.exp()
+    season = 2 * math.pi * day_of_year[..., None] / YEAR_DAYS
+    return torch.cat((phase.sin(), phase.cos(), season.sin(), season.cos()), dim=-1)
+
+
+def _differences(days: Tensor, tau: Tensor | float, like: Tensor) -> Tensor:
+    """Differences to the query time, (B, T), float64: centuries from the origin a second still counts."""
+    return _per_date(days, like) - _per_image(tau, like)[:, None]
+
+
+def _per_date(values: Tensor, like: Tensor) -> Tensor:
+    """Bring (T,) or (B, T) to (B, T), float64, with the batch and the device of ``like``."""
+    return values.to(like.device, torch.float64).expand(len(like), -1)
+
+
+def _per_image(value: Tensor | float, like: Tensor) -> Tensor:
+    """Bring a number or (B,) to (B,), float64, with the batch and the device of ``like``."""
+    return torch.as_tensor(value, dtype=torch.float64, device=like.device).expand(len(like))
+
+
+def _over_pixels(values: Tensor, ndim: int) -> Tensor:
+    """Append axes of length one."""
+    return values.reshape(*values.shape, *(1,) * (ndim - values.ndim))
+
+
+def _masked_softmax(logits: Tensor, valid: Tensor) -> Tensor:
+    """Softmax over the dates (axis 1) that are valid; all zero where none is, without a NaN in values or gradients."""
+    masked = torch.where(valid, logits, torch.finfo(logits.dtype).min)
+    weights: Tensor = masked.softmax(1) * valid
+    return weights
+
+
+def _weighted_sum(weights: Tensor, dates: Iterable[Tensor]) -> Tensor:
+    """Sum over the dates of ``weights[:, date] * dates[date]``."""
+    total: Tensor | None = None
+    for weight, date in zip(weights.unbind(1), dates, strict=True):
+        total = weight * date if total is None else total + weight * date
+    assert total is not None
+    return total
+
+
+def _project(layer: nn.Linear, features: Tensor, code: Tensor | None = None) -> Tensor:
+    """Apply a linear layer to the pixels of (B, F, h, w), with a time code (B, K) appended to each."""
+    width = features.shape[1]
+    out = nn.functional.conv2d(features, layer.weight[:, :width, None, None], layer.bias)
+    if code is not None:
+        out = out + (code @ layer.weight[:, width:].T)[..., None, None]
+    return out

@@ -1,0 +1,268 @@
+"""Foreign networks: ONNX files with the small YAML card that the Evoland project publishes beside them.
+
+A card names the file (``model``), the bands in order (``bands``), the factor (``factor``) and the margin in output
+pixels that a tile must be cut by (``margin``). Cards of this format take and give digital numbers of ten thousand;
+``units: reflectance`` says otherwise. ``licence`` and ``gsd_m`` (size of an input pixel in metres, 10) may be told.
+"""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xsr.core.errors import BandError, NotAvailableError, WeightsError
+from xsr.core.sensors import canonical_band
+from xsr.models import published
+from xsr.models.card import ModelCard, file_sha256
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SUFFIXES = (".yaml", ".yml")
+UNITS = {"dn10000": 1e-4, "reflectance": 1.0}
+"""Reflectance of one unit of the network's numbers, by the card's ``units``."""
+TYPICAL = dict(zip(published.BANDS, published.MEAN, strict=True))
+"""Reflectance that stands in for no data, by band; the networks' own normalisation is not told."""
+DEFAULT_FILL = 0.1
+"""Likewise, for other bands."""
+INSTALL = "install it with: pip install 'xarray-sr[onnx]'."
+REQUIRED = ("model", "bands", "factor", "margin")
+
+
+def read(path: Path) -> ModelCard:
+    """Read the card of a foreign network.
+
+    Raises
+    ------
+    WeightsError
+        If it lacks a field, a value makes no sense, or the ONNX file is not there or not whole.
+    """
+    fields = _fields(path)
+    factor, file = int(fields["factor"]), _file(path, fields)
+    bands = _bands(fields)
+    return ModelCard(
+        name=path.stem,
+        summary=f"Foreign network {file.name}",
+        architecture="onnx",
+        config={"file": str(fields["model"])},
+        bands=bands,
+        optional=(),
+        sensor="sentinel-2",
+        gsd_m=float(fields.get("gsd_m", 10.0)),
+        mean=(0.0,) * len(bands),
+        std=(1.0,) * len(bands),
+        scale_range=(float(factor), float(factor)),
+        mtf=(),
+        sha256=file_sha256(file),
+        parameters=_parameters(file),
+        radius=-(-int(fields["margin"]) // factor),
+        licence=str(fields.get("licence", fields.get("license", "unknown"))),
+        factor=factor,
+        residual=False,
+        unit=UNITS[fields.get("units", "dn10000")],
+        fill=tuple(TYPICAL.get(band, DEFAULT_FILL) for band in bands),
+    )
+
+
+def write(path: Path, fields: dict[str, Any]) -> None:
+    """Write the card of a network that other programs may run too; see `read`."""
+    import yaml
+
+    path.write_text(yaml.safe_dump(fields, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    _fields(path)
+
+
+def _fields(path: Path) -> dict[str, Any]:
+    """Fields of a card, checked."""
+    import yaml
+
+    try:
+        fields: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise WeightsError(f"{path} is not YAML ({error}). Expected the fields {', '.join(REQUIRED)}.") from error
+    lacking = [name for name in REQUIRED if not isinstance(fields, dict) or name not in fields]
+    if lacking:
+        raise WeightsError(f"{path} lacks {', '.join(lacking)}; expected the fields {', '.join(REQUIRED)}.")
+    factor, margin, bands = fields["factor"], fields["margin"], fields["bands"]
+    if not _whole(factor, 1) or not _whole(margin, 0):
+        raise WeightsError(
+            f"{path}: factor {factor!r}, margin {margin!r}; expected whole numbers, at least 1 and 0 (output pixels)."
+        )
+    if not isinstance(bands, list) or not bands:
+        raise WeightsError(f"{path}: bands {bands!r}; expected the list of band names in the network's order.")
+    known = _bands(fields)
+    twice = sorted({band for band in known if known.count(band) > 1})
+    if twice:
+        raise WeightsError(f"{path}: bands {bands!r} names {twice} more than once; expected a band for each channel.")
+    units, gsd = fields.get("units", "dn10000"), fields.get("gsd_m", 10.0)
+    if not isinstance(units, str) or units not in UNITS:
+        raise WeightsError(f"{path}: units {units!r}; expected one of {', '.join(UNITS)}.")
+    if not _number(gsd) or gsd <= 0:
+        raise WeightsError(f"{path}: gsd_m {gsd!r}; expected the size of an input pixel in metres.")
+    return dict(fields)
+
+
+def _file(path: Path, fields: dict[str, Any]) -> Path:
+    file = path.parent / str(fields["model"])
+    if not file.is_file():
+        raise WeightsError(f"{path} names the network {fields['model']!r}, which is not at {file}. Put it there.")
+    return file
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _whole(value: Any, least: int) -> bool:
+    return _number(value) and value == int(value) and value >= least
+
+
+def _bands(fields: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(_canonical(str(band)) for band in fields["bands"])
+
+
+def _canonical(band: str) -> str:
+    try:
+        return canonical_band(band)
+    except BandError:
+        return band
+
+
+def import_onnx(needed_for: str) -> Any:
+    """Import onnx.
+
+    Raises
+    ------
+    NotAvailableError
+        If it is not installed.
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise NotAvailableError(f"{needed_for} needs onnx; {INSTALL}") from error
+    return onnx
+
+
+def read_graph(file: Path) -> Any:
+    """Parse an ONNX file.
+
+    Raises
+    ------
+    NotAvailableError
+        If onnx is not installed.
+    WeightsError
+        If the file is not whole.
+    """
+    onnx = import_onnx(f"reading {file}")
+    from google.protobuf.message import DecodeError
+
+    try:
+        # Tensors that lie in files of their own are the runtime's business, and may be missing.
+        return onnx.load(str(file), load_external_data=False)
+    except DecodeError as error:
+        raise WeightsError(f"{file} is not a whole ONNX file ({error}). Fetch it again.") from error
+
+
+def _parameters(file: Path) -> int:
+    """Numbers in the initialisers of an ONNX file; zero where onnx is not installed."""
+    try:
+        model = read_graph(file)
+    except NotAvailableError:
+        return 0
+    return sum(math.prod(tensor.dims) for tensor in model.graph.initializer)
+
+
+class OnnxNetwork:
+    """A network that onnxruntime evaluates, from tensor (N, bands, h, w) to tensor, float32."""
+
+    def __init__(self, file: Path, bands: int, factor: int, device: str) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise NotAvailableError(f"{file} needs onnxruntime; {INSTALL}") from error
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1  # Dask brings the threads
+        options.log_severity_level = 3
+        providers = ["CPUExecutionProvider"]
+        if device.startswith("cuda"):
+            providers.insert(0, "CUDAExecutionProvider")
+        try:
+            self._session = onnxruntime.InferenceSession(str(file), options, providers=providers)
+        except Exception as error:  # onnxruntime has a class of its own for each failure, none public
+            raise WeightsError(f"onnxruntime cannot open {file}: {error}") from error
+        shape = self._check(file, bands)
+        self.size: tuple[int | None, int | None] | None = None
+        """Fixed size (h, w) of the input, where the network has one; None for a side that is free."""
+        if isinstance(shape[2], int) or isinstance(shape[3], int):
+            self.size = (
+                shape[2] if isinstance(shape[2], int) else None,
+                shape[3] if isinstance(shape[3], int) else None,
+            )
+        self.file, self.factor = file, factor
+
+    def _check(self, file: Path, bands: int) -> list[Any]:
+        """Return the shape of the input, if the network takes and gives what this class promises."""
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type != "tensor(float)":
+            told = ", ".join(f"{i.type} {i.name!r} of shape {i.shape}" for i in inputs)
+            raise WeightsError(f"{file} takes {told}; expected one input of float32, shape (n, band, y, x).")
+        if len(outputs) != 1:
+            raise WeightsError(f"{file} gives {[o.name for o in outputs]}; expected one output (n, band, y, x).")
+        self._name: str = inputs[0].name
+        shape: list[Any] = inputs[0].shape
+        if isinstance(shape[1], int) and shape[1] != bands:
+            raise WeightsError(f"{file} takes {shape[1]} bands; its card names {bands}. Correct the card.")
+        return shape
+
+    def check_any_size(self) -> None:
+        """Refuse a network of one input size, which could not be tiled exactly.
+
+        Raises
+        ------
+        WeightsError
+            If height and width are not free.
+        """
+        if self.size is not None:
+            height, width = ("any" if side is None else side for side in self.size)
+            raise WeightsError(
+                f"{self.file} takes images of {height} x {width} pixels alone; expected free height and width. Export"
+                " it again with dynamic axes."
+            )
+
+    def __call__(self, images: "Tensor") -> "Tensor":
+        """Evaluate; shapes that do not agree with bands and factor are refused."""
+        import torch
+
+        (out,) = self._session.run(None, {self._name: images.cpu().numpy()})
+        if out.ndim != 4 or out.shape[1] != images.shape[1]:
+            raise WeightsError(
+                f"{self.file} made {out.shape[1] if out.ndim == 4 else out.shape} bands of {images.shape[1]}; expected"
+                " as many, in the same order."
+            )
+        height, width = (n * self.factor for n in images.shape[2:])
+        if out.shape[2:] != (height, width):
+            raise WeightsError(
+                f"{self.file} made {out.shape[2:]} of {tuple(images.shape[2:])} pixels; its card says factor"
+                f" {self.factor}, {height, width}. Correct the card."
+            )
+        return torch.from_numpy(out)
+
+
+def session(path: Path, sha256: str, device: str) -> OnnxNetwork:
+    """Open the network of a card, if its bytes are those of ``sha256``."""
+    fields = _fields(path)
+    file = _file(path, fields)
+    found = file_sha256(file)
+    if found != sha256:
+        raise WeightsError(
+            f"{file} has sha256 {found}; expected {sha256}. The file was changed or damaged: restore it."
+        )
+    return OnnxNetwork(file, len(fields["bands"]), int(fields["factor"]), device)
+
+
+def opset(file: Path) -> int | None:
+    """Version of the standard operators that an ONNX file asks for; None where onnx is not installed."""
+    try:
+        model = read_graph(file)
+    except NotAvailableError:
+        return None
+    return max((int(entry.version) for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=None)

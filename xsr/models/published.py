@@ -1,0 +1,93 @@
+"""Published weights of fixed-factor networks that come as bare state dicts: what goes with them.
+
+The networks of the Evoland project take ten bands, or the four of 10 m, in one order, and standardise reflectance by
+one table of statistics.
+
+References
+----------
+J. Michel, E. Kalinicheva, Evoland operational super-resolution (2024).
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xsr.core.errors import ModelError, WeightsError
+from xsr.models.card import ModelCard, file_sha256
+from xsr.models.catalogue import Architecture
+
+if TYPE_CHECKING:
+    from torch import nn
+
+BANDS = ("B02", "B03", "B04", "B08", "B05", "B06", "B07", "B8A", "B11", "B12")
+"""Order of the channels."""
+MEAN = (0.0478, 0.0765, 0.0893, 0.2622, 0.1253, 0.2182, 0.2524, 0.2815, 0.2472, 0.1665)
+"""Reflectance subtracted from each band: Sentinel-2 Level-2A over land."""
+STD = (0.0289, 0.0400, 0.0679, 0.0811, 0.0615, 0.0645, 0.0772, 0.0820, 0.1196, 0.1160)
+"""Reflectance by which each band is divided."""
+FACTORS = (2, 4)
+"""Factors tried. A CARN of 3 has the shapes of a CARN of 4 and would be taken for one: it needs a card."""
+MODULES = ("carn", "rrdb")
+"""Modules of the project's architectures. The shapes of an SRCNN do not tell its factor."""
+
+
+def card(architecture: Architecture, path: Path) -> ModelCard:
+    """Card of published weights, as far as the file and the architecture tell.
+
+    Raises
+    ------
+    ModelError
+        If the architecture is none of the project's.
+    WeightsError
+        If the tensors fit no number of bands and factor that are known.
+    """
+    import torch
+
+    from xsr.models.state import fit, read_state
+
+    if architecture.module not in MODULES:
+        raise ModelError(
+            f"{path} has no card beside it, and {architecture.name!r} is none of the project's networks (CARN,"
+            " RRDBNet); expected a card (.json) that says bands, factor, units and normalisation."
+        )
+    state = read_state(path)
+    failure: WeightsError | None = None
+    for count in (10, 4):
+        for factor in FACTORS:
+            config = {"bands": count, "factor": factor}
+            with torch.device("meta"):
+                network = architecture.build(**config)
+            try:
+                fit(network, state, rename=architecture.rename(), source=str(path), dry=True)
+            except WeightsError as error:
+                failure = failure or error
+                continue
+            return _card(architecture, path, config, network)
+    assert failure is not None
+    raise failure
+
+
+def _card(architecture: Architecture, path: Path, config: dict[str, int], network: "nn.Module") -> ModelCard:
+    count, factor = config["bands"], config["factor"]
+    radius = getattr(network, "radius", None)
+    assert isinstance(radius, int)
+    return ModelCard(
+        name=path.stem,
+        summary=f"Published weights of {architecture.name}",
+        architecture=architecture.name,
+        config=dict(config),
+        bands=BANDS[:count],
+        optional=(),
+        sensor="sentinel-2",
+        gsd_m=10.0,
+        mean=MEAN[:count],
+        std=STD[:count],
+        scale_range=(float(factor), float(factor)),
+        mtf=(),
+        sha256=file_sha256(path),
+        parameters=sum(p.numel() for p in network.parameters()),
+        radius=radius,
+        licence="unknown",
+        factor=factor,
+        residual=False,
+        citation=architecture.citation,
+    )
