@@ -1,0 +1,141 @@
+"""Folders and zip archives, read in place.
+
+A product arrives as a folder or as the zip that was downloaded. `Archive` gives both one face: names with forward
+slashes, bytes, and the path under which GDAL reads a member without unpacking it.
+"""
+
+import re
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import IO
+
+from xsr.core.errors import ProductError
+
+PIECE = 1 << 20
+"""Bytes read at a time."""
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A folder or zip archive."""
+
+    path: Path
+    """Absolute path of the folder or of the zip file."""
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Archive":
+        """Open a folder or zip archive.
+
+        Raises
+        ------
+        ProductError
+            If there is nothing at the path, the zip is damaged, or a name in it points outside of it.
+        """
+        archive = cls(Path(path).absolute())
+        if not archive.path.exists():
+            raise ProductError(f"{path} not found; expected a product folder or zip archive. Check the path.")
+        for name in archive.names:
+            check_name(name, archive.path.name)
+        return archive
+
+    @cached_property
+    def zipped(self) -> bool:
+        """Whether it is a zip archive."""
+        return not self.path.is_dir()
+
+    @cached_property
+    def sizes(self) -> dict[str, int]:
+        """Sizes in bytes of all files by name."""
+        if not self.zipped:
+            files = (file for file in sorted(self.path.rglob("*")) if file.is_file())
+            return {file.relative_to(self.path).as_posix(): file.stat().st_size for file in files}
+        try:
+            with zipfile.ZipFile(self.path) as file:
+                return {info.filename: info.file_size for info in file.infolist() if not info.is_dir()}
+        except (zipfile.BadZipFile, OSError) as error:
+            raise ProductError(
+                f"{self.path} cannot be read: {error}. Expected a folder or a complete zip archive; download it again."
+            ) from error
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all files, relative, with forward slashes."""
+        return tuple(self.sizes)
+
+    @contextmanager
+    def stream(self, name: str) -> Iterator[IO[bytes]]:
+        """Open a file for reading.
+
+        Raises
+        ------
+        ProductError
+            If there is no such file, or its bytes in a zip do not have the checksum that the zip gives for them.
+        """
+        if name not in self.sizes:
+            raise ProductError(f"{name} is missing in {self.path}; expected a complete product. Download it again.")
+        try:
+            if self.zipped:
+                with zipfile.ZipFile(self.path) as file, file.open(name) as member:
+                    yield member
+            else:
+                with (self.path / name).open("rb") as plain:
+                    yield plain
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            raise ProductError(f"{name} in {self.path} is damaged: {error}. Download the product again.") from error
+
+    def read(self, name: str) -> bytes:
+        """Read a whole file."""
+        with self.stream(name) as file:
+            return file.read()
+
+    def pieces(self, name: str) -> Iterator[bytes]:
+        """Read a file piece by piece."""
+        with self.stream(name) as file:
+            while piece := file.read(PIECE):
+                yield piece
+
+    def check(self, names: Iterable[str]) -> None:
+        """Check that files are there, and in a zip archive that they have the checksum it gives for them.
+
+        Raises
+        ------
+        ProductError
+            If one is missing or damaged.
+        """
+        for name in names:
+            if not self.zipped and name in self.sizes:
+                continue
+            for _ in self.pieces(name):
+                pass
+
+    def gdal(self, name: str) -> str:
+        """Path under which GDAL reads a file."""
+        return f"/vsizip/{{{self.path}}}/{name}" if self.zipped else str(self.path / name)
+
+
+def check_name(name: str, where: str) -> None:
+    r"""Refuse a name that points outside of its archive.
+
+    Raises
+    ------
+    ProductError
+        If the name is absolute, names a drive, climbs with ``..`` or has backslashes.
+
+    Examples
+    --------
+    >>> check_name("GRANULE/x.jp2", "a.zip")
+    >>> check_name("../x.jp2", "a.zip")
+    Traceback (most recent call last):
+    ...
+    xsr.core.errors.ProductError: a.zip holds the name '../x.jp2', which points outside of it; ...
+    """
+    if re.match(r"^(/|[A-Za-z]:)", name) or "\\" in name or ".." in name.split("/"):
+        raise ProductError(
+            f"{where} holds the name {name!r}, which points outside of it; expected names inside. Do not trust this"
+            " archive."
+        )

@@ -1,0 +1,182 @@
+"""Which offset the numbers of a product carry, and which processing of an acquisition to keep.
+
+Since processing baseline 04.00 the digital numbers of Sentinel-2 carry an offset of 1000, so that negative reflectance
+fits into unsigned integers; scenes of any date have been reprocessed since, and some archives have taken the offset
+out again. The date of acquisition therefore says nothing. Reflectance is (DN + offset) / quantification, and the offset
+comes from what the product states about itself. Two statements that disagree are an error, and so are pixels that belie
+them.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xsr.core.errors import HarmonisationError
+
+SINCE = (4, 0)
+"""First baseline whose digital numbers carry an offset."""
+OFFSET = -1000.0
+"""That offset."""
+DARK = (2, 3, 6)
+"""Classes of the scene classification that are dark in the infrared: topographic shadow, cloud shadow, water."""
+DARKEST = ("B12", "B11", "B8A", "B08", "B07", "B06", "B05", "B04", "B03", "B02", "B01", "B09", "B10")
+"""Bands of Sentinel-2 by how dark water is in them; the last two see the atmosphere more than the ground."""
+FEW = 200
+"""Pixels below which a sample proves nothing."""
+NEGATIVE_DN = 800.0
+"""With an offset of -1000, numbers below this mean a reflectance under -0.02; atmospheric correction makes few."""
+NEGATIVE_SHARE = 0.05
+"""Share of such numbers that belies the offset."""
+DARK_DN = 1000.0
+"""Without an offset, numbers above this mean a reflectance over 0.1; water and shadow in the infrared lie below."""
+DARK_QUANTILE = 0.05
+"""Quantile of the dark pixels that must lie below it."""
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What one piece of metadata says about the offset."""
+
+    offset_dn: float
+    source: str
+    """Name of that piece, for messages and provenance."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Which acquisition a product shows, and which processing of it."""
+
+    acquisition: tuple[str, ...]
+    """Platform, datatake and tile."""
+    baseline: tuple[int, ...] = ()
+    generated: str = ""
+    """Time of the processing, ISO 8601."""
+
+
+def parse_baseline(text: str | None) -> tuple[int, ...]:
+    """Read a processing baseline; empty if it is not one.
+
+    Examples
+    --------
+    >>> parse_baseline("05.10"), parse_baseline("N0400"), parse_baseline("latest")
+    ((5, 10), (4, 0), ())
+    """
+    found = re.fullmatch(r"\s*N?(\d{2})\.?(\d{2})\s*", text or "")
+    return (int(found[1]), int(found[2])) if found else ()
+
+
+def resolve_offset(
+    statements: Sequence[Statement], *, product: str, baseline: str | None, override: float | None
+) -> Statement:
+    """Decide the offset of a product.
+
+    Parameters
+    ----------
+    statements
+        What its metadata say, the most trusted first.
+    product
+        Name of the product.
+    baseline
+        Its processing baseline, where nothing states an offset: none before 04.00.
+    override
+        Offset in digital numbers that the user gave; it ends the matter.
+
+    Raises
+    ------
+    HarmonisationError
+        If statements disagree, or nothing is known.
+    """
+    if override is not None:
+        return Statement(float(override), "offset=")
+    for other in statements[1:]:
+        if abs(other.offset_dn - statements[0].offset_dn) > 0.5:
+            first = statements[0]
+            raise HarmonisationError(
+                f"{product}: {first.source} gives an offset of {first.offset_dn:g}, {other.source} gives"
+                f" {other.offset_dn:g}; expected the same. Look at dark water to see which holds, and pass"
+                f" offset={first.offset_dn:g} or offset={other.offset_dn:g}."
+            )
+    if statements:
+        return statements[0]
+    number = parse_baseline(baseline)
+    if number and number < SINCE:
+        return Statement(0.0, f"processing baseline {baseline}")
+    raise HarmonisationError(
+        f"{product}: no metadata state the offset of its digital numbers, and its processing baseline is"
+        f" {baseline or 'unknown'}; expected an offset, since baselines from 04.00 on have one. Pass offset=-1000 or"
+        " offset=0."
+    )
+
+
+def check_pixels(
+    stated: Statement, numbers: NDArray[Any], classes: NDArray[Any] | None, *, product: str, quantification: float
+) -> None:
+    """Hold an offset against pixels.
+
+    Parameters
+    ----------
+    stated
+        The offset and where it comes from.
+    numbers
+        Sample of digital numbers of a band in the infrared (or of the longest wavelength there is), without no data.
+    classes
+        Scene classification of the same pixels, where there is one.
+    product
+        Name of the product.
+    quantification
+        Digital numbers to one unit of reflectance; other than 10000 nothing is known, and nothing checked.
+
+    Raises
+    ------
+    HarmonisationError
+        If the offset makes many pixels clearly negative, or its absence leaves no dark pixel dark.
+    """
+    if quantification != 10000 or numbers.size < FEW:
+        return
+    if stated.offset_dn <= OFFSET / 2:
+        share = float((numbers < NEGATIVE_DN).mean())
+        if share > NEGATIVE_SHARE:
+            raise HarmonisationError(
+                f"{product}: {stated.source} gives an offset of {stated.offset_dn:g}, but the pixels deny it: with it"
+                f" {share:.0%} of them had a reflectance below {(NEGATIVE_DN + OFFSET) / quantification:g}. Pass"
+                " offset=0 if it has been applied already, or offset=-1000 to insist."
+            )
+    elif classes is not None and abs(stated.offset_dn) < 0.5:
+        dark = numbers[np.isin(classes, DARK)]
+        if dark.size >= FEW and float(np.quantile(dark, DARK_QUANTILE)) > DARK_DN:
+            raise HarmonisationError(
+                f"{product}: {stated.source} gives no offset, but the pixels deny it: without one water and shadow had"
+                f" a reflectance above {DARK_DN / quantification:g} in the infrared. Pass offset=-1000, or offset=0 to"
+                " insist."
+            )
+
+
+def duplicates(identities: Sequence[Identity]) -> tuple[list[int], list[tuple[int, int]]]:
+    """Choose one processing of each acquisition: the highest baseline, then the latest.
+
+    Returns
+    -------
+    kept
+        Indices to keep, in order.
+    dropped
+        Pairs (index dropped, index kept in its place).
+
+    Examples
+    --------
+    >>> old = Identity(("s2a", "20200101T100000", "31UFS"), (2, 14), "2020-01-01")
+    >>> new = Identity(("s2a", "20200101T100000", "31UFS"), (5, 0), "2023-05-01")
+    >>> duplicates([old, new])
+    ([1], [(0, 1)])
+    """
+    best: dict[tuple[str, ...], int] = {}
+    for index, identity in enumerate(identities):
+        winner = best.get(identity.acquisition)
+        rank = (identity.baseline, identity.generated)
+        if winner is None or rank > (identities[winner].baseline, identities[winner].generated):
+            best[identity.acquisition] = index
+    kept = sorted(best.values())
+    return kept, [(i, best[one.acquisition]) for i, one in enumerate(identities) if best[one.acquisition] != i]

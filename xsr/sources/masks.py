@@ -1,0 +1,132 @@
+"""From the masks of a product to one boolean ``valid``.
+
+Scene classification of Sen2Cor (in SAFE, STAC and EOPF alike), masks of MAJA, and the polygons of Sentinel-2 products
+before baseline 04.00. True means that the surface is seen.
+"""
+
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+SCL_NAMES = {
+    0: "no data",
+    1: "saturated or defective",
+    2: "topographic shadow",
+    3: "cloud shadow",
+    4: "vegetation",
+    5: "not vegetated",
+    6: "water",
+    7: "unclassified",
+    8: "cloud, medium probability",
+    9: "cloud, high probability",
+    10: "thin cirrus",
+    11: "snow or ice",
+}
+"""Classes of the scene classification of Sen2Cor."""
+
+SCL_INVALID = (0, 1, 3, 8, 9, 10)
+"""Classes that do not show the surface."""
+
+
+def valid_scl(scl: Any, exclude: Collection[int] = SCL_INVALID) -> Any:
+    """Whether each pixel of a scene classification shows the surface; lazy for Dask arrays.
+
+    Examples
+    --------
+    >>> valid_scl(np.array([0, 4, 6, 9, 11]))
+    array([False,  True,  True, False,  True])
+    """
+    table = np.ones(256, bool)
+    table[list(exclude)] = False
+    return table[scl] if isinstance(scl, np.ndarray) else scl.map_blocks(_look_up, table, dtype=bool)
+
+
+def _look_up(values: NDArray[np.uint8], table: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return table[values]
+
+
+def valid_maja(clouds: Any, edge: Any, saturation: Any) -> Any:
+    """Whether each pixel is free of clouds and their shadows, inside the image and saturated in no band.
+
+    Parameters
+    ----------
+    clouds, edge, saturation
+        Masks CLM, EDG and SAT of MAJA; every bit that is set speaks against the pixel.
+    """
+    return (clouds == 0) & (edge == 0) & (saturation == 0)
+
+
+@dataclass(frozen=True)
+class Polygons:
+    """Polygons of a GML mask with a number each."""
+
+    rings: tuple[tuple[tuple[tuple[float, float], ...], ...], ...]
+    """Exterior ring, then holes, of each polygon, as (x, y) in the CRS of the product."""
+    numbers: tuple[int, ...]
+    """Number to burn for each polygon."""
+
+    def burn(self, geobox: GeoBox) -> NDArray[np.uint8]:
+        """Burn the polygons into a grid; 0 elsewhere."""
+        from rasterio.features import rasterize
+
+        shapes = [
+            ({"type": "Polygon", "coordinates": rings}, number)
+            for rings, number in zip(self.rings, self.numbers, strict=True)
+        ]
+        if not shapes:
+            return np.zeros(geobox.shape.yx, np.uint8)
+        burnt: NDArray[np.uint8] = rasterize(
+            shapes, out_shape=geobox.shape.yx, transform=geobox.affine, fill=0, dtype="uint8"
+        )
+        return burnt
+
+
+def parse_gml(text: bytes, *, number: str = "") -> Polygons:
+    """Read the polygons of a GML mask.
+
+    Parameters
+    ----------
+    text
+        The file.
+    number
+        Pattern whose first group in the ``gml:id`` of a feature is its number; without one each counts 1.
+    """
+    rings, numbers = [], []
+    for feature in ET.fromstring(text).findall(".//{*}MaskFeature"):
+        label = next((value for key, value in feature.attrib.items() if key.endswith("id")), "")
+        found = re.search(number, label) if number else None
+        for polygon in feature.findall(".//{*}Polygon"):
+            rings.append(tuple(_ring(line) for line in polygon.findall(".//{*}posList")))
+            numbers.append(int(found[1]) if found else 1)
+    return Polygons(tuple(rings), tuple(numbers))
+
+
+def _ring(line: ET.Element) -> tuple[tuple[float, float], ...]:
+    size = int(line.get("srsDimension", "2"))
+    values = np.array((line.text or "").split(), np.float64).reshape(-1, size)[:, :2]
+    return tuple((float(x), float(y)) for x, y in values)
+
+
+def burn(polygons: Polygons, geobox: GeoBox, *, chunk: int) -> Any:
+    """Burn polygons into a grid, lazily.
+
+    Returns
+    -------
+    dask Array
+        Shape (y, x), uint8.
+    """
+    import dask.array as da
+
+    sizes: Sequence[Any] = da.core.normalize_chunks((chunk, chunk), geobox.shape.yx)
+    return da.map_blocks(_burn_block, polygons, geobox, chunks=sizes, dtype=np.uint8, meta=np.empty((0, 0), np.uint8))
+
+
+def _burn_block(polygons: Polygons, geobox: GeoBox, block_info: Any = None) -> NDArray[np.uint8]:
+    (top, bottom), (left, right) = block_info[None]["array-location"]
+    return polygons.burn(geobox[top:bottom, left:right])

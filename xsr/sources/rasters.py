@@ -1,0 +1,179 @@
+"""Rasters of a product, lazily, as reflectance on one grid.
+
+A file is opened through rioxarray, decoded chunk by chunk and brought to the grid asked for: bicubic (or any kernel of
+`xsr.kernels.resample`) to a finer one, the mean of the valid pixels to a coarser one, nearest for masks.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import odc.geo.xr
+import xarray as xr
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from xsr.core import graph, grid
+from xsr.core.errors import GridError, ParameterError, ProductError
+from xsr.core.grid import Refinement, crs_name, resolution
+from xsr.kernels import resample
+
+CHUNK = 1024
+"""Side of a chunk in pixels."""
+ALIGNED = 1e-6
+"""Largest deviation of a ratio of pixel sizes from a whole number."""
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How the numbers of a file become reflectance: (DN + offset) / quantification."""
+
+    quantification: float
+    """Digital numbers to one unit of reflectance."""
+    offset: float
+    """Added to each digital number first."""
+    special: tuple[float, ...]
+    """Digital numbers that are no data."""
+
+    def decode(self, numbers: NDArray[Any]) -> NDArray[np.float32]:
+        """Reflectance in float32, NaN = no data."""
+        values = numbers.astype(np.float32)
+        out = (values + np.float32(self.offset)) / np.float32(self.quantification)
+        for value in self.special:
+            out[values == np.float32(value)] = np.nan
+        return out
+
+
+def open_raster(path: str, *, label: str, chunk: int = CHUNK) -> xr.DataArray:
+    """Open a georeferenced file lazily.
+
+    Parameters
+    ----------
+    path
+        Path as GDAL reads it.
+    label
+        What to call the file in a message.
+    chunk
+        Side of a chunk in pixels.
+
+    Returns
+    -------
+    DataArray
+        Stored numbers (band, y, x), Dask-backed.
+
+    Raises
+    ------
+    ProductError
+        If the file cannot be read, or has no georeference.
+    """
+    import rasterio
+    import rioxarray
+
+    try:
+        data = rioxarray.open_rasterio(path, chunks={"y": chunk, "x": chunk}, lock=False)
+    except rasterio.errors.RasterioError as error:
+        raise ProductError(f"{label} cannot be read: {error}. Download it again.") from error
+    assert isinstance(data, xr.DataArray)
+    if data.odc.geobox is None or data.odc.crs is None:
+        raise ProductError(f"{label} has no grid or CRS; expected a georeferenced file. Download it again.")
+    return data
+
+
+def read_sample(path: str, side: int) -> NDArray[Any]:
+    """Read the first band at reduced resolution, at most ``side`` pixels high and wide, nearest pixels."""
+    import rasterio
+
+    with rasterio.open(path) as file:
+        shape = (min(file.height, side), min(file.width, side))
+        values: NDArray[Any] = file.read(1, out_shape=shape)
+    return values
+
+
+def decode(data: xr.DataArray, packing: Packing) -> xr.DataArray:
+    """Reflectance (band, y, x) in float32, lazily."""
+    return data.copy(data=data.data.map_blocks(packing.decode, dtype=np.float32, meta=np.empty((0,) * 3, np.float32)))
+
+
+def join(images: Iterable[Any]) -> Any:
+    """Join images (band, y, x) along band."""
+    import dask.array as da
+
+    return da.concatenate(list(images))
+
+
+def to_grid(data: xr.DataArray, target: GeoBox, *, method: str, chunk: int = CHUNK) -> Any:
+    """Bring an image to a grid, lazily.
+
+    Parameters
+    ----------
+    data
+        Image (band, y, x), float32, NaN = no data; Dask-backed.
+    target
+        Grid in the same CRS, parallel to the image's.
+    method
+        Kernel for a finer grid; ``nearest`` also for a coarser one, where the others take the mean of the valid pixels.
+    chunk
+        Side of a chunk in pixels.
+
+    Returns
+    -------
+    dask Array
+        Shape (band, *target.shape), float32, NaN outside the image.
+
+    Raises
+    ------
+    GridError
+        If the CRS differ, or a coarser grid is no whole multiple.
+    """
+    if method not in resample.METHODS:
+        raise ParameterError(f"resampling={method!r}; expected one of {', '.join(resample.METHODS)}.")
+    source: GeoBox = data.odc.geobox
+    if source == target:
+        return data.data.astype(np.float32).rechunk((-1, chunk, chunk))
+    if source.crs != target.crs:
+        raise GridError(
+            f"a file is in {crs_name(source)}, the grid in {crs_name(target)}; expected the same CRS. Open them apart."
+        )
+    if method != "nearest" and resolution(target)[0] > resolution(source)[0] * (1 + ALIGNED):
+        data = _mean(data, target)
+        if data.odc.geobox == target:
+            return data.data.astype(np.float32).rechunk((-1, chunk, chunk))
+        source = data.odc.geobox
+    a, b = source.affine, target.affine
+    height, width = target.shape.yx
+    sampling = Refinement((height, width), (b.e / a.e, b.a / a.a), ((b.f - a.f) / a.e, (b.c - a.c) / a.a))
+    function = resample.Interpolation(method)
+    plan = graph.make_plan(sampling, (data.shape[1], data.shape[2]), halo=function.halo, chunks=(chunk, chunk))
+    return graph.run(function, data.data[None], plan)[0]
+
+
+def _mean(data: xr.DataArray, target: GeoBox) -> xr.DataArray:
+    """Mean of the valid pixels of whole blocks."""
+    ratio = [t / s for t, s in zip(resolution(target), resolution(data.odc.geobox), strict=True)]
+    size = [round(r) for r in ratio]
+    if any(abs(r - n) > ALIGNED * n for r, n in zip(ratio, size, strict=True)):
+        raise GridError(
+            f"pixels of {resolution(data.odc.geobox)} do not fill pixels of {resolution(target)}; expected a whole"
+            " multiple. Choose another resolution, and interpolate the cube afterwards."
+        )
+    coarse = data.coarsen(y=size[0], x=size[1], boundary="trim").mean()
+    box, _ = grid.coarsen(data.odc.geobox, size[0])
+    return xr.DataArray(coarse.data, dims=("band", "y", "x"), coords=odc.geo.xr.xr_coords(box))
+
+
+def nearest(data: xr.DataArray, target: GeoBox, *, dtype: Any, chunk: int = CHUNK) -> Any:
+    """Bring a mask to a grid by its nearest pixels, lazily; 0 outside the mask.
+
+    Returns
+    -------
+    dask Array
+        Shape (band, *target.shape), of the type asked for.
+    """
+    values = to_grid(data.astype(np.float32), target, method="nearest", chunk=chunk)
+    return values.map_blocks(whole_numbers, dtype=dtype)
+
+
+def whole_numbers(values: NDArray[np.float32], dtype: Any = None) -> NDArray[Any]:
+    """Turn classes read as floating point into integers; NaN becomes 0."""
+    return np.nan_to_num(values, nan=0.0).astype(np.uint8 if dtype is None else dtype)

@@ -1,0 +1,455 @@
+"""Sentinel-2 products in SAFE format: Level-1C and Level-2A, folder or zip, read in place.
+
+Everything the numbers mean is taken from the product's own metadata. No satellite and no baseline is enumerated.
+
+References
+----------
+ESA, Sentinel-2 Products Specification Document, S2-PDGS-TAS-DI-PSD, issues 14.9 and 15.
+"""
+
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from odc.geo.geobox import GeoBox
+
+from xsr.core import grid, sensors
+from xsr.core.errors import ParameterError, ProductError
+from xsr.kernels.resample import METHODS, Method
+from xsr.sources import masks
+from xsr.sources.archive import Archive, check_name
+from xsr.sources.harmonise import DARKEST, Identity, Statement, check_pixels, parse_baseline, resolve_offset
+from xsr.sources.manifest import Verify, check_level, verify_files
+from xsr.sources.rasters import CHUNK, Packing, decode, join, nearest, open_raster, read_sample, to_grid
+from xsr.sources.scenes import Scene, choose_bands, stack
+
+METADATA = re.compile(r"(^|/)(MTD_MSIL\w+|S2\w_OPER_MTD_SAFL\w+)\.xml$")
+"""Name of the metadata file of a product."""
+RESOLUTIONS = (10, 20, 60)
+"""Pixel sizes of the products in metres."""
+SAMPLE = 512
+"""Side in pixels of the sample that the offset is held against."""
+
+
+@dataclass(frozen=True)
+class SafeProduct:
+    """What the metadata of a product say."""
+
+    archive: Archive
+    root: str
+    """Folder of the product inside the archive, with a trailing slash, or nothing."""
+    metadata: str
+    """Name of the metadata file."""
+    tree: ET.Element
+    """Its content."""
+
+    def text(self, tag: str) -> str | None:
+        """Text of the first element of a name, whatever its namespace."""
+        found = self.tree.find(f".//{{*}}{tag}")
+        return None if found is None or found.text is None else found.text.strip()
+
+    def need(self, tag: str) -> str:
+        """Text of an element that must be there."""
+        text = self.text(tag)
+        if not text:
+            raise ProductError(
+                f"{self.metadata} has no {tag}; expected Sentinel-2 product metadata. Download it again."
+            )
+        return text
+
+    @cached_property
+    def label(self) -> str:
+        """Name of the product."""
+        return (self.text("PRODUCT_URI") or self.root.rstrip("/") or self.archive.path.name).rsplit("/", 1)[-1]
+
+    @cached_property
+    def surface(self) -> bool:
+        """Whether it is Level-2A."""
+        return "2A" in self.need("PROCESSING_LEVEL")
+
+    @cached_property
+    def quantification(self) -> float:
+        """Digital numbers to one unit of reflectance."""
+        return float(self.need("BOA_QUANTIFICATION_VALUE" if self.surface else "QUANTIFICATION_VALUE"))
+
+    @cached_property
+    def special(self) -> tuple[float, ...]:
+        """Digital numbers of no data and of saturation."""
+        return tuple(float(e.text or 0) for e in self.tree.findall(".//{*}SPECIAL_VALUE_INDEX")) or (0.0, 65535.0)
+
+    @cached_property
+    def band_ids(self) -> dict[str, str]:
+        """Canonical band names by the number that the metadata give them."""
+        found = self.tree.findall(".//{*}Spectral_Information")
+        named = {e.get("bandId", ""): e.get("physicalBand", "") for e in found}
+        known = {number: sensors.canonical_band(name) for number, name in named.items()}
+        return known or {str(number): name for number, name in enumerate(sensors.get("sentinel-2").band_names)}
+
+    @cached_property
+    def offsets(self) -> dict[str, float]:
+        """Offset in digital numbers by band; empty where the metadata state none."""
+        found = self.tree.findall(".//{*}BOA_ADD_OFFSET" if self.surface else ".//{*}RADIO_ADD_OFFSET")
+        return {
+            self.band_ids[e.get("band_id", "")]: float(e.text or 0) for e in found if e.get("band_id") in self.band_ids
+        }
+
+    @cached_property
+    def images(self) -> dict[tuple[str, int], str]:
+        """File names by band (or ``SCL``) and pixel size in metres."""
+        files = {}
+        for element in (*self.tree.findall(".//{*}IMAGE_FILE"), *self.tree.findall(".//{*}IMAGE_FILE_2A")):
+            name = f"{(element.text or '').strip().removesuffix('.jp2')}.jp2"
+            check_name(name, self.metadata)
+            found = re.search(r"_(B\d[\dA]|SCL)(?:_(\d+)m)?\.jp2$", name)
+            if found:
+                files[found[1], int(found[2] or native_gsd(found[1]))] = self.root + name
+        if not files:
+            raise ProductError(
+                f"{self.label} lists no image files; expected a product in the compact format (since December 2016)."
+                " Download a reprocessed version."
+            )
+        granules = {name.removeprefix(self.root).split("/")[1] for name in files.values()}
+        if len(granules) > 1:
+            raise ProductError(
+                f"{self.label} holds {len(granules)} granules; expected one. Download one tile a product."
+            )
+        return files
+
+    @cached_property
+    def bands(self) -> tuple[str, ...]:
+        """Bands that the product has, in order."""
+        have = {band for band, _ in self.images}
+        return tuple(name for name in sensors.get("sentinel-2").band_names if name in have)
+
+    @cached_property
+    def identity(self) -> Identity:
+        """Acquisition and processing."""
+        return Identity(
+            (self.platform, self.datatake, self.tile),
+            parse_baseline(self.text("PROCESSING_BASELINE")),
+            self.text("GENERATION_TIME") or "",
+        )
+
+    @cached_property
+    def platform(self) -> str:
+        """Satellite as the metadata spell it, in lower case."""
+        return self.need("SPACECRAFT_NAME").lower()
+
+    @cached_property
+    def datatake(self) -> str:
+        """Identifier of the datatake, without the baseline at its end."""
+        found = self.tree.find(".//{*}Datatake")
+        return re.sub(r"_N[\d.]+$", "", "" if found is None else found.get("datatakeIdentifier", ""))
+
+    @cached_property
+    def tile(self) -> str:
+        """MGRS tile."""
+        granule = self.tree.find(".//{*}Granule")
+        text = " ".join((self.label, "" if granule is None else granule.get("granuleIdentifier", "")))
+        found = re.search(r"_T(\d{2}[A-Z]{3})(?=[_. ]|$)", text)
+        return found[1] if found else ""
+
+    def mask_files(self, kind: str) -> dict[str, str]:
+        """File names of a mask by band; one for all bands has no name."""
+        granule = next(iter(self.images.values())).removeprefix(self.root).split("/")[1]
+        name = f"{self.root}GRANULE/{granule}/MTD_TL.xml"
+        found = {}
+        for element in ET.fromstring(self.archive.read(name)).findall(".//{*}MASK_FILENAME"):
+            if element.get("type") == kind and element.text:
+                check_name(element.text.strip(), name)
+                found[self.band_ids.get(element.get("bandId", ""), "")] = self.root + element.text.strip()
+        return found
+
+
+def native_gsd(band: str) -> int:
+    """Pixel size in metres at which a band was seen."""
+    return round(sensors.get("sentinel-2").band(band).gsd_m)
+
+
+def read_product(path: str | Path) -> SafeProduct:
+    """Read the metadata of a product.
+
+    Parameters
+    ----------
+    path
+        Folder or zip archive of one product.
+
+    Raises
+    ------
+    ProductError
+        If it is not one Sentinel-2 product in SAFE format, or its metadata are damaged.
+    """
+    archive = Archive.open(path)
+    found = [name for name in archive.names if METADATA.search(name)]
+    if len(found) != 1:
+        raise ProductError(
+            f"{path} holds {len(found)} Sentinel-2 products in SAFE format; expected one folder or zip archive with one"
+            " MTD_MSIL1C.xml or MTD_MSIL2A.xml. Give the paths of products one by one."
+        )
+    try:
+        tree = ET.fromstring(archive.read(found[0]))
+    except ET.ParseError as error:
+        raise ProductError(f"{found[0]} in {archive.path} is damaged: {error}. Download the product again.") from error
+    return SafeProduct(archive, found[0].rpartition("/")[0] + "/" if "/" in found[0] else "", found[0], tree)
+
+
+def open_safe(
+    path: str | Path | Sequence[str | Path],
+    *,
+    bands: Sequence[str] | None = None,
+    resolution: int | None = None,
+    resampling: Method = "bicubic",
+    offset: float | None = None,
+    mask: bool = False,
+    detectors: bool = False,
+    verify: Verify = "checksum",
+    chunks: int = CHUNK,
+) -> xr.DataArray:
+    """Open Sentinel-2 products in SAFE format as one cube of reflectance.
+
+    Parameters
+    ----------
+    path
+        A product, Level-1C or Level-2A, folder or zip archive; or several of one tile, one date each.
+    bands
+        Bands in the order wanted, in any spelling; by default all, for Level-2A all that have an image at the
+        resolution asked for or a coarser one.
+    resolution
+        Pixel size of the grid in metres: 10, 20 or 60; by default that of the finest band chosen.
+    resampling
+        Kernel that brings coarser bands to the grid; see `xsr.interpolate`. Finer bands are averaged where the product
+        has no image of the resolution.
+    offset
+        Offset of the digital numbers, instead of the product's own metadata; no pixels are checked then.
+    mask
+        Set clouds, cloud shadows and defects to NaN. They are in the coordinate ``valid`` anyway.
+    detectors
+        Add the coordinate ``detector`` (time, band, y, x): number of the detector that saw each pixel, 0 for none.
+    verify
+        What is checked before pixels are trusted, on every file that the cube reads: ``checksum`` and ``size`` against
+        manifest.safe; ``structure`` for products re-encoded since, only that each file is whole.
+    chunks
+        Side of a chunk in pixels.
+
+    Returns
+    -------
+    DataArray
+        Cube (time, band, y, x), float32, lazy. Reflectance is (DN + offset) / quantification; no data and saturated
+        pixels are NaN, band by band. Coordinates along time say where each date comes from; ``native_gsd`` (m) along
+        band; ``scl`` (Level-2A) and ``valid`` (time, y, x), nearest pixels.
+
+    Raises
+    ------
+    ProductError
+        If a product is missing, damaged, incomplete, or not what its manifest says.
+    HarmonisationError
+        If the offset is unknown, or contradicted by the pixels.
+    BandError, ParameterError, GridError
+        If a band, resolution or option is unknown, or products lie on different grids.
+
+    Notes
+    -----
+    Checksums are read at once: about a second for 500 MB.
+    """
+    check_level(verify)
+    if resolution is not None and resolution not in RESOLUTIONS:
+        raise ParameterError(
+            f"resolution={resolution}; expected one of {RESOLUTIONS} metres. Interpolate or super-resolve to any other."
+        )
+    if resampling not in METHODS:
+        raise ParameterError(f"resampling={resampling!r}; expected one of {', '.join(METHODS)}.")
+    paths = [path] if isinstance(path, str | Path) else list(path)
+    if not paths:
+        raise ParameterError("no path given; expected at least one product.")
+    options = _Options(resolution, resampling, offset, detectors, verify, chunks)
+    products = [read_product(one) for one in paths]
+    if len({product.surface for product in products}) > 1:
+        raise ProductError(
+            "products of Level-1C and Level-2A were given together; expected one level. Open them apart."
+        )
+    scenes = [_scene(product, _choose(product, bands, resolution), options) for product in products]
+    level = "Level-2A" if products[0].surface else "Level-1C"
+    attrs = {"source": f"Sentinel-2 {level}", "units": "1", "long_name": _LONG_NAMES[products[0].surface]}
+    return stack(scenes, name="reflectance", attrs=attrs, mask=mask)
+
+
+_LONG_NAMES = {True: "surface reflectance", False: "top-of-atmosphere reflectance"}
+
+
+@dataclass(frozen=True)
+class _Options:
+    resolution: int | None
+    resampling: Method
+    offset: float | None
+    detectors: bool
+    verify: Verify
+    chunk: int
+
+
+def _choose(product: SafeProduct, bands: Sequence[str] | None, resolution: int | None) -> tuple[str, ...]:
+    if bands is None:
+        if resolution is None or not product.surface:
+            return product.bands
+        return tuple(
+            band
+            for band in product.bands
+            if any((band, size) in product.images for size in RESOLUTIONS if size >= resolution)
+        )
+    return choose_bands(bands, product.bands, product.label)
+
+
+def _scene(product: SafeProduct, bands: tuple[str, ...], options: _Options) -> Scene:
+    gsd_m = options.resolution or min(native_gsd(band) for band in bands)
+    sizes = {band: best_size(product, band, gsd_m) for band in bands}
+    files = {band: product.images[band, size] for band, size in sizes.items()}
+    classes = _classes_file(product, gsd_m)
+    footprints = product.mask_files("MSK_DETFOO") if options.detectors else {}
+    verify_files(
+        product.archive,
+        product.root,
+        [product.metadata, *files.values(), *classes.values(), *(footprints[b] for b in bands if b in footprints)],
+        options.verify,
+    )
+    images = {band: _open(product, name, options.chunk) for band, name in files.items()}
+    target = _target(images, sizes, gsd_m)
+    stated = _offset(product, bands, files, classes.get("SCL"), options)
+    offsets = [stated[band] for band in bands]
+    packings = [Packing(product.quantification, one.offset_dn, product.special) for one in offsets]
+    return Scene(
+        label=product.label,
+        time=_time(product),
+        bands=bands,
+        pixels=join(
+            to_grid(decode(images[band], packing), target, method=options.resampling, chunk=options.chunk)
+            for band, packing in zip(bands, packings, strict=True)
+        ),
+        geobox=target,
+        native_gsd_m=tuple(max(float(native_gsd(band)), grid.resolution(images[band].odc.geobox)[0]) for band in bands),
+        identity=product.identity,
+        record={
+            "platform": product.platform,
+            "processing_baseline": product.text("PROCESSING_BASELINE") or "",
+            "product_id": product.label,
+            "datatake": product.datatake,
+            "mgrs_tile": product.tile,
+            "generated": product.text("GENERATION_TIME") or "",
+            "offset_source": offsets[0].source,
+        },
+        offset_dn=tuple(one.offset_dn for one in offsets),
+        masks={
+            **_classification(product, classes, target, options.chunk),
+            **(
+                {"detector": _detectors(product, bands, footprints, target, options.chunk)} if options.detectors else {}
+            ),
+        },
+    )
+
+
+def best_size(product: SafeProduct, band: str, gsd_m: int) -> int:
+    """Pixel size of the image to take: as asked for, else the band's own, else the finest coarser, or coarsest."""
+    have = sorted(size for name, size in product.images if name == band)
+    if gsd_m in have:
+        return gsd_m
+    coarser = [size for size in have if size > gsd_m]
+    own = native_gsd(band) if band != "SCL" else 20
+    return own if own in coarser else coarser[0] if coarser else have[-1]
+
+
+def _open(product: SafeProduct, name: str, chunk: int) -> xr.DataArray:
+    return open_raster(product.archive.gdal(name), label=f"{name} in {product.archive.path}", chunk=chunk)
+
+
+def _target(images: dict[str, xr.DataArray], sizes: dict[str, int], gsd_m: int) -> GeoBox:
+    """Grid of the finest image, at the resolution asked for."""
+    band = min(sizes, key=lambda name: (sizes[name] != gsd_m, sizes[name]))
+    box: GeoBox = images[band].odc.geobox
+    factor = sizes[band] / gsd_m
+    if factor >= 1:
+        return box if factor == 1 else grid.refine(box, (factor, factor))
+    return grid.coarsen(box, 1 / factor)[0]
+
+
+def _offset(
+    product: SafeProduct, bands: tuple[str, ...], files: dict[str, str], scl: str | None, options: _Options
+) -> dict[str, Statement]:
+    """Offset of each band, held against the pixels."""
+    tag = "BOA_ADD_OFFSET" if product.surface else "RADIO_ADD_OFFSET"
+    stated = {
+        band: [Statement(product.offsets[band], f"{tag} of the product metadata")]
+        for band in bands
+        if band in product.offsets
+    }
+    decided = {
+        band: resolve_offset(
+            stated.get(band, []),
+            product=product.label,
+            baseline=product.text("PROCESSING_BASELINE"),
+            override=options.offset,
+        )
+        for band in bands
+    }
+    if options.offset is None:
+        band = min(bands, key=DARKEST.index)
+        numbers = read_sample(product.archive.gdal(files[band]), SAMPLE)
+        seen = ~np.isin(numbers, product.special)
+        classes = read_sample(product.archive.gdal(scl), SAMPLE) if scl is not None else None
+        matching = classes[seen] if classes is not None and classes.shape == numbers.shape else None
+        check_pixels(
+            decided[band], numbers[seen], matching, product=product.label, quantification=product.quantification
+        )
+    return decided
+
+
+def _classes_file(product: SafeProduct, gsd_m: int) -> dict[str, str]:
+    """File of the classification by its kind, where the product has one."""
+    if any(name == "SCL" for name, _ in product.images):
+        return {"SCL": product.images["SCL", best_size(product, "SCL", gsd_m)]}
+    if product.surface:
+        return {}
+    for kind in ("MSK_CLASSI", "MSK_CLOUDS"):
+        found = product.mask_files(kind)
+        if found:
+            return {kind: next(iter(found.values()))}
+    return {}
+
+
+def _classification(product: SafeProduct, files: dict[str, str], target: GeoBox, chunk: int) -> dict[str, Any]:
+    """Masks of the scene: the classification as it is, and whether the surface is seen."""
+    if "SCL" in files:
+        scl = nearest(_open(product, files["SCL"], chunk), target, dtype=np.uint8, chunk=chunk)[0]
+        return {"scl": scl, "valid": masks.valid_scl(scl)}
+    if "MSK_CLASSI" in files:  # three bands: opaque clouds, cirrus, snow
+        classes = nearest(_open(product, files["MSK_CLASSI"], chunk), target, dtype=np.uint8, chunk=chunk)
+        return {"valid": (classes[:2] == 0).all(axis=0)}
+    if "MSK_CLOUDS" in files:
+        clouds = masks.parse_gml(product.archive.read(files["MSK_CLOUDS"]))
+        return {"valid": masks.burn(clouds, target, chunk=chunk) == 0}
+    return {}
+
+
+def _detectors(product: SafeProduct, bands: tuple[str, ...], files: dict[str, str], target: GeoBox, chunk: int) -> Any:
+    missing = [band for band in bands if band not in files]
+    if missing:
+        raise ProductError(f"{product.label} lists no detector footprints of {missing}. Pass detectors=False.")
+    planes = []
+    for band in bands:
+        if files[band].endswith(".jp2"):
+            planes.append(nearest(_open(product, files[band], chunk), target, dtype=np.uint8, chunk=chunk))
+        else:
+            polygons = masks.parse_gml(product.archive.read(files[band]), number=r"detector_footprint-B\w+-(\d+)-")
+            planes.append(masks.burn(polygons, target, chunk=chunk)[None])
+    return join(planes)
+
+
+def _time(product: SafeProduct) -> np.datetime64:
+    text = product.need("PRODUCT_START_TIME").rstrip("Z")
+    try:
+        return np.datetime64(text, "ns")
+    except ValueError as error:
+        raise ProductError(f"{product.metadata} has PRODUCT_START_TIME {text!r}; expected a time.") from error

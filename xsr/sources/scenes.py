@@ -1,0 +1,161 @@
+"""One date of a product, and dates stacked to a cube.
+
+A `Scene` is what every reader makes: reflectance on one grid, its masks, and where it comes from. `stack` joins scenes
+to a cube that keeps the contract: dims (time, band, y, x), float32, NaN = no data, provenance as coordinates.
+"""
+
+import itertools
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from odc.geo.geobox import GeoBox
+from odc.geo.xr import xr_coords
+
+from xsr.core.errors import BandError, GridError, ProductError, XsrWarning
+from xsr.core.grid import crs_name
+from xsr.core.sensors import canonical_band
+from xsr.sources.harmonise import Identity, duplicates
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One date."""
+
+    label: str
+    """Name of the product in messages."""
+    time: np.datetime64
+    """Start of the acquisition, UTC."""
+    bands: tuple[str, ...]
+    pixels: Any
+    """Reflectance (band, y, x), float32, NaN = no data; Dask-backed."""
+    geobox: GeoBox
+    native_gsd_m: tuple[float, ...]
+    """Pixel size in metres at which each band was seen."""
+    identity: Identity
+    """Which acquisition it is, and which processing of it."""
+    record: Mapping[str, str] = field(default_factory=dict)
+    """Where it comes from: one text for each coordinate along time."""
+    offset_dn: tuple[float, ...] = ()
+    """Offset added to the digital numbers of each band."""
+    masks: Mapping[str, Any] = field(default_factory=dict)
+    """Masks (y, x) or (band, y, x) by the name of their coordinate; Dask-backed."""
+
+
+def choose_bands(bands: Sequence[str] | None, have: Sequence[str], label: str) -> tuple[str, ...]:
+    """Canonical names of the bands asked for, in the order asked for; all by default.
+
+    Raises
+    ------
+    BandError
+        If a band is unknown, missing or named twice.
+    """
+    if bands is None:
+        return tuple(have)
+    names = tuple(canonical_band(name) for name in ([bands] if isinstance(bands, str) else bands))
+    missing = [name for name in names if name not in have]
+    if missing or not names:
+        raise BandError(f"bands {missing or 'none'} asked for; {label} has {', '.join(have)}.")
+    if len(set(names)) != len(names):
+        raise BandError(f"bands={list(names)} names a band twice; expected unique bands. Drop the duplicates.")
+    return names
+
+
+def stack(scenes: Sequence[Scene], *, name: str, attrs: Mapping[str, Any], mask: bool) -> xr.DataArray:
+    """Join dates to a cube in the order of time; of several processings of one acquisition the latest is kept.
+
+    Parameters
+    ----------
+    scenes
+        Dates on the same grid, with the same bands.
+    name
+        Name of the cube.
+    attrs
+        Attributes of the cube.
+    mask
+        Set pixels that ``valid`` excludes to NaN.
+
+    Returns
+    -------
+    DataArray
+        Cube (time, band, y, x), Dask-backed. Coordinates: ``native_gsd`` in metres along band; the record of each date
+        and ``dn_offset`` along time; the masks. Attribute ``dropped_duplicates`` where there were any.
+
+    Raises
+    ------
+    GridError
+        If the grids differ.
+    ProductError
+        If bands differ, or two different acquisitions have the same time.
+    """
+    import dask.array as da
+
+    kept, dropped = duplicates([scene.identity for scene in scenes])
+    extra: dict[str, Any] = {}
+    if dropped:
+        lines = [f"{scenes[lost].label} (kept {scenes[winner].label})" for lost, winner in dropped]
+        extra["dropped_duplicates"] = lines
+        warnings.warn(
+            f"the same acquisition was given more than once; dropped {'; '.join(lines)}.", XsrWarning, stacklevel=3
+        )
+    scenes = sorted((scenes[index] for index in kept), key=lambda scene: scene.time)
+    _check_alike(scenes)
+    first = scenes[0]
+    coords: dict[Any, Any] = {
+        **xr_coords(first.geobox),
+        "time": np.array([scene.time for scene in scenes], "datetime64[ns]"),
+        "band": list(first.bands),
+        "native_gsd": ("band", list(first.native_gsd_m), {"units": "m"}),
+    }
+    for key in first.record:
+        coords[key] = ("time", [scene.record[key] for scene in scenes])
+    if first.offset_dn:
+        coords["dn_offset"] = (("time", "band"), np.array([scene.offset_dn for scene in scenes], np.float32))
+    for key, values in first.masks.items():
+        dims = ("time", "y", "x") if values.ndim == 2 else ("time", "band", "y", "x")
+        coords[key] = (dims, da.stack([scene.masks[key] for scene in scenes]))
+    cube = xr.DataArray(
+        da.stack([scene.pixels for scene in scenes]), coords, ("time", "band", "y", "x"), name, {**attrs, **extra}
+    )
+    return apply_mask(cube) if mask else cube
+
+
+def apply_mask(cube: xr.DataArray) -> xr.DataArray:
+    """Set pixels that the coordinate ``valid`` excludes to NaN.
+
+    Raises
+    ------
+    ProductError
+        If there is no such coordinate.
+    """
+    if "valid" not in cube.coords:
+        raise ProductError("mask=True, but the product has no classification; expected one. Pass mask=False.")
+    return cube.where(cube["valid"])
+
+
+def _check_alike(scenes: Sequence[Scene]) -> None:
+    first = scenes[0]
+    for before, scene in itertools.pairwise(scenes):
+        if scene.geobox != first.geobox:
+            raise GridError(
+                f"{scene.label} lies on another grid than {first.label}: {_grid(scene.geobox)} and"
+                f" {_grid(first.geobox)}; expected one grid. Open one tile at a time."
+            )
+        if scene.bands != first.bands or set(scene.masks) != set(first.masks) or set(scene.record) != set(first.record):
+            raise ProductError(
+                f"{scene.label} gives bands {list(scene.bands)} and masks {sorted(scene.masks)},"
+                f" {first.label} gives {list(first.bands)} and {sorted(first.masks)}; expected the same. Name the"
+                " bands, or open them one by one."
+            )
+        if scene.time == before.time:
+            raise ProductError(
+                f"{before.label} and {scene.label} are different acquisitions of the same time {scene.time}; expected"
+                " one a time. Open them apart."
+            )
+
+
+def _grid(geobox: GeoBox) -> str:
+    return f"{geobox.shape.y} x {geobox.shape.x} pixels at {tuple(geobox.boundingbox)} in {crs_name(geobox)}"
