@@ -2,6 +2,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass
+from itertools import product
 
 import dask
 import dask.array as da
@@ -291,48 +292,158 @@ def test_a_grid_that_looks_past_the_earth_is_nan_there_and_chunks_do_not_matter(
 # --- handing blocks to a function --------------------------------------------------------------------------
 
 
-def make_row_of():
-    """Function that travels to workers by value: they cannot import this module."""
-
-    def row_of(block, index):
-        return np.array([*index, block.size, int(block.sum())], np.int64)
-
-    return row_of
+def tasks_of(function, source, indices=None):
+    every = product(*(range(n) for n in source.numblocks))
+    return graph.block_tasks(function, source, label="a", indices=every if indices is None else indices)
 
 
-ROWS = [[0, 0, 6, 18], [0, 1, 2, 10], [1, 0, 3, 27], [1, 1, 1, 11]]
+def recorder(folder):
+    """Function that writes down what it is given, one file a block, and fails on some blocks so many times."""
+
+    def record(block, index, failing=()):
+        name = "-".join(map(str, index))
+        with open(folder / name, "a") as file:
+            file.write(f"{block.size} {int(block.sum())}\n")
+        if tuple(index) in failing:
+            raise RuntimeError(f"block {index} is broken")
+
+    return record
 
 
-def test_run_blocks_hands_over_every_block_with_its_index():
+ROWS = {"0-0": "6 18", "0-1": "2 10", "1-0": "3 27", "1-1": "1 11"}
+
+
+def seen_in(folder):
+    return {path.name: path.read_text().splitlines() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("indices", [None, [(0, 1), (1, 1)], []], ids=["all", "some", "none"])
+def test_block_tasks_hand_over_blocks_with_their_index(tmp_path, indices):
     source = da.from_array(np.arange(12).reshape(3, 4), chunks=(2, 3))
-    row_of = make_row_of()
-    rows = graph.run_blocks(row_of, source)
-    assert rows.shape == (2, 2, graph.ROW)
-    assert np.reshape(rows.compute(scheduler="sync"), (-1, graph.ROW)).tolist() == ROWS
-    assert [row.ravel().tolist() for row in graph.compute([rows], progress=False)] == ROWS
-    assert rows.name == graph.run_blocks(row_of, source).name
+    graph.compute([tasks_of(recorder(tmp_path), source, indices)], progress=False)
+    wanted = ROWS if indices is None else {f"{a}-{b}": ROWS[f"{a}-{b}"] for a, b in indices}
+    assert seen_in(tmp_path) == {name: [row] for name, row in wanted.items()}
 
 
-def test_compute_uses_the_active_cluster(cluster):
+def test_compute_uses_the_active_cluster(tmp_path, cluster):
     source = da.from_array(np.arange(12).reshape(3, 4), chunks=(2, 3))
-    rows = graph.run_blocks(make_row_of(), source)
+    tasks = tasks_of(recorder(tmp_path), source)
     with cluster.as_current():
-        computed = graph.compute([rows], progress=False)
-    assert [row.ravel().tolist() for row in computed] == ROWS
+        graph.compute([tasks], progress=False)
+    assert seen_in(tmp_path) == {name: [row] for name, row in ROWS.items()}
 
 
-def test_an_error_in_a_block_reaches_the_caller(cluster):
+def failing(folder, *blocks):
+    record = recorder(folder)
+
     def fail(block, index):
-        raise RuntimeError(f"block {index} is broken")
+        record(block, index, failing=blocks)
 
-    rows = graph.run_blocks(fail, da.zeros((2, 2), chunks=2))
-    with pytest.raises(RuntimeError, match=r"block \(0, 0\) is broken"):
-        graph.compute([rows], progress=False)
-    with cluster.as_current(), pytest.raises(RuntimeError, match=r"block \(0, 0\) is broken"):
-        graph.compute([rows], progress=False)
+    return fail
 
 
-def test_the_progress_bar_counts_blocks(capsys):
-    rows = graph.run_blocks(make_row_of(), da.ones((4, 4), chunks=2, dtype=int))
-    graph.compute([rows], progress=True)
+def on(where, request):
+    """Local scheduler by name, or the cluster."""
+    return request.getfixturevalue("cluster").as_current() if where == "cluster" else dask.config.set(scheduler=where)
+
+
+@pytest.mark.parametrize("where", ["synchronous", "threads", "cluster"])
+def test_an_error_in_a_block_reaches_the_caller(tmp_path, request, where):
+    tasks = tasks_of(failing(tmp_path, (0, 0)), da.zeros((2, 2), chunks=2))
+    scheduler = on(where, request)
+    with scheduler, pytest.raises(RuntimeError, match=r"block \(0, 0\) is broken"):
+        graph.compute([tasks], progress=False)
+
+
+@pytest.mark.parametrize("where", ["synchronous", "threads", "processes", "cluster"])
+def test_the_others_are_computed_when_asked(tmp_path, request, where):
+    tasks = tasks_of(failing(tmp_path, (0, 1), (2, 2)), da.zeros((12, 12), chunks=4))
+    scheduler = on(where, request)
+    told = {}
+    with scheduler:
+        graph.compute([tasks], progress=False, outcome=lambda key, error: told.setdefault(key.index, []).append(error))
+    assert set(told) == set(product(range(3), range(3)))
+    assert {index for index, (error,) in told.items() if error is not None} == {(0, 1), (2, 2)}
+    assert all(isinstance(told[index][0], RuntimeError) for index in [(0, 1), (2, 2)])
+    assert len(seen_in(tmp_path)["0-1"]) == 2  # tried once more
+
+
+def test_blocks_that_need_a_task_that_fails_are_told(tmp_path):
+    """A chunk that cannot be read takes the blocks with it that need it, and no others."""
+
+    def read(block, block_info=None):
+        if block_info[0]["chunk-location"] == (0, 1):
+            raise OSError("cannot be read")
+        return block
+
+    source = da.zeros((4, 8), chunks=(4, 2)).map_blocks(read, dtype=float, meta=np.empty((0, 0))).rechunk((4, 4))
+    told = {}
+    with dask.config.set(scheduler="threads", num_workers=2):
+        graph.compute(
+            [tasks_of(recorder(tmp_path), source)],
+            progress=False,
+            outcome=lambda key, error: told.update({key.index: error}),
+        )
+    assert isinstance(told[0, 0], OSError)
+    assert told[0, 1] is None
+
+
+def test_what_the_outcome_raises_ends_the_computation(tmp_path):
+    def stop(key, error):
+        raise KeyError("enough")
+
+    with dask.config.set(scheduler="synchronous"), pytest.raises(KeyError, match="enough"):
+        graph.compute([tasks_of(recorder(tmp_path), da.zeros((8, 2), chunks=2))], progress=False, outcome=stop)
+    assert len(seen_in(tmp_path)) == 1
+
+
+def test_the_progress_bar_counts_blocks(tmp_path, capsys):
+    graph.compute([tasks_of(recorder(tmp_path), da.ones((4, 4), chunks=2, dtype=int))], progress=True)
     assert "4/4" in capsys.readouterr().out
+
+
+# --- memory ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1, 3, 20])
+@pytest.mark.parametrize("kind", ["grid", "warp"])
+def test_a_block_that_needs_too_much_memory_is_cut(monkeypatch, size, kind):
+    cube = make_cube(with_holes((2, 2, 14, 14)), chunks=5)
+    other = cube.odc.geobox.to_crs("EPSG:32632", resolution=4)
+    target = {"scale": 2.7} if kind == "grid" else {"like": other}
+    wanted = interpolate(cube, **target, chunks=20).compute(scheduler="sync")
+    real, asked = Interpolation.__call__, []
+
+    def hungry(self, window, rows, cols, cell):
+        asked.append((len(rows), window.shape[2]))
+        if len(rows) > size:
+            raise MemoryError
+        return real(self, window, rows, cols, cell)
+
+    monkeypatch.setattr(Interpolation, "__call__", hungry)
+    found = interpolate(cube, **target, chunks=20).compute(scheduler="sync")
+    assert same_bytes(found, wanted)
+    if size < 20:
+        tall, wide = max(asked), min(asked)
+        assert tall[0] > size >= wide[0]
+        assert wide[1] < tall[1]  # the window shrinks, too
+
+
+def test_memory_that_is_never_enough_says_what_to_lower(monkeypatch):
+    def starving(self, window, rows, cols, cell):
+        raise MemoryError
+
+    monkeypatch.setattr(Interpolation, "__call__", starving)
+    with pytest.raises(MemoryError, match=r"not even one row .* 8 columns.*smaller chunks.*--workers"):
+        interpolate(make_cube((1, 1, 4, 4), chunks=4), scale=2).compute(scheduler="sync")
+
+
+def test_points_are_not_cut(monkeypatch):
+    def starving(self, window, rows, cols, cell):
+        raise MemoryError
+
+    monkeypatch.setattr(Interpolation, "__call__", starving)
+    sampling = Points(np.array([1.0, 2.0]), np.array([1.0, 2.0]), (1.0, 1.0))
+    plan = graph.make_plan(sampling, (4, 4), halo=1, chunks=(1, 2))
+    with pytest.raises(MemoryError, match="not even one row"):
+        graph.run(Interpolation("bilinear"), make_cube((1, 1, 4, 4)).values, plan)

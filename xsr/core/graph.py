@@ -6,8 +6,8 @@ only module of the core that knows Dask.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, Protocol, cast
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from xsr.core.blocks import BLOCKS, Padding, Span, Window, chunk_sizes, overlapping, padded_index, spans
 from xsr.core.errors import ParameterError
-from xsr.core.grid import Query, Sampling, clip_inside, input_window, inside
+from xsr.core.grid import GridQuery, Query, Sampling, WarpQuery, clip_inside, input_window, inside
 from xsr.core.types import Stack, WindowFunction
 
 
@@ -170,7 +170,48 @@ def run_block(
     pieces: Pieces,
     arrays: list[list[list[NDArray[Any]]]],
 ) -> Stack:
-    """Compute one block from the chunks its window touches: cut, pad, evaluate, mask what lies outside."""
+    """Compute one block from the chunks its window touches; one that does not fit into memory in two halves.
+
+    Raises
+    ------
+    MemoryError
+        If a single row of pixels does not fit either.
+    """
+    try:
+        return _evaluate(function, block, cell, shape, pieces, arrays)
+    except MemoryError as error:
+        halves = _halves(block, shape, function.halo)
+        if not halves:
+            raise MemoryError(
+                f"not even one row of a block of {len(block.cols)} columns fits into memory. Use smaller chunks="
+                " (--chunks), or fewer workers or threads side by side (--workers)."
+            ) from error
+    dates = Span(0, arrays[0][0][0].shape[0])
+    return np.concatenate(
+        [run_block(_placed(function, dates, half), half, cell, shape, pieces, arrays) for half in halves], axis=2
+    )
+
+
+def _halves(block: Block, shape: tuple[int, int], halo: int) -> list[Block]:
+    """Upper and lower half of a block, each with its own window; none if it cannot be cut."""
+    middle = block.rows.start + len(block.rows) // 2
+    cut = [Span(block.rows.start, middle), Span(middle, block.rows.stop)]
+    if len(block.rows) < 2 or not isinstance(block.query, GridQuery | WarpQuery):
+        return []
+    queries = [replace(block.query, rows=rows) for rows in cut]
+    windows = [input_window(query, shape, halo) for query in queries]
+    return [Block(rows, block.cols, query, w) for rows, query, w in zip(cut, queries, windows, strict=True)]
+
+
+def _evaluate(
+    function: WindowFunction,
+    block: Block,
+    cell: tuple[float, float],
+    shape: tuple[int, int],
+    pieces: Pieces,
+    arrays: list[list[list[NDArray[Any]]]],
+) -> Stack:
+    """Cut, pad, evaluate, mask what lies outside."""
     window = block.window
     rows, cols = block.query.positions()
     if window is None:
@@ -229,9 +270,115 @@ def _continued(canvas: Span, source: Span, size: int, padding: Padding) -> list[
 
 
 def _overlap(start: int, size: int, span: Span) -> tuple[slice, slice]:
-    """Where a chunk at ``start`` lands in a span, and which of its pixels."""
-    first, last = max(start, span.start), min(start + size, span.stop)
+    """Where a chunk at ``start`` lands in a span, and which of its pixels; none if it lies beside."""
+    first = max(start, span.start)
+    last = max(first, min(start + size, span.stop))
     return slice(first - span.start, last - span.start), slice(first - start, last - start)
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Instants computed together, and the dates of the source that they are computed from."""
+
+    function: WindowFunction
+    """From windows of those dates to one image for every instant."""
+    dates: tuple[int, ...]
+    """Indices of dates, in the order the function expects."""
+    instants: int
+
+
+def run_frames(groups: Sequence[Frames], source: Any, plan: Plan) -> Any:
+    """Evaluate functions that read several dates at once.
+
+    Parameters
+    ----------
+    groups
+        One chunk of the result's time axis each; a task reads its dates once for all instants of the chunk.
+    source
+        NumPy or Dask array (time, band, y, x).
+    plan
+        Blocks of the output grid.
+
+    Returns
+    -------
+    ndarray or dask Array
+        Shape (instant, band, *plan.shape), float32; the kind of ``source``.
+    """
+    sizes = tuple(group.instants for group in groups)
+    if isinstance(source, np.ndarray):
+        out = np.empty((sum(sizes), source.shape[1], *plan.shape), np.float32)
+        whole = Pieces(0, 0, ((0,), (0,), (0,)))
+        for group, span in zip(groups, spans(sizes), strict=True):
+            arrays = [[[source[list(group.dates)]]]]
+            for block in plan.blocks:
+                made = _run_group(group, block, plan.cell, plan.source_shape, whole, arrays)
+                out[span.slice, :, block.rows.slice, block.cols.slice] = made
+        return out
+    return _run_frames_lazy(groups, source, plan, sizes)
+
+
+def _run_frames_lazy(groups: Sequence[Frames], source: Any, plan: Plan, sizes: tuple[int, ...]) -> Any:
+    import dask.array as da
+    from dask.base import tokenize
+    from dask.highlevelgraph import HighLevelGraph
+
+    name = f"xsr-frames-{tokenize(groups, source.name, plan.sampling, plan.chunks)}"
+    times, bands, rows, cols = (spans(chunks) for chunks in source.chunks)
+    width = len(plan.chunks[1])
+    layer: dict[Any, Any] = {}
+    for number, block in enumerate(plan.blocks):
+        wanted, pieces = _pieces(block, plan.source_shape, groups[0].function.padding, (bands, rows, cols))
+        for g, group in enumerate(groups):
+            owner = [next(n for n, span in enumerate(times) if date < span.stop) for date in group.dates]
+            chunks = sorted(set(owner))
+            picks = tuple((chunks.index(t), date - times[t].start) for t, date in zip(owner, group.dates, strict=True))
+            keys = [
+                [[[(source.name, t, b, y, x) for x in wanted[1]] for y in wanted[0]] for b in range(len(bands))]
+                for t in chunks
+            ]
+            place = (group, block, plan.cell, plan.source_shape, pieces)
+            layer[(name, g, 0, *divmod(number, width))] = (
+                (_run_dates, *place, picks, keys)
+                if block.window is not None
+                else (_nothing, (group.instants, source.shape[1], len(block.rows), len(block.cols)))
+            )
+    graph = HighLevelGraph.from_collections(name, layer, dependencies=[source])
+    return da.Array(graph, name, chunks=(sizes, (source.shape[1],), *plan.chunks), dtype=np.float32)
+
+
+def _run_dates(
+    group: Frames,
+    block: Block,
+    cell: tuple[float, float],
+    shape: tuple[int, int],
+    pieces: Pieces,
+    picks: tuple[tuple[int, int], ...],
+    arrays: list[list[list[list[NDArray[Any]]]]],
+) -> Stack:
+    """Gather dates from chunks of time, then compute one block."""
+
+    def gather(b: int, y: int, x: int) -> NDArray[Any]:
+        return np.stack([arrays[chunk][b][y][x][date] for chunk, date in picks])
+
+    first = arrays[0]
+    gathered = [
+        [[gather(b, y, x) for x in range(len(row))] for y, row in enumerate(band)] for b, band in enumerate(first)
+    ]
+    return _run_group(group, block, cell, shape, pieces, gathered)
+
+
+def _run_group(
+    group: Frames,
+    block: Block,
+    cell: tuple[float, float],
+    shape: tuple[int, int],
+    pieces: Pieces,
+    arrays: list[list[list[NDArray[Any]]]],
+) -> Stack:
+    if block.window is None:
+        bands = sum(band[0][0].shape[1] for band in arrays)
+        return _nothing((group.instants, bands, len(block.rows), len(block.cols)))
+    return run_block(group.function, block, cell, shape, pieces, arrays)
 
 
 def _nothing(shape: tuple[int, ...]) -> Stack:
@@ -239,69 +386,141 @@ def _nothing(shape: tuple[int, ...]) -> Stack:
     return np.full(shape, np.nan, np.float32)
 
 
-def run_blocks(function: Callable[[NDArray[Any], tuple[int, ...]], NDArray[Any]], source: Any) -> Any:
-    """Hand every chunk of a Dask array to a function of (block, index) that returns a short row of numbers.
+@dataclass(frozen=True)
+class BlockKey:
+    """One task of `block_tasks`: which function, and the index of its block. Dask does not mistake it for a key."""
 
-    Returns
-    -------
-    dask Array
-        Rows stacked along as many axes as ``source`` has, one row a block along the last; nothing is computed yet.
+    label: str
+    index: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class BlockTasks:
+    """A graph that hands blocks of a Dask array to a function."""
+
+    graph: Any
+    keys: dict[str, BlockKey]
+    """Dask key of every task."""
+
+
+def block_tasks(
+    function: Callable[[NDArray[Any], tuple[int, ...]], Any],
+    source: Any,
+    *,
+    label: str,
+    indices: Iterable[tuple[int, ...]],
+) -> BlockTasks:
+    """Hand some chunks of a Dask array to a function of (block, index) whose result is small; nothing is computed yet.
+
+    Parameters
+    ----------
+    function
+        Called once for every block, on a worker.
+    source
+        Dask array.
+    label
+        Name of the function in the keys.
+    indices
+        Chunks of ``source``, by their number along every axis.
     """
-    import dask.array as da
     from dask.base import tokenize
     from dask.highlevelgraph import HighLevelGraph
 
     name = f"xsr-write-{tokenize(function, source.name)}"
-    layer: dict[Any, Any] = {
-        (name, *index, 0): (_row, function, (source.name, *index), _Index(index))
-        for index in product(*(range(n) for n in source.numblocks))
-    }
-    graph = HighLevelGraph.from_collections(name, layer, dependencies=[source])
-    ones = tuple((1,) * n for n in source.numblocks)
-    return da.Array(graph, name, chunks=(*ones, (ROW,)), dtype=np.int64)
+    keys = {f"{name}-{'.'.join(map(str, index))}": BlockKey(label, index) for index in indices}
+    layer: dict[Any, Any] = {key: (_call, function, (source.name, *block.index), block) for key, block in keys.items()}
+    return BlockTasks(HighLevelGraph.from_collections(name, layer, dependencies=[source]), keys)
 
 
-ROW = 4
-"""Length of the rows of `run_blocks`."""
+def _call(function: Callable[..., Any], block: NDArray[Any], key: BlockKey) -> Any:
+    return function(block, key.index)
 
 
-@dataclass(frozen=True)
-class _Index:
-    """A block index that Dask does not mistake for a key."""
-
-    value: tuple[int, ...]
+Outcome = Callable[[BlockKey, Exception | None], None]
+"""Told of every task once: its error, or None if it went well. What it raises ends the computation."""
 
 
-def _row(function: Callable[..., NDArray[Any]], block: NDArray[Any], index: _Index) -> NDArray[Any]:
-    return function(block, index.value).reshape((1,) * len(index.value) + (-1,))
+def compute(tasks: Sequence[BlockTasks], *, progress: bool, outcome: Outcome | None = None) -> None:
+    """Compute block tasks on the active scheduler or cluster, with a progress bar over their blocks.
 
-
-def compute(collections: Sequence[Any], *, progress: bool) -> list[NDArray[Any]]:
-    """Compute the Dask arrays of `run_blocks` on the active scheduler, with a progress bar over their blocks.
-
-    Returns
-    -------
-    list of ndarray
-        The row of every block, in order.
+    Parameters
+    ----------
+    tasks
+        From `block_tasks`, of one or more arrays.
+    progress
+        Show a progress bar.
+    outcome
+        Without it the first error ends the computation. With it a block whose task, or a task it needs, fails twice is
+        reported, and the others are computed.
     """
     import dask.array as da
     from dask.base import get_scheduler
-    from dask.core import flatten
     from dask.highlevelgraph import HighLevelGraph
     from dask.threaded import get as threaded
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    keys = [key for array in collections for key in flatten(array.__dask_keys__())]
-    dsk = da.optimize(HighLevelGraph.merge(*(array.dask for array in collections)), keys)
+    keys = {key: block for part in tasks for key, block in part.keys.items()}
+    if not keys:
+        return
+    dsk = dict(da.optimize(HighLevelGraph.merge(*(part.graph for part in tasks)), list(keys)))
     columns = (TextColumn("writing blocks"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, disable=not progress) as bar:
-        task = bar.add_task("blocks", total=len(keys))
+        row = bar.add_task("blocks", total=len(keys))
+
+        def tell(key: str, error: Exception | None) -> None:
+            if error is not None and outcome is None:
+                raise error
+            if outcome is not None:
+                outcome(keys[key], error)
+            bar.advance(row)
+
         client = _client()
         if client is not None:
-            return _compute_on_cluster(client, dsk, keys, lambda: bar.advance(task))
-        schedule = get_scheduler(collections=list(collections)) or threaded
-        with _Counter(set(keys), lambda: bar.advance(task)):
-            return list(schedule(dsk, keys))
+            _compute_on_cluster(client, dsk, list(keys), tell, alone=outcome is not None)
+        else:
+            _compute_here(get_scheduler() or threaded, dsk, list(keys), tell, alone=outcome is not None)
+
+
+def _compute_here(
+    schedule: Callable[..., Any], dsk: dict[Any, Any], keys: list[str], tell: Callable[..., None], *, alone: bool
+) -> None:
+    """Compute on a local scheduler, which ends at the first error.
+
+    Which task failed it does not say, only which were running: the blocks that need one of those are computed once
+    more, each alone, and the rest goes on together.
+    """
+    while keys:
+        watch = _Watch(set(keys), lambda key: tell(key, None))
+        try:
+            with watch:
+                schedule(dsk, keys)
+            return
+        except Exception:
+            if not alone or watch.interrupted:
+                raise
+        keys = [key for key in keys if key not in watch.finished]
+        suspects = _needing(dsk, keys, watch.running) or keys
+        for key in suspects:
+            error = _error_of(schedule, dsk, key)
+            tell(key, error)
+        keys = [key for key in keys if key not in set(suspects)]
+
+
+def _needing(dsk: dict[Any, Any], keys: list[str], running: set[Any]) -> list[str]:
+    """Keys whose computation needs one of some tasks."""
+    from dask.optimization import cull
+
+    return [key for key in keys if not running.isdisjoint(cull(dsk, [key])[0])]
+
+
+def _error_of(schedule: Callable[..., Any], dsk: dict[Any, Any], key: str) -> Exception | None:
+    from dask.optimization import cull
+
+    try:
+        schedule(cull(dsk, [key])[0], [key])
+    except Exception as error:  # the task may raise anything
+        return error
+    return None
 
 
 def together(*collections: Any) -> tuple[Any, ...]:
@@ -325,27 +544,50 @@ def _client() -> Any:
         return None
 
 
-def _compute_on_cluster(client: Any, dsk: Any, keys: list[Any], advance: Callable[[], None]) -> list[NDArray[Any]]:
+def _compute_on_cluster(
+    client: Any, dsk: dict[Any, Any], keys: list[str], tell: Callable[..., None], *, alone: bool
+) -> None:
+    """Compute on a cluster, which repeats by itself what a lost worker was doing, a few times.
+
+    Blocks that failed are computed once more, each alone: some only shared workers with one that kills them.
+    """
     from distributed import as_completed
 
+    failed: list[str] = []
     futures = client.get(dsk, keys, sync=False)
     for future in as_completed(futures):  # type: ignore[no-untyped-call]
-        future.result()  # raise the error of a failed block at once
-        advance()
-    rows: list[NDArray[Any]] = client.gather(futures)
-    return rows
+        if future.status not in ("finished", "error"):
+            future.result()  # cancelled or lost with the scheduler: raise
+        if alone and future.status == "error":
+            failed.append(future.key)
+        else:
+            tell(future.key, future.exception())
+    del futures, future
+    client.nthreads()  # a round trip, after which the scheduler has forgotten the errors, too
+    for key in failed:
+        tell(key, _error_of(client.get, dsk, key))
 
 
-class _Counter(Callback):
-    """Counts finished tasks of some keys on the local schedulers."""
+class _Watch(Callback):
+    """Sees which tasks finish on a local scheduler, and which were running when it ended."""
 
-    def __init__(self, keys: set[Any], advance: Callable[[], None]) -> None:
+    def __init__(self, keys: set[str], advance: Callable[[str], None]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._keys, self._advance = keys, advance
+        self.finished: set[str] = set()
+        self.running: set[Any] = set()
+        self.interrupted = False
+        """Whether the error is one of ``advance``, not of a task."""
 
     def _posttask(self, key: Any, result: Any, dsk: Any, state: Any, worker_id: Any) -> None:
         if key in self._keys:
-            self._advance()
+            self.finished.add(key)
+            self.interrupted = True
+            self._advance(key)
+            self.interrupted = False
+
+    def _finish(self, dsk: Any, state: Any, failed: bool) -> None:
+        self.running = set(state["running"])
 
 
 @dataclass(frozen=True)

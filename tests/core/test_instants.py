@@ -1,0 +1,220 @@
+import datetime
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers import make_cube
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xsr.core.errors import ParameterError
+from xsr.core.instants import candidates, day_of_year, days, plan_groups, resolve_instants
+
+SERIES = np.array(["2024-02-20", "2024-03-01", "2024-04-10", "2024-05-20"], "datetime64[ns]")
+CEST = datetime.timezone(datetime.timedelta(hours=2))
+
+
+def moments(*texts):
+    return np.array(texts, "datetime64[ns]")
+
+
+# --- what a user calls a time ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "t",
+    [
+        "2024-03-05T10:30",
+        "20240305T1030",
+        "2024-03-05 10:30:00Z",
+        "2024-03-05T12:30+02:00",
+        datetime.datetime(2024, 3, 5, 10, 30),
+        datetime.datetime(2024, 3, 5, 12, 30, tzinfo=CEST),
+        np.datetime64("2024-03-05T10:30"),
+        np.array("2024-03-05T10:30", "datetime64[m]"),
+        pd.Timestamp("2024-03-05T10:30"),
+        pd.Timestamp("2024-03-05T12:30", tz="Europe/Berlin") - pd.Timedelta(hours=1),
+        ["2024-03-05T10:30"],
+        pd.DatetimeIndex(["2024-03-05T10:30"]),
+        pd.DatetimeIndex(["2024-03-05T12:30+02:00"]),
+        pd.Series(pd.to_datetime(["2024-03-05T10:30"])),
+        (one for one in ["2024-03-05T10:30"]),
+        make_cube((1, 1, 2, 2), times=["2024-03-05T10:30"]),
+        make_cube((1, 1, 2, 2), times=["2024-03-05T10:30"]).to_dataset("band"),
+        make_cube((1, 1, 2, 2), times=["2024-03-05T10:30"]).time,
+        make_cube((1, 1, 2, 2), times=["2024-03-05T10:30"]).time[0],
+        make_cube((1, 1, 2, 2), times=["2024-03-05T10:30"]).isel(time=0),
+    ],
+)
+def test_every_way_to_say_a_time_names_the_same_instant(t):
+    found = resolve_instants(t, SERIES)
+    assert found.dtype == np.dtype("datetime64[ns]")
+    assert found.tolist() == moments("2024-03-05T10:30").tolist()
+
+
+def test_a_date_is_its_midnight():
+    assert resolve_instants(datetime.date(2024, 3, 5), SERIES) == moments("2024-03-05")
+    assert resolve_instants("2024-03", SERIES) == moments("2024-03-01")
+
+
+def test_several_keep_their_order_and_their_repetitions():
+    asked = ["2024-05-01", datetime.datetime(2024, 3, 1), np.datetime64("2024-05-01")]
+    assert np.array_equal(resolve_instants(asked, SERIES), moments("2024-05-01", "2024-03-01", "2024-05-01"))
+    assert np.array_equal(resolve_instants(SERIES[::-1], SERIES), SERIES[::-1])
+
+
+@pytest.mark.parametrize(
+    ("frequency", "wanted"),
+    [
+        ("30D", ("2024-02-20", "2024-03-21", "2024-04-20", "2024-05-20")),
+        ("MS", ("2024-03-01", "2024-04-01", "2024-05-01")),
+        ("1000h", ("2024-02-20", "2024-04-01T16:00", "2024-05-13T08:00")),
+        ("2YS", ()),
+    ],
+)
+def test_a_frequency_runs_from_the_first_date_to_the_last(frequency, wanted):
+    shuffled = SERIES[[2, 0, 3, 1]]
+    if not wanted:
+        with pytest.raises(ParameterError, match="names no instant"):
+            resolve_instants(frequency, shuffled)
+    else:
+        assert np.array_equal(resolve_instants(frequency, shuffled), moments(*wanted))
+
+
+@pytest.mark.parametrize(
+    ("t", "message"),
+    [
+        ([], "names no instant"),
+        (np.array([], "datetime64[ns]"), "names no instant"),
+        ("NaT", "NaT"),
+        (pd.NaT, "names no instant"),
+        (["2024-03-05", None], "names no instant"),
+        (moments("2024-03-05", "NaT"), "names no instant"),
+        ("often", "'often' is neither a date nor a pandas frequency"),
+        ("", "neither a date nor"),
+        ("2024-13-01", "cannot be read as times"),
+        (20240305, "20240305 is a number"),
+        (3.5, "3.5 is a number"),
+        (True, "True is a number"),
+        ([1, 2], "1 is a number"),
+        (object(), "cannot be read as times"),
+        (["2024-03-05", "2024-03-05T00:00Z"], "cannot be read as times"),
+    ],
+)
+def test_what_is_no_time_is_refused(t, message):
+    with pytest.raises(ParameterError, match=message):
+        resolve_instants(t, SERIES)
+
+
+@pytest.mark.parametrize("t", ["1500-01-01", "2300-01-01", "9999-01-01"])
+def test_a_date_that_nanoseconds_cannot_hold_is_refused_and_not_wrapped_around(t):
+    with pytest.raises(ParameterError, match=r"cannot be read as times|outside the series"):
+        resolve_instants(t, SERIES)
+
+
+def test_instants_outside_the_series_need_leave():
+    assert resolve_instants(["2024-02-20", "2024-05-20"], SERIES).size == 2
+    for t, distance, way in (("2024-02-17T12:00", "2.5", 3), ("2024-05-24", "4.0", 4)):
+        with pytest.raises(
+            ParameterError, match=rf"{t}.* lies {distance} days outside .*extrapolate={way}\."
+        ) as caught:
+            resolve_instants(["2024-03-01", t], SERIES)
+        assert "2024-02-20 to 2024-05-20" in str(caught.value)
+        assert resolve_instants(t, SERIES, extrapolate=way) == moments(t)
+        with pytest.raises(ParameterError, match="outside the series"):
+            resolve_instants(t, SERIES, extrapolate=way - 1)
+
+
+@pytest.mark.parametrize("extrapolate", [-1, float("nan"), float("inf")])
+def test_extrapolate_must_be_a_number_of_days(extrapolate):
+    with pytest.raises(ParameterError, match="expected a number of days, 0 or more"):
+        resolve_instants("2024-03-05", SERIES, extrapolate=extrapolate)
+
+
+# --- days ------------------------------------------------------------------------------------------------
+
+
+def test_days_and_days_of_the_year_by_hand():
+    times = moments("1970-01-01", "1970-01-02T12:00", "2024-02-29", "2024-12-31T18:00", "2023-12-31", "1969-12-31")
+    assert days(times).tolist() == [0, 1.5, 19782, 20088.75, 19722, -1]
+    assert day_of_year(times).tolist() == [0, 1.5, 59, 365.75, 364, 364]
+    assert days(times[:0]).size == 0
+
+
+@given(st.datetimes(datetime.datetime(1700, 1, 1), datetime.datetime(2200, 1, 1)))
+def test_days_agree_with_the_calendar_of_python(time):
+    found = moments(time.isoformat())
+    since = time - datetime.datetime(1970, 1, 1)
+    assert days(found)[0] == pytest.approx(since / datetime.timedelta(days=1), abs=1e-9)
+    within = (
+        time.timetuple().tm_yday
+        - 1
+        + (time - datetime.datetime(time.year, time.month, time.day)) / (datetime.timedelta(days=1))
+    )
+    assert day_of_year(found)[0] == pytest.approx(within, abs=1e-9)
+
+
+# --- dates that may answer -------------------------------------------------------------------------------
+
+
+def test_candidates_by_hand():
+    at = np.datetime64("2024-03-02", "ns")
+    assert candidates(at, SERIES, window=None, most=10) == (0, 1, 2, 3)
+    assert candidates(at, SERIES, window=None, most=1) == (1, 2)
+    assert candidates(at, SERIES, window=11, most=10) == (0, 1)
+    assert candidates(at, SERIES, window=10.9, most=10) == (1,)
+    assert candidates(at, SERIES, window=0.5, most=10) == ()
+    assert candidates(SERIES[1], SERIES, window=0, most=1) == (1,)
+    assert candidates(SERIES[1], SERIES, window=None, most=1) == (1, 2)
+
+
+offsets = st.lists(st.integers(-40, 40), min_size=1, max_size=12)
+
+
+@given(offsets, st.integers(-45, 45), st.none() | st.integers(0, 30), st.integers(1, 4))
+def test_candidates_are_the_nearest_on_either_side(at, instant, window, most):
+    times = np.sort(np.datetime64("2024-06-15", "ns") + np.array(at) * np.timedelta64(1, "D"))
+    found = candidates(
+        np.datetime64("2024-06-15", "ns") + np.timedelta64(instant, "D"), times, window=window, most=most
+    )
+    distance = np.sort(at) - instant
+    assert list(found) == sorted(set(found))
+    for side in (distance <= 0, distance > 0):
+        near = [abs(d) for d in distance[side] if window is None or abs(d) <= window]
+        assert sorted(abs(distance[i]) for i in found if side[i]) == sorted(near)[:most]
+
+
+def test_groups_by_hand():
+    order = [2, 0, 3, 1]
+    asked = moments("2024-03-01", "2024-03-11", "2024-05-20T12:00")
+    first, second = plan_groups(asked, SERIES[order], window=None, most=1, together=2)
+    assert [order[i] for i in first.dates] == [1, 2]  # in time order, as indices into the series as it came
+    assert [look.picks for look in first.looks] == [(0, 1), (0, 1)]
+    assert [order[i] for i in second.dates] == [3]
+    assert first.looks[1].offset.tolist() == [-10, 30]
+    assert second.looks[0].day == days(asked)[2]
+    assert second.looks[0].season == 140.5
+    assert first.looks[0].seasons == (60, 100)
+
+
+@given(offsets, st.lists(st.integers(-45, 45), min_size=1, max_size=6), st.integers(1, 4), st.integers(1, 3))
+def test_a_look_names_the_same_dates_however_instants_are_grouped(at, instants, together, most):
+    origin, day = np.datetime64("2024-06-15", "ns"), np.timedelta64(1, "D")
+    times, asked = origin + np.array(at) * day, origin + np.array(instants) * day
+    groups = plan_groups(asked, times, window=None, most=most, together=together)
+    assert [len(group.looks) for group in groups[:-1]] == [together] * (len(groups) - 1)
+    alone = plan_groups(asked, times, window=None, most=most, together=1)
+    looks = [(group, look) for group in groups for look in group.looks]
+    assert len(looks) == len(asked) == len(alone)
+    for (group, look), one, instant in zip(looks, alone, asked, strict=True):
+        assert look.days == one.looks[0].days
+        assert look.day == days(instant[None])[0]
+        picked = [group.dates[i] for i in look.picks]
+        assert picked == [one.dates[i] for i in one.looks[0].picks]
+        assert tuple(days(times[picked]).tolist()) == look.days
+        assert list(look.days) == sorted(look.days)
+
+
+def test_an_instant_that_no_date_may_answer_is_refused():
+    with pytest.raises(ParameterError, match=r"no date lies within window=5 days of t=2024-03-20T12:00:00; widen"):
+        plan_groups(moments("2024-03-01", "2024-03-20T12:00"), SERIES, window=5, most=10, together=1)

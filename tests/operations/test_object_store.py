@@ -1,0 +1,129 @@
+"""Stores on an S3-compatible server, over HTTP."""
+
+import logging
+
+import dask
+import numpy as np
+import pytest
+import xarray as xr
+from models.helpers import make_cube
+from survival import Fails, through
+
+import xsr
+from xsr.core.errors import StoreError
+from xsr.core.store.lock import locked
+from xsr.core.store.place import Place
+
+HOW = [{}, {"inner_chunks": 5}]
+
+
+@pytest.fixture(scope="module")
+def options():
+    """How to reach a server of its own, with an empty bucket."""
+    server = pytest.importorskip("moto.server")
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    s3fs = pytest.importorskip("s3fs")
+    running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    running.start()
+    host, port = running.get_host_and_port()
+    found = {"endpoint_url": f"http://{host}:{port}", "key": "key", "secret": "secret"}
+    s3fs.S3FileSystem(**found).mkdir("bucket")
+    yield found
+    running.stop()
+
+
+@pytest.fixture
+def url(request, options):
+    return f"s3://bucket/{request.node.name}.zarr".replace("[", "-").replace("]", "")
+
+
+@pytest.fixture
+def cube():
+    """Four blocks, one of them without a value."""
+    made = make_cube(20, 13)
+    made[0, :, :10, 10:] = np.nan
+    return made.chunk(y=10, x=10)
+
+
+def objects(url, options):
+    import s3fs
+
+    files = s3fs.S3FileSystem(**options, use_listings_cache=False)
+    top = url.removeprefix("s3://")
+    return {name.removeprefix(top): files.cat_file(name) for name in files.find(top)}
+
+
+@pytest.mark.parametrize("how", HOW, ids=["chunks", "shards"])
+def test_the_same_objects_as_files_on_disk(cube, tmp_path, url, options, how):
+    report = xsr.to_zarr(cube, url, storage_options=options, progress=False, **how)
+    assert (report.path, report.computed) == (url, 4)
+    xsr.to_zarr(cube, tmp_path / "a.zarr", progress=False, **how)
+    files = {f"/{p.relative_to(tmp_path / 'a.zarr')}": p for p in (tmp_path / "a.zarr").rglob("*") if p.is_file()}
+    found = objects(url, options)
+    assert sorted(found) == sorted(files)
+    assert [name for name in found if found[name] != files[name].read_bytes()] == []
+    opened = xr.open_zarr(url, storage_options=options)
+    np.testing.assert_array_equal(opened["reflectance"].values, cube.values)
+
+
+@pytest.mark.parametrize("how", HOW, ids=["chunks", "shards"])
+def test_resume(cube, tmp_path, url, options, how):
+    flag = tmp_path / "flag"
+    flag.touch()
+    made = through(cube, Fails(str(flag), ((0, 0, 1, 0),)))
+    with dask.config.set(scheduler="synchronous"), pytest.raises(RuntimeError, match="block is broken"):
+        xsr.to_zarr(made, url, storage_options=options, progress=False, **how)
+    with pytest.raises(StoreError, match=r"exists.*resume=True"):
+        xsr.to_zarr(made, url, storage_options=options, progress=False, **how)
+    flag.unlink()
+    report = xsr.to_zarr(made, url, storage_options=options, progress=False, resume=True, **how)
+    assert 0 < report.computed < 4
+    xsr.to_zarr(made, f"{url}.whole", storage_options=options, progress=False, **how)
+    assert objects(url, options) == objects(f"{url}.whole", options)
+
+
+@pytest.mark.parametrize("how", HOW, ids=["chunks", "shards"])
+def test_verify_and_repair(cube, url, options, how):
+    import s3fs
+
+    xsr.to_zarr(cube, url, storage_options=options, progress=False, **how)
+    before = objects(url, options)
+    files = s3fs.S3FileSystem(**options, use_listings_cache=False)
+    damaged = bytearray(before["/reflectance/c/0/0/0/0"])
+    damaged[len(damaged) // 2] ^= 1
+    files.pipe_file(f"{url}/reflectance/c/0/0/0/0", bytes(damaged))
+    files.pipe_file(f"{url}/reflectance/c/0/0/1/1", before["/reflectance/c/0/0/1/1"][:-9])
+    report = xsr.verify(url, storage_options=options)
+    assert [bad.index for bad in report.bad] == [(0, 0, 0, 0), (0, 0, 1, 1)]
+    assert xsr.verify(url, storage_options=options, repair=cube, progress=False).ok
+    assert objects(url, options) == before
+
+
+def test_one_writer_at_a_time(cube, url, options):
+    with locked(Place(url, options)), pytest.raises(StoreError, match="is being written by process"):
+        xsr.to_zarr(cube, url, storage_options=options, progress=False)
+    xsr.to_zarr(cube, url, storage_options=options, progress=False)
+    assert objects(f"{url}.lock", options) == {}
+
+
+def test_overwrite(cube, url, options):
+    xsr.to_zarr(cube.rename("old"), url, storage_options=options, progress=False)
+    with pytest.raises(StoreError, match="exists; expected a new store"):
+        xsr.to_zarr(cube, url, storage_options=options, progress=False)
+    xsr.to_zarr(cube, url, storage_options=options, progress=False, overwrite=True)
+    assert list(xr.open_zarr(url, storage_options=options).data_vars) == ["reflectance"]
+
+
+def test_a_server_that_cannot_be_reached(cube, options):
+    """Nothing listens on the port of a server that has been stopped."""
+    import socket
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        away = {
+            **options,
+            "endpoint_url": f"http://127.0.0.1:{free.getsockname()[1]}",
+            "config_kwargs": {"retries": {"max_attempts": 0}, "connect_timeout": 1},
+        }
+        with pytest.raises(StoreError, match=r"locking s3://bucket/a\.zarr failed: "):
+            xsr.to_zarr(cube, "s3://bucket/a.zarr", storage_options=away, progress=False)

@@ -1,0 +1,71 @@
+"""Blocks that fail or kill, and a command that dies while it writes; importable by worker processes."""
+
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Fails:
+    """Function for `map_blocks` that fails on some blocks for as long as a file exists."""
+
+    flag: str
+    blocks: tuple[tuple[int, ...], ...]
+    kind: type[Exception] = RuntimeError
+
+    def __call__(self, block: NDArray[Any], block_info: Any = None) -> NDArray[Any]:
+        if block_info[0]["chunk-location"] in self.blocks and Path(self.flag).exists():
+            raise self.kind("block is broken")
+        return block
+
+
+@dataclass(frozen=True)
+class Kills:
+    """Function for `map_blocks` that kills its process, once on each of some blocks, or every time."""
+
+    folder: str
+    blocks: tuple[tuple[int, ...], ...]
+    always: bool = False
+
+    def __call__(self, block: NDArray[Any], block_info: Any = None) -> NDArray[Any]:
+        place = block_info[0]["chunk-location"]
+        mark = Path(self.folder) / "-".join(map(str, place))
+        if place in self.blocks and (self.always or not mark.exists()):
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return block
+
+
+def through(cube: xr.DataArray, function: Any) -> xr.DataArray:
+    """Send every block of a cube through a function."""
+    meta = np.empty((0,) * cube.ndim, np.float32)
+    return cube.copy(data=cube.data.map_blocks(function, dtype=np.float32, meta=meta))
+
+
+def die_at_write(number: int) -> None:
+    """Kill this process as it is about to write so many objects to a local Zarr store."""
+    from zarr.storage import LocalStore
+
+    real, count = LocalStore.set, iter(range(1, number))
+
+    async def counting(self: LocalStore, key: str, value: Any) -> None:
+        if next(count, None) is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        await real(self, key, value)
+
+    LocalStore.set = counting  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    from xsr.cli import main
+
+    die_at_write(int(sys.argv[1]))
+    sys.argv = ["xsr", *sys.argv[2:]]
+    main()

@@ -1,0 +1,343 @@
+"""What is written before the first block: metadata, coordinates, settings and an empty ledger."""
+
+import hashlib
+import json
+import re
+import warnings
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+from odc.geo.xr import xr_coords  # registers the .odc accessor, too
+
+from xsr._version import __version__
+from xsr.core.errors import ParameterError, StoreError
+from xsr.core.grid import crs_name
+from xsr.core.radiometry import ADD_OFFSET, FILL, SCALE_FACTOR
+from xsr.core.store.ledger import LEDGER, Blocks, BlockWriter, checksum, create_ledger
+from xsr.core.store.place import Place, store_errors
+from xsr.core.types import XarrayObject
+
+Packing = Literal["float32", "uint16"]
+COMMAND = "xsr_command"
+"""Attribute with the arguments of the command that made a cube, as JSON: enough to make it again."""
+CONVENTIONS = [
+    {
+        "schema_url": "https://raw.githubusercontent.com/zarr-experimental/geo-proj/refs/tags/v1/schema.json",
+        "spec_url": "https://github.com/zarr-experimental/geo-proj/blob/v1/README.md",
+        "uuid": "f17cb550-5864-4468-aeb7-f3180cfb622f",
+        "name": "proj:",
+        "description": "Coordinate reference system information for geospatial data",
+    },
+    {
+        "schema_url": "https://raw.githubusercontent.com/zarr-conventions/spatial/refs/tags/v1/schema.json",
+        "spec_url": "https://github.com/zarr-conventions/spatial/blob/v1/README.md",
+        "uuid": "689b58e2-cf7b-45e0-9fff-9cfc0883d6b4",
+        "name": "spatial:",
+        "description": "Spatial coordinate information",
+    },
+]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A cube as it will be stored."""
+
+    dataset: xr.Dataset
+    encoding: dict[Hashable, dict[str, Any]]
+    """Zarr encoding of every variable that is written block by block."""
+    zarr_format: Literal[2, 3]
+    settings: dict[str, Any]
+    """Everything that decides what the store holds; see `settings_of`."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the settings."""
+        return hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()
+
+    def writers(self, place: Place) -> dict[str, BlockWriter]:
+        """Writer of every variable."""
+        found: dict[str, BlockWriter] = {}
+        first = 0
+        for name, how in self.encoding.items():
+            blocks = Blocks(str(name), first, self.dataset[name].chunks or ())
+            packed = "scale_factor" in how
+            found[str(name)] = BlockWriter(place, self.fingerprint, blocks, how["dtype"], packed, self.zarr_format)
+            first += len(blocks)
+        return found
+
+
+def prepare(
+    cube: XarrayObject,
+    *,
+    dtype: Packing = "float32",
+    zarr_format: Literal[2, 3] = 3,
+    inner_chunks: int | None = None,
+    input_id: str | None = None,
+) -> Prepared:
+    """Decide how a cube is stored; nothing is computed.
+
+    Raises
+    ------
+    ParameterError
+        If the packing or the format is unknown.
+    StoreError
+        If the chunks of the cube cannot be whole Zarr chunks.
+    """
+    if dtype not in ("float32", "uint16"):
+        raise ParameterError(f"dtype={dtype!r}; expected 'float32' or 'uint16'.")
+    if zarr_format not in (2, 3) or (zarr_format == 2 and inner_chunks is not None):
+        raise ParameterError(f"zarr_format={zarr_format} with inner_chunks={inner_chunks}; format 2 has no shards.")
+    dataset = _as_dataset(cube)
+    names = [name for name, v in dataset.data_vars.items() if set(dataset.odc.spatial_dims) <= set(v.dims)]
+    encoding = {name: _encoding(dataset[name], inner_chunks, dtype, zarr_format) for name in names}
+    packing = {"dtype": dtype, "zarr_format": zarr_format, "inner_chunks": inner_chunks}
+    settings = settings_of(dataset, encoding, packing, input_id)
+    return Prepared(dataset, encoding, zarr_format, settings)
+
+
+def settings_of(
+    dataset: xr.Dataset, encoding: Mapping[Hashable, Any], packing: Mapping[str, Any], input_id: str | None
+) -> dict[str, Any]:
+    """Everything that decides what a store holds, as plain JSON: a store is continued with the same settings only."""
+    geobox = dataset.odc.geobox
+    settings = {
+        "version": __version__,
+        "variables": {str(n): [dataset[n].shape, [len(c) for c in dataset[n].chunks or ()]] for n in encoding},
+        "grid": list(geobox.affine)[:6],
+        "crs": crs_name(geobox),
+        "provenance": {k: v for k, v in dataset.attrs.items() if str(k).startswith("xsr_") and k != COMMAND},
+        "command": json.loads(dataset.attrs.get(COMMAND, "{}")),
+        "encoding": {str(n): str(how["dtype"]) for n, how in encoding.items()},
+        "packing": dict(packing),
+        "input": _identity(dataset, encoding) if input_id is None else {"id": input_id},
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(settings, default=str))
+    return plain
+
+
+RANDOM_NAME = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
+"""What Dask puts into the name of an array that it was asked not to hash."""
+
+
+def _identity(dataset: xr.Dataset, names: Mapping[Hashable, Any]) -> dict[str, str]:
+    """Tell inputs apart by the names of the Dask layers, which hash what they are made of, and by the coordinates.
+
+    Where a name is random by design the attributes stand in.
+    """
+    layers = [str(layer) for name in names for layer in dataset[name].data.dask.layers]
+    known = {n: v for n, v in dataset.coords.items() if v.chunks is None and n != "spatial_ref"}
+    values = [[str(n), str(v.dims), np.asarray(v.values).tolist()] for n, v in sorted(known.items(), key=_name)]
+    found = {"coords": _digest(values)}
+    if "fingerprint" in dataset.attrs.get("xsr", {}):  # the input is a store of ours
+        found["fingerprint"] = dataset.attrs["xsr"]["fingerprint"]
+    if any(RANDOM_NAME.search(layer) for layer in layers):
+        return found | {"attrs": _digest(dict(dataset.attrs))}
+    return found | {"graph": _digest([str(dataset[name].data.name) for name in names])}
+
+
+def _name(item: tuple[Hashable, Any]) -> str:
+    return str(item[0])
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Name every field in which two settings differ."""
+    found: list[str] = []
+    for key in dict.fromkeys([*old, *new]):
+        one, two = old.get(key), new.get(key)
+        if isinstance(one, Mapping) and isinstance(two, Mapping):
+            found += differences(one, two, f"{prefix}{key}.")
+        elif one != two:
+            found.append(f"{prefix}{key} was {one!r} and is {two!r}")
+    return found
+
+
+def require_same(group: Any, path: str, new: Mapping[str, Any]) -> None:
+    """Refuse to write blocks of one cube into the store of another.
+
+    Raises
+    ------
+    StoreError
+        If the settings differ; every difference is named.
+    """
+    found = differences(group[LEDGER].attrs["settings"], new)
+    if not found:
+        return
+    told = "; ".join(found)
+    if any(text.startswith("input.graph") for text in found):
+        told += " (input.graph names the lazy cube by what it is made of: another file, a changed one or other steps)"
+    raise StoreError(
+        f"{path} was begun with other settings: {told}. Give the same cube and settings, or begin anew with"
+        " overwrite=True."
+    )
+
+
+def write_template(prepared: Prepared, place: Place) -> None:
+    """Write a store without blocks; a local one appears as a whole or not at all."""
+    with store_errors(place, "beginning"):
+        if place.remote:
+            return _write_template(prepared, place)
+        draft = place.beside(".template")
+        draft.remove()
+        try:
+            _write_template(prepared, draft)
+            draft.move(place)
+        finally:
+            draft.remove()
+
+
+def _write_template(prepared: Prepared, place: Place) -> None:
+    dataset, names = prepared.dataset, list(prepared.encoding)
+    template = _loaded(dataset, names)
+    template.to_zarr(
+        place.path,
+        mode="w",
+        compute=False,
+        encoding=dict(prepared.encoding),
+        zarr_format=prepared.zarr_format,
+        consolidated=False,
+        storage_options=place.fsspec,
+    )
+    group = place.open()
+    geobox = dataset.odc.geobox
+    for name in names:
+        attrs = group[str(name)].attrs
+        listed = dict.fromkeys([*str(attrs.get("coordinates", "")).split(), "spatial_ref"])
+        crs: dict[str, Any] = {"wkt": geobox.crs.to_wkt()}
+        if geobox.crs.epsg:
+            crs["url"] = _epsg_url(geobox.crs.epsg)
+        attrs.update({"grid_mapping": "spatial_ref", "coordinates": " ".join(listed), "_CRS": crs})
+    group.attrs.update({**_geozarr(geobox), "Conventions": "CF-1.11", "xsr": state(prepared.fingerprint)})
+    blockwise = {str(name) for name in names}
+    whole = {name: checksum(np.asarray(array[...])) for name, array in sorted(group.arrays()) if name not in blockwise}
+    blocks = sum(len(writer.blocks) for writer in prepared.writers(place).values())
+    create_ledger(group, blocks, {"settings": prepared.settings, "crc32": whole})
+
+
+def _loaded(dataset: xr.Dataset, names: list[Hashable]) -> xr.Dataset:
+    """Compute what is not written block by block, and keep of the old encoding what still holds."""
+    template = dataset.copy()
+    lazy = {n: v.compute() for n, v in dataset.variables.items() if n not in names and v.chunks is not None}
+    template = template.assign({n: v for n, v in lazy.items() if n in dataset.data_vars})
+    template = template.assign_coords({n: v for n, v in lazy.items() if n in dataset.coords})
+    for name in set(template.variables) - set(names):
+        kept = {k: v for k, v in template[name].encoding.items() if k in ("units", "calendar", "dtype", "_FillValue")}
+        template[name].encoding = kept
+    for name in names:
+        variable = template[name]
+        variable.encoding = {}
+        stale = ("grid_mapping", "coordinates", "xsr")
+        variable.attrs = {k: v for k, v in variable.attrs.items() if k not in stale}
+    return template
+
+
+def state(fingerprint: str) -> dict[str, Any]:
+    """Root attribute ``xsr`` of a store that is not complete."""
+    return {"version": __version__, "fingerprint": fingerprint, "ledger": f"{LEDGER}/ledger", "complete": False}
+
+
+def finish(place: Place, root: Mapping[str, Any], quarantined: list[dict[str, Any]]) -> None:
+    """Write the root attribute ``xsr``, list the quarantined blocks, and gather the metadata."""
+    import zarr
+
+    with store_errors(place, "finishing"):
+        place.sweep()
+        group = place.open()
+        about = {k: v for k, v in group[LEDGER].attrs.items() if k != "quarantined"}
+        group[LEDGER].attrs.put({**about, **({"quarantined": quarantined} if quarantined else {})})
+        group.attrs["xsr"] = dict(root)
+        with warnings.catch_warnings():  # format 3 does not specify consolidated metadata yet; xarray wants it
+            warnings.filterwarnings("ignore", message="Consolidated metadata")
+            zarr.consolidate_metadata(group.store)
+
+
+def _epsg_url(epsg: int) -> str:
+    return f"http://www.opengis.net/def/crs/EPSG/0/{epsg}"
+
+
+def _geozarr(geobox: Any) -> dict[str, Any]:
+    """Attributes of the Zarr conventions ``proj:`` and ``spatial:``."""
+    box = geobox.boundingbox
+    crs = {"proj:code": f"EPSG:{geobox.crs.epsg}"} if geobox.crs.epsg else {"proj:wkt2": geobox.crs.to_wkt()}
+    return {
+        "zarr_conventions": [dict(convention) for convention in CONVENTIONS],
+        **crs,
+        "spatial:dimensions": list(geobox.dimensions),
+        "spatial:transform": [float(v) for v in list(geobox.affine)[:6]],
+        "spatial:shape": [int(n) for n in geobox.shape.yx],
+        "spatial:bbox": [float(v) for v in (box.left, box.bottom, box.right, box.top)],
+        "spatial:registration": "pixel",
+    }
+
+
+def _as_dataset(cube: XarrayObject) -> xr.Dataset:
+    """Dataset with Dask arrays, spatial_ref as a coordinate and plain string labels."""
+    if isinstance(cube, xr.DataArray):
+        attrs = cube.attrs
+        cube = cube.rename("reflectance" if cube.name is None else cube.name).to_dataset().assign_attrs(attrs)
+    if cube.odc.spatial_dims is None or cube.odc.geobox is None or cube.odc.geobox.crs is None:
+        raise StoreError("the cube has no grid or CRS; expected a georeferenced cube. Use .odc.assign_crs(...).")
+    # A cropped cube carries the GeoTransform of the whole, and one without spatial_ref would name what is not there.
+    cube = cube.assign_coords(spatial_ref=xr_coords(cube.odc.geobox)["spatial_ref"])
+    for name, variable in cube.data_vars.items():
+        if set(cube.odc.spatial_dims) <= set(variable.dims):
+            cube = cube.assign({name: _chunked(variable, set(cube.odc.spatial_dims))})
+    labels = {n: c.astype(object) for n, c in cube.coords.items() if c.dtype.kind in "UT"}
+    return cube.assign_coords(labels)
+
+
+def _chunked(variable: xr.DataArray, spatial: set[Hashable]) -> xr.DataArray:
+    """Give a NumPy-backed variable chunks, and make uneven chunks of other axes than the spatial ones single."""
+    if variable.chunks is None:
+        return variable.chunk({dim: 1024 if dim in spatial else -1 for dim in variable.dims})
+    sizes = zip(variable.dims, variable.chunks, strict=True)
+    uneven = [dim for dim, chunks in sizes if dim not in spatial and not _even(chunks)]
+    return variable.chunk(dict.fromkeys(uneven, 1)) if uneven else variable
+
+
+def _even(chunks: tuple[int, ...]) -> bool:
+    """Whether chunks are equal, but for a last one that may be smaller."""
+    return len(set(chunks[:-1])) <= 1 and chunks[-1] <= chunks[0]
+
+
+def _encoding(variable: xr.DataArray, inner: int | None, dtype: Packing, zarr_format: int) -> dict[str, Any]:
+    """Zarr encoding in which every Dask chunk is one whole chunk or shard."""
+    from zarr.codecs import Crc32cCodec, ZstdCodec
+
+    assert variable.chunks is not None
+    block = []
+    for dim, sizes in zip(variable.dims, variable.chunks, strict=True):
+        if not _even(sizes):
+            raise StoreError(
+                f"{variable.name!r} has chunks {sizes} along {dim!r}; expected equal chunks and a last one not larger."
+                f" Rechunk: .chunk({{{dim!r}: {max(sizes)}}})."
+            )
+        block.append(sizes[0])
+    encoding: dict[str, Any] = {"chunks": tuple(block)}
+    if inner is not None:
+        if inner < 1:
+            raise StoreError(f"inner_chunks={inner}; expected a positive number of pixels.")
+        spatial = variable.odc.spatial_dims
+        sides = zip(variable.dims, block, strict=True)
+        shard = [n if dim not in spatial else -(-n // inner) * inner for dim, n in sides]
+        split = [s != n and len(c) > 1 for s, n, c in zip(shard, block, variable.chunks, strict=True)]
+        if any(split):
+            raise StoreError(f"inner_chunks={inner} does not divide the blocks {tuple(block)}; choose a divisor.")
+        chunk = tuple(inner if dim in spatial else 1 for dim in variable.dims)
+        encoding = {"shards": tuple(shard), "chunks": chunk}
+    if zarr_format == 3:
+        encoding["compressors"] = [ZstdCodec(level=3), Crc32cCodec()]
+    else:
+        import numcodecs
+
+        encoding["compressors"] = [numcodecs.Zstd(level=3, checksum=True)]
+    if variable.dtype.kind != "f":  # masks, classes and numbers keep their type
+        return encoding | {"dtype": str(variable.dtype)}
+    packing = {"scale_factor": SCALE_FACTOR, "add_offset": ADD_OFFSET, "_FillValue": FILL}
+    return encoding | {"dtype": dtype} | (packing if dtype == "uint16" else {"_FillValue": np.float32(np.nan)})
