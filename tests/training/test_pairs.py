@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from xsr.core.sensors import sigma_px
+from xsr.kernels.resample import resample
 from xsr.training import pairs
-from xsr.training.pairs import BORDER, Batch, WaldSampler, augment
+from xsr.training.pairs import BORDER, Batch, WaldSampler, augment, cut, fill
 from xsr.training.scenes import TrainingScene
 
 MTF = (0.3, 0.25)
@@ -28,7 +29,7 @@ def same(one: Batch, two: Batch):
 @pytest.fixture
 def plain(monkeypatch):
     """No flips and gains, so that pixels can be found again."""
-    monkeypatch.setattr(pairs, "augment", lambda window, rng: window)
+    monkeypatch.setattr(pairs, "augment", lambda windows, rng: windows)
 
 
 def test_a_draw_is_a_function_of_seed_and_step():
@@ -102,7 +103,7 @@ def positions(batch, index):
 
 @pytest.mark.parametrize("scale", [2.0, 3.4])
 def test_targets_are_pixels_of_the_scene_and_low_is_its_blurred_image(plain, scale):
-    extent = int(np.ceil(14 * scale)) + 1  # as large as a window, so that every window starts at the corner
+    extent = pairs.even(14 * scale + 1)  # as large as a window, so that every window starts at the corner
     here = scene(extent, extent)
     batch = sampler(here, scale_range=(scale, scale), mtf_jitter=0.0)(0)
     for index in range(5):
@@ -154,7 +155,7 @@ def test_augment_turns_the_image_and_changes_gains():
     image[0, 1, 2] = np.nan
     seen = set()
     for seed in range(40):
-        out = augment(image, np.random.default_rng(seed))
+        (out,) = augment([image], np.random.default_rng(seed))
         assert out.shape == image.shape
         assert out.dtype == np.float32
         assert out.flags.c_contiguous
@@ -165,3 +166,168 @@ def test_augment_turns_the_image_and_changes_gains():
         ordered = np.sort(out[1].ravel())  # a gain and an offset: differences stay equal
         assert np.allclose(np.diff(ordered), np.diff(ordered)[0], rtol=1e-4)
     assert seen == {(1, 2), (1, 1), (2, 2), (2, 1)}  # flips and transposes of (1, 2) in a 4 x 4 image
+
+
+def test_augment_treats_nested_windows_and_dates_alike():
+    fine = np.random.default_rng(0).random((6, 8, 8), dtype=np.float32)  # three dates of two bands
+    coarse = fine.reshape(6, 4, 2, 4, 2).mean(axis=(2, 4))
+    for seed in range(20):
+        one, twice = augment([fine, coarse], np.random.default_rng(seed), dates=3)
+        np.testing.assert_allclose(one.reshape(6, 4, 2, 4, 2).mean(axis=(2, 4)), twice, atol=1e-6)
+    (same_day,) = augment([np.tile(fine[:2], (3, 1, 1))], np.random.default_rng(1), dates=3)
+    assert np.array_equal(same_day[:2], same_day[2:4])
+    assert np.array_equal(same_day[:2], same_day[4:])
+
+
+# --- windows -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("start", [(0, 0), (4, 6), (10, 2)])
+def test_nested_windows_stay_nested_beyond_the_border(start):
+    fine = np.random.default_rng(0).random((1, 16, 12), dtype=np.float32)
+    coarse = fine.reshape(1, 8, 2, 6, 2).mean(axis=(2, 4))
+    window, twice = cut(fine, start, 10, 6, 1), cut(coarse, start, 10, 6, 2)
+    assert window.shape == (1, 22, 22)
+    np.testing.assert_allclose(window.reshape(1, 11, 2, 11, 2).mean(axis=(2, 4)), twice, atol=1e-7)
+    padded = np.pad(fine, ((0, 0), (32, 32), (32, 32)), mode="symmetric")
+    wanted = padded[:, 26 + start[0] : 48 + start[0], 26 + start[1] : 48 + start[1]]
+    assert np.array_equal(window, wanted)
+
+
+def test_fill_leaves_missing_bands_missing():
+    window = np.random.default_rng(0).random((3, 9, 9), dtype=np.float32)
+    window[0] = np.nan
+    window[1, 2:8, 2:8] = np.nan
+    out = fill(window)
+    assert np.isnan(out[0]).all()
+    assert np.isfinite(out[1:]).all()
+    assert np.array_equal(out[2], window[2])
+    assert np.array_equal(out[1][np.isfinite(window[1])], window[1][np.isfinite(window[1])])
+
+
+@pytest.mark.parametrize("nest", [False, True])
+def test_every_tap_lies_inside_its_window(monkeypatch, nest):
+    """The compiled kernels do not check: a tap outside would read whatever lies in memory."""
+    seen = 0
+
+    def checked(source, *taps):
+        nonlocal seen
+        for tap, size in zip(taps, source.shape[1:], strict=True):
+            assert tap.start.min() >= 0
+            assert tap.start.max() + tap.weight.shape[1] <= size
+        seen += 1
+        return resample(source, *taps)
+
+    monkeypatch.setattr(pairs, "resample", checked)
+    for mtf in ((0.05, 0.2), (0.3, 0.25), (0.8, 0.7)):
+        for edge in (1.0, 1.0001, 2.5, 4.0):
+            here = twofold() if nest else scene(40, 90)
+            draw = sampler(here, mtf=mtf, scale_range=(edge, edge), coarser=(False, True), level=0.2)
+            for step in range(8):
+                draw(step)
+    assert seen > 500
+
+
+# --- bands whose native pixel is twice as large ------------------------------------------------------------
+
+
+def keys(distance):
+    d = np.abs(distance)
+    return np.where(d <= 1, 1.5 * d**3 - 2.5 * d**2 + 1, np.where(d < 2, -0.5 * d**3 + 2.5 * d**2 - 4 * d + 2, 0))
+
+
+def twofold(height=96, width=90, seed=0):
+    """Scene of which the second band is known on the nested grid of larger pixels alone."""
+    rng = np.random.default_rng(seed)
+    image = 0.1 + 0.05 * rng.standard_normal((2, height, width))
+    image[1] = np.nan
+    coarse = np.full((2, height // 2, width // 2), np.nan)
+    coarse[1] = 0.1 + 0.05 * rng.standard_normal((height // 2, width // 2))
+    return TrainingScene("nested", image.astype(np.float32), coarse=coarse.astype(np.float32))
+
+
+def imitate(image, ratio, scale, phase, patch, mtf):
+    """A band as seen by a pixel of ``2 * scale``, brought to the grid of ``scale`` by bicubic interpolation.
+
+    Everything is written in fine pixels; ``ratio`` is the size of a pixel of ``image`` in them.
+    """
+    extent = image.shape[0]
+    centre_of = (np.arange(extent) + 0.5) * ratio - 0.5
+    sigma = sigma_px(mtf, 2 * scale)
+    out = image.astype(float)
+    for axis in (0, 1):
+        larger = np.arange(-2, patch // 2 + 2)  # pixels of 2 * scale, two of them beyond the patch
+        at = (larger + 0.5) * 2 * scale - 0.5 + phase[axis]
+        blur = np.exp(-0.5 * ((centre_of - at[:, None]) / sigma) ** 2)
+        blur /= blur.sum(axis=1, keepdims=True)
+        position = (np.arange(patch) + 0.5) / 2 - 0.5
+        cubic = keys(position[:, None] - larger)
+        out = np.moveaxis(np.tensordot(cubic @ blur, out, axes=(1, axis)), 0, axis)
+    return out
+
+
+@pytest.mark.parametrize("nest", [False, True])
+@pytest.mark.parametrize("scale", [2.0, 3.3])
+def test_a_coarser_band_is_seen_by_a_larger_pixel_and_interpolated(plain, scale, nest):
+    extent = pairs.even(14 * scale + 1)  # as large as a window, so that every window starts at the corner
+    here = twofold(extent, extent) if nest else scene(extent, extent)
+    draw = sampler(here, scale_range=(scale, scale), mtf_jitter=0.0, coarser=(False, True), level=0.0, batch=3)
+    batch = draw(0)
+    source, ratio = (here.coarse[1], 2) if nest else (here.image[1], 1)
+    for index in range(3):
+        (row, phase_y), (col, phase_x) = positions(batch, index)
+        # Mirrored about its edge as far as the pixels reach.
+        wide = np.pad(source, 40, mode="symmetric")
+        shift = 40 * ratio
+        wanted = imitate(wide, ratio, scale, (phase_y + shift, phase_x + shift), 14, MTF[1])
+        np.testing.assert_allclose(batch.low[index, 1], wanted, rtol=0, atol=5e-5)  # the kernel ends at four sigma
+        assert np.array_equal(batch.target[index][:, 0], here.image[0, row, col])
+        if nest:
+            assert np.isnan(batch.target[index][:, 1]).all()
+        else:
+            assert np.array_equal(batch.target[index][:, 1], here.image[1, row, col])
+
+
+def test_some_batches_have_every_band_at_the_pixel_of_the_grid():
+    for level, wanted in ((0.0, 0.0), (1.0, 1.0), (0.25, 0.25)):
+        draw = sampler(twofold(), coarser=(False, True), level=level, batch=1, queries=2)
+        # On the grid of 10 m nobody knows the band: it is missing there, and there alone.
+        missing = [bool(np.isnan(draw(step).low[:, 1]).all()) for step in range(60)]
+        assert np.mean(missing) == pytest.approx(wanted, abs=0.15)
+        assert np.isfinite(draw(3).low[:, 0]).all()
+
+
+def test_a_band_that_a_scene_lacks_is_nan_in_all_it_gives():
+    lacking = scene()
+    lacking.image[1] = np.nan
+    for coarser in ((), (False, True)):
+        batch = sampler(lacking, coarser=coarser, level=0.0)(0)
+        for part in (batch.low[:, 1], batch.base[..., 1], batch.target[..., 1]):
+            assert np.isnan(part).all()
+        assert np.isfinite(batch.low[:, 0]).all()
+        assert np.isfinite(batch.base[..., 0]).all()
+
+
+# --- noise -------------------------------------------------------------------------------------------------
+
+
+def test_half_the_batches_are_noisy_by_up_to_twice_as_much():
+    flat = TrainingScene("flat", np.full((2, 60, 60), 0.2, np.float32))
+    draw = sampler(flat, noise=(0.01, 0.03), scale_range=(1.5, 1.5))
+    levels = np.array([draw(step).low.std(axis=(2, 3)).mean(axis=0) for step in range(80)])
+    noisy = levels[:, 0] > 1e-5
+    assert 0.3 < noisy.mean() < 0.7
+    assert np.abs(levels[~noisy]).max() < 1e-6
+    assert levels[noisy][:, 0].max() < 0.021
+    assert levels[noisy][:, 0].mean() == pytest.approx(0.01, rel=0.35)
+    assert (levels[noisy][:, 1] / levels[noisy][:, 0]).mean() == pytest.approx(3, rel=0.1)
+    noise = draw(int(np.flatnonzero(noisy)[0])).low
+    assert abs(np.corrcoef(noise[0, 0].ravel(), noise[0, 1].ravel())[0, 1]) < 0.3
+    assert same(draw(5), sampler(flat, noise=(0.01, 0.03), scale_range=(1.5, 1.5))(5))
+
+
+def test_noise_is_not_in_the_target():
+    flat = TrainingScene("flat", np.full((2, 60, 60), 0.2, np.float32))
+    draw = sampler(flat, noise=(0.02, 0.02))
+    for step in range(10):
+        assert np.ptp(draw(step).target, axis=1).max() < 1e-6

@@ -13,12 +13,12 @@ from xsr.models import registry
 from xsr.models.architectures.liif import LIIF
 from xsr.models.card import file_sha256, read_card
 from xsr.training import recipes, scenes
-from xsr.training.run import band_mtf, record_scores, run_recipe
+from xsr.training.run import band_mtf, build, record_scores, run_recipe
 from xsr.training.scores import Score
 
 TINY = replace(
     recipes.LIIF_S2,
-    config={"channels": 4, "outputs": 4, "features": 8, "blocks": 1, "hidden": (16, 16)},
+    config={"channels": 10, "outputs": 10, "features": 8, "blocks": 1, "hidden": (16, 16)},
     synthetic=1,
     patch=14,
     queries=64,
@@ -41,7 +41,8 @@ def test_recipes_by_name():
 def test_recipes_are_consistent(recipe):
     count = len(recipe.bands)
     assert recipe.config["channels"] == recipe.config["outputs"] == len(recipe.mean) == len(recipe.std) == count
-    assert set(recipe.optional) < set(recipe.bands)
+    assert set(recipe.optional) <= set(recipe.bands)
+    assert all(set(subset) <= set(recipe.bands) for subset in recipe.subsets)
     assert set(recipe.places) <= set(scenes.PLACES)
     assert all(0 < s < 1 for s in recipe.std)
     assert registry.create(recipe.architecture, **recipe.config).radius < recipe.patch
@@ -65,7 +66,7 @@ def test_run_writes_weights_in_half_precision_with_their_card(trained):
     assert card.radius == network.radius
     assert card.name == "mine"
     assert card.bands == TINY.bands
-    assert card.optional == ("B08",)
+    assert card.optional == TINY.optional
     assert card.mean == TINY.mean
     assert card.std == TINY.std
     assert card.limits == TINY.limits
@@ -98,7 +99,7 @@ def test_scores_are_recorded_in_the_card(trained, tmp_path):
     path = tmp_path / "copy.safetensors"
     path.write_bytes(trained[0].read_bytes())
     path.with_suffix(".json").write_text(trained[0].with_suffix(".json").read_text())
-    score = Score("there", 2.0, 3, 30.0, 32.5, {"B02": 2.0})
+    score = Score("there", 2.0, 3, 30.0, 32.5, {"B02": 2.0}, low_rmse=0.01, low_rmse_bicubic=0.02)
     record_scores(path, [score])
     assert read_card(path).scores == [{**asdict(score), "gain_db": 2.5}]
     assert as_json(replace(read_card(path), scores=[])) == as_json(trained[1])
@@ -114,3 +115,14 @@ def test_mtf_of_bands():
     assert band_mtf(("B02", "B08")) == pytest.approx((0.304, 0.222))
     with pytest.raises(ParameterError, match="is unknown for landsat"):
         band_mtf(("B2",), sensor="landsat-8")
+
+
+def test_a_recipe_of_time_starts_from_the_encoder_of_single_dates():
+    recipe = replace(recipes.TEMPORAL_LIIF_S2, synthetic=1, patch=14, queries=32, batch=2)
+    task, told = build(recipe, None)
+    assert told["places"] == ["synthetic"]
+    shared = registry.load(recipe.start).state_dict()
+    own = task.network.state_dict()
+    assert all(torch.equal(own[key], shared[key]) for key in shared if key.startswith("encoder."))
+    loss, baseline = task.loss(task.network, task.sampler(0), recipe, drop=(), device="cpu")
+    assert float(loss.detach()) < float(baseline) < 1.1  # it sharpens from the first step on

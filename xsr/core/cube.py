@@ -4,8 +4,9 @@ Inside xsr a cube is one DataArray with dims (time, band, y, x), float32, y desc
 it from whatever the user holds; `Cube.rewrap` returns a result in the same form.
 """
 
+import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,14 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
 import xsr.core.radiometry as radiometry
+from xsr.core import checks
 from xsr.core.errors import BandError, CubeError, GridError
-from xsr.core.sensors import canonical_band
+from xsr.core.sensors import canonical
 from xsr.core.types import XarrayObject
 
+NATIVE_GSD = "native_gsd"
+"""Coordinate over ``band`` (of a Dataset: attribute of each variable) with the size in metres of the pixels in which a
+band was seen, where it lies on a finer grid."""
 JITTER = 1e-3
 """Largest deviation of a coordinate from a regular grid, in pixels."""
 STALE_ATTRIBUTES = (
@@ -59,6 +64,18 @@ class Cube:
         """Names of the bands as the user spells them."""
         return tuple(str(name) for name in self.data["band"].values)
 
+    @property
+    def native_gsd(self) -> tuple[float, ...]:
+        """Pixel size in metres in which each band was seen; NaN where the cube does not say."""
+        if NATIVE_GSD not in self.data.coords:
+            return (math.nan,) * len(self.bands)
+        return tuple(self.data[NATIVE_GSD].values.tolist())
+
+    def with_native_gsd(self, sizes_m: Sequence[float]) -> "Cube":
+        """Record the pixel size in metres in which each band was seen; no band's known, no record."""
+        data = self.data.drop_vars(NATIVE_GSD, errors="ignore")
+        return replace(self, data=_with_native_gsd(data, sizes_m))
+
     def select(self, bands: Sequence[str]) -> "Cube":
         """Keep some bands, named in any spelling the alias table knows, in the order given.
 
@@ -78,6 +95,43 @@ class Cube:
             )
         data = self.data.isel(band=[known[canonical(name)] for name in bands])
         return Cube(data, self.geobox, self.original, self.spatial, self.flipped)
+
+    @property
+    def times(self) -> NDArray[np.datetime64]:
+        """Dates of the series, nanoseconds.
+
+        Raises
+        ------
+        CubeError
+            If the cube has no dates, or not all are known.
+        """
+        if "time" not in self._band_dims() or "time" not in self.data.coords:
+            raise CubeError(
+                "the cube has no dates; expected a dimension 'time' with a coordinate. Add one, for example"
+                " .expand_dims(time=[...]), to ask for instants."
+            )
+        times = self.data["time"].values
+        if times.dtype.kind != "M" or np.isnat(times).any():
+            raise CubeError(
+                f"'time' has dtype {times.dtype}, {self.data['time'].isnull().values.sum()} of it missing; expected a"
+                " datetime64 for every date. Convert it, or drop the dates that are unknown."
+            )
+        return np.asarray(times.astype("datetime64[ns]"))
+
+    def at(self, times: NDArray[np.datetime64]) -> "Cube":
+        """Cube that dresses results at other times: what belongs to its own dates is dropped."""
+        shell = self.data.drop_vars([name for name, c in self.data.coords.items() if "time" in c.dims])
+        shell = shell.isel(time=0).expand_dims(time=times)  # a view: nothing is copied
+        original = self.original
+        if isinstance(original, xr.Dataset):
+            original = original.drop_vars(
+                [
+                    name
+                    for name, v in original.variables.items()
+                    if "time" in v.dims and not set(self.spatial) & set(v.dims)
+                ]
+            )
+        return Cube(shell, self.geobox, original, self.spatial, self.flipped)
 
     def rewrap(self, values: Any, geobox: GeoBox, provenance: Mapping[str, Any]) -> XarrayObject:
         """Dress values (time, band, y, x) on a new grid as the container, names and coordinates of the user.
@@ -143,26 +197,22 @@ class Cube:
             data = data.isel(time=0)
         if isinstance(original, xr.Dataset):
             labels = {str(name): name for name in original.data_vars}
-            dataset = data.to_dataset(dim="band").rename({name: labels[name] for name in data["band"].values.tolist()})
+            native = dict(zip(data["band"].values.tolist(), self.native_gsd, strict=True))
+            dataset = data.drop_vars(NATIVE_GSD, errors="ignore").to_dataset(dim="band")
             for name, variable in dataset.data_vars.items():
-                variable.attrs = clean(original[name].attrs)
+                size = {} if math.isnan(native[name]) else {NATIVE_GSD: native[name]}
+                variable.attrs = {**clean(original[labels[str(name)]].attrs), **size}
                 variable.encoding = dict(grid)
             others = {n: v for n, v in original.data_vars.items() if not set(self.spatial) & set(v.dims)}
             others = {name: variable for name, variable in others.items() if not _is_grid_mapping(name, variable)}
+            dataset = dataset.rename({name: labels[str(name)] for name in dataset.data_vars})
             return dataset.assign(others).assign_attrs({**clean(original.attrs), **provenance})
         if "band" not in original.dims:
-            data = data.isel(band=0, drop="band" not in original.coords)
+            data = data.isel(band=0)
+            data = data if "band" in original.coords else data.drop_vars("band")
         data.attrs = {**clean(original.attrs), **provenance}
         data.encoding = dict(grid)
         return data.rename(original.name)
-
-
-def canonical(name: str) -> str:
-    """Canonical name of a Sentinel-2 band, or the name itself where the alias table does not know it."""
-    try:
-        return canonical_band(name)
-    except BandError:
-        return name
 
 
 def _is_grid_mapping(name: Hashable, variable: xr.DataArray) -> bool:
@@ -198,7 +248,10 @@ def open_cube(obj: XarrayObject, *, units: str | float | None = None, bands: Seq
         If the CRS is missing, or coordinates are irregular, duplicated or not monotonic.
     BandError
         If bands are duplicated, or a band asked for is missing.
+    ParameterError
+        If ``bands`` names none.
     """
+    bands = None if bands is None else checks.names("bands", bands)
     if not isinstance(obj, xr.DataArray | xr.Dataset):
         raise CubeError(f"got {type(obj).__name__}; expected an xarray DataArray or Dataset.")
     variables = obj.data_vars.values() if isinstance(obj, xr.Dataset) else (obj,)
@@ -215,7 +268,7 @@ def open_cube(obj: XarrayObject, *, units: str | float | None = None, bands: Seq
             data = data.expand_dims(dim)
     if "band" not in data.coords:
         data = data.assign_coords(band=_default_bands(data))
-    data = data.transpose("time", "band", "y", "x")
+    data = _with_native_gsd(data, _recorded_sizes(obj, data)).transpose("time", "band", "y", "x")
     if 0 in data.shape:
         raise CubeError(f"the cube is empty: {dict(data.sizes)}; expected at least one element in every dimension.")
     geobox, flipped = _geobox(obj, spatial)
@@ -225,6 +278,31 @@ def open_cube(obj: XarrayObject, *, units: str | float | None = None, bands: Seq
     if len({canonical(name) for name in cube.bands}) != len(cube.bands):
         raise BandError(f"bands {list(cube.bands)} name a band twice; expected unique bands. Drop the duplicates.")
     return cube if bands is None else cube.select(bands)
+
+
+def _recorded_sizes(obj: XarrayObject, data: xr.DataArray) -> list[float]:
+    """Pixel size in metres in which each band was seen, as the user's object says; NaN where it does not."""
+    if isinstance(obj, xr.Dataset):
+        known = {str(name): variable.attrs.get(NATIVE_GSD) for name, variable in obj.data_vars.items()}
+        found = [known[str(name)] for name in data["band"].values]
+    elif NATIVE_GSD not in obj.coords:
+        return [math.nan] * data.sizes["band"]
+    elif set(obj[NATIVE_GSD].dims) <= {"band"}:
+        found = np.broadcast_to(obj[NATIVE_GSD].values, data.sizes["band"]).tolist()
+    else:
+        raise CubeError(f"coordinate {NATIVE_GSD!r} has dims {obj[NATIVE_GSD].dims}; expected a number for each band.")
+    sizes = [math.nan if size is None else size for size in found]
+    odd = [size for size in sizes if not (checks.is_number(size) and not size <= 0)]
+    if odd:
+        raise CubeError(f"{NATIVE_GSD!r} is {odd[0]!r}; expected the pixel size of each band in metres, or NaN.")
+    return [float(size) for size in sizes]
+
+
+def _with_native_gsd(data: xr.DataArray, sizes_m: Sequence[float]) -> xr.DataArray:
+    if all(math.isnan(size) for size in sizes_m):
+        return data
+    attrs = {"units": "m", "long_name": "pixel size in which the band was seen"}
+    return data.assign_coords({NATIVE_GSD: ("band", np.array(sizes_m, np.float64), attrs)})
 
 
 def _default_bands(data: xr.DataArray) -> list[str]:
@@ -245,7 +323,6 @@ def _stack_bands(
     data: xr.Dataset, spatial: tuple[Hashable, Hashable], bands: Sequence[str] | None, units: str | float | None
 ) -> xr.DataArray:
     """Join the band variables of a Dataset; variables without spatial dims are not bands."""
-    bands = [bands] if isinstance(bands, str) else bands
     wanted = None if bands is None else {canonical(str(name)) for name in bands}
     names = [
         name

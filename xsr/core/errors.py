@@ -33,6 +33,14 @@ class WeightsError(ModelError):
     """A weight file is missing, damaged or not the one its card describes."""
 
 
+class ProductError(XsrError, OSError):
+    """A product of a satellite is damaged, incomplete or not what it claims."""
+
+
+class HarmonisationError(XsrError, ValueError):
+    """It is not known, or contradictory, how the numbers of a product become reflectance."""
+
+
 class StoreError(XsrError, OSError):
     """An output store exists already, or cannot be written as asked."""
 

@@ -10,11 +10,12 @@ import numpy as np
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
-from xsr.core import pipeline
+from xsr.core import checks, pipeline
 from xsr.core.blocks import Span, chunk_sizes, spans
-from xsr.core.cube import Cube, canonical, open_cube
+from xsr.core.cube import Cube, open_cube
 from xsr.core.errors import BandError, CubeError, GridError, ParameterError
 from xsr.core.grid import EDGE, resolution
+from xsr.core.sensors import canonical
 from xsr.core.types import XarrayObject
 
 SHIFT = 1e-3
@@ -88,7 +89,7 @@ def check_same_grid(ours: GeoBox, theirs: GeoBox, *, what: str) -> None:
         Saying by how much they differ.
     """
     if ours.crs != theirs.crs:
-        raise GridError(f"{what} is in {_crs_name(theirs)}, the image in {_crs_name(ours)}; expected one CRS. {REMEDY}")
+        raise GridError(f"{what} is in {crs_name(theirs)}, the image in {crs_name(ours)}; expected one CRS. {REMEDY}")
     size, other = resolution(ours), resolution(theirs)
     ratio = (other[0] / size[0], other[1] / size[1])
     height, width = ours.shape.yx
@@ -110,7 +111,8 @@ def check_same_grid(ours: GeoBox, theirs: GeoBox, *, what: str) -> None:
         )
 
 
-def _crs_name(geobox: GeoBox) -> str:
+def crs_name(geobox: GeoBox) -> str:
+    """Short name of the CRS of a grid for messages: its EPSG code, or what it calls itself."""
     crs = geobox.crs
     return "no CRS" if crs is None else f"EPSG:{crs.epsg}" if crs.epsg else str(crs)
 
@@ -135,7 +137,7 @@ def open_low(obj: XarrayObject, cube: Cube, *, units: str | float | None) -> Low
     low = open_like(obj, cube, units=units, what="low=")
     high = cube.geobox
     if high.crs != low.geobox.crs:
-        raise GridError(f"low= is in {_crs_name(low.geobox)}, the image in {_crs_name(high)}; expected one CRS.")
+        raise GridError(f"low= is in {crs_name(low.geobox)}, the image in {crs_name(high)}; expected one CRS.")
     size, coarse = resolution(high), resolution(low.geobox)
     scale = (coarse[0] / size[0], coarse[1] / size[1])
     if min(scale) < 1 - EDGE:
@@ -253,23 +255,8 @@ def check_border(border: Any, cube: Cube) -> int:
     ParameterError
         With the size of the cube.
     """
-    if not isinstance(border, int) or isinstance(border, bool) or border < 0:
-        raise ParameterError(f"border={border!r}; expected a number of pixels >= 0.")
+    found = checks.whole("border", border, least=0, what="a number of pixels")
     height, width = cube.data.sizes["y"], cube.data.sizes["x"]
-    if 2 * border >= min(height, width):
-        raise ParameterError(f"border={border} leaves nothing of {height} x {width} pixels; expected less.")
-    return int(border)
-
-
-def check_positive(name: str, value: Any) -> float:
-    """Refuse what is not a positive, finite number.
-
-    Raises
-    ------
-    ParameterError
-        With the name and the value.
-    """
-    known = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    if not (known and np.isfinite(value) and value > 0):
-        raise ParameterError(f"{name}={value!r}; expected a positive, finite number.")
-    return float(value)
+    if 2 * found >= min(height, width):
+        raise ParameterError(f"border={found} leaves nothing of {height} x {width} pixels; expected less.")
+    return found

@@ -1,20 +1,24 @@
 """From a cube and a block function to a cube on another grid: the road every operation on pixels takes."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from numbers import Integral
-from typing import Any
+from typing import Any, TypeAlias
 
+import numpy as np
 import odc.geo.xr  # noqa: F401  (registers the .odc accessor)
+import xarray as xr
+from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from xsr.core import graph, grid
-from xsr.core.blocks import chunk_sizes
+from xsr.core.blocks import Padding, chunk_sizes
 from xsr.core.cube import Cube
 from xsr.core.errors import GridError, ParameterError
 from xsr.core.grid import Sampling, target_grid
-from xsr.core.types import WindowFunction, XarrayObject
+from xsr.core.instants import Group, Look, Times, plan_groups, resolve_instants
+from xsr.core.types import Stack, WindowFunction, XarrayObject
 
 CHUNK = 1024
 """Default output block, in pixels along y and x."""
@@ -122,17 +126,109 @@ def evaluate(
 ) -> XarrayObject:
     """Evaluate a block function on a grid whose pixels lie where ``target`` says."""
     geobox, sampling = target
-    cell = sampling.cell
-    record = {**provenance, "xsr_scale": [float(1 / cell[0]), float(1 / cell[1])]}
-    if cube.source is not None:
-        record["xsr_input"] = cube.source
+    record = _record(cube, sampling, provenance)
     return cube.rewrap(values(cube, function, sampling, chunks=chunks), geobox, record)
+
+
+def _record(cube: Cube, sampling: Sampling, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes to add to a result."""
+    cell = sampling.cell
+    source = {} if cube.source is None else {"xsr_input": cube.source}
+    return {**provenance, "xsr_scale": [float(1 / cell[0]), float(1 / cell[1])], **source}
+
+
+MakeFunction: TypeAlias = Callable[[tuple[Look, ...]], WindowFunction]
+"""From instants and their dates to the block function that answers them."""
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Instants asked of a series, and which dates may answer them."""
+
+    t: Any
+    """What the user calls a time; see `xsr.core.instants.resolve_instants`."""
+    window: float | None = None
+    """Days around an instant beyond which a date does not answer."""
+    most: int = 10
+    """Dates on either side of an instant that may answer."""
+    extrapolate: float | None = None
+    """Days by which an instant may lie outside the series."""
+    together: int = 1
+    """Instants that one task computes from one reading of the dates."""
+
+    def resolve(self, cube: Cube) -> tuple[Times, tuple[Group, ...]]:
+        """Instants asked of a cube, and the dates that may answer them."""
+        times = cube.times
+        asked = resolve_instants(self.t, times, extrapolate=self.extrapolate)
+        return asked, plan_groups(asked, times, window=self.window, most=self.most, together=self.together)
+
+
+def evaluate_at(
+    cube: Cube,
+    moments: Moments,
+    function: MakeFunction,
+    target: tuple[GeoBox, Sampling],
+    *,
+    chunks: tuple[int, int],
+    provenance: Mapping[str, Any],
+) -> XarrayObject:
+    """Evaluate a block function of several dates at instants, on a grid whose pixels lie where ``target`` says.
+
+    The result has a coordinate ``n_valid`` (time, y, x): how many dates that may answer are valid in every band.
+    """
+    geobox, sampling = target
+    asked, groups = moments.resolve(cube)
+
+    def run(make: MakeFunction) -> Any:
+        frames = [graph.Frames(make(group.looks), group.dates, len(group.looks)) for group in groups]
+        plan = _plan(cube, sampling, frames[0].function.halo, chunks)
+        return graph.run_frames(frames, cube.data.data, plan)
+
+    shell = cube.at(asked)
+    out = shell.rewrap(run(function), geobox, _record(cube, sampling, provenance))
+    count = replace(shell, data=shell.data.isel(band=[0]), original=_one_band(out))
+    counted = count.rewrap(run(CountValid)[:, :1], geobox, {})
+    whole = xr.apply_ufunc(_whole, counted, dask="parallelized", output_dtypes=[np.uint16])
+    return out.assign_coords(n_valid=(whole.dims, whole.data))
+
+
+def _whole(counts: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """Turn counts into integers; beyond the cube nothing is valid."""
+    return np.nan_to_num(counts).astype(np.uint16)
+
+
+def _one_band(out: XarrayObject) -> xr.DataArray:
+    """Template of a layer of one band of a result."""
+    layer = out if isinstance(out, xr.DataArray) else next(iter(out.data_vars.values()))
+    return layer.isel(band=0, drop=True) if "band" in layer.dims else layer
+
+
+@dataclass(frozen=True)
+class CountValid:
+    """Block function that counts the dates that may answer, where they are valid in every band."""
+
+    looks: tuple[Look, ...]
+    halo: int = 0
+    padding: Padding = "edge"
+
+    def __call__(
+        self, window: Stack, rows: NDArray[np.float64], cols: NDArray[np.float64], cell: tuple[float, float]
+    ) -> Stack:
+        """Evaluate queries; see `xsr.core.types.WindowFunction`."""
+        valid = np.asarray(np.isfinite(window).all(axis=1))
+        y, x = (np.floor(v + 0.5).astype(np.int64) for v in (rows, cols))
+        counts = np.stack([valid[list(look.picks)].sum(axis=0) for look in self.looks]).astype(np.float32)
+        at = counts[:, y[:, None], x] if rows.ndim == 1 else counts[:, y, x]
+        return np.broadcast_to(at[:, None], (len(counts), window.shape[1], *at.shape[1:]))
+
+
+def _plan(cube: Cube, sampling: Sampling, halo: int, chunks: tuple[int, int]) -> graph.Plan:
+    shape = (cube.data.sizes["y"], cube.data.sizes["x"])
+    rows, cols = (chunk_sizes(size, chunk) for size, chunk in zip(sampling.shape, chunks, strict=True))
+    # An ascending cube is flipped back at the end: its last block becomes the first, and must be a whole one.
+    return graph.make_plan(sampling, shape, halo=halo, chunks=(rows[::-1] if cube.flipped else rows, cols))
 
 
 def values(cube: Cube, function: WindowFunction, sampling: Sampling, *, chunks: tuple[int, int]) -> Any:
     """Evaluate a block function on a grid, as an array (time, band, y, x) of the kind of the cube's."""
-    shape = (cube.data.sizes["y"], cube.data.sizes["x"])
-    rows, cols = (chunk_sizes(size, chunk) for size, chunk in zip(sampling.shape, chunks, strict=True))
-    # An ascending cube is flipped back at the end: its last block becomes the first, and must be a whole one.
-    plan = graph.make_plan(sampling, shape, halo=function.halo, chunks=(rows[::-1] if cube.flipped else rows, cols))
-    return graph.run(function, cube.data.data, plan)
+    return graph.run(function, cube.data.data, _plan(cube, sampling, function.halo, chunks))

@@ -1,7 +1,13 @@
-"""From stored numbers to reflectance. Units are read from metadata or given, never guessed from pixel values."""
+"""From stored numbers to reflectance and back.
+
+Units are read from metadata or given, never guessed from pixel values.
+"""
+
+from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from xsr.core.errors import CubeError, ParameterError
 
@@ -13,6 +19,9 @@ UNITS: dict[str, tuple[float, float]] = {
 }
 """Named units as (scale, offset): value = number * scale + offset. ``dn10000-1000`` is Sentinel-2 since processing
 baseline 04.00, whose digital numbers carry an offset of 1000."""
+
+SCALE_FACTOR, ADD_OFFSET, FILL = 1e-4, -0.1, 0
+"""Packing of reflectance into uint16, the one of Sentinel-2 products since baseline 04.00."""
 
 PACKING_ATTRIBUTES = ("scale_factor", "add_offset", "scale", "offset", "_FillValue", "missing_value", "nodata")
 """Attributes that describe stored numbers and are meaningless once decoded."""
@@ -113,3 +122,20 @@ def _number(data: xr.DataArray, *names: str, encoded: bool = True) -> float | No
 
 def _label(data: xr.DataArray) -> str:
     return f"variable {data.name!r}" if data.name is not None else "the cube"
+
+
+def pack(values: NDArray[np.floating[Any]]) -> tuple[NDArray[np.uint16], int]:
+    """Pack reflectance into uint16, clipped to the valid range, and count the clipped pixels.
+
+    Encoders wrap silently: -0.2 would become 6.35. NaN becomes the fill value 0, which no value takes.
+
+    Examples
+    --------
+    >>> packed, clipped = pack(np.array([0.0, 0.5, -0.2, np.nan]))
+    >>> packed.tolist(), clipped
+    ([1000, 6000, 1, 0], 1)
+    """
+    finite = np.isfinite(values)
+    number = np.rint((np.where(finite, values, 0).astype(np.float64) - ADD_OFFSET) / SCALE_FACTOR)
+    clipped = int(((number < 1) | (number > 65535))[finite].sum())
+    return np.where(finite, np.clip(number, 1, 65535), FILL).astype(np.uint16), clipped

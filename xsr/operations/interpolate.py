@@ -1,7 +1,9 @@
 """Interpolation to any finer grid: the baseline of everything."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,34 +11,38 @@ from odc.geo.geobox import GeoBox
 
 from xsr._version import __version__
 from xsr.core import pipeline
-from xsr.core.blocks import Padding
 from xsr.core.cube import open_cube
 from xsr.core.errors import ParameterError
+from xsr.core.instants import Look
 from xsr.core.types import Stack, XarrayObject
 from xsr.kernels import resample
+from xsr.kernels import temporal as time_kernels
+from xsr.kernels.resample import Interpolation
+from xsr.kernels.temporal import METHODS as TEMPORAL
+from xsr.kernels.temporal import Temporal
 
 
 @dataclass(frozen=True)
-class Interpolation:
-    """Block function: fill no-data, interpolate, re-mask."""
+class TemporalInterpolation(Interpolation):
+    """Block function: weigh the dates pixel by pixel, then interpolate in space."""
 
-    method: str
-    padding: Padding = "edge"
-
-    @property
-    def halo(self) -> int:
-        """Pixels needed around the two next to a position: the kernel's reach, and as many to fill from."""
-        radius = resample.RADIUS[self.method]
-        return 0 if self.method == "nearest" else 2 * radius - 1
+    temporal: str = "linear"
+    frames: int = 5
+    looks: tuple[Look, ...] = ()
 
     def __call__(
         self, window: Stack, rows: NDArray[np.float64], cols: NDArray[np.float64], cell: tuple[float, float]
     ) -> Stack:
         """Evaluate queries; see `xsr.core.types.WindowFunction`."""
-        dates, bands = window.shape[:2]
-        images = window.reshape(dates * bands, *window.shape[2:])
-        out = resample.interpolate(images, rows, cols, self.method)
-        return out.reshape(dates, bands, *out.shape[1:])
+        valid = np.isfinite(window)
+        known = np.where(valid, window, np.float32(0))
+        images = []
+        for look in self.looks:
+            picks = list(look.picks)
+            weight = time_kernels.date_weights(valid[picks], look.offset, method=self.temporal, frames=self.frames)
+            image = np.einsum("t...,t...->...", weight, known[picks])
+            images.append(np.where(valid[picks].any(axis=0), image, np.float32(np.nan)))
+        return super().__call__(np.stack(images), rows, cols, cell)
 
 
 def interpolate(
@@ -45,7 +51,12 @@ def interpolate(
     scale: float | None = None,
     resolution: float | None = None,
     like: XarrayObject | GeoBox | None = None,
+    t: Any = None,
     method: resample.Method = "bicubic",
+    temporal: Temporal = "linear",
+    frames: int = 5,
+    window: float | None = None,
+    extrapolate: float | None = None,
     bands: Sequence[str] | None = None,
     units: str | float | None = None,
     chunks: int | Sequence[int] | None = None,
@@ -64,9 +75,22 @@ def interpolate(
     like
         A georeferenced cube or GeoBox whose grid to use, another CRS included: one resampling. Pixels outside the
         cube are NaN.
+    t
+        Instants instead of the cube's dates: a date, several, a pandas frequency such as ``"10D"``, or an object with
+        a ``time`` coordinate. Dates that a pixel was not seen on (NaN) are passed over.
     method
         ``nearest``, ``bilinear``, ``bicubic`` (Keys, a = -0.5), ``bicubic75`` (a = -0.75, as PyTorch and OpenCV) or
         ``lanczos3``. ``bilinear`` and ``bicubic`` reproduce a linear ramp exactly; the last two do not.
+    temporal
+        With ``t``: ``linear`` between the last clear date before and the first after, ``nearest`` clear date, or the
+        ``mean`` of the nearest clear ``frames``; each pixel by itself, before the interpolation in space.
+    frames
+        See ``temporal``.
+    window
+        Days around an instant beyond which a date does not answer; any date by default. Of those left, the ten
+        nearest on either side may answer.
+    extrapolate
+        Days by which an instant may lie outside the series; refused by default.
     bands
         Bands to keep; all by default.
     units
@@ -78,7 +102,8 @@ def interpolate(
     Returns
     -------
     DataArray or Dataset
-        As the input, float32, on the finer grid; lazy if the input is.
+        As the input, float32, on the finer grid; lazy if the input is. With ``t`` its dates are the instants, and a
+        coordinate ``n_valid`` (time, y, x) counts the clear dates that could answer.
 
     Raises
     ------
@@ -98,6 +123,21 @@ def interpolate(
     """
     if method not in resample.METHODS:
         raise ParameterError(f"method={method!r}; expected one of {', '.join(resample.METHODS)}.")
+    if t is not None:
+        if temporal not in TEMPORAL:
+            raise ParameterError(f"temporal={temporal!r}; expected one of {', '.join(TEMPORAL)}.")
+        if frames < 1:
+            raise ParameterError(f"frames={frames}; expected at least 1.")
+        checked = open_cube(cube, units=units, bands=bands)
+        target = pipeline.resolve_target(checked, scale=scale, resolution=resolution, like=like)
+        return pipeline.evaluate_at(
+            checked if like is None else replace(checked, flipped=False),
+            pipeline.Moments(t, window, extrapolate=extrapolate),
+            partial(_at, method, temporal, frames),
+            target,
+            chunks=pipeline.resolve_chunks(chunks),
+            provenance={"xsr_version": __version__, "xsr_operation": f"interpolate:{method}:{temporal}"},
+        )
     return pipeline.refine(
         open_cube(cube, units=units, bands=bands),
         Interpolation(method),
@@ -106,4 +146,58 @@ def interpolate(
         like=like,
         chunks=chunks,
         provenance={"xsr_version": __version__, "xsr_operation": f"interpolate:{method}"},
+    )
+
+
+def _at(method: str, temporal: str, frames: int, looks: tuple[Look, ...]) -> TemporalInterpolation:
+    return TemporalInterpolation(method, temporal=temporal, frames=frames, looks=looks)
+
+
+def interpolate_time(
+    cube: XarrayObject,
+    t: Any,
+    *,
+    temporal: Temporal = "linear",
+    frames: int = 5,
+    window: float | None = None,
+    extrapolate: float | None = None,
+    bands: Sequence[str] | None = None,
+    units: str | float | None = None,
+    chunks: int | Sequence[int] | None = None,
+) -> XarrayObject:
+    """Interpolate a series in time, over gaps, on its own grid.
+
+    Parameters
+    ----------
+    cube
+        DataArray (time, [band,] y, x) or Dataset of bands (time, y, x); NaN where a date saw nothing.
+    t
+        Instants: a date, several, a pandas frequency such as ``"10D"``, or an object with a ``time`` coordinate.
+    temporal, frames, window, extrapolate, bands, units, chunks
+        As in `interpolate`.
+
+    Returns
+    -------
+    DataArray or Dataset
+        As the input, float32, at the instants, with a coordinate ``n_valid``; lazy if the input is.
+
+    Raises
+    ------
+    ParameterError
+        If ``t`` cannot be read or lies outside the series.
+    CubeError
+        If the cube has no dates.
+    """
+    return interpolate(
+        cube,
+        scale=1.0,
+        t=t,
+        method="nearest",
+        temporal=temporal,
+        frames=frames,
+        window=window,
+        extrapolate=extrapolate,
+        bands=bands,
+        units=units,
+        chunks=chunks,
     )

@@ -1,21 +1,27 @@
-"""The training loop on one page: draw, encode, query, compare, step, average."""
+"""The training loop on one page: draw, compare, step, average, remember."""
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import count, islice
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from xsr.core.errors import ModelError, ParameterError
-from xsr.models.architectures.liif import LIIF
-from xsr.training.pairs import Batch, WaldSampler
 from xsr.training.recipes import Recipe
+from xsr.training.tasks import Task
 
 AHEAD = 4
 """Batches drawn ahead of the step that needs them."""
+REMEMBER = 200
+"""Steps between checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -32,54 +38,67 @@ class Progress:
 
 def train(
     recipe: Recipe,
-    sampler: WaldSampler,
+    task: Task[Any],
     *,
     minutes: float | None = None,
     device: str = "cpu",
+    checkpoint: Path | None = None,
     report: Callable[[Progress], None] = lambda progress: None,
-) -> tuple[LIIF, int, float]:
-    """Train a LIIF by a recipe.
+) -> tuple[nn.Module, int, float]:
+    """Train a network by a recipe.
 
     Parameters
     ----------
     recipe
-        Architecture and optimisation.
-    sampler
-        Source of batches.
+        Optimisation.
+    task
+        Network as it starts, source of batches, and loss.
     minutes
         Wall-clock budget; the learning rate falls to zero at its end. None runs all steps of the recipe.
     device
         Torch device.
+    checkpoint
+        File that remembers the run every `REMEMBER` steps; where it exists the run goes on from it, to the same
+        weights, and it is removed at the end.
     report
         Called after every step.
 
     Returns
     -------
-    LIIF
+    torch.nn.Module
         The network with averaged weights, on the CPU, in evaluation mode.
     int
         Steps taken.
     float
         Minutes taken.
+
+    Raises
+    ------
+    ParameterError
+        If the checkpoint is one of another recipe.
     """
     if minutes is not None and not (math.isfinite(minutes) and minutes > 0):
         raise ParameterError(f"minutes={minutes}; expected a positive number.")
-    torch.manual_seed(recipe.seed)
-    network = LIIF(**recipe.config).to(device)
+    network = task.network.to(device)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    torch.nn.init.zeros_(_last(network).weight)  # start close to the bicubic base
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(parameter.requires_grad and not name.startswith(task.frozen))
     average = torch.optim.swa_utils.AveragedModel(network, avg_fn=running_average(recipe.average))
-    optimiser = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.99))
+    optimiser = torch.optim.Adam(
+        (p for p in network.parameters() if p.requires_grad), lr=recipe.learning_rate, betas=(0.9, 0.99)
+    )
+    state = _State(recipe, network, average, optimiser, checkpoint)
+    step, before = state.resume()
     begun = time.monotonic()
-    step = 0
-    for step, batch in enumerate(_ahead(sampler, recipe.steps if minutes is None else None), start=1):
-        spent = (time.monotonic() - begun) / 60
+    for batch in _ahead(task.sampler, step, recipe.steps if minutes is None else None):
+        step += 1
+        spent = before + (time.monotonic() - begun) / 60
         share = step / recipe.steps if minutes is None else min(spent / minutes, 1.0)
         for group in optimiser.param_groups:
             group["lr"] = recipe.learning_rate * schedule(share, step)
-        loss, baseline = objective(network, batch, recipe, drop=_dropped(recipe, step), device=device)
+        loss, baseline = task.loss(network, batch, recipe, drop=dropped(recipe, step), device=device)
         if not torch.isfinite(loss):
-            raise ModelError(f"the loss of step {step} is {float(loss)}; expected a finite number. Check the scenes.")
+            raise ModelError(f"the loss of step {step} is {loss.item()}; expected a finite number. Check the scenes.")
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -88,9 +107,54 @@ def train(
         report(Progress(step, share, float(loss.detach()), float(baseline)))
         if share >= 1.0:
             break
-    result = average.module
-    assert isinstance(result, LIIF)
-    return result.cpu().eval(), step, (time.monotonic() - begun) / 60
+        if step % REMEMBER == 0:
+            state.remember(step, spent)
+    state.forget()
+    return average.module.cpu().eval(), step, before + (time.monotonic() - begun) / 60
+
+
+@dataclass(frozen=True)
+class _State:
+    """What a run must remember to go on after it was killed."""
+
+    recipe: Recipe
+    network: nn.Module
+    average: torch.optim.swa_utils.AveragedModel
+    optimiser: torch.optim.Optimizer
+    path: Path | None
+
+    def resume(self) -> tuple[int, float]:
+        """Restore a run; return its steps and minutes, zero without a checkpoint."""
+        if self.path is None or not self.path.is_file():
+            return 0, 0.0
+        kept = torch.load(self.path, weights_only=True)
+        if kept["recipe"] != repr(self.recipe):
+            raise ParameterError(
+                f"{self.path} is the checkpoint of another recipe, or of other settings; expected {self.recipe.name}"
+                " as it is now. Remove the file to start anew."
+            )
+        for name in ("network", "average", "optimiser"):
+            getattr(self, name).load_state_dict(kept[name])
+        return int(kept["step"]), float(kept["minutes"])
+
+    def remember(self, step: int, minutes: float) -> None:
+        """Write the checkpoint, whole or not at all."""
+        if self.path is None:
+            return
+        kept = {name: getattr(self, name).state_dict() for name in ("network", "average", "optimiser")}
+        partial = _partial(self.path)
+        torch.save({**kept, "step": step, "minutes": minutes, "recipe": repr(self.recipe)}, partial)
+        partial.replace(self.path)
+
+    def forget(self) -> None:
+        """Remove the checkpoint of a finished run."""
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+            _partial(self.path).unlink(missing_ok=True)
+
+
+def _partial(path: Path) -> Path:
+    return path.with_suffix(".partial")
 
 
 def running_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
@@ -109,61 +173,22 @@ def schedule(share: float, step: int, warmup: int = 200) -> float:
     return min(1.0, step / warmup) * cosine
 
 
-def objective(
-    network: LIIF, batch: Batch, recipe: Recipe, *, drop: tuple[int, ...], device: str
-) -> tuple[Tensor, Tensor]:
-    """Relative L1: the standardised error, each patch weighed by the inverse of its bicubic error.
-
-    Gains in decibels are relative, so a calm field should teach as much as a town.
-
-    Returns
-    -------
-    Tensor
-        The loss of the network.
-    Tensor
-        The loss of bicubic interpolation.
-    """
-    mean, std = (torch.tensor(v, device=device) for v in (recipe.mean, recipe.std))
-    low = (torch.from_numpy(batch.low).to(device) - mean[:, None, None]) / std[:, None, None]
-    wanted = ((torch.from_numpy(batch.target) - torch.from_numpy(batch.base)).to(device)) / std
-    keep = torch.isfinite(wanted)
-    wanted = wanted.nan_to_num()
-    for band in drop:
-        low[:, band] = 0.0
-        keep[..., band] = False
-    with torch.autocast(torch.device(device).type, torch.bfloat16):
-        code = network.encode(low.contiguous(memory_format=torch.channels_last))
-    rows, cols = (torch.from_numpy(v).float().to(device) for v in (batch.rows, batch.cols))
-    cell = (1 / batch.scale, 1 / batch.scale)
-    found = network.decode(code.float(), rows, cols, cell)
-    count = keep.sum(dim=(1, 2)).clamp(min=1)
-    per_patch = ((found - wanted).abs() * keep).sum(dim=(1, 2)) / count
-    bicubic = (wanted.abs() * keep).sum(dim=(1, 2)) / count
-    weight = 1 / (bicubic + 0.02)
-    return (per_patch * weight).mean(), (bicubic * weight).mean()
-
-
-def _dropped(recipe: Recipe, step: int) -> tuple[int, ...]:
-    every = round(1 / recipe.drop) if recipe.drop > 0 else 0
-    if not every or step % every:
+def dropped(recipe: Recipe, step: int) -> tuple[int, ...]:
+    """Bands to hide in the batch of a step: what a cube without them would lack."""
+    rng = np.random.default_rng([recipe.seed, step, 1])
+    if rng.random() >= recipe.drop:
         return ()
-    return tuple(recipe.bands.index(band) for band in recipe.optional)
+    kept = [list(subset) for subset in recipe.subsets] + [[b for b in recipe.bands if rng.random() < 0.5]]
+    keep = kept[int(rng.integers(len(kept)))] or list(recipe.bands[:1])
+    return tuple(i for i, band in enumerate(recipe.bands) if band not in keep and band in recipe.optional)
 
 
-def _last(network: LIIF) -> torch.nn.Linear:
-    layer = network.imnet.layers[-1]
-    assert isinstance(layer, torch.nn.Linear)
-    return layer
-
-
-def _ahead(sampler: WaldSampler, steps: int | None) -> Iterator[Batch]:
+def _ahead(sampler: Callable[[int], Any], first: int, stop: int | None) -> Iterator[Any]:
     """Draw batches in a background thread, in order."""
+    steps = iter(range(first, stop) if stop is not None else count(first))
     with ThreadPoolExecutor(max_workers=1) as pool:
-        waiting = [pool.submit(sampler, step) for step in range(AHEAD if steps is None else min(AHEAD, steps))]
-        step = len(waiting)
+        waiting = deque(pool.submit(sampler, step) for step in islice(steps, AHEAD))
         while waiting:
-            batch = waiting.pop(0).result()
-            if steps is None or step < steps:
-                waiting.append(pool.submit(sampler, step))
-                step += 1
+            batch = waiting.popleft().result()
+            waiting.extend(pool.submit(sampler, step) for step in islice(steps, 1))
             yield batch

@@ -2,6 +2,10 @@
 
 L. Wald, T. Ranchin, M. Mangolini, "Fusion of satellite images of different spatial resolutions: assessing the
 quality of resulting images", Photogrammetric Engineering & Remote Sensing 63 (1997).
+
+Sentinel-2 has bands of 10 m and of 20 m. At use the 20 m bands lie on the 10 m grid, brought there by bicubic
+interpolation; so a pair imitates that: a band whose native pixel is twice the grid's is blurred and sampled at
+twice the low-resolution pixel, and then interpolated onto the grid of the others.
 """
 
 from collections.abc import Sequence
@@ -10,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from xsr.core.blocks import padded_index
 from xsr.core.sensors import sigma_px
 from xsr.kernels.resample import (
     fill_nodata,
@@ -24,11 +27,13 @@ from xsr.training.scenes import TrainingScene
 Image = NDArray[np.float32]
 BORDER = 4
 """Low-resolution pixels at the border of a patch that are never asked for: the network pads them with zeros."""
+REACH = 2
+"""Pixels of the native grid beyond the patch that bicubic interpolation reads."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Patches of one scale, reflectance in float32."""
+    """Patches of one scale, reflectance in float32; NaN where a scene lacks a band."""
 
     scale: float
     low: Image
@@ -52,19 +57,27 @@ class WaldSampler:
     """MTF at Nyquist of each band."""
     scale_range: tuple[float, float]
     patch: int
+    """Low-resolution pixels along a side; even if a band is coarser than the grid."""
     queries: int
     batch: int
     mtf_jitter: float
     """Standard deviation of the logarithm of the MTF's factor."""
     seed: int
+    coarser: tuple[bool, ...] = ()
+    """Whether the native pixel of each band is twice the grid's; empty: none is."""
+    level: float = 0.25
+    """Share of batches in which every band is native to the grid nevertheless, as in a cube of 20 m pixels."""
+    noise: tuple[float, ...] = ()
+    """Standard deviation of a band's noise in reflectance; half the batches have up to twice as much, half none."""
 
     def __call__(self, step: int) -> Batch:
         """Draw the batch of one step."""
         rng = np.random.default_rng([self.seed, step])
         scale = float(rng.uniform(*self.scale_range))
-        probability = self._probability()
-        chosen = rng.choice(len(self.scenes), size=self.batch, p=probability)
-        parts = [self._draw(self.scenes[index].image, scale, rng) for index in chosen]
+        coarser = self.coarser if self.coarser and rng.random() >= self.level else (False,) * len(self.mtf)
+        noise = np.array(self.noise or (0.0,) * len(self.mtf)) * (rng.uniform(0, 2) if rng.random() < 0.5 else 0.0)
+        chosen = rng.choice(len(self.scenes), size=self.batch, p=self._probability())
+        parts = [self._draw(self.scenes[index], scale, coarser, noise, rng) for index in chosen]
         low, rows, cols, base, target = (np.stack(group) for group in zip(*parts, strict=True))
         return Batch(scale, low, rows, cols, base, target)
 
@@ -77,46 +90,83 @@ class WaldSampler:
         probability: NDArray[np.float64] = weight / weight.sum()
         return probability
 
-    def _draw(self, image: Image, scale: float, rng: np.random.Generator) -> tuple[NDArray[np.generic], ...]:
+    def _draw(
+        self,
+        scene: TrainingScene,
+        scale: float,
+        coarser: tuple[bool, ...],
+        noise: NDArray[np.float64],
+        rng: np.random.Generator,
+    ) -> tuple[NDArray[np.generic], ...]:
         mtf = np.clip(np.array(self.mtf) * np.exp(self.mtf_jitter * rng.standard_normal(len(self.mtf))), 0.05, 0.8)
-        margin = int(np.ceil(4 * sigma_px(float(mtf.min()), scale))) + 1
-        extent = int(np.ceil(self.patch * scale)) + 1
-        window, inside = self._window(image, extent, margin, rng)
-        window = augment(window, rng)
+        native = 2 * scale if any(coarser) else scale
+        margin = even(4 * sigma_px(float(mtf.min()), native) + 1 + (REACH * native if any(coarser) else 0))
+        extent = even(self.patch * scale + 1)
+        start = [2 * int(rng.integers(0, max(size - extent, 0) // 2 + 1)) for size in scene.image.shape[1:]]
+        windows = [cut(scene.image, start, extent, margin, 1)]
+        if scene.coarse is not None:
+            windows.append(cut(scene.coarse, start, extent, margin, 2))
+        windows = augment(windows, rng)
         phase = rng.uniform(0, 1, 2)
-        valid = np.isfinite(window)
-        count = valid.sum(axis=(1, 2))
-        mean = np.where(valid, window, 0).sum(axis=(1, 2)) / np.maximum(count, 1)
-        filled = fill_nodata(window, passes=4, constant=mean.astype(np.float32))
-        centre = (np.arange(self.patch) + 0.5) * scale - 0.5 + margin
-        low = np.concatenate(
-            [
-                resample(
-                    filled[[b]],
-                    gaussian_taps(centre + phase[0], sigma_px(m, scale)),
-                    gaussian_taps(centre + phase[1], sigma_px(m, scale)),
-                )
-                for b, m in enumerate(mtf)
-            ]
-        )
-        pixel = [self._pixels(scale, p, margin, n, rng) for p, n in zip(phase, inside, strict=True)]
-        rows, cols = ((q - margin - p + 0.5) / scale - 0.5 for q, p in zip(pixel, phase, strict=True))
+        filled = [fill(window) for window in windows]
+        low = self.degrade(filled, scale, mtf, coarser, noise, margin, phase, rng)
+        inside = [min(extent, size) for size in scene.image.shape[1:]]
+        at_pixel = [self.pixels(scale, p, margin, n, rng) for p, n in zip(phase, inside, strict=True)]
+        rows, cols = ((q - margin - p + 0.5) / scale - 0.5 for q, p in zip(at_pixel, phase, strict=True))
         base = resample_points(low, interpolation_taps(rows, "bicubic"), interpolation_taps(cols, "bicubic"))
-        target = np.where(valid, window, np.nan)[:, pixel[0], pixel[1]]
-        return low, rows, cols, base.T, target.T
+        target = windows[0][:, at_pixel[0], at_pixel[1]]
+        return low, rows, cols, base.T, np.where(np.isfinite(target), target, np.nan).T
 
-    def _window(
-        self, image: Image, extent: int, margin: int, rng: np.random.Generator
-    ) -> tuple[Image, tuple[int, int]]:
-        """Cut a window with a margin; small images are continued by reflection and asked only inside."""
-        index = []
-        for size in image.shape[1:]:
-            start = int(rng.integers(0, max(size - extent, 0) + 1))
-            index.append(padded_index(start - margin, start + extent + margin, size, "reflect"))
-        inside = (min(extent, image.shape[1]), min(extent, image.shape[2]))
-        return image[:, index[0][:, None], index[1]], inside
+    def degrade(
+        self,
+        filled: Sequence[Image],
+        scale: float,
+        mtf: NDArray[np.float64],
+        coarser: tuple[bool, ...],
+        noise: NDArray[np.float64],
+        margin: int,
+        phase: NDArray[np.float64],
+        rng: np.random.Generator,
+    ) -> Image:
+        """Degrade a window to a patch, channel by channel.
 
-    def _pixels(
+        Parameters
+        ----------
+        filled
+            Window on the fine grid and, if there is one, on the nested grid of pixels twice as large; channels that
+            are missing are NaN throughout.
+        scale, margin, phase
+            Factor, margin of the window in fine pixels, and the patch's shift against the fine grid in fine pixels.
+        mtf, coarser, noise
+            Of each channel; see `WaldSampler`.
+        rng
+            Source of the noise.
+
+        Returns
+        -------
+        ndarray
+            Shape (channel, patch, patch); NaN for a channel that is missing at the sharpness asked for.
+        """
+        low = np.full((len(mtf), self.patch, self.patch), np.nan, np.float32)
+        for b, (m, twice) in enumerate(zip(mtf, coarser, strict=True)):
+            ratio = 2 if twice else 1
+            at = 1 if len(filled) > 1 and np.isfinite(filled[1][b, 0, 0]) else 0
+            if not np.isfinite(filled[at][b, 0, 0]) or at > ratio - 1:
+                continue
+            pad = REACH if twice else 0
+            pixel = np.arange(-pad, self.patch // ratio + pad) + 0.5
+            step = scale * ratio / (at + 1)
+            centre = pixel * step - 0.5 + margin / (at + 1)
+            taps = [gaussian_taps(centre + p / (at + 1), sigma_px(float(m), step)) for p in phase]
+            seen = resample(filled[at][[b]], taps[0], taps[1])
+            seen += (noise[b] * rng.standard_normal(seen.shape)).astype(np.float32)
+            if twice:
+                position = interpolation_taps((np.arange(self.patch) + 0.5) / 2 - 0.5 + pad, "bicubic")
+                seen = resample(seen, position, position)
+            low[b] = seen[0]
+        return low
+
+    def pixels(
         self, scale: float, phase: float, margin: int, inside: int, rng: np.random.Generator
     ) -> NDArray[np.int64]:
         """Draw high-resolution pixels whose low-resolution position keeps off the patch border."""
@@ -126,14 +176,48 @@ class WaldSampler:
         return margin + rng.integers(first, last + 1, self.queries)
 
 
-def augment(window: Image, rng: np.random.Generator) -> Image:
-    """Flip, transpose and change the radiometry by random gains and an offset."""
-    for axis in (1, 2):
-        if rng.random() < 0.5:
-            window = np.flip(window, axis)
-    if rng.random() < 0.5:
-        window = window.transpose(0, 2, 1)
-    bands = window.shape[0]
-    gain = np.exp(rng.normal(0, 0.25) + rng.normal(0, 0.1, (bands, 1, 1)))
-    offset = rng.normal(0, 0.01, (bands, 1, 1))
-    return np.ascontiguousarray(window * gain + offset, np.float32)
+def even(number: float) -> int:
+    """Round up to an even number."""
+    return 2 * int(np.ceil(number / 2))
+
+
+def cut(image: Image, start: Sequence[int], extent: int, margin: int, ratio: int) -> Image:
+    """Cut a window with a margin, in pixels ``ratio`` times those of the arguments.
+
+    Beyond the border an image is mirrored about its edge, so that grids nested in one another stay so.
+    """
+    index = []
+    for first, size in zip(start, image.shape[1:], strict=True):
+        place = np.mod(np.arange((first - margin) // ratio, (first + extent + margin) // ratio), 2 * size)
+        index.append(np.where(place < size, place, 2 * size - 1 - place))
+    return image[:, index[0][:, None], index[1]]
+
+
+def fill(window: Image) -> Image:
+    """Fill no-data pixels from their neighbours, then with the mean of the band."""
+    valid = np.isfinite(window)
+    count = valid.sum(axis=(1, 2))
+    mean = np.where(valid, window, 0).sum(axis=(1, 2)) / np.maximum(count, 1)
+    some = count > 0
+    out = window.copy()
+    if some.any():
+        out[some] = fill_nodata(window[some], passes=4, constant=mean[some].astype(np.float32))
+    return out
+
+
+def augment(windows: Sequence[Image], rng: np.random.Generator, *, dates: int = 1) -> list[Image]:
+    """Flip, transpose and change the radiometry by random gains and an offset, alike in windows of one scene.
+
+    Channels are the bands of each of some dates; all dates change alike.
+    """
+    flips = tuple(axis for axis in (1, 2) if rng.random() < 0.5)
+    transposed = rng.random() < 0.5
+    bands = windows[0].shape[0] // dates
+    gain = np.tile(np.exp(rng.normal(0, 0.25) + rng.normal(0, 0.1, (bands, 1, 1))), (dates, 1, 1))
+    offset = np.tile(rng.normal(0, 0.01, (bands, 1, 1)), (dates, 1, 1))
+    out = []
+    for window in windows:
+        turned = np.flip(window, flips)
+        turned = turned.transpose(0, 2, 1) if transposed else turned
+        out.append(np.ascontiguousarray(turned * gain + offset, np.float32))
+    return out

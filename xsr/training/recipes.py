@@ -1,10 +1,10 @@
 """Recipes: everything that decides what a training run makes, as typed values."""
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from xsr.core.errors import ParameterError
-from xsr.training.scenes import BANDS, PLACES
+from xsr.training.scenes import BANDS, COARSE, FINE, PLACES
 
 
 @dataclass(frozen=True)
@@ -13,6 +13,8 @@ class Recipe:
 
     name: str
     summary: str
+    task: Literal["liif", "temporal"]
+    """What is trained: a continuous network on Wald pairs, or one of time on series."""
     architecture: str
     config: dict[str, Any]
     bands: tuple[str, ...]
@@ -33,8 +35,20 @@ class Recipe:
     steps: int = 8_000
     learning_rate: float = 6e-4
     mtf_jitter: float = 0.08
-    drop: float = 0.25
-    """Share of batches without the optional bands."""
+    level: float = 0.25
+    """Share of batches in which 20 m bands are as sharp as 10 m bands, as in a cube of 20 m pixels."""
+    noise: float = 0.02
+    """Standard deviation of the added noise, in units of ``std``; see `xsr.training.pairs.WaldSampler`."""
+    drop: float = 0.5
+    """Share of batches in which optional bands are missing."""
+    subsets: tuple[tuple[str, ...], ...] = ()
+    """Bands left in those batches, one subset at a time; any bands at random are one more choice."""
+    start: str = ""
+    """Packaged weights whose tensors the network starts from, where names and shapes agree."""
+    frozen: tuple[str, ...] = ()
+    """Parts of the network that training leaves as they start."""
+    dates: tuple[int, int] = (3, 7)
+    """Least and most dates that answer, of a temporal recipe."""
     average: float = 0.999
     """Decay of the running average of the weights, which is what is saved."""
     seed: int = 0
@@ -44,22 +58,48 @@ class Recipe:
 
 LIIF_S2 = Recipe(
     name="liif_s2",
-    summary="Continuous-scale super-resolution of the 10 m bands of Sentinel-2.",
+    summary="Continuous-scale super-resolution of the 10 m and 20 m bands of Sentinel-2, any of them.",
+    task="liif",
     architecture="liif",
-    config={"channels": 4, "outputs": 4, "features": 64, "blocks": 8, "hidden": (128, 128, 128)},
+    config={"channels": 10, "outputs": 10, "features": 64, "blocks": 8, "hidden": (128, 128, 128)},
     bands=BANDS,
-    optional=("B08",),
+    optional=BANDS,
+    subsets=(FINE, FINE, FINE[:3], COARSE),
     # Reflectance statistics of Sentinel-2 Level-2A over land (Michel and Kalinicheva 2024).
-    mean=(0.0478, 0.0765, 0.0893, 0.2622),
-    std=(0.0289, 0.0400, 0.0679, 0.0811),
+    mean=(0.0478, 0.0765, 0.0893, 0.2622, 0.1253, 0.2182, 0.2524, 0.2815, 0.2472, 0.1665),
+    std=(0.0289, 0.0400, 0.0679, 0.0811, 0.0615, 0.0645, 0.0772, 0.0820, 0.1196, 0.1160),
+    scale_range=(1.0, 6.0),
+    steps=11_000,
     limits=(
         "Not for thermal bands, radar, snow and ice, or images with a point spread function far from Sentinel-2's.",
         "Not a source of new objects: details beyond the sensor's information are the network's guess.",
-        "Trained on bottom- and top-of-atmosphere reflectance of single dates; scales beyond 4 are untested.",
+        "Expects the 20 m bands on the grid of the 10 m bands by bicubic interpolation, not by repetition.",
+        "Trained on bottom- and top-of-atmosphere reflectance of single dates; scales beyond 6 are untested.",
     ),
 )
 
-RECIPES: dict[str, Recipe] = {LIIF_S2.name: LIIF_S2}
+TEMPORAL_LIIF_S2 = replace(
+    LIIF_S2,
+    name="temporal_liif_s2",
+    summary="Super-resolution of Sentinel-2 at any scale and any instant, from the clear dates around it.",
+    task="temporal",
+    architecture="temporal_liif",
+    config={**LIIF_S2.config, "mean": "linear", "blend": True},
+    start="liif_s2",
+    frozen=("encoder.",),
+    scale_range=(1.0, 4.0),
+    synthetic=24,
+    batch=6,
+    steps=3_500,
+    limits=(
+        *LIIF_S2.limits[:3],
+        "Where the date itself was seen clear, liif_s2 alone is as good or better.",
+        "Not a forecast: instants outside the series are extrapolation, and refused unless asked for.",
+        "Between two dates it knows what such places usually do, not what happened; events between dates are missed.",
+    ),
+)
+
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (LIIF_S2, TEMPORAL_LIIF_S2)}
 
 
 def get(name: str) -> Recipe:

@@ -3,23 +3,30 @@
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from xsr.core import sensors
 from xsr.core.errors import ParameterError
 from xsr.models.architectures.liif import LIIF
+from xsr.models.architectures.temporal_liif import TemporalLIIF
 from xsr.models.card import SUFFIX, ModelCard, file_sha256, read_card, write_card
-from xsr.models.registry import resolve_device
+from xsr.models.registry import create, load, resolve_device
 from xsr.training import scenes as training_scenes
+from xsr.training import series as training_series
 from xsr.training.loop import Progress, train
 from xsr.training.pairs import WaldSampler
 from xsr.training.recipes import Recipe
 from xsr.training.scores import Score, score, test_places
+from xsr.training.series import SeriesSampler
+from xsr.training.tasks import Task, liif_loss, temporal_loss
 
-SCALES = (1.5, 2.0, 3.0, 3.4, 4.0)
+SCALES = (1.5, 1.7, 2.0, 3.0, 3.4, 4.0)
 """Scales of the score table."""
 
 
@@ -48,25 +55,14 @@ def run_recipe(
     if out.suffix != SUFFIX:
         raise ParameterError(f"output {out} must end in {SUFFIX}.")
     device = resolve_device(device)
-    scenes = training_scenes.load(data, places=recipe.places, synthetic=recipe.synthetic)
-    sampler = WaldSampler(
-        scenes=scenes,
-        mtf=band_mtf(recipe.bands),
-        scale_range=recipe.scale_range,
-        patch=recipe.patch,
-        queries=recipe.queries,
-        batch=recipe.batch,
-        mtf_jitter=recipe.mtf_jitter,
-        seed=recipe.seed,
-    )
-    network, steps, spent = train(recipe, sampler, minutes=minutes, device=device, report=report)
+    task, told = build(recipe, data)
     out.parent.mkdir(parents=True, exist_ok=True)
+    network, steps, spent = train(
+        recipe, task, minutes=minutes, device=device, checkpoint=out.with_suffix(".checkpoint"), report=report
+    )
     save_file({key: value.half().contiguous() for key, value in network.state_dict().items()}, out)
     training = {
-        "protocol": "Wald pairs: per-band MTF at Nyquist, continuous scale, random sub-pixel phase",
-        "places": sorted({scene.place for scene in scenes}),
-        "scenes": len(scenes),
-        "pixels": sum(scene.image[0].size for scene in scenes),
+        **told,
         "steps": steps,
         "minutes": round(spent, 1),
         "machine": f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} thread(s), {device}",
@@ -76,6 +72,60 @@ def run_recipe(
     card = _card(recipe, network, out, training)
     write_card(card, out)
     return card
+
+
+def build(recipe: Recipe, data: Path | None) -> tuple[Task[Any], dict[str, object]]:
+    """Make the task of a recipe, and what its card says of the data.
+
+    Raises
+    ------
+    ParameterError
+        If the recipe needs real images and there are none.
+    """
+    torch.manual_seed(recipe.seed)
+    network = create(recipe.architecture, **recipe.config)
+    assert isinstance(network, LIIF | TemporalLIIF)
+    last = network.imnet.layers[-1]
+    assert isinstance(last, torch.nn.Linear)
+    torch.nn.init.zeros_(last.weight)  # start close to the interpolation that the network corrects
+    if recipe.start:
+        network.load_state_dict(_shared(network, load(recipe.start)), strict=False)
+    settings: dict[str, Any] = {
+        "mtf": band_mtf(recipe.bands),
+        "scale_range": recipe.scale_range,
+        "patch": recipe.patch,
+        "queries": recipe.queries,
+        "batch": recipe.batch,
+        "mtf_jitter": recipe.mtf_jitter,
+        "seed": recipe.seed,
+        "coarser": tuple(band in training_scenes.COARSE for band in recipe.bands),
+        "level": recipe.level,
+        "noise": tuple(recipe.noise * std for std in recipe.std),
+    }
+    if recipe.task == "temporal":
+        series = training_series.load(data, synthetic_scenes=recipe.synthetic)
+        sampler = SeriesSampler(series, WaldSampler(scenes=(), **settings), recipe.dates)
+        told: dict[str, object] = {
+            "protocol": "Wald pairs of one date of a series, answered by others: half the time without that date",
+            "places": sorted({one.place for one in series}),
+            "scenes": sum(len(one.times) for one in series),
+            "pixels": sum(one.image[:, 0].size for one in series),
+        }
+        return Task(network, sampler, temporal_loss, recipe.frozen), told
+    scenes = training_scenes.load(data, places=recipe.places, synthetic=recipe.synthetic)
+    told = {
+        "protocol": "Wald pairs: per-band MTF at Nyquist, continuous scale, random sub-pixel phase, noise",
+        "places": sorted({scene.place for scene in scenes}),
+        "scenes": len(scenes),
+        "pixels": sum(scene.image[0].size for scene in scenes),
+    }
+    return Task(network, WaldSampler(scenes=scenes, **settings), liif_loss, recipe.frozen), told
+
+
+def _shared(network: nn.Module, other: nn.Module) -> dict[str, torch.Tensor]:
+    """Tensors of another network that fit this one."""
+    wanted = network.state_dict()
+    return {k: v for k, v in other.state_dict().items() if k in wanted and v.shape == wanted[k].shape}
 
 
 def band_mtf(bands: Sequence[str], sensor: str = "sentinel-2") -> tuple[float, ...]:
@@ -94,7 +144,7 @@ def band_mtf(bands: Sequence[str], sensor: str = "sentinel-2") -> tuple[float, .
     return tuple(known)
 
 
-def _card(recipe: Recipe, network: LIIF, out: Path, training: dict[str, object]) -> ModelCard:
+def _card(recipe: Recipe, network: nn.Module, out: Path, training: dict[str, object]) -> ModelCard:
     return ModelCard(
         name=out.stem,
         summary=recipe.summary,
@@ -110,8 +160,9 @@ def _card(recipe: Recipe, network: LIIF, out: Path, training: dict[str, object])
         mtf=band_mtf(recipe.bands),
         sha256=file_sha256(out),
         parameters=sum(p.numel() for p in network.parameters()),
-        radius=network.radius,
+        radius=int(network.radius),  # type: ignore[arg-type]
         licence=recipe.licence,
+        created=date.today().isoformat(),
         training=training,
         limits=recipe.limits,
         citation="Y. Chen, S. Liu, X. Wang, CVPR 2021, doi:10.1109/CVPR46437.2021.00852 (architecture)",

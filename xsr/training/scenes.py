@@ -1,24 +1,34 @@
 """Training scenes: real images of the train split and synthetic ones, as plain arrays.
 
 The folder layout is the one described beside the data; `load` reads the places of the train split only, so that a
-recipe cannot touch a test place by accident. Every scene is reflectance with NaN where there is no data.
+recipe cannot touch a test place by accident. Every scene is reflectance with NaN where there is no data, all ten
+bands of 10 m and 20 m in the order of `BANDS`; a band that a place lacks is NaN throughout.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from xsr.core import sensors
 from xsr.core.errors import ParameterError
+from xsr.core.sensors import sigma_px
+from xsr.kernels.resample import fill_nodata, gaussian_taps, resample
 
 Image = NDArray[np.float32]
-BANDS = ("B02", "B03", "B04", "B08")
+FINE = ("B02", "B03", "B04", "B08")
+"""Bands of 10 m."""
+COARSE = ("B05", "B06", "B07", "B8A", "B11", "B12")
+"""Bands of 20 m."""
+BANDS = FINE + COARSE
 CLEAR_SHARE = 0.98
 """Least share of clear pixels for a date to be used."""
 CLOUDY_CLASSES = (0, 1, 3, 8, 9, 10)
 """Scene classes that disqualify: no data, saturated, cloud shadow, cloud (medium, high), cirrus."""
+LEAST = 48
+"""Least side, in pixels, of a scene made by `at_20m`."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +41,81 @@ class TrainingScene:
     """Reflectance, shape (band, y, x), NaN = no data."""
     weight: float = 1.0
     """Relative weight of the place when scenes are drawn, shared by its scenes."""
+    coarse: Image | None = None
+    """Bands on the nested grid of pixels twice as large, shape (band, y / 2, x / 2), NaN where ``image`` has them."""
+
+
+def arrange(values: Image, names: Sequence[str], shape: tuple[int, int]) -> Image:
+    """Place bands, shape (n, y, x), into an image of all `BANDS`; the others are NaN."""
+    image = np.full((len(BANDS), *shape), np.nan, np.float32)
+    for name, band in zip(names, values, strict=True):
+        image[BANDS.index(name)] = band
+    return image
+
+
+def nested(
+    place: str,
+    values: Image,
+    names: Sequence[str],
+    coarse: Image | None = None,
+    *,
+    weight: float = 1.0,
+    offset: tuple[int, int] | None = None,
+) -> TrainingScene:
+    """Make a scene of which the 20 m bands come on a grid of 20 m.
+
+    ``coarse`` holds the bands `COARSE`. Without it the 20 m bands in ``values``, which somebody has brought to the
+    10 m grid, are averaged over two by two pixels from the row and column ``offset`` on; by default from where they
+    are plainly repeated, so that the repetition is undone.
+    """
+    top, left = offset or ((0, 0) if coarse is not None else repetition(values, names))
+    height, width = (size // 2 * 2 for size in (values.shape[1] - top, values.shape[2] - left))
+    cut = arrange(values[:, top : top + height, left : left + width], names, (height, width))
+    half = (height // 2, width // 2)
+    if coarse is None:
+        twice = cut[len(FINE) :].reshape(len(COARSE), half[0], 2, half[1], 2).mean(axis=(2, 4))
+    else:
+        twice = coarse[:, : half[0], : half[1]]
+    cut[len(FINE) :] = np.nan
+    return TrainingScene(place, cut, weight, arrange(twice, COARSE, half))
+
+
+def repetition(values: Image, names: Sequence[str]) -> tuple[int, int]:
+    """Rows and columns, each 0 or 1, before the first pair of equal pixels in the 20 m bands of a 10 m grid."""
+    bands = [image for name, image in zip(names, values, strict=True) if name in COARSE]
+    if not bands:
+        return 0, 0
+    equal_y, equal_x = (np.diff(np.stack(bands), axis=axis) == 0 for axis in (1, 2))
+    return (
+        int(equal_y[:, 1::2].mean() > equal_y[:, ::2].mean() + 0.2),
+        int(equal_x[:, :, 1::2].mean() > equal_x[:, :, ::2].mean() + 0.2),
+    )
+
+
+def at_20m(scene: TrainingScene) -> TrainingScene | None:
+    """Scene of 20 m pixels in which the truth of all bands is known; None if it is too small or lacks 20 m bands.
+
+    The 10 m bands are blurred so that their MTF at the new Nyquist frequency is the sensor's at the old one.
+    """
+    if scene.coarse is None or min(scene.coarse.shape[1:]) < LEAST:
+        return None
+    table = sensors.get("sentinel-2")
+    image = scene.coarse.copy()
+    for name in FINE:
+        band, mtf = BANDS.index(name), table.band(name).mtf
+        assert mtf is not None
+        if not np.isfinite(scene.image[band]).any():
+            continue
+        taps = [
+            gaussian_taps(2.0 * np.arange(n, dtype=np.float64) + 0.5, sigma_px(mtf, 1) * 3**0.5)
+            for n in image.shape[1:]
+        ]
+        padded = np.pad(scene.image[[band]], ((0, 0), (8, 8), (8, 8)), mode="reflect")
+        filled = fill_nodata(padded, passes=4, constant=float(np.nanmean(padded)))
+        seen = resample(filled, *(type(tap)(tap.start + 8, tap.weight) for tap in taps))[0]
+        known = np.isfinite(scene.image[band]).reshape(image.shape[1], 2, image.shape[2], 2).all(axis=(1, 3))
+        image[band] = np.where(known, seen, np.nan)
+    return TrainingScene(f"{scene.place} at 20 m", image, scene.weight)
 
 
 def to_reflectance(dn: NDArray[np.generic], scale: float = 1e-4, nodata: float | None = 0) -> Image:
@@ -41,15 +126,27 @@ def to_reflectance(dn: NDArray[np.generic], scale: float = 1e-4, nodata: float |
     return values
 
 
+VALIDATION = (
+    "Landcover-1864782",
+    "Landcover-771547",
+    "Landcover-8732",
+    "UNHCR-CODs026832",
+    "UNHCR-NERs009697",
+)
+"""WorldStrat scenes kept for validation."""
+
+
 def _worldstrat(root: Path) -> Iterator[TrainingScene]:
     import xarray as xr
 
     for path in sorted((root / "worldstrat_s2_spot").glob("*.nc")):
+        if path.stem in VALIDATION:
+            continue
         with xr.open_dataset(path, mask_and_scale=False) as data:
             dn = data["s2_l2a"].sel(band=list(BANDS)).values
             cloudy = np.isin(data["scl"].values, CLOUDY_CLASSES).mean(axis=(1, 2))
         for image in dn[cloudy <= 1 - CLEAR_SHARE]:
-            yield TrainingScene(f"worldstrat/{path.stem}", to_reflectance(image))
+            yield nested(f"worldstrat/{path.stem}", to_reflectance(image), BANDS)
 
 
 def _series_31uds(root: Path) -> Iterator[TrainingScene]:
@@ -57,11 +154,12 @@ def _series_31uds(root: Path) -> Iterator[TrainingScene]:
 
     folder = root / "s2_ts_belgium_31UDS"
     with xr.open_dataset(folder / "s2_20m.nc", mask_and_scale=False) as coarse:
-        cloudy = np.isin(coarse["SCL"].values, CLOUDY_CLASSES).mean(axis=(1, 2))
+        clear = np.isin(coarse["SCL"].values, CLOUDY_CLASSES).mean(axis=(1, 2)) <= 1 - CLEAR_SHARE
+        dn_20m = np.stack([coarse[band].values for band in COARSE], axis=1)
     with xr.open_dataset(folder / "s2_10m.nc", mask_and_scale=False) as fine:
-        dn = np.stack([fine[band].values for band in BANDS], axis=1)
-    for image in dn[cloudy <= 1 - CLEAR_SHARE]:
-        yield TrainingScene("belgium_31UDS", to_reflectance(image))
+        dn = np.stack([fine[band].values for band in FINE], axis=1)
+    for image, twice in zip(dn[clear], dn_20m[clear], strict=True):
+        yield nested("belgium_31UDS", to_reflectance(image), FINE, to_reflectance(twice))
 
 
 def _monthly_belgium(root: Path) -> Iterator[TrainingScene]:
@@ -69,10 +167,11 @@ def _monthly_belgium(root: Path) -> Iterator[TrainingScene]:
 
     for path in sorted((root / "s2_monthly_belgium").glob("*.nc")):
         with xr.open_dataset(path, mask_and_scale=False) as data:
-            dn = data["refl"].sel(band=list(BANDS)).values
+            names = [str(name) for name in data["band"].values]
+            dn = data["refl"].transpose("time", "band", "y", "x").values
         for image in dn:
             if (image > 0).mean() > CLEAR_SHARE:
-                yield TrainingScene("belgium_monthly", to_reflectance(image))
+                yield nested("belgium_monthly", to_reflectance(image), names)
 
 
 def _geotiff(path: Path, place: str, *, scale: float, names: tuple[str, ...]) -> TrainingScene:
@@ -80,13 +179,13 @@ def _geotiff(path: Path, place: str, *, scale: float, names: tuple[str, ...]) ->
 
     with rasterio.open(path) as source:
         index = [source.descriptions.index(name) + 1 for name in names]
-        return TrainingScene(place, to_reflectance(source.read(index), scale, source.nodata))
+        return nested(place, to_reflectance(source.read(index), scale, source.nodata), BANDS)
 
 
 def _madagascar(root: Path) -> Iterator[TrainingScene]:
     for path in sorted((root / "s2_theia_madagascar_38KPE").glob("*.tif")):
         if "20170213" not in path.name:  # cloudy
-            yield _geotiff(path, "madagascar", scale=1e-4, names=("B2", "B3", "B4", "B8"))
+            yield _geotiff(path, "madagascar", scale=1e-4, names=tuple(name.replace("B0", "B") for name in BANDS))
 
 
 def _aberystwyth(root: Path) -> Iterator[TrainingScene]:
@@ -99,17 +198,22 @@ def _t33uub(root: Path) -> Iterator[TrainingScene]:
 
     path = root / "s2_l1c_dsen2" / "S2A_MSIL1C_20170527_T33UUB.nc"
     with xr.open_dataset(path, mask_and_scale=False) as data:
-        yield TrainingScene("T33UUB", to_reflectance(data["im10"].values))
+        yield nested("T33UUB", to_reflectance(data["im10"].values), FINE, to_reflectance(data["im20"].values))
+
+
+SIX = ("B02", "B03", "B04", "B08", "B11", "B12")
+"""Bands of the places that come as blue, green, red, near and shortwave infrared."""
 
 
 def _ukis(root: Path) -> Iterator[TrainingScene]:
     with np.load(root / "s2_ukis_csmask" / "s2_toa_6band_u16.npz") as archive:
-        yield TrainingScene("ukis", to_reflectance(archive["refl"][:4]), weight=0.3)
+        yield nested("ukis", to_reflectance(archive["refl"]), SIX, weight=0.3)
 
 
 def _patagonia(root: Path) -> Iterator[TrainingScene]:
     with np.load(root / "s2_xrspatial" / "s2_6band.npz") as archive:
-        yield TrainingScene("patagonia", to_reflectance(archive["dn"][:4]), weight=0.3)
+        image = to_reflectance(archive["dn"])  # pixels of 20 m
+        yield TrainingScene("patagonia", arrange(image, SIX, image.shape[1:]), weight=0.3)
 
 
 def _l1b(root: Path) -> Iterator[TrainingScene]:
@@ -127,7 +231,8 @@ def _l1b(root: Path) -> Iterator[TrainingScene]:
         aligned = np.stack([np.roll(band, shift, (0, 1)) for band, shift in zip(patch, shifts, strict=True)])
         inner = aligned[:, border : 352 - border, border : 352 - border]
         # Uncalibrated counts: bring the mean of each patch to a plausible reflectance of 0.12.
-        yield TrainingScene(f"l1b/{number}", inner * np.float32(0.12 / inner.mean()))
+        values = inner * np.float32(0.12 / inner.mean())
+        yield TrainingScene(f"l1b/{number}", arrange(values, FINE, values.shape[1:]))
 
 
 def _synthetic(count: int) -> Iterator[TrainingScene]:
@@ -176,6 +281,7 @@ def load(root: Path | None, *, places: tuple[str, ...] = tuple(PLACES), syntheti
             raise ParameterError(f"{root} is not a folder; expected the folder of training images. Set XSR_DATA.")
         try:
             scenes += [scene for place in places for scene in PLACES[place](root)]
+            scenes += [scene for scene in map(at_20m, tuple(scenes)) if scene is not None]
         except FileNotFoundError as error:
             raise ParameterError(f"{root} lacks training images: {error}. Set XSR_DATA, or choose places.") from error
     if synthetic:

@@ -16,10 +16,11 @@ from odc.geo.xr import xr_coords
 
 from xsr.core import sensors
 from xsr.kernels.degrade import blur_decimate
-from xsr.kernels.resample import fill_nodata
+from xsr.kernels.resample import fill_nodata, interpolate_filled
 from xsr.operations.interpolate import interpolate
 from xsr.operations.super_resolve import liif
-from xsr.training.scenes import BANDS, CLEAR_SHARE, CLOUDY_CLASSES, Image, to_reflectance
+from xsr.training.pairs import REACH
+from xsr.training.scenes import CLEAR_SHARE, CLOUDY_CLASSES, COARSE, FINE, Image, to_reflectance
 
 BORDER = 4
 """High-resolution pixels ignored along each side."""
@@ -39,6 +40,8 @@ class TestPlace:
     """Dates, where they are known."""
     box: GeoBox | None = None
     """Grid of the images; an arbitrary one where it is unknown."""
+    coarser: tuple[str, ...] = ()
+    """Bands whose native pixel is twice the grid's at use: degraded to twice the pixel, then brought to the grid."""
 
     def cube(self, images: Image | None = None, *, scale: float = 1.0) -> xr.DataArray:
         """Images as a cube; with ``scale``, images degraded by that factor on their coarser grid."""
@@ -63,6 +66,10 @@ class Score:
     model_db: float
     band_gain_db: dict[str, float]
     """Gain of each band over bicubic."""
+    low_rmse: float | None = None
+    """Root mean square difference, in reflectance, of the model's image, degraded again, from its input."""
+    low_rmse_bicubic: float | None = None
+    """The same of bicubic interpolation."""
 
     @property
     def gain_db(self) -> float:
@@ -76,11 +83,19 @@ def series_31ues(root: Path) -> TestPlace:
     with xr.open_dataset(folder / "s2_20m.nc", mask_and_scale=False) as coarse:
         cloudy = np.isin(coarse["SCL"].values, CLOUDY_CLASSES).mean(axis=(1, 2))
     with xr.open_dataset(folder / "s2_10m.nc", mask_and_scale=False) as fine:
-        dn = np.stack([fine[band].values for band in BANDS], axis=1)
+        dn = np.stack([fine[band].values for band in FINE], axis=1)
         times, box = fine["time"].values, fine.odc.geobox
     clear = cloudy <= 1 - CLEAR_SHARE
     dates = tuple(str(time) for time in times[clear])
-    return TestPlace("31UES", BANDS, to_reflectance(dn[clear]), dates, box)
+    return TestPlace("31UES", FINE, to_reflectance(dn[clear]), dates, box)
+
+
+def _coarse_31ues(root: Path) -> Image:
+    """Bands of 20 m on the clear dates of the series 31UES."""
+    with xr.open_dataset(root / "s2_ts_belgium_31UES" / "s2_20m.nc", mask_and_scale=False) as data:
+        clear = np.isin(data["SCL"].values, CLOUDY_CLASSES).mean(axis=(1, 2)) <= 1 - CLEAR_SHARE
+        dn = np.stack([data[band].values for band in COARSE], axis=1)
+    return to_reflectance(dn[clear])
 
 
 def _geotiff(root: Path, name: str, file: str, bands: tuple[str, ...]) -> TestPlace:
@@ -94,42 +109,73 @@ def _geotiff(root: Path, name: str, file: str, bands: tuple[str, ...]) -> TestPl
 def _slovenia(root: Path) -> TestPlace:
     with np.load(root / "s2_eolearn_slovenia" / "reference_scenes_u16.npz") as archive:
         names = [str(name) for name in archive["bands"]]
-        images = archive["refl"][..., [names.index(band) for band in BANDS]].transpose(0, 3, 1, 2)
+        images = archive["refl"][..., [names.index(band) for band in FINE]].transpose(0, 3, 1, 2)
     blue = images[:, 0].reshape(len(images), -1)
     clear = np.quantile(blue, 0.95, axis=1) < 2500  # the cloudy scenes are bright in the blue
-    return TestPlace("Slovenia", BANDS, to_reflectance(images[clear]))
+    return TestPlace("Slovenia", FINE, to_reflectance(images[clear]))
 
 
 def test_places(root: Path) -> Iterator[TestPlace]:
-    """Read the places of the test split."""
-    yield series_31ues(root)
-    yield _geotiff(root, "Kempen 31UFS", "s2_l8_kempen_31UFS/s2_l1c_10m_B02B03B04B08.tif", BANDS)
-    yield _geotiff(root, "Berlin A 2021-10-10", "s2_rgb_berlin_10m/berlin_A_20211010_B02B03B04.tif", BANDS[:3])
+    """Read the places of the test split; those with 20 m bands are there a second time, at 20 m."""
+    yield (series := series_31ues(root))
+    yield at_20m(series, _coarse_31ues(root), COARSE)
+    yield (kempen := _geotiff(root, "Kempen 31UFS", "s2_l8_kempen_31UFS/s2_l1c_10m_B02B03B04B08.tif", FINE))
+    twice = _geotiff(root, "", "s2_l8_kempen_31UFS/s2_l1c_20m_B8AB11.tif", ("B8A", "B11"))
+    yield at_20m(kempen, twice.images, twice.bands)
+    yield _geotiff(root, "Berlin A 2021-10-10", "s2_rgb_berlin_10m/berlin_A_20211010_B02B03B04.tif", FINE[:3])
     yield _slovenia(root)
 
 
 test_places.__test__ = False  # type: ignore[attr-defined]
 
 
+def at_20m(place: TestPlace, coarse: Image, names: tuple[str, ...]) -> TestPlace:
+    """Place of 20 m pixels whose truth is known in the 20 m bands too; 10 m bands are blurred to as sharp an image."""
+    fine = [_blurred(place.images[:, i], 2.0, _mtf(name), keep=True) for i, name in enumerate(place.bands)]
+    height, width = (min(a, b) for a, b in zip(fine[0].shape[1:], coarse.shape[2:], strict=True))
+    images = np.concatenate([np.stack(fine, axis=1)[:, :, :height, :width], coarse[:, :, :height, :width]], axis=1)
+    box = None if place.box is None else place.box.zoom_out(2)[:height, :width]
+    return TestPlace(f"{place.name} at 20 m", (*place.bands, *names), images, place.times, box, names)
+
+
+def _mtf(name: str) -> float:
+    mtf = sensors.get("sentinel-2").band(name).mtf
+    assert mtf is not None
+    return mtf
+
+
+def _blurred(images: Image, scale: float, mtf: float, *, keep: bool = False) -> Image:
+    """Images (date, y, x) ``scale`` times coarser; ``keep``: as sharp against the new pixel as before the old."""
+    filled = fill_nodata(images, passes=4, constant=float(np.nanmean(images)))
+    if keep:  # a Gaussian of sigma(1) sqrt(s^2 - 1) old pixels is added to the one of sigma(1) that is there
+        mtf = mtf ** (1 - 1 / scale**2)
+    return blur_decimate(filled, scale=scale, mtf=mtf)
+
+
 def degraded(place: TestPlace, scale: float) -> Image:
     """Images of a place as a sensor ``scale`` times coarser would have seen them."""
-    table = sensors.get("sentinel-2")
     bands = []
     for index, name in enumerate(place.bands):
-        mtf = table.band(name).mtf
-        assert mtf is not None
-        filled = fill_nodata(place.images[:, index], passes=4, constant=float(np.nanmean(place.images[:, index])))
-        bands.append(blur_decimate(filled, scale=scale, mtf=mtf))
-    return np.stack(bands, axis=1)
+        ratio = 2 if name in place.coarser else 1
+        low = _blurred(place.images[:, index], ratio * scale, _mtf(name))
+        if ratio == 2:
+            position = [(np.arange(2 * n) + 0.5) / 2 - 0.5 + REACH for n in low.shape[1:]]
+            padded = np.pad(low, ((0, 0), (REACH, REACH), (REACH, REACH)), mode="edge")
+            low = interpolate_filled(padded, position[0], position[1], "bicubic")
+        bands.append(low)
+    height, width = (min(band.shape[axis] for band in bands) for axis in (1, 2))
+    return np.stack([band[:, :height, :width] for band in bands], axis=1)
 
 
 def score(place: TestPlace, scale: float, model: str | Path) -> Score:
     """Score a model against bicubic interpolation at one place and scale."""
     low = place.cube(degraded(place, scale), scale=scale)
-    return compare(low, place.cube(), name=place.name, scale=scale, model=model)
+    return compare(low, place.cube(), name=place.name, scale=scale, model=model, coarser=place.coarser)
 
 
-def compare(low: xr.DataArray, high: xr.DataArray, *, name: str, scale: float, model: str | Path) -> Score:
+def compare(
+    low: xr.DataArray, high: xr.DataArray, *, name: str, scale: float, model: str | Path, coarser: tuple[str, ...] = ()
+) -> Score:
     """Super-resolve ``low`` and compare it with ``high``, whose grid has the same corner and the finer pixel."""
     fine = np.asarray(liif(low, scale=scale, model=model).values)
     base = np.asarray(interpolate(low, scale=scale, method="bicubic").values)
@@ -138,5 +184,18 @@ def compare(low: xr.DataArray, high: xr.DataArray, *, name: str, scale: float, m
     model_mse, base_mse = (np.nanmean((v[inner] - truth).astype(np.float64) ** 2, axis=(2, 3)) for v in (fine, base))
     base_db, model_db = (float(-10 * np.log10(mse.mean(axis=1)).mean()) for mse in (base_mse, model_mse))
     gains = (10 * np.log10(base_mse / model_mse)).mean(axis=0)
-    by_band = {str(band): round(float(gain), 3) for band, gain in zip(high["band"].values, gains, strict=True)}
-    return Score(name, scale, len(truth), round(base_db, 3), round(model_db, 3), by_band)
+    bands = [str(band) for band in high["band"].values]
+    by_band = {band: round(float(gain), 3) for band, gain in zip(bands, gains, strict=True)}
+    kept = [i for i, band in enumerate(bands) if band not in coarser]
+    mine, other = (_low_rmse(v[:, kept], low.values[:, kept], [bands[i] for i in kept], scale) for v in (fine, base))
+    return Score(name, scale, len(truth), round(base_db, 3), round(model_db, 3), by_band, mine, other)
+
+
+def _low_rmse(fine: Image, low: Image, bands: list[str], scale: float) -> float:
+    """Difference of an image, degraded again, from the input it was made of; a border is left out."""
+    total = []
+    for index, name in enumerate(bands):
+        again = _blurred(fine[:, index], scale, _mtf(name))
+        inner = tuple(slice(edge := min(BORDER, n // 4), n - edge) for n in again.shape[1:])
+        total.append(((again - low[:, index, : again.shape[1], : again.shape[2]])[:, *inner].astype(np.float64)) ** 2)
+    return round(float(np.sqrt(np.nanmean(np.stack(total)))), 6)

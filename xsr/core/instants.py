@@ -1,0 +1,192 @@
+"""Instants: the moments at which a series is asked for, and the dates that answer."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from xsr.core.errors import ParameterError
+
+Times = NDArray[np.datetime64]
+DAY = np.timedelta64(1, "D")
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is asked at one instant, and the dates that may answer; plain numbers that travel to workers."""
+
+    day: float
+    """The instant, days since 1970."""
+    season: float
+    """Days since the first of January."""
+    picks: tuple[int, ...]
+    """Which of the dates of a window may answer, in time order."""
+    days: tuple[float, ...]
+    """Times of those dates."""
+    seasons: tuple[float, ...]
+
+    @property
+    def offset(self) -> NDArray[np.float64]:
+        """Days from the instant to each date."""
+        return np.array(self.days) - self.day
+
+
+@dataclass(frozen=True)
+class Group:
+    """Instants computed together."""
+
+    dates: tuple[int, ...]
+    """Indices into the series of the dates that they read, in time order."""
+    looks: tuple[Look, ...]
+
+
+def plan_groups(instants: Times, times: Times, *, window: float | None, most: int, together: int) -> tuple[Group, ...]:
+    """Choose the dates that may answer each instant, and put neighbouring instants together.
+
+    Parameters
+    ----------
+    instants
+        Instants asked for.
+    times
+        Dates of the series, in any order.
+    window
+        Days around an instant beyond which a date does not answer; None: any date may.
+    most
+        Dates on either side of an instant that may answer.
+    together
+        Instants a group.
+
+    Raises
+    ------
+    ParameterError
+        If no date may answer an instant.
+    """
+    order = np.argsort(times, kind="stable")
+    ordered = times[order]
+    chosen = [candidates(instant, ordered, window=window, most=most) for instant in instants]
+    for instant, found in zip(instants, chosen, strict=True):
+        if not found:
+            raise ParameterError(
+                f"no date lies within window={window:g} days of t={_text(instant)}; widen the window, or leave the"
+                " instant out."
+            )
+    asked, seasons, dates = days(instants), day_of_year(instants), days(ordered)
+    looks = [
+        Look(day, season, picks, tuple(dates[list(picks)].tolist()), tuple(day_of_year(ordered[list(picks)]).tolist()))
+        for day, season, picks in zip(asked.tolist(), seasons.tolist(), chosen, strict=True)
+    ]
+    groups = []
+    for first in range(0, len(instants), together):
+        part = looks[first : first + together]
+        union = sorted({date for look in part for date in look.picks})
+        local = tuple(replace(look, picks=tuple(union.index(date) for date in look.picks)) for look in part)
+        groups.append(Group(tuple(int(order[i]) for i in union), local))
+    return tuple(groups)
+
+
+def days(times: Times) -> NDArray[np.float64]:
+    """Days since 1970, with fractions."""
+    since: NDArray[np.float64] = (times - np.datetime64(0, "ns")) / np.timedelta64(86_400_000_000_000, "ns")
+    return since
+
+
+def day_of_year(times: Times) -> NDArray[np.float64]:
+    """Days since the first of January, with fractions."""
+    first = times.astype("datetime64[Y]").astype("datetime64[ns]")
+    since: NDArray[np.float64] = (times - first) / np.timedelta64(86_400_000_000_000, "ns")
+    return since
+
+
+def candidates(instant: np.datetime64, times: Times, *, window: float | None, most: int) -> tuple[int, ...]:
+    """Dates that may answer an instant: within ``window`` days, the ``most`` nearest on either side, in time order.
+
+    Which of them are clear differs from pixel to pixel, so the choice among them is made there.
+    """
+    offset = (times - instant) / DAY
+    near = np.flatnonzero(np.abs(offset) <= (np.inf if window is None else window))
+    before = [i for i in near if offset[i] <= 0]
+    after = [i for i in near if offset[i] > 0]
+    chosen = sorted(before, key=lambda i: -offset[i])[:most] + sorted(after, key=lambda i: offset[i])[:most]
+    return tuple(sorted(int(i) for i in chosen))
+
+
+def resolve_instants(t: Any, times: Times, *, extrapolate: float | None = None) -> Times:
+    """Resolve what a user calls a time.
+
+    Parameters
+    ----------
+    t
+        An instant (text, datetime, numpy or pandas), a sequence of them, a pandas frequency (``"10D"``, ``"MS"``:
+        from the first date of the series to the last), or an object with a ``time`` coordinate.
+    times
+        Dates of the series.
+    extrapolate
+        Days by which an instant may lie outside the series; None refuses any.
+
+    Raises
+    ------
+    ParameterError
+        If it cannot be read, is not finite, or lies outside the series.
+    """
+    first, last = times.min(), times.max()
+    found = _read(t, first, last)
+    if found.size == 0 or np.isnat(found).any():
+        raise ParameterError(f"t={t!r} names no instant; expected a date, several, a frequency or a time coordinate.")
+    reach = 0.0 if extrapolate is None else float(extrapolate)
+    if not (np.isfinite(reach) and reach >= 0):
+        raise ParameterError(f"extrapolate={extrapolate!r}; expected a number of days, 0 or more.")
+    outside = np.maximum((first - found) / DAY, (found - last) / DAY)
+    if (outside > reach).any():
+        worst = found[int(np.argmax(outside))]
+        raise ParameterError(
+            f"t={_text(worst)} lies {outside.max():.1f} days outside the series ({_text(first)} to {_text(last)});"
+            f" expected an instant within it. To go beyond, say how far: extrapolate={int(np.ceil(outside.max()))}."
+        )
+    return found
+
+
+DATE = re.compile(r"\d{4}(?!\d*[A-Za-z]+$)")
+"""How the text of a date begins: with a year; ``"1000h"`` is a frequency."""
+
+
+def _read(t: Any, first: np.datetime64, last: np.datetime64) -> Times:
+    coordinate = t.coords.get("time") if hasattr(t, "coords") else None
+    if coordinate is not None:
+        t = coordinate.values
+    if isinstance(t, str) and not DATE.match(t):
+        try:
+            return pd.date_range(pd.Timestamp(first), pd.Timestamp(last), freq=t).values.astype("datetime64[ns]")
+        except ValueError as error:
+            raise ParameterError(
+                f"t={t!r} is neither a date nor a pandas frequency ({error}); expected '2024-06-15' or '10D'."
+            ) from error
+    try:
+        index = pd.DatetimeIndex([_timestamp(one) for one in _several(t)])
+        if index.tz is not None:
+            index = index.tz_convert("UTC").tz_localize(None)
+        return np.asarray(index.as_unit("ns").values)
+    except (ValueError, TypeError) as error:
+        raise ParameterError(
+            f"t={t!r} cannot be read as times ({error}); expected dates such as '2024-06-15'."
+        ) from error
+
+
+def _several(t: Any) -> list[Any]:
+    if isinstance(t, np.ndarray):
+        return list(t.ravel())
+    return list(t) if isinstance(t, Iterable) and not isinstance(t, str) else [t]
+
+
+def _timestamp(one: Any) -> Any:
+    if isinstance(one, Real):
+        raise TypeError(f"{one!r} is a number")
+    return pd.Timestamp(one)
+
+
+def _text(time: np.datetime64) -> str:
+    return str(time.astype("datetime64[s]")).replace("T00:00:00", "")

@@ -1,0 +1,7 @@
+"""Super-resolution by networks: any scale, any instant, any grid, any point; or one factor, all bands."""
+
+from xsr.operations.super_resolve.continuous import liif
+from xsr.operations.super_resolve.fixed import sisr
+from xsr.operations.super_resolve.points import sample
+
+__all__ = ["liif", "sample", "sisr"]

@@ -1,0 +1,189 @@
+"""Super-resolution by a continuous implicit function: any scale, any grid, any instant."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from odc.geo.geobox import GeoBox
+
+from xsr.core import checks, pipeline
+from xsr.core.cube import Cube, open_cube
+from xsr.core.errors import ModelError
+from xsr.core.instants import Look
+from xsr.core.sensors import canonical
+from xsr.core.types import XarrayObject
+from xsr.models import registry
+from xsr.models.card import ModelCard
+from xsr.operations.super_resolve.networks import Liif, TemporalLiif, provenance, warn_of_pixel_size, warn_of_scale
+
+DEFAULT = "liif_s2"
+DEFAULT_AT = "temporal_liif_s2"
+"""Default model where instants are asked for."""
+CHUNK_AT = 512
+"""Default output block where instants are asked for: a task holds the features of all dates."""
+TOGETHER = 4
+"""Instants that one task computes: neighbours share dates, and a date is encoded once."""
+
+
+def liif(
+    cube: XarrayObject,
+    *,
+    scale: float | None = None,
+    resolution: float | None = None,
+    like: XarrayObject | GeoBox | None = None,
+    t: Any = None,
+    frames: int = 5,
+    window: float | None = None,
+    extrapolate: float | None = None,
+    model: str | Path | None = None,
+    bands: Sequence[str] | None = None,
+    units: str | float | None = None,
+    device: str = "auto",
+    chunks: int | Sequence[int] | None = None,
+) -> XarrayObject:
+    """Super-resolve a cube to any finer grid with a local implicit image function.
+
+    Parameters
+    ----------
+    cube
+        DataArray ([time,] band, y, x) or Dataset of bands ([time,] y, x), reflectance.
+    scale
+        Linear factor, >= 1, any real number. The output has ``floor(n * scale)`` pixels of exactly ``gsd / scale``,
+        anchored at the top-left corner of the cube.
+    resolution
+        Pixel size of the output in units of the CRS (metres for UTM), instead of ``scale``.
+    like
+        A georeferenced cube or GeoBox whose grid to use, another CRS included: one resampling, not two. Pixels
+        outside the cube are NaN.
+    t
+        Instants to make from the dates around them: a date, several, a pandas frequency such as ``"10D"``, or an
+        object with a ``time`` coordinate. Without it every date of the cube is super-resolved by itself.
+    frames
+        With ``t``: clear dates that answer a pixel, the nearest to the instant. Clear is what is not NaN in any band;
+        as many dates on either side of the instant are looked at.
+    window
+        With ``t``: days around an instant beyond which a date does not answer; any may by default.
+    extrapolate
+        With ``t``: days by which an instant may lie outside the series; refused by default.
+    model
+        Name of packaged weights (see `xsr.models.names`; ``liif_s2`` by default, ``temporal_liif_s2`` with ``t``), or
+        a path to a ``.safetensors`` file with its card beside it.
+    bands
+        Bands to keep, in any spelling of the alias table (``B02``, ``b2``, ``blue``); all by default.
+    units
+        Units of the numbers where the metadata do not say: ``reflectance``, ``percent``, ``dn10000``,
+        ``dn10000-1000``, or a factor.
+    device
+        ``auto`` (CUDA where a worker has it, else CPU), ``cpu``, ``cuda``.
+    chunks
+        Output block in pixels, one number or (y, x); each becomes one task and one Dask chunk over all bands.
+
+    Returns
+    -------
+    DataArray or Dataset
+        As the input, float32 reflectance on the finer grid; lazy if the input is. The values are not clipped. With
+        ``t`` its dates are the instants, and a coordinate ``n_valid`` (time, y, x) counts the clear dates that could
+        answer; where there is none the result is NaN.
+
+    Raises
+    ------
+    ParameterError
+        If not exactly one target is given, or it is coarser than the cube.
+    CubeError, GridError
+        If the cube breaks the contract; see `xsr.core.cube.open_cube`.
+    BandError
+        If the model needs a band that the cube lacks, or does not know one that it has.
+    ModelError
+        If there is no such model, or it does not know time and ``t`` is given.
+
+    Notes
+    -----
+    ``out(u) = bicubic(low)(u) + std * f(low)(u)``, with ``f`` the network and the base in float32. Blocks read a halo
+    as wide as the receptive field, so that any chunking gives the same result. Beyond its border the cube is mirrored.
+    No data: an output pixel is NaN exactly where the input pixel that contains its centre is invalid in that
+    band; the network sees invalid pixels filled from their neighbours.
+
+    References
+    ----------
+    Y. Chen, S. Liu, X. Wang, CVPR 2021, doi:10.1109/CVPR46437.2021.00852.
+    """
+    moments = pipeline.Moments(t, window, most=frames, extrapolate=extrapolate, together=TOGETHER)
+    asked = prepare(cube, model, bands, units, device, moments, frames)
+    if asked.at is None:
+        fine = pipeline.refine(
+            asked.cube,
+            asked.function,
+            scale=scale,
+            resolution=resolution,
+            like=like,
+            chunks=chunks,
+            provenance=asked.provenance,
+        )
+    else:
+        fine = pipeline.evaluate_at(
+            asked.cube if like is None else replace(asked.cube, flipped=False),
+            *asked.at,
+            pipeline.resolve_target(asked.cube, scale=scale, resolution=resolution, like=like),
+            chunks=pipeline.resolve_chunks(CHUNK_AT if chunks is None else chunks),
+            provenance=asked.provenance,
+        )
+    warn_of_scale(max(fine.attrs["xsr_scale"]), asked.card)
+    return fine
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Checked arguments that `liif` and `sample` share."""
+
+    cube: Cube
+    card: ModelCard
+    provenance: dict[str, Any]
+    function: Liif
+    """Answers each date by itself."""
+    at: tuple[pipeline.Moments, pipeline.MakeFunction] | None
+    """Instants, and what answers them; None: each date is answered by itself."""
+
+
+def prepare(
+    cube: XarrayObject,
+    model: str | Path | None,
+    bands: Sequence[str] | None,
+    units: str | float | None,
+    device: str,
+    moments: pipeline.Moments,
+    frames: int,
+) -> Asked:
+    """Check the arguments shared by `liif` and `sample`."""
+    registry.check_device(device)
+    frames = checks.whole("frames", frames, least=1)
+    checked = open_cube(cube, units=units, bands=bands)
+    timed = moments.t is not None
+    name = (DEFAULT_AT if timed else DEFAULT) if model is None else model
+    card, spec = registry.card(name), registry.spec(name)
+    if card.factor is not None:
+        raise ModelError(
+            f"model {card.name!r} knows the factor {card.factor} alone; use sisr(model={str(model)!r}), or choose a"
+            f" continuous model such as {DEFAULT}."
+        )
+    if card.architecture not in ("liif", "temporal_liif"):
+        raise ModelError(
+            f"model {card.name!r} is a {card.architecture}; expected a continuous one, such as {DEFAULT} or"
+            f" {DEFAULT_AT}."
+        )
+    if timed != (card.architecture == "temporal_liif"):
+        raise ModelError(
+            f"model {card.name!r} answers {'each date by itself' if timed else 'instants'};"
+            f" {f'leave t out, or choose {DEFAULT_AT}' if timed else f't=... names them, or choose {DEFAULT}'}."
+        )
+    channels = card.channels(tuple(canonical(name) for name in checked.bands))
+    warn_of_pixel_size(checked, card)
+    function = Liif(spec, channels, card.radius, device, card.mean, card.std)
+    series = TemporalLiif(spec, channels, card.radius, device, card.mean, card.std, frames=frames)
+    at = (moments, partial(_look, series)) if timed else None
+    return Asked(checked, card, provenance("liif", card), function, at)
+
+
+def _look(function: TemporalLiif, looks: tuple[Look, ...]) -> TemporalLiif:
+    return replace(function, looks=looks)

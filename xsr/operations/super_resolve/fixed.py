@@ -1,0 +1,165 @@
+"""Super-resolution by networks of one fixed factor, all bands at once."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xsr.core import checks, pipeline
+from xsr.core.cube import open_cube
+from xsr.core.errors import CubeError, GridError, ModelError, ParameterError
+from xsr.core.sensors import canonical
+from xsr.core.types import XarrayObject
+from xsr.kernels.resample import Interpolation
+from xsr.models import registry
+from xsr.models.card import ModelCard
+from xsr.operations.super_resolve.networks import FixedFactor, provenance, warn_of_pixel_size
+
+
+def sisr(
+    cube: XarrayObject,
+    *,
+    model: str | Path,
+    weights: str | Path | None = None,
+    coarse: XarrayObject | None = None,
+    scale: float | None = None,
+    bands: Sequence[str] | None = None,
+    units: str | float | None = None,
+    device: str = "auto",
+    chunks: int | Sequence[int] | None = None,
+) -> XarrayObject:
+    """Super-resolve each date of a cube with a network of one fixed factor.
+
+    Parameters
+    ----------
+    cube
+        DataArray ([time,] band, y, x) or Dataset of bands ([time,] y, x), reflectance.
+    model
+        Trained weights by name or path, the card (``.yaml``) of a foreign ONNX network, or, with ``weights``, the name
+        of an architecture (``carn_3x3x64g4sw``, ``esrgan_3x64x32``, …).
+    weights
+        Weight file for the architecture: ours with its card beside it, or a published state dict of the Evoland
+        project, whose order of bands and normalisation are then assumed.
+    coarse
+        Further bands on a coarser grid of the same extent, such as the 20 m bands beside a cube of 10 m: brought to
+        the cube's grid as the model's card says (``coarser``: bicubic). Without it the cube itself must hold every
+        band, those of 20 m brought to 10 m by ``interpolate(scale=2, method="bicubic")`` or by a reader of `xsr`.
+    scale
+        The model's factor, or None: a fixed network knows no other.
+    bands
+        Bands to keep, in any spelling of the alias table; all by default.
+    units
+        Units of the numbers where the metadata do not say; see `liif`.
+    device
+        ``auto`` (CUDA where a worker has it, else CPU), ``cpu``, ``cuda``.
+    chunks
+        Output block in pixels, one number or (y, x); each becomes one task and one Dask chunk over all bands.
+
+    Returns
+    -------
+    DataArray or Dataset
+        As the input, float32 reflectance on a grid of ``gsd / factor`` with the same corner; lazy if the input is.
+        The values are not clipped.
+
+    Raises
+    ------
+    ModelError, WeightsError
+        If there is no such model, or its file is damaged or does not fit.
+    ParameterError
+        If ``scale`` is not the model's factor.
+    BandError
+        If the model needs a band that the cube lacks, or does not know one that it has.
+    CubeError, GridError
+        If the cube breaks the contract, or ``coarse`` has another extent.
+
+    Notes
+    -----
+    Blocks read a halo as wide as the receptive field, so that any chunking gives the same result. Beyond its border
+    the cube is mirrored. No data are treated as in `liif`.
+    """
+    registry.check_device(device)
+    card, spec = registry.card(model, weights), registry.spec(model, weights)
+    if card.factor is None:
+        raise ModelError(f"model {card.name!r} is continuous; use liif(model={str(model)!r}, scale=...).")
+    if scale is not None and checks.positive("scale", scale) != card.factor:
+        raise ParameterError(
+            f"scale={scale!r}; model {card.name!r} knows the factor {card.factor} alone. Leave scale out, or use liif"
+            " for any scale."
+        )
+    if card.architecture == "onnx":  # a network that cannot be opened is an error of the call, not of a worker
+        registry.load(spec).check_any_size()
+    if coarse is not None:
+        cube = _with_coarse(cube, coarse, card, units)
+    checked = open_cube(cube, units=units, bands=bands)
+    channels = card.channels(tuple(canonical(name) for name in checked.bands))
+    warn_of_pixel_size(checked, card)
+    function = FixedFactor(
+        spec,
+        channels,
+        card.radius,
+        device,
+        card.mean,
+        card.std,
+        factor=card.factor,
+        residual=card.residual,
+        units_of=card.unit,
+        fill=card.fill,
+    )
+    return pipeline.refine(
+        checked,
+        function,
+        scale=float(card.factor),
+        resolution=None,
+        like=None,
+        chunks=chunks,
+        provenance=provenance("sisr", card),
+    )
+
+
+def _with_coarse(cube: XarrayObject, coarse: XarrayObject, card: ModelCard, units: str | float | None) -> XarrayObject:
+    """Join the bands of a coarser cube to a cube, on its grid."""
+    fine, other = open_cube(cube, units=units), open_cube(coarse, units=units)
+    if type(cube) is not type(coarse):
+        raise ParameterError(
+            f"coarse is a {type(coarse).__name__} and the cube a {type(cube).__name__}; expected two of a kind."
+        )
+    inner, outer = fine.geobox.boundingbox, other.geobox.boundingbox
+    if fine.geobox.crs != other.geobox.crs or not np.allclose(inner.bbox, outer.bbox, rtol=0, atol=1e-6 * _span(inner)):
+        raise GridError(
+            f"coarse covers {tuple(outer.bbox)} in {other.geobox.crs}, the cube {tuple(inner.bbox)} in"
+            f" {fine.geobox.crs}; expected the same extent. Crop one of them."
+        )
+    _check_dates(fine.data, other.data)
+    target = pipeline.resolve_target(other, scale=None, resolution=None, like=fine.geobox)
+    other = replace(other, flipped=fine.flipped)  # y runs as in the cube, whichever way it ran before
+    brought = pipeline.evaluate(
+        other, Interpolation(card.coarser), target, chunks=pipeline.resolve_chunks(None), provenance={}
+    )
+    decoded = fine.rewrap(fine.data.data, fine.geobox, {})
+    if isinstance(decoded, xr.Dataset):
+        assert isinstance(brought, xr.Dataset)
+        return decoded.assign({name: (decoded[fine.bands[0]].dims, v.data) for name, v in brought.data_vars.items()})
+    assert isinstance(brought, xr.DataArray)
+    if "band" not in decoded.dims or "band" not in brought.dims:
+        raise ParameterError(
+            "the cube and coarse need a dimension 'band' to be joined along; add .expand_dims('band')."
+        )
+    return xr.concat([decoded, brought], dim="band", join="override", coords="minimal", compat="override")
+
+
+def _check_dates(fine: xr.DataArray, other: xr.DataArray) -> None:
+    """Refuse bands of other dates, which would be joined as if they were of the same."""
+    if fine.sizes["time"] != other.sizes["time"] or (
+        "time" in fine.coords and "time" in other.coords and not np.array_equal(fine["time"], other["time"])
+    ):
+        raise CubeError(
+            f"coarse has {other.sizes['time']} date(s) and the cube {fine.sizes['time']}, or they differ; expected the"
+            " same dates in the same order. Select them with .sel(time=...)."
+        )
+
+
+def _span(box: Any) -> float:
+    return float(max(box.right - box.left, box.top - box.bottom))

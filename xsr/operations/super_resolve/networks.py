@@ -1,0 +1,257 @@
+"""Block functions of networks, and what their operations check and record alike."""
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xsr._version import __version__
+from xsr.core.blocks import Padding
+from xsr.core.cube import Cube
+from xsr.core.errors import XsrWarning
+from xsr.core.grid import resolution
+from xsr.core.instants import Look
+from xsr.core.types import Stack
+from xsr.kernels import resample
+from xsr.kernels.temporal import nearest
+from xsr.models import registry
+from xsr.models.card import ModelCard
+
+FILL = 4
+"""Passes of no-data filling before the band's mean takes over."""
+SLACK = 1.5
+"""Factor by which pixels may leave the range of training before a warning."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """What the block functions of networks share: fill no-data, standardise, evaluate, re-mask."""
+
+    spec: registry.ModelSpec
+    channels: tuple[int, ...]
+    """Network channel of each band of the cube."""
+    radius: int
+    """Receptive field radius of the network in pixels."""
+    device: str
+    mean: tuple[float, ...]
+    """Subtracted from each channel of the network, in its units."""
+    std: tuple[float, ...]
+    """Divides each channel of the network, in its units."""
+    padding: Padding = "reflect"
+
+    @property
+    def halo(self) -> int:
+        """The network's reach beyond the pixels next to a query, and what filling needs beyond that."""
+        return self.radius - 1 + FILL
+
+    @property
+    def unit(self) -> float:
+        """Reflectance of one unit of the network's numbers."""
+        return 1.0
+
+    def constant(self) -> NDArray[np.float32]:
+        """Reflectance of each band of the cube that stands in for no data far from valid pixels."""
+        return np.array(self.mean, np.float32)[list(self.channels)]
+
+    def predict(
+        self,
+        images: NDArray[np.float32],
+        rows: NDArray[np.float64],
+        cols: NDArray[np.float64],
+        cell: tuple[float, float],
+    ) -> NDArray[np.float32]:
+        """Answer of the network at the queries, shape (date, channel, H, W), standardised."""
+        raise NotImplementedError
+
+    def base(
+        self, filled: NDArray[np.float32], rows: NDArray[np.float64], cols: NDArray[np.float64]
+    ) -> NDArray[np.float32] | None:
+        """Image (n, H, W) to which the network's answer is added; None where the answer is the image itself."""
+        return resample.interpolate_filled(filled, rows, cols, "bicubic")
+
+    def __call__(
+        self, window: Stack, rows: NDArray[np.float64], cols: NDArray[np.float64], cell: tuple[float, float]
+    ) -> Stack:
+        """Evaluate queries; see `xsr.core.types.WindowFunction`."""
+        shape = (*window.shape[:2], *query_shape(rows, cols))
+        valid = np.isfinite(window)
+        if not valid.any():
+            return np.full(shape, np.nan, np.float32)
+        filled, images = self.prepare(window)
+        mean, std = self.statistics()
+        answer = self.predict(images, rows, cols, cell)[:, list(self.channels)] * std
+        base = self.base(filled, rows, cols)
+        scaled = answer * np.float32(self.unit)
+        out: Stack = (answer + mean) * np.float32(self.unit) if base is None else base.reshape(shape) + scaled
+        return out if valid.all() else remask(out, valid, rows, cols)
+
+    def prepare(self, window: Stack) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Fill no data and standardise.
+
+        Returns
+        -------
+        filled : ndarray
+            Reflectance, shape (date * band, h, w).
+        images : ndarray
+            The network's numbers, shape (date, channel, h, w); zero in channels that the cube lacks.
+        """
+        dates, _, height, width = window.shape
+        filled = self.fill_nodata(window)
+        mean, std = self.statistics()
+        images = np.zeros((dates, len(self.mean), height, width), np.float32)
+        images[:, list(self.channels)] = (filled.reshape(window.shape) / np.float32(self.unit) - mean) / std
+        return filled, images
+
+    def fill_nodata(self, window: Stack) -> NDArray[np.float32]:
+        """Fill invalid pixels from their neighbours, then with `constant`; shape (date * band, h, w)."""
+        stack = window.reshape(-1, *window.shape[2:])
+        return resample.fill_nodata(stack, passes=FILL, constant=np.tile(self.constant(), len(window)))
+
+    def statistics(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Mean and standard deviation of the cube's bands, shape (band, 1, 1)."""
+        pick = list(self.channels)
+        return np.array(self.mean, np.float32)[pick, None, None], np.array(self.std, np.float32)[pick, None, None]
+
+
+def query_shape(rows: NDArray[np.float64], cols: NDArray[np.float64]) -> tuple[int, ...]:
+    """Shape (H, W) of queries, whether they are a grid's axes or points."""
+    return rows.shape if rows.ndim == 2 else (rows.size, cols.size)
+
+
+def remask(out: Stack, valid: NDArray[np.bool_], rows: NDArray[np.float64], cols: NDArray[np.float64]) -> Stack:
+    """Set to NaN the queries that lie in an invalid pixel (date, band, h, w)."""
+    flat = resample.remask(out.reshape(-1, *out.shape[2:]), valid.reshape(-1, *valid.shape[2:]), rows, cols)
+    return flat.reshape(out.shape)
+
+
+@dataclass(frozen=True)
+class Liif(Network):
+    """Block function of a LIIF: its answer at the queries is added to the bicubic base."""
+
+    def predict(
+        self,
+        images: NDArray[np.float32],
+        rows: NDArray[np.float64],
+        cols: NDArray[np.float64],
+        cell: tuple[float, float],
+    ) -> NDArray[np.float32]:
+        """Query the network; see `Network.predict`."""
+        from xsr.models.predictor import predict_liif
+
+        return predict_liif(self.spec, images, rows, cols, cell, registry.resolve_device(self.device))
+
+
+@dataclass(frozen=True)
+class FixedFactor(Network):
+    """Block function of a network of one factor: its output pixels are the queries."""
+
+    factor: int = 2
+    residual: bool = True
+    """Whether the answer is added to the bicubic base."""
+    units_of: float = 1.0
+    """Reflectance of one unit of the network's numbers."""
+    fill: tuple[float, ...] = ()
+    """Reflectance that stands in for no data, by channel; empty: the mean."""
+
+    @property
+    def unit(self) -> float:
+        """Reflectance of one unit of the network's numbers."""
+        return self.units_of
+
+    def constant(self) -> NDArray[np.float32]:
+        """Reflectance that stands in for no data; see `Network.constant`."""
+        values = self.fill or tuple(self.units_of * mean for mean in self.mean)
+        return np.array(values, np.float32)[list(self.channels)]
+
+    def base(
+        self, filled: NDArray[np.float32], rows: NDArray[np.float64], cols: NDArray[np.float64]
+    ) -> NDArray[np.float32] | None:
+        """Bicubic base of a residual network; see `Network.base`."""
+        return super().base(filled, rows, cols) if self.residual else None
+
+    def predict(
+        self,
+        images: NDArray[np.float32],
+        rows: NDArray[np.float64],
+        cols: NDArray[np.float64],
+        cell: tuple[float, float],
+    ) -> NDArray[np.float32]:
+        """Evaluate the window and pick its output pixels; see `Network.predict`."""
+        from xsr.models.predictor import predict_fixed
+
+        whole = predict_fixed(self.spec, images, registry.resolve_device(self.device))
+        y, x = (np.rint((v + 0.5) * self.factor - 0.5).astype(np.int64) for v in (rows, cols))
+        return whole[:, :, y[:, None], x]
+
+
+@dataclass(frozen=True)
+class TemporalLiif(Network):
+    """Block function of a temporal LIIF: its answer is added to the bicubic base of a mean over the dates."""
+
+    looks: tuple[Look, ...] = ()
+    frames: int = 5
+    """Clear dates used, pixel by pixel: the nearest to the instant."""
+
+    def __call__(
+        self, window: Stack, rows: NDArray[np.float64], cols: NDArray[np.float64], cell: tuple[float, float]
+    ) -> Stack:
+        """Evaluate queries; see `xsr.core.types.WindowFunction`."""
+        from xsr.models.predictor import predict_temporal
+
+        valid = np.isfinite(window)
+        shape = (len(self.looks), window.shape[1], *query_shape(rows, cols))
+        seen = np.stack([valid[list(look.picks)].any(axis=0) for look in self.looks])
+        if not seen.any():
+            return np.full(shape, np.nan, np.float32)
+        pick = list(self.channels)
+        _, images = self.prepare(window)
+        known = np.ones(images.shape, np.bool_)  # a channel that the cube lacks hides no date
+        known[:, pick] = valid
+        whole = np.asarray(valid.all(axis=1))
+        used = [nearest(whole[list(look.picks)], look.offset, self.frames) for look in self.looks]
+        device = registry.resolve_device(self.device)
+        composite, answer = predict_temporal(self.spec, images, known, self.looks, used, rows, cols, cell, device)
+        mean, std = self.statistics()
+        filled = self.fill_nodata(np.where(seen, composite[:, pick] * std + mean, np.float32(np.nan)))
+        base = resample.interpolate_filled(filled, rows, cols, "bicubic").reshape(shape)
+        out: Stack = base + answer[:, pick] * std
+        return out if seen.all() else remask(out, seen, rows, cols)
+
+
+def provenance(operation: str, card: ModelCard) -> dict[str, Any]:
+    """Attributes by which a result names the model it was made with."""
+    return {
+        "xsr_version": __version__,
+        "xsr_operation": operation,
+        "xsr_model": card.name,
+        "xsr_weights_sha256": card.sha256,
+    }
+
+
+def warn_of_pixel_size(cube: Cube, card: ModelCard) -> None:
+    """Warn if the cube's pixels are far from those of the low-resolution images in training."""
+    crs = cube.geobox.crs
+    if crs is None or not crs.projected or "metre" not in crs.units:
+        return
+    size = resolution(cube.geobox)[0]
+    low, high = card.scale_range if card.factor is None else (1, card.factor)
+    if not card.gsd_m * low / SLACK <= size <= card.gsd_m * high * SLACK:
+        warnings.warn(
+            f"the cube's pixels measure {size:g} m; model {card.name!r} was trained on pixels of {card.gsd_m:g} m"
+            f" times {low:g} to {high:g}. Its detail is a guess here: compare with interpolate.",
+            XsrWarning,
+            stacklevel=4,
+        )
+
+
+def warn_of_scale(scale: float, card: ModelCard) -> None:
+    """Warn if the scale is beyond those of training."""
+    if scale > card.scale_range[1] * (1 + 1e-6):
+        warnings.warn(
+            f"scale {scale:g} is beyond those model {card.name!r} was trained for ({card.scale_range[0]:g} to"
+            f" {card.scale_range[1]:g}); the result is smoother than it looks fine.",
+            XsrWarning,
+            stacklevel=4,
+        )

@@ -1,0 +1,128 @@
+"""The continuous image at scattered points."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+from odc.geo.xr import xr_coords
+
+from xsr.core import graph, pipeline
+from xsr.core.errors import ParameterError
+from xsr.core.grid import EDGE, Points, positive_number, project_points
+from xsr.core.types import XarrayObject
+from xsr.operations.super_resolve.continuous import TOGETHER, prepare
+from xsr.operations.super_resolve.networks import warn_of_scale
+
+POINTS = 1 << 16
+"""Points of `sample` computed by one task at most."""
+CELL = 256
+"""Side, in input pixels, of the squares by which `sample` groups points."""
+
+
+def sample(
+    cube: XarrayObject,
+    *,
+    x: ArrayLike | xr.DataArray,
+    y: ArrayLike | xr.DataArray,
+    t: Any = None,
+    frames: int = 5,
+    window: float | None = None,
+    extrapolate: float | None = None,
+    scale: float = 2.0,
+    model: str | Path | None = None,
+    bands: Sequence[str] | None = None,
+    units: str | float | None = None,
+    device: str = "auto",
+) -> XarrayObject:
+    """Evaluate the continuous image at points.
+
+    Parameters
+    ----------
+    cube
+        As in `liif`.
+    x, y
+        Map coordinates in the CRS of the cube, shape (n,). DataArrays keep their dimension and coordinates; otherwise
+        the dimension is called ``point``.
+    t, frames, window, extrapolate
+        Instants instead of the cube's dates, alike at every point; see `liif`.
+    scale
+        Sharpness asked for: points are answered as pixels of ``gsd / scale`` would be.
+    model, bands, units, device
+        As in `liif`.
+
+    Returns
+    -------
+    DataArray or Dataset
+        Dims ([time,] band, point), in the order of the points; lazy if the cube is. Points outside are NaN.
+
+    Raises
+    ------
+    ParameterError
+        If ``x`` and ``y`` are not of one length, or ``scale`` is below 1.
+    """
+    moments = pipeline.Moments(t, window, most=frames, extrapolate=extrapolate, together=TOGETHER)
+    asked = prepare(cube, model, bands, units, device, moments, frames)
+    checked = asked.cube
+    scale = positive_number("scale", scale)
+    if scale < 1:
+        raise ParameterError(f"scale={scale!r}; expected a number >= 1.")
+    warn_of_scale(scale, asked.card)
+    dim, coords, east, north = _points(x, y)
+    taken = {"time", "band", *checked.data.coords} & ({dim, *coords} - {"x", "y"})
+    if taken:
+        raise ParameterError(
+            f"the points bring {sorted(map(str, taken))}, which the cube has too; expected names of their own. Rename"
+            " the dimension, or drop the coordinate, of x and y."
+        )
+    with np.errstate(invalid="ignore"):  # an infinite coordinate becomes NaN, which lies outside
+        rows, cols = project_points(checked.geobox, east, north)
+    order, sizes = _group(rows, cols)
+    points = Points(rows[order], cols[order], (1 / scale, 1 / scale))
+    shape = (checked.data.sizes["y"], checked.data.sizes["x"])
+    plan = graph.make_plan(points, shape, halo=asked.function.halo, chunks=(1, sizes))
+    coords = {**coords, "spatial_ref": xr_coords(checked.geobox)["spatial_ref"]}
+    record = {**asked.provenance, "xsr_scale": [scale, scale]}
+    back = np.argsort(order)
+    if asked.at is None:
+        values = graph.run(asked.function, checked.data.data, plan)[:, :, 0]
+        return checked.rewrap_points(values[:, :, back], coords, dim, record)
+    moments, make = asked.at
+    instants, groups = moments.resolve(checked)
+    frames_of = [graph.Frames(make(group.looks), group.dates, len(group.looks)) for group in groups]
+    values = graph.run_frames(frames_of, checked.data.data, plan)[:, :, 0]
+    return checked.at(instants).rewrap_points(values[:, :, back], coords, dim, record)
+
+
+def _points(
+    x: ArrayLike | xr.DataArray, y: ArrayLike | xr.DataArray
+) -> tuple[Any, dict[Any, Any], NDArray[np.float64], NDArray[np.float64]]:
+    east, north = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    if east.shape != north.shape or east.ndim != 1 or not east.size:
+        raise ParameterError(
+            f"x has shape {east.shape} and y {north.shape}; expected two sequences of one length, at least one point."
+        )
+    if isinstance(x, xr.DataArray) and isinstance(y, xr.DataArray):
+        same = x.dims == y.dims and (x.dims[0] not in x.indexes or x.indexes[x.dims[0]].equals(y.indexes[y.dims[0]]))
+        if not same:
+            raise ParameterError(
+                f"x runs along {x.dims} and y along {y.dims}; expected one dimension and the same labels."
+            )
+    dim = x.dims[0] if isinstance(x, xr.DataArray) else "point"
+    kept = dict(x.coords) if isinstance(x, xr.DataArray) else {}
+    return dim, {**kept, "x": (dim, east), "y": (dim, north)}, east, north
+
+
+def _group(rows: NDArray[np.float64], cols: NDArray[np.float64]) -> tuple[NDArray[np.int64], tuple[int, ...]]:
+    """Order points by squares of the input, so that each task reads one small window."""
+    finite_rows, finite_cols = np.nan_to_num(rows) + EDGE, np.nan_to_num(cols) + EDGE
+    square = np.stack([np.floor(finite_rows / CELL), np.floor(finite_cols / CELL)], axis=1)
+    _, label = np.unique(square, axis=0, return_inverse=True)
+    label = label.reshape(-1)
+    order = np.argsort(label, kind="stable")
+    sizes: list[int] = []
+    for count in np.bincount(label).tolist():
+        sizes += [POINTS] * (count // POINTS) + ([count % POINTS] if count % POINTS else [])
+    return order, tuple(sizes)

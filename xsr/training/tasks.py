@@ -1,0 +1,146 @@
+"""Tasks: what a recipe trains, as a network, a source of batches, and a loss of one on the other.
+
+Each loss is relative: the standardised error of each band of each patch over the error of the interpolation that the
+network corrects. Gains in decibels are relative, so a calm field should teach as much as a town.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from xsr.models.architectures.liif import LIIF
+from xsr.models.architectures.temporal_liif import TemporalLIIF
+from xsr.training.pairs import Batch
+from xsr.training.recipes import Recipe
+from xsr.training.series import SeriesBatch
+
+FLOOR = 0.02
+"""Standardised error below which a patch counts as flat; keeps the relative loss finite."""
+Drawn = TypeVar("Drawn", contravariant=True)
+
+
+class Loss(Protocol[Drawn]):
+    """Loss of a network on a batch, and that of the interpolation it corrects."""
+
+    def __call__(
+        self, network: Any, batch: Drawn, recipe: Recipe, *, drop: tuple[int, ...], device: str
+    ) -> tuple[Tensor, Tensor]:
+        """Evaluate; ``drop`` names bands to hide."""
+
+
+@dataclass(frozen=True)
+class Task(Generic[Drawn]):
+    """What a recipe trains."""
+
+    network: nn.Module
+    sampler: Callable[[int], Drawn]
+    loss: Loss[Drawn]
+    frozen: tuple[str, ...] = field(default=())
+    """Parts of the network, by the beginning of their parameters' names, that training leaves as they are."""
+
+
+def liif_loss(
+    network: LIIF, batch: Batch, recipe: Recipe, *, drop: tuple[int, ...], device: str
+) -> tuple[Tensor, Tensor]:
+    """Loss of a LIIF, which corrects bicubic interpolation; see `Loss`."""
+    mean, std = (torch.tensor(v, device=device) for v in (recipe.mean, recipe.std))
+    low = (torch.from_numpy(batch.low).to(device) - mean[:, None, None]) / std[:, None, None]
+    low = low.nan_to_num()  # a band that the scene lacks is held at the mean
+    wanted = (torch.from_numpy(batch.target) - torch.from_numpy(batch.base)).to(device) / std
+    low[:, list(drop)] = 0.0
+    with torch.autocast(torch.device(device).type, torch.bfloat16):
+        code = network.encode(low.contiguous(memory_format=torch.channels_last))
+    rows, cols = (torch.from_numpy(v).float().to(device) for v in (batch.rows, batch.cols))
+    found = network.decode(code.float(), rows, cols, (1 / batch.scale, 1 / batch.scale))
+    return relative(found - wanted, wanted, drop)
+
+
+def temporal_loss(
+    network: TemporalLIIF, batch: SeriesBatch, recipe: Recipe, *, drop: tuple[int, ...], device: str
+) -> tuple[Tensor, Tensor]:
+    """Loss of a temporal LIIF, which corrects bicubic interpolation of the time-linear mean; see `Loss`."""
+    mean, std = (torch.tensor(v, device=device) for v in (recipe.mean, recipe.std))
+    low = (torch.from_numpy(batch.low).to(device) - mean[:, None, None]) / std[:, None, None]
+    valid = torch.from_numpy(batch.valid).to(device)
+    known = valid[:, :, None] & torch.isfinite(low)
+    low = low.nan_to_num()
+    low[:, :, list(drop)] = 0.0
+    wanted = (torch.from_numpy(batch.target).to(device) - mean) / std
+    days, season, tau, tau_season = (
+        torch.from_numpy(np.asarray(v)).to(device)
+        for v in (batch.days, batch.day_of_year, batch.tau, batch.tau_day_of_year)
+    )
+    with torch.autocast(torch.device(device).type, torch.bfloat16):
+        features = network.encode(low.flatten(0, 1).contiguous(memory_format=torch.channels_last))
+    features = features.float().unflatten(0, low.shape[:2])
+    fused, _, attention = network.merge(features, days, season, valid, tau, tau_season)
+    rows, cols = (torch.from_numpy(v).float().to(device) for v in (batch.rows, batch.cols))
+    answer = network.decode(network.imnet.fold(fused), rows, cols, (1 / batch.scale, 1 / batch.scale))
+    composite = network.compose(low, known, days, tau, fused, attention)
+    linear = (network.fusion.weights(days, known, tau).to(low.dtype) * low).sum(1)
+    somewhere = known.any(1)
+    seen = (bicubic_at(somewhere.float(), rows, cols) - 1).abs() < 1e-3  # above one where a negative weight is lost
+    wanted = torch.where(seen, wanted, torch.nan)
+    found = bicubic_at(composite, rows, cols) + answer - wanted
+    return relative(found, bicubic_at(linear, rows, cols) - wanted, drop)
+
+
+def relative(error: Tensor, reference: Tensor, drop: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Mean absolute error by patch and band over that of the reference, each shape (n, query, band); NaN is left out.
+
+    Returns
+    -------
+    Tensor
+        The relative loss.
+    Tensor
+        That of the reference: 1, but where its error is next to nothing.
+    """
+    keep = torch.isfinite(error) & torch.isfinite(reference)
+    keep[..., list(drop)] = False
+    known = keep.sum(dim=1)
+    mine, other = (torch.where(keep, v, 0.0).abs().sum(dim=1) / known.clamp(min=1) for v in (error, reference))
+    weight = (known > 0) / (other + FLOOR) / (known > 0).sum().clamp(min=1)
+    return (mine * weight).sum(), (other * weight).sum()
+
+
+def bicubic_at(images: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
+    """Keys' bicubic interpolation (a = -0.5) at scattered positions, as `xsr.kernels.resample` does it.
+
+    Parameters
+    ----------
+    images
+        (n, band, h, w).
+    rows, cols
+        Positions in pixels, (n, query); beyond the border the image repeats its last pixel.
+
+    Returns
+    -------
+    Tensor
+        (n, query, band).
+    """
+    n, _, height, width = images.shape
+    flat = images.movedim(1, -1).reshape(n * height * width, -1)
+    image = torch.arange(n, device=images.device)[:, None] * (height * width)
+    total: Tensor | None = None
+    y0, x0 = torch.floor(rows), torch.floor(cols)
+    for dy in range(-1, 3):
+        weight_y = _keys(rows - y0 - dy)
+        y = (y0 + dy).clamp(0, height - 1).long()
+        for dx in range(-1, 3):
+            x = (x0 + dx).clamp(0, width - 1).long()
+            value = flat.index_select(0, (image + y * width + x).reshape(-1)).reshape(*rows.shape, -1)
+            part = (weight_y * _keys(cols - x0 - dx))[..., None] * value
+            total = part if total is None else total + part
+    assert total is not None
+    return total
+
+
+def _keys(distance: Tensor, a: float = -0.5) -> Tensor:
+    d = distance.abs()
+    near = ((a + 2) * d - (a + 3)) * d * d + 1
+    far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+    return torch.where(d <= 1, near, torch.where(d < 2, far, 0.0))

@@ -1,0 +1,110 @@
+"""Scores in time: a date of a series is hidden or not, and made from the others at a finer scale.
+
+The whole series is degraded by the per-band point spread function of a sensor ``scale`` times coarser; clouds stay
+holes. Each clear date but the first and the last is then asked for, and compared with the original where it is clear,
+a border of `BORDER` pixels off.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import xarray as xr
+from affine import Affine
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from odc.geo.xr import xr_coords
+
+from xsr.kernels.degrade import blur_decimate
+from xsr.operations.interpolate import interpolate
+from xsr.operations.super_resolve import liif
+from xsr.training import series as training_series
+from xsr.training.run import band_mtf
+from xsr.training.scenes import BANDS, FINE
+from xsr.training.scores import BORDER
+from xsr.training.series import Series, cloud
+
+CLEAR = 0.98
+"""Least share of clear pixels of a date that is asked for."""
+DATES = 12
+"""Most dates asked for of one place, spread over its series."""
+CLOUDS = 0.4
+"""Share of every date that made-up clouds hide in the third case."""
+Case = Literal["hidden", "shown", "clouded"]
+"""The date asked for is missing; is there; is missing, and made-up clouds hide a share of all others."""
+METHODS = ("nearest", "mean", "linear")
+
+
+@dataclass(frozen=True)
+class TimeScore:
+    """Mean over dates of the peak signal-to-noise ratio in dB, peak 1 reflectance, bands pooled."""
+
+    place: str
+    scale: float
+    case: Case
+    dates: int
+    db: dict[str, float]
+    """By method: the three means over dates, bicubic in space; single-date models; the temporal model."""
+
+
+def test_series(root: Path) -> Iterator[Series]:
+    """Series that no recipe trains on: the test place, and the validation scenes of WorldStrat."""
+    yield training_series.belgium(root, "s2_ts_belgium_31UES")
+    yield from training_series.worldstrat(root, validation=True)
+
+
+test_series.__test__ = False  # type: ignore[attr-defined]
+
+
+def as_cube(series: Series, images: NDArray[np.float32], scale: float) -> xr.DataArray:
+    """Images (date, band, y, x) of a series on a grid ``scale`` times coarser than a 10 m one."""
+    box = GeoBox(images.shape[2:], Affine(10 * scale, 0, 600_000, 0, -10 * scale, 5_700_000), "EPSG:32631")
+    coords = {"time": series.times, "band": list(FINE), **xr_coords(box)}
+    return xr.DataArray(images, dims=("time", "band", "y", "x"), coords=coords)
+
+
+def score_series(
+    series: Series, scale: float, case: Case, *, temporal: str | Path, single: tuple[str | Path, ...] = ()
+) -> TimeScore | None:
+    """Score a temporal model against means over dates, and single-date models where the date itself is there.
+
+    Returns
+    -------
+    TimeScore or None
+        None if the series has no date to ask for.
+    """
+    truth = series.image[:, [BANDS.index(band) for band in FINE]]
+    mtf = band_mtf(FINE)
+    low = np.stack([blur_decimate(truth[:, i], scale=scale, mtf=m) for i, m in enumerate(mtf)], axis=1)
+    if case == "clouded":
+        rng = np.random.default_rng(0)
+        size = max(low.shape[2:])
+        holes = np.stack([cloud(size, CLOUDS, rng) for _ in low])[:, None, : low.shape[2], : low.shape[3]]
+        low = np.where(holes, np.float32(np.nan), low)
+    asked = [int(i) for i in series.clear(CLEAR) if 0 < i < len(series.times) - 1]
+    asked = asked[:: max(1, -(-len(asked) // DATES))]
+    errors: dict[str, list[float]] = {}
+    for date in asked:
+        kept = [i for i in range(len(low)) if case == "shown" or series.times[i] != series.times[date]]
+        cube = as_cube(series, low, scale).isel(time=kept)
+        t = series.times[date]
+        made = {f"bicubic, {m}": interpolate(cube, scale=scale, t=t, temporal=m) for m in METHODS}  # type: ignore[arg-type]
+        made["temporal"] = liif(cube, scale=scale, t=t, model=temporal)
+        if case == "shown":
+            itself = cube.isel(time=[date])
+            made |= {Path(str(model)).stem: liif(itself, scale=scale, model=model) for model in single}
+        for name, image in made.items():
+            errors.setdefault(name, []).append(_db(np.asarray(image.values)[0], truth[date]))
+    if not asked:
+        return None
+    return TimeScore(
+        series.place, scale, case, len(asked), {name: round(float(np.mean(v)), 3) for name, v in errors.items()}
+    )
+
+
+def _db(image: NDArray[np.float32], truth: NDArray[np.float32]) -> float:
+    inner = (slice(None), slice(BORDER, -BORDER), slice(BORDER, -BORDER))
+    difference = (image - truth[:, : image.shape[1], : image.shape[2]])[inner].astype(np.float64)
+    return float(-10 * np.log10(np.nanmean(difference**2)))
