@@ -14,7 +14,8 @@ from torch import Tensor
 
 from xsr.models.architectures.liif import LIIF
 from xsr.models.predictor import predict_liif
-from xsr.models.registry import describe, load, spec
+from xsr.models.registry import card as read_card
+from xsr.models.registry import load, spec
 
 SIDE, SCALE, REPEATS = 128, 2.0, 5
 
@@ -41,7 +42,7 @@ def reference(network: LIIF, image: Tensor, rows: Tensor, cols: Tensor, cell: tu
 def main() -> None:
     """Print medians and ratios."""
     torch.set_num_threads(1)
-    card = describe("liif_s2")
+    card = read_card("liif_s2")
     network = load(spec("liif_s2"))
     assert isinstance(network, LIIF)
     image = torch.rand(1, len(card.bands), SIDE, SIDE, generator=torch.Generator().manual_seed(0))
@@ -50,7 +51,9 @@ def main() -> None:
     cell = (1 / SCALE, 1 / SCALE)
     runs = {
         "reference": lambda: reference(network, image, rows, cols, cell).T.numpy(),
-        "folded": lambda: predict_liif(spec("liif_s2"), image.numpy(), axis, axis, cell, "cpu")[0].reshape(4, -1),
+        "folded": lambda: predict_liif(spec("liif_s2"), image.numpy(), axis, axis, cell, "cpu")[0].reshape(
+            len(card.bands), -1
+        ),
     }
     times: dict[str, list[float]] = {name: [] for name in runs}
     with torch.inference_mode():

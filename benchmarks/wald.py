@@ -19,7 +19,7 @@ from xsr.training.run import SCALES, record_scores, score_model
 from xsr.training.scores import BORDER, Score
 
 ROOT = Path(__file__).parents[1]
-BEGIN, END = "<!-- scores: written by benchmarks/wald.py -->", "<!-- end of scores -->"
+MARKERS = "<!-- scores: written by benchmarks/wald.py -->", "<!-- end of scores -->"
 TARGETS = (ROOT / "README.md", ROOT / "docs" / "reference" / "models.md")
 
 
@@ -35,19 +35,32 @@ def markdown(scores: list[Score], card: ModelCard) -> str:
         cells = [f"{rows[s].bicubic_db:.2f} → {rows[s].model_db:.2f} dB (**{rows[s].gain_db:+.2f}**)" for s in scales]
         lines.append(f"| {place} | {rows[scales[0]].dates} | " + " | ".join(cells) + " |")
     note = (
-        f"PSNR in dB, peak 1 reflectance, bands pooled ({', '.join(card.bands)}; Berlin without B08), mean over dates;"
-        f" Wald protocol with the per-band MTF, {BORDER} px border off. Weights sha256 `{card.sha256[:12]}`."
+        f"PSNR in dB, peak 1 reflectance, bands pooled, mean over dates; Wald protocol with the per-band MTF, {BORDER}"
+        " px border off. Places: B02 B03 B04 B08 (Berlin without B08); at 20 m: also their 20 m bands, which the model"
+        f" sees at half that resolution. Weights sha256 `{card.sha256[:12]}`."
     )
-    return "\n".join([*lines, "", note])
+    return "\n".join([*lines, "", note, "", *fidelity(scores)])
 
 
-def write(path: Path, text: str) -> None:
+def fidelity(scores: list[Score]) -> list[str]:
+    """Say how well each image, degraded again, reproduces the one it was made from."""
+    known = [row for row in scores if row.low_rmse is not None and row.low_rmse_bicubic is not None]
+    worst = max(known, key=lambda row: row.low_rmse or 0.0)
+    mean = [sum(values) / len(known) for values in zip(*((r.low_rmse, r.low_rmse_bicubic) for r in known), strict=True)]  # type: ignore[arg-type]
+    return [
+        f"Degraded again, the images differ from their input by {mean[0]:.4f} reflectance (root mean square, mean over"
+        f" places and scales; bicubic {mean[1]:.4f}), at most {worst.low_rmse:.4f} ({worst.place}, ×{worst.scale:g})."
+    ]
+
+
+def write(path: Path, text: str, markers: tuple[str, str] = MARKERS) -> None:
     """Replace what stands between the markers of a file."""
+    begin, end = markers
     content = path.read_text(encoding="utf-8")
-    if content.count(BEGIN) != 1 or content.count(END) != 1:
-        sys.exit(f"{path} must hold {BEGIN!r} and {END!r} once each")
-    before, rest = content.split(BEGIN)
-    path.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+    if content.count(begin) != 1 or content.count(end) != 1:
+        sys.exit(f"{path} must hold {begin!r} and {end!r} once each")
+    before, rest = content.split(begin)
+    path.write_text(f"{before}{begin}\n{text}\n{end}{rest.split(end)[1]}", encoding="utf-8")
 
 
 def main() -> None:
@@ -62,10 +75,10 @@ def main() -> None:
         return
     scores = score_model(options.model, data, SCALES)
     Console().print(score_table(scores))
-    print(f"{platform.machine()}, weights {registry.describe(options.model).sha256[:12]}")
+    print(f"{platform.machine()}, weights {registry.card(options.model).sha256[:12]}")
     if options.write:
         record_scores(registry.find(options.model), scores)
-        text = markdown(scores, registry.describe(options.model))
+        text = markdown(scores, registry.card(options.model))
         for path in TARGETS:
             write(path, text)
             print(f"wrote {path.relative_to(ROOT)}")

@@ -1,4 +1,6 @@
+import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,14 +12,17 @@ import pytest
 import rasterio
 import torch
 import xarray as xr
-from models.helpers import BANDS, make_cube, write_model
+from catalogs import make_item, serving
+from models.helpers import BANDS, lively_carn, make_cube, write_fixed, write_model
+from odc.geo.geom import box
 from PIL import Image
+from products import NORTH, WEST, truth
 from typer.testing import CliRunner
 
 import xsr
 from xsr import cli
-from xsr.core.errors import ParameterError, StoreError
-from xsr.models import registry
+from xsr.core.errors import CubeError, ModelError, ParameterError, StoreError
+from xsr.models import catalogue, registry
 from xsr.models.card import read_card
 from xsr.sources.files import open_file
 from xsr.testing import assert_same_grid
@@ -27,7 +32,7 @@ from xsr.training.scores import Score
 TINY = replace(
     recipes.LIIF_S2,
     name="tiny",
-    config={"channels": 4, "outputs": 4, "features": 8, "blocks": 1, "hidden": (16, 16)},
+    config={"channels": 10, "outputs": 10, "features": 8, "blocks": 1, "hidden": (16, 16)},
     synthetic=1,
     patch=14,
     queries=64,
@@ -241,10 +246,16 @@ def test_version():
 
 
 def test_models_list():
-    output = call("models", "list").output
-    for name in registry.names():
-        assert name in output
-    assert "B02 B03 B04 B08" in output
+    lines = [re.sub(r"[│┃]", " ", line).split() for line in call("models", "list").output.splitlines()]
+    first = [line[0] for line in lines if line]
+    assert first.index("liif_s2") < first.index("architecture") < first.index("carn_1x3x64g4sw")
+    for name in (*registry.names(), *catalogue.LISTED):
+        assert name in first
+    text = [" ".join(line) for line in lines]
+    assert "liif_s2 liif 742 282 B02 B03 B04 B08 B05 B06 B07 B8A B11 B12 1-6 CC-BY-4.0" in text
+    assert "carn_1x3x64g4sw fixed 1 243 530 1 243 530 halo" in text
+    assert "esrgan_3x64x32 fixed 2 280 650 2 280 662 halo" in text
+    assert "dctnet guided 482 865 482 865 lattice" in text
 
 
 def test_models_show(model):
@@ -252,7 +263,74 @@ def test_models_show(model):
     output = call("models", "show", model).output
     assert card.sha256 in output
     assert '"scale_range"' in output
-    assert registry.describe("liif_s2").sha256 in call("models", "show", "liif_s2").output
+    assert registry.card("liif_s2").sha256 in call("models", "show", "liif_s2").output
+
+
+def test_models_show_of_an_architecture():
+    told = json.loads(call("models", "show", "carn_2x2x4g2").output)
+    assert (told["kind"], told["radius"], told["scale"]) == ("fixed", 11, "2")
+    with pytest.raises(ModelError, match="'liif_s4' not found; did you mean liif_s2"):
+        call("models", "show", "liif_s4")
+
+
+@pytest.mark.parametrize(("radius", "code", "told"), [(5, 0, "is enough"), (4, 1, "is not enough")])
+def test_models_check_of_weights(tmp_path, radius, code, told):
+    result = call("models", "check", write_fixed(tmp_path, radius=radius))
+    assert result.exit_code == code
+    assert f"margin:       {2 * radius} output pixels ({radius} input pixels) {told}" in result.output
+    assert "measured:     10 output pixels (5 input pixels)" in result.output
+    assert "opset" not in result.output
+
+
+def test_models_export_and_check(tmp_path, cube):
+    pytest.importorskip("onnxruntime")
+    model = write_fixed(tmp_path)
+    result = call("models", "export", model, "--out", tmp_path / "out", "--units", "reflectance")
+    assert f"wrote {tmp_path / 'out' / 'small.onnx'}" in result.output
+    path = tmp_path / "out" / "small.yaml"
+    result = call("models", "check", path)
+    assert result.exit_code == 0
+    for told in ("opset:        17", "input size:   any", "is enough", "B02 B03 B04 B08"):
+        assert told in result.output
+    path.write_text(path.read_text().replace("margin: 10", "margin: 6"))
+    result = call("models", "check", path)
+    assert result.exit_code == 1
+    assert "margin:       6 output pixels (3 input pixels) is not enough" in result.output
+    assert "measured:     10 output pixels" in result.output
+
+
+def test_models_check_of_a_network_of_one_input_size(tmp_path):
+    pytest.importorskip("onnx")
+    from models.test_foreign import write_convolution
+
+    result = call("models", "check", write_convolution(tmp_path, size=(16, 24)))
+    assert result.exit_code == 1
+    assert "input size:   16 x 24 alone: it cannot be tiled" in result.output
+    assert "difference" not in result.output
+
+
+def test_run_with_a_network_of_one_factor(cube, tmp_path):
+    pytest.importorskip("onnxruntime")
+    source, model = save(cube, tmp_path / "in.zarr"), write_fixed(tmp_path)
+    wanted = xsr.sisr(cube, model=model)
+    call("models", "export", model, "--out", tmp_path / "out")
+    torch.save(lively_carn(bands=4).state_dict(), tmp_path / "bare.pth")
+    shapes = {}
+    for name, options in (
+        ("weights", ["--model", model]),
+        ("scale", ["--model", model, "--scale", 2]),
+        ("card", ["--model", tmp_path / "out" / "small.yaml"]),
+        ("bare", ["--model", "carn_1x1x4g2", "--weights", tmp_path / "bare.pth"]),
+    ):
+        call("run", source, tmp_path / f"{name}.zarr", *options)
+        found = fine_of(tmp_path / f"{name}.zarr")["reflectance"]
+        shapes[name] = found.shape
+        if name != "bare":  # whose normalisation is that of published weights
+            assert np.abs(found.values - wanted.values).max() <= 1e-6
+    assert set(shapes.values()) == {(2, 4, 40, 36)}
+    for option, value in (("--scale", 3.4), ("--resolution", 5)):
+        with pytest.raises(ParameterError, match=rf"{option.strip('-')}.*factor"):
+            call("run", source, tmp_path / "no.zarr", "--model", model, option, value)
 
 
 # --- demo --------------------------------------------------------------------------------------------------
@@ -446,7 +524,179 @@ def test_degrade_refuses(cube, tmp_path, options, message):
         CliRunner().invoke(cli.app, args, catch_exceptions=False)
 
 
+@pytest.mark.parametrize("command", ["degrade", "evaluate"])
+def test_a_folder_that_is_not_there_is_told_before_anything_is_read(command, tmp_path):
+    """The input does not exist either: the place to write is looked at first."""
+    out = str(tmp_path / "nowhere" / "out.json")
+    last = ["--out", out] if command == "evaluate" else [out, "--scale", "2"]
+    with pytest.raises(
+        ParameterError, match=r"out\.json; expected a path in a folder that exists\. Make .*nowhere first"
+    ):
+        CliRunner().invoke(cli.app, [command, str(tmp_path / "in.zarr"), *last], catch_exceptions=False)
+    assert not (tmp_path / "nowhere").exists()
+
+
 def test_degrade_refuses_to_write_over_its_input(tmp_path):
     path = str(tmp_path / "a.zarr")
     with pytest.raises(ParameterError, match="OUT is IN"):
         CliRunner().invoke(cli.app, ["degrade", path, path, "--scale", "2"], catch_exceptions=False)
+
+
+# --- resume and verify -------------------------------------------------------------------------------------
+
+
+def chunk_of(path, *index):
+    return path / "reflectance/c" / "/".join(map(str, index))
+
+
+def content(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture
+def written(cube, tmp_path):
+    """Arguments of a run, and the store it has written: four blocks a date."""
+    source = save(cube.chunk(time=1), tmp_path / "in.zarr")
+    arguments = ("run", source, tmp_path / "out.zarr", "--scale", 2, "--model", "bicubic", "--chunks", 20)
+    call(*arguments)
+    return arguments, tmp_path / "out.zarr"
+
+
+def test_run_goes_on_with_what_was_interrupted(written):
+    arguments, out = written
+    before = content(out)
+    for number in (1, 6):
+        (out / f"_xsr/ledger/c/{number}/0").unlink()
+    result = call(*arguments, "--resume")
+    assert "2 blocks were computed now, the others were there" in result.output
+    assert content(out) == before
+    assert f"{out} was complete, nothing to do" in call(*arguments, "--resume").output
+    with pytest.raises(StoreError, match=r"command\.scale was 2\.0 and is 3\.0"):
+        call(*arguments, "--scale", 3, "--resume")
+    with pytest.raises(StoreError, match=r"provenance\.xsr_operation was 'interpolate:bicubic'"):
+        call(*arguments, "--model", "nearest", "--resume")
+
+
+def test_verify_finds_and_repairs(written, tmp_path, monkeypatch):
+    _, out = written
+    before = content(out)
+    assert "8 blocks, 0 bad, complete" in call("verify", out).output
+    path = chunk_of(out, 1, 0, 1, 0)
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    path.write_bytes(damaged)
+    found = call("verify", out)
+    assert found.exit_code == 1
+    assert "bad reflectance[1, 0, 1, 0]: cannot be read" in found.output
+    assert "8 blocks, 1 bad, complete" in found.output
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    repaired = call("verify", out, "--repair")
+    assert repaired.exit_code == 0
+    assert "repaired reflectance[1, 0, 1, 0]" in repaired.output
+    assert content(out) == before
+
+
+def test_verify_repairs_a_box_of_some_bands(cube, tmp_path):
+    """Every argument that decides what a run makes is remembered."""
+    source = save(cube, tmp_path / "in.nc")
+    box = "600040,5699850,600130,5699950"
+    target = ("--resolution", 5, "--bbox", box, "--bands", "B04,B02", "--units", "reflectance", "--dtype", "uint16")
+    call("run", source, tmp_path / "out.zarr", "--model", "lanczos3", *target, "--zarr-format", 2)
+    before = content(tmp_path / "out.zarr")
+    (tmp_path / "out.zarr/B02/0.0.0").unlink()
+    assert call("verify", tmp_path / "out.zarr", "--repair").exit_code == 0
+    assert content(tmp_path / "out.zarr") == before
+
+
+def test_repair_from_an_input_that_changed_is_refused(written, cube, tmp_path):
+    _, out = written
+    chunk_of(out, 1, 0, 1, 0).unlink()
+    xsr.to_zarr(cube.chunk(time=1) * 2, tmp_path / "in.zarr", overwrite=True, progress=False)
+    with pytest.raises(StoreError, match=r"begun with other settings.*xsr_input_fingerprint"):
+        call("verify", out, "--repair")
+
+
+def test_a_store_made_in_python_says_not_how(cube, tmp_path):
+    save(cube, tmp_path / "a.zarr")
+    assert call("verify", tmp_path / "a.zarr").exit_code == 0
+    with pytest.raises(ParameterError, match=r"does not say how it was made.*xsr\.verify\(path, repair=cube\)"):
+        call("verify", tmp_path / "a.zarr", "--repair")
+
+
+def test_a_block_that_cannot_be_computed(written, tmp_path):
+    """One chunk of the input is damaged: the others are super-resolved, and the exit code says so."""
+    arguments, out = written
+    whole = content(out)
+    path = tmp_path / "in.zarr/reflectance/c/1/0/0/0"
+    sound = path.read_bytes()
+    path.write_bytes(sound[:-9])
+    result = call(*arguments, "--overwrite")
+    assert result.exit_code == 1
+    incoming = tmp_path / "out.zarr.incoming"
+    assert f"wrote {incoming}" in result.output
+    assert "4 blocks could not be computed; --resume tries them again:" in result.output
+    assert "reflectance[1, 0, 1, 1]: " in result.output
+    checked = call("verify", incoming)
+    assert checked.exit_code == 1
+    assert "8 blocks, 4 bad, not complete: xsr run --resume goes on with it" in checked.output
+    with pytest.raises((ValueError, RuntimeError), match=r"(?i)checksum|truncated|decompress"):
+        call(*arguments, "--resume", "--errors", "raise")
+    path.write_bytes(sound)
+    assert call(*arguments, "--resume").exit_code == 0
+    assert content(out) == whole
+    assert not incoming.exists()
+
+
+def write_shapefile(path, *, left, top, width, height):
+    """Rectangle in another reference system than that of the images."""
+    geopandas = pytest.importorskip("geopandas")
+    area = box(WEST + left, NORTH - top - height, WEST + left + width, NORTH - top, "EPSG:32629")
+    geopandas.GeoDataFrame(geometry=[area.geom], crs="EPSG:32629").to_crs("EPSG:3035").to_file(path)
+    return path
+
+
+def test_from_a_catalog_to_scores(model, tmp_path):
+    """Download by area and dates, super-resolve, judge: what the commands promise together."""
+    aoi = write_shapefile(tmp_path / "aoi.shp", left=200, top=320, width=400, height=300)
+    (tmp_path / "stac").mkdir()
+    items = [make_item(tmp_path / "stac", day=day) for day in ("2024-06-15", "2024-06-20", "2024-07-20")]
+    low, fine, scores = (tmp_path / name for name in ("low.zarr", "fine.zarr", "scores.json"))
+    with serving(tmp_path / "stac", items) as server:
+        asked = ["--stac", server.url, "--aoi", aoi, "--bands", "B02,B03,B04,B08", "--from", "2024-06-01"]
+        first = call("fetch", low, *asked, "--to", "2024-06-15")
+        assert "1 dates, 1 of them new" in first.output
+        again = call("fetch", low, *asked, "--to", "2024-06-30")
+        assert "2 dates, 1 of them new" in again.output
+    cube = open_file(low).compute()
+    assert cube.sizes["time"] == 2
+    affine = cube.odc.geobox.affine
+    row, col = round((NORTH - affine.f) / 10), round((affine.c - WEST) / 10)
+    assert (row, col) in {(31, 19), (32, 19), (31, 20), (32, 20)}
+    height, width = cube.sizes["y"], cube.sizes["x"]
+    np.testing.assert_allclose(
+        cube.sel(band="B08")[1], truth("B08", 10)[row : row + height, col : col + width], atol=1e-6
+    )
+
+    call("run", low, fine, "--scale", "2.5", "--model", model)
+    call("evaluate", fine, "--low", low, "--out", scores, "--data-range", "0.5")
+    opened = open_file(fine)
+    assert opened.shape == (2, 4, int(height * 2.5), int(width * 2.5))
+    assert opened.product_id.values.tolist() == [item["id"] for item in items[:2]]
+    fidelity = [r for r in json.loads(scores.read_text())["scores"] if r["metric"] == "low_fidelity"]
+    assert len(fidelity) == 8
+    assert all(0 < row["value"] < 1 for row in fidelity)
+
+
+def test_info_tells_products_and_models(model, cube, tmp_path):
+    xsr.to_zarr(cube, tmp_path / "a.zarr", progress=False)
+    told = call("info", tmp_path / "a.zarr").output.splitlines()
+    assert told[0] == "type:         Zarr store"
+    assert "bands:        B02, B03, B04, B08" in told
+    for name in ("liif_s2", model):
+        told = call("info", name).output.splitlines()
+        assert told[0] == "type:         model"
+        assert any(line.startswith("licence:") for line in told)
+    assert call("info", next(iter(catalogue.LISTED))).output.startswith("type:         architecture (")
+    with pytest.raises(CubeError, match=r"nowhere not found; expected a product"):
+        call("info", "nowhere")

@@ -10,10 +10,17 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
     from odc.geo.geobox import GeoBox
 
+    from xsr.core.areas import GeometryLike
+    from xsr.core.store.template import Packing
+    from xsr.core.store.writing import Errors
     from xsr.core.types import XarrayObject
+    from xsr.kernels.optics import Mtf, PsfLike
     from xsr.kernels.resample import Method
-    from xsr.operations.degrade import Mtf, NativeGsd, Noise, PsfLike
-    from xsr.operations.store import Packing, StoreReport
+    from xsr.kernels.temporal import Temporal
+    from xsr.operations.degrade import NativeGsd, Noise
+    from xsr.operations.store import StoreReport
+    from xsr.operations.to_cog import CogReport, Compression
+    from xsr.operations.to_cog import Packing as CogPacking
 
 
 @xr.register_dataset_accessor("sr")  # type: ignore[no-untyped-call]
@@ -30,7 +37,12 @@ class SuperResolution:
         scale: float | None = None,
         resolution: float | None = None,
         like: "XarrayObject | GeoBox | None" = None,
+        t: Any = None,
         method: "Method" = "bicubic",
+        temporal: "Temporal" = "linear",
+        frames: int = 5,
+        window: float | None = None,
+        extrapolate: float | None = None,
         bands: Sequence[str] | None = None,
         units: str | float | None = None,
         chunks: int | Sequence[int] | None = None,
@@ -43,7 +55,39 @@ class SuperResolution:
             scale=scale,
             resolution=resolution,
             like=like,
+            t=t,
             method=method,
+            temporal=temporal,
+            frames=frames,
+            window=window,
+            extrapolate=extrapolate,
+            bands=bands,
+            units=units,
+            chunks=chunks,
+        )
+
+    def interpolate_time(
+        self,
+        t: Any,
+        *,
+        temporal: "Temporal" = "linear",
+        frames: int = 5,
+        window: float | None = None,
+        extrapolate: float | None = None,
+        bands: Sequence[str] | None = None,
+        units: str | float | None = None,
+        chunks: int | Sequence[int] | None = None,
+    ) -> "XarrayObject":
+        """Interpolate in time on the cube's own grid; see `xsr.interpolate_time`."""
+        from xsr.operations.interpolate import interpolate_time
+
+        return interpolate_time(
+            self._obj,
+            t,
+            temporal=temporal,
+            frames=frames,
+            window=window,
+            extrapolate=extrapolate,
             bands=bands,
             units=units,
             chunks=chunks,
@@ -56,7 +100,10 @@ class SuperResolution:
         resolution: float | None = None,
         like: "XarrayObject | GeoBox | None" = None,
         t: Any = None,
-        model: str | Path = "liif_s2",
+        frames: int = 5,
+        window: float | None = None,
+        extrapolate: float | None = None,
+        model: str | Path | None = None,
         bands: Sequence[str] | None = None,
         units: str | float | None = None,
         device: str = "auto",
@@ -71,7 +118,37 @@ class SuperResolution:
             resolution=resolution,
             like=like,
             t=t,
+            frames=frames,
+            window=window,
+            extrapolate=extrapolate,
             model=model,
+            bands=bands,
+            units=units,
+            device=device,
+            chunks=chunks,
+        )
+
+    def sisr(
+        self,
+        *,
+        model: str | Path,
+        weights: str | Path | None = None,
+        coarse: "XarrayObject | None" = None,
+        scale: float | None = None,
+        bands: Sequence[str] | None = None,
+        units: str | float | None = None,
+        device: str = "auto",
+        chunks: int | Sequence[int] | None = None,
+    ) -> "XarrayObject":
+        """Super-resolve with a network of one fixed factor; see `xsr.sisr`."""
+        from xsr.operations.super_resolve import sisr
+
+        return sisr(
+            self._obj,
+            model=model,
+            weights=weights,
+            coarse=coarse,
+            scale=scale,
             bands=bands,
             units=units,
             device=device,
@@ -84,8 +161,11 @@ class SuperResolution:
         x: "ArrayLike | xr.DataArray",
         y: "ArrayLike | xr.DataArray",
         t: Any = None,
+        frames: int = 5,
+        window: float | None = None,
+        extrapolate: float | None = None,
         scale: float = 2.0,
-        model: str | Path = "liif_s2",
+        model: str | Path | None = None,
         bands: Sequence[str] | None = None,
         units: str | float | None = None,
         device: str = "auto",
@@ -93,7 +173,20 @@ class SuperResolution:
         """Evaluate the continuous image at points; see `xsr.sample`."""
         from xsr.operations.super_resolve import sample
 
-        return sample(self._obj, x=x, y=y, t=t, scale=scale, model=model, bands=bands, units=units, device=device)
+        return sample(
+            self._obj,
+            x=x,
+            y=y,
+            t=t,
+            frames=frames,
+            window=window,
+            extrapolate=extrapolate,
+            scale=scale,
+            model=model,
+            bands=bands,
+            units=units,
+            device=device,
+        )
 
     def evaluate(
         self,
@@ -101,9 +194,12 @@ class SuperResolution:
         *,
         low: "XarrayObject | None" = None,
         data_range: float | None = None,
-        metrics: Iterable[str] | None = None,
+        metrics: str | Iterable[str] | None = None,
         scale: float | None = None,
-        mtf: float | Mapping[str, float] | None = None,
+        mtf: "Mtf | Mapping[str, Mtf] | None" = None,
+        psf: "PsfLike | Mapping[str, PsfLike]" = "gaussian",
+        source_mtf: "Mtf | Mapping[str, Mtf] | None" = None,
+        sensor: str = "sentinel-2",
         border: int = 0,
         mask: xr.DataArray | None = None,
         bands: Sequence[str] | None = None,
@@ -121,6 +217,9 @@ class SuperResolution:
             metrics=metrics,
             scale=scale,
             mtf=mtf,
+            psf=psf,
+            source_mtf=source_mtf,
+            sensor=sensor,
             border=border,
             mask=mask,
             bands=bands,
@@ -134,8 +233,13 @@ class SuperResolution:
         *,
         edges: Sequence[float] | None = None,
         quantiles: int | Sequence[float] | None = None,
-        metrics: Iterable[str] | None = None,
+        metrics: str | Iterable[str] | None = None,
         data_range: float | None = None,
+        scale: float | None = None,
+        mtf: "Mtf | Mapping[str, Mtf] | None" = None,
+        psf: "PsfLike | Mapping[str, PsfLike]" = "gaussian",
+        source_mtf: "Mtf | Mapping[str, Mtf] | None" = None,
+        sensor: str = "sentinel-2",
         border: int = 0,
         mask: xr.DataArray | None = None,
         bands: Sequence[str] | None = None,
@@ -152,6 +256,11 @@ class SuperResolution:
             quantiles=quantiles,
             metrics=metrics,
             data_range=data_range,
+            scale=scale,
+            mtf=mtf,
+            psf=psf,
+            source_mtf=source_mtf,
+            sensor=sensor,
             border=border,
             mask=mask,
             bands=bands,
@@ -183,7 +292,7 @@ class SuperResolution:
         *,
         low: "XarrayObject",
         border: int = 16,
-        visible: Sequence[str] | None = None,
+        visible: str | Sequence[str] | None = None,
         bands: Sequence[str] | None = None,
         units: str | float | None = None,
     ) -> xr.Dataset:
@@ -320,14 +429,83 @@ class SuperResolution:
             chunks=chunks,
         )
 
+    def mask_clouds(
+        self,
+        *,
+        mask: xr.DataArray | None = None,
+        exclude: Sequence[int] | None = None,
+        dilate_m: float = 0.0,
+        units: str | float | None = None,
+    ) -> "XarrayObject":
+        """Set clouds, cloud shadows and defects to no data; see `xsr.mask_clouds`."""
+        from xsr.operations.mask_clouds import mask_clouds
+
+        return mask_clouds(self._obj, mask=mask, exclude=exclude, dilate_m=dilate_m, units=units)
+
+    def clip(
+        self,
+        geometry: "GeometryLike",
+        *,
+        crs: str | int = "EPSG:4326",
+        all_touched: bool = False,
+        units: str | float | None = None,
+    ) -> "XarrayObject":
+        """Keep an area; see `xsr.clip`."""
+        from xsr.operations.clip import clip
+
+        return clip(self._obj, geometry, crs=crs, all_touched=all_touched, units=units)
+
+    def register(
+        self,
+        *,
+        reference: "XarrayObject | None" = None,
+        apply: bool = False,
+        bands: str | Sequence[str] | None = None,
+        units: str | float | None = None,
+    ) -> "XarrayObject":
+        """Measure the shifts between dates, and take them out if asked for; see `xsr.register`."""
+        from xsr.operations.register import register
+
+        return register(self._obj, reference=reference, apply=apply, bands=bands, units=units)
+
+    def to_cog(
+        self,
+        path: str | Path,
+        *,
+        dtype: "CogPacking" = "float32",
+        overwrite: bool = False,
+        blocksize: int = 512,
+        compress: "Compression" = "deflate",
+        units: str | float | None = None,
+        progress: bool = True,
+    ) -> "CogReport":
+        """Write to Cloud Optimized GeoTIFF, one file a date; see `xsr.to_cog`."""
+        from xsr.operations.to_cog import to_cog
+
+        return to_cog(
+            self._obj,
+            path,
+            dtype=dtype,
+            overwrite=overwrite,
+            blocksize=blocksize,
+            compress=compress,
+            units=units,
+            progress=progress,
+        )
+
     def to_zarr(
         self,
         path: str | Path,
         *,
         overwrite: bool = False,
+        resume: bool = False,
+        errors: "Errors" = "raise",
+        force: bool = False,
         inner_chunks: int | None = None,
         dtype: "Packing" = "float32",
         zarr_format: Literal[2, 3] = 3,
+        storage_options: Mapping[str, Any] | None = None,
+        input_id: str | None = None,
         progress: bool = True,
     ) -> "StoreReport":
         """Write to a Zarr store, block by block; see `xsr.to_zarr`."""
@@ -337,8 +515,13 @@ class SuperResolution:
             self._obj,
             path,
             overwrite=overwrite,
+            resume=resume,
+            errors=errors,
+            force=force,
             inner_chunks=inner_chunks,
             dtype=dtype,
             zarr_format=zarr_format,
+            storage_options=storage_options,
+            input_id=input_id,
             progress=progress,
         )

@@ -1,9 +1,11 @@
 """The ``xsr`` command: as thin as the accessor."""
 
+import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,10 +16,12 @@ from xsr._version import __version__
 from xsr.core.errors import ParameterError, XsrError
 
 if TYPE_CHECKING:
+    from xsr.core.types import XarrayObject
     from xsr.operations.degrade import Noise
+    from xsr.operations.store import StoreReport
 
 app = typer.Typer(help="Super-resolve Earth-observation data cubes.", no_args_is_help=True, add_completion=False)
-models_app = typer.Typer(help="Models that come with xsr.", no_args_is_help=True)
+models_app = typer.Typer(help="Models: list, show, check, export.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 console = Console()
 
@@ -66,7 +70,17 @@ def run(
     resolution: Annotated[
         float | None, typer.Option(help="Pixel size in units of the CRS, instead of --scale.")
     ] = None,
-    model: Annotated[str, typer.Option(help="Model by name or path, or an interpolation method.")] = "liif_s2",
+    t: Annotated[
+        str | None, typer.Option("--t", help="Instants: 2024-06-15, several with commas, or a frequency such as 10D.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Model by name or path (.safetensors, .yaml), architecture, or interpolation method; liif_s2 by"
+            " default, temporal_liif_s2 with --t."
+        ),
+    ] = None,
+    weights: Annotated[str | None, typer.Option(help="Weight file, where --model is an architecture.")] = None,
     bands: Annotated[str | None, typer.Option(help="Bands to keep: B02,B03,B04.")] = None,
     bbox: Annotated[str | None, typer.Option(help="left,bottom,right,top in the CRS of the cube.")] = None,
     units: Annotated[str | None, typer.Option(help="reflectance, percent, dn10000, dn10000-1000 or a factor.")] = None,
@@ -74,34 +88,154 @@ def run(
     dtype: Annotated[str, typer.Option(help="float32 or uint16.")] = "float32",
     zarr_format: Annotated[int, typer.Option(help="3, or 2 for GDAL before 3.12.")] = 3,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing store.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a store that was interrupted.")] = False,
+    errors: Annotated[
+        str, typer.Option(help="quarantine: set blocks that fail aside and go on; raise: end at the first.")
+    ] = "quarantine",
+    force: Annotated[
+        bool, typer.Option("--force", help="Pass the lock of a writer that may be dead, and the check of free space.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     workers: Annotated[int | None, typer.Option(help="Blocks computed side by side; all cores by default.")] = None,
 ) -> None:
-    """Super-resolve (or interpolate) IN and write a new Zarr store OUT."""
+    """Super-resolve (or interpolate) IN and write a Zarr store OUT.
+
+    Exit code 1 if a block could not be computed; --resume tries such blocks again.
+    """
     import xsr
-    from xsr.kernels.resample import METHODS
-    from xsr.sources.files import crop, open_file
 
     if Path(source).resolve() == Path(out).resolve():
         raise ParameterError(f"OUT is IN ({source}); expected another path.")
     _share_cores(workers)
+    fine = _make(
+        source=source if "://" in source else str(Path(source).resolve()),
+        scale=scale,
+        resolution=resolution,
+        t=_names(t),
+        model=model,
+        weights=None if weights is None else str(Path(weights).resolve()),
+        bands=_names(bands),
+        bbox=None if bbox is None else _bbox(bbox),
+        units=units,
+        chunks=chunks,
+        device=device,
+    )
+    report = xsr.to_zarr(
+        fine,
+        out,
+        overwrite=overwrite,
+        resume=resume,
+        errors=errors,  # type: ignore[arg-type]
+        force=force,
+        dtype=dtype,  # type: ignore[arg-type]
+        zarr_format=zarr_format,  # type: ignore[arg-type]
+    )
+    _tell_written(report, fine, resume)
+    if report.quarantined:
+        raise typer.Exit(1)
+
+
+def _tell_written(report: "StoreReport", fine: "XarrayObject", resume: bool) -> None:
+    """Say what a store holds, and what it does not."""
+    begin = (
+        f"wrote {report.path}"
+        if report.computed or report.quarantined
+        else f"{report.path} was complete, nothing to do"
+    )
+    _say(f"{begin}: {dict(fine.sizes)}, {report.blocks} blocks, {report.valid} valid pixels, {report.clipped} clipped")
+    if resume and 0 < report.computed < report.blocks:
+        _say(f"{report.computed} blocks were computed now, the others were there")
+    if report.quarantined:
+        _say(f"{len(report.quarantined)} blocks could not be computed; --resume tries them again:")
+    for bad in report.quarantined:
+        _say(f"  {bad}")
+
+
+def _make(
+    *,
+    source: str,
+    t: Sequence[str] | None,
+    model: str | None,
+    weights: str | None,
+    bbox: Sequence[float] | None,
+    scale: float | None,
+    resolution: float | None,
+    device: str,
+    **common: Any,
+) -> "XarrayObject":
+    """Build the lazy result of ``run``, and note in it what it was built from, so that `verify` can build it again."""
+    import xsr
+    from xsr.kernels.resample import METHODS
+    from xsr.sources.files import crop, open_file
+
+    target: dict[str, Any] = {"scale": scale, "resolution": resolution}
+    instants = t[0] if t is not None and len(t) == 1 else t  # one text may be a frequency
+    arguments = {"source": source, "t": t, "model": model, "weights": weights, "bbox": bbox, "device": device}
     cube = open_file(source)
     if bbox is not None:
-        cube = crop(cube, _bbox(bbox))
-    target = {"scale": scale, "resolution": resolution, "chunks": chunks, "units": units, "bands": _names(bands)}
+        left, bottom, right, top = bbox
+        cube = crop(cube, (left, bottom, right, top))
     if model in METHODS:
-        fine = xsr.interpolate(cube, method=model, **target)  # type: ignore[arg-type]
+        fine = xsr.interpolate(cube, t=instants, method=model, **target, **common)  # type: ignore[arg-type]
+    elif model is not None and _has_one_factor(model, weights):
+        if resolution is not None or t is not None:
+            raise ParameterError(
+                f"--resolution {resolution}, --t {t}; model {model!r} knows one factor and each date by itself. Leave"
+                " the options out."
+            )
+        fine = xsr.sisr(cube, model=model, weights=weights, scale=scale, device=device, **common)
     else:
-        fine = xsr.liif(cube, model=model, device=device, **target)  # type: ignore[arg-type]
+        fine = xsr.liif(cube, t=instants, model=model, device=device, **target, **common)
     fine.attrs["xsr_input"] = source.rstrip("/").rsplit("/", 1)[-1]
-    report = xsr.to_zarr(fine, out, overwrite=overwrite, dtype=dtype, zarr_format=zarr_format)  # type: ignore[arg-type]
-    console.print(
-        f"wrote {report.path}: {dict(fine.sizes)}, {report.blocks} blocks, {report.valid} valid pixels,"
-        f" {report.clipped} clipped",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
-    )
+    if "xsr" in cube.attrs:  # the input is a store of ours
+        fine.attrs["xsr_input_fingerprint"] = cube.attrs["xsr"]["fingerprint"]
+    fine.attrs["xsr_command"] = json.dumps({"command": "run", **arguments, **target, **common})
+    return fine
+
+
+def _say(text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+@app.command()
+def verify(
+    store: Annotated[str, typer.Argument(metavar="STORE", help="Zarr store written by xsr.")],
+    repair: Annotated[bool, typer.Option("--repair", help="Compute bad blocks again.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Pass the lock of a writer that may be dead.")] = False,
+    workers: Annotated[int | None, typer.Option(help="Blocks computed side by side; all cores by default.")] = None,
+) -> None:
+    """Read every block of STORE, compare it with the checksum of what was written, and list the bad ones.
+
+    Exit code 1 if a block is bad or missing. What xsr run wrote can be repaired from its input.
+    """
+    import xsr
+    from xsr.operations.verify import command_of
+
+    cube = None
+    if repair:
+        _share_cores(workers)
+        arguments = command_of(store)
+        if arguments.pop("command", None) != "run":
+            raise ParameterError(
+                f"{store} does not say how it was made; --repair needs a store of xsr run. In Python:"
+                " xsr.verify(path, repair=cube)."
+            )
+        cube = _make(**arguments)
+    report = xsr.verify(store, repair=cube, force=force)
+    for bad in report.repaired:
+        _say(f"repaired {bad}")
+    for bad in report.bad:
+        _say(f"bad {bad}")
+    told = "complete" if report.complete else "not complete: xsr run --resume goes on with it"
+    _say(f"{report.path}: {report.blocks} blocks, {len(report.bad)} bad, {told}")
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def _has_one_factor(model: str, weights: str | None) -> bool:
+    from xsr.models import registry
+
+    return registry.card(model, weights).factor is not None
 
 
 @app.command()
@@ -125,6 +259,7 @@ def degrade(
 
     if Path(source).resolve() == Path(out).resolve():
         raise ParameterError(f"OUT is IN ({source}); expected another path.")
+    _check_folder("OUT", out)
     low = xsr.degrade(
         open_file(source),
         scale=scale,
@@ -153,6 +288,91 @@ def _noise(text: str | None) -> "Noise":
 
 
 @app.command()
+def fetch(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Zarr store to write, or to continue.")],
+    stac: Annotated[str, typer.Option(help="STAC API or static catalog: address, or path on disk.")],
+    aoi: Annotated[Path, typer.Option(help="Area of interest: GeoJSON, shapefile, GeoPackage, in any CRS.")],
+    first: Annotated[str, typer.Option("--from", help="First day: 2024-04-01.")],
+    last: Annotated[str, typer.Option("--to", help="Last day: 2024-09-30.")],
+    bands: Annotated[str | None, typer.Option(help="Bands to keep: B02,B03,B04; all by default.")] = None,
+    collection: Annotated[str | None, typer.Option(help="Collection to search.")] = None,
+    resolution: Annotated[
+        float | None, typer.Option(help="Pixel size in units of the CRS; the finest by default.")
+    ] = None,
+    max_cloud: Annotated[float | None, typer.Option(help="Largest cloud cover of a date in percent.")] = None,
+    mask: Annotated[bool, typer.Option("--mask", help="Set clouds, cloud shadows and defects to no data.")] = False,
+    errors: Annotated[str, typer.Option(help="About files that cannot be opened: raise, or drop the date.")] = "raise",
+) -> None:
+    """Download a STAC search to OUT, date by date; run it again to continue, or to add dates."""
+    import xsr
+
+    _check_folder("OUT", out)
+    online = "://" in stac
+    report = xsr.fetch(
+        out,
+        None if online else stac,
+        url=stac if online else None,
+        geometry=aoi,
+        datetime=f"{first}/{last}",
+        collection=collection,
+        bands=_names(bands),
+        resolution=resolution,
+        max_cloud=max_cloud,
+        mask=mask,
+        errors=errors,  # type: ignore[arg-type]
+    )
+    told = f"wrote {report.path}: {report.dates} dates, {report.fetched} of them new"
+    console.print(told, highlight=False, markup=False, soft_wrap=True)
+
+
+@app.command()
+def info(
+    path: Annotated[
+        str, typer.Argument(help="Product (SAFE, Theia, EOPF), STAC file, Zarr store, NetCDF, GeoTIFF, or model.")
+    ],
+) -> None:
+    """Print what a product, cube or model is; pixels stay where they are."""
+    from xsr.models import foreign
+    from xsr.models.card import SUFFIX
+    from xsr.sources.info import describe, open_any
+
+    here = "://" in path or Path(path).exists()
+    if Path(path).suffix in (SUFFIX, *foreign.SUFFIXES) or (not here and _is_model(path)):
+        lines = _model_lines(path)
+    else:
+        kind, cube = open_any(path)
+        lines = {"type": kind, **describe(cube)}
+    for heading, text in lines.items():
+        for number, line in enumerate(text.splitlines()):
+            label = f"{heading}:" if number == 0 else ""
+            console.print(f"{label:14}{line}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _is_model(name: str) -> bool:
+    from xsr.models import catalogue, registry
+
+    return name in registry.names() or catalogue.find(name) is not None
+
+
+def _model_lines(name: str) -> dict[str, str]:
+    """Describe a model line by line; `xsr models show` prints its whole card."""
+    from xsr.models import registry
+
+    told = registry.describe(name)
+    lines = {
+        "type": "model" if told.kind == "weights" else f"architecture ({told.kind})",
+        "name": told.name,
+        "architecture": told.architecture,
+        "bands": ", ".join(told.bands),
+        "pixel size": "" if told.gsd_in_m is None else f"{told.gsd_in_m:g} m",
+        "scale": told.scale,
+        "parameters": _count(told.parameters),
+        "licence": told.licence,
+    }
+    return {heading: text for heading, text in lines.items() if text}
+
+
+@app.command()
 def evaluate(
     sr: Annotated[str, typer.Argument(metavar="SR", help="Super-resolved cube: Zarr store, NetCDF file or GeoTIFF.")],
     reference: Annotated[str | None, typer.Argument(metavar="[REF]", help="Truth on the same grid.")] = None,
@@ -163,8 +383,10 @@ def evaluate(
         bool, typer.Option("--opensr", help="Also score by the opensr-test protocol; needs --low.")
     ] = False,
     mtf: Annotated[
-        float | None, typer.Option(help="MTF of the low-resolution sensor; by default Sentinel-2's.")
+        float | None, typer.Option(help="MTF of the low-resolution sensor; by default that of its bands.")
     ] = None,
+    psf: Annotated[str, typer.Option(help="gaussian, detector or effective, for the fidelity.")] = "gaussian",
+    sensor: Annotated[str, typer.Option(help="Low-resolution sensor, whose table names the MTF.")] = "sentinel-2",
     border: Annotated[int, typer.Option(help="Pixels to leave out along each side.")] = 0,
     bands: Annotated[str | None, typer.Option(help="Bands to judge: B02,B03,B04.")] = None,
     units: Annotated[str | None, typer.Option(help="reflectance, percent, dn10000, dn10000-1000 or a factor.")] = None,
@@ -178,6 +400,8 @@ def evaluate(
 
     if out is not None and out.suffix.lower() not in (".json", ".csv"):
         raise ParameterError(f"--out {out}; expected a name that ends with .json or .csv.")
+    if out is not None:
+        _check_folder("--out", out)
     if (strata is not None or opensr) and reference is None:
         raise ParameterError("--strata and --opensr compare with REF, which is not given.")
     if opensr and low is None:
@@ -186,7 +410,8 @@ def evaluate(
     cube, truth, coarse = (None if name is None else open_file(name) for name in (sr, reference, low))
     assert cube is not None
     common = {"bands": _names(bands), "units": units}
-    tables = {"scores": xsr.evaluate(cube, truth, low=coarse, data_range=data_range, mtf=mtf, border=border, **common)}  # type: ignore[arg-type]
+    seen = {"mtf": mtf, "psf": psf, "sensor": sensor}
+    tables = {"scores": xsr.evaluate(cube, truth, low=coarse, data_range=data_range, border=border, **seen, **common)}  # type: ignore[arg-type]
     if strata is not None and truth is not None:
         tables["strata"] = xsr.strata(cube, truth, quantiles=strata, data_range=data_range, border=border, **common)  # type: ignore[arg-type]
     if opensr and truth is not None and coarse is not None:
@@ -201,26 +426,80 @@ def evaluate(
 
 @models_app.command("list")
 def models_list() -> None:
-    """List the models that come with xsr."""
-    from xsr.models import registry
+    """List trained models, then the architectures that weights can be given to."""
+    from xsr.models import catalogue, registry
 
-    table = Table("model", "architecture", "parameters", "bands", "scales", "licence")
+    trained = Table("model", "architecture", "parameters", "bands", "scales", "licence")
     for name in registry.names():
-        card = registry.describe(name)
-        low, high = card.scale_range
-        count = f"{card.parameters:,}".replace(",", " ")
-        table.add_row(name, card.architecture, count, " ".join(card.bands), f"{low:g}-{high:g}", card.licence)
-    console.print(table)
+        told = registry.describe(name)
+        trained.add_row(
+            name, told.architecture, _count(told.parameters), " ".join(told.bands), told.scale, told.licence
+        )
+    console.print(trained)
+    untrained = Table("architecture", "kind", "trainable", "total", "tiling")
+    for name in catalogue.LISTED:
+        told = registry.describe(name)
+        untrained.add_row(name, told.kind, _count(told.trainable), _count(told.parameters), told.tiling)
+    console.print(untrained)
+
+
+def _count(number: int) -> str:
+    return f"{number:,}".replace(",", " ")
 
 
 @models_app.command("show")
-def models_show(name: Annotated[str, typer.Argument(help="Model by name or path.")]) -> None:
-    """Print the card of a model."""
+def models_show(name: Annotated[str, typer.Argument(help="Model or architecture by name, or path.")]) -> None:
+    """Print the card of a model, or what is known of an architecture."""
     from dataclasses import asdict
 
-    from xsr.models import registry
+    from xsr.models import catalogue, registry
 
-    console.print_json(data=asdict(registry.describe(name)))
+    known = registry.card(name) if catalogue.find(name) is None else registry.describe(name)
+    console.print_json(data=asdict(known))
+
+
+@models_app.command("check")
+def models_check(
+    model: Annotated[str, typer.Argument(metavar="CARD", help="Model by name, weight file, or foreign card (.yaml).")],
+    weights: Annotated[str | None, typer.Option(help="Weight file, where CARD is an architecture.")] = None,
+) -> None:
+    """Open a model, measure how far it looks and say whether its margin is enough; exit code 1 if not."""
+    from xsr.models.check import check
+
+    found = check(model, weights)
+    rows = {"model": found.name, "architecture": found.architecture, "bands": " ".join(found.bands)}
+    if found.opset is not None:
+        rows["opset"] = str(found.opset)
+    sides = " x ".join("any" if side is None else str(side) for side in found.size or ())
+    rows["input size"] = f"{sides} alone: it cannot be tiled" if sides else "any"
+    rows["factor"] = f"{found.factor}"
+    rows["margin"] = _margin(found.margin, found.factor) + (" is enough" if found.enough else " is not enough")
+    if found.size is None:
+        rows["difference"] = f"{found.difference:.1e} of the output's spread, tile against whole"
+        rows["measured"] = "none is wide enough" if found.smallest is None else _margin(found.smallest, found.factor)
+    for name, value in rows.items():
+        console.print(f"{name + ':':14}{value}", highlight=False, markup=False, soft_wrap=True)
+    if not found.enough:
+        raise typer.Exit(1)
+
+
+def _margin(pixels: int, factor: int) -> str:
+    return f"{pixels * factor} output pixels ({pixels} input pixels)"
+
+
+@models_app.command("export")
+def models_export(
+    name: Annotated[str, typer.Argument(help="Model by name or path, or an architecture with --weights.")],
+    out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path(),
+    format: Annotated[str, typer.Option(help="onnx, torchscript or torch.export.")] = "onnx",
+    weights: Annotated[str | None, typer.Option(help="Weight file, where NAME is an architecture.")] = None,
+    units: Annotated[str, typer.Option(help="Numbers outside: dn10000 or reflectance.")] = "dn10000",
+) -> None:
+    """Write a model for other programs."""
+    from xsr.models.export import export
+
+    path = export(name, out, weights=weights, format=format, units=units)  # type: ignore[arg-type]
+    console.print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -248,10 +527,11 @@ def train(
             "no training images: set XSR_DATA or pass --data, or train on synthetic scenes with --synthetic-only."
         )
     path = out or Path(f"{recipe}.safetensors")
+    _check_folder("--out", path)
     report = _Report()
     real = None if synthetic_only else root
     card = run_recipe(recipes.get(recipe), path, data=real, minutes=minutes, device=device, report=report)
-    if root is not None:
+    if root is not None and recipes.get(recipe).task == "liif":  # time is scored by benchmarks/temporal.py
         scores = score_model(path, root)
         record_scores(path, scores)
         console.print(score_table(scores))
@@ -302,6 +582,13 @@ def _share_cores(workers: int | None) -> None:
         raise ParameterError(f"workers={count}; expected at least 1.")
     dask.config.set(num_workers=count)
     torch.set_num_threads(max(1, cores // count))
+
+
+def _check_folder(option: str, path: str | Path) -> None:
+    """Refuse a place to write whose folder is not there, before anything is computed."""
+    folder = Path(path).resolve().parent
+    if "://" not in str(path) and not folder.is_dir():
+        raise ParameterError(f"{option} {path}; expected a path in a folder that exists. Make {folder} first.")
 
 
 def _names(text: str | None) -> list[str] | None:
