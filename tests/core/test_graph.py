@@ -447,3 +447,23 @@ def test_points_are_not_cut(monkeypatch):
     plan = graph.make_plan(sampling, (4, 4), halo=1, chunks=(1, 2))
     with pytest.raises(MemoryError, match="not even one row"):
         graph.run(Interpolation("bilinear"), make_cube((1, 1, 4, 4)).values, plan)
+
+
+def test_nobody_computes_any_more_when_an_error_comes_out():
+    begun, failed, finished = threading.Event(), threading.Event(), threading.Event()
+
+    def one_fails_while_the_other_works(block, index):
+        if index == (0,):
+            begun.wait()
+            failed.set()
+            raise RuntimeError("broken")
+        begun.set()
+        failed.wait()
+        sum(range(10_000_000))
+        finished.set()
+
+    source = da.from_array(np.zeros(2), chunks=1)
+    tasks = graph.block_tasks(one_fails_while_the_other_works, source, label="a", indices=[(0,), (1,)])
+    with dask.config.set(scheduler="threads", num_workers=2), pytest.raises(RuntimeError, match="broken"):
+        graph.compute([tasks], progress=False)
+    assert finished.is_set()

@@ -6,8 +6,11 @@ only module of the core that knows Dask.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from typing import Any, Protocol, cast
 
@@ -454,9 +457,7 @@ def compute(tasks: Sequence[BlockTasks], *, progress: bool, outcome: Outcome | N
         reported, and the others are computed.
     """
     import dask.array as da
-    from dask.base import get_scheduler
     from dask.highlevelgraph import HighLevelGraph
-    from dask.threaded import get as threaded
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     keys = {key: block for part in tasks for key, block in part.keys.items()}
@@ -478,7 +479,28 @@ def compute(tasks: Sequence[BlockTasks], *, progress: bool, outcome: Outcome | N
         if client is not None:
             _compute_on_cluster(client, dsk, list(keys), tell, alone=outcome is not None)
         else:
-            _compute_here(get_scheduler() or threaded, dsk, list(keys), tell, alone=outcome is not None)
+            with _local_scheduler() as schedule:
+                _compute_here(schedule, dsk, list(keys), tell, alone=outcome is not None)
+
+
+@contextmanager
+def _local_scheduler() -> Iterator[Callable[..., Any]]:
+    """Choose the active local scheduler; when it is left no thread of it is at work any more, even after an error.
+
+    The threaded scheduler of Dask returns at the first error while its other threads finish what they do. Here they
+    are waited for, so that nobody writes to a store after its lock was given back.
+    """
+    from dask import config
+    from dask.base import get_scheduler
+    from dask.system import CPU_COUNT
+    from dask.threaded import get as threaded
+
+    schedule = get_scheduler() or threaded
+    if schedule is not threaded or config.get("pool", None) is not None:
+        yield schedule
+        return
+    with ThreadPoolExecutor(config.get("num_workers", None) or CPU_COUNT) as pool:
+        yield partial(threaded, pool=pool)
 
 
 def _compute_here(
