@@ -6,6 +6,7 @@ import pytest
 
 from xsr.core import graph
 from xsr.core.blocks import Span, Window
+from xsr.core.graph.reductions import FAN_IN
 from xsr.testing import assert_lazy
 
 
@@ -83,7 +84,7 @@ def test_many_blocks_are_added_in_a_tree():
     values = source(dates=1, size=40)
     lazy = graph.reduce_windows(Total(), [da.from_array(values, chunks=10)], jobs(40, 2, 0), (1,), name="tree")
     rows = [len(task[1]) for key, task in dict(lazy.dask).items() if "-sum" in str(key[0]) and isinstance(task, tuple)]
-    assert not rows or max(rows) <= graph.FAN_IN
+    assert not rows or max(rows) <= FAN_IN
     assert float(lazy.compute(scheduler="synchronous")[0, 0]) == pytest.approx(float(values.mean()), rel=1e-6)
 
 

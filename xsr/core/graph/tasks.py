@@ -1,0 +1,237 @@
+"""Block tasks: every chunk of an array handed to a function that does something with it, such as writing it down.
+
+They run on the active scheduler or cluster. What fails is told block by block.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from dask.callbacks import Callback
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class BlockKey:
+    """One task of `block_tasks`: which function, and the index of its block. Dask does not mistake it for a key."""
+
+    label: str
+    index: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class BlockTasks:
+    """A graph that hands blocks of a Dask array to a function."""
+
+    graph: Any
+    keys: dict[str, BlockKey]
+    """Dask key of every task."""
+
+
+def block_tasks(
+    function: Callable[[NDArray[Any], tuple[int, ...]], Any],
+    source: Any,
+    *,
+    label: str,
+    indices: Iterable[tuple[int, ...]],
+) -> BlockTasks:
+    """Hand some chunks of a Dask array to a function of (block, index) whose result is small; nothing is computed yet.
+
+    Parameters
+    ----------
+    function
+        Called once for every block, on a worker.
+    source
+        Dask array.
+    label
+        Name of the function in the keys.
+    indices
+        Chunks of ``source``, by their number along every axis.
+    """
+    from dask.base import tokenize
+    from dask.highlevelgraph import HighLevelGraph
+
+    name = f"xsr-write-{tokenize(function, source.name)}"
+    keys = {f"{name}-{'.'.join(map(str, index))}": BlockKey(label, index) for index in indices}
+    layer: dict[Any, Any] = {key: (_call, function, (source.name, *block.index), block) for key, block in keys.items()}
+    return BlockTasks(HighLevelGraph.from_collections(name, layer, dependencies=[source]), keys)
+
+
+def _call(function: Callable[..., Any], block: NDArray[Any], key: BlockKey) -> Any:
+    return function(block, key.index)
+
+
+Outcome = Callable[[BlockKey, Exception | None], None]
+"""Told of every task once: its error, or None if it went well. What it raises ends the computation."""
+
+
+def compute(tasks: Sequence[BlockTasks], *, progress: bool, outcome: Outcome | None = None) -> None:
+    """Compute block tasks on the active scheduler or cluster, with a progress bar over their blocks.
+
+    Parameters
+    ----------
+    tasks
+        From `block_tasks`, of one or more arrays.
+    progress
+        Show a progress bar.
+    outcome
+        Without it the first error ends the computation. With it a block whose task, or a task it needs, fails twice is
+        reported, and the others are computed.
+    """
+    import dask.array as da
+    from dask.highlevelgraph import HighLevelGraph
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    keys = {key: block for part in tasks for key, block in part.keys.items()}
+    if not keys:
+        return
+    dsk = dict(da.optimize(HighLevelGraph.merge(*(part.graph for part in tasks)), list(keys)))
+    columns = (TextColumn("writing blocks"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, disable=not progress) as bar:
+        row = bar.add_task("blocks", total=len(keys))
+
+        def tell(key: str, error: Exception | None) -> None:
+            if error is not None and outcome is None:
+                raise error
+            if outcome is not None:
+                outcome(keys[key], error)
+            bar.advance(row)
+
+        client = _client()
+        if client is not None:
+            _compute_on_cluster(client, dsk, list(keys), tell, alone=outcome is not None)
+        else:
+            with _local_scheduler() as schedule:
+                _compute_here(schedule, dsk, list(keys), tell, alone=outcome is not None)
+
+
+@contextmanager
+def _local_scheduler() -> Iterator[Callable[..., Any]]:
+    """Choose the active local scheduler; when it is left no thread of it is at work any more, even after an error.
+
+    The threaded scheduler of Dask returns at the first error while its other threads finish what they do. Here they
+    are waited for, so that nobody writes to a store after its lock was given back.
+    """
+    from dask import config
+    from dask.base import get_scheduler
+    from dask.system import CPU_COUNT
+    from dask.threaded import get as threaded
+
+    schedule = get_scheduler() or threaded
+    if schedule is not threaded or config.get("pool", None) is not None:
+        yield schedule
+        return
+    with ThreadPoolExecutor(config.get("num_workers", None) or CPU_COUNT) as pool:
+        yield partial(threaded, pool=pool)
+
+
+def _compute_here(
+    schedule: Callable[..., Any], dsk: dict[Any, Any], keys: list[str], tell: Callable[..., None], *, alone: bool
+) -> None:
+    """Compute on a local scheduler, which ends at the first error.
+
+    Which task failed it does not say, only which were running: the blocks that need one of those are computed once
+    more, each alone, and the rest goes on together.
+    """
+    while keys:
+        watch = _Watch(set(keys), lambda key: tell(key, None))
+        try:
+            with watch:
+                schedule(dsk, keys)
+            return
+        except Exception:
+            if not alone or watch.interrupted:
+                raise
+        keys = [key for key in keys if key not in watch.finished]
+        suspects = _needing(dsk, keys, watch.running) or keys
+        for key in suspects:
+            error = _error_of(schedule, dsk, key)
+            tell(key, error)
+        keys = [key for key in keys if key not in set(suspects)]
+
+
+def _needing(dsk: dict[Any, Any], keys: list[str], running: set[Any]) -> list[str]:
+    """Keys whose computation needs one of some tasks."""
+    from dask.optimization import cull
+
+    return [key for key in keys if not running.isdisjoint(cull(dsk, [key])[0])]
+
+
+def _error_of(schedule: Callable[..., Any], dsk: dict[Any, Any], key: str) -> Exception | None:
+    from dask.optimization import cull
+
+    try:
+        schedule(cull(dsk, [key])[0], [key])
+    except Exception as error:  # the task may raise anything
+        return error
+    return None
+
+
+def together(*collections: Any) -> tuple[Any, ...]:
+    """Compute several lazy objects in one pass over what they share."""
+    from dask.base import compute as compute_all
+
+    computed: tuple[Any, ...] = compute_all(*collections)
+    return computed
+
+
+def _client() -> Any:
+    """Return the active distributed client, if there is one."""
+    import sys
+
+    distributed = sys.modules.get("distributed")
+    if distributed is None:
+        return None
+    try:
+        return distributed.get_client()
+    except ValueError:
+        return None
+
+
+def _compute_on_cluster(
+    client: Any, dsk: dict[Any, Any], keys: list[str], tell: Callable[..., None], *, alone: bool
+) -> None:
+    """Compute on a cluster, which repeats by itself what a lost worker was doing, a few times.
+
+    Blocks that failed are computed once more, each alone: some only shared workers with one that kills them.
+    """
+    from distributed import as_completed
+
+    failed: list[str] = []
+    futures = client.get(dsk, keys, sync=False)
+    for future in as_completed(futures):  # type: ignore[no-untyped-call]
+        if future.status not in ("finished", "error"):
+            future.result()  # cancelled or lost with the scheduler: raise
+        if alone and future.status == "error":
+            failed.append(future.key)
+        else:
+            tell(future.key, future.exception())
+    del futures, future
+    client.nthreads()  # a round trip, after which the scheduler has forgotten the errors, too
+    for key in failed:
+        tell(key, _error_of(client.get, dsk, key))
+
+
+class _Watch(Callback):
+    """Sees which tasks finish on a local scheduler, and which were running when it ended."""
+
+    def __init__(self, keys: set[str], advance: Callable[[str], None]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._keys, self._advance = keys, advance
+        self.finished: set[str] = set()
+        self.running: set[Any] = set()
+        self.interrupted = False
+        """Whether the error is one of ``advance``, not of a task."""
+
+    def _posttask(self, key: Any, result: Any, dsk: Any, state: Any, worker_id: Any) -> None:
+        if key in self._keys:
+            self.finished.add(key)
+            self.interrupted = True
+            self._advance(key)
+            self.interrupted = False
+
+    def _finish(self, dsk: Any, state: Any, failed: bool) -> None:
+        self.running = set(state["running"])
