@@ -15,7 +15,7 @@ from xsr.core.blocks import chunk_sizes
 from xsr.core.cube import Cube, open_cube
 from xsr.core.errors import BandError, CubeError, GridError, ParameterError
 from xsr.core.instants import DAY
-from xsr.core.sensors import by_colour
+from xsr.core.sensors import TEMPERATURE_PRODUCTS, by_colour
 from xsr.core.types import WindowFunction, XarrayObject
 from xsr.kernels.footprint import AreaMean
 from xsr.kernels.resample import Interpolation
@@ -108,22 +108,27 @@ def _check_one(names: Sequence[str]) -> None:
 
 def _to_kelvin(data: xr.DataArray, units: str | None) -> xr.DataArray:
     """Decode numbers and convert to kelvin as their metadata say."""
+    if units in TEMPERATURE_PRODUCTS:
+        product = TEMPERATURE_PRODUCTS[units]
+        data = data.assign_attrs(scale_factor=product.scale, add_offset=product.offset, _FillValue=0)
+        data.encoding = {**data.encoding, "dtype": np.uint16}  # numbers of the product, masked or not
+        units = "K"
     told = units if units is not None else data.attrs.get("units", data.attrs.get("unit"))
     key = str(told).strip().casefold()
     if key not in KELVIN | CELSIUS:
         given = "no attribute 'units'" if told is None else f"units {told!r}"
         raise CubeError(
             f"the cube has {given}; expected a temperature in 'K' or 'degC', never guessed from its values. Say which:"
-            " units='K', or .assign_attrs(units='K'). Digital numbers need their scale and offset, radiances"
-            " xsr.sources.landsat.brightness_temperature."
+            " units='K', or .assign_attrs(units='K'); or how digital numbers become kelvin: units= one of"
+            f" {', '.join(TEMPERATURE_PRODUCTS)}, or xsr.sources.landsat.brightness_temperature."
         )
     stored = data.encoding.get("dtype", data.dtype) if data.dtype.kind == "f" else data.dtype
     scale = data.attrs.get("scale_factor", data.attrs.get("scale", data.encoding.get("scale_factor")))
     if np.dtype(stored).kind in "iu" and (scale is None or float(scale) == 1):
         raise CubeError(
             f"the cube holds {stored} without a scale; expected kelvin or degrees Celsius, or integers with"
-            " scale_factor and add_offset in attributes or encoding. For example, Landsat Collection 2 surface"
-            " temperature: .assign_attrs(scale_factor=0.00341802, add_offset=149.0, units='K')."
+            " scale_factor and add_offset in attributes or encoding. Say how they become kelvin: units= one of"
+            f" {', '.join(TEMPERATURE_PRODUCTS)}."
         )
     decoded = radiometry.decode(data, None)
     kelvin = decoded + np.float32(ZERO_CELSIUS) if key in CELSIUS else decoded

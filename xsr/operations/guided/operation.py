@@ -80,7 +80,8 @@ def guided(
     tolerance
         Days by which the nearest date of the guide may differ from the cube's; 16 is one cycle of Landsat.
     units
-        Units of the cube where its metadata do not say: ``K`` or ``degC``.
+        Units of the cube where its metadata do not say: ``K``, ``degC``, or the product whose stored numbers it holds:
+        ``landsat-c2-st``, ``modis-lst``, ``ecostress-lst`` (see `xsr.core.sensors.TEMPERATURE_PRODUCTS`).
     guide_bands
         Bands of the guide for ``guided_filter``, canonical Sentinel-2 names; all by default.
     guide_units
