@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 from safetensors.torch import save_file
 from scipy.ndimage import gaussian_filter
+from typer.testing import CliRunner
 
 import xsr
+from xsr import cli
 from xsr.core.errors import BandError, CubeError, GridError, ModelError, ParameterError, XsrWarning
 from xsr.kernels.limits import limits as limits_of
 from xsr.models import registry
@@ -641,6 +643,19 @@ def test_a_dataset_stays_one(tmp_path):
     with xr.open_zarr(tmp_path / "out.zarr") as back:
         np.testing.assert_array_equal(back.st, out.st)
         np.testing.assert_array_equal(back.flag, out.flag)
+
+
+def test_the_command(tmp_path):
+    xsr.to_zarr(LOW.to_dataset(name="st"), tmp_path / "low.zarr", progress=False)
+    xsr.to_zarr(GUIDE, tmp_path / "guide.zarr", progress=False)
+    paths = [str(tmp_path / f"{name}.zarr") for name in ("low", "guide", "out")]
+    done = CliRunner().invoke(cli.app, ["guided", *paths, "--method", "tsharp", "--conserve", "none"])
+    assert done.exit_code == 0, done.output
+    assert "wrote" in done.output
+    with xr.open_zarr(paths[2]) as out:
+        np.testing.assert_array_equal(out.st, LOW.sr.guided(GUIDE, method="tsharp", conserve=None))
+    with pytest.raises(ParameterError, match="OUT is one of the inputs"):
+        CliRunner().invoke(cli.app, ["guided", *paths[:2], paths[1]], catch_exceptions=False)
 
 
 def test_the_function_is_the_accessor(dctnet):
