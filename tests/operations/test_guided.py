@@ -1,6 +1,7 @@
 """Tests of temperatures sharpened by an optical guide."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -188,6 +189,33 @@ def test_a_network_sees_normalised_numbers(folder):
     out = low.sr.guided(guide, model=path, conserve=None)
     # Patches of 32 every 24 pixels, 2 trimmed: pixels 6 to 21 of the patch at -2..., that is the one at 0, are its own.
     np.testing.assert_allclose(out[6:22, 6:22], base[6:22, 6:22] + (hi - lo) * answer(0, 0)[6:22, 6:22], atol=1e-3)
+
+
+def test_a_network_without_a_guide_reads_the_coarse_pixels(folder):
+    """On one patch by hand, as above: no bands of the guide, and an answer of four times as many pixels."""
+    config = {"bands": 1, "blocks": 1, "features": 8, "growth": 4}
+    torch.manual_seed(0)
+    network = registry.create("esrgan_1x8x4", **config)
+    path = folder / "esrnet.safetensors"
+    save_file({key: value.contiguous() for key, value in network.state_dict().items()}, path)
+    card = registry.card(write_guided(folder))
+    fields = {"architecture": "esrgan_1x8x4", "config": config, "factor": network.factor, "name": "esrnet"}
+    fields |= {"guide_bands": (), "guide_mean": (), "guide_std": (), "sha256": file_sha256(path)}
+    write_card(replace(card, **fields), path)
+    factor = network.factor
+    low = LOW.isel(y=slice(20), x=slice(20))
+    out = low.sr.guided(GUIDE.isel(band=[0]), model=path, scale=float(factor), conserve=None, limits=(290.0, 310.0))
+    patch = torch.tensor((low.values[None, None, : 32 // factor, : 32 // factor] - 290) / 20)
+    answer = registry.load(path)(patch)[0, 0].numpy()
+    base = low.sr.interpolate(scale=factor)
+    np.testing.assert_allclose(out[6:22, 6:22], base[6:22, 6:22] + 20 * answer[6:22, 6:22], atol=1e-3)
+    lazy = low.chunk(y=5, x=7).sr.guided(
+        GUIDE.isel(band=[0]), model=path, scale=float(factor), conserve=None, limits=(290.0, 310.0), chunks=13
+    )
+    np.testing.assert_allclose(lazy, out, atol=1e-4)
+    assert not out.flag.any()
+    with pytest.raises(ModelError, match=f"knows the factor {factor}; 3 was asked for"):
+        low.sr.guided(GUIDE, model=path, scale=3.0)
 
 
 @pytest.mark.parametrize("conserve", ["radiance", "temperature"])
@@ -662,4 +690,5 @@ def test_the_function_is_the_accessor(dctnet):
     out = LOW.sr.guided(GUIDE, model=dctnet)
     xr.testing.assert_identical(xsr.guided(LOW, GUIDE, model=dctnet), out)
     assert out.attrs["xsr_model"] == registry.card(dctnet).name
+    assert out.attrs["xsr_scale"] == [FACTOR, FACTOR]
     assert out.name == "temperature"

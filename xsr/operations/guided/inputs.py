@@ -70,7 +70,7 @@ def planes_of(cube: Cube) -> Planes:
     return Planes(planes(cube.data.data), cube.geobox)
 
 
-def whole_chunks(geobox: GeoBox, chunks: tuple[int, int], *, flipped: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def whole_chunks(geobox: GeoBox, chunks: tuple[int, ...], *, flipped: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Sizes of the chunks of a grid; of one that is flipped in the end the last block becomes the first."""
     rows, cols = (chunk_sizes(size, chunk) for size, chunk in zip(geobox.shape.yx, chunks, strict=True))
     return (rows[::-1] if flipped else rows), cols

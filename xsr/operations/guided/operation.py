@@ -177,7 +177,9 @@ def guided(
         "xsr_version": __version__,
         "xsr_operation": f"guided:{method or 'network'}",
         "xsr_conserve": conserve or "none",
+        "xsr_scale": [1 / size for size in steps.cell],
         **({} if card is None else {"xsr_model": card.name, "xsr_weights_sha256": card.sha256}),
+        **{f"xsr_{name}": c.source for name, c in (("input", target), ("guide", other)) if c.source is not None},
     }
     out = target.rewrap(result.data, geobox, provenance)
     return _with_coordinates(out, target, geobox, flag, pairing, shifts)

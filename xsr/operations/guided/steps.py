@@ -23,6 +23,8 @@ from xsr.operations.guided.inputs import Planes
 
 LEAST_OVERLAP = 0.05
 """Least share of a deviation that one correction removes; below, the pixels of the two grids are too alike."""
+LEAST_CHUNK = 64
+"""Least side of a block on the grid of the temperature, pixels."""
 SLACK = 1.5
 """Factor by which a scale may leave the range of training before a warning."""
 
@@ -50,12 +52,14 @@ class Steps:
 
     @classmethod
     def plan(cls, target: Cube, geobox: GeoBox, sizes: tuple[int, int]) -> "Steps":
-        """Plan the steps towards a grid in chunks of some size (y, x)."""
+        """Plan the steps towards a grid in chunks of some size (y, x); those of the temperature cover as much."""
+        cell = grid.between(target.geobox, geobox).cell
+        coarse = tuple(max(LEAST_CHUNK, math.ceil(size * share)) for size, share in zip(sizes, cell, strict=True))
         return cls(
             inputs.planes_of(target),
             geobox,
             inputs.whole_chunks(geobox, sizes, flipped=target.flipped),
-            inputs.whole_chunks(target.geobox, sizes, flipped=False),
+            inputs.whole_chunks(target.geobox, coarse, flipped=False),
         )
 
     @property
