@@ -278,6 +278,65 @@ def degrade(
     console.print(told, highlight=False, markup=False, soft_wrap=True)
 
 
+@app.command()
+def guided(
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="Temperature: Zarr store, NetCDF file or GeoTIFF.")],
+    guide: Annotated[str, typer.Argument(metavar="GUIDE", help="Reflectance of finer pixels, likewise.")],
+    out: Annotated[str, typer.Argument(metavar="OUT", help="Zarr store to write.")],
+    model: Annotated[str | None, typer.Option(help="Guided network by name or path.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="Instead of a network: guided_filter, tsharp, bicubic or bilinear.")
+    ] = None,
+    scale: Annotated[float | None, typer.Option(help="Linear factor; by default the guide's grid.")] = None,
+    resolution: Annotated[
+        float | None, typer.Option(help="Pixel size in units of the CRS, instead of --scale.")
+    ] = None,
+    conserve: Annotated[
+        str, typer.Option(help="Means over TARGET's pixels to hold: radiance, temperature or none.")
+    ] = "radiance",
+    coregister: Annotated[bool, typer.Option("--coregister", help="Lay the guide on TARGET first.")] = False,
+    tolerance: Annotated[float, typer.Option(help="Days by which the dates of both may differ.")] = 16.0,
+    units: Annotated[
+        str | None, typer.Option(help="Of TARGET: K, degC, landsat-c2-st, modis-lst or ecostress-lst.")
+    ] = None,
+    guide_units: Annotated[
+        str | None, typer.Option(help="Of GUIDE: reflectance, percent, dn10000, dn10000-1000 or a factor.")
+    ] = None,
+    guide_sensor: Annotated[str, typer.Option(help="Sensor whose band names GUIDE uses.")] = "sentinel-2",
+    chunks: Annotated[int | None, typer.Option(help="Side of an output block in pixels.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing store.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a store that was interrupted.")] = False,
+    workers: Annotated[int | None, typer.Option(help="Blocks computed side by side; all cores by default.")] = None,
+) -> None:
+    """Sharpen the temperature TARGET by the optical image GUIDE and write a Zarr store OUT."""
+    import xsr
+    from xsr.sources.files import open_file
+
+    if Path(out).resolve() in (Path(target).resolve(), Path(guide).resolve()):
+        raise ParameterError(f"OUT is one of the inputs ({out}); expected another path.")
+    _check_folder("OUT", out)
+    _share_cores(workers)
+    fine = xsr.guided(
+        open_file(target),
+        open_file(guide),
+        scale=scale,
+        resolution=resolution,
+        model=model,
+        method=method,  # type: ignore[arg-type]
+        conserve=None if conserve == "none" else conserve,  # type: ignore[arg-type]
+        coregister=coregister,
+        tolerance=tolerance,
+        units=units,
+        guide_units=guide_units,
+        guide_sensor=guide_sensor,
+        device=device,
+        chunks=chunks,
+    )
+    fine.attrs["xsr_input"] = target.rstrip("/").rsplit("/", 1)[-1]
+    _tell_written(xsr.to_zarr(fine, out, overwrite=overwrite, resume=resume), fine, resume)
+
+
 def _noise(text: str | None) -> "Noise":
     if text is None or text == "sensor":
         return text  # type: ignore[return-value]

@@ -75,7 +75,7 @@ def test_spellings(name):
 
 
 def test_unknown_sensor():
-    with pytest.raises(ParameterError, match="sensor 'spot-6' is not registered; expected one of landsat-8"):
+    with pytest.raises(ParameterError, match="sensor 'spot-6' is not registered; expected one of ecostress"):
         sensors.get("spot-6")
 
 
@@ -91,6 +91,47 @@ def test_tables():
         sensor = sensors.get(name)
         assert sensor.source
         assert all(band.mtf_source for band in sensor.bands if band.mtf is not None)
+
+
+def test_thermal_tables():
+    """Pixel sizes of the thermal bands, and their place in the spectrum."""
+    thermal = {"landsat-5": 120, "landsat-7": 60, "landsat-8": 100, "modis": 1000, "gk2a-ami": 2000}
+    for name, gsd_m in thermal.items():
+        band = sensors.get(name).band("thermal")
+        assert band.gsd_m == gsd_m
+        assert 10_000 < band.wavelength_nm < 11_500
+    assert [band.gsd_m for band in sensors.get("ecostress").bands] == [70.0] * 5
+    assert {band.gsd_m for band in sensors.get("gk2b-goci2").bands} == {250.0}
+    assert sensors.get("landsat-5").band("thermal").wavelength_nm == 11450
+
+
+@pytest.mark.parametrize(
+    ("name", "sensor", "expected"),
+    [
+        ("B4", "landsat-7", "B08"),
+        ("b3", "landsat-5", "B04"),
+        ("B6", "landsat-8", "B11"),
+        ("B8", "gk2b-goci2", "B04"),
+        ("VI008", "gk2a-ami", "B08"),
+        ("B1", "modis", "B04"),
+        ("B10", "landsat-8", "B10"),
+        ("elevation", "landsat-8", "elevation"),
+        ("nir", "landsat-8", "B08"),
+        ("B05", "sentinel-2b", "B05"),
+    ],
+)
+def test_names_by_colour(name, sensor, expected):
+    assert sensors.by_colour(name, sensor) == expected
+
+
+@pytest.mark.parametrize(
+    ("product", "number", "kelvin"), [("landsat-c2-st", 44177, 300.0), ("modis-lst", 15000, 300.0)]
+)
+def test_temperature_products(product, number, kelvin):
+    told = sensors.TEMPERATURE_PRODUCTS[product]
+    assert number * told.scale + told.offset == pytest.approx(kelvin, abs=0.003)
+    assert sensors.get(told.sensor)
+    assert all(product.source for product in sensors.TEMPERATURE_PRODUCTS.values())
 
 
 def test_sigma_m():

@@ -225,3 +225,35 @@ def test_unknown_band_is_named_with_a_remedy(card):
 def test_file_sha256(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert file_sha256(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+GUIDED = {"guide_bands": ("B04", "B08"), "guide_mean": (0.1, 0.3), "guide_std": (0.05, 0.1), "guide_optional": ("B08",)}
+
+
+def test_guided_card_survives_the_round_trip(path, card):
+    changed = replace(card, bands=("lst",), mean=(0.0,), std=(1.0,), optional=(), mtf=(0.3,), patch=128, **GUIDED)
+    changed = replace(changed, units="K")
+    write_card(changed, path)
+    assert read_card(path) == changed
+
+
+def test_card_from_before_there_were_guides(card):
+    item = to_item(card, "tiny.safetensors")
+    for name in (*GUIDED, "patch", "units"):
+        del item["properties"]["mlm:hyperparameters"][name]
+    assert from_item(item) == card
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "told"),
+    [
+        ("patch", 0, "patch 0; expected a whole number"),
+        ("guide_bands", ("B04", "B04"), "expected different names"),
+        ("guide_optional", ("B11",), r"expected some of guide_bands"),
+        ("guide_mean", (0.1,), "expected 2 finite numbers, one for each band of the guide"),
+        ("guide_std", (0.1, 0.0), "expected 2 finite numbers above 0"),
+    ],
+)
+def test_guided_card_that_no_model_can_have(card, field, value, told):
+    with pytest.raises(ValueError, match=told):
+        from_item(to_item(replace(card, **{**GUIDED, field: value}), "tiny.safetensors"))

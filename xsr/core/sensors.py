@@ -15,7 +15,19 @@ from dataclasses import dataclass, field
 
 from xsr.core.errors import BandError, ParameterError
 
-__all__ = ["Band", "Sensor", "SignalToNoise", "canonical", "canonical_band", "get", "names", "register", "sigma_px"]
+__all__ = [
+    "Band",
+    "Sensor",
+    "SignalToNoise",
+    "TemperatureProduct",
+    "by_colour",
+    "canonical",
+    "canonical_band",
+    "get",
+    "names",
+    "register",
+    "sigma_px",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,6 +324,33 @@ def canonical(name: str) -> str:
         return name
 
 
+def by_colour(name: str, sensor: str | Sensor) -> str:
+    """Canonical Sentinel-2 name of the band that another sensor's band resembles, or the name itself.
+
+    Parameters
+    ----------
+    name : str
+        Canonical name or alias of a band of ``sensor``, or any other name.
+    sensor : str or Sensor
+        The sensor that numbers its bands in its own way.
+
+    Examples
+    --------
+    The near infrared is the fifth band of Landsat 8, and the eighth of Sentinel-2:
+
+    >>> by_colour("B5", "landsat-8"), by_colour("B5", "sentinel-2"), by_colour("red", "landsat-8")
+    ('B08', 'B05', 'B04')
+    """
+    found = sensor if isinstance(sensor, Sensor) else get(sensor)
+    if found.name.startswith("sentinel-2"):
+        return canonical(name)
+    try:
+        words = [alias for alias in found.band(name).aliases if not re.fullmatch(r"[Bb]\d+\w?", alias)]
+    except BandError:
+        return canonical(name)
+    return next((canonical(word) for word in words if canonical(word) != word), name)
+
+
 def sigma_px(mtf: float, scale: float) -> float:
     r"""Width of the Gaussian PSF that has a given MTF at the low-resolution Nyquist frequency.
 
@@ -505,6 +544,114 @@ def _landsat(name: str, source: str) -> Sensor:
     return Sensor(name=name, bands=bands, source=source)
 
 
+def _by_edges(name: str, source: str, bands: dict[str, tuple[tuple[str, ...], float, float, float]]) -> Sensor:
+    """Table of a sensor from the edges of its bands: aliases, GSD (m), shortest and longest wavelength (um)."""
+    table = tuple(
+        Band(band, aliases, gsd_m, round(500 * (low + high), 3), round(1000 * (high - low), 3), None)
+        for band, (aliases, gsd_m, low, high) in bands.items()
+    )
+    return Sensor(name, table, f"{source} MTF: none.")
+
+
+_TM: dict[str, tuple[tuple[str, ...], float, float, float]] = {
+    "B1": (("B01", "blue"), 30.0, 0.45, 0.52),
+    "B2": (("B02", "green"), 30.0, 0.52, 0.60),
+    "B3": (("B03", "red"), 30.0, 0.63, 0.69),
+    "B4": (("B04", "nir", "nir08"), 30.0, 0.76, 0.90),
+    "B5": (("B05", "swir16", "swir1", "swir_1"), 30.0, 1.55, 1.75),
+    "B6": (("B06", "lwir", "thermal"), 120.0, 10.40, 12.50),
+    "B7": (("B07", "swir22", "swir2", "swir_2"), 30.0, 2.08, 2.35),
+}
+_ETM: dict[str, tuple[tuple[str, ...], float, float, float]] = {
+    **_TM,
+    "B6": (("B06", "lwir", "thermal", "B6_VCID_1", "B6_VCID_2"), 60.0, 10.40, 12.50),
+    "B8": (("B08", "pan", "panchromatic"), 15.0, 0.52, 0.90),
+}
+_MODIS: dict[str, tuple[tuple[str, ...], float, float, float]] = {
+    "B1": (("B01", "red"), 250.0, 0.620, 0.670),
+    "B2": (("B02", "nir", "nir08"), 250.0, 0.841, 0.876),
+    "B3": (("B03", "blue"), 500.0, 0.459, 0.479),
+    "B4": (("B04", "green"), 500.0, 0.545, 0.565),
+    "B5": (("B05",), 500.0, 1.230, 1.250),
+    "B6": (("B06", "swir16", "swir1", "swir_1"), 500.0, 1.628, 1.652),
+    "B7": (("B07", "swir22", "swir2", "swir_2"), 500.0, 2.105, 2.155),
+    "B31": (("lwir11", "thermal"), 1000.0, 10.780, 11.280),
+    "B32": (("lwir12",), 1000.0, 11.770, 12.270),
+}
+_AMI: dict[str, tuple[tuple[str, ...], float, float, float]] = {
+    "VI004": (("blue",), 1000.0, 0.450, 0.490),
+    "VI005": (("green",), 1000.0, 0.495, 0.523),
+    "VI006": (("red",), 500.0, 0.599, 0.679),
+    "VI008": (("nir", "nir08"), 1000.0, 0.846, 0.880),
+    "NR013": (("cirrus",), 2000.0, 1.363, 1.377),
+    "NR016": (("swir16", "swir1", "swir_1"), 2000.0, 1.590, 1.630),
+    "SW038": ((), 2000.0, 3.740, 3.920),
+    "WV063": ((), 2000.0, 5.790, 6.630),
+    "WV069": ((), 2000.0, 6.740, 7.140),
+    "WV073": ((), 2000.0, 7.240, 7.420),
+    "IR087": ((), 2000.0, 8.415, 8.765),
+    "IR096": ((), 2000.0, 9.430, 9.810),
+    "IR105": (("thermal",), 2000.0, 10.115, 10.585),
+    "IR112": (("lwir11",), 2000.0, 10.900, 11.560),
+    "IR123": (("lwir12",), 2000.0, 11.805, 12.915),
+    "IR133": ((), 2000.0, 13.005, 13.575),
+}
+# Name: aliases, centre (nm), bandwidth (nm); all of 250 m.
+_GOCI2: dict[str, tuple[tuple[str, ...], float, float]] = {
+    "B1": ((), 380.0, 20.0),
+    "B2": ((), 412.0, 20.0),
+    "B3": (("coastal", "coastal_aerosol"), 443.0, 20.0),
+    "B4": (("blue",), 490.0, 20.0),
+    "B5": ((), 510.0, 20.0),
+    "B6": (("green",), 555.0, 20.0),
+    "B7": ((), 620.0, 20.0),
+    "B8": (("red",), 660.0, 20.0),
+    "B9": ((), 680.0, 10.0),
+    "B10": (("rededge1", "red_edge_1"), 709.0, 10.0),
+    "B11": ((), 745.0, 20.0),
+    "B12": (("nir", "nir08"), 865.0, 40.0),
+}
+# Name: centre (nm), bandwidth (nm); all of 70 m.
+_ECOSTRESS = {
+    "B1": (8290.0, 354.0),
+    "B2": (8780.0, 310.0),
+    "B3": (9200.0, 396.0),
+    "B4": (10490.0, 410.0),
+    "B5": (12090.0, 611.0),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TemperatureProduct:
+    """How a product of surface temperature stores kelvin: ``number * scale + offset``; the number 0 is no data."""
+
+    scale: float
+    offset: float
+    sensor: str
+    """Sensor that sees it."""
+    gsd_m: float
+    """Pixel size in metres of the product, which may be finer than the sensor's."""
+    source: str
+
+
+TEMPERATURE_PRODUCTS = {
+    "landsat-c2-st": TemperatureProduct(
+        0.00341802,
+        149.0,
+        "landsat-8",
+        30.0,
+        "USGS Landsat Collection 2 Level-2 surface temperature (ST_B10 of Landsat 8 and 9, ST_B6 of 4, 5 and 7), whose"
+        " 30 m pixels are resampled from the 100 m, 120 m or 60 m of the sensor",
+    ),
+    "modis-lst": TemperatureProduct(
+        0.02, 0.0, "modis", 1000.0, "NASA MOD11, MYD11 and MYD21 land surface temperature (LST_1KM, LST_Day_1km)"
+    ),
+    "ecostress-lst": TemperatureProduct(
+        0.02, 0.0, "ecostress", 70.0, "NASA ECO2LSTE version 1, ECO_L2_LSTE version 2, land surface temperature"
+    ),
+}
+"""Stored numbers of temperature products, by name."""
+
 _SENSORS: dict[str, Sensor] = {
     sensor.name: sensor
     for sensor in (
@@ -522,5 +669,21 @@ _SENSORS: dict[str, Sensor] = {
         ),
         _landsat("landsat-8", f"{_OLI}; {_TIRS}. MTF: none."),
         _landsat("landsat-9", f"{_OLI}, assumed for OLI-2; {_TIRS}, assumed for TIRS-2. MTF: none."),
+        _by_edges("landsat-5", "TM: USGS band edges, centres taken half-way.", _TM),
+        _by_edges("landsat-7", "ETM+: USGS band edges of TM and of the panchromatic band, centres half-way.", _ETM),
+        _by_edges("modis", "NASA MODIS band edges; bands 1 to 7, 31 and 32 of 36.", _MODIS),
+        _by_edges("gk2a-ami", "Channel table of AMI on GEO-KOMPSAT-2A (eoPortal, Geo-Kompsat-2).", _AMI),
+        Sensor(
+            "gk2b-goci2",
+            tuple(Band(name, words, 250.0, centre, width, None) for name, (words, centre, width) in _GOCI2.items()),
+            "Band table of GOCI-II on GEO-KOMPSAT-2B, Korea Ocean Satellite Center (nosc.go.kr), without the"
+            " panchromatic band. MTF: none.",
+        ),
+        Sensor(
+            "ecostress",
+            tuple(Band(name, (), 70.0, *numbers, None) for name, numbers in _ECOSTRESS.items()),
+            "Nominal centres of the five thermal bands of ECOSTRESS; bandwidths of the instrument's description, not"
+            " checked against its spectral responses. MTF: none.",
+        ),
     )
 }

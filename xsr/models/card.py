@@ -29,6 +29,13 @@ TOLD = ("training", "scores", "limits", "citation")
 """Fields that only people read; properties of the item, with the prefix ``xsr:``."""
 UNCOMPUTED = frozenset((*TOLD, "summary", "sensor", "parameters", "licence", "created"))
 """Fields that change no number of a result."""
+SEQUENCES = frozenset(
+    (
+        *("bands", "optional", "mean", "std", "scale_range", "mtf", "fill", "limits"),
+        *("guide_bands", "guide_mean", "guide_std", "guide_optional"),
+    )
+)
+"""Fields that JSON writes as lists."""
 COARSER = ("nearest", "bilinear", "bicubic")
 """Interpolations that a card may ask for; see `ModelCard.coarser`."""
 
@@ -73,6 +80,19 @@ class ModelCard:
     """Reflectance that stands in for no data far from valid pixels, by band; empty: the mean."""
     coarser: str = "bicubic"
     """Interpolation that brings bands of a coarser pixel to the grid of the others."""
+    units: str = "1"
+    """Units of the bands: ``1`` for reflectance, ``K`` for temperature."""
+    guide_bands: tuple[str, ...] = ()
+    """Bands of a guided network's guide in the order of its channels, canonical names; empty: it takes no guide."""
+    guide_mean: tuple[float, ...] = ()
+    """Reflectance subtracted from each band of the guide."""
+    guide_std: tuple[float, ...] = ()
+    """Reflectance by which each band of the guide is divided."""
+    guide_optional: tuple[str, ...] = ()
+    """Bands among ``guide_bands`` that a guide may lack; their channel is then held at the mean."""
+    patch: int | None = None
+    """Side of the square of output pixels that a network is trained on and must be shown, because every pixel of its
+    answer depends on all of it; None for a network of bounded ``radius``."""
     created: str = "1970-01-01"
     """Day on which the weights were made."""
     training: dict[str, Any] = field(default_factory=dict)
@@ -219,8 +239,7 @@ def from_item(item: dict[str, Any]) -> ModelCard:
         "licence": properties["license"],
         "created": properties["datetime"][:10],
     }
-    for name in ("bands", "optional", "mean", "std", "scale_range", "mtf", "fill", "limits"):
-        fields[name] = tuple(fields[name])
+    fields |= {name: tuple(fields[name]) for name in SEQUENCES & fields.keys()}
     card = ModelCard(**fields)
     _check(card)
     return card
@@ -230,6 +249,8 @@ def _check(card: ModelCard) -> None:
     """Refuse values that no model can have: they would fail, or mislead, far from here."""
     count = len(card.bands)
     each, positive = f"{count} finite numbers, one for each band", "a finite number above 0"
+    guides = len(card.guide_bands)
+    each_guide = f"{guides} finite numbers, one for each band of the guide"
     rules = {
         "name": (_is_file_name(card.name), "a file name"),
         "bands": (0 < count == len(set(card.bands)), "different names, at least one"),
@@ -242,6 +263,14 @@ def _check(card: ModelCard) -> None:
         "unit": (_numbers((card.unit,), 1) and card.unit > 0, positive),
         "gsd_m": (_numbers((card.gsd_m,), 1) and card.gsd_m > 0, positive),
         "scale_range": (_is_range(card.scale_range), "the lowest and the highest scale"),
+        "patch": (card.patch is None or _whole(card.patch, 1), "a whole number, at least 1, or none"),
+        "guide_bands": (len(set(card.guide_bands)) == guides, "different names"),
+        "guide_optional": (set(card.guide_optional) <= set(card.guide_bands), "some of guide_bands"),
+        "guide_mean": (_numbers(card.guide_mean, guides), each_guide),
+        "guide_std": (
+            _numbers(card.guide_std, guides) and min(card.guide_std, default=1) > 0,
+            each_guide.replace("numbers", "numbers above 0"),
+        ),
         "coarser": (card.coarser in COARSER, f"one of {', '.join(COARSER)}"),
     }
     for name, (holds, rule) in rules.items():

@@ -1,0 +1,131 @@
+"""Write the tables of ``explanation/thermal-range.md``: ranges of two scenes, and what holding the means is worth.
+
+The synthetic scene needs nothing; that of Mendoza, Landsat 8, the folder of real images in XSR_DATA.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import rioxarray
+import xarray as xr
+from affine import Affine
+from odc.geo.geobox import GeoBox
+from odc.geo.xr import xr_coords
+from scipy.ndimage import gaussian_filter
+
+import xsr
+from xsr.kernels.limits import limits
+from xsr.sources.landsat import brightness_temperature
+
+PAGE = Path(__file__).resolve().parents[1] / "explanation" / "thermal-range.md"
+BEGIN, END = "<!-- {}: written by docs/_scripts/thermal_range.py -->", "<!-- end of {} -->"
+FACTOR = 4
+FIXED = 270.0, 330.0
+
+
+def synthetic() -> np.ndarray:
+    """Fields of a summer's day at 320 x 320 pixels, one of them on fire."""
+    rng = np.random.default_rng(0)
+    edges = np.sign(gaussian_filter(rng.standard_normal((320, 320)), 6))
+    kelvin = 302 - 4 * edges + 2 * gaussian_filter(rng.standard_normal((320, 320)), 1) / 0.28
+    kelvin[200, 100] = 420.0
+    return kelvin
+
+
+def coarse(kelvin: np.ndarray, factor: int) -> np.ndarray:
+    """Temperature whose radiance is the mean over blocks."""
+    h, w = (n // factor for n in kelvin.shape)
+    blocks = kelvin[: h * factor, : w * factor].reshape(h, factor, w, factor)
+    return np.asarray((blocks**4).mean(axis=(1, 3)) ** 0.25)
+
+
+def table(truth: np.ndarray) -> str:
+    """Ranges of a scene, and the share of the truth that lies beyond each."""
+    low = coarse(truth, FACTOR)
+    own = limits(low.size, low.sum(), (low**2).sum(), low.min(), low.max())
+    rows = {
+        "extremes of the truth": (truth.min(), truth.max()),
+        "extremes of the low-resolution image": (low.min(), low.max()),
+        "fixed": FIXED,
+        "xsr": own,
+    }
+    lines = [
+        "| limits | lower K | upper K | truth below | truth above | one kelvin is |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, (lo, hi) in rows.items():
+        below, above = (f"{100 * share:.3f} %" for share in ((truth < lo).mean(), (truth > hi).mean()))
+        lines.append(f"| {name} | {lo:.2f} | {hi:.2f} | {below} | {above} | {1 / (hi - lo):.4f} |")
+    return "\n".join(lines)
+
+
+def grid(shape: tuple[int, int], gsd: float) -> dict[str, xr.DataArray]:
+    """Coordinates of a north-up grid."""
+    return {str(k): v for k, v in xr_coords(GeoBox(shape, Affine(gsd, 0, 0, 0, -gsd, 0), "EPSG:32619")).items()}
+
+
+def explained() -> tuple[np.ndarray, np.ndarray]:
+    """Fields whose temperature is a line of their reflectance, and that reflectance."""
+    rng = np.random.default_rng(1)
+    edges = np.sign(gaussian_filter(rng.standard_normal((160, 160)), 6))
+    vegetation = np.clip(0.5 + 0.3 * edges + 0.05 * gaussian_filter(rng.standard_normal((160, 160)), 1) / 0.28, 0, 1)
+    guide = np.stack([0.25 - 0.2 * vegetation, 0.2 + 0.3 * vegetation, 0.3 - 0.15 * vegetation])
+    return 308 - 12 * vegetation, guide
+
+
+def conserved(name: str, truth: np.ndarray, guide: np.ndarray, gsd: float = 90.0) -> list[str]:
+    """Error of each method without and with held means, for several ways to see a scene from afar."""
+    lines = []
+    for factor in (2, 4):
+        h, w = (n // factor * factor for n in truth.shape)
+        fine, bands = grid((h, w), gsd), {"band": ["B04", "B08", "B11"]}
+        high = xr.DataArray(((truth[:h, :w] / 100) ** 4).astype(np.float32), fine, ("y", "x"))
+        optical = xr.DataArray(guide[:, :h, :w].astype(np.float32), {**fine, **bands}, ("band", "y", "x"))
+        seen = {"block means": coarse(truth[:h, :w], factor)}
+        seen |= {f"MTF {mtf}": 100 * xsr.degrade(high, scale=factor, mtf=mtf).values ** 0.25 for mtf in (0.2, 0.3)}
+        for how, kelvin in seen.items():
+            low = xr.DataArray(kelvin.astype(np.float32), grid(kelvin.shape, gsd * factor), ("y", "x"))
+            cells = []
+            for method in ("bicubic", "guided_filter", "tsharp"):
+                found = [
+                    xsr.guided(low, optical, method=method, conserve=held, units="K").values
+                    for held in (None, "radiance")
+                ]
+                rmse = [float(np.sqrt(np.mean((image - truth[:h, :w]) ** 2))) for image in found]
+                cells.append(f"{rmse[0]:.3f} → {rmse[1]:.3f}")
+            lines.append(f"| {name} ×{factor}, {how} | {' | '.join(cells)} |")
+    return lines
+
+
+def mendoza(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Brightness temperature and reflectance (red, near and short-wave infrared) at 90 m, about the native size."""
+    scene = folder / "thermal_l8_mendoza_2016"
+    dn = rioxarray.open_rasterio(scene / "LC82320832016040_DN_B10B11.tif").isel(band=0)
+    kelvin = brightness_temperature(dn, scene / "LC82320832016040LGN00_MTL.txt", 10).values.astype(float)
+    optical = rioxarray.open_rasterio(scene / "LC82320832016040_SR_B2-7.tif").values[[2, 3, 4]] * 1e-4
+    return coarse(kelvin, 3), np.stack([coarse(band**0.25, 3) ** 4 for band in optical])
+
+
+def write(name: str, text: str) -> None:
+    """Put a table between its marks in the page."""
+    page = PAGE.read_text(encoding="utf-8")
+    begin, end = BEGIN.format(name), END.format(name)
+    before, rest = page.split(begin)
+    PAGE.write_text(f"{before}{begin}\n\n{text}\n\n{end}{rest.split(end)[1]}", encoding="utf-8")
+
+
+def main() -> None:
+    """Write the tables."""
+    write("synthetic", table(synthetic()))
+    folder = os.environ.get("XSR_DATA")
+    if folder:
+        truth, guide = mendoza(Path(folder))
+        write("real", table(truth))
+        head = ["| RMSE, K | bicubic | guided filter | TsHARP |", "| --- | --- | --- | --- |"]
+        rows = conserved("Mendoza", truth, guide) + conserved("synthetic fields", *explained())
+        write("means", "\n".join(head + rows))
+
+
+if __name__ == "__main__":
+    main()
