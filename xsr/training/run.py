@@ -19,6 +19,7 @@ from xsr.models.card import SUFFIX, ModelCard, file_sha256, read_card, write_car
 from xsr.models.registry import create, load, resolve_device
 from xsr.training import scenes as training_scenes
 from xsr.training import series as training_series
+from xsr.training.fixed import FixedSampler, fixed_loss
 from xsr.training.loop import Progress, train
 from xsr.training.pairs import WaldSampler
 from xsr.training.recipes import Recipe
@@ -108,9 +109,21 @@ def _temporal(recipe: Recipe, data: Path | None) -> tuple[Task[Any], dict[str, o
     return Task(network, sampler, temporal_loss, recipe.frozen), told
 
 
+def _fixed(recipe: Recipe, data: Path | None) -> tuple[Task[Any], dict[str, object]]:
+    """One factor, on pairs of the grid."""
+    network = create(recipe.architecture, **recipe.config)
+    nn.init.zeros_(network.output_conv2.weight)  # type: ignore[arg-type]
+    nn.init.zeros_(network.output_conv2.bias)  # type: ignore[arg-type]
+    scenes, told = _scenes(recipe, data)
+    told["protocol"] = "full-resolution pairs at 10 m and Wald pairs at 20 m: per-band MTF at Nyquist, noise"
+    sampler = FixedSampler(_sampler(recipe, scenes), recipe.factor or 1)
+    return Task(network, sampler, fixed_loss, recipe.frozen, torch.contiguous_format), told
+
+
 TASKS: dict[str, Callable[[Recipe, Path | None], tuple[Task[Any], dict[str, object]]]] = {
     "liif": _liif,
     "temporal": _temporal,
+    "fixed": _fixed,
 }
 """What makes the task of a recipe, by `Recipe.task`."""
 
@@ -189,6 +202,7 @@ def _card(recipe: Recipe, network: nn.Module, out: Path, training: dict[str, obj
         mean=recipe.mean,
         std=recipe.std,
         scale_range=recipe.scale_range,
+        factor=recipe.factor,
         mtf=band_mtf(recipe.bands),
         sha256=file_sha256(out),
         parameters=sum(p.numel() for p in network.parameters()),
