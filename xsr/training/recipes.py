@@ -116,10 +116,10 @@ CARN_S2 = replace(
     scale_range=(2.0, 2.0),
     places=tuple(place for place in PLACES if place != "T33UUB"),
     synthetic=24,
-    patch=28,
+    patch=24,
     batch=4,
-    steps=9_000,
-    learning_rate=4e-4,
+    steps=4_200,
+    learning_rate=8e-4,
     # The two published tables of Sentinel-2's MTF differ by up to a sixth.
     mtf_jitter=0.15,
     noise=0.01,

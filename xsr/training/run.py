@@ -13,6 +13,7 @@ from torch import nn
 
 from xsr.core import sensors
 from xsr.core.errors import ParameterError
+from xsr.models import catalogue
 from xsr.models.architectures.liif import LIIF
 from xsr.models.architectures.temporal_liif import TemporalLIIF
 from xsr.models.card import SUFFIX, ModelCard, file_sha256, read_card, write_card
@@ -211,7 +212,7 @@ def _card(recipe: Recipe, network: nn.Module, out: Path, training: dict[str, obj
         created=date.today().isoformat(),
         training=training,
         limits=recipe.limits,
-        citation="Y. Chen, S. Liu, X. Wang, CVPR 2021, doi:10.1109/CVPR46437.2021.00852 (architecture)",
+        citation=f"{catalogue.get(recipe.architecture).citation} (architecture)",
     )
 
 
