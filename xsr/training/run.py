@@ -13,7 +13,7 @@ from torch import nn
 
 from xsr.core import sensors
 from xsr.core.errors import ParameterError
-from xsr.models import catalogue
+from xsr.models import catalogue, registry
 from xsr.models.architectures.liif import LIIF
 from xsr.models.architectures.temporal_liif import TemporalLIIF
 from xsr.models.card import SUFFIX, ModelCard, file_sha256, read_card, write_card
@@ -217,10 +217,15 @@ def _card(recipe: Recipe, network: nn.Module, out: Path, training: dict[str, obj
 
 
 def score_model(model: str | Path, data: Path, scales: Sequence[float] = SCALES) -> list[Score]:
-    """Score a model at every test place and scale."""
+    """Score a model at every test place and scale; a model of one factor, at that scale alone."""
+    factor = registry.card(model).factor
+    scales = scales if factor is None else (float(factor),)
     return [score(place, scale, model) for place in test_places(data) for scale in scales]
 
 
 def record_scores(path: Path, scores: Sequence[Score]) -> None:
-    """Write scores into the card of a weight file."""
-    write_card(replace(read_card(path), scores=[{**asdict(s), "gain_db": s.gain_db} for s in scores]), path)
+    """Write scores into the card of a weight file; rows of other benchmarks stay."""
+    told = read_card(path)
+    others = [row for row in told.scores if "gain_db" not in row]
+    rows = [{**asdict(one), "gain_db": one.gain_db} for one in scores]
+    write_card(replace(told, scores=[*rows, *others]), path)
