@@ -590,7 +590,7 @@ def train(
     report = _Report()
     real = None if synthetic_only else root
     card = run_recipe(recipes.get(recipe), path, data=real, minutes=minutes, device=device, report=report)
-    if root is not None and recipes.get(recipe).task == "liif":  # time is scored by benchmarks/temporal.py
+    if root is not None and recipes.get(recipe).task != "temporal":  # time is scored by benchmarks/temporal.py
         scores = score_model(path, root)
         record_scores(path, scores)
         console.print(score_table(scores))

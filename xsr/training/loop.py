@@ -80,7 +80,7 @@ def train(
     if minutes is not None and not (math.isfinite(minutes) and minutes > 0):
         raise ParameterError(f"minutes={minutes}; expected a positive number.")
     network = task.network.to(device)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(memory_format=task.memory_format)  # type: ignore[call-overload]
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(parameter.requires_grad and not name.startswith(task.frozen))
     average = torch.optim.swa_utils.AveragedModel(network, avg_fn=running_average(recipe.average))

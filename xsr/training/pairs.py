@@ -74,12 +74,20 @@ class WaldSampler:
         """Draw the batch of one step."""
         rng = np.random.default_rng([self.seed, step])
         scale = float(rng.uniform(*self.scale_range))
-        coarser = self.coarser if self.coarser and rng.random() >= self.level else (False,) * len(self.mtf)
-        noise = np.array(self.noise or (0.0,) * len(self.mtf)) * (rng.uniform(0, 2) if rng.random() < 0.5 else 0.0)
-        chosen = rng.choice(len(self.scenes), size=self.batch, p=self._probability())
-        parts = [self._draw(self.scenes[index], scale, coarser, noise, rng) for index in chosen]
+        coarser, noise = self.conditions(rng)
+        parts = [self._draw(scene, scale, coarser, noise, rng) for scene in self.choose(rng)]
         low, rows, cols, base, target = (np.stack(group) for group in zip(*parts, strict=True))
         return Batch(scale, low, rows, cols, base, target)
+
+    def conditions(self, rng: np.random.Generator) -> tuple[tuple[bool, ...], NDArray[np.float64]]:
+        """Draw which bands of a batch are coarser than the grid, and the noise of each."""
+        coarser = self.coarser if self.coarser and rng.random() >= self.level else (False,) * len(self.mtf)
+        noise = np.array(self.noise or (0.0,) * len(self.mtf)) * (rng.uniform(0, 2) if rng.random() < 0.5 else 0.0)
+        return coarser, noise
+
+    def choose(self, rng: np.random.Generator) -> list[TrainingScene]:
+        """Draw the scenes of a batch."""
+        return [self.scenes[index] for index in rng.choice(len(self.scenes), size=self.batch, p=self._probability())]
 
     def _probability(self) -> NDArray[np.float64]:
         """Weight scenes by the square root of their place's area, so that large places do not drown small ones."""
@@ -98,24 +106,42 @@ class WaldSampler:
         noise: NDArray[np.float64],
         rng: np.random.Generator,
     ) -> tuple[NDArray[np.generic], ...]:
-        mtf = np.clip(np.array(self.mtf) * np.exp(self.mtf_jitter * rng.standard_normal(len(self.mtf))), 0.05, 0.8)
-        native = 2 * scale if any(coarser) else scale
-        margin = even(4 * sigma_px(float(mtf.min()), native) + 1 + (REACH * native if any(coarser) else 0))
-        extent = even(self.patch * scale + 1)
-        start = [2 * int(rng.integers(0, max(size - extent, 0) // 2 + 1)) for size in scene.image.shape[1:]]
-        windows = [cut(scene.image, start, extent, margin, 1)]
-        if scene.coarse is not None:
-            windows.append(cut(scene.coarse, start, extent, margin, 2))
-        windows = augment(windows, rng)
+        mtf, windows, margin, inside = self.window(scene, scale, coarser, rng)
         phase = rng.uniform(0, 1, 2)
         filled = [fill(window) for window in windows]
         low = self.degrade(filled, scale, mtf, coarser, noise, margin, phase, rng)
-        inside = [min(extent, size) for size in scene.image.shape[1:]]
         at_pixel = [self.pixels(scale, p, margin, n, rng) for p, n in zip(phase, inside, strict=True)]
         rows, cols = ((q - margin - p + 0.5) / scale - 0.5 for q, p in zip(at_pixel, phase, strict=True))
         base = resample_points(low, interpolation_taps(rows, "bicubic"), interpolation_taps(cols, "bicubic"))
         target = windows[0][:, at_pixel[0], at_pixel[1]]
         return low, rows, cols, base.T, np.where(np.isfinite(target), target, np.nan).T
+
+    def window(
+        self, scene: TrainingScene, scale: float, coarser: tuple[bool, ...], rng: np.random.Generator
+    ) -> tuple[NDArray[np.float64], list[Image], int, tuple[int, int]]:
+        """Cut what a patch is made of from a scene, at random, and change it at random.
+
+        Returns
+        -------
+        mtf : ndarray
+            Of each band, drawn around the sensor's.
+        windows : list of ndarray
+            On the fine grid and, if there is one, on the nested grid of pixels twice as large.
+        margin : int
+            Fine pixels around the patch.
+        inside : tuple of int
+            Fine pixels of the patch along y and x that lie inside the scene; what lies beyond is mirrored.
+        """
+        mtf = np.clip(np.array(self.mtf) * np.exp(self.mtf_jitter * rng.standard_normal(len(self.mtf))), 0.05, 0.8)
+        native = 2 * scale if any(coarser) else scale
+        margin = even(4 * sigma_px(float(mtf.min()), native) + 1 + (REACH * native if any(coarser) else 0))
+        extent = even(self.patch * scale + 1)
+        height, width = scene.image.shape[1:]
+        start = [2 * int(rng.integers(0, max(size - extent, 0) // 2 + 1)) for size in (height, width)]
+        windows = [cut(scene.image, start, extent, margin, 1)]
+        if scene.coarse is not None:
+            windows.append(cut(scene.coarse, start, extent, margin, 2))
+        return mtf, augment(windows, rng), margin, (min(extent, height), min(extent, width))
 
     def degrade(
         self,

@@ -13,15 +13,18 @@ from torch import nn
 
 from xsr.core import sensors
 from xsr.core.errors import ParameterError
+from xsr.models import catalogue, registry
 from xsr.models.architectures.liif import LIIF
 from xsr.models.architectures.temporal_liif import TemporalLIIF
 from xsr.models.card import SUFFIX, ModelCard, file_sha256, read_card, write_card
 from xsr.models.registry import create, load, resolve_device
 from xsr.training import scenes as training_scenes
 from xsr.training import series as training_series
+from xsr.training.fixed import FixedSampler, fixed_loss
 from xsr.training.loop import Progress, train
 from xsr.training.pairs import WaldSampler
 from xsr.training.recipes import Recipe
+from xsr.training.scenes import TrainingScene
 from xsr.training.scores import Score, score, test_places
 from xsr.training.series import SeriesSampler
 from xsr.training.tasks import Task, liif_loss, temporal_loss
@@ -83,43 +86,86 @@ def build(recipe: Recipe, data: Path | None) -> tuple[Task[Any], dict[str, objec
         If the recipe needs real images and there are none.
     """
     torch.manual_seed(recipe.seed)
+    return TASKS[recipe.task](recipe, data)
+
+
+def _liif(recipe: Recipe, data: Path | None) -> tuple[Task[Any], dict[str, object]]:
+    """Any scale, on Wald pairs."""
+    scenes, told = _scenes(recipe, data)
+    told["protocol"] = "Wald pairs: per-band MTF at Nyquist, continuous scale, random sub-pixel phase, noise"
+    return Task(_implicit(recipe), _sampler(recipe, scenes), liif_loss, recipe.frozen), told
+
+
+def _temporal(recipe: Recipe, data: Path | None) -> tuple[Task[Any], dict[str, object]]:
+    """Any scale and instant, on series."""
+    network = _implicit(recipe)
+    series = training_series.load(data, synthetic_scenes=recipe.synthetic)
+    sampler = SeriesSampler(series, _sampler(recipe, ()), recipe.dates)
+    told: dict[str, object] = {
+        "protocol": "Wald pairs of one date of a series, answered by others: half the time without that date",
+        "places": sorted({one.place for one in series}),
+        "scenes": sum(len(one.times) for one in series),
+        "pixels": sum(one.image[:, 0].size for one in series),
+    }
+    return Task(network, sampler, temporal_loss, recipe.frozen), told
+
+
+def _fixed(recipe: Recipe, data: Path | None) -> tuple[Task[Any], dict[str, object]]:
+    """One factor, on pairs of the grid."""
+    network = create(recipe.architecture, **recipe.config)
+    nn.init.zeros_(network.output_conv2.weight)  # type: ignore[arg-type]
+    nn.init.zeros_(network.output_conv2.bias)  # type: ignore[arg-type]
+    scenes, told = _scenes(recipe, data)
+    told["protocol"] = "full-resolution pairs at 10 m and Wald pairs at 20 m: per-band MTF at Nyquist, noise"
+    sampler = FixedSampler(_sampler(recipe, scenes), recipe.factor or 1)
+    return Task(network, sampler, fixed_loss, recipe.frozen, torch.contiguous_format), told
+
+
+TASKS: dict[str, Callable[[Recipe, Path | None], tuple[Task[Any], dict[str, object]]]] = {
+    "liif": _liif,
+    "temporal": _temporal,
+    "fixed": _fixed,
+}
+"""What makes the task of a recipe, by `Recipe.task`."""
+
+
+def _implicit(recipe: Recipe) -> LIIF | TemporalLIIF:
+    """Continuous network that starts close to the interpolation that it corrects."""
     network = create(recipe.architecture, **recipe.config)
     assert isinstance(network, LIIF | TemporalLIIF)
     last = network.imnet.layers[-1]
-    assert isinstance(last, torch.nn.Linear)
-    torch.nn.init.zeros_(last.weight)  # start close to the interpolation that the network corrects
+    assert isinstance(last, nn.Linear)
+    nn.init.zeros_(last.weight)
     if recipe.start:
         network.load_state_dict(_shared(network, load(recipe.start)), strict=False)
-    settings: dict[str, Any] = {
-        "mtf": band_mtf(recipe.bands),
-        "scale_range": recipe.scale_range,
-        "patch": recipe.patch,
-        "queries": recipe.queries,
-        "batch": recipe.batch,
-        "mtf_jitter": recipe.mtf_jitter,
-        "seed": recipe.seed,
-        "coarser": tuple(band in training_scenes.COARSE for band in recipe.bands),
-        "level": recipe.level,
-        "noise": tuple(recipe.noise * std for std in recipe.std),
-    }
-    if recipe.task == "temporal":
-        series = training_series.load(data, synthetic_scenes=recipe.synthetic)
-        sampler = SeriesSampler(series, WaldSampler(scenes=(), **settings), recipe.dates)
-        told: dict[str, object] = {
-            "protocol": "Wald pairs of one date of a series, answered by others: half the time without that date",
-            "places": sorted({one.place for one in series}),
-            "scenes": sum(len(one.times) for one in series),
-            "pixels": sum(one.image[:, 0].size for one in series),
-        }
-        return Task(network, sampler, temporal_loss, recipe.frozen), told
+    return network
+
+
+def _scenes(recipe: Recipe, data: Path | None) -> tuple[list[TrainingScene], dict[str, object]]:
+    """Single images of a recipe, and what they are."""
     scenes = training_scenes.load(data, places=recipe.places, synthetic=recipe.synthetic)
-    told = {
-        "protocol": "Wald pairs: per-band MTF at Nyquist, continuous scale, random sub-pixel phase, noise",
+    told: dict[str, object] = {
         "places": sorted({scene.place for scene in scenes}),
         "scenes": len(scenes),
         "pixels": sum(scene.image[0].size for scene in scenes),
     }
-    return Task(network, WaldSampler(scenes=scenes, **settings), liif_loss, recipe.frozen), told
+    return scenes, told
+
+
+def _sampler(recipe: Recipe, scenes: Sequence[TrainingScene]) -> WaldSampler:
+    return WaldSampler(
+        scenes=scenes,
+        mtf=band_mtf(recipe.bands),
+        scale_range=recipe.scale_range,
+        patch=recipe.patch,
+        queries=recipe.queries,
+        batch=recipe.batch,
+        mtf_jitter=recipe.mtf_jitter,
+        seed=recipe.seed,
+        coarser=tuple(band in training_scenes.COARSE for band in recipe.bands),
+        level=recipe.level,
+        noise=tuple(recipe.noise * std for std in recipe.std),
+    )
 
 
 def _shared(network: nn.Module, other: nn.Module) -> dict[str, torch.Tensor]:
@@ -157,6 +203,7 @@ def _card(recipe: Recipe, network: nn.Module, out: Path, training: dict[str, obj
         mean=recipe.mean,
         std=recipe.std,
         scale_range=recipe.scale_range,
+        factor=recipe.factor,
         mtf=band_mtf(recipe.bands),
         sha256=file_sha256(out),
         parameters=sum(p.numel() for p in network.parameters()),
@@ -165,15 +212,20 @@ def _card(recipe: Recipe, network: nn.Module, out: Path, training: dict[str, obj
         created=date.today().isoformat(),
         training=training,
         limits=recipe.limits,
-        citation="Y. Chen, S. Liu, X. Wang, CVPR 2021, doi:10.1109/CVPR46437.2021.00852 (architecture)",
+        citation=f"{catalogue.get(recipe.architecture).citation} (architecture)",
     )
 
 
 def score_model(model: str | Path, data: Path, scales: Sequence[float] = SCALES) -> list[Score]:
-    """Score a model at every test place and scale."""
+    """Score a model at every test place and scale; a model of one factor, at that scale alone."""
+    factor = registry.card(model).factor
+    scales = scales if factor is None else (float(factor),)
     return [score(place, scale, model) for place in test_places(data) for scale in scales]
 
 
 def record_scores(path: Path, scores: Sequence[Score]) -> None:
-    """Write scores into the card of a weight file."""
-    write_card(replace(read_card(path), scores=[{**asdict(s), "gain_db": s.gain_db} for s in scores]), path)
+    """Write scores into the card of a weight file; rows of other benchmarks stay."""
+    told = read_card(path)
+    others = [row for row in told.scores if "gain_db" not in row]
+    rows = [{**asdict(one), "gain_db": one.gain_db} for one in scores]
+    write_card(replace(told, scores=[*rows, *others]), path)

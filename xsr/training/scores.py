@@ -17,8 +17,9 @@ from odc.geo.xr import xr_coords
 from xsr.core import sensors
 from xsr.kernels.degrade import blur_decimate
 from xsr.kernels.resample import fill_nodata, interpolate_filled
+from xsr.models import registry
 from xsr.operations.interpolate import interpolate
-from xsr.operations.super_resolve import liif
+from xsr.operations.super_resolve import liif, sisr
 from xsr.training.pairs import REACH
 from xsr.training.scenes import CLEAR_SHARE, CLOUDY_CLASSES, COARSE, FINE, Image, to_reflectance
 
@@ -173,11 +174,17 @@ def score(place: TestPlace, scale: float, model: str | Path) -> Score:
     return compare(low, place.cube(), name=place.name, scale=scale, model=model, coarser=place.coarser)
 
 
+def super_resolve(low: xr.DataArray, scale: float, model: str | Path) -> xr.DataArray:
+    """Super-resolve by a continuous model, or by one of a fixed factor whose factor ``scale`` is."""
+    fixed = registry.card(model).factor is not None
+    return sisr(low, scale=scale, model=model) if fixed else liif(low, scale=scale, model=model)
+
+
 def compare(
     low: xr.DataArray, high: xr.DataArray, *, name: str, scale: float, model: str | Path, coarser: tuple[str, ...] = ()
 ) -> Score:
     """Super-resolve ``low`` and compare it with ``high``, whose grid has the same corner and the finer pixel."""
-    fine = np.asarray(liif(low, scale=scale, model=model).values)
+    fine = np.asarray(super_resolve(low, scale, model).values)
     base = np.asarray(interpolate(low, scale=scale, method="bicubic").values)
     inner = (slice(None), slice(None), slice(BORDER, -BORDER), slice(BORDER, -BORDER))
     truth = high.values[:, :, : fine.shape[2], : fine.shape[3]][inner]

@@ -41,6 +41,8 @@ class Task(Generic[Drawn]):
     loss: Loss[Drawn]
     frozen: tuple[str, ...] = field(default=())
     """Parts of the network, by the beginning of their parameters' names, that training leaves as they are."""
+    memory_format: torch.memory_format = torch.channels_last
+    """Order of the network's numbers in memory: which is faster depends on its convolutions."""
 
 
 def liif_loss(

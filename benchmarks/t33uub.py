@@ -1,0 +1,162 @@
+"""A scene that no weights here were trained on, against a foreign network: T33UUB, factor two, in digital numbers.
+
+The Wald test on one Level-1C scene with its ten bands, all degraded by the same Gaussian (response 0.3 at the Nyquist
+frequency of the coarser grid, sampled at exact pixel centres), a border of 32 pixels off. Bands of 10 m have their
+truth at 10 m: they are degraded to 20 m, and the 20 m bands to 40 m, which bicubic interpolation (a = -0.75) brings on
+the 20 m grid. Bands of 20 m have theirs at 20 m, so everything happens one level up: the 10 m bands are degraded to
+40 m, and the 20 m bands in two ways. As at use, they come on the 40 m grid from 80 m; or they are degraded to 40 m
+themselves, as in a cube of which all bands have pixels of 20 m.
+
+Prints the table; ``--write`` puts it into the documentation and the model's card. Needs the folder of real images in
+XSR_DATA, and onnxruntime for the foreign network.
+"""
+
+import argparse
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+from wald import write
+
+from xsr.demo import data_folder
+from xsr.kernels.degrade import blur_decimate
+from xsr.models import registry
+from xsr.models.architectures.srcnn import bicubic
+from xsr.models.card import read_card, write_card
+from xsr.operations.super_resolve import sisr
+from xsr.training.scenes import BANDS, COARSE, FINE, to_reflectance
+from xsr.training.scores import TestPlace
+
+ROOT = Path(__file__).parents[1]
+TARGET = ROOT / "docs" / "reference" / "models.md"
+MARKERS = "<!-- scores on T33UUB: written by benchmarks/t33uub.py -->", "<!-- end of scores on T33UUB -->"
+SCENE = Path("s2_l1c_dsen2") / "S2A_MSIL1C_20170527_T33UUB.nc"
+FOREIGN = Path("onnx_evoland_carn_light") / "carn_light.yaml"
+MTF = 0.3
+BORDER = 32
+DN = 1e4
+"""Digital numbers of a reflectance of one."""
+Image = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Error:
+    """Root mean square errors of a band, in digital numbers."""
+
+    place: str
+    band: str
+    case: str
+    """Pixel sizes: of what the band was seen in, of the input's grid, of the truth."""
+    rmse_dn: dict[str, float]
+    """By method."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """An input (ten bands) and the truth of some."""
+
+    name: str
+    low: Image
+    bands: tuple[str, ...]
+    truth: Image
+
+
+def cases(fine: Image, coarse: Image) -> list[Case]:
+    """Make the tests of bands of 10 m, shape (4, y, x), and of 20 m, shape (6, y / 2, x / 2)."""
+    twice, quarter = seen(coarse, 2), seen(fine, 4)
+    return [
+        Case("20 m (20 m bands: 40 m) → 10 m", np.concatenate([seen(fine, 2), double(twice)]), FINE, fine),
+        Case("40 m (20 m bands: 80 m) → 20 m", np.concatenate([quarter, double(seen(coarse, 4))]), COARSE, coarse),
+        Case("40 m → 20 m", np.concatenate([quarter, twice]), COARSE, coarse),
+    ]
+
+
+def seen(image: Image, factor: int) -> Image:
+    """Image (band, y, x) as a sensor with pixels so many times larger would see it."""
+    return blur_decimate(image, scale=float(factor), mtf=MTF)
+
+
+def double(image: Image) -> Image:
+    """Bicubic interpolation (a = -0.75) to pixels half as large."""
+    return np.asarray(bicubic(torch.from_numpy(image)[None], 2)[0].numpy(), np.float32)
+
+
+def errors(case: Case, models: dict[str, str | Path]) -> list[Error]:
+    """Errors of bicubic interpolation and of models, band by band."""
+    place = TestPlace("T33UUB", BANDS, case.low[None])
+    cube = place.cube(case.low[None], scale=2.0)
+    found = {"bicubic": double(case.low)} | {name: image_of(cube, model) for name, model in models.items()}
+    rows = []
+    for index, band in enumerate(case.bands):
+        truth = case.truth[index]
+        rmse = {name: round(rmse_dn(image[BANDS.index(band)], truth), 2) for name, image in found.items()}
+        rows.append(Error("T33UUB", band, case.name, rmse))
+    return rows
+
+
+def image_of(cube: xr.DataArray, model: str | Path) -> Image:
+    """Super-resolve a cube of one date."""
+    return np.asarray(sisr(cube, model=model, bands=BANDS).values[0], np.float32)
+
+
+def rmse_dn(image: Image, truth: Image) -> float:
+    """Root mean square error, a border left out."""
+    inner = (slice(BORDER, -BORDER),) * 2
+    return float(np.sqrt(np.mean((image[inner] - truth[inner]).astype(np.float64) ** 2))) * DN
+
+
+def read(data: Path) -> tuple[Image, Image]:
+    """Bands of 10 m and of 20 m of the scene, as reflectance."""
+    with xr.open_dataset(data / SCENE, mask_and_scale=False) as scene:
+        return to_reflectance(scene["im10"].values), to_reflectance(scene["im20"].values)
+
+
+def markdown(rows: list[Error], sha256: str) -> str:
+    """Return the table, one row a band and case."""
+    names = list(rows[0].rmse_dn)
+    lines = [
+        "| input → truth | band | " + " | ".join(f"`{name}`" for name in names) + " |",
+        "| --- | --- |" + " ---: |" * len(names),
+    ]
+    for row in rows:
+        cells = " | ".join(f"{row.rmse_dn[name]:.1f}" for name in names)
+        lines.append(f"| {row.case} | {row.band} | {cells} |")
+    note = (
+        f"Root mean square error in digital numbers (reflectance × 10 000), {BORDER} px border off, Gaussian of"
+        f" response {MTF} at Nyquist. Weights sha256 `{sha256[:12]}`."
+    )
+    return "\n".join([*lines, "", note])
+
+
+def main() -> None:
+    """Score a model; print, and write where asked."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="carn_3x3x64g4sw_s2")
+    parser.add_argument("--write", action="store_true", help="update docs and card")
+    options = parser.parse_args()
+    data = data_folder()
+    if data is None:
+        print("XSR_DATA is not set: the scores need the folder of real images")
+        return
+    card = registry.card(options.model)
+    models = {"carn_light": data / FOREIGN, card.name: options.model}
+    rows = [row for case in cases(*read(data)) for row in errors(case, models)]
+    table = Table("input → truth", "band", *rows[0].rmse_dn)
+    for row in rows:
+        table.add_row(row.case, row.band, *(f"{value:.1f}" for value in row.rmse_dn.values()))
+    Console().print(table)
+    if options.write:
+        path = registry.find(options.model)
+        others = [row for row in read_card(path).scores if "rmse_dn" not in row]
+        write_card(replace(read_card(path), scores=[*others, *map(asdict, rows)]), path)
+        write(TARGET, markdown(rows, card.sha256), MARKERS)
+        print(f"wrote {TARGET.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,299 @@
+"""Pairs on the grid and the loss of fixed-factor networks."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from models.helpers import make_cube
+from safetensors.torch import load_file
+from torch import nn
+
+import xsr
+from xsr.core.sensors import sigma_px
+from xsr.models.card import read_card
+from xsr.training import fixed, loop, pairs, recipes, scenes
+from xsr.training.fixed import BORDER, FixedSampler, enlarged, fidelity, fixed_loss, truth_error
+from xsr.training.loop import train
+from xsr.training.pairs import WaldSampler
+from xsr.training.run import build, run_recipe
+from xsr.training.scenes import BANDS, COARSE, FINE, at_20m, nested
+
+MTF = (0.3,) * 10
+TWICE = tuple(band in COARSE for band in BANDS)
+TINY = replace(
+    recipes.CARN_S2,
+    architecture="carn_1x1x2g1sw",
+    synthetic=1,
+    patch=16,
+    batch=2,
+    steps=6,
+    drop=0.0,
+    places=(),
+)
+
+
+def product(size=(80, 72), seed=0):
+    """A scene as it is delivered: 10 m bands on a grid, 20 m bands on the nested one."""
+    y, x = (np.arange(n)[:, None] for n in size)
+    rng = np.random.default_rng(seed)
+    waves = [np.sin(rng.uniform(-1, 1) * y + rng.uniform(-1, 1) * x.T + rng.uniform(0, 7)) for _ in range(12)]
+    values = 0.2 + 0.02 * np.tensordot(rng.uniform(0, 1, (10, 12)), np.stack(waves), axes=1).astype(np.float32)
+    coarse = values[4:].reshape(6, size[0] // 2, 2, size[1] // 2, 2).mean(axis=(2, 4))
+    return nested("here", values[:4], FINE, coarse)
+
+
+def sampler(*scenes, **changes):
+    settings = dict(
+        mtf=MTF, scale_range=(2.0, 2.0), patch=16, queries=1, batch=3, mtf_jitter=0.0, seed=3, coarser=TWICE, level=0.0
+    )
+    return FixedSampler(WaldSampler(scenes=scenes or (product(),), **{**settings, **changes}))
+
+
+@pytest.fixture
+def plain(monkeypatch):
+    """No flips and gains, so that pixels can be found again."""
+    monkeypatch.setattr(pairs, "augment", lambda windows, rng: list(windows))
+
+
+def test_a_draw_is_a_function_of_seed_and_step():
+    one, two = sampler(), sampler()
+    later = one(7)
+    one(1)
+    for name in ("low", "base", "target"):
+        assert getattr(later, name).tobytes() == getattr(two(7), name).tobytes()
+    assert later.low.tobytes() != two(8).low.tobytes()
+
+
+def test_a_product_teaches_its_10_m_bands_alone():
+    batch = sampler()(0)
+    assert batch.low.shape == (3, 10, 16, 16)
+    assert batch.base.shape == batch.target.shape == (3, 10, 32, 32)
+    assert batch.low.dtype == batch.base.dtype == batch.target.dtype == np.float32
+    assert batch.coarser == TWICE
+    assert np.isfinite(batch.low).all()
+    assert np.isfinite(batch.base).all()
+    known = np.isfinite(batch.target)
+    assert known[:, :4, 2 * BORDER : -2 * BORDER, 2 * BORDER : -2 * BORDER].all()
+    assert not known[:, 4:].any()
+
+
+def test_one_level_up_all_bands_are_known():
+    scene = at_20m(product((120, 112)))
+    batch = sampler(scene)(0)
+    known = np.isfinite(batch.target)
+    edge = 2 * BORDER
+    assert known[:, :, edge:-edge, edge:-edge].all()
+    assert known.sum() == 3 * 10 * (32 - 2 * edge) ** 2  # nothing is known along the border
+
+
+def test_all_bands_alike_leaves_out_bands_without_a_finer_image():
+    batch = sampler(level=1.0)(0)
+    assert batch.coarser == (False,) * 10
+    assert np.isfinite(batch.low[:, :4]).all()
+    assert np.isnan(batch.low[:, 4:]).all()
+
+
+def test_low_pixels_are_gaussian_means_of_the_truth_at_their_centre(plain):
+    scene = product()
+    batch = sampler(scene, batch=1)(4)
+    top, left = next(  # where the patch was cut
+        (y, x)
+        for y in range(0, 80, 2)
+        for x in range(0, 72, 2)
+        if np.array_equal(batch.target[0, 0, 4:28, 4:28], scene.image[0, y + 4 : y + 28, x + 4 : x + 28])
+    )
+    y, x = np.mgrid[:80, :72]
+    for row, col in ((5, 6), (9, 4)):
+        distance = (y - (top + 2 * row + 0.5)) ** 2 + (x - (left + 2 * col + 0.5)) ** 2
+        weight = np.exp(-distance / 2 / sigma_px(0.3, 2.0) ** 2)
+        for band in range(4):
+            expected = (weight * scene.image[band]).sum() / weight.sum()
+            assert batch.low[0, band, row, col] == pytest.approx(expected, abs=1e-4)
+
+
+def test_target_ends_where_a_small_scene_ends(plain):
+    scene = product((24, 72))
+    batch = sampler(scene, batch=1)(0)
+    known = np.isfinite(batch.target[0, 0])
+    assert known[: 24 - 4].any()
+    assert not known[24:].any()
+
+
+def test_enlarged_is_the_interpolation_of_the_package():
+    cube = make_cube(12, 10)
+    expected = xsr.interpolate(cube, scale=2.0, method="bicubic").values[0]
+    assert np.abs(enlarged(cube.values[0], 2) - expected).max() < 1e-6
+
+
+# --- the loss ----------------------------------------------------------------------------------------------
+
+
+class Silent(nn.Module):
+    """Answers with a constant in every band."""
+
+    def __init__(self, value=0.0):
+        super().__init__()
+        self.value = nn.Parameter(torch.tensor(value))
+
+    def forward(self, x):
+        return self.value.expand(*x.shape[:2], 2 * x.shape[2], 2 * x.shape[3]).float()
+
+
+def test_no_answer_costs_what_bicubic_costs():
+    loss, baseline = fixed_loss(Silent(), sampler()(0), TINY, drop=(), device="cpu")
+    assert float(loss.detach()) == float(baseline) > 0
+
+
+def test_terms_by_hand():
+    image = torch.zeros(2, 10, 4, 4)
+    target = torch.full((2, 10, 4, 4), torch.nan)
+    target[:, 0] = 0.1
+    target[0, 1, :2] = 0.5  # a band that is known in part
+    target[1, 4] = 1.0
+    # FR: mean over the two known 10 m bands; Wald: the one known 20 m band.
+    assert float(truth_error(image, target, BANDS)) == pytest.approx((0.1 + 0.5) / 2 + 1.0)
+    assert float(truth_error(image, torch.full_like(target, torch.nan), BANDS)) == 0.0
+
+
+def test_low_fidelity_is_zero_for_what_the_input_was_made_of():
+    """The sensor of the loss is the one that made the pair, for both kinds of bands."""
+    scene = at_20m(product((160, 160)))
+    truth = torch.from_numpy(scene.image[None])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pairs, "augment", lambda windows, rng: list(windows))
+        batch = sampler(scene, batch=1, patch=32)(1)
+    inner = batch.target[0, 0, 4:-4, 4:-4]
+    top, left = next(
+        (y - 4, x - 4)
+        for y in range(4, 24)
+        for x in range(4, 24)
+        if np.array_equal(inner, scene.image[0, y : y + 56, x : x + 56])
+    )
+    window = truth[:, :, top : top + 64, left : left + 64]
+    sensor = fidelity(32, 2, MTF, TWICE)
+    exact = float(sensor.low_fidelity(window, torch.from_numpy(batch.low)))
+    blurred = float(sensor.low_fidelity(torch.from_numpy(batch.base), torch.from_numpy(batch.low)))
+    assert exact < 1e-4
+    assert blurred > 10 * exact
+
+
+def test_weight_of_low_fidelity_counts_once():
+    batch = sampler()(0)
+    losses = [
+        float(fixed_loss(Silent(0.3), batch, replace(TINY, low_fidelity=w), drop=(), device="cpu")[0].detach())
+        for w in (0.0, 0.1, 0.2)
+    ]
+    assert losses[1] - losses[0] == pytest.approx(losses[2] - losses[1], rel=1e-3)
+    mean, std = (np.array(v, np.float32)[:, None, None] for v in (TINY.mean, TINY.std))
+    low, image = (torch.from_numpy((v - mean) / std) for v in (batch.low, batch.base))
+    term = fidelity(16, 2, MTF, TWICE).low_fidelity(image + 0.3, low)
+    assert losses[1] - losses[0] == pytest.approx(0.1 * float(term), rel=1e-3)
+
+
+def test_hidden_bands_neither_show_nor_count():
+    seen = []
+
+    class Watching(Silent):
+        def forward(self, x):
+            seen.append(x)
+            return super().forward(x)
+
+    batch = sampler()(0)
+    one = fixed_loss(Watching(0.2), batch, TINY, drop=(0, 5), device="cpu")
+    assert not seen[0][:, [0, 5]].any()
+    batch.low[:, [0, 5]] += 0.1
+    batch.target[:, 0] += 0.1
+    two = fixed_loss(Watching(0.2), batch, TINY, drop=(0, 5), device="cpu")
+    assert [float(v.detach()) for v in one] == [float(v.detach()) for v in two]
+
+
+def test_bands_that_are_missing_cost_nothing_and_give_no_gradient_but_numbers():
+    network = Silent(0.2)
+    loss, _ = fixed_loss(network, sampler(level=1.0)(0), TINY, drop=(), device="cpu")
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(network.value.grad)
+
+
+# --- the recipe --------------------------------------------------------------------------------------------
+
+
+def test_recipe_of_carn_keeps_the_benchmark_scene_out():
+    assert recipes.CARN_S2.factor == 2
+    assert "T33UUB" not in recipes.CARN_S2.places
+    assert recipes.LIIF_S2.factor is None
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_small_scene():
+    """What recipes train on here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scenes, "_synthetic", lambda count: [at_20m(product((120, 112)))] * count)
+        yield
+
+
+def test_the_network_starts_as_bicubic_interpolation():
+    task, told = build(TINY, None)
+    assert told["places"] == ["here at 20 m"]
+    loss, baseline = task.loss(task.network, task.sampler(0), TINY, drop=(), device="cpu")
+    assert float(loss.detach()) == float(baseline)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    path = tmp_path_factory.mktemp("fixed") / "tiny.safetensors"
+    return path, run_recipe(TINY, path, data=None)
+
+
+def test_same_recipe_same_bytes(trained, tmp_path):
+    run_recipe(TINY, tmp_path / "again.safetensors", data=None)
+    assert (tmp_path / "again.safetensors").read_bytes() == trained[0].read_bytes()
+
+
+def test_card_of_a_fixed_factor(trained):
+    path, card = trained
+    told = read_card(path)
+    assert (told.factor, told.residual, told.scale_range) == (2, True, (2.0, 2.0))
+    assert told.radius == 5
+    assert told.sha256 == card.sha256
+    assert "N. Ahn" in told.citation
+    assert any(value.any() for key, value in load_file(path).items() if key.startswith("output_conv2"))
+
+
+def test_new_weights_super_resolve(trained):
+    cube = xr.concat([make_cube(14, 12)] * 3, "band").isel(band=slice(10)).assign_coords(band=list(BANDS))
+    fine = xsr.sisr(cube, model=trained[0])
+    assert fine.shape == (1, 10, 28, 24)
+    base = xsr.interpolate(cube, scale=2.0, method="bicubic")
+    assert 0 < np.abs(fine.values - base.values).max() < 0.1  # six steps from bicubic interpolation
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "REMEMBER", 2)
+
+    class StopError(Exception):
+        pass
+
+    def stop(progress):
+        if progress.step == 5:
+            raise StopError
+
+    whole, _, _ = train(TINY, build(TINY, None)[0])
+    path = tmp_path / "run.checkpoint"
+    with pytest.raises(StopError):
+        train(TINY, build(TINY, None)[0], checkpoint=path, report=stop)
+    resumed, steps, _ = train(TINY, build(TINY, None)[0], checkpoint=path)
+    assert steps == 6
+    mine, other = resumed.state_dict(), whole.state_dict()
+    assert all(mine[key].numpy().tobytes() == other[key].numpy().tobytes() for key in other)
+
+
+def test_border_is_wide_enough_for_the_interpolation():
+    """Two pixels: what lies beyond the patch does not reach the pixels that are judged."""
+    low = np.random.default_rng(0).random((1, 16, 16), np.float32)
+    wide = np.pad(low, ((0, 0), (4, 4), (4, 4)), mode="linear_ramp", end_values=9.0)
+    edge = fixed.BORDER * 2
+    inside = enlarged(wide, 2)[:, 8:-8, 8:-8][:, edge:-edge, edge:-edge]
+    assert np.array_equal(enlarged(low, 2)[:, edge:-edge, edge:-edge], inside)

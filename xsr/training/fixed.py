@@ -1,0 +1,148 @@
+"""Training of networks of one factor: whole patches on the grid, and the three terms of their loss.
+
+A pair is an image degraded by the factor and the image itself. What its pixels are decides which bands it teaches:
+
+- **FR** (full resolution). The truth of the bands of 10 m is the product as it was delivered, at its own pixel: a
+  pair degrades 10 m to 20 m, and the 20 m bands to 40 m, which then come on the 20 m grid by bicubic interpolation, as
+  at use the 20 m bands come on the grid of 10 m. No finer sensor takes part: the truth is Sentinel-2's own image.
+- **Wald**. Of the bands of 20 m no truth of 10 m exists. They learn from pairs made one level up: an image of 20 m
+  pixels in all ten bands, the 10 m bands blurred to as sharp an image, is degraded to 40 m and its 20 m bands to 80 m.
+  The 10 m bands of such pairs count in the FR term. Synthetic scenes are known in all bands at 10 m.
+- **Low fidelity**. The answer, degraded again as the sensor would, is held against the input, band by band with
+  the pixel each was seen in; the sensor's MTF stands for the one drawn for the pair.
+
+Terms are mean absolute errors of standardised reflectance: FR plus Wald plus `Recipe.low_fidelity` times low fidelity.
+
+References
+----------
+J. Michel, E. Kalinicheva, super-resolution of Sentinel-2 in the EVOLAND project, 2024.
+L. Wald, T. Ranchin, M. Mangolini, Photogrammetric Engineering & Remote Sensing 63 (1997).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from xsr.kernels.metrics import Sensor, axis_operators
+from xsr.kernels.psf import gaussian
+from xsr.kernels.resample import interpolation_taps, resample
+from xsr.models.losses import Fidelity
+from xsr.training.pairs import REACH, Image, WaldSampler, fill
+from xsr.training.recipes import Recipe
+from xsr.training.scenes import FINE, TrainingScene
+
+BORDER = 2
+"""Low-resolution pixels at the border of a patch that the truth does not judge: interpolation lacks neighbours."""
+
+
+@dataclass(frozen=True)
+class FixedBatch:
+    """Patches of one factor, reflectance in float32; NaN where a scene lacks a band."""
+
+    factor: int
+    low: Image
+    """Low-resolution patches, shape (n, band, patch, patch)."""
+    base: Image
+    """Their bicubic interpolation, shape (n, band, factor * patch, factor * patch)."""
+    target: Image
+    """Truth, likewise; NaN where it is unknown, and along the border."""
+    coarser: tuple[bool, ...]
+    """Bands that were seen in pixels twice the grid's, and brought to the grid by bicubic interpolation."""
+    mtf: tuple[float, ...]
+    """MTF at Nyquist of the sensor, by band; a pair's own is drawn around it."""
+
+
+@dataclass(frozen=True)
+class FixedSampler:
+    """Draws pairs on the grid; draw number ``step`` is a function of the seed and the step alone."""
+
+    pairs: WaldSampler
+    """How scenes are chosen and degraded; its scale and queries are not used."""
+    factor: int = 2
+
+    def __call__(self, step: int) -> FixedBatch:
+        """Draw the batch of one step."""
+        rng = np.random.default_rng([self.pairs.seed, step])
+        coarser, noise = self.pairs.conditions(rng)
+        parts = [self._draw(scene, coarser, noise, rng) for scene in self.pairs.choose(rng)]
+        low, base, target = (np.stack(group) for group in zip(*parts, strict=True))
+        return FixedBatch(self.factor, low, base, target, coarser, self.pairs.mtf)
+
+    def _draw(
+        self, scene: TrainingScene, coarser: tuple[bool, ...], noise: NDArray[np.float64], rng: np.random.Generator
+    ) -> tuple[Image, Image, Image]:
+        mtf, windows, margin, inside = self.pairs.window(scene, self.factor, coarser, rng)
+        filled = [fill(window) for window in windows]
+        low = self.pairs.degrade(filled, self.factor, mtf, coarser, noise, margin, np.zeros(2), rng)
+        size, edge = self.factor * self.pairs.patch, self.factor * BORDER
+        target = np.full((len(mtf), size, size), np.nan, np.float32)
+        rows, cols = (slice(edge, min(size - edge, n)) for n in inside)
+        target[:, rows, cols] = windows[0][:, margin : margin + size, margin : margin + size][:, rows, cols]
+        return low, enlarged(low, self.factor), target
+
+
+def enlarged(low: Image, factor: int) -> Image:
+    """Bicubic interpolation of a patch (band, h, w) whose last pixel is repeated beyond the border."""
+    padded = np.pad(low, ((0, 0), (REACH, REACH), (REACH, REACH)), mode="edge")
+    rows, cols = (
+        interpolation_taps((np.arange(n * factor) + 0.5) / factor - 0.5 + REACH, "bicubic") for n in low.shape[1:]
+    )
+    return resample(padded, rows, cols)
+
+
+def fixed_loss(
+    network: nn.Module, batch: FixedBatch, recipe: Recipe, *, drop: tuple[int, ...], device: str
+) -> tuple[Tensor, Tensor]:
+    """Loss of a network whose answer is added to bicubic interpolation; see `xsr.training.tasks.Loss`."""
+    mean, std = (torch.tensor(v, device=device)[:, None, None] for v in (recipe.mean, recipe.std))
+    low, base, target = ((torch.from_numpy(v).to(device) - mean) / std for v in (batch.low, batch.base, batch.target))
+    hidden = list(drop)
+    low[:, hidden] = target[:, hidden] = torch.nan
+    with torch.autocast(torch.device(device).type, torch.bfloat16):
+        answer = network(low.nan_to_num())  # a band that the scene lacks is held at the mean
+    sensor = fidelity(batch.low.shape[-1], batch.factor, batch.mtf, batch.coarser).to(device)
+    mine, other = (
+        truth_error(image, target, recipe.bands) + recipe.low_fidelity * sensor.low_fidelity(image, low)
+        for image in (base + answer.float(), base)
+    )
+    return mine, other
+
+
+def truth_error(image: Tensor, target: Tensor, bands: Sequence[str]) -> Tensor:
+    """Sum of the FR and the Wald term: mean absolute errors of the 10 m bands and of the others, by band.
+
+    Parameters
+    ----------
+    image, target
+        (n, band, H, W); NaN in either is left out, and so is a band that is NaN throughout.
+    bands
+        Names of the bands.
+    """
+    known = torch.isfinite(image) & torch.isfinite(target)
+    error = torch.where(known, image - target, 0.0).abs().sum(dim=(0, 2, 3))
+    count = known.sum(dim=(0, 2, 3))
+    by_band = error / count.clamp(min=1)
+    total = torch.zeros((), device=image.device)
+    for fine in (True, False):
+        group = [i for i, band in enumerate(bands) if (band in FINE) == fine]
+        total = total + by_band[group].sum() / (count[group] > 0).sum().clamp(min=1)
+    return total
+
+
+@lru_cache(maxsize=4)
+def fidelity(patch: int, factor: int, mtf: tuple[float, ...], coarser: tuple[bool, ...]) -> Fidelity:
+    """Low-fidelity term of patches of some size: the sensor, ``factor`` times coarser, by band."""
+    scale = (float(factor), float(factor))
+    sensors = [
+        Sensor(scale, (gaussian(m, 2 * factor),) * 2, (2 * factor, 2 * factor))
+        if twice
+        else Sensor(scale, (gaussian(m, factor),) * 2)
+        for m, twice in zip(mtf, coarser, strict=True)
+    ]
+    rows, cols = ([axis_operators(patch * factor, sensor, axis) for sensor in sensors] for axis in (0, 1))
+    return Fidelity(rows, cols)
