@@ -22,6 +22,7 @@ from xsr.training import series as training_series
 from xsr.training.loop import Progress, train
 from xsr.training.pairs import WaldSampler
 from xsr.training.recipes import Recipe
+from xsr.training.scenes import TrainingScene
 from xsr.training.scores import Score, score, test_places
 from xsr.training.series import SeriesSampler
 from xsr.training.tasks import Task, liif_loss, temporal_loss
@@ -83,43 +84,74 @@ def build(recipe: Recipe, data: Path | None) -> tuple[Task[Any], dict[str, objec
         If the recipe needs real images and there are none.
     """
     torch.manual_seed(recipe.seed)
+    return TASKS[recipe.task](recipe, data)
+
+
+def _liif(recipe: Recipe, data: Path | None) -> tuple[Task[Any], dict[str, object]]:
+    """Any scale, on Wald pairs."""
+    scenes, told = _scenes(recipe, data)
+    told["protocol"] = "Wald pairs: per-band MTF at Nyquist, continuous scale, random sub-pixel phase, noise"
+    return Task(_implicit(recipe), _sampler(recipe, scenes), liif_loss, recipe.frozen), told
+
+
+def _temporal(recipe: Recipe, data: Path | None) -> tuple[Task[Any], dict[str, object]]:
+    """Any scale and instant, on series."""
+    network = _implicit(recipe)
+    series = training_series.load(data, synthetic_scenes=recipe.synthetic)
+    sampler = SeriesSampler(series, _sampler(recipe, ()), recipe.dates)
+    told: dict[str, object] = {
+        "protocol": "Wald pairs of one date of a series, answered by others: half the time without that date",
+        "places": sorted({one.place for one in series}),
+        "scenes": sum(len(one.times) for one in series),
+        "pixels": sum(one.image[:, 0].size for one in series),
+    }
+    return Task(network, sampler, temporal_loss, recipe.frozen), told
+
+
+TASKS: dict[str, Callable[[Recipe, Path | None], tuple[Task[Any], dict[str, object]]]] = {
+    "liif": _liif,
+    "temporal": _temporal,
+}
+"""What makes the task of a recipe, by `Recipe.task`."""
+
+
+def _implicit(recipe: Recipe) -> LIIF | TemporalLIIF:
+    """Continuous network that starts close to the interpolation that it corrects."""
     network = create(recipe.architecture, **recipe.config)
     assert isinstance(network, LIIF | TemporalLIIF)
     last = network.imnet.layers[-1]
-    assert isinstance(last, torch.nn.Linear)
-    torch.nn.init.zeros_(last.weight)  # start close to the interpolation that the network corrects
+    assert isinstance(last, nn.Linear)
+    nn.init.zeros_(last.weight)
     if recipe.start:
         network.load_state_dict(_shared(network, load(recipe.start)), strict=False)
-    settings: dict[str, Any] = {
-        "mtf": band_mtf(recipe.bands),
-        "scale_range": recipe.scale_range,
-        "patch": recipe.patch,
-        "queries": recipe.queries,
-        "batch": recipe.batch,
-        "mtf_jitter": recipe.mtf_jitter,
-        "seed": recipe.seed,
-        "coarser": tuple(band in training_scenes.COARSE for band in recipe.bands),
-        "level": recipe.level,
-        "noise": tuple(recipe.noise * std for std in recipe.std),
-    }
-    if recipe.task == "temporal":
-        series = training_series.load(data, synthetic_scenes=recipe.synthetic)
-        sampler = SeriesSampler(series, WaldSampler(scenes=(), **settings), recipe.dates)
-        told: dict[str, object] = {
-            "protocol": "Wald pairs of one date of a series, answered by others: half the time without that date",
-            "places": sorted({one.place for one in series}),
-            "scenes": sum(len(one.times) for one in series),
-            "pixels": sum(one.image[:, 0].size for one in series),
-        }
-        return Task(network, sampler, temporal_loss, recipe.frozen), told
+    return network
+
+
+def _scenes(recipe: Recipe, data: Path | None) -> tuple[list[TrainingScene], dict[str, object]]:
+    """Single images of a recipe, and what they are."""
     scenes = training_scenes.load(data, places=recipe.places, synthetic=recipe.synthetic)
-    told = {
-        "protocol": "Wald pairs: per-band MTF at Nyquist, continuous scale, random sub-pixel phase, noise",
+    told: dict[str, object] = {
         "places": sorted({scene.place for scene in scenes}),
         "scenes": len(scenes),
         "pixels": sum(scene.image[0].size for scene in scenes),
     }
-    return Task(network, WaldSampler(scenes=scenes, **settings), liif_loss, recipe.frozen), told
+    return scenes, told
+
+
+def _sampler(recipe: Recipe, scenes: Sequence[TrainingScene]) -> WaldSampler:
+    return WaldSampler(
+        scenes=scenes,
+        mtf=band_mtf(recipe.bands),
+        scale_range=recipe.scale_range,
+        patch=recipe.patch,
+        queries=recipe.queries,
+        batch=recipe.batch,
+        mtf_jitter=recipe.mtf_jitter,
+        seed=recipe.seed,
+        coarser=tuple(band in training_scenes.COARSE for band in recipe.bands),
+        level=recipe.level,
+        noise=tuple(recipe.noise * std for std in recipe.std),
+    )
 
 
 def _shared(network: nn.Module, other: nn.Module) -> dict[str, torch.Tensor]:
