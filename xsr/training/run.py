@@ -19,6 +19,7 @@ from xsr.models.card import SUFFIX, ModelCard, file_sha256, read_card, write_car
 from xsr.models.registry import create, load, resolve_device
 from xsr.training import scenes as training_scenes
 from xsr.training import series as training_series
+from xsr.training import thermal_task
 from xsr.training.loop import Progress, train
 from xsr.training.pairs import WaldSampler
 from xsr.training.recipes import Recipe
@@ -111,6 +112,7 @@ def _temporal(recipe: Recipe, data: Path | None) -> tuple[Task[Any], dict[str, o
 TASKS: dict[str, Callable[[Recipe, Path | None], tuple[Task[Any], dict[str, object]]]] = {
     "liif": _liif,
     "temporal": _temporal,
+    "thermal": thermal_task.build,
 }
 """What makes the task of a recipe, by `Recipe.task`."""
 
@@ -184,20 +186,26 @@ def _card(recipe: Recipe, network: nn.Module, out: Path, training: dict[str, obj
         config=recipe.config,
         bands=recipe.bands,
         optional=recipe.optional,
-        sensor="sentinel-2",
+        sensor=recipe.sensor,
         gsd_m=recipe.gsd_m,
         mean=recipe.mean,
         std=recipe.std,
         scale_range=recipe.scale_range,
-        mtf=band_mtf(recipe.bands),
+        mtf=recipe.mtf or band_mtf(recipe.bands),
+        units=recipe.units,
+        guide_bands=recipe.guide_bands,
+        guide_mean=recipe.guide_mean,
+        guide_std=recipe.guide_std,
+        patch=recipe.patch if recipe.architecture.startswith("dct") else None,
+        factor=int(recipe.scale_range[0]) if recipe.architecture == "esrgan" else None,
         sha256=file_sha256(out),
         parameters=sum(p.numel() for p in network.parameters()),
-        radius=int(network.radius),  # type: ignore[arg-type]
+        radius=int(getattr(network, "radius", 0)),
         licence=recipe.licence,
         created=date.today().isoformat(),
         training=training,
         limits=recipe.limits,
-        citation="Y. Chen, S. Liu, X. Wang, CVPR 2021, doi:10.1109/CVPR46437.2021.00852 (architecture)",
+        citation=recipe.citation,
     )
 
 
