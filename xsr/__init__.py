@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from xsr.operations.degrade import semi_simulate as semi_simulate
     from xsr.operations.degrade import wald as wald
     from xsr.operations.evaluate import evaluate as evaluate
+    from xsr.operations.guided import guided as guided
     from xsr.operations.interpolate import interpolate as interpolate
     from xsr.operations.interpolate import interpolate_time as interpolate_time
     from xsr.operations.mask_clouds import mask_clouds as mask_clouds
@@ -42,6 +43,7 @@ _LAZY = {
     "clip": "xsr.operations.clip",
     "evaluate": "xsr.operations.evaluate",
     "fetch": "xsr.sources.fetch",
+    "guided": "xsr.operations.guided",
     "interpolate": "xsr.operations.interpolate",
     "interpolate_time": "xsr.operations.interpolate",
     "liif": "xsr.operations.super_resolve",

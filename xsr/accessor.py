@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from xsr.kernels.resample import Method
     from xsr.kernels.temporal import Temporal
     from xsr.operations.degrade import NativeGsd, Noise
+    from xsr.operations.guided.operation import Conserve
+    from xsr.operations.guided.operation import Method as GuidedMethod
     from xsr.operations.store import StoreReport
     from xsr.operations.to_cog import CogReport, Compression
     from xsr.operations.to_cog import Packing as CogPacking
@@ -151,6 +153,49 @@ class SuperResolution:
             scale=scale,
             bands=bands,
             units=units,
+            device=device,
+            chunks=chunks,
+        )
+
+    def guided(
+        self,
+        guide: "XarrayObject",
+        *,
+        scale: float | None = None,
+        resolution: float | None = None,
+        like: "XarrayObject | GeoBox | None" = None,
+        model: str | Path | None = None,
+        method: "GuidedMethod | None" = None,
+        conserve: "Conserve | None" = "radiance",
+        limits: tuple[float, float] | None = None,
+        coregister: bool = False,
+        tolerance: float = 16.0,
+        units: str | None = None,
+        guide_bands: Sequence[str] | None = None,
+        guide_units: str | float | None = None,
+        guide_sensor: str = "sentinel-2",
+        device: str = "auto",
+        chunks: int | Sequence[int] | None = None,
+    ) -> "XarrayObject":
+        """Sharpen a temperature by an optical image of finer pixels; see `xsr.guided`."""
+        from xsr.operations.guided import guided
+
+        return guided(
+            self._obj,
+            guide,
+            scale=scale,
+            resolution=resolution,
+            like=like,
+            model=model,
+            method=method,
+            conserve=conserve,
+            limits=limits,
+            coregister=coregister,
+            tolerance=tolerance,
+            units=units,
+            guide_bands=guide_bands,
+            guide_units=guide_units,
+            guide_sensor=guide_sensor,
             device=device,
             chunks=chunks,
         )

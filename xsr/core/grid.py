@@ -321,18 +321,21 @@ def positive_number(name: str, value: object) -> float:
     return number
 
 
-def _sampling(source: GeoBox, target: GeoBox) -> Sampling:
-    if target.crs is None:
-        raise GridError("like= has no CRS; expected a georeferenced grid. Assign one with .odc.assign_crs(...).")
-    sampling: Sampling
+def between(source: GeoBox, target: GeoBox) -> Sampling:
+    """Where the pixels of one grid lie in another, whichever is finer."""
     height, width = target.shape.yx
     a, b = source.affine, target.affine
     parallel = source.crs == target.crs and not any((a.b, a.d, b.b, b.d)) and a.a * b.a > 0 and a.e * b.e > 0
-    if parallel:
-        origin = ((b.f - a.f) / a.e, (b.c - a.c) / a.a)
-        sampling = Refinement((height, width), (b.e / a.e, b.a / a.a), origin)
-    else:
-        sampling = Warp(source, target)
+    if not parallel:
+        return Warp(source, target)
+    return Refinement((height, width), (b.e / a.e, b.a / a.a), ((b.f - a.f) / a.e, (b.c - a.c) / a.a))
+
+
+def _sampling(source: GeoBox, target: GeoBox) -> Sampling:
+    if target.crs is None:
+        raise GridError("like= has no CRS; expected a georeferenced grid. Assign one with .odc.assign_crs(...).")
+    height, width = target.shape.yx
+    sampling = between(source, target)
     _refuse_coarser(sampling.cell)
     if input_window(sampling.query(Span(0, height), Span(0, width)), source.shape.yx, 0) is None:
         raise GridError(

@@ -15,7 +15,18 @@ from dataclasses import dataclass, field
 
 from xsr.core.errors import BandError, ParameterError
 
-__all__ = ["Band", "Sensor", "SignalToNoise", "canonical", "canonical_band", "get", "names", "register", "sigma_px"]
+__all__ = [
+    "Band",
+    "Sensor",
+    "SignalToNoise",
+    "by_colour",
+    "canonical",
+    "canonical_band",
+    "get",
+    "names",
+    "register",
+    "sigma_px",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,6 +321,33 @@ def canonical(name: str) -> str:
         return canonical_band(name)
     except BandError:
         return name
+
+
+def by_colour(name: str, sensor: str | Sensor) -> str:
+    """Canonical Sentinel-2 name of the band that another sensor's band resembles, or the name itself.
+
+    Parameters
+    ----------
+    name : str
+        Canonical name or alias of a band of ``sensor``, or any other name.
+    sensor : str or Sensor
+        The sensor that numbers its bands in its own way.
+
+    Examples
+    --------
+    The near infrared is the fifth band of Landsat 8, and the eighth of Sentinel-2:
+
+    >>> by_colour("B5", "landsat-8"), by_colour("B5", "sentinel-2"), by_colour("red", "landsat-8")
+    ('B08', 'B05', 'B04')
+    """
+    found = sensor if isinstance(sensor, Sensor) else get(sensor)
+    if found.name.startswith("sentinel-2"):
+        return canonical(name)
+    try:
+        words = [alias for alias in found.band(name).aliases if not re.fullmatch(r"[Bb]\d+\w?", alias)]
+    except BandError:
+        return canonical(name)
+    return next((canonical(word) for word in words if canonical(word) != word), name)
 
 
 def sigma_px(mtf: float, scale: float) -> float:

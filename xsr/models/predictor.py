@@ -7,6 +7,8 @@ import torch
 from numpy.typing import NDArray
 
 from xsr.core.instants import Look
+from xsr.models.architectures.dctnet import DCTNet
+from xsr.models.architectures.jiif import JIIF
 from xsr.models.architectures.liif import LIIF
 from xsr.models.architectures.temporal_liif import TemporalLIIF
 from xsr.models.registry import ModelSpec, load
@@ -161,3 +163,50 @@ def predict_temporal(
             composites.append(composite[0].cpu().numpy())
             answers.append(torch.cat(parts).T.reshape(-1, *rows.shape).cpu().numpy())
     return np.stack(composites), np.stack(answers)
+
+
+def predict_guided(
+    spec: ModelSpec,
+    image: NDArray[np.float32],
+    guide: NDArray[np.float32],
+    device: str,
+    *,
+    low: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:
+    """Evaluate a network for one band in float32: a guided one, or one of a fixed factor that needs no guide.
+
+    Parameters
+    ----------
+    spec
+        Identity of the weights.
+    image
+        Normalised image enlarged to the output grid, shape (n, 1, H, W), finite.
+    guide
+        Standardised guide on the output grid, shape (n, guide, H, W), finite; no bands for a network without one.
+    device
+        Torch device.
+    low
+        The image before it was enlarged, shape (n, 1, h, w), for a network that reads it: JIIF, or one of a factor
+        above one. The guide of a JIIF is reduced to its grid by block means.
+
+    Returns
+    -------
+    ndarray
+        Shape (n, 1, H, W): what the card says, the image or what to add to it.
+    """
+    network = load(spec, device=device)
+    parts = []
+    batch = _batch(device, image)
+    with torch.inference_mode():
+        for first in range(0, len(image), batch):
+            own, other = (torch.from_numpy(v[first : first + batch]).to(device) for v in (image, guide))
+            small = own if low is None else torch.from_numpy(low[first : first + batch]).to(device)
+            if isinstance(network, JIIF):
+                reduced = torch.nn.functional.interpolate(other, size=small.shape[-2:], mode="area")
+                answer = network(small, other, reduced)
+            elif isinstance(network, DCTNet):
+                answer = network(own, other)
+            else:
+                answer = network(small)
+            parts.append(answer.cpu().numpy())
+    return np.concatenate(parts)

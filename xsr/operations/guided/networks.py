@@ -1,0 +1,197 @@
+"""Guided networks on the patch lattice, in the range of each date."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from xsr.core.blocks import Padding, Span
+from xsr.core.errors import ModelError, ParameterError
+from xsr.core.types import Stack
+from xsr.kernels.lattice import Image, Lattice, Source, blend
+from xsr.kernels.limits import limits
+from xsr.models import registry
+from xsr.models.card import ModelCard
+from xsr.operations.guided.inputs import finite
+
+PATCH = 128
+"""Side of a patch in output pixels, for a network whose card names none."""
+CLIPPING = ("dctnet", "dctrrdbnet")
+"""Architectures whose answer may end in a ReLU."""
+MISSING, AT_LIMIT = 1, 2
+"""Bits of the coordinate ``flag``."""
+
+
+def lattice_of(card: ModelCard, factor: int) -> Lattice:
+    """Lattice of a network: of each patch a sixteenth is thrown away on every side, an eighth overlaps the next.
+
+    Raises
+    ------
+    ModelError
+        If the patch cannot be divided so into whole pixels of the coarse grid.
+    """
+    patch = PATCH if card.patch is None else card.patch
+    stride, trim = 3 * patch // 4, patch // 16
+    if patch % 16 or patch % factor or stride % factor:
+        raise ModelError(
+            f"model {card.name!r} looks at patches of {patch} pixels; expected a multiple of 16, of which three"
+            f" quarters are a multiple of the factor {factor}. Correct the card, or choose another factor."
+        )
+    return Lattice(patch, stride, trim)
+
+
+def reads_low(card: ModelCard) -> bool:
+    """Whether a network reads the image before it was enlarged, too."""
+    return card.architecture == "jiif" or (card.factor or 1) > 1
+
+
+@dataclass(frozen=True)
+class GuidedNetwork:
+    """Block function of a guided network.
+
+    Reads the normalised image enlarged by a bicubic kernel, the same by nearest neighbour, and the bands of the guide.
+    Answers with the normalised result and with whether the network's last ReLU cut it off (above zero), in the first
+    two bands.
+    """
+
+    spec: registry.ModelSpec
+    device: str
+    lattice: Lattice
+    channels: tuple[int, ...]
+    """Network channel of each band of the guide."""
+    mean: tuple[float, ...]
+    """Reflectance subtracted from each channel of the guide."""
+    std: tuple[float, ...]
+    """Reflectance by which it is divided."""
+    residual: bool
+    """Whether the answer is added to the enlarged image."""
+    clips: bool
+    """Whether the network ends in a ReLU."""
+    factor: int | None = None
+    """Output pixels in a coarse one, for a network that reads the coarse image."""
+    corner: tuple[int, int] = (0, 0)
+    """First pixel of the block."""
+    padding: Padding = "reflect"
+
+    @property
+    def halo(self) -> int:
+        """Pixels around a block that the patches touching it cover."""
+        return self.lattice.halo
+
+    def place(self, dates: Span, rows: Span, cols: Span) -> "GuidedNetwork":
+        """Bind to a rectangle of output pixels."""
+        return replace(self, corner=(rows.start, cols.start))
+
+    def __call__(
+        self, window: Stack, rows: NDArray[np.float64], cols: NDArray[np.float64], cell: tuple[float, float]
+    ) -> Stack:
+        """Evaluate queries; see `xsr.core.types.WindowFunction`."""
+        out = np.full((*window.shape[:2], rows.size, cols.size), np.nan, np.float32)
+        if not np.isfinite(window[:, 0]).any():
+            return out
+        origin = self.corner[0] - round(rows[0]), self.corner[1] - round(cols[0])
+        own = Span(self.corner[0], self.corner[0] + rows.size), Span(self.corner[1], self.corner[1] + cols.size)
+        made = blend(self._predict, [Source(window, origin)], *own, self.lattice)
+        y, x = np.rint(rows).astype(np.int64), np.rint(cols).astype(np.int64)
+        valid = np.isfinite(window[:, :1, y[:, None], x])
+        out[:, :2] = np.where(valid, made, np.float32(np.nan))
+        return out
+
+    def _predict(self, stacks: Sequence[Image]) -> Image:
+        """Patches (n, 2, P, P) of patches (n, 2 + guide, P, P)."""
+        from xsr.models.predictor import predict_guided
+
+        (stack,) = stacks
+        filled = fill_nearest(stack)
+        image, near = filled[:, :1], filled[:, 1:2]
+        guide = np.zeros((len(stack), len(self.mean), *stack.shape[2:]), np.float32)
+        pick = list(self.channels)
+        mean, std = (np.array(v, np.float32)[pick, None, None] for v in (self.mean, self.std))
+        known = np.isfinite(filled[:, 2:])
+        guide[:, pick] = np.where(known, (np.where(known, filled[:, 2:], 0) - mean) / std, np.float32(0))
+        middle = None if self.factor is None else slice(self.factor // 2, None, self.factor)
+        low = None if middle is None else np.ascontiguousarray(np.nan_to_num(near[:, :, middle, middle]))
+        image = np.nan_to_num(image)
+        device = registry.resolve_device(self.device)
+        answer = predict_guided(self.spec, np.ascontiguousarray(image), guide, device, low=low)
+        cut = (answer <= 0) & self.clips
+        return np.concatenate((image + answer if self.residual else answer, cut.astype(np.float32)), axis=1)
+
+
+def fill_nearest(stack: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Give every invalid pixel of each image (..., h, w) the value of the nearest valid one, if there is one."""
+    from scipy.ndimage import distance_transform_edt
+
+    valid = np.isfinite(stack)
+    if valid.all():
+        return stack
+    out = np.where(valid, stack, np.float32(np.nan))
+    for index in np.ndindex(stack.shape[:-2]):
+        if valid[index].any() and not valid[index].all():
+            nearest = distance_transform_edt(~valid[index], return_distances=False, return_indices=True)
+            out[index] = stack[index][tuple(nearest)]
+    return out
+
+
+def channels_of(card: ModelCard, bands: Sequence[str]) -> tuple[int, ...]:
+    """Network channel of each band of the guide."""
+    return tuple(card.guide_bands.index(band) for band in bands)
+
+
+def clips(card: ModelCard) -> bool:
+    """Whether a network ends in a ReLU."""
+    return card.architecture in CLIPPING and bool(card.config.get("final_relu", True))
+
+
+def ranges(low: xr.DataArray, given: tuple[float, float] | None) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
+    """Limits of each date in kelvin, and whether it varies at all; (time,), lazy if the image is.
+
+    Parameters
+    ----------
+    low
+        Low-resolution image in kelvin, dims (time, band, y, x).
+    given
+        Limits for all dates, instead of those that the image tells.
+    """
+    over = ("band", "y", "x")
+    valid = finite(low)
+    values = low.where(valid, 0).astype(np.float64)
+    lowest = low.where(valid, np.inf).min(over, skipna=False).astype(np.float64)
+    highest = low.where(valid, -np.inf).max(over, skipna=False).astype(np.float64)
+    varies = highest > lowest
+    if given is not None:
+        ends = [xr.full_like(lowest, value) for value in given]
+        return ends[0], ends[1], varies
+    found = xr.apply_ufunc(
+        limits,
+        valid.sum(over),
+        values.sum(over),
+        (values**2).sum(over),
+        lowest,
+        highest,
+        output_core_dims=[[], []],
+        dask="parallelized",
+        output_dtypes=[np.float64, np.float64],
+    )
+    return found[0], found[1], varies
+
+
+def check_limits(given: object) -> tuple[float, float] | None:
+    """Refuse limits that are no range of temperatures.
+
+    Raises
+    ------
+    ParameterError
+        With what was given.
+    """
+    if given is None:
+        return None
+    try:
+        low, high = (float(value) for value in given)  # type: ignore[attr-defined]
+    except (TypeError, ValueError):
+        low, high = 0.0, 0.0
+    if not 0 <= low < high < np.inf:
+        raise ParameterError(f"limits={given!r}; expected two temperatures in kelvin, the lower first: (270, 330).")
+    return low, high

@@ -1,0 +1,244 @@
+"""The guided operation: which steps, in which order, on which grid."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, get_args
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from xsr._version import __version__
+from xsr.core import pipeline
+from xsr.core.cube import Cube
+from xsr.core.errors import ModelError, ParameterError
+from xsr.core.types import XarrayObject
+from xsr.models import registry
+from xsr.models.card import ModelCard
+from xsr.operations.guided import baselines, inputs, networks
+from xsr.operations.guided.coregister import in_metres
+from xsr.operations.guided.inputs import Pairing
+from xsr.operations.guided.steps import Steps
+
+Method: TypeAlias = Literal["guided_filter", "tsharp", "bicubic", "bilinear"]
+Conserve: TypeAlias = Literal["radiance", "temperature"]
+METHODS: tuple[str, ...] = get_args(Method)
+POWER = {"radiance": 4, "temperature": 1}
+"""Power of the temperature whose means are held."""
+
+
+def guided(
+    cube: XarrayObject,
+    guide: XarrayObject,
+    *,
+    scale: float | None = None,
+    resolution: float | None = None,
+    like: XarrayObject | GeoBox | None = None,
+    model: str | Path | None = None,
+    method: Method | None = None,
+    conserve: Conserve | None = "radiance",
+    limits: tuple[float, float] | None = None,
+    coregister: bool = False,
+    tolerance: float = 16.0,
+    units: str | None = None,
+    guide_bands: Sequence[str] | None = None,
+    guide_units: str | float | None = None,
+    guide_sensor: str = "sentinel-2",
+    device: str = "auto",
+    chunks: int | Sequence[int] | None = None,
+) -> XarrayObject:
+    """Sharpen a temperature by an optical image of finer pixels.
+
+    Parameters
+    ----------
+    cube
+        Surface or brightness temperature of one band, DataArray ([time,] [band,] y, x) or Dataset of one variable.
+        Its attribute ``units`` says kelvin or degrees Celsius, see ``units``.
+    guide
+        Reflectance, DataArray ([time,] band, y, x) or Dataset of bands, with a grid, CRS and dates of its own. NaN is
+        no data: mask clouds first. A guide without dates, or with one and a cube without any, serves every date.
+    scale, resolution, like
+        Output grid, at most one of them; see `xsr.interpolate`. By default the guide's: its pixels that lie wholly
+        within the cube (of a cube in another CRS: within its bounding box).
+    model
+        Guided network: trained weights by name or path.
+    method
+        Instead of a network ``guided_filter`` (He 2013, the linear relation around each pixel), ``tsharp`` (Agam 2007,
+        the linear relation of the scene to the vegetation index), or ``bicubic`` and ``bilinear``, which take from the
+        guide no more than its grid.
+    conserve
+        What the means of the result over each pixel of the cube keep: ``radiance`` (the fourth power of the
+        temperature, what a detector averages), ``temperature``, or None. See Notes.
+    limits
+        Range of temperatures in kelvin that is 0 to 1 for the network, for all dates; by default each date's own, see
+        Notes.
+    coregister
+        Measure by how much each date of the guide is displaced against the cube, and take it out while resampling. The
+        shifts are measured at once, from the low-resolution grid; everything else stays lazy.
+    tolerance
+        Days by which the nearest date of the guide may differ from the cube's; 16 is one cycle of Landsat.
+    units
+        Units of the cube where its metadata do not say: ``K`` or ``degC``.
+    guide_bands
+        Bands of the guide for ``guided_filter``, canonical Sentinel-2 names; all by default.
+    guide_units
+        Units of the guide where its metadata do not say; see `xsr.interpolate`.
+    guide_sensor
+        Sensor whose band names the guide uses: of ``landsat-8`` ``B5`` is the near infrared.
+    device
+        ``auto`` (CUDA where a worker has it, else CPU), ``cpu``, ``cuda``.
+    chunks
+        Output block in pixels, one number or (y, x).
+
+    Returns
+    -------
+    DataArray or Dataset
+        Kelvin, float32, lazy if an input is; container and dates of the cube. Coordinates: ``flag`` (uint8, dims as
+        the temperature's), bit 1 where the guide is missing and the value is bicubic, bit 2 where the network's last
+        ReLU cut its answer off at the lower limit; ``guide_time``; with ``coregister`` ``guide_shift_y`` and
+        ``guide_shift_x``, the displacement taken out, metres to the north and east, NaN where it is not known.
+
+    Raises
+    ------
+    ParameterError
+        If not exactly one of ``model`` and ``method`` is given, or no date of the guide is near enough.
+    GridError
+        If guide and cube do not overlap, the guide is coarser than the cube, or ``conserve`` cannot be had between the
+        two grids.
+    BandError
+        If the cube has several bands, or the guide lacks one that is needed.
+    CubeError
+        If the units of the cube are not known, or a cube breaks the contract.
+    ModelError, WeightsError
+        If there is no such model, or its file is damaged or does not fit.
+
+    Warns
+    -----
+    XsrWarning
+        Of a scale far from those of training, and of dates whose displacement is not known.
+
+    Notes
+    -----
+    Networks see numbers from about 0 to 1. Theirs are limits that the cube's own valid pixels give, date by date (one
+    reduction over the low-resolution cube, when the result is computed): mean and four standard deviations, at most
+    the extremes, widened by a quarter of that range and 1 K at least (`xsr.kernels.limits.limits`). The extremes of
+    the truth, which are often used, are not known. The result may leave the range of the cube by that margin, and
+    nothing is clipped; where a network ends in a ReLU, bit 2 of ``flag`` says what it could not reach. A date without
+    any variation stays as it is.
+
+    A network runs on a lattice of patches anchored at the result's corner, blended by fixed tapers, so that blocks are
+    nowhere seen.
+
+    No data: a pixel of the result is NaN exactly where the pixel of the cube that holds its centre is. Where the guide
+    is missing the result is the bicubic interpolation.
+
+    ``conserve`` holds the area-weighted mean over every pixel of the cube that lies wholly within the result, to
+    1e-3 K: a few corrections by a bicubic surface, then the rest evenly over each pixel. It is exact for grids of
+    the cube's CRS with parallel axes, nested or not, and refused for others: pass None there.
+
+    References
+    ----------
+    Networks: `xsr.models.architectures.dctnet`, `dctrrdbnet` and `jiif`. K. He et al., IEEE TPAMI 35 (2013),
+    doi:10.1109/TPAMI.2012.213. N. Agam et al., Remote Sensing of Environment 107 (2007),
+    doi:10.1016/j.rse.2006.10.006.
+    """
+    card = _check_choice(model, method, conserve)
+    registry.check_device(device)
+    given = networks.check_limits(limits)
+    target = inputs.open_temperature(cube, units)
+    other, bands = inputs.open_guide(
+        guide,
+        bands=_bands(card, method, guide_bands),
+        optional=() if card is None else card.guide_optional,
+        units=guide_units,
+        sensor=guide_sensor,
+        what=f"method {method!r}" if card is None else f"model {card.name!r}",
+    )
+    inputs.check_pixel_sizes(target, other)
+    geobox = inputs.output_grid(target, other, scale=scale, resolution=resolution, like=like)
+    if scale is None and resolution is None:  # the grid of another says which way y runs
+        target = replace(target, flipped=other.flipped and like is None)
+    pairing = inputs.pair_dates(target, other, tolerance)
+    steps = Steps.plan(target, geobox, pipeline.resolve_chunks(chunks))
+    holding = None if conserve is None else steps.holding(POWER[conserve])
+    paired = inputs.pair(other, pairing)
+    shifts = steps.measure(paired) if coregister else None
+    if card is not None:
+        estimate = steps.by_network(card, registry.spec(str(model)), device, bands, paired, shifts, given)
+    else:
+        estimate = steps.by_method(str(method), paired, shifts)
+    result, flag = steps.complete(estimate)
+    if holding is not None:
+        result = steps.hold(result, holding)
+    provenance = {
+        "xsr_version": __version__,
+        "xsr_operation": f"guided:{method or 'network'}",
+        "xsr_conserve": conserve or "none",
+        **({} if card is None else {"xsr_model": card.name, "xsr_weights_sha256": card.sha256}),
+    }
+    out = target.rewrap(result.data, geobox, provenance)
+    return _with_coordinates(out, target, geobox, flag, pairing, shifts)
+
+
+def _check_choice(model: str | Path | None, method: str | None, conserve: str | None) -> ModelCard | None:
+    """Card of the model, None if a method was chosen."""
+    if (model is None) == (method is None):
+        raise ParameterError(
+            f"model={model!r} and method={method!r}; expected one of them: the name or path of a guided network, or a"
+            f" method ({', '.join(METHODS)})."
+        )
+    if conserve is not None and conserve not in POWER:
+        raise ParameterError(f"conserve={conserve!r}; expected {', '.join(POWER)} or None.")
+    if method is not None:
+        if method not in METHODS:
+            raise ParameterError(f"method={method!r}; expected one of {', '.join(METHODS)}.")
+        return None
+    assert model is not None
+    card = registry.card(model)
+    if card.units != "K" or len(card.bands) != 1:
+        raise ModelError(
+            f"model {card.name!r} is for {list(card.bands)} in units {card.units!r}; expected a network for one band in"
+            " kelvin. Reflectance is for liif and sisr."
+        )
+    return card
+
+
+def _bands(card: ModelCard | None, method: str | None, given: Sequence[str] | None) -> Sequence[str] | None:
+    """Bands of the guide that are read, None for all."""
+    if given is not None and method != "guided_filter":
+        raise ParameterError(f"guide_bands={given!r}; only method='guided_filter' lets choose. Leave it out.")
+    if card is not None:
+        return card.guide_bands
+    return {"tsharp": baselines.INDEX, "guided_filter": given}.get(str(method), ())
+
+
+def _with_coordinates(
+    out: XarrayObject,
+    target: Cube,
+    geobox: GeoBox,
+    flag: xr.DataArray,
+    pairing: Pairing,
+    shifts: NDArray[np.float64] | None,
+) -> XarrayObject:
+    """Add what is known of each pixel and date."""
+    layer = target.rewrap(flag.data, geobox, {})
+    if isinstance(layer, xr.Dataset):
+        layer = layer[target.bands[0]]
+    layer = layer.isel(band=0) if "band" in layer.dims else layer
+    attrs = {
+        "long_name": "how the value was made",
+        "flag_masks": np.array([networks.MISSING, networks.AT_LIMIT], np.uint8),
+        "flag_meanings": "guide_missing network_at_limit",
+    }
+    out = out.assign_coords(flag=(layer.dims, layer.data, attrs))
+    rows: dict[str, tuple[Any, dict[str, str]]] = {}
+    if pairing.times is not None:
+        rows["guide_time"] = pairing.times, {"long_name": "date of the guide"}
+    if shifts is not None:
+        for name, values, where in zip("yx", in_metres(target.geobox, shifts), ("north", "east"), strict=True):
+            told = f"displacement of the guide to the {where} against the cube, taken out"
+            rows[f"guide_shift_{name}"] = values, {"long_name": told, "units": "m"}
+    dims = ("time",) if "time" in out.dims else ()
+    return out.assign_coords({name: (dims, v if dims else v[0], attrs) for name, (v, attrs) in rows.items()})
