@@ -59,6 +59,7 @@ class Recipe:
     """Bands of the guide of a thermal recipe."""
     guide_mean: tuple[float, ...] = ()
     guide_std: tuple[float, ...] = ()
+    guide_optional: tuple[str, ...] = ()
     citation: str = "Y. Chen, S. Liu, X. Wang, CVPR 2021, doi:10.1109/CVPR46437.2021.00852 (architecture)"
     seed: int = 0
     licence: str = "CC-BY-4.0"
@@ -125,6 +126,7 @@ DCTNET_LST = Recipe(
     # Reflectance statistics of Sentinel-2 Level-2A over land (Michel and Kalinicheva 2024).
     guide_mean=(0.0893, 0.2622, 0.2472),
     guide_std=(0.0679, 0.0811, 0.1196),
+    guide_optional=("B11",),
     scale_range=(4, 8),
     synthetic=0,
     patch=128,
@@ -170,11 +172,12 @@ ESRNET_LST = replace(
     DCTNET_LST,
     name="esrnet_lst",
     summary="Surface or brightness temperature sharpened four times without a guide (RRDBNet trained on L1).",
-    architecture="esrgan",
-    config={"bands": 1, "factor": 4, "blocks": 2, "features": 32, "growth": 16},
+    architecture="esrgan_2x32x16",
+    config={"bands": 1, "factor": 4},
     guide_bands=(),
     guide_mean=(),
     guide_std=(),
+    guide_optional=(),
     scale_range=(4, 4),
     batch=4,
     steps=4_000,
@@ -185,8 +188,7 @@ ESRNET_LST = replace(
 )
 
 RECIPES: dict[str, Recipe] = {
-    recipe.name: recipe
-    for recipe in (LIIF_S2, TEMPORAL_LIIF_S2, DCTNET_LST, DCTRRDBNET_LST, JIIF_LST, ESRNET_LST)
+    recipe.name: recipe for recipe in (LIIF_S2, TEMPORAL_LIIF_S2, DCTNET_LST, DCTRRDBNET_LST, JIIF_LST, ESRNET_LST)
 }
 
 

@@ -32,7 +32,9 @@ REAL_SHARE, OPTICAL_SHARE = 0.12, 0.5
 MISSING_SHARE, NO_SWIR_SHARE = 0.06, 0.12
 """Share of patches whose guide is missing altogether, and that lack the short-wave infrared."""
 LEAST = 128
-"""Least side of an optical image."""
+"""Least side of an optical image, pixels."""
+KNOWN = 0.98
+"""Least share of its pixels with data."""
 PLACES = ("worldstrat", "madagascar", "aberystwyth", "T33UUB", "ukis", "patagonia")
 """Optical training scenes with short-wave infrared."""
 
@@ -102,22 +104,23 @@ class GuidedSampler:
             return draw_scene(rng, side, crop(self.optical[int(rng.integers(len(self.optical)))], side, rng))
         return draw_scene(rng, side)
 
-    def _draw(self, factor: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], ...]:
+    def _draw(self, factor: int, rng: np.random.Generator) -> tuple[Image, ...]:
         kelvin, guide = turn(*self.scene(rng), rng)
         low = observe(kelvin, factor, float(rng.uniform(*self.mtf)))
         low = low + np.float32(rng.uniform(*self.noise_k)) * rng.standard_normal(low.shape).astype(np.float32)
         lo, hi = image_limits(low)
-        lo, hi = (end + sign * rng.uniform(0, 1.5) * (hi - lo) * (rng.random() < 0.4) for end, sign in ((lo, -1), (hi, 1)))
-        unit = (fill_nodata(low[None], passes=4, constant=float(np.nanmean(low))) - np.float32(lo)) / np.float32(hi - lo)
+        below, above = (rng.uniform(0, 1.5) * (hi - lo) * (rng.random() < 0.4) for _ in range(2))  # a larger scene's
+        lo, span = lo - below, hi - lo + below + above
+        unit = ((low[None] - lo) / span).astype(np.float32)
         standard = standardise(guide)
         standard[2:] *= rng.random() >= NO_SWIR_SHARE
         standard *= rng.random() >= MISSING_SHARE
         inner = slice(MARGIN, MARGIN + self.patch)
         coarse = slice(MARGIN // factor, (MARGIN + self.patch) // factor)
         image = enlarge(unit, factor)[:, inner, inner]
-        target = ((kelvin - lo) / (hi - lo)).astype(np.float32)[None, inner, inner]
+        target = ((kelvin - lo) / span).astype(np.float32)[None, inner, inner]
         high = standard[:, inner, inner]
-        return unit[:, coarse, coarse], image, high, average(high, factor), target, np.float32(hi - lo)
+        return unit[:, coarse, coarse], image, high, average(high, factor), target, np.asarray(span, np.float32)
 
 
 def crop(image: Image, side: int, rng: np.random.Generator) -> Image:
@@ -166,7 +169,8 @@ def average(images: Image, factor: int) -> Image:
     """Mean of images (n, y, x) over squares of ``factor`` pixels; what does not fill one is left out."""
     n, height, width = images.shape
     cells = images[:, : height // factor * factor, : width // factor * factor]
-    return cells.reshape(n, height // factor, factor, width // factor, factor).mean(axis=(2, 4))
+    means = cells.reshape(n, height // factor, factor, width // factor, factor).mean(axis=(2, 4))
+    return np.asarray(means, np.float32)
 
 
 def image_limits(low: Image) -> tuple[float, float]:
@@ -193,7 +197,8 @@ def load_optical(root: Path | None) -> list[Image]:
         if scene.coarse is not None:
             twice = enlarge(fill(scene.coarse[index]), 2)
             image[2] = twice[2]
-        if min(image.shape[1:]) >= LEAST and np.isfinite(image).mean() > 0.98 and np.isfinite(image).any(axis=(1, 2)).all():
+        known = np.isfinite(image)
+        if min(image.shape[1:]) >= LEAST and known.mean() > KNOWN and known.any(axis=(1, 2)).all():
             images.append(fill(image))
     return images
 

@@ -26,6 +26,7 @@ from xsr.core.sensors import sigma_px
 from xsr.kernels.resample import gaussian_taps, resample
 
 Image = NDArray[np.float32]
+Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 GUIDE_BANDS = ("B04", "B08", "B11")
 """Red, near infrared and short-wave infrared at 1.6 micrometres."""
@@ -79,14 +80,14 @@ def draw_scene(rng: np.random.Generator, side: int, optical: Image | None = None
     return seen[0], observe(rng, guide)
 
 
-def unit(image: NDArray[np.floating]) -> NDArray[np.float64]:
+def unit(image: NDArray[np.floating]) -> Floats:
     """Bring an image to mean 0 and variance 1; a constant one to 0."""
     values = np.asarray(image, np.float64)
     deviation = values.std()
-    return (values - values.mean()) / (deviation if deviation > 1e-9 else 1.0)
+    return np.asarray((values - values.mean()) / (deviation if deviation > 1e-9 else 1.0), np.float64)
 
 
-def fractal(rng: np.random.Generator, side: int, exponent: float) -> NDArray[np.float64]:
+def fractal(rng: np.random.Generator, side: int, exponent: float) -> Floats:
     """Random surface of unit variance whose amplitudes fall with frequency to the power ``-exponent``."""
     frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side))
     frequency[0, 0] = np.inf
@@ -150,13 +151,13 @@ def mosaic(rng: np.random.Generator, side: int) -> Land:
     return Land((out * light).astype(np.float32), number, light.astype(np.float32))
 
 
-def paint(out: Image, number: Labels, where: NDArray[np.bool_], colour: Image, label: Labels | int) -> None:
+def paint(out: Floats, number: Labels, where: NDArray[np.bool_], colour: Floats, label: Labels | int) -> None:
     """Paint over an image (3, y, x) and its labels, in place."""
     out[...] = np.where(where, colour, out)
     number[...] = np.where(where, label, number)
 
 
-def linked(rng: np.random.Generator, land: Land) -> NDArray[np.float64]:
+def linked(rng: np.random.Generator, land: Land) -> Floats:
     """Temperature that follows from what the guide shows, without units."""
     red, nir, swir = np.clip(land.reflectance.astype(np.float64), 1e-3, 1)
     vegetation = np.clip((nir - red) / (nir + red), 0, 0.9)
@@ -169,17 +170,18 @@ def linked(rng: np.random.Generator, land: Land) -> NDArray[np.float64]:
     out += rng.normal(0, 0.5) * unit(vegetation) * unit(dry)
     out += rng.uniform(0, 1.2) * unit(random_function(rng, np.stack([vegetation, dry, bright])))
     out += rng.normal(0.8 if day else 0.0, 0.6) * unit(land.light)
-    return np.where(water > 0, out.mean() + rng.normal(-1.5 if day else 0.0, 1.5) * max(out.std(), 0.3), out)
+    lake = out.mean() + rng.normal(-1.5 if day else 0.0, 1.5) * max(out.std(), 0.3)
+    return np.asarray(np.where(water > 0, lake, out), np.float64)
 
 
-def random_function(rng: np.random.Generator, features: NDArray[np.float64], width: int = 6) -> NDArray[np.float64]:
+def random_function(rng: np.random.Generator, features: Floats, width: int = 6) -> Floats:
     """Smooth random function of three features (3, y, x): a network of one hidden layer."""
     inputs = np.stack([unit(one) for one in features])
     inner = np.tanh(np.tensordot(rng.normal(0, 1.2, (width, 3)), inputs, axes=1) + rng.normal(0, 1, (width, 1, 1)))
     return np.asarray(np.tensordot(rng.standard_normal(width), inner, axes=1), np.float64)
 
 
-def hidden(rng: np.random.Generator, land: Land) -> NDArray[np.float64]:
+def hidden(rng: np.random.Generator, land: Land) -> Floats:
     """Temperature of which the guide shows nothing but, in places, the outline; without units."""
     side = land.parcels.shape[0]
     weather = rng.uniform(0, 1.5) * fractal(rng, side, rng.uniform(1.8, 3.0))
@@ -188,7 +190,7 @@ def hidden(rng: np.random.Generator, land: Land) -> NDArray[np.float64]:
     return np.asarray(weather + ground + rng.uniform(0, 1.2) * single, np.float64)
 
 
-def cloud(rng: np.random.Generator, kelvin: NDArray[np.float64], guide: Image) -> tuple[NDArray[np.float64], Image]:
+def cloud(rng: np.random.Generator, kelvin: Floats, guide: Image) -> tuple[Floats, Image]:
     """Put a cloud, cold and bright, and its shadow over a scene."""
     shape = fractal(rng, kelvin.shape[0], 1.8)
     thick = np.clip((shape - rng.uniform(1.5, 2.3)) / rng.uniform(0.1, 0.6), 0, 1)
@@ -198,7 +200,7 @@ def cloud(rng: np.random.Generator, kelvin: NDArray[np.float64], guide: Image) -
     return kelvin, (guide * (1 - thick) + rng.uniform(0.3, 0.7) * thick).astype(np.float32)
 
 
-def blur(images: Image, mtf: float, *, shift: tuple[float, float] | NDArray[np.float64] = (0.0, 0.0)) -> Image:
+def blur(images: Image, mtf: float, *, shift: tuple[float, float] | Floats = (0.0, 0.0)) -> Image:
     """Blur images (n, y, x) by a Gaussian of a given MTF at their own Nyquist frequency, and shift them, in pixels."""
     sigma = sigma_px(float(mtf), 1.0)
     pad = int(np.ceil(4 * sigma)) + 4

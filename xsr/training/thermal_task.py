@@ -70,7 +70,7 @@ def guided_loss(
 
 
 def correction(network: nn.Module, low: Tensor, image: Tensor, guide: Tensor, guide_low: Tensor) -> Tensor:
-    """What a network adds to the interpolated image, (N, 1, H, W); convolutions in bfloat16, cosines in float32."""
+    """Evaluate what a network adds to the interpolated image, (N, 1, H, W): convolutions in bfloat16, the rest exact."""
     with torch.autocast(image.device.type, torch.bfloat16):
         match network:
             case DCTNet():
