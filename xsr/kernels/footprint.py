@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xsr.core.blocks import Padding, Span
-from xsr.core.types import Stack
 from xsr.kernels.resample import Taps, interpolation_taps, resample, resample_points
 
 LEAST_VALID = 0.5
@@ -56,8 +55,12 @@ class AreaMean:
         return math.ceil(max(self.cell) / 2) + 1
 
     def __call__(
-        self, window: Stack, rows: NDArray[np.float64], cols: NDArray[np.float64], cell: tuple[float, float]
-    ) -> Stack:
+        self,
+        window: NDArray[np.float32],
+        rows: NDArray[np.float64],
+        cols: NDArray[np.float64],
+        cell: tuple[float, float],
+    ) -> NDArray[np.float32]:
         """Evaluate queries; see `xsr.core.types.WindowFunction`."""
         images = window.reshape(-1, *window.shape[2:])
         valid = np.isfinite(images)
@@ -66,7 +69,7 @@ class AreaMean:
         share = average(valid.astype(np.float32), *taps)
         total = average(np.where(valid, images, np.float32(0)), *taps)
         enough = share >= LEAST_VALID - 1e-6
-        out: Stack = np.where(enough, total / np.where(enough, share, 1), np.float32(np.nan))
+        out: NDArray[np.float32] = np.where(enough, total / np.where(enough, share, 1), np.float32(np.nan))
         shape = (rows.size, cols.size) if rows.ndim == 1 else rows.shape
         return out.reshape(*window.shape[:2], *shape)
 
@@ -169,8 +172,12 @@ class Conserving:
         return replace(self, corner=(rows.start, cols.start))
 
     def __call__(
-        self, window: Stack, rows: NDArray[np.float64], cols: NDArray[np.float64], cell: tuple[float, float]
-    ) -> Stack:
+        self,
+        window: NDArray[np.float32],
+        rows: NDArray[np.float64],
+        cols: NDArray[np.float64],
+        cell: tuple[float, float],
+    ) -> NDArray[np.float32]:
         """Evaluate queries; see `xsr.core.types.WindowFunction`."""
         y, x = np.rint(rows).astype(np.int64), np.rint(cols).astype(np.int64)
         spans = [

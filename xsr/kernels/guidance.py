@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from xsr.core.blocks import Padding
-from xsr.core.types import Stack
 
 
 def normalised_difference(red: ArrayLike, nir: ArrayLike) -> NDArray[np.float32]:
@@ -77,8 +76,12 @@ class LocalRelation:
         return 2 * self.radius
 
     def __call__(
-        self, window: Stack, rows: NDArray[np.float64], cols: NDArray[np.float64], cell: tuple[float, float]
-    ) -> Stack:
+        self,
+        window: NDArray[np.float32],
+        rows: NDArray[np.float64],
+        cols: NDArray[np.float64],
+        cell: tuple[float, float],
+    ) -> NDArray[np.float32]:
         """Evaluate queries; see `xsr.core.types.WindowFunction`."""
         y, x = np.rint(rows).astype(np.int64), np.rint(cols).astype(np.int64)
         relations = [relation(date[0], date[1:], radius=self.radius, epsilon=self.epsilon) for date in window]

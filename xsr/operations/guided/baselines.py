@@ -21,6 +21,9 @@ Chunks = tuple[tuple[int, ...], tuple[int, ...]]
 def guided_filter(low: Planes, guide: Planes, geobox: GeoBox, chunks: tuple[Chunks, Chunks]) -> xr.DataArray:
     """Local linear relation on the low-resolution grid, applied to the guide on the fine one.
 
+    What the relation, averaged over windows, leaves unexplained on the low-resolution grid is interpolated and added;
+    without it the result would be a smoothed temperature.
+
     Parameters
     ----------
     low
@@ -36,8 +39,14 @@ def guided_filter(low: Planes, guide: Planes, geobox: GeoBox, chunks: tuple[Chun
     both = Planes(xr.concat([low.data, coarse.data], dim="band"), low.geobox)
     relation = both.to(low.geobox, LocalRelation(RADIUS, EPSILON), chunks[0])
     fine = Planes(relation, low.geobox).to(geobox, Interpolation("bilinear"), chunks[1])
-    detail = (fine.isel(band=slice(1, None)) * guide.data).sum("band", skipna=False)
-    return fine.isel(band=slice(0, 1)) + detail
+    rest = Planes(low.data - _apply(relation, coarse.data), low.geobox)
+    return _apply(fine, guide.data) + rest.to(geobox, Interpolation("bicubic"), chunks[1])
+
+
+def _apply(relation: xr.DataArray, guide: xr.DataArray) -> xr.DataArray:
+    """Temperature of a guide by a linear relation: its offset, and a coefficient for each band."""
+    explained = (relation.isel(band=slice(1, None)) * guide).sum("band", skipna=False)
+    return relation.isel(band=slice(0, 1)) + explained
 
 
 def tsharp(

@@ -312,7 +312,7 @@ def pair(guide: Cube, pairing: Pairing) -> Planes:
 
 
 def _times(cube: Cube) -> NDArray[np.datetime64] | None:
-    """Read the times of a cube, one a date; None where it has none. A lone date may be a coordinate without a dimension."""
+    """Read the times of a cube, one a date and perhaps without a dimension; None where it has none."""
     if "time" not in cube.data.coords:
         return None
     times = np.atleast_1d(cube.data["time"].values)
