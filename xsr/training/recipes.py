@@ -109,12 +109,15 @@ TEMPORAL_LIIF_S2 = replace(
     ),
 )
 
+RELATIONS = ((4, 1), (4, 3), (8, 1), (8, 3))
+"""Local relations of temperature to guide that networks weigh: coarse pixel, and half-side of the windows in these."""
+
 DCTNET_LST = Recipe(
     name="dctnet_lst",
     summary="Surface or brightness temperature sharpened four or eight times by a reflectance image (DCTNet).",
     task="thermal",
     architecture="dctnet",
-    config={"guide_bands": 3, "features": 32, "layers": 4, "final_relu": False},
+    config={"guide_bands": 3, "features": 32, "layers": 4, "final_relu": False, "relations": RELATIONS},
     bands=("lst",),
     mean=(0.0,),
     std=(1.0,),

@@ -7,9 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from xsr.models.architectures.dctnet import DCTNet, laplacian, solve
+from xsr.models.architectures.dctnet import DETAIL, DCTNet, laplacian, solve, weighed
 from xsr.models.architectures.jiif import JIIF
-from xsr.models.architectures.rrdb import RRDBNet
 from xsr.models.registry import create, load
 from xsr.training.recipes import Recipe
 from xsr.training.tasks import Task, relative
@@ -25,8 +24,7 @@ PROTOCOL = (
 def build(recipe: Recipe, data: Path | None) -> tuple[Task[Any], dict[str, object]]:
     """Make the task of a thermal recipe, and what its card says of the data."""
     network = create(recipe.architecture, **recipe.config)
-    for parameter in _last(network).parameters():
-        nn.init.zeros_(parameter)  # start at the interpolation that the network corrects
+    _begin(network)
     if recipe.start:
         wanted = network.state_dict()
         known = load(recipe.start).state_dict().items()
@@ -45,11 +43,16 @@ def build(recipe: Recipe, data: Path | None) -> tuple[Task[Any], dict[str, objec
     return Task(network, sampler, guided_loss), told
 
 
-def _last(network: nn.Module) -> nn.Module:
-    """Last layer of a network."""
+def _begin(network: nn.Module) -> None:
+    """Let a network start at the interpolation that it corrects, or at the mean of the details that it weighs."""
+    last = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)][-1]
     if isinstance(network, DCTNet):
-        return network.Decoder_depth.Decoder_Deep[-1]
-    return [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)][-1]
+        last = network.Decoder_depth.Decoder_Deep[-1]
+    assert last.bias is not None
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    if isinstance(network, DCTNet) and network.relations:
+        nn.init.constant_(last.bias[1:], 1 / len(network.relations))
 
 
 def guided_loss(
@@ -70,18 +73,22 @@ def guided_loss(
 
 
 def correction(network: nn.Module, low: Tensor, image: Tensor, guide: Tensor, guide_low: Tensor) -> Tensor:
-    """Evaluate what a network adds to the interpolated image, (N, 1, H, W): convolutions in bfloat16, the rest exact."""
-    with torch.autocast(image.device.type, torch.bfloat16):
-        match network:
-            case DCTNet():
-                own, other = network.Encoder_coupled(image, guide)
+    """Evaluate what a network adds to the interpolated image, (N, 1, H, W): convolutions in bfloat16."""
+    mixed = torch.autocast(image.device.type, torch.bfloat16)
+    match network:
+        case DCTNet():
+            detail = network.details(image, guide)
+            with mixed:
+                own, other = network.Encoder_coupled(image, torch.cat((guide, DETAIL * detail), dim=1))
                 weights = network.WPNet(other).float()
-                solution = solve(own.float(), weights * laplacian(other.float()), network.lambd.exp())
-                found = network.reconstruct(solution)
-            case JIIF():
+            solution = solve(own.float(), weights * laplacian(other.float()), network.lambd.exp())
+            with mixed:
+                answer = network.reconstruct(solution)
+            return weighed(answer.float(), detail)
+        case JIIF():
+            with mixed:
                 found = network(low, guide, guide_low)
-            case RRDBNet():
+        case _:
+            with mixed:
                 found = network(low)
-            case _:
-                raise TypeError(f"{type(network).__name__} is no network for thermal images")
-    return found.float()
+    return torch.as_tensor(found).float()
