@@ -25,7 +25,7 @@ def normalised_difference(red: ArrayLike, nir: ArrayLike) -> NDArray[np.float32]
 
     Examples
     --------
-    >>> normalised_difference(0.1, 0.3).item()
+    >>> normalised_difference(0.25, 0.75).item()
     0.5
     """
     red, nir = np.asarray(red, np.float32), np.asarray(nir, np.float32)

@@ -8,10 +8,10 @@ from xsr.kernels.guidance import LocalRelation, normalised_difference, slope
 from xsr.kernels.resample import Interpolation
 from xsr.operations.guided.inputs import Planes, finite
 
-RADIUS = 2
+RADIUS = 4
 """Half-side of the guided filter's windows in pixels of the low-resolution image."""
-EPSILON = 1e-4
-"""Variance of reflectance that the guided filter takes for noise: (0.01)^2."""
+EPSILON = 1e-3
+"""Variance of reflectance that the guided filter takes for noise: (0.03)^2."""
 INDEX = ("B04", "B08")
 """Bands of the vegetation index."""
 

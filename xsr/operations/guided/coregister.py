@@ -73,7 +73,7 @@ def _strength(bands: NDArray[np.floating]) -> NDArray[np.float64]:
 def displaced(geobox: GeoBox, low: GeoBox, down: float, right: float) -> GeoBox:
     """Grid on which a guide shows what belongs on ``geobox``, if it is displaced by some pixels of ``low``."""
     east, north = _in_crs(low, down, right)
-    return GeoBox(geobox.shape, Affine.translation(east, north) * geobox.affine, geobox.crs)
+    return GeoBox(geobox.shape, Affine.translation(east, north) @ geobox.affine, geobox.crs)
 
 
 def in_metres(low: GeoBox, shifts: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -181,7 +181,7 @@ class Steps:
                 f"a factor of {scale:.3g} is far from those model {card.name!r} was trained for ({low:g} to {high:g})."
                 " Compare with method='tsharp'.",
                 XsrWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
     def complete(self, estimate: Estimate) -> tuple[xr.DataArray, xr.DataArray]:

@@ -1,0 +1,638 @@
+"""Tests of temperatures sharpened by an optical guide."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from affine import Affine
+from helpers import NORTH, WEST, make_cube
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from odc.geo.geobox import GeoBox
+from safetensors.torch import save_file
+from scipy.ndimage import gaussian_filter
+
+import xsr
+from xsr.core.errors import BandError, CubeError, GridError, ModelError, ParameterError, XsrWarning
+from xsr.kernels.limits import limits as limits_of
+from xsr.models import registry
+from xsr.models.card import ModelCard, file_sha256, write_card
+from xsr.testing import assert_lazy, assert_same_grid
+
+FACTOR = 4
+SIDE = 96
+"""Fine pixels along an axis."""
+NETWORKS = {
+    "dctnet": {"guide_bands": 3, "features": 8, "layers": 1, "final_relu": False},
+    "dctrrdbnet": {"guide_bands": 3, "features": 8, "layers": 1, "growth": 4, "final_relu": False},
+    "jiif": {"guide_bands": 3, "features": 8, "blocks": 1, "hidden": [16, 8]},
+}
+OTHERS = pytest.mark.filterwarnings("ignore:Use `@` matmul")
+"""``pytest.warns`` repeats what odc-geo warns of, as if the test did."""
+METHODS = ("guided_filter", "tsharp", "bicubic", "bilinear")
+
+
+def write_guided(folder, architecture="dctnet", *, zero=False, clipped=False, **fields):
+    """Write an untrained guided network and its card.
+
+    ``zero`` makes it answer nothing but zeros, ``clipped`` nothing but what its last ReLU cuts off.
+    """
+    config = {**NETWORKS[architecture], **({"final_relu": True} if clipped else {})}
+    torch.manual_seed(0)
+    network = registry.create(architecture, **config)
+    if architecture == "jiif":
+        last = network.imnet.layers[-1]
+    else:
+        last = network.Decoder_depth.Decoder_Deep[-1]
+    if zero or clipped:
+        torch.nn.init.zeros_(last.weight)
+        torch.nn.init.constant_(last.bias, -1.0 if clipped else 0.0)
+    path = folder / f"{architecture}{zero}{clipped}{len(fields)}.safetensors"
+    save_file({key: value.contiguous() for key, value in network.state_dict().items()}, path)
+    told = {"residual": True, "patch": 32, "guide_optional": (), "units": "K", "bands": ("lst",), **fields}
+    card = ModelCard(
+        name=path.stem,
+        summary="A tiny random network.",
+        architecture=architecture,
+        config=config,
+        optional=(),
+        sensor="landsat-8",
+        gsd_m=10.0,
+        mean=(0.0,) * len(told["bands"]),
+        std=(1.0,) * len(told["bands"]),
+        scale_range=(2.0, 8.0),
+        mtf=(0.3,) * len(told["bands"]),
+        sha256=file_sha256(path),
+        parameters=sum(p.numel() for p in network.parameters()),
+        radius=0,
+        licence="CC0-1.0",
+        guide_bands=("B04", "B08", "B11"),
+        guide_mean=(0.12, 0.3, 0.2),
+        guide_std=(0.1, 0.1, 0.1),
+        **told,
+    )
+    write_card(card, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("guided")
+
+
+@pytest.fixture(scope="module", params=NETWORKS)
+def network(request, folder):
+    return write_guided(folder, request.param)
+
+
+@pytest.fixture(scope="module")
+def dctnet(folder):
+    return write_guided(folder)
+
+
+def fields(seed=0, side=SIDE):
+    """Vegetation of sharp-edged fields, 0 to 1."""
+    rng = np.random.default_rng(seed)
+    edges = np.sign(gaussian_filter(rng.standard_normal((side, side)), 4))
+    return np.clip(0.5 + 0.3 * edges + 0.05 * gaussian_filter(rng.standard_normal((side, side)), 1), 0, 1)
+
+
+def make_guide(vegetation, **options):
+    return make_cube(
+        np.stack([0.25 - 0.2 * vegetation, 0.2 + 0.3 * vegetation, 0.3 - 0.15 * vegetation]).astype(np.float32),
+        bands=("B04", "B08", "B11"),
+        **options,
+    )
+
+
+def make_temperature(kelvin, factor=FACTOR, **options):
+    """Temperature of pixels ``factor`` times coarser, whose radiance is the mean of the fine."""
+    h, w = (n // factor for n in kelvin.shape[-2:])
+    blocks = kelvin[..., : h * factor, : w * factor].reshape(*kelvin.shape[:-2], h, factor, w, factor)
+    low = (blocks**4).mean(axis=(-3, -1)) ** 0.25
+    cube = make_cube(low.astype(np.float32), gsd=10.0 * factor, bands=("lst",), **options)
+    return cube.assign_attrs(units="K").rename("temperature")
+
+
+VEGETATION = fields()
+KELVIN = 308 - 12 * VEGETATION
+GUIDE = make_guide(VEGETATION)
+LOW = make_temperature(KELVIN)
+
+
+def rmse(found, truth=KELVIN):
+    return float(np.sqrt(np.nanmean((np.asarray(found) - truth) ** 2)))
+
+
+def block_mean(values, power, factor=FACTOR):
+    h, w = (n // factor for n in values.shape[-2:])
+    return ((np.asarray(values, float) ** power).reshape(h, factor, w, factor).mean(axis=(1, 3))) ** (1 / power)
+
+
+# ---- what it makes
+
+
+def test_methods_recover_what_the_guide_explains():
+    """Temperature is a line of the guide's bands: both relations find it, where interpolation cannot."""
+    errors = {method: rmse(LOW.sr.guided(GUIDE, method=method)) for method in METHODS}
+    assert errors["bicubic"] > 1
+    assert errors["tsharp"] < 0.1 * errors["bicubic"]
+    assert errors["guided_filter"] < 0.2 * errors["bicubic"]
+
+
+def test_tsharp__is_exact_for_a_line_of_the_index():
+    index = (GUIDE[1] - GUIDE[0]) / (GUIDE[1] + GUIDE[0])
+    truth = 310 - 15 * index.values.astype(float)
+    low = LOW.copy(data=block_mean(truth, 1).astype(np.float32))
+    out = low.sr.guided(GUIDE, method="tsharp", conserve=None)
+    np.testing.assert_allclose(out, truth, atol=1e-3)
+
+
+def test_methods_without_a_guide_are_interpolation():
+    for method in ("bicubic", "bilinear"):
+        out = LOW.sr.guided(GUIDE, method=method, conserve=None)
+        np.testing.assert_array_equal(out, LOW.sr.interpolate(scale=FACTOR, method=method))
+
+
+def test_a_network_that_adds_nothing_leaves_the_interpolation(folder):
+    path = write_guided(folder, zero=True)
+    out = LOW.sr.guided(GUIDE, model=path, conserve=None)
+    np.testing.assert_allclose(out, LOW.sr.interpolate(scale=FACTOR), atol=1e-4)
+    assert not out.flag.any()
+
+
+def test_a_network_sees_normalised_numbers(folder):
+    """On one patch by hand: limits of the image, bicubic base, standardised guide, and back."""
+    path = write_guided(folder)
+    side = 24
+    guide = GUIDE.isel(y=slice(side), x=slice(side))
+    low = LOW.isel(y=slice(side // FACTOR), x=slice(side // FACTOR))
+    values = low.values.astype(np.float64)
+    lo, hi = limits_of(values.size, values.sum(), (values**2).sum(), values.min(), values.max())
+    base = low.sr.interpolate(scale=FACTOR).values
+    pad = [(8, 8), (8, 8)]
+    image = np.pad((base - lo) / (hi - lo), pad, mode="reflect")
+    standard = (guide.values - np.array([0.12, 0.3, 0.2])[:, None, None]) / 0.1
+    standard = np.pad(standard, [(0, 0), *pad], mode="reflect")
+    net = registry.load(path)
+
+    def answer(top, left):
+        cut = np.s_[top + 8 : top + 8 + 32, left + 8 : left + 8 + 32]
+        pieces = [torch.tensor(v[(..., *cut)], dtype=torch.float32) for v in (image[None, None], standard[None])]
+        return net(*pieces)[0, 0].numpy()
+
+    out = low.sr.guided(guide, model=path, conserve=None)
+    # Patches of 32 every 24 pixels, 2 trimmed: pixels 6 to 21 of the patch at -2..., that is the one at 0, are its own.
+    np.testing.assert_allclose(out[6:22, 6:22], base[6:22, 6:22] + (hi - lo) * answer(0, 0)[6:22, 6:22], atol=1e-3)
+
+
+@pytest.mark.parametrize("conserve", ["radiance", "temperature"])
+@pytest.mark.parametrize("method", [*METHODS, None])
+def test_means_are_held(method, conserve, dctnet):
+    how = {"model": dctnet} if method is None else {"method": method}
+    out = LOW.sr.guided(GUIDE, **how, conserve=conserve)
+    found = block_mean(out, {"radiance": 4, "temperature": 1}[conserve])
+    np.testing.assert_allclose(found, LOW, atol=1e-3)
+    assert np.abs(block_mean(LOW.sr.guided(GUIDE, **how, conserve=None), 4) - LOW).max() > 0.01
+
+
+def test_means_are_held_on_a_grid_that_does_not_nest():
+    out = LOW.sr.guided(GUIDE, method="tsharp", scale=2.6)
+    edges = np.arange(out.sizes["x"] + 1) / 2.6
+    low = np.arange(LOW.sizes["x"] + 1.0)
+    share = np.maximum(np.minimum(low[1:, None], edges[1:]) - np.maximum(low[:-1, None], edges[:-1]), 0)
+    whole = np.isclose(share.sum(axis=1), 1)
+    found = (share @ out.values.astype(float) ** 4 @ share.T) ** 0.25
+    assert whole.sum() >= 23
+    np.testing.assert_allclose(found[np.ix_(whole, whole)], LOW.values[np.ix_(whole, whole)], atol=1e-3)
+
+
+@pytest.mark.parametrize("method", [*METHODS, None])
+def test_a_constant_temperature_stays(method, dctnet):
+    how = {"model": dctnet} if method is None else {"method": method}
+    out = LOW.copy(data=np.full(LOW.shape, 300, np.float32)).sr.guided(GUIDE, **how)
+    np.testing.assert_allclose(out, 300, atol=1e-4)
+    assert not out.flag.any()
+
+
+def test_limits_of_the_user(dctnet):
+    values = LOW.values.astype(np.float64)
+    own = limits_of(values.size, values.sum(), (values**2).sum(), values.min(), values.max())
+    out = LOW.sr.guided(GUIDE, model=dctnet, limits=tuple(float(v) for v in own))
+    np.testing.assert_allclose(out, LOW.sr.guided(GUIDE, model=dctnet), atol=1e-3)
+    other = LOW.sr.guided(GUIDE, model=dctnet, limits=(250.0, 350.0))
+    assert np.abs(other - out).max() > 0.1
+
+
+def test_each_date_has_limits_of_its_own(dctnet):
+    series = make_temperature(np.stack([KELVIN, 2 * KELVIN - 300])[:, None])
+    guide = GUIDE.expand_dims(time=series.time)
+    out = series.sr.guided(guide, model=dctnet)
+    for date in range(2):
+        alone = series.isel(time=[date]).sr.guided(guide, model=dctnet)
+        np.testing.assert_array_equal(out.isel(time=[date]), alone)
+
+
+# ---- blocks
+
+
+@settings(max_examples=8)
+@given(
+    chunk=st.integers(9, 60),
+    own=st.integers(3, 24),
+    other=st.integers(11, 96),
+    which=st.sampled_from([*METHODS, *NETWORKS]),
+)
+def test_chunks_are_nowhere_seen(folder, chunk, own, other, which):
+    how = {"method": which} if which in METHODS else {"model": write_guided(folder, which)}
+    low, guide = LOW.isel(y=slice(12), x=slice(14)), GUIDE.isel(y=slice(48), x=slice(56))
+    low = low.where(low != low[4, 4])
+    guide = guide.where(~((guide.x > WEST + 200) & (guide.x < WEST + 260) & (guide.y < NORTH - 300)))
+    whole = low.sr.guided(guide, **how)
+    lazy = low.chunk(y=own, x=own).sr.guided(guide.chunk(y=other, x=other), **how, chunks=chunk)
+    span = float(low.max() - low.min())
+    assert lazy.data.chunksize[0] <= chunk
+    np.testing.assert_allclose(lazy, whole, atol=4e-6 * span + 6e-5)  # and the spacing of float32 at 300 K
+    np.testing.assert_array_equal(lazy.flag, whole.flag)
+
+
+def test_normalised_chunks_agree_to_a_millionth(network):
+    """In the range of 0 to 1, which float32 resolves better than kelvin."""
+    low = ((LOW - 290) / 1000).assign_attrs(units="K")  # thousandths of a kelvin above zero
+    wide = {"limits": (0.0, 0.04), "conserve": None, "model": network}
+    whole = low.sr.guided(GUIDE, **wide)
+    lazy = low.chunk(y=7, x=9).sr.guided(GUIDE.chunk(y=31, x=64), **wide, chunks=40)
+    assert float(np.abs(whole - low.sr.guided(GUIDE, method="bicubic", conserve=None)).max()) > 1e-4
+    np.testing.assert_allclose(lazy / 0.04, whole / 0.04, rtol=0, atol=1e-6)
+
+
+def test_nothing_is_computed_before_it_is_asked_for(network):
+    low, guide = LOW.chunk(y=10, x=10), GUIDE.chunk(y=50, x=50)
+    with assert_lazy(low, guide):
+        out = low.sr.guided(guide, model=network)
+        for method in METHODS:
+            low.sr.guided(guide, method=method)
+    assert out.chunks is not None
+    assert out.flag.chunks is not None
+
+
+def test_borders_of_blocks_are_no_steps(network):
+    """Steps across the borders of blocks come from the distribution of the steps inside."""
+    low = LOW.chunk(y=8, x=8)
+    out = low.sr.guided(GUIDE.chunk(y=32, x=32), model=network, chunks=32).values
+    steps = np.abs(np.diff(out, axis=1))
+    across = np.arange(31, SIDE - 1, 32)
+    inside = np.delete(steps, across, axis=1)
+    assert steps[:, across].max() <= inside.max()
+    assert np.median(steps[:, across]) <= np.quantile(inside, 0.75)
+
+
+# ---- no data
+
+
+def test_gaps_of_the_temperature_stay_where_they_are(network):
+    holes = np.zeros(LOW.shape, bool)
+    holes[3:5, 7] = holes[-1, -1] = True
+    low = LOW.where(~xr.DataArray(holes, dims=LOW.dims))
+    for how in ({"model": network}, {"method": "guided_filter"}, {"method": "tsharp"}):
+        out = low.sr.guided(GUIDE, **how)
+        np.testing.assert_array_equal(np.isnan(out), holes.repeat(FACTOR, 0).repeat(FACTOR, 1))
+        assert not out.flag.values[np.isnan(out)].any()
+
+
+def test_gaps_of_the_guide_are_bicubic_and_flagged(network):
+    gap = np.zeros(GUIDE.shape[1:], bool)
+    gap[20:37, 30:52] = True
+    guide = GUIDE.where(~xr.DataArray(gap, dims=("y", "x")))
+    base = LOW.sr.guided(GUIDE, method="bicubic", conserve=None)
+    out = LOW.sr.guided(guide, model=network, conserve=None)
+    np.testing.assert_array_equal(out.flag, gap.astype(np.uint8))
+    np.testing.assert_array_equal(out.values[gap], base.values[gap])
+    far = LOW.sr.guided(GUIDE, model=network, conserve=None)
+    np.testing.assert_allclose(out[:, 90:], far[:, 90:], atol=1e-4)
+    for method in ("guided_filter", "tsharp"):
+        out = LOW.sr.guided(guide, method=method, conserve=None)
+        assert (out.flag.values[gap] == 1).all()
+        assert not out.flag.values[:16].any()
+        np.testing.assert_array_equal(out.values[out.flag == 1], base.values[out.flag == 1])
+
+
+def test_a_guide_that_is_all_clouds_gives_the_interpolation(network):
+    out = LOW.sr.guided(GUIDE * np.nan, model=network)
+    np.testing.assert_array_equal(out, LOW.sr.guided(GUIDE, method="bicubic"))
+    assert (out.flag == 1).all()
+
+
+@pytest.mark.parametrize("residual", [True, False])
+def test_what_a_network_cannot_reach_is_flagged(folder, residual):
+    path = write_guided(folder, clipped=True, residual=residual)
+    out = LOW.sr.guided(GUIDE, model=path, conserve=None, limits=(280.0, 320.0))
+    assert (out.flag == 2).all()
+    expected = LOW.sr.interpolate(scale=FACTOR) if residual else np.full(out.shape, 280.0)
+    np.testing.assert_allclose(out, expected, atol=1e-4)
+
+
+def test_no_network_without_a_last_relu_is_flagged(folder):
+    out = LOW.sr.guided(GUIDE, model=write_guided(folder, zero=True))
+    assert out.flag.dtype == np.uint8
+    assert not out.flag.any()
+
+
+# ---- grids
+
+
+def test_the_grid_is_the_guides_within_the_cube():
+    wide = make_guide(fields(1, 60), affine=Affine(10, 0, WEST + 125, 0, -10, NORTH - 43))
+    out = LOW.isel(x=slice(10)).sr.guided(wide, method="guided_filter")
+    assert out.odc.geobox == wide.isel(x=slice(27)).odc.geobox
+    early = make_guide(fields(1, 60), affine=Affine(10, 0, WEST - 125, 0, -10, NORTH + 43))
+    assert (
+        LOW.sr.guided(early, method="tsharp").odc.geobox == early.isel(x=slice(13, None), y=slice(5, None)).odc.geobox
+    )
+
+
+def test_a_grid_asked_for(dctnet):
+    fine = make_guide(fields(side=2 * SIDE), gsd=5.0)
+    out = LOW.sr.guided(fine, method="tsharp", scale=FACTOR)
+    assert_same_grid(out, LOW.sr.interpolate(scale=FACTOR))
+    assert_same_grid(LOW.sr.guided(fine, method="tsharp", resolution=10.0), out)
+    assert_same_grid(LOW.sr.guided(fine, method="tsharp", like=GUIDE), GUIDE)
+    halves = GUIDE.isel(y=slice(2, 60), x=slice(8, 70))
+    assert_same_grid(LOW.sr.guided(fine, model=dctnet, like=halves), halves)
+
+
+def test_a_finer_guide_is_averaged():
+    """Means of the guide's pixels, and not samples of them, stand on the output grid."""
+    fine = make_guide(fields(side=2 * SIDE), gsd=5.0)
+    reduced = fine.coarsen(x=2, y=2).mean()
+    out = LOW.sr.guided(fine, method="guided_filter", scale=FACTOR)
+    expected = LOW.sr.guided(GUIDE.copy(data=reduced.values), method="guided_filter")
+    np.testing.assert_allclose(out, expected, atol=1e-3)
+
+
+def test_a_guide_in_another_crs():
+    """The same fields seen in another projection: the result lies on the guide's grid and shows them."""
+    grid = GeoBox.from_bbox((WEST - 500, NORTH - 1500, WEST + 1500, NORTH + 500), "EPSG:32633", resolution=10)
+    wide = make_guide(fields(2, 200), affine=grid.affine)
+    other = xsr.interpolate(wide, like=wide.odc.geobox.to_crs("EPSG:32632", resolution=10.0), method="bilinear")
+    out = LOW.sr.guided(other, method="tsharp", conserve=None)
+    assert out.odc.geobox.crs == "EPSG:32632"
+    known = np.isfinite(out)
+    assert 0.6 < known.mean() < 1
+    base = LOW.sr.guided(other, method="bicubic", conserve=None)
+    np.testing.assert_array_equal(np.isnan(base), ~known)
+    with pytest.raises(GridError, match="conserve= needs a result in the CRS of the cube"):
+        LOW.sr.guided(other, method="tsharp")
+
+
+def test_ascending_y_is_kept():
+    up, down = GUIDE.isel(y=slice(None, None, -1)), LOW.sr.guided(GUIDE, method="tsharp", chunks=40)
+    out = LOW.sr.guided(up, method="tsharp")
+    assert out.y[0] < out.y[-1]
+    xr.testing.assert_allclose(out.isel(y=slice(None, None, -1)), down)
+    lazy = LOW.isel(y=slice(None, None, -1)).chunk(y=9).sr.guided(up.chunk(y=50), method="tsharp", chunks=40)
+    assert lazy.chunks[0] == (40, 40, 16)
+    xr.testing.assert_allclose(lazy.compute(), out)
+    xr.testing.assert_allclose(LOW.isel(y=slice(None, None, -1)).sr.guided(GUIDE, method="tsharp"), down)
+
+
+def test_jiif_needs_pixels_that_nest(folder):
+    path = write_guided(folder, "jiif")
+    with pytest.raises(ModelError, match="whole factor with the corner at one of theirs"):
+        LOW.sr.guided(GUIDE, model=path, scale=3.5)
+
+
+# ---- dates
+
+
+def dated(cube, *days):
+    return cube.expand_dims(time=np.array(days, "datetime64[ns]"))
+
+
+def test_the_nearest_date_of_the_guide_is_taken():
+    series = make_temperature(np.stack([KELVIN, KELVIN + 3])[:, None]).assign_coords(
+        time=np.array(["2024-06-10", "2024-07-01"], "datetime64[ns]")
+    )
+    clear = make_guide(fields(7))
+    guides = xr.concat([dated(clear, "2024-07-03"), dated(GUIDE, "2024-06-04")], dim="time")
+    out = series.sr.guided(guides, method="tsharp")
+    assert out.guide_time.values.astype("datetime64[D]").tolist() == [
+        np.datetime64(day).item() for day in ("2024-06-04", "2024-07-03")
+    ]
+    np.testing.assert_array_equal(out[0, 0], series[0, 0].sr.guided(GUIDE, method="tsharp"))
+    np.testing.assert_array_equal(out[1, 0], series[1, 0].sr.guided(clear, method="tsharp"))
+
+
+def test_no_date_near_enough__names_the_distance():
+    low = dated(LOW, "2024-06-10")
+    with pytest.raises(ParameterError, match=r"2024-06-10T00:00:00 lies 20\.5 days away.*pass tolerance=21"):
+        low.sr.guided(dated(GUIDE, "2024-06-30T12"), method="tsharp")
+    out = low.sr.guided(dated(GUIDE, "2024-06-30T12"), method="tsharp", tolerance=21)
+    assert out.guide_time.dims == ("time",)
+
+
+def test_without_dates():
+    plain = LOW.sr.guided(GUIDE, method="tsharp")
+    assert "guide_time" not in plain.coords
+    one = LOW.sr.guided(dated(GUIDE, "2024-06-10"), method="tsharp")
+    assert one.dims == ("y", "x")
+    assert one.guide_time.dims == ()
+    np.testing.assert_array_equal(one, plain)
+    at = LOW.assign_coords(time=np.datetime64("2024-06-28", "ns"))
+    both = dated(GUIDE, "2024-06-10", "2024-06-27")
+    assert LOW.assign_coords(at.coords).sr.guided(both, method="tsharp").guide_time == np.datetime64("2024-06-27")
+    with pytest.raises(CubeError, match="the guide has 2 dates, and the dates of the cube are not known"):
+        LOW.sr.guided(both, method="tsharp")
+
+
+@pytest.mark.parametrize("tolerance", [-1, None, True, math.nan])
+def test_tolerance_that_is_none(tolerance):
+    with pytest.raises(ParameterError, match="expected a number of days"):
+        LOW.sr.guided(GUIDE, method="tsharp", tolerance=tolerance)
+
+
+# ---- units and bands
+
+
+def test_celsius_is_converted():
+    out = (LOW - 273.15).assign_attrs(units="degC").sr.guided(GUIDE, method="tsharp")
+    assert out.attrs["units"] == "K"
+    np.testing.assert_allclose(out, LOW.sr.guided(GUIDE, method="tsharp"), atol=2e-4)
+    bare = LOW - 273.15
+    bare.attrs = {}
+    np.testing.assert_array_equal(bare.sr.guided(GUIDE, method="tsharp", units="degC"), out)
+
+
+def test_integers_with_their_scale():
+    packed = ((LOW - 149) / 0.00341802).round().astype(np.uint16)
+    packed.attrs = {"units": "K", "scale_factor": 0.00341802, "add_offset": 149.0}
+    out = packed.sr.guided(GUIDE, method="tsharp")
+    np.testing.assert_allclose(out, LOW.sr.guided(GUIDE, method="tsharp"), atol=0.02)
+    assert "scale_factor" not in out.attrs
+
+
+@pytest.mark.parametrize(
+    ("attrs", "given", "told"),
+    [
+        ({}, None, "no attribute 'units'; expected a temperature in 'K' or 'degC', never guessed"),
+        ({"units": "1"}, None, "units '1'"),
+        ({"units": "DN"}, None, "units 'DN'"),
+        ({"units": "K"}, "reflectance", "units 'reflectance'"),
+    ],
+)
+def test_units_that_are_not_known(attrs, given, told):
+    with pytest.raises(CubeError, match=told):
+        LOW.drop_attrs(deep=False).assign_attrs(attrs).sr.guided(GUIDE, method="tsharp", units=given)
+
+
+def test_digital_numbers_without_a_scale():
+    with pytest.raises(CubeError, match=r"holds uint16 without a scale.*scale_factor=0\.00341802"):
+        LOW.astype(np.uint16).assign_attrs(units="K").sr.guided(GUIDE, method="tsharp")
+
+
+def test_several_bands():
+    two = xr.concat([LOW.expand_dims(band=["a"]), LOW.expand_dims(band=["b"])], dim="band").assign_attrs(units="K")
+    with pytest.raises(BandError, match=r"the cube has 2 bands \['a', 'b'\]; expected one"):
+        two.sr.guided(GUIDE, method="tsharp")
+    with pytest.raises(BandError, match="2 bands"):
+        two.to_dataset("band").sr.guided(GUIDE, method="tsharp")
+
+
+def test_bands_that_the_guide_lacks(dctnet, folder):
+    with pytest.raises(BandError, match=r"needs the guide's bands \['B08'\]; it has \['B04', 'B11'\]"):
+        LOW.sr.guided(GUIDE.sel(band=["B04", "B11"]), method="tsharp")
+    with pytest.raises(BandError, match=r"model 'dctnet.*needs the guide's bands \['B11'\]"):
+        LOW.sr.guided(GUIDE.sel(band=["B04", "B08"]), model=dctnet)
+    path = write_guided(folder, guide_optional=("B11",))
+    out = LOW.sr.guided(GUIDE.sel(band=["B08", "B04"]), model=path)
+    held = GUIDE.where(GUIDE.band != "B11", 0.2)  # an absent band is held at its mean
+    np.testing.assert_allclose(out, LOW.sr.guided(held, model=path), atol=1e-4)
+
+
+def test_names_of_another_sensor(dctnet):
+    landsat = GUIDE.assign_coords(band=["B4", "B5", "B6"])
+    out = LOW.sr.guided(landsat, model=dctnet, guide_sensor="landsat-8")
+    np.testing.assert_array_equal(out, LOW.sr.guided(GUIDE, model=dctnet))
+    with pytest.raises(BandError, match=r"of sentinel-2.*guide_sensor="):
+        LOW.sr.guided(landsat, model=dctnet)
+
+
+def test_bands_of_the_guided_filter():
+    out = LOW.sr.guided(GUIDE, method="guided_filter", guide_bands=["B08"])
+    np.testing.assert_array_equal(out, LOW.sr.guided(GUIDE.sel(band=["B08"]), method="guided_filter"))
+    with pytest.raises(ParameterError, match="only method='guided_filter' lets choose"):
+        LOW.sr.guided(GUIDE, method="tsharp", guide_bands=["B08"])
+
+
+# ---- what is refused
+
+
+def test_a_guide_coarser_than_the_cube():
+    with pytest.raises(GridError, match=r"the guide's pixels measure 4 of the cube's; expected finer ones"):
+        make_temperature(KELVIN, 1).sr.guided(GUIDE.coarsen(x=4, y=4).mean().pipe(_regrid), method="tsharp")
+
+
+def _regrid(cube):
+    return make_cube(cube.values, gsd=40.0, bands=("B04", "B08", "B11"))
+
+
+def test_no_overlap():
+    away = make_guide(VEGETATION, affine=Affine(10, 0, WEST + 5000, 0, -10, NORTH))
+    with pytest.raises(GridError, match=r"the guide .* does not overlap the cube"):
+        LOW.sr.guided(away, method="tsharp")
+    with pytest.raises(GridError, match=r"the guide .* does not overlap the cube"):
+        LOW.sr.guided(away, method="tsharp", scale=4)
+
+
+def test_model_and_method(dctnet, model):
+    for how in ({}, {"model": dctnet, "method": "tsharp"}):
+        with pytest.raises(ParameterError, match="expected one of them"):
+            LOW.sr.guided(GUIDE, **how)
+    with pytest.raises(ParameterError, match="method='magic'; expected one of guided_filter"):
+        LOW.sr.guided(GUIDE, method="magic")
+    with pytest.raises(ParameterError, match="conserve='energy'; expected radiance, temperature or None"):
+        LOW.sr.guided(GUIDE, method="tsharp", conserve="energy")
+    with pytest.raises(ModelError, match="expected a network for one band in kelvin"):
+        LOW.sr.guided(GUIDE, model=model)
+
+
+def test_patches_that_cannot_be_laid_out(folder):
+    with pytest.raises(ModelError, match="looks at patches of 40 pixels; expected a multiple of 16"):
+        LOW.sr.guided(GUIDE, model=write_guided(folder, patch=40))
+
+
+@pytest.mark.parametrize("limits", [(320.0, 280.0), (280.0,), "warm", (math.nan, 300.0), (-5.0, 300.0)])
+def test_limits_that_are_no_range(limits, dctnet):
+    with pytest.raises(ParameterError, match="expected two temperatures in kelvin, the lower first"):
+        LOW.sr.guided(GUIDE, model=dctnet, limits=limits)
+
+
+def test_grids_too_alike_for_means():
+    near = make_guide(fields(side=80), affine=Affine(37, 0, WEST, 0, -37, NORTH))
+    with pytest.raises(GridError, match=r"pixels 1\.08 times finer that do not nest"):
+        LOW.sr.guided(near, method="tsharp")
+
+
+@OTHERS
+def test_a_scale_far_from_training(dctnet):
+    with pytest.warns(XsrWarning, match="a factor of 20 is far from those model"):
+        LOW.sr.guided(GUIDE, model=dctnet, scale=20.0)
+
+
+# ---- displacement
+
+
+def test_a_displaced_guide_is_laid_back():
+    """Dark where the temperature is bright, and displaced by whole and by parts of pixels, a date each."""
+    side = 256
+    vegetation = fields(3, side)
+    kelvin = 308 - 12 * vegetation
+    low = make_temperature(np.stack([kelvin, kelvin + 2])[:, None])
+    moves = [(3.0, -5.0), (-6.5, 2.0)]
+    guides = []
+    for down, right in moves:  # the place of a pixel that shows what belongs elsewhere
+        affine = Affine(10, 0, WEST + 10 * right, 0, -10, NORTH - 10 * down)
+        guides.append(make_guide(vegetation, affine=affine))
+    cubes = [xsr.interpolate(guide, like=make_guide(vegetation).odc.geobox) for guide in guides]
+    guide = xr.concat(cubes, dim="time").assign_coords(time=low.time)
+    out = low.sr.guided(guide, method="tsharp", coregister=True)
+    np.testing.assert_allclose(out.guide_shift_x, [-50, 20], atol=4)
+    np.testing.assert_allclose(out.guide_shift_y, [-30, 65], atol=4)
+    inner = np.s_[:, 0, 16:-16, 16:-16]
+    truth = np.stack([kelvin, kelvin + 2])[:, None]
+    left = low.sr.guided(guide, method="tsharp")
+    assert rmse(out.values[inner], truth[inner]) < 0.5 * rmse(left.values[inner], truth[inner])
+
+
+@OTHERS
+def test_a_guide_without_features_stays_where_it_is():
+    with pytest.warns(XsrWarning, match=r"the guide of 1 of 1 date\(s\) shows too little"):
+        out = LOW.sr.guided(GUIDE * 0 + 0.2, method="guided_filter", coregister=True)
+    assert np.isnan(out.guide_shift_x)
+    np.testing.assert_allclose(out, LOW.sr.guided(GUIDE, method="bicubic"), atol=0.02)
+
+
+# ---- containers
+
+
+def test_a_dataset_stays_one(tmp_path):
+    cube = LOW.to_dataset(name="st").chunk(y=12)
+    out = cube.sr.guided(GUIDE.chunk(x=30).to_dataset("band"), method="tsharp", chunks=48)
+    assert isinstance(out, xr.Dataset)
+    assert list(out.data_vars) == ["st"]
+    assert out.st.attrs["units"] == "K"
+    assert out.attrs["xsr_operation"] == "guided:tsharp"
+    np.testing.assert_array_equal(out.st, LOW.sr.guided(GUIDE, method="tsharp"))
+    xsr.to_zarr(out, tmp_path / "out.zarr", progress=False)
+    with xr.open_zarr(tmp_path / "out.zarr") as back:
+        np.testing.assert_array_equal(back.st, out.st)
+        np.testing.assert_array_equal(back.flag, out.flag)
+
+
+def test_the_function_is_the_accessor(dctnet):
+    out = LOW.sr.guided(GUIDE, model=dctnet)
+    xr.testing.assert_identical(xsr.guided(LOW, GUIDE, model=dctnet), out)
+    assert out.attrs["xsr_model"] == registry.card(dctnet).name
+    assert out.name == "temperature"
