@@ -13,8 +13,9 @@ class Recipe:
 
     name: str
     summary: str
-    task: Literal["liif", "temporal", "fixed"]
-    """What is trained: a continuous network on Wald pairs, one of time on series, or one of a fixed factor."""
+    task: Literal["liif", "temporal", "fixed", "thermal"]
+    """What is trained: a continuous network on Wald pairs, one of time on series, one of a fixed factor, or one of
+    temperature."""
     architecture: str
     config: dict[str, Any]
     bands: tuple[str, ...]
@@ -53,14 +54,23 @@ class Recipe:
     """Weight of the low-fidelity term in the loss of a fixed-factor recipe; see `xsr.training.fixed`."""
     average: float = 0.999
     """Decay of the running average of the weights, which is what is saved."""
+    sensor: str = "sentinel-2"
+    mtf: tuple[float, ...] = ()
+    """MTF at Nyquist of each band; empty: that of the sensor."""
+    units: str = "1"
+    guide_bands: tuple[str, ...] = ()
+    """Bands of the guide of a thermal recipe."""
+    guide_mean: tuple[float, ...] = ()
+    guide_std: tuple[float, ...] = ()
+    guide_optional: tuple[str, ...] = ()
     seed: int = 0
     licence: str = "CC-BY-4.0"
     limits: tuple[str, ...] = field(default=())
 
     @property
     def factor(self) -> int | None:
-        """The one scale of a fixed-factor recipe."""
-        return int(self.scale_range[0]) if self.task == "fixed" else None
+        """The one scale of a fixed-factor network."""
+        return self.config.get("factor")
 
 
 LIIF_S2 = Recipe(
@@ -130,7 +140,88 @@ CARN_S2 = replace(
     ),
 )
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (LIIF_S2, TEMPORAL_LIIF_S2, CARN_S2)}
+RELATIONS = ((4, 1), (4, 3), (8, 1), (8, 3))
+"""Local relations of temperature to guide that networks weigh: coarse pixel, and half-side of the windows in these."""
+
+DCTNET_LST = Recipe(
+    name="dctnet_lst",
+    summary="Surface or brightness temperature sharpened four or eight times by a reflectance image (DCTNet).",
+    task="thermal",
+    architecture="dctnet",
+    config={"guide_bands": 3, "features": 32, "layers": 4, "final_relu": False, "relations": RELATIONS},
+    bands=("lst",),
+    mean=(0.0,),
+    std=(1.0,),
+    sensor="landsat-8",
+    gsd_m=90.0,
+    mtf=(0.3,),
+    units="K",
+    guide_bands=("B04", "B08", "B11"),
+    # Reflectance statistics of Sentinel-2 Level-2A over land (Michel and Kalinicheva 2024).
+    guide_mean=(0.0893, 0.2622, 0.2472),
+    guide_std=(0.0679, 0.0811, 0.1196),
+    guide_optional=("B11",),
+    scale_range=(4, 8),
+    synthetic=0,
+    patch=128,
+    batch=2,
+    steps=5_000,
+    learning_rate=1e-3,
+    drop=0.0,
+    limits=(
+        "Not a measurement: what it adds to the low-resolution image is a likely pattern, not an observed temperature.",
+        "Not for a guide of another day or season, nor for one shifted by more than half a pixel.",
+        "Clouds must be masked in both images: a cloud in the guide is taken for land.",
+        "Trained at pixels of 20 m to 90 m and factors 4 and 8; hot spots smaller than a low-resolution pixel that the"
+        " guide does not show stay unseen.",
+    ),
+)
+
+DCTRRDBNET_LST = replace(
+    DCTNET_LST,
+    name="dctrrdbnet_lst",
+    summary="Surface or brightness temperature sharpened four or eight times by a reflectance image (DCTRRDBNet).",
+    architecture="dctrrdbnet",
+    config={**DCTNET_LST.config, "blocks": 1, "growth": 16},
+    start="dctnet_lst",
+    steps=3_000,
+    learning_rate=6e-4,
+    seed=1,
+)
+
+JIIF_LST = replace(
+    DCTNET_LST,
+    name="jiif_lst",
+    summary="Surface or brightness temperature sharpened four or eight times by a reflectance image (JIIF).",
+    architecture="jiif",
+    config={"guide_bands": 3, "features": 32, "blocks": 4, "hidden": (128, 64, 32), "border": "clamp"},
+    steps=4_000,
+    learning_rate=6e-4,
+    seed=2,
+)
+
+ESRNET_LST = replace(
+    DCTNET_LST,
+    name="esrnet_lst",
+    summary="Surface or brightness temperature sharpened four times without a guide (RRDBNet trained on L1).",
+    architecture="esrgan_2x32x16",
+    config={"bands": 1, "factor": 4},
+    guide_bands=(),
+    guide_mean=(),
+    guide_std=(),
+    guide_optional=(),
+    scale_range=(4, 4),
+    batch=4,
+    steps=4_000,
+    learning_rate=6e-4,
+    seed=3,
+    limits=(DCTNET_LST.limits[0], "Clouds must be masked: their edges are sharpened as if they were land."),
+)
+
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (LIIF_S2, TEMPORAL_LIIF_S2, CARN_S2, DCTNET_LST, DCTRRDBNET_LST, JIIF_LST, ESRNET_LST)
+}
 
 
 def get(name: str) -> Recipe:

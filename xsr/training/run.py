@@ -20,6 +20,7 @@ from xsr.models.card import SUFFIX, ModelCard, file_sha256, read_card, write_car
 from xsr.models.registry import create, load, resolve_device
 from xsr.training import scenes as training_scenes
 from xsr.training import series as training_series
+from xsr.training import thermal_task
 from xsr.training.fixed import FixedSampler, fixed_loss
 from xsr.training.loop import Progress, train
 from xsr.training.pairs import WaldSampler
@@ -125,6 +126,7 @@ TASKS: dict[str, Callable[[Recipe, Path | None], tuple[Task[Any], dict[str, obje
     "liif": _liif,
     "temporal": _temporal,
     "fixed": _fixed,
+    "thermal": thermal_task.build,
 }
 """What makes the task of a recipe, by `Recipe.task`."""
 
@@ -198,16 +200,22 @@ def _card(recipe: Recipe, network: nn.Module, out: Path, training: dict[str, obj
         config=recipe.config,
         bands=recipe.bands,
         optional=recipe.optional,
-        sensor="sentinel-2",
+        sensor=recipe.sensor,
         gsd_m=recipe.gsd_m,
         mean=recipe.mean,
         std=recipe.std,
         scale_range=recipe.scale_range,
         factor=recipe.factor,
-        mtf=band_mtf(recipe.bands),
+        mtf=recipe.mtf or band_mtf(recipe.bands),
+        units=recipe.units,
+        guide_bands=recipe.guide_bands,
+        guide_mean=recipe.guide_mean,
+        guide_std=recipe.guide_std,
+        guide_optional=recipe.guide_optional,
+        patch=recipe.patch if recipe.architecture.startswith("dct") else None,
         sha256=file_sha256(out),
         parameters=sum(p.numel() for p in network.parameters()),
-        radius=int(network.radius),  # type: ignore[arg-type]
+        radius=int(getattr(network, "radius", 0)),
         licence=recipe.licence,
         created=date.today().isoformat(),
         training=training,

@@ -7,7 +7,9 @@ with reflecting borders that is a division in the cosine domain. A few convoluti
 The network works on the target grid: its input is the image already enlarged. The solve is global, so a tile never
 gives exactly what the whole image gives; 64 pixels around a tile keep the difference near 1e-3 of the range.
 
-The names of the parameters are those of the published weights.
+The names of the parameters are those of the published weights. Not published is ``relations``: detail that local linear
+relations of the image to the guide predict, which the network is shown beside the guide and weighs, pixel by pixel. A
+relation is a product of image and guide, which convolutions are slow to learn.
 
 References
 ----------
@@ -16,14 +18,20 @@ Super-Resolution", CVPR 2022, doi:10.1109/CVPR52688.2022.00561.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from xsr.core.errors import ParameterError
+from xsr.models.architectures.local_linear import local_detail
 
 MINIMUM_SIZE = 15
 """Smallest height and width: below, nothing is left of the attention's pooled map."""
+
+
+DETAIL = 10.0
+"""Factor by which predicted detail is enlarged where the encoder sees it: it is small against the image."""
 
 
 class DCTNet(nn.Module):
@@ -39,16 +47,29 @@ class DCTNet(nn.Module):
         Coupled layers of the encoder.
     final_relu
         Whether negative outputs become zero, as in the published network.
+    relations
+        Coarse pixel, in pixels, and half-side of the windows in coarse pixels, of each local relation of image to
+        guide whose detail the network weighs; see `xsr.models.architectures.local_linear`. None in the published
+        network.
     """
 
-    def __init__(self, *, guide_bands: int = 3, features: int = 64, layers: int = 4, final_relu: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        guide_bands: int = 3,
+        features: int = 64,
+        layers: int = 4,
+        final_relu: bool = True,
+        relations: Sequence[tuple[int, int]] = (),
+    ) -> None:
         super().__init__()
         if features % 4:
             raise ParameterError(f"features={features}; expected a multiple of 4.")
         self.lambd = nn.Parameter(torch.zeros(1, features, 1, 1))
         self.WPNet = EdgeAttention(features)
-        self.Encoder_coupled = CoupledEncoder(guide_bands, features, layers)
-        self.Decoder_depth = Reconstruction(features)
+        self.relations = tuple((int(scale), int(radius)) for scale, radius in relations)
+        self.Encoder_coupled = CoupledEncoder(guide_bands + len(self.relations), features, layers)
+        self.Decoder_depth = Reconstruction(features, 1 + len(self.relations))
         self.final_relu = final_relu
 
     def forward(self, image: Tensor, guide: Tensor) -> Tensor:
@@ -77,15 +98,25 @@ class DCTNet(nn.Module):
                 f"image of {height} x {width} pixels; expected at least {MINIMUM_SIZE} x {MINIMUM_SIZE}. "
                 "Enlarge the tile or its margin."
             )
-        own, other = self.Encoder_coupled(image, guide)
+        detail = self.details(image, guide)
+        own, other = self.Encoder_coupled(image, torch.cat((guide, DETAIL * detail), dim=1))
         edges = self.WPNet(other) * laplacian(other)
-        out = self.reconstruct(solve(own, edges, self.lambd.exp()))
+        out = weighed(self.reconstruct(solve(own, edges, self.lambd.exp())), detail)
         return torch.relu(out) if self.final_relu else out
 
+    def details(self, image: Tensor, guide: Tensor) -> Tensor:
+        """Detail that each relation predicts, (N, relations, H, W)."""
+        return torch.cat([image[:, :0], *(local_detail(image, guide, *one) for one in self.relations)], dim=1)
+
     def reconstruct(self, solution: Tensor) -> Tensor:
-        """Map the solution (N, F, H, W) to the image (N, 1, H, W)."""
+        """Map the solution (N, F, H, W) to the image and a weight for each relation, (N, 1 + relations, H, W)."""
         out: Tensor = self.Decoder_depth(solution)
         return out
+
+
+def weighed(answer: Tensor, detail: Tensor) -> Tensor:
+    """Add detail (N, R, H, W), weighed, to an image: the first channel of (N, 1 + R, H, W), weights the others."""
+    return answer[:, :1] + (answer[:, 1:] * detail).sum(1, keepdim=True)
 
 
 def solve(image: Tensor, edges: Tensor, strength: Tensor) -> Tensor:
@@ -238,17 +269,17 @@ class CoupledLayer(nn.Module):
 class Reconstruction(nn.Module):
     """Three convolutions from the solution to the image."""
 
-    def __init__(self, features: int) -> None:
+    def __init__(self, features: int, outputs: int = 1) -> None:
         super().__init__()
         self.Decoder_Deep = nn.Sequential(
             nn.Conv2d(features, features // 2, 3, padding=1),
             nn.ReLU(),
             nn.Conv2d(features // 2, features // 4, 3, padding=1),
             nn.ReLU(),
-            nn.Conv2d(features // 4, 1, 3, padding=1),
+            nn.Conv2d(features // 4, outputs, 3, padding=1),
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (N, F, H, W) to (N, 1, H, W)."""
+        """Map (N, F, H, W) to (N, outputs, H, W)."""
         out: Tensor = self.Decoder_Deep(x)
         return out

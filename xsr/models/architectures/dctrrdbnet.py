@@ -8,6 +8,7 @@ All other parameters keep the names and shapes of `DCTNet`, so its weights can b
 (``load_state_dict(state, strict=False)``).
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 from torch import Tensor, nn
@@ -37,6 +38,8 @@ class DCTRRDBNet(DCTNet):
     where
         ``"decoder"``: between the solve and the reconstruction. ``"encoder"``: instead of the coupled layers, one
         chain for the image and one for the guide, which then share nothing.
+    relations
+        See `DCTNet`.
     """
 
     def __init__(
@@ -49,19 +52,22 @@ class DCTRRDBNet(DCTNet):
         blocks: int = 1,
         growth: int = 32,
         where: Literal["decoder", "encoder"] = "decoder",
+        relations: Sequence[tuple[int, int]] = (),
     ) -> None:
         if where not in ("decoder", "encoder"):
             raise ParameterError(f"where={where!r}; expected 'decoder' or 'encoder'.")
         layers = layers if where == "decoder" else 0
-        super().__init__(guide_bands=guide_bands, features=features, layers=layers, final_relu=final_relu)
+        super().__init__(
+            guide_bands=guide_bands, features=features, layers=layers, final_relu=final_relu, relations=relations
+        )
         self.trunk: nn.Module = nn.Identity()
         if where == "decoder":
             self.trunk = _chain(features, growth, blocks)
         else:
-            self.Encoder_coupled = SeparateEncoder(guide_bands, features, growth, blocks)
+            self.Encoder_coupled = SeparateEncoder(guide_bands + len(self.relations), features, growth, blocks)
 
     def reconstruct(self, solution: Tensor) -> Tensor:
-        """Map the solution (N, F, H, W) to the image (N, 1, H, W)."""
+        """Map the solution (N, F, H, W) to the image and a weight for each relation, (N, 1 + relations, H, W)."""
         return super().reconstruct(self.trunk(solution))
 
 

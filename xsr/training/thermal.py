@@ -1,0 +1,264 @@
+"""Pairs of a thermal image and its optical guide, for networks that sharpen one by the other.
+
+The truth of a pair lies on a grid no finer than what a thermal sensor resolved: a product of 30 m pixels that was
+measured at 100 m is smooth at 30 m, and a network trained on it would learn to blur. Real scenes are therefore
+averaged to 90 m (Landsat 8) first. The low-resolution image is the truth seen through a thermal point spread function,
+four or eight times coarser, with noise.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xsr.core.errors import ParameterError
+from xsr.core.sensors import sigma_px
+from xsr.kernels.limits import limits
+from xsr.kernels.resample import fill_nodata, gaussian_taps, interpolation_taps, resample
+from xsr.training import scenes as optical_scenes
+from xsr.training.pairs import cut
+from xsr.training.thermal_synthetic import GUIDE_BANDS, draw_scene
+
+Image = NDArray[np.float32]
+GUIDE_MEAN, GUIDE_STD = (0.0893, 0.2622, 0.2472), (0.0679, 0.0811, 0.1196)
+"""Reflectance statistics of `GUIDE_BANDS` over land (Michel and Kalinicheva 2024), as in the other recipes."""
+FACTORS = (4, 8)
+MARGIN = 40
+"""Pixels around a patch, for the point spread function and the interpolation: five pixels of the coarser grid."""
+REAL_SHARE, OPTICAL_SHARE = 0.12, 0.5
+"""Share of patches from real thermal images; of the others, share with a real optical image as their land."""
+MISSING_SHARE, NO_SWIR_SHARE = 0.06, 0.12
+"""Share of patches whose guide is missing altogether, and that lack the short-wave infrared."""
+LEAST = 128
+"""Least side of an optical image, pixels."""
+KNOWN = 0.98
+"""Least share of its pixels with data."""
+PLACES = ("worldstrat", "madagascar", "aberystwyth", "T33UUB", "ukis", "patagonia")
+"""Optical training scenes with short-wave infrared."""
+
+
+@dataclass(frozen=True)
+class ThermalScene:
+    """A real thermal image on a grid of about its native resolution, with its guide."""
+
+    place: str
+    kelvin: Image
+    """Temperature, shape (y, x); NaN is no data."""
+    guide: Image
+    """Reflectance of `GUIDE_BANDS`, shape (3, y, x); NaN throughout where there is none."""
+
+
+@dataclass(frozen=True)
+class GuidedBatch:
+    """Patches of one factor."""
+
+    factor: int
+    low: Image
+    """Low-resolution temperature in units of its limits, shape (n, 1, patch / factor, patch / factor)."""
+    image: Image
+    """The same enlarged by bicubic interpolation, shape (n, 1, patch, patch)."""
+    guide: Image
+    """Standardised guide, shape (n, 3, patch, patch); 0 where a band is missing."""
+    guide_low: Image
+    """Its mean over each low-resolution pixel, shape (n, 3, patch / factor, patch / factor)."""
+    target: Image
+    """Truth in the units of ``image``, shape (n, 1, patch, patch); NaN where it is unknown."""
+    span: Image
+    """Kelvin of one such unit, shape (n,)."""
+
+
+@dataclass(frozen=True)
+class GuidedSampler:
+    """Draws batches; draw number ``step`` is a function of the seed and the step alone."""
+
+    scenes: Sequence[ThermalScene]
+    """Real thermal scenes; may be empty."""
+    optical: Sequence[Image]
+    """Real reflectance (3, y, x) of `GUIDE_BANDS`, finite; may be empty."""
+    patch: int
+    batch: int
+    seed: int
+    factors: tuple[int, ...] = FACTORS
+    mtf: tuple[float, float] = (0.15, 0.45)
+    """Range of the MTF at the Nyquist frequency of the coarser grid."""
+    noise_k: tuple[float, float] = (0.03, 0.2)
+    """Range of the standard deviation of the noise of the low-resolution image, kelvin."""
+
+    def __call__(self, step: int) -> GuidedBatch:
+        """Draw the batch of one step."""
+        rng = np.random.default_rng([self.seed, step])
+        factor = int(rng.choice(self.factors))
+        parts = [self._draw(factor, rng) for _ in range(self.batch)]
+        return GuidedBatch(factor, *(np.stack(group) for group in zip(*parts, strict=True)))
+
+    def scene(self, rng: np.random.Generator) -> tuple[Image, Image]:
+        """Temperature (side, side) and guide (3, side, side) of a patch with its margin."""
+        side = self.patch + 2 * MARGIN
+        if self.scenes and rng.random() < REAL_SHARE:
+            one = self.scenes[int(rng.integers(len(self.scenes)))]
+            window = crop(np.concatenate([one.kelvin[None], one.guide]), side, rng)
+            return window[0], window[1:]
+        if self.optical and rng.random() < OPTICAL_SHARE:
+            return draw_scene(rng, side, crop(self.optical[int(rng.integers(len(self.optical)))], side, rng))
+        return draw_scene(rng, side)
+
+    def _draw(self, factor: int, rng: np.random.Generator) -> tuple[Image, ...]:
+        kelvin, guide = turn(*self.scene(rng), rng)
+        low = observe(kelvin, factor, float(rng.uniform(*self.mtf)))
+        low = low + np.float32(rng.uniform(*self.noise_k)) * rng.standard_normal(low.shape).astype(np.float32)
+        lo, hi = image_limits(low)
+        below, above = (rng.uniform(0, 1.5) * (hi - lo) * (rng.random() < 0.4) for _ in range(2))  # a larger scene's
+        lo, span = lo - below, hi - lo + below + above
+        unit = ((low[None] - lo) / span).astype(np.float32)
+        standard = standardise(guide)
+        standard[2:] *= rng.random() >= NO_SWIR_SHARE
+        standard *= rng.random() >= MISSING_SHARE
+        inner = slice(MARGIN, MARGIN + self.patch)
+        coarse = slice(MARGIN // factor, (MARGIN + self.patch) // factor)
+        image = enlarge(unit, factor)[:, inner, inner]
+        target = ((kelvin - lo) / span).astype(np.float32)[None, inner, inner]
+        high = standard[:, inner, inner]
+        return unit[:, coarse, coarse], image, high, average(high, factor), target, np.asarray(span, np.float32)
+
+
+def crop(image: Image, side: int, rng: np.random.Generator) -> Image:
+    """Cut a window of ``side`` pixels at a random place; a smaller image is continued by mirroring."""
+    start = [int(rng.integers(0, max(size - side, 0) + 1)) for size in image.shape[1:]]
+    return cut(image, start, side, 0, 1)
+
+
+def turn(kelvin: Image, guide: Image, rng: np.random.Generator) -> tuple[Image, Image]:
+    """Flip and transpose a temperature (y, x) and its guide (3, y, x) alike."""
+    both = np.concatenate([kelvin[None], guide])
+    both = np.flip(both, tuple(axis for axis in (1, 2) if rng.random() < 0.5))
+    both = both.transpose(0, 2, 1) if rng.random() < 0.5 else both
+    both = np.ascontiguousarray(both, np.float32)
+    return both[0], both[1:]
+
+
+def observe(kelvin: Image, factor: int, mtf: float) -> Image:
+    """Image (y, x) as a sensor ``factor`` times coarser sees it, without noise; NaN does not spread.
+
+    Parameters
+    ----------
+    kelvin
+        Temperature; sides are multiples of ``factor``.
+    factor
+        Pixels of the finer grid along one of the coarser.
+    mtf
+        Modulation of the Gaussian point spread function at the Nyquist frequency of the coarser grid, in (0, 1).
+    """
+    sigma = sigma_px(mtf, float(factor))
+    pad = int(np.ceil(4 * sigma)) + factor
+    filled = fill_nodata(kelvin[None], passes=4, constant=float(np.nanmean(kelvin)))
+    padded = np.pad(filled, ((0, 0), (pad, pad), (pad, pad)), mode="symmetric")
+    taps = [gaussian_taps((np.arange(n // factor) + 0.5) * factor - 0.5 + pad, sigma) for n in kelvin.shape]
+    return resample(padded, taps[0], taps[1])[0]
+
+
+def enlarge(low: Image, factor: int) -> Image:
+    """Bicubic interpolation of images (n, h, w) to (n, h * factor, w * factor), borders repeated."""
+    padded = np.pad(low, ((0, 0), (2, 2), (2, 2)), mode="edge")
+    taps = [interpolation_taps((np.arange(n * factor) + 0.5) / factor + 1.5, "bicubic") for n in low.shape[1:]]
+    return resample(padded, taps[0], taps[1])
+
+
+def average(images: Image, factor: int) -> Image:
+    """Mean of images (n, y, x) over squares of ``factor`` pixels; what does not fill one is left out."""
+    n, height, width = images.shape
+    cells = images[:, : height // factor * factor, : width // factor * factor]
+    means = cells.reshape(n, height // factor, factor, width // factor, factor).mean(axis=(2, 4))
+    return np.asarray(means, np.float32)
+
+
+def image_limits(low: Image) -> tuple[float, float]:
+    """Limits of a low-resolution image, as the operation takes them; see `xsr.kernels.limits`."""
+    valid = low[np.isfinite(low)].astype(np.float64)
+    lo, hi = limits(valid.size, valid.sum(), (valid**2).sum(), valid.min(), valid.max())
+    return float(lo), float(hi)
+
+
+def standardise(guide: Image) -> Image:
+    """Guide (3, y, x) in standard deviations from the mean of land; 0 where it is missing."""
+    mean, std = (np.array(v, np.float32)[:, None, None] for v in (GUIDE_MEAN, GUIDE_STD))
+    return np.nan_to_num((guide - mean) / std).astype(np.float32)
+
+
+def load_optical(root: Path | None) -> list[Image]:
+    """Reflectance of `GUIDE_BANDS` of the optical training scenes, of at least `LEAST` pixels a side."""
+    if root is None:
+        return []
+    index = [optical_scenes.BANDS.index(band) for band in GUIDE_BANDS]
+    images = []
+    for scene in optical_scenes.load(root, places=PLACES):
+        image = scene.image[index].copy()
+        if scene.coarse is not None:
+            twice = enlarge(fill(scene.coarse[index]), 2)
+            image[2] = twice[2]
+        known = np.isfinite(image)
+        if min(image.shape[1:]) >= LEAST and known.mean() > KNOWN and known.any(axis=(1, 2)).all():
+            images.append(fill(image))
+    return images
+
+
+def fill(image: Image) -> Image:
+    """Fill no data from neighbours, then with the mean of the band; a band without data becomes 0."""
+    known = np.isfinite(image)
+    mean = np.where(known, image, 0).sum(axis=(1, 2)) / np.maximum(known.sum(axis=(1, 2)), 1)
+    return fill_nodata(image, passes=4, constant=mean.astype(np.float32))
+
+
+def brightness_temperature(radiance: NDArray[np.floating], k1: float, k2: float) -> Image:
+    """Temperature of a black body, kelvin, by the calibration constants of a Landsat band: ``k2 / ln(k1 / L + 1)``.
+
+    Parameters
+    ----------
+    radiance
+        Spectral radiance at the sensor, W m-2 sr-1 um-1.
+    k1, k2
+        Constants of the band, in the unit of the radiance and in kelvin.
+    """
+    return np.asarray(k2 / np.log(k1 / radiance + 1), np.float32)
+
+
+def read(root: Path, file: str) -> NDArray[np.float64]:
+    """Bands of a GeoTIFF, shape (n, y, x)."""
+    import rasterio
+
+    with rasterio.open(root / file) as source:
+        return np.asarray(source.read(), np.float64)
+
+
+def mendoza(root: Path) -> ThermalScene:
+    """Landsat 8 over Mendoza on 2016-02-09: brightness temperature of B10 with B4, B5 and B6, at 90 m."""
+    folder = "thermal_l8_mendoza_2016/LC82320832016040"
+    # Gain, offset, K1 and K2 of B10 from the metadata of the scene.
+    kelvin = brightness_temperature(3.342e-4 * read(root, f"{folder}_DN_B10B11.tif")[0] + 0.1, 774.8853, 1321.0789)
+    guide = 1e-4 * read(root, f"{folder}_SR_B2-7.tif")[2:5]
+    return ThermalScene("Mendoza 2016-02-09", average(kelvin[None], 3)[0], average(guide.astype(np.float32), 3))
+
+
+def andalusia(root: Path, file: str, place: str) -> ThermalScene:
+    """Landsat 8 surface temperature (Collection 2, Level 2) in Andalusia at 90 m, without a guide."""
+    kelvin = 0.00341802 * read(root, f"lst_l8_st_andalusia_2019/{file}") + 149.0
+    small = average(kelvin.astype(np.float32), 3)
+    return ThermalScene(place, small[0], np.full((3, *small.shape[1:]), np.nan, np.float32))
+
+
+def load_thermal(root: Path | None) -> list[ThermalScene]:
+    """Real thermal scenes of the train split.
+
+    Raises
+    ------
+    ParameterError
+        If the folder lacks them.
+    """
+    if root is None:
+        return []
+    try:
+        file = "LC08_L2SP_20190810T235959_20203302T1_30SUG_B10_crop640.tif"
+        return [mendoza(root), andalusia(root, file, "Andalusia 2019-08-10")]
+    except OSError as error:
+        raise ParameterError(f"{root} lacks thermal images: {error}. Set XSR_DATA to the folder of images.") from error

@@ -1,0 +1,94 @@
+"""What a recipe for thermal images trains: a network that corrects bicubic interpolation, with or without a guide."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from xsr.models.architectures.dctnet import DETAIL, DCTNet, laplacian, solve, weighed
+from xsr.models.architectures.jiif import JIIF
+from xsr.models.registry import create, load
+from xsr.training.recipes import Recipe
+from xsr.training.tasks import Task, relative
+from xsr.training.thermal import GuidedBatch, GuidedSampler, load_optical, load_thermal
+
+PROTOCOL = (
+    "Wald pairs at about the native thermal resolution: Gaussian point spread function, factor 4 or 8, noise; truth"
+    " from synthetic scenes whose link between temperature and reflectance is drawn anew each time, half of them on"
+    " real optical images, and from real thermal images"
+)
+
+
+def build(recipe: Recipe, data: Path | None) -> tuple[Task[Any], dict[str, object]]:
+    """Make the task of a thermal recipe, and what its card says of the data."""
+    network = create(recipe.architecture, **recipe.config)
+    _begin(network)
+    if recipe.start:
+        wanted = network.state_dict()
+        known = load(recipe.start).state_dict().items()
+        network.load_state_dict({k: v for k, v in known if k in wanted and v.shape == wanted[k].shape}, strict=False)
+    thermal, optical = load_thermal(data), load_optical(data)
+    low, high = (int(factor) for factor in recipe.scale_range)
+    sampler = GuidedSampler(
+        thermal, optical, recipe.patch, recipe.batch, recipe.seed, (low,) if low == high else (low, high)
+    )
+    told: dict[str, object] = {
+        "protocol": PROTOCOL,
+        "places": [scene.place for scene in thermal],
+        "optical images": len(optical),
+        "pixels": sum(scene.kelvin.size for scene in thermal) + sum(image[0].size for image in optical),
+    }
+    return Task(network, sampler, guided_loss), told
+
+
+def _begin(network: nn.Module) -> None:
+    """Let a network start at the interpolation that it corrects, or at the mean of the details that it weighs."""
+    last = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)][-1]
+    if isinstance(network, DCTNet):
+        last = network.Decoder_depth.Decoder_Deep[-1]
+    assert last.bias is not None
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    if isinstance(network, DCTNet) and network.relations:
+        nn.init.constant_(last.bias[1:], 1 / len(network.relations))
+
+
+def guided_loss(
+    network: nn.Module, batch: GuidedBatch, recipe: Recipe, *, drop: tuple[int, ...], device: str
+) -> tuple[Tensor, Tensor]:
+    """Loss of a network for thermal images, in kelvin relative to the error of bicubic interpolation.
+
+    See `xsr.training.tasks.Loss`; a guide drops its bands in the sampler.
+    """
+    low, image, guide, guide_low, target = (
+        torch.from_numpy(np.ascontiguousarray(v)).to(device).contiguous(memory_format=torch.channels_last)
+        for v in (batch.low, batch.image, batch.guide, batch.guide_low, batch.target)
+    )
+    found = correction(network, low, image, guide, guide_low)
+    span = torch.from_numpy(batch.span).to(device)[:, None, None]
+    wanted, answer = ((v.flatten(2).transpose(1, 2)) * span for v in (target - image, found))
+    return relative(answer - wanted, wanted, drop)
+
+
+def correction(network: nn.Module, low: Tensor, image: Tensor, guide: Tensor, guide_low: Tensor) -> Tensor:
+    """Evaluate what a network adds to the interpolated image, (N, 1, H, W): convolutions in bfloat16."""
+    mixed = torch.autocast(image.device.type, torch.bfloat16)
+    match network:
+        case DCTNet():
+            detail = network.details(image, guide)
+            with mixed:
+                own, other = network.Encoder_coupled(image, torch.cat((guide, DETAIL * detail), dim=1))
+                weights = network.WPNet(other).float()
+            solution = solve(own.float(), weights * laplacian(other.float()), network.lambd.exp())
+            with mixed:
+                answer = network.reconstruct(solution)
+            return weighed(answer.float(), detail)
+        case JIIF():
+            with mixed:
+                found = network(low, guide, guide_low)
+        case _:
+            with mixed:
+                found = network(low)
+    return torch.as_tensor(found).float()
