@@ -13,8 +13,8 @@ class Recipe:
 
     name: str
     summary: str
-    task: Literal["liif", "temporal"]
-    """What is trained: a continuous network on Wald pairs, or one of time on series."""
+    task: Literal["liif", "temporal", "worldstrat"]
+    """What is trained: a continuous network on Wald pairs, one of time on series, or one of time on real pairs."""
     architecture: str
     config: dict[str, Any]
     bands: tuple[str, ...]
@@ -99,7 +99,48 @@ TEMPORAL_LIIF_S2 = replace(
     ),
 )
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (LIIF_S2, TEMPORAL_LIIF_S2)}
+TEMPORAL_LIIF_WORLDSTRAT = Recipe(
+    name="temporal_liif_worldstrat",
+    summary="One finer 8-bit RGB image as SPOT sees it, from five of Sentinel-2 in the layout of WorldStrat.",
+    task="worldstrat",
+    architecture="temporal_liif",
+    config={
+        "channels": 3,
+        "outputs": 3,
+        "features": 32,
+        "blocks": 4,
+        "hidden": (64, 64),
+        "mean": "equal",
+        "blend": True,
+        "radiometry": 64,
+    },
+    bands=("B04", "B03", "B02"),
+    # Counts / 255, not reflectance.
+    mean=(0.30, 0.28, 0.20),
+    std=(0.18, 0.145, 0.11),
+    gsd_m=1.5,
+    scale_range=(2.0, 6.7),
+    places=("worldstrat",),
+    synthetic=0,
+    patch=128,
+    queries=4096,
+    batch=1,
+    steps=700,
+    learning_rate=4e-4,
+    noise=0.0,
+    drop=0.0,
+    average=0.995,
+    licence="CC-BY-NC-4.0",
+    limits=(
+        "Trained on SPOT images of WorldStrat, which are CC BY-NC 4.0: not for commercial use. Never a default.",
+        "Expects 8-bit RGB / 255 whose brightness was matched to the reference, as the thesis prepared it; not"
+        " reflectance.",
+        "Imitates the colours and the usual displacement of SPOT against Sentinel-2: it is not faithful to its input.",
+        "The dates were not known in training: they count as equally spaced, in any order, and t asks for the middle.",
+    ),
+)
+
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (LIIF_S2, TEMPORAL_LIIF_S2, TEMPORAL_LIIF_WORLDSTRAT)}
 
 
 def get(name: str) -> Recipe:

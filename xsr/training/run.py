@@ -19,6 +19,7 @@ from xsr.models.card import SUFFIX, ModelCard, file_sha256, read_card, write_car
 from xsr.models.registry import create, load, resolve_device
 from xsr.training import scenes as training_scenes
 from xsr.training import series as training_series
+from xsr.training import worldstrat
 from xsr.training.loop import Progress, train
 from xsr.training.pairs import WaldSampler
 from xsr.training.recipes import Recipe
@@ -83,6 +84,8 @@ def build(recipe: Recipe, data: Path | None) -> tuple[Task[Any], dict[str, objec
         If the recipe needs real images and there are none.
     """
     torch.manual_seed(recipe.seed)
+    if recipe.task == "worldstrat":
+        return worldstrat.build(recipe, data)
     network = create(recipe.architecture, **recipe.config)
     assert isinstance(network, LIIF | TemporalLIIF)
     last = network.imnet.layers[-1]
