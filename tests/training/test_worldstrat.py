@@ -11,7 +11,7 @@ from xsr.core.errors import ParameterError
 from xsr.models.registry import create
 from xsr.training import recipes, worldstrat
 from xsr.training.scenes import VALIDATION
-from xsr.training.worldstrat import BORDER, MIRROR, STRATEGIES, Pair, PairSampler, enlarged, read_pair, sharpened
+from xsr.training.worldstrat import BORDER, STRATEGIES, Pair, PairSampler, enlarged, read_pair, sharpened
 
 SMALL = {"features": 8, "blocks": 1, "hidden": (16, 16), "heads": 2, "periods": 3, "radiometry": 5}
 RECIPE = recipes.TEMPORAL_LIIF_WORLDSTRAT
@@ -88,20 +88,22 @@ def test_scenes_for_validation_are_those_of_the_other_recipes(data_dir):
 
 
 def scene(size, seed=3):
-    """A band-limited image, the same scene at every size."""
+    """Means over the pixels of a grid, of one scene whatever their size: texture with as much detail at every scale."""
     rng = np.random.default_rng(seed)
-    at = (np.arange(size) + 0.5) / size
-    waves = [(rng.normal(), *rng.uniform(-22, 22, 2), rng.uniform(0, 6)) for _ in range(40)]
-    return sum(0.02 * a * np.cos(2 * np.pi * (u * at[:, None] + v * at) + p) for a, u, v, p in waves).astype(np.float32)
+    at = (np.arange(420) + 0.5) / 420
+    waves = [(rng.uniform(3, 45), *rng.uniform(0, 6.3, 2)) for _ in range(150)]
+    texture = sum(np.cos(6.3 * f * (np.cos(a) * at[:, None] + np.sin(a) * at) + p) / f for f, a, p in waves)
+    mean = (0.2 * texture).reshape(size, 420 // size, size, 420 // size).mean(axis=(1, 3))
+    return mean.astype(np.float32)
 
 
 def test_detail_of_the_panchromatic_image_is_taken_over():
     """Bands that are the panchromatic image up to a gain get its detail with that gain; a flat one gets none."""
-    gains = np.array([0.5, 1.0, 0.0], np.float32)[:, None, None]
-    coarse, fine, truth = (0.5 + gains * scene(size) for size in (31, 62, 105))
+    gains = np.array([0.3, -0.5, 0.0], np.float32)[:, None, None]
+    coarse, fine, truth = (0.5 + gains * scene(size) for size in (30, 60, 105))
     found = sharpened(coarse, fine, 3000 * scene(105) + 500)
     error, plain = (np.abs(v - truth)[:, 5:-5, 5:-5].mean((1, 2)) for v in (found, enlarged(fine, (105, 105))))
-    assert (error[:2] < 0.6 * plain[:2]).all()
+    assert (error[:2] < 0.7 * plain[:2]).all()
     assert error[2] < 1e-6
 
 
@@ -177,8 +179,8 @@ def enlarged_at(image, rows, cols):
 
 def test_patches_may_reach_beyond_the_scene():
     starts = {worldstrat._start(np.random.default_rng(seed), 24, 40) for seed in range(300)}
-    assert min(starts) == -MIRROR
-    assert max(starts) == 40 - 24 + MIRROR
+    assert min(starts) == -8
+    assert max(starts) == 40 - 24 + 8
     np.testing.assert_array_equal(worldstrat._mirrored(np.arange(-3, 8), 5), [2, 1, 0, 0, 1, 2, 3, 4, 4, 3, 2])
 
 
@@ -217,15 +219,34 @@ def test_without_corrections_the_loss_is_that_of_the_mean_of_the_dates():
 
 
 def test_the_loss_is_a_relative_squared_error():
+    """An answer that is constant leaves the detail alone: its square is added to the error."""
     made = network()
+    plain, baseline = worldstrat.pair_loss(made, sampler(batch=1)(0), TINY, drop=(), device="cpu")
     with torch.no_grad():
-        made.imnet.layers[-1].bias.fill_(3.0)  # in units of std, far beyond the error of the mean
-    loss, baseline = worldstrat.pair_loss(made, batch := sampler()(0), TINY, drop=(), device="cpu")
-    plain = worldstrat.FLOOR * float(baseline) / (1 - float(baseline))
-    assert float(loss.detach()) == pytest.approx(
-        np.mean(np.square(3 * np.array(TINY.std))) / (plain + worldstrat.FLOOR), rel=0.2
-    )
-    assert len(batch.low) == 2
+        made.imnet.layers[-1].bias.fill_(0.1)
+    loss, _ = worldstrat.pair_loss(made, sampler(batch=1)(0), TINY, drop=(), device="cpu")
+    weight = (1 - float(baseline)) / worldstrat.FLOOR  # one over the error of the mean and the floor
+    assert float(loss.detach()) == pytest.approx(float(plain.detach()) + 0.01 * weight, rel=1e-3)
+
+
+def test_colours_of_the_reference_do_not_count():
+    batch = sampler()(0)
+    brighter = replace(batch, target=(1.3 * batch.target + [0.1, 0.0, -0.2]).astype(np.float32))
+    losses = [worldstrat.pair_loss(network(), b, TINY, drop=(), device="cpu")[0] for b in (batch, brighter)]
+    detail, more = (float(loss.detach()) for loss in losses)
+    assert more < 1.3**2 * 1.2 * detail + 0.1
+
+
+@given(st.integers(0, 99))
+def test_matched_takes_gain_and_offset_out_of_the_difference(seed):
+    generator = torch.Generator().manual_seed(seed)
+    base, noise = torch.randn(2, 1, 50, 3, generator=generator, dtype=torch.float64)
+    found = worldstrat.matched(noise, base) - base
+    assert found.mean(1).abs().max() < 1e-12
+    assert (found * base).mean(1).abs().max() < 1e-12
+    gain, offset = torch.tensor([0.5, 2.0, -1.0]), torch.tensor([0.1, -3.0, 0.0])
+    assert (worldstrat.matched(gain * base + offset, base) - base).abs().max() < 1e-12
+    assert torch.allclose(worldstrat.matched(noise + gain * base + offset, base), worldstrat.matched(noise, base))
 
 
 def other_sensor(scenes, seed=5):
@@ -234,7 +255,8 @@ def other_sensor(scenes, seed=5):
     matrix, tint = np.eye(3) + 0.2 * rng.normal(size=(3, 3)), rng.normal(0, 0.1, 3)
     out = []
     for scene in scenes:
-        image = np.einsum("cd,dyx->cyx", matrix, np.roll(scene.low.mean(axis=0), 1, axis=1)) + tint[:, None, None]
+        lower = np.pad(scene.low.mean(axis=0), ((0, 0), (1, 0), (0, 0)), mode="edge")[:, :-1]
+        image = np.einsum("cd,dyx->cyx", matrix, lower) + tint[:, None, None]
         out.append(Pair(scene.name, scene.low, {"x2": enlarged(image.astype(np.float32), (79, 79))}))
     return out
 
@@ -250,12 +272,13 @@ def test_the_start_finds_the_kernel_between_two_sensors(monkeypatch):
     made = network()
     worldstrat.fit_radiometry(made, scenes, TINY)
     mean, std = (np.array(v, np.float32)[:, None, None] for v in (TINY.mean, TINY.std))
-    for scene in other_sensor([textured(9)]):
-        image = torch.from_numpy((scene.low.mean(axis=0) - mean) / std)[None]
-        with torch.no_grad():
-            found = made.radiometry(image, torch.zeros(1, 8, 40, 36))[0].numpy() * std + mean
-        error = enlarged(found, (79, 79)) - scene.high["x2"]
-        assert np.abs(error[:, 6:-6, 6:-6]).max() < 2e-3
+    (scene,) = other_sensor([textured(9)])
+    image = torch.from_numpy((scene.low.mean(axis=0) - mean) / std)[None]
+    spread = torch.from_numpy(scene.low.std(axis=0) / std)[None]
+    with torch.no_grad():
+        found = made.radiometry(image, spread)[0].numpy() * std + mean
+    error = enlarged(found, (79, 79)) - scene.high["x2"]
+    assert np.abs(error).max() < 2e-3
 
 
 def test_a_strong_penalty_leaves_the_identity(monkeypatch):
@@ -269,7 +292,7 @@ def test_a_strong_penalty_leaves_the_identity(monkeypatch):
 def test_the_recipe_needs_its_scenes(tmp_path):
     for data in (None, tmp_path):
         with pytest.raises(
-            ParameterError, match="needs the folder worldstrat_temporal_8bit of real images. Set XSR_DATA"
+            ParameterError, match=r"needs the folder worldstrat_temporal_8bit of real images\. Set XSR_DATA"
         ):
             worldstrat.build(RECIPE, data)
 
@@ -280,4 +303,4 @@ def test_the_recipe_trains_on_no_scene_kept_for_validation(data_dir, monkeypatch
     assert len(told["places"]) == 17
     assert not set(told["places"]) & set(VALIDATION)
     loss, baseline = task.loss(task.network, task.sampler(0), TINY, drop=(), device="cpu")
-    assert float(loss.detach()) < 0.95 * float(baseline)  # from the start it has SPOT's colours and place
+    assert float(loss.detach()) < 0.95 * float(baseline)  # from the start it lies where SPOT's image does

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from xsr.core.errors import ParameterError
 from xsr.kernels.resample import interpolate_filled
-from xsr.models.architectures.temporal_liif import TemporalLIIF, surroundings
+from xsr.models.architectures.temporal_liif import Radiometry, TemporalLIIF, surroundings
 from xsr.models.registry import create
 from xsr.training.recipes import Recipe
 from xsr.training.scenes import VALIDATION, Image
@@ -38,10 +38,10 @@ SIZES = {"x2": 314, "x4": 628, "x6": 1054}
 FOLDER = "worldstrat_temporal_8bit"
 BORDER = 4
 """Low-resolution pixels at the border of a patch that are never asked for: the network pads them with zeros."""
-FLOOR = 1e-4
-"""Squared error below which a patch counts as solved; keeps the relative loss finite."""
-MIRROR = 32
-"""Pixels by which patches may reach beyond a scene, where it is mirrored as at use."""
+FLOOR = 1e-3
+"""Standardised squared error below which a patch counts as flat; keeps the relative loss finite."""
+MIRROR = 1 / 3
+"""Share of a patch that may lie beyond a scene, where it is mirrored as at use."""
 
 
 @dataclass(frozen=True)
@@ -187,43 +187,43 @@ RIDGE = 1e-4
 
 
 def fit_radiometry(network: TemporalLIIF, scenes: Sequence[Pair], recipe: Recipe) -> None:
-    """Start the radiometric map of a network from least squares: the best kernel, offset and mean of surroundings.
+    """Fit the radiometric map of a network to the plain mean of the dates, by least squares with a penalty.
 
-    The composite is the mean of the dates; each scene counts by one over the error of that mean, so that decibels
-    count. Fitted at twice the pixels.
+    Each scene counts by one over the error of that mean, so that decibels count. Fitted at twice the pixels.
     """
     radiometry = network.radiometry
     assert radiometry is not None
-    bands = len(recipe.bands)
-    size = radiometry.kernel.kernel_size[0]
-    start = np.zeros((bands * (size * size + 1) + 1, bands))
-    start[size * size // 2 * bands :][:bands] = np.eye(bands)
-    power, shared, total = 0.0, np.zeros((len(start), len(start))), np.zeros((len(start), bands))
+    assert radiometry.kernel.bias is not None
+    layers = radiometry.kernel.weight, radiometry.around.weight, radiometry.kernel.bias
+    start = np.concatenate(
+        [tensor.detach().flatten(1).T if tensor.ndim > 1 else tensor.detach()[None] for tensor in layers]
+    )
+    power, shared, total = 0.0, np.zeros((len(start), len(start))), np.zeros(start.shape)
     for scene in scenes:
-        known, wanted = _terms(scene, size, radiometry.reach, recipe)
+        known, wanted = _terms(scene, radiometry, recipe)
         weight = 1 / (np.square(start.T @ known - wanted).mean() * wanted.size)
         shared += weight * known @ known.T
         total += weight * known @ (wanted - start.T @ known).T
         power += weight * float(np.square(wanted).sum())
     change = np.linalg.solve(shared + RIDGE * power * np.eye(len(start)), total)
-    kernel, around, offset = np.split((start + change).astype(np.float32), [bands * size * size, len(start) - 1])
+    rows = np.cumsum([layers[0][0].numel(), layers[1][0].numel()])
     with torch.no_grad():
-        radiometry.kernel.weight.copy_(torch.from_numpy(kernel.reshape(size, size, bands, bands)).permute(3, 2, 0, 1))
-        radiometry.map.weight[bands:, :bands] = torch.from_numpy(around.T)[..., None, None]
-        assert radiometry.map.bias is not None
-        radiometry.map.bias[bands:] = torch.from_numpy(offset[0])
+        for tensor, values in zip(layers, np.split(start + change, rows), strict=True):
+            tensor.copy_(torch.from_numpy(values.T).reshape(tensor.shape))
 
 
-def _terms(scene: Pair, size: int, reach: int, recipe: Recipe) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return what `fit_radiometry` weighs, shape (term, pixel), and what the sum shall be, (band, pixel)."""
+def _terms(scene: Pair, radiometry: Radiometry, recipe: Recipe) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return what `Radiometry` weighs, shape (term, pixel), and what the sum shall be, (band, pixel)."""
     mean, std = (np.array(v, np.float32)[:, None, None] for v in (recipe.mean, recipe.std))
-    image = (scene.low.mean(axis=0) - mean) / std
-    height, width = image.shape[1:]
-    padded = np.pad(image, ((0, 0), (size // 2, size // 2), (size // 2, size // 2)), mode="edge")
-    moved = [padded[:, y : y + height, x : x + width] for y in range(size) for x in range(size)]
-    around = surroundings(torch.from_numpy(image)[None], reach)[0].numpy()
+    dates = torch.from_numpy((scene.low - mean) / std)
+    composite, spread = dates.mean(0, keepdim=True), dates.std(0, correction=0, keepdim=True)
+    size = radiometry.kernel.kernel_size[0]
+    padded = torch.nn.functional.pad(torch.cat((composite, spread), dim=1), (size // 2,) * 4, mode="replicate")
+    unfolded = torch.nn.functional.unfold(padded, size).unflatten(2, composite.shape[2:])
+    around = surroundings(composite, radiometry.reach)
+    terms = torch.cat((unfolded, around, torch.ones_like(composite[:, :1])), dim=1)[0].numpy()
     wanted = (scene.high["x2"] - mean) / std
-    known = enlarged(np.concatenate([*moved, around, np.ones_like(image[:1])]), wanted.shape[1:])
+    known = enlarged(terms, wanted.shape[1:])
     return known.reshape(len(known), -1).astype(np.float64), wanted.reshape(len(wanted), -1).astype(np.float64)
 
 
@@ -319,7 +319,7 @@ class PairSampler:
 
 def _start(rng: np.random.Generator, patch: int, size: int) -> int:
     """Draw the first pixel of a patch; it may lie beyond the scene."""
-    beyond = max(MIRROR, patch - size)
+    beyond = max(int(MIRROR * patch), patch - size)
     return int(rng.integers(-beyond, max(size - patch, 0) + beyond + 1))
 
 
@@ -332,9 +332,11 @@ def _mirrored(index: NDArray[np.int64], size: int) -> NDArray[np.int64]:
 def pair_loss(
     network: TemporalLIIF, batch: SeriesBatch, recipe: Recipe, *, drop: tuple[int, ...], device: str
 ) -> tuple[Tensor, Tensor]:
-    """Squared error by patch over that of the mean of the dates, and 1; see `xsr.training.tasks.Loss`.
+    """Squared error of the detail over that of the mean of the dates, mean over patches, and 1.
 
-    The mean over patches of a relative squared error is what decibels count.
+    A relative squared error is what decibels count. From the reference of each patch, the gain and the offset by which
+    each band differs from the composite are taken out before: that is what `Radiometry` is for, and a network that
+    sees so few scenes would learn their colours by heart. See `xsr.training.tasks.Loss`.
     """
     mean, std = (torch.tensor(v, device=device) for v in (recipe.mean, recipe.std))
     low = (torch.from_numpy(batch.low).to(device) - mean[:, None, None]) / std[:, None, None]
@@ -351,8 +353,16 @@ def pair_loss(
     answer = network.decode(network.imnet.fold(fused), rows, cols, (1 / batch.scale, 1 / batch.scale))
     known = valid[:, :, None].expand(low.shape)
     composite = network.compose(low, known, days, tau, fused, attention)
-    target = torch.from_numpy(batch.target).to(device)
-    found = bicubic_at(composite, rows, cols) + answer
-    plain = bicubic_at((low * known).sum(1) / known.sum(1), rows, cols)
-    error, base = (((v * std + mean - target) ** 2).mean((1, 2)) for v in (found, plain))
-    return (error / (base + FLOOR)).mean(), (base / (base + FLOOR)).mean()
+    target = (torch.from_numpy(batch.target).to(device) - mean) / std
+    base, plain = (bicubic_at(image, rows, cols) for image in (composite, (low * known).sum(1) / known.sum(1)))
+    error, reference = base + answer - matched(target, base.detach()), plain - matched(target, plain)
+    mine, other = (v.square().mean((1, 2)) for v in (error, reference))
+    return (mine / (other + FLOOR)).mean(), (other / (other + FLOOR)).mean()
+
+
+def matched(target: Tensor, base: Tensor) -> Tensor:
+    """Take from a target what gain and offset explain of its difference from a base, each (n, query, band)."""
+    difference = target - base
+    centred, change = base - base.mean(1, keepdim=True), difference - difference.mean(1, keepdim=True)
+    slope = (centred * change).mean(1, keepdim=True) / centred.square().mean(1, keepdim=True).clamp(min=FLOOR)
+    return base + change - slope * centred

@@ -205,7 +205,7 @@ def test_before_training_a_linear_fusion_is_the_linear_mean():
 
 
 def test_means_that_there_are():
-    with pytest.raises(ParameterError, match="mean='median'; expected 'kernel' or 'linear'"):
+    with pytest.raises(ParameterError, match="mean='median'; expected one of kernel, linear, equal"):
         TemporalLIIF(**SMALL, mean="median")
 
 
@@ -475,27 +475,36 @@ def test_times_and_queries_of_each_series():
 
 def test_radiometric_map_starts_as_the_identity():
     plain, network = (TemporalLIIF(**SMALL, radiometry=reach).double() for reach in (0, 3))
-    kernel, maps = 2 * 2 * 5 * 5, 4 * (2 + 8 + 1)
-    assert count(network) - count(plain) == kernel + maps
-    seen, features = image(2, 6, 7), image(8, 6, 7)
-    assert (network.radiometry(seen, features) - seen).abs().max() <= 1e-14
+    assert count(network) - count(plain) == 2 * (4 * 5 * 5 + 2 + 1)
+    composite, spread = image(2, 6, 7), image(2, 6, 7, seed=2)
+    assert torch.equal(network.radiometry(composite, spread), composite)
 
 
 def test_radiometric_map_written_out():
-    radiometry = with_random_weights(Radiometry(2, 8, reach=3).double())
-    seen, features = image(2, 9, 8), image(8, 9, 8)
+    radiometry = with_random_weights(Radiometry(2, reach=3).double())
+    composite, spread = image(2, 9, 8), image(2, 9, 8, seed=2)
     with torch.no_grad():
-        found = radiometry(seen, features)[0].numpy()
-        kernel, weight, bias = (
-            t.numpy() for t in (radiometry.kernel.weight, radiometry.map.weight, radiometry.map.bias)
-        )
-    padded = np.pad(seen[0].numpy(), ((0, 0), (2, 2), (2, 2)), mode="edge")
+        found = radiometry(composite, spread)[0].numpy()
+    kernel, bias, around = (t.detach().numpy() for t in (*radiometry.kernel.parameters(), radiometry.around.weight))
+    both = np.concatenate([composite[0].numpy(), spread[0].numpy()])
+    padded = np.pad(both, ((0, 0), (2, 2), (2, 2)), mode="edge")
     for y, x in ((0, 0), (4, 3), (8, 7)):
         mixed = (kernel * padded[:, y : y + 5, x : x + 5]).sum((1, 2, 3))
-        near = (..., slice(max(y - 3, 0), y + 4), slice(max(x - 3, 0), x + 4))
-        around = np.concatenate([v[0].numpy()[near].mean((1, 2)) for v in (seen, features)])
-        gain, offset = np.split(weight[:, :, 0, 0] @ around + bias, 2)
-        np.testing.assert_allclose(found[:, y, x], mixed + gain * (mixed - around[:2]) + offset, atol=1e-12)
+        near = composite[0, :, max(y - 3, 0) : y + 4, max(x - 3, 0) : x + 4].numpy().mean((1, 2))
+        np.testing.assert_allclose(found[:, y, x], mixed + bias + around[:, :, 0, 0] @ near, atol=1e-12)
+
+
+def test_the_radiometric_map_sees_the_spread_of_the_valid_dates():
+    network = TemporalLIIF(**SMALL, mean="equal", radiometry=1).double()
+    with torch.no_grad():
+        network.radiometry.kernel.weight.zero_()
+        network.radiometry.kernel.weight[[0, 1], [2, 3], 2, 2] = 1.0
+    x, valid = series(channels=2), holes()[:, :, None].expand(-1, -1, 2, -1, -1)
+    nothing = torch.zeros(1, 8, 6, 6), torch.zeros(1, 5, 2, 6, 6)
+    with torch.no_grad():
+        found = network.compose(x, valid, DAYS, TAU, *nothing)
+    wanted = np.nanstd(np.where(valid, x, np.nan), axis=1)
+    np.testing.assert_allclose(found.numpy(), wanted, atol=1.1e-6)
 
 
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 12))
@@ -512,7 +521,8 @@ def test_equal_weights_are_those_of_the_mean_of_what_is_valid():
     valid[:, :, 0, 0] = False
     found = equal_weights(valid)
     assert (found.sum(1) - valid.any(1).double()).abs().max() <= 1e-15
-    assert (found[0, :, 2, 3] == valid[0, :, 2, 3] / valid[0, :, 2, 3].sum()).all()
+    weights = valid[0, :, 2, 3].double()
+    assert torch.equal(found[0, :, 2, 3], weights / weights.sum())
     network = TemporalLIIF(**SMALL, mean="equal")
     assert torch.equal(network.fusion.weights(DAYS, valid, TAU), found)
     with pytest.raises(ParameterError, match="mean='median'; expected one of kernel, linear, equal"):

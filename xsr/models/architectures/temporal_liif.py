@@ -233,42 +233,37 @@ class DateFusion(nn.Module):
 
 
 class Radiometry(nn.Module):
-    """Bring an image to the radiometry of another sensor.
+    """Bring the composite of a series to the radiometry of another sensor, by a linear map.
 
-    A small kernel mixes bands and displaces the image as much as the sensors' images always differ; a gain of what
-    stands out from the surroundings, and an offset, follow from the mean of the surroundings.
+    ``out = kernel * (composite, spread) + around @ surroundings + offset``: a small kernel mixes bands and displaces
+    the image as much as those of the sensors always differ; the mean of the surroundings moves it by a map that is as
+    smooth as they are wide.
 
     Parameters
     ----------
     bands
-        Bands of the image.
-    features
-        Channels of the feature map that tells what is there.
+        Bands of the composite.
     reach
         Pixels on either side that count as surroundings.
     size
         Side of the kernel in pixels, odd.
     """
 
-    def __init__(self, bands: int, features: int, reach: int, size: int = 5) -> None:
+    def __init__(self, bands: int, reach: int, size: int = 5) -> None:
         super().__init__()
-        self.kernel = nn.Conv2d(bands, bands, size, padding=size // 2, padding_mode="replicate", bias=False)
-        nn.init.dirac_(self.kernel.weight)
-        self.map = nn.Conv2d(bands + features, 2 * bands, 1)
-        for tensor in self.map.parameters():
+        self.kernel = nn.Conv2d(2 * bands, bands, size, padding=size // 2, padding_mode="replicate")
+        self.around = nn.Conv2d(bands, bands, 1, bias=False)
+        for tensor in self.parameters():
             nn.init.zeros_(tensor)
+        nn.init.dirac_(self.kernel.weight)
         self.reach = reach
         self.radius = max(reach, size // 2)
         """Receptive field radius in pixels."""
 
-    def forward(self, image: Tensor, features: Tensor) -> Tensor:
-        """Map an image (B, bands, h, w) with its features (B, F, h, w); unchanged before training."""
-        # A mean of what a linear layer answers is the answer to the mean, and has fewer channels.
-        told = self.map(torch.cat((image, features), dim=1))
-        around, gain, offset = surroundings(torch.cat((image, told), dim=1), self.reach).chunk(3, dim=1)
-        seen = self.kernel(image)
-        out: Tensor = seen + gain * (seen - around) + offset
-        return out
+    def forward(self, composite: Tensor, spread: Tensor) -> Tensor:
+        """Map a composite and the standard deviation of its dates, (B, bands, h, w) each; at first to the composite."""
+        out: Tensor = self.kernel(torch.cat((composite, spread), dim=1))
+        return out + self.around(surroundings(composite, self.reach))
 
 
 def surroundings(x: Tensor, reach: int) -> Tensor:
@@ -303,7 +298,7 @@ class TemporalLIIF(nn.Module):
     blend
         Whether `compose` may leave that mean for one weighted by the attention, by band and pixel.
     radiometry
-        Pixels on either side from whose mean `Radiometry` brings the composite to another sensor; 0 leaves it.
+        Reach of the `Radiometry` that brings the composite to another sensor; 0 for none.
     """
 
     def __init__(
@@ -329,7 +324,7 @@ class TemporalLIIF(nn.Module):
         if self.gate is not None:
             for tensor in self.gate.parameters():
                 nn.init.zeros_(tensor)
-        self.radiometry = Radiometry(outputs, features, radiometry) if radiometry else None
+        self.radiometry = Radiometry(outputs, radiometry) if radiometry else None
         self.radius = self.encoder.radius + self.imnet.radius
         if self.radiometry is not None:
             self.radius += self.radiometry.radius
@@ -380,7 +375,11 @@ class TemporalLIIF(nn.Module):
             share = share / share.sum(1, keepdim=True).clamp(min=1e-6)
             # Where the attention lies on other dates alone the shares vanish, and the mean stays.
             out = out + torch.tanh(self.gate(fused)) * (share * (known - out[:, None])).sum(1)
-        return out if self.radiometry is None else self.radiometry(out, fused)
+        if self.radiometry is None:
+            return out
+        variance = ((known - out[:, None]).square() * valid).sum(1) / valid.sum(1).clamp(min=1)
+        corrected: Tensor = self.radiometry(out, variance.clamp(min=1e-12).sqrt())
+        return corrected
 
     def fuse(
         self,
