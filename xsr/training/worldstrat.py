@@ -268,9 +268,9 @@ class PairSampler:
     seed: int
     strategy: str = "complete"
     """A key of `STRATEGIES`."""
-    gain: float = 0.02
+    gain: float = 0.1
     """Standard deviation of the logarithm of a gain of all bands, of images and reference alike."""
-    colour: float = 0.01
+    colour: float = 0.05
     """Likewise of a gain of each band."""
 
     def __call__(self, step: int) -> SeriesBatch:
