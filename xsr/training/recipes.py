@@ -13,9 +13,9 @@ class Recipe:
 
     name: str
     summary: str
-    task: Literal["liif", "temporal", "fixed", "thermal"]
-    """What is trained: a continuous network on Wald pairs, one of time on series, one of a fixed factor, or one of
-    temperature."""
+    task: Literal["liif", "temporal", "fixed", "thermal", "worldstrat"]
+    """What is trained: a continuous network on Wald pairs, one of time on series, one of a fixed factor, one of
+    temperature, or one of time on real pairs."""
     architecture: str
     config: dict[str, Any]
     bands: tuple[str, ...]
@@ -140,6 +140,47 @@ CARN_S2 = replace(
     ),
 )
 
+TEMPORAL_LIIF_WORLDSTRAT = Recipe(
+    name="temporal_liif_worldstrat",
+    summary="One finer 8-bit RGB image as SPOT sees it, from five of Sentinel-2 in the layout of WorldStrat.",
+    task="worldstrat",
+    architecture="temporal_liif",
+    config={
+        "channels": 3,
+        "outputs": 3,
+        "features": 32,
+        "blocks": 4,
+        "hidden": (64, 64),
+        "mean": "equal",
+        "radiometry": 64,
+    },
+    bands=("B04", "B03", "B02"),
+    # Counts / 255, not reflectance.
+    mean=(0.30, 0.28, 0.20),
+    std=(0.18, 0.145, 0.11),
+    gsd_m=1.5,
+    scale_range=(2.0, 6.7),
+    places=("worldstrat",),
+    synthetic=0,
+    frozen=("radiometry.",),
+    patch=96,
+    queries=4096,
+    batch=2,
+    steps=300,
+    learning_rate=5e-4,
+    noise=0.0,
+    drop=0.0,
+    average=0.995,
+    licence="CC-BY-NC-4.0",
+    limits=(
+        "Trained on SPOT images of WorldStrat, which are CC BY-NC 4.0: not for commercial use. Never a default.",
+        "Expects 8-bit RGB / 255 whose brightness was matched to the reference, as the thesis prepared it; not"
+        " reflectance.",
+        "Imitates the colours and the usual displacement of SPOT against Sentinel-2: it is not faithful to its input.",
+        "The dates were not known in training: they count as equally spaced, in any order, and t asks for the middle.",
+    ),
+)
+
 RELATIONS = ((4, 1), (4, 3), (8, 1), (8, 3))
 """Local relations of temperature to guide that networks weigh: coarse pixel, and half-side of the windows in these."""
 
@@ -220,7 +261,16 @@ ESRNET_LST = replace(
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
-    for recipe in (LIIF_S2, TEMPORAL_LIIF_S2, CARN_S2, DCTNET_LST, DCTRRDBNET_LST, JIIF_LST, ESRNET_LST)
+    for recipe in (
+        LIIF_S2,
+        TEMPORAL_LIIF_S2,
+        TEMPORAL_LIIF_WORLDSTRAT,
+        CARN_S2,
+        DCTNET_LST,
+        DCTRRDBNET_LST,
+        JIIF_LST,
+        ESRNET_LST,
+    )
 }
 
 

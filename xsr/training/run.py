@@ -20,7 +20,7 @@ from xsr.models.card import SUFFIX, ModelCard, file_sha256, read_card, write_car
 from xsr.models.registry import create, load, resolve_device
 from xsr.training import scenes as training_scenes
 from xsr.training import series as training_series
-from xsr.training import thermal_task
+from xsr.training import thermal_task, worldstrat
 from xsr.training.fixed import FixedSampler, fixed_loss
 from xsr.training.loop import Progress, train
 from xsr.training.pairs import WaldSampler
@@ -127,6 +127,7 @@ TASKS: dict[str, Callable[[Recipe, Path | None], tuple[Task[Any], dict[str, obje
     "temporal": _temporal,
     "fixed": _fixed,
     "thermal": thermal_task.build,
+    "worldstrat": worldstrat.build,
 }
 """What makes the task of a recipe, by `Recipe.task`."""
 

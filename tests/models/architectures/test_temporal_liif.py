@@ -14,12 +14,15 @@ from xsr.kernels.temporal import date_weights
 from xsr.models.architectures.liif import LIIF
 from xsr.models.architectures.temporal_liif import (
     DateFusion,
+    Radiometry,
     TemporalLIIF,
     TemporalLIIF3D,
     composite,
+    equal_weights,
     kernel_weights,
     linear_weights,
     rename,
+    surroundings,
     time_code,
 )
 
@@ -202,7 +205,7 @@ def test_before_training_a_linear_fusion_is_the_linear_mean():
 
 
 def test_means_that_there_are():
-    with pytest.raises(ParameterError, match="mean='median'; expected 'kernel' or 'linear'"):
+    with pytest.raises(ParameterError, match="mean='median'; expected one of kernel, linear, equal"):
         TemporalLIIF(**SMALL, mean="median")
 
 
@@ -470,16 +473,60 @@ def test_times_and_queries_of_each_series():
         assert (both[[i]] - alone).abs().max() <= 1e-12
 
 
-def test_radiometric_head_starts_as_the_identity():
-    plain, network = (TemporalLIIF(**SMALL, radiometry=on).double() for on in (False, True))
-    assert count(network) - count(plain) == 2 * 2 * (8 + 1)
-    fused = image(8, 4, 4)
-    gain, offset = network.correct(fused)
-    assert gain.shape == offset.shape == (1, 2, 4, 4)
-    assert (gain == 1).all()
-    assert (offset == 0).all()
-    with pytest.raises(ParameterError, match="make it with radiometry=True"):
-        plain.correct(fused)
+def test_radiometric_map_starts_as_the_identity():
+    plain, network = (TemporalLIIF(**SMALL, radiometry=reach).double() for reach in (0, 3))
+    assert count(network) - count(plain) == 2 * (4 * 5 * 5 + 2 + 1)
+    composite, spread = image(2, 6, 7), image(2, 6, 7, seed=2)
+    assert torch.equal(network.radiometry(composite, spread), composite)
+
+
+def test_radiometric_map_written_out():
+    radiometry = with_random_weights(Radiometry(2, reach=3).double())
+    composite, spread = image(2, 9, 8), image(2, 9, 8, seed=2)
+    with torch.no_grad():
+        found = radiometry(composite, spread)[0].numpy()
+    kernel, bias, around = (t.detach().numpy() for t in (*radiometry.kernel.parameters(), radiometry.around.weight))
+    both = np.concatenate([composite[0].numpy(), spread[0].numpy()])
+    padded = np.pad(both, ((0, 0), (2, 2), (2, 2)), mode="edge")
+    for y, x in ((0, 0), (4, 3), (8, 7)):
+        mixed = (kernel * padded[:, y : y + 5, x : x + 5]).sum((1, 2, 3))
+        near = composite[0, :, max(y - 3, 0) : y + 4, max(x - 3, 0) : x + 4].numpy().mean((1, 2))
+        np.testing.assert_allclose(found[:, y, x], mixed + bias + around[:, :, 0, 0] @ near, atol=1e-12)
+
+
+def test_the_radiometric_map_sees_the_spread_of_the_valid_dates():
+    network = TemporalLIIF(**SMALL, mean="equal", radiometry=1).double()
+    with torch.no_grad():
+        network.radiometry.kernel.weight.zero_()
+        network.radiometry.kernel.weight[[0, 1], [2, 3], 2, 2] = 1.0
+    x, valid = series(channels=2), holes()[:, :, None].expand(-1, -1, 2, -1, -1)
+    nothing = torch.zeros(1, 8, 6, 6), torch.zeros(1, 5, 2, 6, 6)
+    with torch.no_grad():
+        found = network.compose(x, valid, DAYS, TAU, *nothing)
+    wanted = np.nanstd(np.where(valid, x, np.nan), axis=1)
+    np.testing.assert_allclose(found.numpy(), wanted, atol=1.1e-6)
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 12))
+def test_surroundings_are_the_mean_of_what_is_inside(height, width, reach):
+    x = image(1, height, width)[0, 0]
+    found = surroundings(x[None, None], reach)[0, 0]
+    for row in (0, height // 2, height - 1):
+        near = x[max(row - reach, 0) : row + reach + 1, max(width - 1 - reach, 0) :]
+        assert float(found[row, -1]) == pytest.approx(float(near.mean()), abs=1e-12)
+
+
+def test_equal_weights_are_those_of_the_mean_of_what_is_valid():
+    valid = holes()
+    valid[:, :, 0, 0] = False
+    found = equal_weights(valid)
+    assert (found.sum(1) - valid.any(1).double()).abs().max() <= 1e-15
+    weights = valid[0, :, 2, 3].double()
+    assert torch.equal(found[0, :, 2, 3], weights / weights.sum())
+    network = TemporalLIIF(**SMALL, mean="equal")
+    assert torch.equal(network.fusion.weights(DAYS, valid, TAU), found)
+    with pytest.raises(ParameterError, match="mean='median'; expected one of kernel, linear, equal"):
+        TemporalLIIF(**SMALL, mean="median")
 
 
 # --- the receptive field -----------------------------------------------------------------------------
@@ -549,6 +596,28 @@ def test_tiles_are_exact_with_the_declared_margin_and_not_with_one_pixel_less(ki
         found = evaluate(x[..., tile, tile], valid[..., tile, tile], used)
         difference = float((found - whole).abs().max())
         assert (difference == 0.0) == (used == margin)
+
+
+@pytest.mark.parametrize("reach", [1, 7])
+def test_a_composite_with_a_radiometric_map_is_exact_in_tiles_with_the_declared_margin(reach):
+    """An enlargement reads the composite two pixels away from the query's pixel."""
+    network = lively(TemporalLIIF(**SMALL, mean="equal", blend=True, radiometry=reach))
+    margin = network.radius - 2
+    middle = margin + 3
+    x, valid = (make(size=2 * middle + 1, dates=3) for make in (series, holes))
+
+    def evaluate(used):
+        tile = slice(middle - used, middle + 1 + used)
+        dates, known = x[..., tile, tile], valid[..., tile, tile]
+        with torch.inference_mode():
+            features = network.encode(dates[0])[None]
+            fused, _, attention = network.merge(features, DAYS[:3], DOY[:3], known, TAU, TAU_DOY)
+            pair = known[:, :, None].expand(-1, -1, 2, -1, -1)
+            return network.compose(dates[:, :, :2], pair, DAYS[:3], TAU, fused, attention)[0, :, used, used]
+
+    assert network.radius == 4 + 2 + max(reach, 2)
+    assert (evaluate(margin) - evaluate(middle)).abs().max() <= 1e-12
+    assert (evaluate(margin - 1) - evaluate(middle)).abs().max() > 1e-9
 
 
 # --- three dimensions --------------------------------------------------------------------------------

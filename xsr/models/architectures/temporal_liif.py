@@ -21,7 +21,7 @@ CVPR 2021, doi:10.1109/CVPR46437.2021.00852.
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
@@ -123,8 +123,25 @@ def linear_weights(days: Tensor, valid: Tensor, tau: Tensor | float) -> Tensor:
     return total
 
 
-Mean: TypeAlias = Literal["kernel", "linear"]
-"""Mean over the dates that the fusion starts from: `kernel_weights` or `linear_weights`."""
+def equal_weights(valid: Tensor) -> Tensor:
+    """Equal weights of the valid dates.
+
+    Parameters
+    ----------
+    valid
+        Boolean, (B, T, ...).
+
+    Returns
+    -------
+    Tensor
+        Shape of ``valid``, float64; they sum to one over the dates, to zero where no date is valid.
+    """
+    return valid.double() / valid.sum(1, keepdim=True).clamp(min=1)
+
+
+Mean: TypeAlias = Literal["kernel", "linear", "equal"]
+"""Mean over the dates that the fusion starts from: `kernel_weights`, `linear_weights` or `equal_weights`."""
+MEANS: tuple[Mean, ...] = get_args(Mean)
 
 
 class DateFusion(nn.Module):
@@ -144,8 +161,8 @@ class DateFusion(nn.Module):
 
     def __init__(self, features: int = 64, heads: int = 8, periods: int = 16, mean: Mean = "kernel") -> None:
         super().__init__()
-        if mean not in ("kernel", "linear"):
-            raise ParameterError(f"mean={mean!r}; expected 'kernel' or 'linear'.")
+        if mean not in MEANS:
+            raise ParameterError(f"mean={mean!r}; expected one of {', '.join(MEANS)}.")
         self.mean = mean
         if features % heads:
             raise ParameterError(f"heads={heads}; expected a divisor of features={features}.")
@@ -197,7 +214,9 @@ class DateFusion(nn.Module):
         return mean + _project(self.output, summary.flatten(1, 2)), weights, attention
 
     def weights(self, days: Tensor, valid: Tensor, tau: Tensor | float) -> Tensor:
-        """Weights of the dates in the temporal mean; see `kernel_weights` and `linear_weights`."""
+        """Weights of the dates in the temporal mean; see `Mean`."""
+        if self.mean == "equal":
+            return equal_weights(valid)
         return (kernel_weights if self.mean == "kernel" else linear_weights)(days, valid, tau)
 
     def _split(self, x: Tensor) -> Tensor:
@@ -211,6 +230,52 @@ class DateFusion(nn.Module):
         later = (distance - distance.amin(1, keepdim=True)).to(logits.dtype)
         penalty = later[:, :, None] / self.log_reach.exp()
         return _masked_softmax(logits - penalty[..., None, None], valid[:, :, None])
+
+
+class Radiometry(nn.Module):
+    """Bring the composite of a series to the radiometry of another sensor, by a linear map.
+
+    ``out = kernel * (composite, spread) + around @ surroundings + offset``: a small kernel mixes bands and displaces
+    the image as much as those of the sensors always differ; the mean of the surroundings moves it by a map that is as
+    smooth as they are wide.
+
+    Parameters
+    ----------
+    bands
+        Bands of the composite.
+    reach
+        Pixels on either side that count as surroundings.
+    size
+        Side of the kernel in pixels, odd.
+    """
+
+    def __init__(self, bands: int, reach: int, size: int = 5) -> None:
+        super().__init__()
+        self.kernel = nn.Conv2d(2 * bands, bands, size, padding=size // 2, padding_mode="replicate")
+        self.around = nn.Conv2d(bands, bands, 1, bias=False)
+        for tensor in self.parameters():
+            nn.init.zeros_(tensor)
+        nn.init.dirac_(self.kernel.weight)
+        self.reach = reach
+        self.radius = max(reach, size // 2)
+        """Receptive field radius in pixels."""
+
+    def forward(self, composite: Tensor, spread: Tensor) -> Tensor:
+        """Map a composite and the standard deviation of its dates, (B, bands, h, w) each; at first to the composite."""
+        out: Tensor = self.kernel(torch.cat((composite, spread), dim=1))
+        return out + self.around(surroundings(composite, self.reach))
+
+
+def surroundings(x: Tensor, reach: int) -> Tensor:
+    """Mean over the pixels at most ``reach`` away along each axis, of those inside; (B, C, h, w)."""
+    out = x.double()  # differences of sums: in single precision they would depend on where a window begins
+    for axis in (2, 3):
+        size = out.shape[axis]
+        sums = nn.functional.pad(out.cumsum(axis).movedim(axis, -1), (1, 0))
+        at = torch.arange(size, device=x.device)
+        first, last = (at - reach).clamp(min=0), (at + reach + 1).clamp(max=size)
+        out = ((sums[..., last] - sums[..., first]) / (last - first)).movedim(-1, axis)
+    return out.to(x.dtype)
 
 
 class TemporalLIIF(nn.Module):
@@ -233,7 +298,7 @@ class TemporalLIIF(nn.Module):
     blend
         Whether `compose` may leave that mean for one weighted by the attention, by band and pixel.
     radiometry
-        Whether to have the head of `correct`, for targets of another sensor.
+        Reach of the `Radiometry` that brings the composite to another sensor; 0 for none.
     """
 
     def __init__(
@@ -248,7 +313,7 @@ class TemporalLIIF(nn.Module):
         periods: int = 16,
         mean: Mean = "kernel",
         blend: bool = False,
-        radiometry: bool = False,
+        radiometry: int = 0,
     ) -> None:
         super().__init__()
         self.encoder = EDSREncoder(channels, features, blocks)
@@ -259,11 +324,10 @@ class TemporalLIIF(nn.Module):
         if self.gate is not None:
             for tensor in self.gate.parameters():
                 nn.init.zeros_(tensor)
-        self.radiometry = nn.Conv2d(features, 2 * outputs, 1) if radiometry else None
-        if self.radiometry is not None:
-            for tensor in self.radiometry.parameters():
-                nn.init.zeros_(tensor)
+        self.radiometry = Radiometry(outputs, radiometry) if radiometry else None
         self.radius = self.encoder.radius + self.imnet.radius
+        if self.radiometry is not None:
+            self.radius += self.radiometry.radius
         """Receptive field radius in input pixels, on every date; the fusion looks at one pixel."""
 
     def encode(self, x: Tensor) -> Tensor:
@@ -301,17 +365,21 @@ class TemporalLIIF(nn.Module):
         Returns
         -------
         Tensor
-            (B, outputs, h, w), zero where no date is valid. Before training it is the temporal mean.
+            (B, outputs, h, w); without `Radiometry` zero where no date is valid. Before training it is the temporal
+            mean.
         """
         known = images.masked_fill(~valid, 0.0)
-        mean = (self.fusion.weights(days, valid, tau).to(images.dtype) * known).sum(1)
-        if self.gate is None or self.mix is None:
-            return mean
-        share = torch.einsum("ck,btkhw->btchw", self.mix.softmax(1), attention) * valid
-        share = share / share.sum(1, keepdim=True).clamp(min=1e-6)
-        # Where the attention lies on other dates alone the shares vanish, and the mean stays.
-        out: Tensor = mean + torch.tanh(self.gate(fused)) * (share * (known - mean[:, None])).sum(1)
-        return out
+        out = (self.fusion.weights(days, valid, tau).to(images.dtype) * known).sum(1)
+        if self.gate is not None and self.mix is not None:
+            share = torch.einsum("ck,btkhw->btchw", self.mix.softmax(1), attention) * valid
+            share = share / share.sum(1, keepdim=True).clamp(min=1e-6)
+            # Where the attention lies on other dates alone the shares vanish, and the mean stays.
+            out = out + torch.tanh(self.gate(fused)) * (share * (known - out[:, None])).sum(1)
+        if self.radiometry is None:
+            return out
+        variance = ((known - out[:, None]).square() * valid).sum(1) / valid.sum(1).clamp(min=1)
+        corrected: Tensor = self.radiometry(out, variance.clamp(min=1e-12).sqrt())
+        return corrected
 
     def fuse(
         self,
@@ -350,25 +418,6 @@ class TemporalLIIF(nn.Module):
     def decode(self, code: Tensor, rows: Tensor, cols: Tensor, cell: tuple[float, float]) -> Tensor:
         """Evaluate queries on a code of `fuse`, as `LIIF.decode`."""
         return self.imnet.query(code, (rows, cols), cell)
-
-    def correct(self, fused: Tensor) -> tuple[Tensor, Tensor]:
-        """Predict the radiometric map of a fused feature map of `merge`.
-
-        Returns
-        -------
-        gain, offset : Tensor
-            (B, outputs, h, w) each, on the low-resolution grid; the composite becomes ``gain * composite + offset``
-            before it is enlarged. One and zero before training.
-
-        Raises
-        ------
-        ParameterError
-            If the network was made without this head.
-        """
-        if self.radiometry is None:
-            raise ParameterError("this network has no radiometric head; make it with radiometry=True.")
-        gain, offset = self.radiometry(fused).chunk(2, dim=1)
-        return 1.0 + gain, offset
 
     def forward(
         self,
