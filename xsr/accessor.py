@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from xsr.kernels.optics import Mtf, PsfLike
     from xsr.kernels.resample import Method
     from xsr.kernels.temporal import Temporal
+    from xsr.models.precision import Precision
     from xsr.operations.degrade import NativeGsd, Noise
     from xsr.operations.store import StoreReport
     from xsr.operations.to_cog import CogReport, Compression
@@ -107,6 +108,7 @@ class SuperResolution:
         bands: Sequence[str] | None = None,
         units: str | float | None = None,
         device: str = "auto",
+        precision: "Precision" = "auto",
         chunks: int | Sequence[int] | None = None,
     ) -> "XarrayObject":
         """Super-resolve to any finer grid; see `xsr.liif`."""
@@ -125,6 +127,7 @@ class SuperResolution:
             bands=bands,
             units=units,
             device=device,
+            precision=precision,
             chunks=chunks,
         )
 
@@ -138,6 +141,7 @@ class SuperResolution:
         bands: Sequence[str] | None = None,
         units: str | float | None = None,
         device: str = "auto",
+        precision: "Precision" = "auto",
         chunks: int | Sequence[int] | None = None,
     ) -> "XarrayObject":
         """Super-resolve with a network of one fixed factor; see `xsr.sisr`."""
@@ -152,6 +156,7 @@ class SuperResolution:
             bands=bands,
             units=units,
             device=device,
+            precision=precision,
             chunks=chunks,
         )
 
@@ -169,6 +174,7 @@ class SuperResolution:
         bands: Sequence[str] | None = None,
         units: str | float | None = None,
         device: str = "auto",
+        precision: "Precision" = "auto",
     ) -> "XarrayObject":
         """Evaluate the continuous image at points; see `xsr.sample`."""
         from xsr.operations.super_resolve import sample
@@ -186,6 +192,7 @@ class SuperResolution:
             bands=bands,
             units=units,
             device=device,
+            precision=precision,
         )
 
     def evaluate(

@@ -503,6 +503,18 @@ def _local_scheduler() -> Iterator[Callable[..., Any]]:
         yield partial(threaded, pool=pool)
 
 
+def threads_each() -> int | None:
+    """Cores for each of the blocks that are computed side by side; None in the main thread, which has none beside."""
+    import threading
+
+    from dask import config
+    from dask.system import CPU_COUNT
+
+    if threading.current_thread() is threading.main_thread():
+        return None
+    return max(1, CPU_COUNT // (config.get("num_workers", None) or CPU_COUNT))
+
+
 def _compute_here(
     schedule: Callable[..., Any], dsk: dict[Any, Any], keys: list[str], tell: Callable[..., None], *, alone: bool
 ) -> None:
