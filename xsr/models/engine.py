@@ -222,6 +222,8 @@ def _is_rowwise(module: nn.Module, node: fx.Node) -> bool:
     if node.op == "call_module":
         layer = module.get_submodule(str(node.target))
         return isinstance(layer, ROWWISE_MODULES) or (isinstance(layer, nn.Conv2d) and _is_plain(layer))
+    if node.target is nn.functional.interpolate:
+        return node.kwargs.get("mode") == "nearest"
     if node.op == "call_function":
         return bool(node.target in ROWWISE_FUNCTIONS and node.kwargs.get("dim", 1) == 1)
     if node.op == "get_attr":
