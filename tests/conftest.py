@@ -15,6 +15,32 @@ settings.register_profile(
 settings.load_profile("xsr")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--device``."""
+    parser.addoption("--device", default="cpu", help="Torch device for the tests of inference: cpu, cuda or cuda:N.")
+
+
+@pytest.fixture(scope="session")
+def device(request: pytest.FixtureRequest) -> str:
+    """Torch device named by ``--device``."""
+    import torch
+
+    name = str(request.config.getoption("--device"))
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        pytest.skip(f"--device {name}: there is no CUDA device here")
+    return name
+
+
+@pytest.fixture(scope="session", autouse=True)
+def float32() -> Iterator[None]:
+    """Let ``precision="auto"`` mean float32 on every machine; tests of bfloat16 ask for it."""
+    from xsr.models import precision
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(precision, "native_bfloat16", lambda: False)
+        yield
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """Folder of real scenes, named by the environment variable XSR_DATA."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from xsr.kernels.optics import Mtf, PsfLike
     from xsr.kernels.resample import Method
     from xsr.kernels.temporal import Temporal
+    from xsr.models.precision import Precision
     from xsr.operations.degrade import NativeGsd, Noise
     from xsr.operations.guided.operation import Conserve
     from xsr.operations.guided.operation import Method as GuidedMethod
@@ -109,6 +110,7 @@ class SuperResolution:
         bands: Sequence[str] | None = None,
         units: str | float | None = None,
         device: str = "auto",
+        precision: "Precision" = "auto",
         chunks: int | Sequence[int] | None = None,
     ) -> "XarrayObject":
         """Super-resolve to any finer grid; see `xsr.liif`."""
@@ -127,6 +129,7 @@ class SuperResolution:
             bands=bands,
             units=units,
             device=device,
+            precision=precision,
             chunks=chunks,
         )
 
@@ -140,6 +143,7 @@ class SuperResolution:
         bands: Sequence[str] | None = None,
         units: str | float | None = None,
         device: str = "auto",
+        precision: "Precision" = "auto",
         chunks: int | Sequence[int] | None = None,
     ) -> "XarrayObject":
         """Super-resolve with a network of one fixed factor; see `xsr.sisr`."""
@@ -154,6 +158,7 @@ class SuperResolution:
             bands=bands,
             units=units,
             device=device,
+            precision=precision,
             chunks=chunks,
         )
 
@@ -214,6 +219,7 @@ class SuperResolution:
         bands: Sequence[str] | None = None,
         units: str | float | None = None,
         device: str = "auto",
+        precision: "Precision" = "auto",
     ) -> "XarrayObject":
         """Evaluate the continuous image at points; see `xsr.sample`."""
         from xsr.operations.super_resolve import sample
@@ -231,6 +237,7 @@ class SuperResolution:
             bands=bands,
             units=units,
             device=device,
+            precision=precision,
         )
 
     def evaluate(

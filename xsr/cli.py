@@ -96,6 +96,9 @@ def run(
         bool, typer.Option("--force", help="Pass the lock of a writer that may be dead, and the check of free space.")
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="float32, bfloat16, or auto: bfloat16 where it is fast and safe.")
+    ] = "auto",
     workers: Annotated[int | None, typer.Option(help="Blocks computed side by side; all cores by default.")] = None,
 ) -> None:
     """Super-resolve (or interpolate) IN and write a Zarr store OUT.
@@ -119,6 +122,7 @@ def run(
         units=units,
         chunks=chunks,
         device=device,
+        precision=precision,
     )
     report = xsr.to_zarr(
         fine,
@@ -161,6 +165,7 @@ def _make(
     scale: float | None,
     resolution: float | None,
     device: str,
+    precision: str = "auto",
     **common: Any,
 ) -> "XarrayObject":
     """Build the lazy result of ``run``, and note in it what it was built from, so that `verify` can build it again."""
@@ -183,12 +188,13 @@ def _make(
                 f"--resolution {resolution}, --t {t}; model {model!r} knows one factor and each date by itself. Leave"
                 " the options out."
             )
-        fine = xsr.sisr(cube, model=model, weights=weights, scale=scale, device=device, **common)
+        fine = xsr.sisr(cube, model=model, weights=weights, scale=scale, device=device, precision=precision, **common)  # type: ignore[arg-type]
     else:
-        fine = xsr.liif(cube, t=instants, model=model, device=device, **target, **common)
+        fine = xsr.liif(cube, t=instants, model=model, device=device, precision=precision, **target, **common)  # type: ignore[arg-type]
     fine.attrs["xsr_input"] = source.rstrip("/").rsplit("/", 1)[-1]
     if "xsr" in cube.attrs:  # the input is a store of ours
         fine.attrs["xsr_input_fingerprint"] = cube.attrs["xsr"]["fingerprint"]
+    arguments["precision"] = fine.attrs.get("xsr_precision", precision)  # a repair elsewhere uses the same
     fine.attrs["xsr_command"] = json.dumps({"command": "run", **arguments, **target, **common})
     return fine
 

@@ -1,6 +1,8 @@
 """Inference on arrays: batches of images, slices of queries, bounded memory."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -11,17 +13,25 @@ from xsr.models.architectures.dctnet import DCTNet
 from xsr.models.architectures.jiif import JIIF
 from xsr.models.architectures.liif import LIIF
 from xsr.models.architectures.temporal_liif import TemporalLIIF
-from xsr.models.registry import ModelSpec, load
+from xsr.models.engine import network as prepared
+from xsr.models.precision import Exact
+from xsr.models.registry import ModelSpec
 
 PIXELS = {"cpu": 1 << 14, "cuda": 1 << 20}
 """Input pixels encoded at once; smaller images are batched. On a CPU larger batches only touch more memory."""
 QUERIES = {"cpu": 1 << 12, "cuda": 1 << 18}
 """Queries decoded at once. On a CPU the hidden layers of a slice (2 MB) stay in cache, which is four times faster than
 slices of 65536."""
+OUT_OF_MEMORY = ("not enough memory", "Failed to allocate memory")
+"""What PyTorch and onnxruntime say when a CPU has no memory left."""
+_fits: dict[str, int] = {}
+"""Input pixels found to fit at once, by device, where `PIXELS` did not."""
 
 
-def predict_fixed(spec: ModelSpec, images: NDArray[np.float32], device: str) -> NDArray[np.float32]:
-    """Evaluate a fixed-factor network in float32.
+def predict_fixed(
+    spec: ModelSpec, images: NDArray[np.float32], device: str, precision: Exact = "float32"
+) -> NDArray[np.float32]:
+    """Evaluate a fixed-factor network.
 
     Parameters
     ----------
@@ -31,26 +41,79 @@ def predict_fixed(spec: ModelSpec, images: NDArray[np.float32], device: str) -> 
         Numbers of the network, shape (n, channel, h, w), finite.
     device
         Torch device.
+    precision
+        Of the layers between the first and the last.
 
     Returns
     -------
     ndarray
         Shape (n, output, h * factor, w * factor).
+
+    Raises
+    ------
+    MemoryError
+        If not even one image fits.
     """
-    network = load(spec, device=device)
-    batch = _batch(device, images)
+    network = prepared(spec, precision, device)
+
+    def evaluate(part: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(network(_tensor(part, device)).cpu().numpy())
+
     with torch.inference_mode():
-        parts = [
-            network(torch.from_numpy(images[first : first + batch]).to(device)).cpu().numpy()
-            for first in range(0, len(images), batch)
-        ]
-    return np.concatenate(parts)
+        return np.concatenate(list(_batches(evaluate, images, device)))
+
+
+def _tensor(values: NDArray[np.float32], device: str) -> torch.Tensor:
+    """Bring an array to a device; from pinned memory to a GPU, which need not wait for it."""
+    tensor = torch.from_numpy(values)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.startswith("cuda") else tensor.to(device)
+
+
+def _batches(
+    evaluate: Callable[[NDArray[np.float32]], NDArray[np.float32]], images: NDArray[np.float32], device: str
+) -> Iterator[NDArray[np.float32]]:
+    """Evaluate images in batches; one that does not fit into memory is halved, and the size remembered."""
+    first, size = 0, _batch(device, images)
+    while first < len(images):
+        try:
+            made = evaluate(images[first : first + size])
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+            if size == 1:
+                raise _too_large(images, error) from error
+            size //= 2
+            _fits[device] = size * images.shape[2] * images.shape[3]
+            continue
+        yield made
+        first += size
+
+
+@contextmanager
+def _memory_errors(images: NDArray[np.float32]) -> Iterator[None]:
+    """Turn what PyTorch says when memory is used up into a MemoryError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            raise
+        raise _too_large(images, error) from error
+
+
+def _too_large(images: NDArray[np.float32], error: RuntimeError) -> MemoryError:
+    return MemoryError(f"an image of {images.shape[2]} x {images.shape[3]} pixels does not fit into memory: {error}")
+
+
+def out_of_memory(error: RuntimeError) -> bool:
+    """Whether an error of PyTorch or onnxruntime says that memory is used up."""
+    return isinstance(error, torch.cuda.OutOfMemoryError) or any(text in str(error) for text in OUT_OF_MEMORY)
 
 
 def _batch(device: str, images: NDArray[np.float32]) -> int:
     """Count the images that are evaluated at once."""
+    pixels = min(PIXELS[torch.device(device).type], _fits.get(device, sys.maxsize))
     height, width = images.shape[2:]
-    return max(1, PIXELS[torch.device(device).type] // int(height * width))
+    return min(len(images), max(1, pixels // int(height * width)))
 
 
 def predict_liif(
@@ -60,8 +123,9 @@ def predict_liif(
     cols: NDArray[np.float64],
     cell: tuple[float, float],
     device: str,
+    precision: Exact = "float32",
 ) -> NDArray[np.float32]:
-    """Evaluate a LIIF network in float32.
+    """Evaluate a LIIF network.
 
     Parameters
     ----------
@@ -75,31 +139,36 @@ def predict_liif(
         Size of an output pixel in input pixels, (y, x).
     device
         Torch device.
+    precision
+        Of the layers between the first and the last.
 
     Returns
     -------
     ndarray
         Shape (n, output, H, W), standardised.
+
+    Raises
+    ------
+    MemoryError
+        If not even one image fits.
     """
-    network = load(spec, device=device)
+    network = prepared(spec, precision, device)
     assert isinstance(network, LIIF)
     if rows.ndim == 1:
         rows, cols = (np.ascontiguousarray(v) for v in np.broadcast_arrays(rows[:, None], cols))
-    y = torch.from_numpy(rows.ravel()).to(device)
-    x = torch.from_numpy(cols.ravel()).to(device)
-    batch = _batch(device, images)
-    results = []
+    y, x = (torch.from_numpy(v.ravel()).to(device) for v in (rows, cols))
+
+    def evaluate(part: NDArray[np.float32]) -> NDArray[np.float32]:
+        code = network.encode(_tensor(part, device))
+        step = max(1, QUERIES[torch.device(device).type] // len(part))
+        slices = [
+            network.decode(code, y[q : q + step], x[q : q + step], cell).permute(0, 2, 1).cpu()
+            for q in range(0, y.numel(), step)
+        ]
+        return torch.cat(slices, dim=2).numpy()
+
     with torch.inference_mode():
-        for first in range(0, len(images), batch):
-            part = torch.from_numpy(images[first : first + batch]).to(device)
-            code = network.encode(part)
-            step = max(1, QUERIES[torch.device(device).type] // len(part))
-            slices = [
-                network.decode(code, y[q : q + step], x[q : q + step], cell).permute(0, 2, 1).cpu()
-                for q in range(0, y.numel(), step)
-            ]
-            results.append(torch.cat(slices, dim=2).numpy())
-    out = np.concatenate(results)
+        out = np.concatenate(list(_batches(evaluate, images, device)))
     return out.reshape(*out.shape[:2], *rows.shape)
 
 
@@ -113,8 +182,9 @@ def predict_temporal(
     cols: NDArray[np.float64],
     cell: tuple[float, float],
     device: str,
+    precision: Exact = "float32",
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Evaluate a temporal LIIF at instants in float32; every date is encoded once.
+    """Evaluate a temporal LIIF at instants; every date is encoded once.
 
     Parameters
     ----------
@@ -132,6 +202,8 @@ def predict_temporal(
         As in `predict_liif`.
     device
         Torch device.
+    precision
+        Of encoder and decoder, but for their first and last layers; the dates are fused in float32.
 
     Returns
     -------
@@ -139,8 +211,13 @@ def predict_temporal(
         Mean over the dates, shape (instant, channel, h, w), to be interpolated; zero where no date is known.
     answer : ndarray
         What to add to it, shape (instant, output, H, W).
+
+    Raises
+    ------
+    MemoryError
+        If the dates do not fit.
     """
-    network = load(spec, device=device)
+    network = prepared(spec, precision, device)
     assert isinstance(network, TemporalLIIF)
     if rows.ndim == 1:
         rows, cols = (np.ascontiguousarray(v) for v in np.broadcast_arrays(rows[:, None], cols))
@@ -148,8 +225,8 @@ def predict_temporal(
     batch = _batch(device, images)
     step = QUERIES[torch.device(device).type]
     composites, answers = [], []
-    with torch.inference_mode():
-        dates = torch.from_numpy(images).to(device)
+    with torch.inference_mode(), _memory_errors(images):
+        dates = _tensor(images, device)
         mask = torch.from_numpy(known).to(device)
         features = torch.cat([network.encode(dates[i : i + batch]) for i in range(0, len(dates), batch)])
         for look, pixels in zip(looks, used, strict=True):

@@ -3,6 +3,7 @@
 They run on the active scheduler or cluster. What fails is told block by block.
 """
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -126,6 +127,16 @@ def _local_scheduler() -> Iterator[Callable[..., Any]]:
         return
     with ThreadPoolExecutor(config.get("num_workers", None) or CPU_COUNT) as pool:
         yield partial(threaded, pool=pool)
+
+
+def threads_each() -> int | None:
+    """Cores for each of the blocks that are computed side by side; None in the main thread, which has none beside."""
+    from dask import config
+    from dask.system import CPU_COUNT
+
+    if threading.current_thread() is threading.main_thread():
+        return None
+    return max(1, CPU_COUNT // (config.get("num_workers", None) or CPU_COUNT))
 
 
 def _compute_here(

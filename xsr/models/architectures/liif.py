@@ -95,6 +95,7 @@ class LocalDecoder(MLP):
 
     def fold(self, features: Tensor) -> Tensor:
         """Map features (N, F, [T,] H, W) to the feature part of the first layer, (N, hidden[0], [T,] H, W)."""
+        features = features.to(self._first.weight.dtype)
         width = features.shape[1]
         size = 3 if self.unfold else 1
         # Unfolding is channel-major (c * 9 + ky * 3 + kx), the layout of a convolution's weight.
@@ -136,7 +137,7 @@ class LocalDecoder(MLP):
             relative = 2.0 * torch.stack(away, dim=-1).to(code.dtype)
             first = flat.index_select(0, index.reshape(-1)).reshape(n, -1, width)
             hidden = self._rest(first + relative @ place.T + offset)
-            part = weight.to(hidden.dtype)[..., None] * hidden
+            part = weight.to(torch.promote_types(hidden.dtype, torch.float32))[..., None] * hidden
             total = part if total is None else total + part
         out: Tensor = self.layers[-1](total)  # the weights sum to one, so the linear layer commutes with the ensemble
         return out

@@ -16,6 +16,7 @@ from xsr.core.sensors import canonical
 from xsr.core.types import XarrayObject
 from xsr.models import registry
 from xsr.models.card import ModelCard
+from xsr.models.precision import Precision, resolve_precision
 from xsr.operations.super_resolve.networks import Liif, TemporalLiif, provenance, warn_of_pixel_size, warn_of_scale
 
 DEFAULT = "liif_s2"
@@ -41,6 +42,7 @@ def liif(
     bands: Sequence[str] | None = None,
     units: str | float | None = None,
     device: str = "auto",
+    precision: Precision = "auto",
     chunks: int | Sequence[int] | None = None,
 ) -> XarrayObject:
     """Super-resolve a cube to any finer grid with a local implicit image function.
@@ -77,6 +79,10 @@ def liif(
         ``dn10000-1000``, or a factor.
     device
         ``auto`` (CUDA where a worker has it, else CPU), ``cpu``, ``cuda``.
+    precision
+        Of the layers between the first and the last: ``float32``, ``bfloat16``, or ``auto``, which is bfloat16 where
+        this machine multiplies it by itself (AVX512-BF16, AMX, or ``device="cuda"``). The result says which it was
+        (``xsr_precision``).
     chunks
         Output block in pixels, one number or (y, x); each becomes one task and one Dask chunk over all bands.
 
@@ -90,7 +96,7 @@ def liif(
     Raises
     ------
     ParameterError
-        If not exactly one target is given, or it is coarser than the cube.
+        If not exactly one target is given, it is coarser than the cube, or ``precision`` is unknown.
     CubeError, GridError
         If the cube breaks the contract; see `xsr.core.cube.open_cube`.
     BandError
@@ -110,7 +116,7 @@ def liif(
     Y. Chen, S. Liu, X. Wang, CVPR 2021, doi:10.1109/CVPR46437.2021.00852.
     """
     moments = pipeline.Moments(t, window, most=frames, extrapolate=extrapolate, together=TOGETHER)
-    asked = prepare(cube, model, bands, units, device, moments, frames)
+    asked = prepare(cube, model, bands, units, device, precision, moments, frames)
     if asked.at is None:
         fine = pipeline.refine(
             asked.cube,
@@ -152,6 +158,7 @@ def prepare(
     bands: Sequence[str] | None,
     units: str | float | None,
     device: str,
+    precision: Precision,
     moments: pipeline.Moments,
     frames: int,
 ) -> Asked:
@@ -179,10 +186,11 @@ def prepare(
         )
     channels = card.channels(tuple(canonical(name) for name in checked.bands))
     warn_of_pixel_size(checked, card)
-    function = Liif(spec, channels, card.radius, device, card.mean, card.std)
-    series = TemporalLiif(spec, channels, card.radius, device, card.mean, card.std, frames=frames)
+    exact = resolve_precision(precision, residual=True, device=device)
+    function = Liif(spec, channels, card.radius, device, card.mean, card.std, precision=exact)
+    series = TemporalLiif(spec, channels, card.radius, device, card.mean, card.std, precision=exact, frames=frames)
     at = (moments, partial(_look, series)) if timed else None
-    return Asked(checked, card, provenance("liif", card), function, at)
+    return Asked(checked, card, provenance("liif", card, exact), function, at)
 
 
 def _look(function: TemporalLiif, looks: tuple[Look, ...]) -> TemporalLiif:

@@ -16,6 +16,7 @@ from xsr.core.types import XarrayObject
 from xsr.kernels.resample import Interpolation
 from xsr.models import registry
 from xsr.models.card import ModelCard
+from xsr.models.precision import Precision, resolve_precision
 from xsr.operations.super_resolve.networks import FixedFactor, provenance, warn_of_pixel_size
 
 
@@ -29,6 +30,7 @@ def sisr(
     bands: Sequence[str] | None = None,
     units: str | float | None = None,
     device: str = "auto",
+    precision: Precision = "auto",
     chunks: int | Sequence[int] | None = None,
 ) -> XarrayObject:
     """Super-resolve each date of a cube with a network of one fixed factor.
@@ -55,6 +57,10 @@ def sisr(
         Units of the numbers where the metadata do not say; see `liif`.
     device
         ``auto`` (CUDA where a worker has it, else CPU), ``cpu``, ``cuda``.
+    precision
+        Of the layers between the first and the last: ``float32``, ``bfloat16``, or ``auto``, which is bfloat16 where
+        the network answers a correction to the interpolated image and this machine multiplies bfloat16 by itself
+        (AVX512-BF16, AMX, or ``device="cuda"``). The result says which it was (``xsr_precision``).
     chunks
         Output block in pixels, one number or (y, x); each becomes one task and one Dask chunk over all bands.
 
@@ -69,7 +75,7 @@ def sisr(
     ModelError, WeightsError
         If there is no such model, or its file is damaged or does not fit.
     ParameterError
-        If ``scale`` is not the model's factor.
+        If ``scale`` is not the model's factor, or ``precision`` is unknown or not to be had of a foreign network.
     BandError
         If the model needs a band that the cube lacks, or does not know one that it has.
     CubeError, GridError
@@ -89,6 +95,10 @@ def sisr(
             f"scale={scale!r}; model {card.name!r} knows the factor {card.factor} alone. Leave scale out, or use liif"
             " for any scale."
         )
+    residual = card.residual or bool(card.config.get("residual", False))
+    exact = resolve_precision(precision, residual=residual, device=device)
+    if card.architecture == "onnx" and exact != "float32":
+        raise ParameterError(f"precision={precision!r}; the ONNX network of {card.name!r} has its own. Leave it out.")
     if card.architecture == "onnx":  # a network that cannot be opened is an error of the call, not of a worker
         registry.load(spec).check_any_size()
     if coarse is not None:
@@ -103,6 +113,7 @@ def sisr(
         device,
         card.mean,
         card.std,
+        precision=exact,
         factor=card.factor,
         residual=card.residual,
         units_of=card.unit,
@@ -115,7 +126,7 @@ def sisr(
         resolution=None,
         like=None,
         chunks=chunks,
-        provenance=provenance("sisr", card),
+        provenance=provenance("sisr", card, exact),
     )
 
 

@@ -1,6 +1,7 @@
 """Block functions of networks, and what their operations check and record alike."""
 
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xsr._version import __version__
+from xsr.core import graph
 from xsr.core.blocks import Padding
 from xsr.core.cube import Cube
 from xsr.core.errors import XsrWarning
@@ -18,6 +20,7 @@ from xsr.kernels import resample
 from xsr.kernels.temporal import nearest
 from xsr.models import registry
 from xsr.models.card import ModelCard
+from xsr.models.precision import Exact
 
 FILL = 4
 """Passes of no-data filling before the band's mean takes over."""
@@ -40,6 +43,8 @@ class Network:
     std: tuple[float, ...]
     """Divides each channel of the network, in its units."""
     padding: Padding = "reflect"
+    precision: Exact = "float32"
+    """Of the network between its first and its last layer."""
 
     @property
     def halo(self) -> int:
@@ -140,7 +145,9 @@ class Liif(Network):
         """Query the network; see `Network.predict`."""
         from xsr.models.predictor import predict_liif
 
-        return predict_liif(self.spec, images, rows, cols, cell, registry.resolve_device(self.device))
+        device = registry.resolve_device(self.device)
+        with _own_cores():
+            return predict_liif(self.spec, images, rows, cols, cell, device, self.precision)
 
 
 @dataclass(frozen=True)
@@ -154,6 +161,11 @@ class FixedFactor(Network):
     """Reflectance of one unit of the network's numbers."""
     fill: tuple[float, ...] = ()
     """Reflectance that stands in for no data, by channel; empty: the mean."""
+
+    @property
+    def halo(self) -> int:
+        """The network's reach beyond the pixel that an output lies in, and what filling needs beyond that."""
+        return self.radius + FILL
 
     @property
     def unit(self) -> float:
@@ -181,9 +193,18 @@ class FixedFactor(Network):
         """Evaluate the window and pick its output pixels; see `Network.predict`."""
         from xsr.models.predictor import predict_fixed
 
-        whole = predict_fixed(self.spec, images, registry.resolve_device(self.device))
         y, x = (np.rint((v + 0.5) * self.factor - 0.5).astype(np.int64) for v in (rows, cols))
-        return whole[:, :, y[:, None], x]
+        # The rest of the window was there to be filled from.
+        top, bottom, left, right = (*self._reach(y, images.shape[2]), *self._reach(x, images.shape[3]))
+        inner = np.ascontiguousarray(images[:, :, top:bottom, left:right])
+        with _own_cores():
+            whole = predict_fixed(self.spec, inner, registry.resolve_device(self.device), self.precision)
+        return whole[:, :, (y - top * self.factor)[:, None], x - left * self.factor]
+
+    def _reach(self, outputs: NDArray[np.int64], size: int) -> tuple[int, int]:
+        """First and one past the last pixel of an axis that outputs depend on."""
+        first, last = int(outputs.min()) // self.factor, int(outputs.max()) // self.factor
+        return max(0, first - self.radius), min(size, last + self.radius + 1)
 
 
 @dataclass(frozen=True)
@@ -212,7 +233,10 @@ class TemporalLiif(Network):
         whole = np.asarray(valid.all(axis=1))
         used = [nearest(whole[list(look.picks)], look.offset, self.frames) for look in self.looks]
         device = registry.resolve_device(self.device)
-        composite, answer = predict_temporal(self.spec, images, known, self.looks, used, rows, cols, cell, device)
+        with _own_cores():
+            composite, answer = predict_temporal(
+                self.spec, images, known, self.looks, used, rows, cols, cell, device, self.precision
+            )
         mean, std = self.statistics()
         filled = self.fill_nodata(np.where(seen, composite[:, pick] * std + mean, np.float32(np.nan)))
         base = resample.interpolate_filled(filled, rows, cols, "bicubic").reshape(shape)
@@ -220,13 +244,22 @@ class TemporalLiif(Network):
         return out if seen.all() else remask(out, seen, rows, cols)
 
 
-def provenance(operation: str, card: ModelCard) -> dict[str, Any]:
-    """Attributes by which a result names the model it was made with."""
+def _own_cores() -> AbstractContextManager[None]:
+    """Keep PyTorch to the cores of this block, where others are computed beside it."""
+    from xsr.models.engine import threads
+
+    each = graph.threads_each()
+    return nullcontext() if each is None else threads(each)
+
+
+def provenance(operation: str, card: ModelCard, precision: Exact) -> dict[str, Any]:
+    """Attributes by which a result names the model it was made with, and the precision."""
     return {
         "xsr_version": __version__,
         "xsr_operation": operation,
         "xsr_model": card.name,
         "xsr_weights_sha256": card.sha256,
+        "xsr_precision": precision,
     }
 
 

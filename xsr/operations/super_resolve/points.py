@@ -13,6 +13,7 @@ from xsr.core import graph, pipeline
 from xsr.core.errors import ParameterError
 from xsr.core.grid import EDGE, Points, positive_number, project_points
 from xsr.core.types import XarrayObject
+from xsr.models.precision import Precision
 from xsr.operations.super_resolve.continuous import TOGETHER, prepare
 from xsr.operations.super_resolve.networks import warn_of_scale
 
@@ -36,6 +37,7 @@ def sample(
     bands: Sequence[str] | None = None,
     units: str | float | None = None,
     device: str = "auto",
+    precision: Precision = "auto",
 ) -> XarrayObject:
     """Evaluate the continuous image at points.
 
@@ -50,7 +52,7 @@ def sample(
         Instants instead of the cube's dates, alike at every point; see `liif`.
     scale
         Sharpness asked for: points are answered as pixels of ``gsd / scale`` would be.
-    model, bands, units, device
+    model, bands, units, device, precision
         As in `liif`.
 
     Returns
@@ -64,7 +66,7 @@ def sample(
         If ``x`` and ``y`` are not of one length, or ``scale`` is below 1.
     """
     moments = pipeline.Moments(t, window, most=frames, extrapolate=extrapolate, together=TOGETHER)
-    asked = prepare(cube, model, bands, units, device, moments, frames)
+    asked = prepare(cube, model, bands, units, device, precision, moments, frames)
     checked = asked.cube
     scale = positive_number("scale", scale)
     if scale < 1:

@@ -1,0 +1,250 @@
+"""The job on one core: ten bands from 10 m to 5 m with carn_3x3x64g4sw, from Zarr to Zarr.
+
+Seconds are those of the processor, so that other work on the machine counts little. The weights are random, which
+changes no time. Measured are
+
+- the network alone: here in two precisions and in onnxruntime, alternating, beside the rate at which a convolution
+  of 256 channels runs by itself;
+- the whole job beside the network on windows as large as those of its blocks, alternating in one process, and the
+  memory of a fresh process for images of several sizes.
+
+``--large`` takes an image of 4096 pixels too, and nothing else.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+NAME, BANDS, FACTOR = "carn_3x3x64g4sw", ["B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12"], 2
+FLOP = 9.33e6
+"""Arithmetic for each input pixel."""
+PRODUCT, PUBLISHED = 10_980, 5.0
+"""Side of a Sentinel-2 product in pixels of 10 m, and hours that Evoland's program takes for it on one core."""
+PATCH, REPEATS = 256, 3
+SIDES = ((1024, 1), (2048, 2))
+"""Images of the job, and how often it is run."""
+LARGE = ((4096, 1),)
+CHILD = "XSR_BENCHMARK_JOB"
+
+
+def write_model(folder: Path) -> Path:
+    """Write random weights with a card that makes the answer a residual."""
+    import torch
+    from safetensors.torch import save_file
+
+    from xsr.models import registry
+    from xsr.models.card import ModelCard, file_sha256, write_card
+
+    torch.manual_seed(0)
+    network = registry.create(NAME)
+    path = folder / f"{NAME}.safetensors"
+    unique = {key: value.clone().contiguous() for key, value in network.state_dict().items()}
+    save_file(unique, path)
+    card = ModelCard(
+        name=NAME,
+        summary="Random weights, to measure time.",
+        architecture=NAME,
+        config={},
+        bands=tuple(BANDS),
+        optional=(),
+        sensor="sentinel-2",
+        gsd_m=5.0,
+        mean=(0.1,) * len(BANDS),
+        std=(0.05,) * len(BANDS),
+        scale_range=(2.0, 2.0),
+        mtf=(),
+        sha256=file_sha256(path),
+        parameters=sum(p.numel() for p in network.parameters()),
+        radius=network.radius,  # type: ignore[arg-type]
+        licence="Apache-2.0",
+        factor=FACTOR,
+        residual=True,
+    )
+    write_card(card, path)
+    return path
+
+
+def write_image(path: Path, side: int) -> None:
+    """Write an image of smooth noise, one date, in chunks of 512."""
+    import zarr
+    from affine import Affine
+    from odc.geo.geobox import GeoBox
+    from odc.geo.xr import xr_zeros
+
+    import xsr  # noqa: F401
+    from xsr.kernels.resample import interpolate_filled
+
+    box = GeoBox((side, side), Affine(10, 0, 600_000, 0, -10, 5_700_000), "EPSG:32631")
+    shell = xr_zeros(box, "float32", chunks=(512, 512)).expand_dims(band=BANDS).rename("reflectance")
+    shell.chunk(band=len(BANDS)).to_dataset().to_zarr(path, compute=False, zarr_format=3, consolidated=False)
+    target = zarr.open_group(path)["reflectance"]
+    coarse = np.random.default_rng(0).random((len(BANDS), side // 4 + 4, side // 4 + 4), dtype=np.float32)
+    axis = (np.arange(side) + 0.5) / 4 + 1
+    for first in range(0, side, 512):
+        rows = axis[first : first + 512]
+        target[:, first : first + 512] = 0.1 + 0.05 * interpolate_filled(coarse, rows, axis, "bicubic")
+
+
+def alternate(runs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
+    """Processor seconds of runs in the order A B A B, after one of each that does not count."""
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for turn in range(repeats + 1):
+        for name, call in runs.items():
+            start = time.process_time()
+            call()
+            if turn:
+                times[name].append(time.process_time() - start)
+    return times
+
+
+def engines(model: Path) -> None:
+    """Print what the network reaches in each precision and in onnxruntime, and the rate of a convolution alone."""
+    import torch
+
+    from xsr.models import predictor, registry
+    from xsr.models.export import export
+
+    torch.set_num_threads(1)
+    spec = registry.spec(model)
+    images = np.random.default_rng(0).standard_normal((1, len(BANDS), PATCH, PATCH)).astype(np.float32)
+    foreign = registry.load(export(model, model.parent / "onnx", units="reflectance").with_suffix(".yaml"))
+    peaks = {name: peak(getattr(torch, name)) for name in ("float32", "bfloat16")}
+    runs: dict[str, Callable[[], Any]] = {
+        "onnxruntime float32": lambda: foreign(torch.from_numpy(images)),
+        "xsr float32": lambda: predictor.predict_fixed(spec, images, "cpu", "float32"),
+        "xsr bfloat16": lambda: predictor.predict_fixed(spec, images, "cpu", "bfloat16"),
+    }
+    times = alternate(runs, REPEATS)
+    print(f"{NAME}, {PATCH}x{PATCH} px, one thread, medians of {REPEATS} alternating runs")
+    for name, values in times.items():
+        rate = PATCH**2 / statistics.median(values)
+        ratio = statistics.median(o / t for o, t in zip(times["onnxruntime float32"], values, strict=True))
+        share = rate * FLOP / peaks[name.rsplit(" ")[1]]
+        print(f"{name:<22} {rate / 1e3:6.1f} kpx/s  {ratio:5.2f} times onnxruntime  {share:4.0%} of the peak")
+    told = ", ".join(f"{name} {value / 1e9:.0f} GFLOP/s" for name, value in peaks.items())
+    print(f"peak, the faster of 1x1 and 3x3 convolutions of 256 channels: {told}")
+
+
+def peak(dtype: Any) -> float:
+    """Rate of convolutions of 256 channels, multiplications and additions a second."""
+    import torch
+
+    found = []
+    for size in (1, 3):
+        layer = torch.nn.Conv2d(256, 256, size, padding=size // 2).to(dtype).to(memory_format=torch.channels_last)
+        image = torch.rand(1, 256, 64, 64, dtype=dtype).contiguous(memory_format=torch.channels_last)
+        with torch.inference_mode():
+            seconds = alternate({"": lambda layer=layer, image=image: layer(image)}, 15)[""]  # type: ignore[misc]
+        found.append(2 * 256**2 * size**2 * 64**2 / statistics.median(seconds))
+    return max(found)
+
+
+def windows(side: int) -> Iterator[tuple[int, int]]:
+    """Sizes of the images that the network is given for the blocks of a square image."""
+    from xsr.core.blocks import chunk_sizes
+    from xsr.core.pipeline import CHUNK
+    from xsr.models import registry
+
+    radius: int = registry.create(NAME).radius  # type: ignore[assignment]
+    sizes = [size // FACTOR + 2 * radius for size in chunk_sizes(FACTOR * side, CHUNK)]
+    yield from product(sizes, sizes)
+
+
+def run_job(source: Path, model: Path, side: int, repeats: int) -> dict[str, Any]:
+    """Run the job and the network alone in turn; seconds, and memory after the first job."""
+    import dask
+    import torch
+
+    import xsr
+    from xsr.models import predictor, registry
+    from xsr.sources.files import open_file
+
+    torch.set_num_threads(1)
+    rng = np.random.default_rng(0)
+    sizes = list(windows(side))[:4]
+    spec, told = registry.spec(model), {"job": [], "network": [], "memory": 0}
+    for _ in range(repeats):
+        start = time.process_time()
+        with tempfile.TemporaryDirectory(dir=source.parent) as folder, dask.config.set(num_workers=1):
+            cube = open_file(str(source)).isel(y=slice(side), x=slice(side))
+            fine = xsr.sisr(cube, model=model)
+            xsr.to_zarr(fine, Path(folder) / "out.zarr", progress=False)
+        told["job"].append(time.process_time() - start)
+        told["memory"] = told["memory"] or peak_memory()
+        precision = fine.attrs["xsr_precision"]
+        spent = 0.0
+        for height, width in sizes:
+            image = rng.standard_normal((1, len(BANDS), height, width)).astype(np.float32)
+            start = time.process_time()
+            predictor.predict_fixed(spec, image, "cpu", precision)
+            spent += time.process_time() - start
+        told["network"].append(spent / sum(h * w for h, w in sizes))
+    return {**told, "precision": precision}
+
+
+def peak_memory() -> int:
+    """Largest memory that this process has held, bytes."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) * 1024
+
+
+def jobs(source: Path, model: Path, sides: tuple[tuple[int, int], ...]) -> None:
+    """Run the job for images of several sizes, each in a fresh process on one core, and print what it took."""
+    seconds = {}
+    for side, repeats in sides:
+        order = json.dumps({"source": str(source), "model": str(model), "side": side, "repeats": repeats})
+        done = subprocess.run(
+            [sys.executable, __file__], env={**os.environ, CHILD: order}, capture_output=True, text=True
+        )
+        if done.returncode:
+            sys.exit(done.stderr)
+        told = json.loads(done.stdout.splitlines()[-1])
+        pixels = sum(h * w for h, w in windows(side))
+        halo = pixels / side**2
+        seconds[side] = statistics.median(told["job"])
+        over = statistics.median(t / (n * pixels) for t, n in zip(told["job"], told["network"], strict=True)) - 1
+        print(
+            f"{side:>5} x {side:<5} {told['precision']}  {seconds[side]:7.1f} s  {side**2 / seconds[side] / 1e3:5.1f} kpx/s "
+            f" {over:+6.1%} over the network on the same windows, which with their halo have {halo:.3f} times the pixels;"
+            f" {told['memory'] / 1e6:5.0f} MB at most"
+        )
+    side = max(seconds)
+    hours = seconds[side] * (PRODUCT / side) ** 2 / 3600
+    print(
+        f"a product of {PRODUCT} x {PRODUCT} pixels at this rate: {hours:.2f} h on one core; published: {PUBLISHED:g} h,"
+        f" {PUBLISHED / hours:.1f} times as long"
+    )
+
+
+def main() -> None:
+    """Print both parts, or be the process of one job."""
+    if CHILD in os.environ:
+        order = json.loads(os.environ[CHILD])
+        print(json.dumps(run_job(Path(order["source"]), Path(order["model"]), order["side"], order["repeats"])))
+        return
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--large", action="store_true", help="the image of 4096 pixels alone")
+    sides = LARGE if parser.parse_args().large else SIDES
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    with tempfile.TemporaryDirectory() as folder:
+        model, source = write_model(Path(folder)), Path(folder) / "image.zarr"
+        if sides is SIDES:
+            engines(model)
+        write_image(source, max(side for side, _ in sides))
+        jobs(source, model, sides)
+
+
+if __name__ == "__main__":
+    main()

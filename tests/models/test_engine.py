@@ -1,0 +1,202 @@
+"""Bands equal the whole, bfloat16 is where it should be, and threads are given back."""
+
+from threading import Thread
+
+import numpy as np
+import pytest
+import torch
+from models.helpers import lively, lively_carn, write_fixed, write_model
+from torch import nn
+
+from xsr.models import engine, predictor, registry
+from xsr.models.architectures.edsr import EDSREncoder
+from xsr.models.architectures.liif import LIIF
+
+
+@pytest.fixture
+def narrow(monkeypatch):
+    """Bands of few rows, so that a small image has several."""
+    monkeypatch.setattr(engine, "BAND", 1)
+
+
+def image(height, width, channels=4, count=1, seed=0):
+    return torch.randn(count, channels, height, width, generator=torch.Generator().manual_seed(seed))
+
+
+def largest(left, right):
+    return float((left - right).abs().max())
+
+
+CUT = {
+    "carn": lambda: lively_carn(),
+    "carn, factor 4, two cascades": lambda: lively_carn(factor=4, cascades=2, blocks=2),
+    "carn, sum then mix, relu": lambda: lively_carn(wiring="sum_then_mix", activation="relu"),
+    "esrgan_1x8x4": lambda: registry.create("esrgan_1x8x4", bands=4, residual=False).eval(),
+    "edsr": lambda: EDSREncoder(4, 8, 2),
+    "valid sizes": lambda: nn.Sequential(nn.Conv2d(4, 6, (3, 5), padding=(1, 2)), nn.ReLU(), nn.Conv2d(6, 2, 1)),
+}
+
+
+@pytest.mark.parametrize("name", CUT)
+@pytest.mark.parametrize(("height", "width"), [(16, 5), (29, 7), (64, 3)])
+def test_bands_equal_the_whole(narrow, name, height, width):
+    network = CUT[name]().double()
+    bands = engine.Bands(network)
+    x = image(height, width, count=2).double()
+    with torch.inference_mode():
+        wanted = network(x)
+        assert bands.cut
+        assert bands(x).shape == wanted.shape
+        assert largest(bands(x), wanted) <= 1e-12 * float(wanted.std())
+
+
+def test_bands_move_through_the_network_once(narrow, monkeypatch):
+    """Every layer sees each row once, but for the rows that its kernel reaches."""
+    seen = []
+    convolve = nn.functional.conv2d
+
+    def watch(x, *args, **options):
+        seen.append(x.shape[2])
+        return convolve(x, *args, **options)
+
+    bands = engine.Bands(EDSREncoder(4, 8, 2))
+    monkeypatch.setattr(nn.functional, "conv2d", watch)
+    with torch.inference_mode():
+        bands(image(40, 5))
+    layers, calls = 6, len(seen)
+    assert max(seen) < 40
+    assert sum(seen) == layers * 40 + 2 * calls
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        nn.Sequential(nn.Conv2d(4, 4, 3, stride=2, padding=1)),
+        nn.Sequential(nn.Conv2d(4, 4, 3)),
+        nn.Sequential(nn.Conv2d(4, 4, 3, padding=2, dilation=2)),
+        nn.Sequential(nn.Conv2d(4, 4, 3, padding="same")),
+        nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.InstanceNorm2d(4)),
+    ],
+)
+def test_other_networks_are_evaluated_whole(narrow, network):
+    bands = engine.Bands(network)
+    assert not bands.cut
+    x = image(32, 6)
+    assert torch.equal(bands(x), network(x.contiguous(memory_format=torch.channels_last)))
+
+
+def test_a_network_with_its_own_base_is_evaluated_whole(narrow):
+    network = lively_carn(residual=True)
+    x = image(32, 6)
+    with torch.inference_mode():
+        assert largest(engine.Bands(network)(x), network(x)) <= 1e-5
+
+
+@pytest.mark.parametrize("name", ["carn_1x1x4g2", "esrgan_1x8x4", "srcnn"])
+def test_first_and_last_layer_stay_float32(name):
+    network = registry.create(name, bands=4).eval()
+    before = [layer.weight.clone() for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+    engine.lower(network)
+    layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+    assert {layer.weight.dtype for layer in layers[1:-1]} == {torch.bfloat16}
+    for now, was in ((layers[0], before[0]), (layers[-1], before[-1])):
+        assert torch.equal(now.weight, was)
+    with torch.inference_mode():
+        assert network(image(9, 8)).dtype == torch.float32
+
+
+def test_a_single_layer_stays_float32():
+    network = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1))
+    x = image(8, 8)
+    wanted = network(x)
+    engine.lower(network)
+    assert torch.equal(network(x), wanted)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_rows_do_not_depend_on_the_bands(precision, monkeypatch, tmp_path, device):
+    """The same numbers whatever the height of the bands, to a hundredth of what bfloat16 itself changes."""
+    spec = registry.spec(write_fixed(tmp_path))
+    x = image(70, 20).numpy()
+    made = []
+    for band in (1, 20 * 16, 20 * 70):
+        monkeypatch.setattr(engine, "BAND", band)
+        made.append(predictor.predict_fixed(spec, x, device, precision))
+    tolerance = 1e-6 if precision == "float32" else 1e-4
+    assert max(np.abs(one - made[0]).max() for one in made) <= tolerance * made[0].std()
+    assert np.array_equal(predictor.predict_fixed(spec, x, device, precision), made[-1])
+
+
+def test_bfloat16_is_close_and_not_the_same(tmp_path, device):
+    axis = np.arange(40) / 2.0
+    images = image(20, 20).numpy()
+    fixed, liif = registry.spec(write_fixed(tmp_path)), registry.spec(write_model(tmp_path))
+    asks = {
+        "fixed": lambda p: predictor.predict_fixed(fixed, images, device, p),
+        "liif": lambda p: predictor.predict_liif(liif, images, axis, axis, (0.5, 0.5), device, p),
+    }
+    for ask in asks.values():
+        full, half = ask("float32"), ask("bfloat16")
+        assert half.dtype == np.float32
+        assert 0 < np.abs(half - full).max() <= 0.05 * full.std()
+
+
+def test_prepared_once_and_the_loaded_network_untouched(tmp_path):
+    spec = registry.spec(write_model(tmp_path))
+    made = engine.network(spec, "bfloat16", "cpu")
+    assert engine.network(spec, "bfloat16", "cpu") is made
+    assert engine.network(spec, "float32", "cpu") is not made
+    assert isinstance(made, LIIF)
+    loaded = registry.load(spec)
+    assert {tensor.dtype for tensor in loaded.parameters()} == {torch.float32}
+    assert isinstance(loaded.encoder, EDSREncoder)
+
+
+def test_prepared_liif_answers_as_the_plain_one(tmp_path, device):
+    network = lively(LIIF(channels=4, outputs=4, features=8, blocks=1, hidden=[16, 16]))
+    spec = registry.spec(write_model(tmp_path))
+    images, axis = image(30, 12), np.linspace(1.0, 10.0, 15)
+    made = predictor.predict_liif(spec, images.numpy(), axis, axis, (0.5, 0.5), device)
+    rows, cols = (torch.from_numpy(v.ravel()) for v in np.meshgrid(axis, axis, indexing="ij"))
+    with torch.inference_mode():
+        wanted = network(images, rows, cols, (0.5, 0.5)).permute(0, 2, 1).reshape(made.shape).numpy()
+    assert np.abs(made - wanted).max() <= 1e-5 * wanted.std()
+
+
+def in_thread(call):
+    found = []
+    thread = Thread(target=lambda: found.append(call()))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+@pytest.mark.parametrize(("most", "wanted"), [(1, 1), (2, 2), (8, 3)])
+def test_threads_are_limited_here_alone(most, wanted):
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+
+        def limited():
+            with engine.threads(most):
+                inside = torch.get_num_threads(), in_thread(torch.get_num_threads)
+            return inside, torch.get_num_threads()
+
+        assert in_thread(limited) == ((wanted, 3), 3)
+        assert torch.get_num_threads() == 3
+        assert in_thread(torch.get_num_threads) == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_threads_are_given_back_after_an_error():
+    before = torch.get_num_threads()
+
+    def failing():
+        try:
+            with engine.threads(1):
+                raise ValueError
+        except ValueError:
+            return torch.get_num_threads()
+
+    assert in_thread(failing) == before

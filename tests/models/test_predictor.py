@@ -1,0 +1,95 @@
+"""What the predictor does when memory runs out: smaller batches first, then an error that the block engine knows."""
+
+import numpy as np
+import pytest
+import torch
+from models.helpers import write_fixed, write_model, write_temporal
+
+from xsr.core.instants import Look
+from xsr.models import predictor, registry
+from xsr.models.engine import network
+
+SAYINGS = {
+    "PyTorch": lambda: RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 9"),
+    "CUDA": lambda: torch.cuda.OutOfMemoryError("CUDA out of memory."),
+    "onnxruntime": lambda: RuntimeError("Failed to allocate memory for requested buffer of size 9"),
+}
+
+
+@pytest.fixture(autouse=True)
+def forgetful(monkeypatch):
+    """Nothing is remembered from another test."""
+    monkeypatch.setattr(predictor, "_fits", {})
+
+
+@pytest.fixture
+def fixed(tmp_path):
+    return registry.spec(write_fixed(tmp_path))
+
+
+def images(count=5, side=8):
+    return np.random.default_rng(0).standard_normal((count, 4, side, side)).astype(np.float32)
+
+
+def near(made, wanted):
+    """Whether numbers are the same but for the order of sums, which may follow the size of the batch."""
+    return np.abs(made - wanted).max() <= 1e-5 * wanted.std()
+
+
+def short_of_memory(monkeypatch, module, method, most, error):
+    """Let a method of a network fail for batches larger than ``most``; the batches that it saw."""
+    seen = []
+    plain = getattr(module, method)
+
+    def limited(x, *args):
+        seen.append(len(x))
+        if len(x) > most:
+            raise error()
+        return plain(x, *args)
+
+    monkeypatch.setattr(module, method, limited)
+    return seen
+
+
+@pytest.mark.parametrize("error", SAYINGS.values(), ids=SAYINGS)
+def test_batches_are_halved_and_the_size_remembered(fixed, monkeypatch, error):
+    wanted = predictor.predict_fixed(fixed, images(), "cpu")
+    seen = short_of_memory(monkeypatch, network(fixed, "float32", "cpu"), "forward", 2, error)
+    assert near(predictor.predict_fixed(fixed, images(), "cpu"), wanted)
+    assert seen == [5, 2, 2, 1]
+    seen.clear()
+    predictor.predict_fixed(fixed, images(), "cpu")
+    assert seen == [2, 2, 1]
+    seen.clear()
+    predictor.predict_fixed(fixed, images(side=16), "cpu")  # four times the pixels
+    assert seen == [1] * 5
+
+
+def test_queries_follow_the_batches(tmp_path, monkeypatch):
+    spec, axis = registry.spec(write_model(tmp_path)), np.arange(16) / 2 - 0.25
+    ask = {"rows": axis, "cols": axis, "cell": (0.5, 0.5), "device": "cpu"}
+    wanted = predictor.predict_liif(spec, images(), **ask)
+    seen = short_of_memory(monkeypatch, network(spec, "float32", "cpu"), "encode", 3, SAYINGS["PyTorch"])
+    assert near(predictor.predict_liif(spec, images(), **ask), wanted)
+    assert seen == [5, 2, 2, 1]
+
+
+def test_an_image_too_large_is_a_memory_error(fixed, monkeypatch):
+    short_of_memory(monkeypatch, network(fixed, "float32", "cpu"), "forward", 0, SAYINGS["CUDA"])
+    with pytest.raises(MemoryError, match="an image of 8 x 8 pixels does not fit into memory: CUDA out of memory"):
+        predictor.predict_fixed(fixed, images(), "cpu")
+
+
+def test_dates_too_large_are_a_memory_error(tmp_path, monkeypatch):
+    spec = registry.spec(write_temporal(tmp_path))
+    short_of_memory(monkeypatch, network(spec, "float32", "cpu"), "encode", 0, SAYINGS["PyTorch"])
+    look = Look(day=0.0, season=0.0, picks=(0,), days=(0.0,), seasons=(0.0,))
+    known, axis = np.ones((1, 4, 8, 8), np.bool_), np.arange(8.0)
+    with pytest.raises(MemoryError, match="an image of 8 x 8 pixels"):
+        predictor.predict_temporal(spec, images(1), known, [look], [known[:, 0]], axis, axis, (1.0, 1.0), "cpu")
+
+
+def test_other_errors_are_not_about_memory(fixed, monkeypatch):
+    short_of_memory(monkeypatch, network(fixed, "float32", "cpu"), "forward", 0, lambda: RuntimeError("shapes differ"))
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        predictor.predict_fixed(fixed, images(), "cpu")

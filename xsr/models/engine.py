@@ -1,0 +1,296 @@
+"""Networks made ready for inference: their precision, their memory layout, and evaluation in bands of rows.
+
+A convolution needs a row and its neighbours, not the image. `Bands` therefore moves a band of rows through the whole
+network and keeps of every layer only the rows that the next band needs: nothing is computed twice, the borders are
+padded as the network pads them, and the activations are a few MB whatever the size of the image. They stay in the cache
+and in memory that the process has already; an activation of a whole block would be asked from the system and
+cleared by it at every layer, which costs as much as the arithmetic.
+"""
+
+import copy
+import operator
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from threading import Lock, Thread
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from xsr.models.architectures.liif import LIIF
+from xsr.models.architectures.temporal_liif import TemporalLIIF
+from xsr.models.precision import Exact
+from xsr.models.registry import ModelSpec, load
+
+BAND = 1 << 13
+"""Pixels of a band; 64 to 256 features of them fit into the cache of a core."""
+LEAST = 8
+"""Rows of a band at least: a kernel must not reach beyond its neighbour."""
+ROWWISE_MODULES = (nn.ReLU, nn.LeakyReLU, nn.Identity, nn.PixelShuffle)
+ROWWISE_FUNCTIONS = (operator.add, operator.mul, torch.add, torch.mul, torch.cat, torch.relu)
+ROWWISE_METHODS = ("to",)
+_making = Lock()
+_setting = Lock()
+
+
+def network(spec: ModelSpec, precision: Exact, device: str) -> Any:
+    """Network of a spec, ready for inference; made once per process, precision and device, and shared.
+
+    Parameters
+    ----------
+    spec
+        Identity of the weights.
+    precision
+        Format of the numbers between the first and the last layer; those two, input and output are float32.
+    device
+        Torch device.
+
+    Returns
+    -------
+    torch.nn.Module
+        Its encoder, or if it has one factor the whole, is evaluated in `Bands`. A foreign network is returned as
+        `xsr.models.registry.load` does.
+    """
+    with _making:  # threads of one worker wait for the first
+        return _network(spec, precision, device)
+
+
+@lru_cache(maxsize=8)
+def _network(spec: ModelSpec, precision: Exact, device: str) -> Any:
+    loaded = load(spec, device=device)
+    if not isinstance(loaded, nn.Module):
+        return loaded
+    made = copy.deepcopy(loaded)
+    if not isinstance(made, LIIF | TemporalLIIF):
+        if precision == "bfloat16":
+            lower(made)
+        return Bands(made)
+    if precision == "bfloat16":
+        lower(made.encoder)
+        lower(made.imnet, first=False)
+    made.encoder = Bands(made.encoder)  # type: ignore[assignment]
+    return made
+
+
+class Cast(nn.Module):
+    """Change the number format."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map a tensor to the same numbers in another format."""
+        return x.to(self.dtype)
+
+
+def lower(module: nn.Module, *, first: bool = True) -> None:
+    """Cast a network to bfloat16, all but its first and its last layer with weights.
+
+    The first layer sees the input in full and the last one gives the answer in full; together they are a hundredth of
+    the arithmetic.
+
+    Parameters
+    ----------
+    module
+        Changed in place.
+    first
+        Whether to spare the first layer.
+    """
+    names = [name for name, layer in module.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    spared = {names[-1]: copy.deepcopy(module.get_submodule(names[-1]))}
+    if first:
+        spared[names[0]] = copy.deepcopy(module.get_submodule(names[0]))
+    module.to(torch.bfloat16)
+    for name, layer in spared.items():
+        after = torch.float32 if name == names[-1] else torch.bfloat16
+        _replace(module, name, nn.Sequential(Cast(torch.float32), layer, Cast(after)))
+
+
+def _replace(module: nn.Module, name: str, layer: nn.Module) -> None:
+    parent, _, child = name.rpartition(".")
+    setattr(module.get_submodule(parent), child, layer)
+
+
+class Bands(nn.Module):
+    """A convolutional network evaluated band by band on a CPU; equal to the network itself.
+
+    Parameters
+    ----------
+    whole
+        Network of convolutions of step one and of row-wise operations; any other is evaluated whole.
+    """
+
+    def __init__(self, whole: nn.Module) -> None:
+        super().__init__()
+        self.whole = whole.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._nodes = _program(whole)
+
+    @property
+    def cut(self) -> bool:
+        """Whether the network can be cut into bands."""
+        return bool(self._nodes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to the output of the network."""
+        rows = max(LEAST, BAND // x.shape[3])
+        x = x.contiguous(memory_format=torch.channels_last)
+        if not self.cut or x.device.type != "cpu" or x.shape[2] < 2 * rows:
+            out: Tensor = self.whole(x)
+            return out
+        return torch.cat([self._stream(image, rows) for image in x.split(1)])
+
+    def _stream(self, image: Tensor, rows: int) -> Tensor:
+        state = _State({}, set())
+        height = image.shape[2]
+        made = []
+        for start in range(0, height, rows):
+            made.append(self._advance(image[:, :, start : start + rows], state, last=start + rows >= height))
+        return torch.cat([band for band in made if band is not None], dim=2)
+
+    def _advance(self, band: Tensor, state: "_State", *, last: bool) -> Tensor | None:
+        """Move a band as far as it gets."""
+        fresh: dict[fx.Node, Tensor | None] = {}
+        for node, done in self._nodes:
+            if node.op == "placeholder":
+                fresh[node] = band
+            elif node.op == "output":
+                return fresh[node.all_input_nodes[0]]
+            else:
+                fresh[node] = self._compute(node, fresh, state, last)
+            for name in done:
+                del fresh[name]
+        raise AssertionError("a graph ends with its output")
+
+    def _compute(
+        self, node: fx.Node, fresh: dict[fx.Node, Tensor | None], state: "_State", last: bool
+    ) -> Tensor | None:
+        """Rows of a node that follow from the fresh rows of its inputs and those that waited; None without any."""
+        if node.op == "get_attr":
+            return _attribute(self.whole, str(node.target))
+        values = {
+            source: _join(state.waiting.pop((source, node), None), fresh[source]) for source in node.all_input_nodes
+        }
+        layer = self.whole.get_submodule(str(node.target)) if node.op == "call_module" else None
+        if isinstance(layer, nn.Conv2d):
+            ((source, value),) = values.items()
+            out, rest = _convolve(layer, value, first=node not in state.begun, last=last)
+            if out is not None:
+                state.begun.add(node)
+            state.keep(source, node, rest)
+            return out
+        count = min(0 if value is None else value.shape[2] for value in values.values() if _is_image(value))
+        for source, value in values.items():
+            if value is not None and _is_image(value):
+                values[source] = value[:, :, :count]
+                state.keep(source, node, value[:, :, count:])
+        return None if count == 0 else _call(node, layer, values)
+
+
+@dataclass(frozen=True)
+class _State:
+    """What stays between the bands of an image."""
+
+    waiting: dict[tuple[fx.Node, fx.Node], Tensor]
+    """Rows of a node that a user of it still needs."""
+    begun: set[fx.Node]
+    """Convolutions whose upper border is done."""
+
+    def keep(self, source: fx.Node, user: fx.Node, rows: Tensor | None) -> None:
+        """Copy rows, so that the band that they are cut from can go."""
+        if rows is not None and rows.shape[2]:
+            self.waiting[source, user] = rows.clone()
+
+
+def _program(module: nn.Module) -> list[tuple[fx.Node, list[fx.Node]]]:
+    """Nodes of a network's graph in order, each with those not needed after it; none if it cannot be cut into bands."""
+    try:
+        graph = fx.Tracer().trace(module)
+    except (fx.proxy.TraceError, TypeError, RuntimeError):
+        return []
+    nodes = list(graph.nodes)
+    if not all(_is_rowwise(module, node) for node in nodes):
+        return []
+    last_use = {source: user for user in nodes for source in user.all_input_nodes}
+    return [(node, [source for source, user in last_use.items() if user is node]) for node in nodes]
+
+
+def _is_rowwise(module: nn.Module, node: fx.Node) -> bool:
+    """Whether a node can be computed row by row, a convolution with its neighbours."""
+    if node.op == "call_module":
+        layer = module.get_submodule(str(node.target))
+        return isinstance(layer, ROWWISE_MODULES) or (isinstance(layer, nn.Conv2d) and _is_plain(layer))
+    if node.target is nn.functional.interpolate:
+        return node.kwargs.get("mode") == "nearest"
+    if node.op == "call_function":
+        return bool(node.target in ROWWISE_FUNCTIONS and node.kwargs.get("dim", 1) == 1)
+    if node.op == "get_attr":
+        return _attribute(module, str(node.target)).ndim == 0
+    return node.op in ("placeholder", "output") or (node.op == "call_method" and node.target in ROWWISE_METHODS)
+
+
+def _is_plain(layer: nn.Conv2d) -> bool:
+    """Whether a convolution keeps the size of its image."""
+    same = layer.padding == tuple(size // 2 for size in layer.kernel_size) and all(k % 2 for k in layer.kernel_size)
+    return same and layer.stride == (1, 1) and layer.dilation == (1, 1)
+
+
+def _is_image(value: Tensor | None) -> bool:
+    """Whether a value is a band, not a number that all pixels share."""
+    return value is None or value.ndim == 4
+
+
+def _attribute(module: nn.Module, name: str) -> Tensor:
+    value: Tensor = operator.attrgetter(name)(module)
+    return value
+
+
+def _join(waited: Tensor | None, fresh: Tensor | None) -> Tensor | None:
+    if waited is None or fresh is None:
+        return fresh if waited is None else waited
+    return torch.cat((waited, fresh), dim=2)
+
+
+def _convolve(layer: nn.Conv2d, x: Tensor | None, *, first: bool, last: bool) -> tuple[Tensor | None, Tensor | None]:
+    """Convolve rows, with the border's padding where they touch it; return also the rows that the next band needs."""
+    above, beside = (size // 2 for size in layer.kernel_size)
+    if x is None or (x.shape[2] <= 2 * above and not last):
+        return None, x
+    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+    pads = (beside, beside, above if first else 0, above if last else 0)
+    padded = nn.functional.pad(x, pads, mode=mode) if any(pads) else x
+    out = nn.functional.conv2d(padded, layer.weight, layer.bias, groups=layer.groups)
+    return out, x[:, :, x.shape[2] - 2 * above :]
+
+
+def _call(node: fx.Node, layer: nn.Module | None, values: dict[fx.Node, Any]) -> Tensor:
+    args, kwargs = fx.map_arg((node.args, node.kwargs), values.__getitem__)
+    if layer is not None:
+        out: Tensor = layer(*args, **kwargs)
+    elif node.op == "call_method":
+        out = getattr(args[0], str(node.target))(*args[1:], **kwargs)
+    else:
+        out = node.target(*args, **kwargs)  # type: ignore[operator]
+    return out
+
+
+@contextmanager
+def threads(most: int) -> Iterator[None]:
+    """Let PyTorch use at most so many threads inside, in this thread alone.
+
+    PyTorch's number belongs to a thread, but setting it also sets the default of threads that are yet to come: a
+    thread of its own puts that back at once.
+    """
+    with _setting:
+        before = torch.get_num_threads()
+        torch.set_num_threads(min(before, most))
+        elsewhere = Thread(target=torch.set_num_threads, args=(before,))
+        elsewhere.start()
+        elsewhere.join()
+    try:
+        yield
+    finally:
+        with _setting:
+            torch.set_num_threads(before)
