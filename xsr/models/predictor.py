@@ -15,7 +15,7 @@ from xsr.models.architectures.liif import LIIF
 from xsr.models.architectures.temporal_liif import TemporalLIIF
 from xsr.models.engine import network as prepared
 from xsr.models.precision import Exact
-from xsr.models.registry import ModelSpec
+from xsr.models.registry import ModelSpec, load
 
 PIXELS = {"cpu": 1 << 14, "cuda": 1 << 20}
 """Input pixels encoded at once; smaller images are batched. On a CPU larger batches only touch more memory."""
