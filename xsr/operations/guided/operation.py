@@ -72,7 +72,7 @@ def guided(
         What the means of the result over each pixel of the cube keep: ``radiance`` (the fourth power of the
         temperature, what a detector averages), ``temperature``, or None. See Notes.
     limits
-        Range of temperatures in kelvin that is 0 to 1 for the network, for all dates; by default each date's own, see
+        Range of temperatures in kelvin that is 0 to 1 for a network, for all dates; by default each date's own, see
         Notes.
     coregister
         Measure by how much each date of the guide is displaced against the cube, and take it out while resampling. The
@@ -145,7 +145,7 @@ def guided(
     doi:10.1109/TPAMI.2012.213. N. Agam et al., Remote Sensing of Environment 107 (2007),
     doi:10.1016/j.rse.2006.10.006.
     """
-    card = _check_choice(model, method, conserve)
+    card = _check_choice(model, method, conserve, limits)
     registry.check_device(device)
     given = networks.check_limits(limits)
     target = inputs.open_temperature(cube, units)
@@ -157,8 +157,8 @@ def guided(
         sensor=guide_sensor,
         what=f"method {method!r}" if card is None else f"model {card.name!r}",
     )
-    inputs.check_pixel_sizes(target, other)
     geobox = inputs.output_grid(target, other, scale=scale, resolution=resolution, like=like)
+    inputs.check_pixel_sizes(target, other)
     if scale is None and resolution is None:  # the grid of another says which way y runs
         target = replace(target, flipped=other.flipped and like is None)
     pairing = inputs.pair_dates(target, other, tolerance)
@@ -185,7 +185,9 @@ def guided(
     return _with_coordinates(out, target, geobox, flag, pairing, shifts)
 
 
-def _check_choice(model: str | Path | None, method: str | None, conserve: str | None) -> ModelCard | None:
+def _check_choice(
+    model: str | Path | None, method: str | None, conserve: str | None, limits: object
+) -> ModelCard | None:
     """Card of the model, None if a method was chosen."""
     if (model is None) == (method is None):
         raise ParameterError(
@@ -197,6 +199,10 @@ def _check_choice(model: str | Path | None, method: str | None, conserve: str | 
     if method is not None:
         if method not in METHODS:
             raise ParameterError(f"method={method!r}; expected one of {', '.join(METHODS)}.")
+        if limits is not None:
+            raise ParameterError(
+                f"limits={limits!r} with method={method!r}; only networks have limits. Leave them out."
+            )
         return None
     assert model is not None
     card = registry.card(model)
