@@ -38,7 +38,7 @@ def guided(
     like: XarrayObject | GeoBox | None = None,
     model: str | Path | None = None,
     method: Method | None = None,
-    conserve: Conserve | None = "radiance",
+    conserve: Conserve | None = None,
     limits: tuple[float, float] | None = None,
     coregister: bool = False,
     tolerance: float = 16.0,
@@ -69,8 +69,9 @@ def guided(
         the linear relation of the scene to the vegetation index), or ``bicubic`` and ``bilinear``, which take from the
         guide no more than its grid.
     conserve
-        What the means of the result over each pixel of the cube keep: ``radiance`` (the fourth power of the
-        temperature, what a detector averages), ``temperature``, or None. See Notes.
+        What the means of the result over each pixel of the cube are held to: its ``radiance`` (the fourth power of the
+        temperature, what a detector averages) or its ``temperature``; None, the default, holds neither. Right for
+        cubes of block means; a footprint wider than the pixel has other means. See Notes.
     limits
         Range of temperatures in kelvin that is 0 to 1 for a network, for all dates; by default each date's own, see
         Notes.
@@ -137,7 +138,7 @@ def guided(
 
     ``conserve`` holds the area-weighted mean over every pixel of the cube that lies wholly within the result, to
     1e-3 K: a few corrections by a bicubic surface, then the rest evenly over each pixel. It is exact for grids of
-    the cube's CRS with parallel axes, nested or not, and refused for others: pass None there.
+    the cube's CRS with parallel axes, nested or not, and refused for others.
 
     References
     ----------
