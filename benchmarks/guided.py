@@ -8,6 +8,7 @@ import argparse
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -87,10 +88,11 @@ def main() -> None:
     lines = []
     with tempfile.TemporaryDirectory() as folder:
         model = options.model or untrained(Path(folder))
-        whole = xsr.guided(low, guide, model=model, chunks=options.side).values
+        how: dict[str, Any] = {"model": model, "conserve": "radiance"}
+        whole = xsr.guided(low, guide, **how, chunks=options.side).values
         for block in options.blocks:
             start = time.perf_counter()
-            found = xsr.guided(low, guide, model=model, chunks=block).values
+            found = xsr.guided(low, guide, **how, chunks=block).values
             seconds = time.perf_counter() - start
             worst = float(np.abs(found - whole).max())
             across, inside, high = steps(found, block)

@@ -171,7 +171,7 @@ class SuperResolution:
         like: "XarrayObject | GeoBox | None" = None,
         model: str | Path | None = None,
         method: "GuidedMethod | None" = None,
-        conserve: "Conserve | None" = "radiance",
+        conserve: "Conserve | None" = None,
         limits: tuple[float, float] | None = None,
         coregister: bool = False,
         tolerance: float = 16.0,

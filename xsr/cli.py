@@ -298,8 +298,8 @@ def guided(
         float | None, typer.Option(help="Pixel size in units of the CRS, instead of --scale.")
     ] = None,
     conserve: Annotated[
-        str, typer.Option(help="Means over TARGET's pixels to hold: radiance, temperature or none.")
-    ] = "radiance",
+        str | None, typer.Option(help="Means over TARGET's pixels to hold: radiance or temperature.")
+    ] = None,
     coregister: Annotated[bool, typer.Option("--coregister", help="Lay the guide on TARGET first.")] = False,
     tolerance: Annotated[float, typer.Option(help="Days by which the dates of both may differ.")] = 16.0,
     units: Annotated[
@@ -330,7 +330,7 @@ def guided(
         resolution=resolution,
         model=model,
         method=method,  # type: ignore[arg-type]
-        conserve=None if conserve == "none" else conserve,  # type: ignore[arg-type]
+        conserve=conserve,  # type: ignore[arg-type]
         coregister=coregister,
         tolerance=tolerance,
         units=units,

@@ -16,12 +16,14 @@ from scipy.ndimage import gaussian_filter
 
 import xsr
 from xsr.kernels.limits import limits
+from xsr.models import registry
 from xsr.sources.landsat import brightness_temperature
 
 PAGE = Path(__file__).resolve().parents[1] / "explanation" / "thermal-range.md"
 BEGIN, END = "<!-- {}: written by docs/_scripts/thermal_range.py -->", "<!-- end of {} -->"
 FACTOR = 4
 FIXED = 270.0, 330.0
+METHODS = "bicubic", "guided_filter", "tsharp"
 
 
 def synthetic() -> np.ndarray:
@@ -87,15 +89,28 @@ def conserved(name: str, truth: np.ndarray, guide: np.ndarray, gsd: float = 90.0
         for how, kelvin in seen.items():
             low = xr.DataArray(kelvin.astype(np.float32), grid(kelvin.shape, gsd * factor), ("y", "x"))
             cells = []
-            for method in ("bicubic", "guided_filter", "tsharp"):
+            for how_made in (*({"method": name} for name in METHODS), *({"model": name} for name in networks())):
+                if not knows(how_made.get("model"), factor):
+                    cells.append("")
+                    continue
                 found = [
-                    xsr.guided(low, optical, method=method, conserve=held, units="K").values
-                    for held in (None, "radiance")
+                    xsr.guided(low, optical, **how_made, conserve=held, units="K").values for held in (None, "radiance")
                 ]
                 rmse = [float(np.sqrt(np.mean((image - truth[:h, :w]) ** 2))) for image in found]
                 cells.append(f"{rmse[0]:.3f} → {rmse[1]:.3f}")
             lines.append(f"| {name} ×{factor}, {how} | {' | '.join(cells)} |")
     return lines
+
+
+def networks() -> tuple[str, ...]:
+    """List the packaged networks for temperature."""
+    return tuple(name for name in registry.names() if registry.card(name).units == "K")
+
+
+def knows(model: str | None, factor: int) -> bool:
+    """Whether a network was trained for a factor; methods know all."""
+    low, high = (1, factor) if model is None else registry.card(model).scale_range
+    return low <= factor <= high
 
 
 def mendoza(folder: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -122,7 +137,8 @@ def main() -> None:
     if folder:
         truth, guide = mendoza(Path(folder))
         write("real", table(truth))
-        head = ["| RMSE, K | bicubic | guided filter | TsHARP |", "| --- | --- | --- | --- |"]
+        names = ("bicubic", "guided filter", "TsHARP", *(f"`{name}`" for name in networks()))
+        head = [f"| RMSE, K | {' | '.join(names)} |", f"| --- |{' --- |' * len(names)}"]
         rows = conserved("Mendoza", truth, guide) + conserved("synthetic fields", *explained())
         write("means", "\n".join(head + rows))
 

@@ -18,11 +18,13 @@ INDEX = ("B04", "B08")
 Chunks = tuple[tuple[int, ...], tuple[int, ...]]
 
 
-def guided_filter(low: Planes, guide: Planes, geobox: GeoBox, chunks: tuple[Chunks, Chunks]) -> xr.DataArray:
-    """Local linear relation on the low-resolution grid, applied to the guide on the fine one.
+def guided_filter(
+    low: Planes, guide: Planes, base: xr.DataArray, geobox: GeoBox, chunks: tuple[Chunks, Chunks]
+) -> xr.DataArray:
+    """Linear relation of temperature to guide around each pixel.
 
-    What the relation, averaged over windows, leaves unexplained on the low-resolution grid is interpolated and added;
-    without it the result would be a smoothed temperature.
+    With ``T = a V + b`` in windows of the low-resolution grid the result is ``up(T) + up(a) (v - up(V))``: the guided
+    filter's ``a v + b``, and what it leaves unexplained. Without that it would be a smoothed temperature.
 
     Parameters
     ----------
@@ -30,6 +32,8 @@ def guided_filter(low: Planes, guide: Planes, geobox: GeoBox, chunks: tuple[Chun
         Temperature, one band.
     guide
         Guide on the grid ``geobox``.
+    base
+        The temperature, interpolated to it.
     geobox
         Output grid.
     chunks
@@ -38,15 +42,9 @@ def guided_filter(low: Planes, guide: Planes, geobox: GeoBox, chunks: tuple[Chun
     coarse = guide.onto(low.geobox, chunks[0])
     both = Planes(xr.concat([low.data, coarse.data], dim="band"), low.geobox)
     relation = both.to(low.geobox, LocalRelation(RADIUS, EPSILON), chunks[0])
-    fine = Planes(relation, low.geobox).to(geobox, Interpolation("bilinear"), chunks[1])
-    rest = Planes(low.data - _apply(relation, coarse.data), low.geobox)
-    return _apply(fine, guide.data) + rest.to(geobox, Interpolation("bicubic"), chunks[1])
-
-
-def _apply(relation: xr.DataArray, guide: xr.DataArray) -> xr.DataArray:
-    """Temperature of a guide by a linear relation: its offset, and a coefficient for each band."""
-    explained = (relation.isel(band=slice(1, None)) * guide).sum("band", skipna=False)
-    return relation.isel(band=slice(0, 1)) + explained
+    slopes = Planes(relation.isel(band=slice(1, None)), low.geobox).to(geobox, Interpolation("bilinear"), chunks[1])
+    detail = guide.data - coarse.to(geobox, Interpolation("bicubic"), chunks[1])
+    return base + (slopes * detail).sum("band", skipna=False)
 
 
 def tsharp(
@@ -54,24 +52,21 @@ def tsharp(
 ) -> xr.DataArray:
     """One linear relation to the vegetation index for the scene; what it leaves unexplained is interpolated.
 
-    With ``T = a + b V`` on the low-resolution grid the result is ``a + b v + up(T - a - b V)``, and, as interpolation
-    keeps constants, ``up(T) + b (v - up(V))``.
+    With ``T = a V + b`` on the low-resolution grid the result is ``a v + b + up(T - a V - b)``, and, as interpolation
+    keeps constants, ``up(T) + a (v - up(V))``.
 
     Parameters
     ----------
-    low, geobox, chunks
+    low, base, geobox, chunks
         As in `guided_filter`.
     guide
         Red and near infrared on the grid ``geobox``.
-    base
-        The temperature, interpolated to it.
     """
     red, nir = (guide.data.isel(band=[number]) for number in range(2))
     index = xr.apply_ufunc(normalised_difference, red, nir, dask="parallelized", output_dtypes=[np.float32])
     coarse = Planes(index, geobox).onto(low.geobox, chunks[0])
-    steepness = _slope(coarse.data, low.data).astype(np.float32)
-    smooth = coarse.to(geobox, Interpolation("bicubic"), chunks[1])
-    sharp: xr.DataArray = base + steepness * (index - smooth)
+    detail = index - coarse.to(geobox, Interpolation("bicubic"), chunks[1])
+    sharp: xr.DataArray = base + _slope(coarse.data, low.data).astype(np.float32) * detail
     return sharp
 
 

@@ -26,6 +26,8 @@ ZERO_CELSIUS = 273.15
 """Kelvin."""
 SAME = 1.01
 """Ratio of two pixel sizes up to which they count as the same."""
+EDGE_POINTS = 32
+"""Points of the longer edge of an outline that is projected."""
 DIMS = ("time", "band", "y", "x")
 
 
@@ -231,7 +233,9 @@ def output_grid(
 def _crop(geobox: GeoBox, other: GeoBox) -> GeoBox:
     """Pixels of a grid that lie wholly within the outline of another, or of its bounding box in the grid's CRS."""
     assert geobox.crs is not None
-    outline = other.extent.to_crs(geobox.crs, resolution=math.inf) if geobox.crs != other.crs else other.extent
+    outline, box = other.extent, other.extent.boundingbox
+    if geobox.crs != other.crs:  # its edges become curves
+        outline = outline.to_crs(geobox.crs, resolution=max(box.span_x, box.span_y) / EDGE_POINTS)
     inverse = ~geobox.affine
     corners = np.array([inverse @ (x, y) for x, y in _corners(outline.boundingbox)])
     (left, top), (right, bottom) = corners.min(axis=0), corners.max(axis=0)

@@ -38,7 +38,7 @@ def guided(
     like: XarrayObject | GeoBox | None = None,
     model: str | Path | None = None,
     method: Method | None = None,
-    conserve: Conserve | None = "radiance",
+    conserve: Conserve | None = None,
     limits: tuple[float, float] | None = None,
     coregister: bool = False,
     tolerance: float = 16.0,
@@ -69,10 +69,11 @@ def guided(
         the linear relation of the scene to the vegetation index), or ``bicubic`` and ``bilinear``, which take from the
         guide no more than its grid.
     conserve
-        What the means of the result over each pixel of the cube keep: ``radiance`` (the fourth power of the
-        temperature, what a detector averages), ``temperature``, or None. See Notes.
+        What the means of the result over each pixel of the cube are held to: its ``radiance`` (the fourth power of the
+        temperature, what a detector averages) or its ``temperature``; None, the default, holds neither. Right for
+        cubes of block means; a footprint wider than the pixel has other means. See Notes.
     limits
-        Range of temperatures in kelvin that is 0 to 1 for the network, for all dates; by default each date's own, see
+        Range of temperatures in kelvin that is 0 to 1 for a network, for all dates; by default each date's own, see
         Notes.
     coregister
         Measure by how much each date of the guide is displaced against the cube, and take it out while resampling. The
@@ -137,7 +138,7 @@ def guided(
 
     ``conserve`` holds the area-weighted mean over every pixel of the cube that lies wholly within the result, to
     1e-3 K: a few corrections by a bicubic surface, then the rest evenly over each pixel. It is exact for grids of
-    the cube's CRS with parallel axes, nested or not, and refused for others: pass None there.
+    the cube's CRS with parallel axes, nested or not, and refused for others.
 
     References
     ----------
@@ -145,7 +146,7 @@ def guided(
     doi:10.1109/TPAMI.2012.213. N. Agam et al., Remote Sensing of Environment 107 (2007),
     doi:10.1016/j.rse.2006.10.006.
     """
-    card = _check_choice(model, method, conserve)
+    card = _check_choice(model, method, conserve, limits)
     registry.check_device(device)
     given = networks.check_limits(limits)
     target = inputs.open_temperature(cube, units)
@@ -157,8 +158,8 @@ def guided(
         sensor=guide_sensor,
         what=f"method {method!r}" if card is None else f"model {card.name!r}",
     )
-    inputs.check_pixel_sizes(target, other)
     geobox = inputs.output_grid(target, other, scale=scale, resolution=resolution, like=like)
+    inputs.check_pixel_sizes(target, other)
     if scale is None and resolution is None:  # the grid of another says which way y runs
         target = replace(target, flipped=other.flipped and like is None)
     pairing = inputs.pair_dates(target, other, tolerance)
@@ -185,7 +186,9 @@ def guided(
     return _with_coordinates(out, target, geobox, flag, pairing, shifts)
 
 
-def _check_choice(model: str | Path | None, method: str | None, conserve: str | None) -> ModelCard | None:
+def _check_choice(
+    model: str | Path | None, method: str | None, conserve: str | None, limits: object
+) -> ModelCard | None:
     """Card of the model, None if a method was chosen."""
     if (model is None) == (method is None):
         raise ParameterError(
@@ -197,6 +200,10 @@ def _check_choice(model: str | Path | None, method: str | None, conserve: str | 
     if method is not None:
         if method not in METHODS:
             raise ParameterError(f"method={method!r}; expected one of {', '.join(METHODS)}.")
+        if limits is not None:
+            raise ParameterError(
+                f"limits={limits!r} with method={method!r}; only networks have limits. Leave them out."
+            )
         return None
     assert model is not None
     card = registry.card(model)

@@ -112,7 +112,7 @@ class Steps:
         value = base
         both = self.low_chunks, self.chunks
         if method == "guided_filter":
-            value = baselines.guided_filter(self.low, self.bring(guide, shifts), self.geobox, both)
+            value = baselines.guided_filter(self.low, self.bring(guide, shifts), base, self.geobox, both)
         elif method == "tsharp":
             value = baselines.tsharp(self.low, self.bring(guide, shifts), base, self.geobox, both)
         return Estimate(base, value, xr.zeros_like(base, bool))
