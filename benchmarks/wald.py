@@ -1,7 +1,7 @@
 """Scores by the Wald protocol on the test split, against bicubic interpolation.
 
-Prints the table; ``--write`` puts it into the README, the documentation and the model's card, so that no number there
-is typed by hand. Needs the folder of real images in XSR_DATA.
+Prints the table; ``--write`` puts it into the documentation, the model's card and, for the default model, the README,
+so that no number there is typed by hand. Needs the folder of real images in XSR_DATA.
 """
 
 import argparse
@@ -19,8 +19,10 @@ from xsr.training.run import SCALES, record_scores, score_model
 from xsr.training.scores import BORDER, Score
 
 ROOT = Path(__file__).parents[1]
+README, PAGE = ROOT / "README.md", ROOT / "docs" / "reference" / "models.md"
 MARKERS = "<!-- scores: written by benchmarks/wald.py -->", "<!-- end of scores -->"
-TARGETS = (ROOT / "README.md", ROOT / "docs" / "reference" / "models.md")
+OWN_MARKERS = "<!-- scores of {}: written by benchmarks/wald.py -->", "<!-- end of scores of {} -->"
+DEFAULT = "liif_s2"
 
 
 def markdown(scores: list[Score], card: ModelCard) -> str:
@@ -63,10 +65,18 @@ def write(path: Path, text: str, markers: tuple[str, str] = MARKERS) -> None:
     path.write_text(f"{before}{begin}\n{text}\n{end}{rest.split(end)[1]}", encoding="utf-8")
 
 
+def targets(model: str) -> list[tuple[Path, tuple[str, str]]]:
+    """Files and markers between which the table of a model stands: the default model's is in the README too."""
+    if model == DEFAULT:
+        return [(README, MARKERS), (PAGE, MARKERS)]
+    begin, end = (marker.format(model) for marker in OWN_MARKERS)
+    return [(PAGE, (begin, end))]
+
+
 def main() -> None:
     """Score a model; print, and write where asked."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="liif_s2")
+    parser.add_argument("--model", default=DEFAULT)
     parser.add_argument("--write", action="store_true", help="update README, docs and card")
     options = parser.parse_args()
     data = data_folder()
@@ -79,8 +89,8 @@ def main() -> None:
     if options.write:
         record_scores(registry.find(options.model), scores)
         text = markdown(scores, registry.card(options.model))
-        for path in TARGETS:
-            write(path, text)
+        for path, markers in targets(options.model):
+            write(path, text, markers)
             print(f"wrote {path.relative_to(ROOT)}")
 
 

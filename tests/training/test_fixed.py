@@ -12,13 +12,15 @@ from torch import nn
 
 import xsr
 from xsr.core.sensors import sigma_px
+from xsr.models import registry
 from xsr.models.card import read_card
-from xsr.training import fixed, loop, pairs, recipes, scenes
+from xsr.training import fixed, loop, pairs, recipes, scenes, scores
 from xsr.training.fixed import BORDER, FixedSampler, enlarged, fidelity, fixed_loss, truth_error
 from xsr.training.loop import train
 from xsr.training.pairs import WaldSampler
 from xsr.training.run import build, run_recipe
 from xsr.training.scenes import BANDS, COARSE, FINE, at_20m, nested
+from xsr.training.scores import TestPlace
 
 MTF = (0.3,) * 10
 TWICE = tuple(band in COARSE for band in BANDS)
@@ -49,6 +51,11 @@ def sampler(*scenes, **changes):
         mtf=MTF, scale_range=(2.0, 2.0), patch=16, queries=1, batch=3, mtf_jitter=0.0, seed=3, coarser=TWICE, level=0.0
     )
     return FixedSampler(WaldSampler(scenes=scenes or (product(),), **{**settings, **changes}))
+
+
+def ten_bands(height, width):
+    """A cube of all bands."""
+    return xr.concat([make_cube(height, width)] * 3, "band").isel(band=slice(10)).assign_coords(band=list(BANDS))
 
 
 @pytest.fixture
@@ -263,7 +270,7 @@ def test_card_of_a_fixed_factor(trained):
 
 
 def test_new_weights_super_resolve(trained):
-    cube = xr.concat([make_cube(14, 12)] * 3, "band").isel(band=slice(10)).assign_coords(band=list(BANDS))
+    cube = ten_bands(14, 12)
     fine = xsr.sisr(cube, model=trained[0])
     assert fine.shape == (1, 10, 28, 24)
     base = xsr.interpolate(cube, scale=2.0, method="bicubic")
@@ -297,3 +304,46 @@ def test_border_is_wide_enough_for_the_interpolation():
     edge = fixed.BORDER * 2
     inside = enlarged(wide, 2)[:, 8:-8, 8:-8][:, edge:-edge, edge:-edge]
     assert np.array_equal(enlarged(low, 2)[:, edge:-edge, edge:-edge], inside)
+
+
+# --- the shipped weights -----------------------------------------------------------------------------------
+
+SHIPPED = "carn_3x3x64g4sw_s2"
+
+
+def t33uub(data_dir):
+    """Middle of a scene that the weights were not trained on: its 10 m bands, and all ten at 20 m."""
+    with xr.open_dataset(data_dir / "s2_l1c_dsen2" / "S2A_MSIL1C_20170527_T33UUB.nc", mask_and_scale=False) as data:
+        fine, coarse = (scenes.to_reflectance(data[name].values) for name in ("im10", "im20"))
+    place = TestPlace("T33UUB", FINE, fine[None, :, 200:360, 240:400])
+    return TestPlace("T33UUB", FINE, place.images[..., :80, :80]), scores.at_20m(
+        place, coarse[None, :, 100:180, 120:200], COARSE
+    )
+
+
+def test_shipped_weights_are_better_than_bicubic_in_every_band_of_a_scene_kept_out(data_dir):
+    for place in t33uub(data_dir):
+        found = scores.score(place, 2.0, SHIPPED)
+        assert min(found.band_gain_db.values()) > 1.5, found
+        assert list(found.band_gain_db) == list(place.bands)
+        assert found.low_rmse < 0.002
+        assert found.low_rmse < found.low_rmse_bicubic
+
+
+def test_shipped_weights_are_those_of_their_recipe():
+    card = registry.card(SHIPPED)
+    recipe = recipes.get(SHIPPED)
+    assert card.training["steps"] == recipe.steps
+    assert (card.architecture, card.factor, card.bands) == (recipe.architecture, 2, BANDS)
+    assert not any("T33UUB" in place for place in card.training["places"])
+    assert {row["place"] for row in card.scores} >= {"31UES", "31UES at 20 m", "T33UUB"}
+    assert registry.load(SHIPPED).radius == card.radius == 21
+
+
+def test_shipped_weights_are_chunk_invariant():
+    cube = ten_bands(20, 17)
+    whole = xsr.sisr(cube, model=SHIPPED)
+    parts = cube.chunk(y=7, x=9).sr.sisr(model=SHIPPED, chunks=(16, 34))
+    assert parts.chunks[2:] == ((16, 16, 8), (34,))
+    assert np.abs(parts.values - whole.values).max() < 1e-6
+    assert np.abs(whole.values - xsr.interpolate(cube, scale=2.0, method="bicubic").values).max() > 1e-3

@@ -107,6 +107,7 @@ def fit(
             state = {key.removeprefix(prefix): value for key, value in state.items()}
     found = {name: value for key, value in state.items() if (name := rename(key)) is not None}
     wanted = network.state_dict()
+    found |= {key: found[name] for key, name in _shared(network).items() if key not in found and name in found}
     for key in sorted(wanted.keys() | found.keys()):
         have, need = (None if key not in tensors else tuple(tensors[key].shape) for tensors in (found, wanted))
         if have != need:
@@ -117,6 +118,13 @@ def fit(
     if dry:
         return
     network.load_state_dict({key: _as_float(value) for key, value in found.items()})
+
+
+def _shared(network: nn.Module) -> dict[str, str]:
+    """First name of each tensor that has a further one, because parts of the network share it."""
+    first: dict[int, str] = {}
+    names = {key: first.setdefault(id(value), key) for key, value in network.state_dict(keep_vars=True).items()}
+    return {key: name for key, name in names.items() if key != name}
 
 
 def _as_float(tensor: Tensor) -> Tensor:

@@ -27,6 +27,8 @@ from xsr.training.scenes import TrainingScene
 Image = NDArray[np.float32]
 BORDER = 4
 """Low-resolution pixels at the border of a patch that are never asked for: the network pads them with zeros."""
+FLAT = 0.002
+"""Standard deviation in reflectance below which a band counts as flat, so that its noise is not blown up."""
 REACH = 2
 """Pixels of the native grid beyond the patch that bicubic interpolation reads."""
 
@@ -69,6 +71,8 @@ class WaldSampler:
     """Share of batches in which every band is native to the grid nevertheless, as in a cube of 20 m pixels."""
     noise: tuple[float, ...] = ()
     """Standard deviation of a band's noise in reflectance; half the batches have up to twice as much, half none."""
+    mix: float = 0.0
+    """How much of the other bands is mixed into each band of half the patches; see `mixed`."""
 
     def __call__(self, step: int) -> Batch:
         """Draw the batch of one step."""
@@ -141,6 +145,8 @@ class WaldSampler:
         windows = [cut(scene.image, start, extent, margin, 1)]
         if scene.coarse is not None:
             windows.append(cut(scene.coarse, start, extent, margin, 2))
+        if self.mix and rng.random() < 0.5:
+            windows = [mixed(window, self.mix, rng) for window in windows]
         return mtf, augment(windows, rng), margin, (min(extent, height), min(extent, width))
 
     def degrade(
@@ -228,6 +234,23 @@ def fill(window: Image) -> Image:
     out = window.copy()
     if some.any():
         out[some] = fill_nodata(window[some], passes=4, constant=mean[some].astype(np.float32))
+    return out
+
+
+def mixed(window: Image, spread: float, rng: np.random.Generator) -> Image:
+    """Mix the bands of a window (band, y, x) that it has, each about its mean, by random weights.
+
+    Each band gets ``spread`` standard deviations of every other, up or down: how bands go together then differs from
+    patch to patch, and must be read from the low-resolution image instead of being learnt by heart.
+    """
+    known = np.isfinite(window).any(axis=(1, 2))
+    bands = window[known]
+    mean = np.nanmean(bands, axis=(1, 2), keepdims=True)
+    size = np.maximum(np.nanstd(bands, axis=(1, 2)), FLAT)
+    weight = spread * rng.standard_normal((len(bands), len(bands))) * size[:, None] / size
+    np.fill_diagonal(weight, 1.0)
+    out = window.copy()
+    out[known] = mean + np.tensordot(weight, bands - mean, axes=1)
     return out
 
 

@@ -40,12 +40,15 @@ class Recipe:
     """Share of batches in which 20 m bands are as sharp as 10 m bands, as in a cube of 20 m pixels."""
     noise: float = 0.02
     """Standard deviation of the added noise, in units of ``std``; see `xsr.training.pairs.WaldSampler`."""
+    mix: float = 0.0
+    """How much of the other bands is mixed into each band of half the patches; see `xsr.training.pairs.mixed`."""
     drop: float = 0.5
     """Share of batches in which optional bands are missing."""
     subsets: tuple[tuple[str, ...], ...] = ()
     """Bands left in those batches, one subset at a time; any bands at random are one more choice."""
     start: str = ""
-    """Packaged weights whose tensors the network starts from, where names and shapes agree."""
+    """Packaged weights whose tensors the network starts from, where names and shapes agree; or a recipe, which is run
+    first if its weights are not beside the output."""
     frozen: tuple[str, ...] = ()
     """Parts of the network that training leaves as they start."""
     dates: tuple[int, int] = (3, 7)
@@ -116,9 +119,9 @@ TEMPORAL_LIIF_S2 = replace(
     ),
 )
 
-CARN_S2 = replace(
+CARN_S2_FIRST = replace(
     LIIF_S2,
-    name="carn_3x3x64g4sw_s2",
+    name="carn_3x3x64g4sw_s2_first",
     summary="Super-resolution of the 10 m and 20 m bands of Sentinel-2 by two, to 5 m.",
     task="fixed",
     architecture="carn_3x3x64g4sw",
@@ -138,6 +141,16 @@ CARN_S2 = replace(
         *LIIF_S2.limits[:3],
         "The 20 m bands learnt their detail at 20 m from 40 m and 80 m: that it is alike from 5 m to 20 m is assumed.",
     ),
+)
+
+CARN_S2 = replace(
+    CARN_S2_FIRST,
+    name="carn_3x3x64g4sw_s2",
+    start="carn_3x3x64g4sw_s2_first",
+    mix=0.3,
+    steps=1_800,
+    learning_rate=4e-4,
+    seed=1,
 )
 
 TEMPORAL_LIIF_WORLDSTRAT = Recipe(
@@ -265,6 +278,7 @@ RECIPES: dict[str, Recipe] = {
         LIIF_S2,
         TEMPORAL_LIIF_S2,
         TEMPORAL_LIIF_WORLDSTRAT,
+        CARN_S2_FIRST,
         CARN_S2,
         DCTNET_LST,
         DCTRRDBNET_LST,

@@ -24,7 +24,7 @@ from xsr.training import thermal_task, worldstrat
 from xsr.training.fixed import FixedSampler, fixed_loss
 from xsr.training.loop import Progress, train
 from xsr.training.pairs import WaldSampler
-from xsr.training.recipes import Recipe
+from xsr.training.recipes import RECIPES, Recipe
 from xsr.training.scenes import TrainingScene
 from xsr.training.scores import Score, score, test_places
 from xsr.training.series import SeriesSampler
@@ -59,14 +59,21 @@ def run_recipe(
     if out.suffix != SUFFIX:
         raise ParameterError(f"output {out} must end in {SUFFIX}.")
     device = resolve_device(device)
-    task, told = build(recipe, data)
     out.parent.mkdir(parents=True, exist_ok=True)
+    start = recipe.start
+    if recipe.start in RECIPES and recipe.start not in registry.names():
+        first = out.with_name(f"{recipe.start}{SUFFIX}")
+        if not first.is_file():
+            run_recipe(RECIPES[recipe.start], first, data=data, minutes=minutes, device=device, report=report)
+        start = str(first)
+    task, told = build(replace(recipe, start=start), data)
     network, steps, spent = train(
         recipe, task, minutes=minutes, device=device, checkpoint=out.with_suffix(".checkpoint"), report=report
     )
-    save_file({key: value.half().contiguous() for key, value in network.state_dict().items()}, out)
+    save_file({key: value.half().contiguous() for key, value in distinct(network).items()}, out)
     training = {
         **told,
+        **({"start_sha256": registry.card(start).sha256} if start else {}),
         "steps": steps,
         "minutes": round(spent, 1),
         "machine": f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} thread(s), {device}",
@@ -76,6 +83,13 @@ def run_recipe(
     card = _card(recipe, network, out, training)
     write_card(card, out)
     return card
+
+
+def distinct(network: nn.Module) -> dict[str, torch.Tensor]:
+    """Tensors of a network, those that parts of it share under their first name alone."""
+    state = network.state_dict()
+    first = {value.data_ptr(): key for key, value in reversed(state.items())}
+    return {key: value for key, value in state.items() if first[value.data_ptr()] == key}
 
 
 def build(recipe: Recipe, data: Path | None) -> tuple[Task[Any], dict[str, object]]:
@@ -116,6 +130,8 @@ def _fixed(recipe: Recipe, data: Path | None) -> tuple[Task[Any], dict[str, obje
     network = create(recipe.architecture, **recipe.config)
     nn.init.zeros_(network.output_conv2.weight)  # type: ignore[arg-type]
     nn.init.zeros_(network.output_conv2.bias)  # type: ignore[arg-type]
+    if recipe.start:
+        network.load_state_dict(_shared(network, load(recipe.start)), strict=False)
     scenes, told = _scenes(recipe, data)
     told["protocol"] = "full-resolution pairs at 10 m and Wald pairs at 20 m: per-band MTF at Nyquist, noise"
     sampler = FixedSampler(_sampler(recipe, scenes), recipe.factor or 1)
@@ -168,6 +184,7 @@ def _sampler(recipe: Recipe, scenes: Sequence[TrainingScene]) -> WaldSampler:
         coarser=tuple(band in training_scenes.COARSE for band in recipe.bands),
         level=recipe.level,
         noise=tuple(recipe.noise * std for std in recipe.std),
+        mix=recipe.mix,
     )
 
 
