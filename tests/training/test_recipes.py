@@ -39,13 +39,15 @@ def test_recipes_by_name():
 
 @pytest.mark.parametrize("recipe", recipes.RECIPES.values(), ids=lambda r: r.name)
 def test_recipes_are_consistent(recipe):
-    count = len(recipe.bands)
-    assert recipe.config["channels"] == recipe.config["outputs"] == len(recipe.mean) == len(recipe.std) == count
+    assert len(recipe.mean) == len(recipe.std) == len(recipe.bands)
+    assert len(recipe.guide_mean) == len(recipe.guide_std) == len(recipe.guide_bands)
+    if recipe.task != "thermal":
+        assert recipe.config["channels"] == recipe.config["outputs"] == len(recipe.bands)
+        assert all(0 < s < 1 for s in recipe.std)
+        assert registry.create(recipe.architecture, **recipe.config).radius < recipe.patch
     assert set(recipe.optional) <= set(recipe.bands)
     assert all(set(subset) <= set(recipe.bands) for subset in recipe.subsets)
     assert set(recipe.places) <= set(scenes.PLACES)
-    assert all(0 < s < 1 for s in recipe.std)
-    assert registry.create(recipe.architecture, **recipe.config).radius < recipe.patch
     assert recipe.scale_range[0] >= 1
 
 

@@ -1,0 +1,316 @@
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from xsr.core.errors import ParameterError
+from xsr.models import registry
+from xsr.training import recipes, thermal, thermal_scores, thermal_task
+from xsr.training import thermal_synthetic as synthetic
+from xsr.training.run import run_recipe
+from xsr.training.thermal import GuidedSampler, ThermalScene
+from xsr.training.thermal_scores import METHODS, score
+
+THERMAL = [recipe for recipe in recipes.RECIPES.values() if recipe.task == "thermal"]
+SMALL = {
+    "dctnet_lst": {"features": 8, "layers": 1},
+    "dctrrdbnet_lst": {"features": 8, "layers": 1, "growth": 4},
+    "jiif_lst": {"features": 8, "blocks": 1, "hidden": (16, 8)},
+    "esrnet_lst": {"features": 8, "blocks": 1, "growth": 4},
+}
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def ramp(side=16):
+    y, x = np.mgrid[:side, :side].astype(np.float32)
+    return 290 + 0.25 * x + 0.5 * y
+
+
+# --- pairs -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("factor", [4, 8])
+def test_a_constant_scene_stays_constant(factor):
+    low = thermal.observe(np.full((32, 48), 287.5, np.float32), factor, 0.3)
+    assert low.shape == (32 // factor, 48 // factor)
+    np.testing.assert_allclose(low, 287.5, atol=1e-4)
+
+
+def test_the_middle_of_a_ramp_keeps_its_place():
+    low = thermal.observe(ramp(64), 4, 0.3)
+    wanted = thermal.average(ramp(64)[None], 4)[0]  # the centre of a coarse pixel is that of its fine ones
+    np.testing.assert_allclose(low[4:-4, 4:-4], wanted[4:-4, 4:-4], atol=1e-3)
+
+
+def test_observed_wave_has_the_mtf_asked_for():
+    wave = np.cos(np.pi * (np.arange(128) + 0.5 - 2) / 4)  # at the Nyquist frequency of pixels four times as large
+    low = thermal.observe(np.broadcast_to(wave.astype(np.float32), (32, 128)).copy(), 4, 0.3)
+    np.testing.assert_allclose(np.abs(low[:, 8:-8]), 0.3, atol=2e-3)
+
+
+def test_no_data_does_not_spread():
+    kelvin = ramp(32)
+    kelvin[3, 5] = np.nan
+    assert np.isfinite(thermal.observe(kelvin, 4, 0.3)).all()
+
+
+def test_enlarging_keeps_a_ramp():
+    found = thermal.enlarge(thermal.average(ramp(32)[None], 4), 4)[0]
+    np.testing.assert_allclose(found[8:-8, 8:-8], ramp(32)[8:-8, 8:-8], atol=1e-3)
+
+
+def test_average_of_four_pixels():
+    found = thermal.average(np.arange(20, dtype=np.float32).reshape(1, 4, 5), 2)
+    assert found.tolist() == [[[3.0, 5.0], [13.0, 15.0]]]
+
+
+def test_limits_leave_out_no_data():
+    assert thermal.image_limits(np.array([[290, 290], [310, np.nan], [310, np.nan]])) == (285.0, 315.0)
+
+
+def test_missing_guide_is_the_mean():
+    guide = np.full((3, 2, 2), np.nan, np.float32)
+    guide[0] = thermal.GUIDE_MEAN[0] + 2 * thermal.GUIDE_STD[0]
+    found = thermal.standardise(guide)
+    np.testing.assert_allclose(found[0], 2.0, rtol=1e-5)
+    assert not found[1:].any()
+
+
+@pytest.fixture(scope="module")
+def sampler():
+    scene = ThermalScene("here", ramp(60), np.full((3, 60, 60), np.nan, np.float32))
+    return GuidedSampler(
+        (scene,), (np.random.default_rng(1).uniform(0, 0.4, (3, 150, 140)).astype(np.float32),), 32, 3, 5
+    )
+
+
+def test_batches_follow_from_seed_and_step(sampler):
+    first, again, other = sampler(4), sampler(4), sampler(5)
+    for name in ("low", "image", "guide", "guide_low", "target", "span"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
+    assert not np.array_equal(first.low, other.low)
+    assert not np.array_equal(first.low, replace(sampler, seed=6)(4).low)
+
+
+def test_batches_have_the_shapes_and_ranges_of_the_operation(sampler):
+    factors = set()
+    for step in range(5):
+        batch = sampler(step)
+        factors.add(batch.factor)
+        side = 32 // batch.factor
+        assert batch.low.shape == (3, 1, side, side)
+        assert batch.image.shape == batch.target.shape == (3, 1, 32, 32)
+        assert batch.guide.shape == (3, 3, 32, 32)
+        assert batch.guide_low.shape == (3, 3, side, side)
+        assert all(np.isfinite(v).all() for v in (batch.low, batch.image, batch.guide, batch.target))
+        assert batch.low.min() > 0
+        assert batch.low.max() < 1
+        assert (batch.span >= 2.0).all()  # at least 1 K on either side
+        np.testing.assert_allclose(
+            batch.image.mean(axis=(1, 2, 3)), batch.target.mean(axis=(1, 2, 3)), atol=0.05
+        )  # the enlarged image lies where its truth does
+    assert factors == {4, 8}
+
+
+def test_real_thermal_scenes_are_read_at_their_native_resolution(data_dir):
+    scenes = {scene.place: scene for scene in thermal.load_thermal(data_dir)}
+    mendoza = scenes["Mendoza 2016-02-09"]
+    assert mendoza.kelvin.shape == (44, 61)  # 134 x 184 pixels of 30 m
+    assert 290 < mendoza.kelvin.mean() < 310
+    assert np.isfinite(mendoza.guide).all()
+    assert set(scenes) == {"Mendoza 2016-02-09", "Andalusia 2019-08-10"}  # nothing of the test split
+
+
+def test_brightness_temperature_by_hand():
+    # Landsat 8, B10: DN 28519 -> 9.6311 W m-2 sr-1 um-1 -> 1321.0789 / ln(774.8853 / 9.6311 + 1)
+    found = thermal.brightness_temperature(np.array([3.342e-4 * 28519 + 0.1]), 774.8853, 1321.0789)
+    assert found[0] == pytest.approx(300.24, abs=0.01)
+
+
+def test_missing_folder_is_one_clear_error(tmp_path):
+    with pytest.raises(ParameterError, match=r"lacks thermal images.*Set XSR_DATA"):
+        thermal.load_thermal(tmp_path)
+
+
+# --- synthetic scenes --------------------------------------------------------------------------------
+
+
+def test_scenes_are_finite_and_follow_from_the_seed():
+    for seed in range(6):
+        kelvin, guide = synthetic.draw_scene(rng(seed), 48)
+        again = synthetic.draw_scene(rng(seed), 48)
+        assert kelvin.shape == (48, 48)
+        assert guide.shape == (3, 48, 48)
+        assert np.isfinite(kelvin).all()
+        assert np.isfinite(guide).all()
+        assert 220 < kelvin.min() < kelvin.max() < 380
+        np.testing.assert_array_equal(kelvin, again[0])
+        np.testing.assert_array_equal(guide, again[1])
+
+
+def test_the_link_to_vegetation_has_either_sign_and_any_strength():
+    found = []
+    for seed in range(24):
+        kelvin, (red, nir, _) = synthetic.draw_scene(rng(seed), 48)
+        found.append(np.corrcoef(kelvin.ravel(), ((nir - red) / (nir + red)).ravel())[0, 1])
+    assert min(found) < -0.6
+    assert max(found) > 0.3
+    assert min(np.abs(found)) < 0.1
+    assert np.mean(found) < 0  # most are summer days
+
+
+def test_a_real_optical_image_becomes_the_land():
+    land = np.random.default_rng(3).uniform(0.05, 0.4, (3, 40, 40)).astype(np.float32)
+    _, guide = synthetic.draw_scene(rng(2), 40, land)
+    assert min(np.corrcoef(land[b].ravel(), guide[b].ravel())[0, 1] for b in range(3)) > 0.8
+
+
+def test_land_has_parcels_with_edges():
+    land = synthetic.mosaic(rng(4), 64)
+    assert len(np.unique(land.parcels)) > 5
+    assert land.reflectance.min() > 0
+    assert land.light.mean() == pytest.approx(1, abs=0.05)
+
+
+def test_unit_and_fractal():
+    assert not synthetic.unit(np.full((4, 4), 7.0)).any()
+    rough, smooth = (synthetic.fractal(rng(0), 64, exponent) for exponent in (0.5, 2.5))
+    assert rough.std() == pytest.approx(1)
+    assert np.diff(smooth).std() < 0.5 * np.diff(rough).std()
+
+
+def test_blur_shifts_by_the_pixels_asked_for():
+    image = ramp(24)[None]
+    moved = synthetic.blur(image, 0.3, shift=(1.0, -2.0))[0]
+    np.testing.assert_allclose(moved[6:-6, 6:-6], image[0, 6:-6, 6:-6] + 0.5 * 1 - 0.25 * 2, atol=1e-3)
+
+
+# --- recipes -----------------------------------------------------------------------------------------
+
+
+def tiny(recipe):
+    config = {**recipe.config, **SMALL[recipe.name]}
+    architecture = "esrgan_1x8x4" if recipe.name == "esrnet_lst" else recipe.architecture
+    config = {k: v for k, v in config.items() if architecture == recipe.architecture or k in ("bands", "factor")}
+    return replace(recipe, architecture=architecture, config=config, start="", patch=32, batch=1, steps=2)
+
+
+@pytest.mark.parametrize("recipe", THERMAL, ids=lambda r: r.name)
+def test_a_step_of_training_changes_the_network(recipe, tmp_path):
+    small = tiny(recipe)
+    card = run_recipe(small, tmp_path / "new.safetensors", data=None)
+    assert card.units == "K"
+    assert card.guide_bands == recipe.guide_bands
+    assert card.training["steps"] == 2
+    assert card.factor == (4 if recipe.name == "esrnet_lst" else None)
+    torch.manual_seed(small.seed)
+    before = thermal_task.build(small, None)[0].network.state_dict()
+    after = registry.load(tmp_path / "new.safetensors").state_dict()
+    assert any(not torch.allclose(before[name], after[name], atol=1e-4) for name in before)
+
+
+@pytest.mark.parametrize("recipe", THERMAL, ids=lambda r: r.name)
+def test_networks_begin_at_the_interpolation_or_at_the_mean_of_the_details(recipe):
+    network = thermal_task.build(tiny(recipe), None)[0].network
+    batch = GuidedSampler((), (), 32, 1, 3, factors=(4,))(1)
+    parts = [torch.from_numpy(v) for v in (batch.low, batch.image, batch.guide, batch.guide_low)]
+    found = thermal_task.correction(network, *parts)
+    if recipe.architecture.startswith("dct"):
+        torch.testing.assert_close(found, network.details(parts[1], parts[2]).mean(1, keepdim=True), atol=1e-3, rtol=0)
+    else:
+        assert not found.any()
+
+
+def test_correction_in_mixed_precision_is_that_of_the_network():
+    recipe = tiny(recipes.get("dctnet_lst"))
+    torch.manual_seed(0)
+    network = registry.create(recipe.architecture, **recipe.config).eval()
+    batch = GuidedSampler((), (), 32, 2, 3)(0)
+    low, image, guide, reduced = (torch.from_numpy(v) for v in (batch.low, batch.image, batch.guide, batch.guide_low))
+    with torch.no_grad():
+        found, wanted = thermal_task.correction(network, low, image, guide, reduced), network(image, guide)
+    assert (found - wanted).abs().max() < 0.03 * wanted.abs().max()
+
+
+# --- scores ------------------------------------------------------------------------------------------
+
+
+def test_elevation_of_the_sun():
+    # At the equinox the sun stands in the zenith of the equator, and at 90 degrees minus the latitude elsewhere.
+    noon = datetime(2023, 3, 21, 12, 7)
+    assert thermal_scores.sun_elevation(noon, 0.0, 0.0) == pytest.approx(90, abs=1)
+    assert thermal_scores.sun_elevation(noon, 40.0, 0.0) == pytest.approx(50, abs=1)
+    # Landsat 8 over Mendoza, its MTL: 52.70 degrees on 2016-02-09 at 14:26 UTC.
+    assert thermal_scores.sun_elevation(datetime(2016, 2, 9, 14, 26), -33.2, -69.1) == pytest.approx(52.7, abs=1)
+
+
+def test_radiance_at_the_ends_of_the_scale():
+    found = thermal_scores.radiance(np.array([1.0, 128.0, 255.0]), (3.2, 12.65))
+    np.testing.assert_allclose(found, [3.2, 7.925, 12.65])
+
+
+def test_reflectance_by_hand():
+    # DN 100 in ETM+ band 3: L = -5 + 99 * 157.9 / 254 = 56.543; pi * 56.543 * 1.2 / 1533
+    found = thermal_scores.reflectance(np.array([100.0]), (-5.0, 152.9), 1533.0, 1.2)
+    assert found[0] == pytest.approx(0.13905, abs=1e-5)
+
+
+def test_alignment_is_one_with_itself_and_nothing_without_a_guide():
+    image = np.random.default_rng(0).normal(300, 2, (30, 30)).astype(np.float32)
+    assert thermal_scores.alignment(image, image[None]) == pytest.approx(1)
+    assert thermal_scores.alignment(image, -2 * image[None]) == pytest.approx(1)  # the sign does not matter
+    assert np.isnan(thermal_scores.alignment(image, np.zeros((3, 30, 30))))
+
+
+@pytest.fixture(scope="module")
+def scene():
+    return ThermalScene("made", *synthetic.draw_scene(rng(11), 64))
+
+
+def test_low_image_of_a_pair_is_the_truth_seen_coarser(scene):
+    low, guide, truth = thermal_scores.pair(scene, 8)
+    assert low.shape == (1, 8, 8)
+    assert guide.shape == (3, 64, 64)
+    wanted = thermal.observe(truth.values[0], 8, thermal_scores.MTF)
+    np.testing.assert_allclose(low.values[0, 2:-2, 2:-2], wanted[2:-2, 2:-2], atol=0.02)
+    assert low.odc.geobox.extent.geom.equals(truth.odc.geobox.extent.geom)
+
+
+def test_bicubic_beats_bilinear_and_scores_agree_with_numpy(scene):
+    found = {name: score(scene, 4, name) for name in ("bilinear", "bicubic")}
+    assert found["bicubic"].psnr_db > found["bilinear"].psnr_db
+    _, _, truth = thermal_scores.pair(scene, 4)
+    peak = float(truth.max() - truth.min())
+    one = found["bicubic"]
+    assert one.psnr_db == pytest.approx(10 * np.log10(peak**2 / one.mse_k2), abs=2e-3)
+    assert len(one.strata_rmse_k) == 4
+
+
+def test_pennsylvania_is_plausible(data_dir):
+    july, november, andalusia = thermal_scores.test_scenes(data_dir)
+    assert july.kelvin.shape == november.kelvin.shape == (150, 150)
+    assert 295 < np.nanmean(july.kelvin) < 305
+    assert 273 < np.nanmean(november.kelvin) < 285
+    assert 0.01 < np.isnan(july.kelvin).mean() < 0.1  # clouds
+    assert np.isfinite(november.kelvin).all()
+    vegetation = [float(np.nanmean((g[1] - g[0]) / (g[1] + g[0]))) for g in (july.guide, november.guide)]
+    assert vegetation[0] > 0.5 > vegetation[1]
+    assert not np.isfinite(andalusia.guide).any()
+
+
+@pytest.mark.parametrize("method", [name for name, row in METHODS.items() if row.get("model") in registry.names()])
+def test_shipped_weights_beat_bicubic_on_a_place_never_trained_on(data_dir, method):
+    july = next(iter(thermal_scores.test_scenes(data_dir)))
+    crop = ThermalScene("crop", july.kelvin[60:140, 20:100], july.guide[:, 60:140, 20:100])
+    assert score(crop, 4, method).psnr_db > score(crop, 4, "bicubic").psnr_db + 0.5
+
+
+def test_weight_files_are_small():
+    files = [registry.find(name) for name in registry.names() if name.endswith("_lst")]
+    assert all(Path(file).stat().st_size < 6e6 for file in files)
