@@ -473,6 +473,33 @@ def test_times_and_queries_of_each_series():
         assert (both[[i]] - alone).abs().max() <= 1e-12
 
 
+@pytest.mark.parametrize(("away", "share"), [(0.0, 0.0), (0.25, 0.25), (1.0, 1.0), (2.0, 1.0)])
+def test_within_a_day_of_a_valid_date_less_of_the_others_is_blended_in(away, share):
+    """The attention is handed over, so that all that changes with the query time is how far the nearest date is."""
+    network = lively(TemporalLIIF(**SMALL, mean="equal", blend=True))
+    x, fused = series(channels=2), image(8, 6, 6)
+    valid = torch.ones_like(x, dtype=torch.bool)
+    attention = torch.rand(1, 5, 2, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    with torch.inference_mode():
+        found, far = (network.compose(x, valid, DAYS, DAYS[2] + d, fused, attention) for d in (away, 5.0))
+    blended = far - x.mean(1)
+    assert blended.abs().max() > 0.01
+    assert (found - x.mean(1) - share * blended).abs().max() <= 1e-12
+
+
+def test_a_cloud_on_the_date_itself_lets_the_others_in():
+    network = lively(TemporalLIIF(**SMALL, mean="equal", blend=True))
+    x, fused = series(channels=2), image(8, 6, 6)
+    valid = torch.ones_like(x, dtype=torch.bool)
+    valid[:, 2, :, :, :3] = False
+    attention = torch.rand(1, 5, 2, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    with torch.inference_mode():
+        found = network.compose(x, valid, DAYS, DAYS[2], fused, attention)
+    mean = np.nanmean(np.where(valid, x, np.nan), axis=1)
+    assert (found - torch.from_numpy(mean))[..., 3:].abs().max() <= 1e-12
+    assert (found - torch.from_numpy(mean))[..., :3].abs().max() > 0.01
+
+
 def test_radiometric_map_starts_as_the_identity():
     plain, network = (TemporalLIIF(**SMALL, radiometry=reach).double() for reach in (0, 3))
     assert count(network) - count(plain) == 2 * (4 * 5 * 5 + 2 + 1)

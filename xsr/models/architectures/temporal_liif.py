@@ -366,7 +366,7 @@ class TemporalLIIF(nn.Module):
         -------
         Tensor
             (B, outputs, h, w); without `Radiometry` zero where no date is valid. Before training it is the temporal
-            mean.
+            mean, and where the query time itself was seen no other date is blended in.
         """
         known = images.masked_fill(~valid, 0.0)
         out = (self.fusion.weights(days, valid, tau).to(images.dtype) * known).sum(1)
@@ -374,7 +374,8 @@ class TemporalLIIF(nn.Module):
             share = torch.einsum("ck,btkhw->btchw", self.mix.softmax(1), attention) * valid
             share = share / share.sum(1, keepdim=True).clamp(min=1e-6)
             # Where the attention lies on other dates alone the shares vanish, and the mean stays.
-            out = out + torch.tanh(self.gate(fused)) * (share * (known - out[:, None])).sum(1)
+            gate = torch.tanh(self.gate(fused)) * _remoteness(days, valid, tau).to(images.dtype)
+            out = out + gate * (share * (known - out[:, None])).sum(1)
         if self.radiometry is None:
             return out
         variance = ((known - out[:, None]).square() * valid).sum(1) / valid.sum(1).clamp(min=1)
@@ -555,6 +556,13 @@ def time_code(delta: Tensor, day_of_year: Tensor, periods: int = 16) -> Tensor:
     phase = 2 * math.pi * delta[..., None] / steps.exp()
     season = 2 * math.pi * day_of_year[..., None] / YEAR_DAYS
     return torch.cat((phase.sin(), phase.cos(), season.sin(), season.cos()), dim=-1)
+
+
+def _remoteness(days: Tensor, valid: Tensor, tau: Tensor | float) -> Tensor:
+    """Days to the nearest valid date, at most one, as a share of a day; (B, ...) without the axis of the dates."""
+    distance = _over_pixels(_differences(days, tau, valid).abs(), valid.ndim)
+    nearest: Tensor = torch.where(valid, distance, torch.inf).amin(1).clamp(max=1.0)
+    return nearest
 
 
 def _differences(days: Tensor, tau: Tensor | float, like: Tensor) -> Tensor:
