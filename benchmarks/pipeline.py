@@ -30,7 +30,7 @@ NAME, BANDS, FACTOR = "carn_3x3x64g4sw", ["B02", "B03", "B04", "B05", "B06", "B0
 FLOP = 9.33e6
 """Arithmetic for each input pixel."""
 PRODUCT, PUBLISHED = 10_980, 5.0
-"""Side of a Sentinel-2 product in pixels of 10 m, and hours that Evoland's program takes for it on one core."""
+"""Side of a Sentinel-2 product in pixels of 10 m, and hours that the field reports for it on one core."""
 PATCH, REPEATS = 256, 3
 SIDES = ((1024, 1), (2048, 2))
 """Images of the job, and how often it is run."""
@@ -133,7 +133,7 @@ def engines(model: Path) -> None:
         share = rate * FLOP / peaks[name.rsplit(" ")[1]]
         print(f"{name:<22} {rate / 1e3:6.1f} kpx/s  {ratio:5.2f} times onnxruntime  {share:4.0%} of the peak")
     told = ", ".join(f"{name} {value / 1e9:.0f} GFLOP/s" for name, value in peaks.items())
-    print(f"peak, the faster of 1x1 and 3x3 convolutions of 256 channels: {told}")
+    print(f"peak, the faster of 1x1 and 3x3 convolutions of 256 channels: {told}", flush=True)
 
 
 def peak(dtype: Any) -> float:
@@ -204,27 +204,34 @@ def jobs(source: Path, model: Path, sides: tuple[tuple[int, int], ...]) -> None:
     seconds = {}
     for side, repeats in sides:
         order = json.dumps({"source": str(source), "model": str(model), "side": side, "repeats": repeats})
-        done = subprocess.run(
-            [sys.executable, __file__], env={**os.environ, CHILD: order}, capture_output=True, text=True
-        )
-        if done.returncode:
-            sys.exit(done.stderr)
-        told = json.loads(done.stdout.splitlines()[-1])
+        told = in_fresh_process(order)
         pixels = sum(h * w for h, w in windows(side))
-        halo = pixels / side**2
         seconds[side] = statistics.median(told["job"])
         over = statistics.median(t / (n * pixels) for t, n in zip(told["job"], told["network"], strict=True)) - 1
+        rate = side**2 / seconds[side] / 1e3
         print(
-            f"{side:>5} x {side:<5} {told['precision']}  {seconds[side]:7.1f} s  {side**2 / seconds[side] / 1e3:5.1f} kpx/s "
-            f" {over:+6.1%} over the network on the same windows, which with their halo have {halo:.3f} times the pixels;"
-            f" {told['memory'] / 1e6:5.0f} MB at most"
+            f"{side:>5} x {side:<5} {told['precision']}  {seconds[side]:7.1f} s  {rate:5.1f} kpx/s"
+            f"  {over:+6.1%} over the network on the same windows; {told['memory'] / 1e6:5.0f} MB at most",
+            flush=True,
         )
     side = max(seconds)
+    halo = sum(h * w for h, w in windows(PRODUCT)) / PRODUCT**2
     hours = seconds[side] * (PRODUCT / side) ** 2 / 3600
+    print(f"windows of a product have {halo:.3f} times its pixels: the halo that neighbouring blocks both compute")
     print(
-        f"a product of {PRODUCT} x {PRODUCT} pixels at this rate: {hours:.2f} h on one core; published: {PUBLISHED:g} h,"
-        f" {PUBLISHED / hours:.1f} times as long"
+        f"a product of {PRODUCT} x {PRODUCT} pixels at this rate: {hours:.2f} h on one core;"
+        f" published: {PUBLISHED:g} h, {PUBLISHED / hours:.1f} times as long"
     )
+
+
+def in_fresh_process(order: str) -> dict[str, Any]:
+    """Run `run_job` where nothing ran before."""
+    environment = {**os.environ, CHILD: order}
+    done = subprocess.run([sys.executable, __file__], env=environment, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(done.stderr)
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return told
 
 
 def main() -> None:

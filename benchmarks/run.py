@@ -1,22 +1,58 @@
-"""Run every benchmark, each in a fresh interpreter, and write what they print to docs/reference/benchmarks.md."""
+"""Run every benchmark, each in a fresh interpreter, and write what they print to docs/reference/benchmarks.md.
 
+``--large`` runs only what takes too long for that; what it prints is kept beside this file and goes into the page, now
+and whenever it is written again.
+"""
+
+import argparse
 import subprocess
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "reference" / "benchmarks.md"
-BENCHMARKS = ("import_time.py", "graph_build.py", "degrade.py", "metrics.py", "scaling.py", "throughput.py", "wald.py")
+BENCHMARKS = (
+    "import_time.py",
+    "graph_build.py",
+    "degrade.py",
+    "metrics.py",
+    "scaling.py",
+    "throughput.py",
+    "precision.py",
+    "pipeline.py",
+    "wald.py",
+)
+LARGE = ("pipeline.py", "--large")
+KEPT = HERE / "large.txt"
+
+
+def section(name: str, *options: str) -> str:
+    """Run a benchmark and print what it prints; the section of the page."""
+    print("---", name, *options, flush=True)
+    done = subprocess.run([sys.executable, str(HERE / name), *options], capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{name} failed:\n{done.stderr}")
+    print(done.stdout, flush=True)
+    return title(name, *options) + f"```text\n{done.stdout.rstrip()}\n```\n"
+
+
+def title(*words: str) -> str:
+    """Heading of a section."""
+    return f"## `benchmarks/{' '.join(words)}`\n\n"
 
 
 def main() -> None:
     """Run, print and write."""
-    sections = []
-    for name in BENCHMARKS:
-        print(f"--- {name}", flush=True)
-        done = subprocess.run([sys.executable, str(HERE / name)], capture_output=True, text=True, check=True)
-        print(done.stdout, flush=True)
-        sections.append(f"## `benchmarks/{name}`\n\n```text\n{done.stdout.rstrip()}\n```\n")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--large", action="store_true", help="run what takes long, and nothing else")
+    if parser.parse_args().large:
+        KEPT.write_text(section(*LARGE), encoding="utf-8")
+        before = PAGE.read_text(encoding="utf-8").partition(title(*LARGE))[0].rstrip()
+        PAGE.write_text(f"{before}\n\n{KEPT.read_text(encoding='utf-8')}", encoding="utf-8")
+        return
+    sections = [section(name) for name in BENCHMARKS]
+    if KEPT.is_file():
+        sections.append(KEPT.read_text(encoding="utf-8"))
     PAGE.write_text(
         "# Benchmarks\n\nWritten by `make bench`. Times are of the machine that ran it; ratios are within one run.\n\n"
         + "\n".join(sections),
