@@ -122,6 +122,18 @@ def test_a_smooth_deviation_leaves_no_blocks():
     assert step[across].max() <= 1.05 * np.delete(step, across).max()
 
 
+def test_a_halo_far_too_short_is_seen():
+    axis = Axis(0.25, 0.0, 80, 20)
+    rng = np.random.default_rng(1)
+    image, near = rng.normal(300, 5, (80, 80)), nearest(rng.normal(300, 5, (20, 20)), axis, axis)
+    function = Conserving(axis, axis)
+    whole = function.hold(image, near, Span(0, 80), Span(0, 80))
+    for halo, agrees in ((function.halo, True), (8, False)):
+        span = Span(max(0, 60 - halo), 80)
+        part = function.hold(image[span.slice, span.slice], near[span.slice, span.slice], span, span)
+        assert np.allclose(part[-20:, -20:], whole[60:, 60:], atol=1e-6) == agrees
+
+
 @given(
     cell=st.sampled_from([0.125, 0.25, 1 / 3.4, 0.45]),
     origin=st.floats(0, 2),

@@ -266,14 +266,26 @@ def test_each_date_has_limits_of_its_own(dctnet):
         np.testing.assert_array_equal(out.isel(time=[date]), alone)
 
 
+def test_dates_together_in_a_chunk__one_of_them_empty(dctnet):
+    kelvin = KELVIN[:48, :40]
+    series = make_temperature(np.stack([kelvin, kelvin * np.nan, 2 * kelvin - 300])[:, None])
+    for how in ({"model": dctnet}, {"method": "tsharp"}, {"method": "guided_filter"}):
+        out = series.sr.guided(GUIDE, **how)
+        lazy = series.chunk(time=3, y=9).sr.guided(GUIDE, **how, chunks=36)
+        np.testing.assert_allclose(lazy, out, atol=1e-4)
+        assert np.isnan(out[1]).all()
+        assert np.isfinite(out[[0, 2]]).all()
+        assert not out.flag[1].any()
+
+
 # ---- blocks
 
 
-@settings(max_examples=8)
+@settings(max_examples=6)
 @given(
-    chunk=st.integers(9, 60),
-    own=st.integers(3, 24),
-    other=st.integers(11, 96),
+    chunk=st.integers(17, 60),
+    own=st.integers(3, 14),
+    other=st.integers(11, 56),
     which=st.sampled_from([*METHODS, *NETWORKS]),
     conserve=st.sampled_from(["radiance", "temperature", None]),
 )
@@ -311,11 +323,11 @@ def test_nothing_is_computed_before_it_is_asked_for(network):
     assert out.flag.chunks is not None
 
 
-def test_one_of_the_two_in_memory(network):
-    whole = LOW.sr.guided(GUIDE, model=network)
+def test_one_of_the_two_in_memory(dctnet):
+    whole = LOW.sr.guided(GUIDE, model=dctnet)
     for low, guide in ((LOW.chunk(y=10), GUIDE), (LOW, GUIDE.chunk(x=40))):
         with assert_lazy(low if low.chunks else guide):
-            out = low.sr.guided(guide, model=network, chunks=50)
+            out = low.sr.guided(guide, model=dctnet, chunks=50)
         assert out.chunks == ((50, 46), (50, 46))
         np.testing.assert_allclose(out, whole, atol=1e-4)
 
