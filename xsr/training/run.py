@@ -128,8 +128,11 @@ def _temporal(recipe: Recipe, data: Path | None) -> tuple[Task[Any], dict[str, o
 def _fixed(recipe: Recipe, data: Path | None) -> tuple[Task[Any], dict[str, object]]:
     """One factor, on pairs of the grid."""
     network = create(recipe.architecture, **recipe.config)
-    nn.init.zeros_(network.output_conv2.weight)  # type: ignore[arg-type]
-    nn.init.zeros_(network.output_conv2.bias)  # type: ignore[arg-type]
+    last = network.output_conv2
+    assert isinstance(last, nn.Conv2d)
+    assert last.bias is not None
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
     if recipe.start:
         network.load_state_dict(_shared(network, load(recipe.start)), strict=False)
     scenes, told = _scenes(recipe, data)

@@ -198,7 +198,9 @@ def _t33uub(root: Path) -> Iterator[TrainingScene]:
 
     path = root / "s2_l1c_dsen2" / "S2A_MSIL1C_20170527_T33UUB.nc"
     with xr.open_dataset(path, mask_and_scale=False) as data:
-        yield nested("T33UUB", to_reflectance(data["im10"].values), FINE, to_reflectance(data["im20"].values))
+        # The file does not say its order; red comes first, as in the products' own metadata.
+        names = ("B04", "B03", "B02", "B08")
+        yield nested("T33UUB", to_reflectance(data["im10"].values), names, to_reflectance(data["im20"].values))
 
 
 SIX = ("B02", "B03", "B04", "B08", "B11", "B12")

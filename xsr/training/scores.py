@@ -177,7 +177,9 @@ def score(place: TestPlace, scale: float, model: str | Path) -> Score:
 def super_resolve(low: xr.DataArray, scale: float, model: str | Path) -> xr.DataArray:
     """Super-resolve by a continuous model, or by one of a fixed factor whose factor ``scale`` is."""
     fixed = registry.card(model).factor is not None
-    return sisr(low, scale=scale, model=model) if fixed else liif(low, scale=scale, model=model)
+    fine = sisr(low, scale=scale, model=model) if fixed else liif(low, scale=scale, model=model)
+    assert isinstance(fine, xr.DataArray)
+    return fine
 
 
 def compare(

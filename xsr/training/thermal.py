@@ -155,7 +155,7 @@ def observe(kelvin: Image, factor: int, mtf: float) -> Image:
     filled = fill_nodata(kelvin[None], passes=4, constant=float(np.nanmean(kelvin)))
     padded = np.pad(filled, ((0, 0), (pad, pad), (pad, pad)), mode="symmetric")
     taps = [gaussian_taps((np.arange(n // factor) + 0.5) * factor - 0.5 + pad, sigma) for n in kelvin.shape]
-    return resample(padded, taps[0], taps[1])[0]
+    return np.asarray(resample(padded, taps[0], taps[1])[0], np.float32)
 
 
 def enlarge(low: Image, factor: int) -> Image:
@@ -183,7 +183,7 @@ def image_limits(low: Image) -> tuple[float, float]:
 def standardise(guide: Image) -> Image:
     """Guide (3, y, x) in standard deviations from the mean of land; 0 where it is missing."""
     mean, std = (np.array(v, np.float32)[:, None, None] for v in (GUIDE_MEAN, GUIDE_STD))
-    return np.nan_to_num((guide - mean) / std).astype(np.float32)
+    return np.asarray(np.nan_to_num((guide - mean) / std), np.float32)
 
 
 def load_optical(root: Path | None) -> list[Image]:

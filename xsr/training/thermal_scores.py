@@ -198,6 +198,7 @@ def score(scene: ThermalScene, scale: int, method: str, *, conserve: Any = None)
     low, guide, truth = pair(scene, scale)
     arguments: Mapping[str, Any] = METHODS[method]
     fine = guided(low, guide, conserve=conserve, **arguments)
+    assert isinstance(fine, xr.DataArray)
     data_range = float(truth.max() - truth.min())
     found = evaluate(fine, truth, data_range=data_range, metrics=("psnr", "ssim", "rmse", "bias"), border=BORDER)
     steep = strata(fine, truth, metrics=("rmse",), border=BORDER)["rmse"].values.ravel()

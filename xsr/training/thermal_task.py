@@ -45,9 +45,8 @@ def build(recipe: Recipe, data: Path | None) -> tuple[Task[Any], dict[str, objec
 
 def _begin(network: nn.Module) -> None:
     """Let a network start at the interpolation that it corrects, or at the mean of the details that it weighs."""
-    last = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)][-1]
-    if isinstance(network, DCTNet):
-        last = network.Decoder_depth.Decoder_Deep[-1]
+    end = network.Decoder_depth if isinstance(network, DCTNet) else network
+    last = [module for module in end.modules() if isinstance(module, nn.Conv2d | nn.Linear)][-1]
     assert last.bias is not None
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)

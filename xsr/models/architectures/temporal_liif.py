@@ -263,7 +263,8 @@ class Radiometry(nn.Module):
     def forward(self, composite: Tensor, spread: Tensor) -> Tensor:
         """Map a composite and the standard deviation of its dates, (B, bands, h, w) each; at first to the composite."""
         out: Tensor = self.kernel(torch.cat((composite, spread), dim=1))
-        return out + self.around(surroundings(composite, self.reach))
+        around: Tensor = self.around(surroundings(composite, self.reach))
+        return out + around
 
 
 def surroundings(x: Tensor, reach: int) -> Tensor:
