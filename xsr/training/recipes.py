@@ -148,7 +148,7 @@ CARN_S2 = replace(
     name="carn_3x3x64g4sw_s2",
     start="carn_3x3x64g4sw_s2_first",
     mix=0.3,
-    steps=1_800,
+    steps=2_000,
     learning_rate=4e-4,
     seed=1,
 )
@@ -194,8 +194,8 @@ TEMPORAL_LIIF_WORLDSTRAT = Recipe(
     ),
 )
 
-RELATIONS = ((4, 1), (4, 3), (8, 1), (8, 3))
-"""Local relations of temperature to guide that networks weigh: coarse pixel, and half-side of the windows in these."""
+RELATIONS = ((4, 1, 1), (4, 1, 3), (8, 1, 1), (8, 1, 3))
+"""Local relations of temperature to guide that networks weigh; see `xsr.models.architectures.local_linear`."""
 
 DCTNET_LST = Recipe(
     name="dctnet_lst",
@@ -219,7 +219,7 @@ DCTNET_LST = Recipe(
     synthetic=0,
     patch=128,
     batch=2,
-    steps=5_000,
+    steps=2_600,
     learning_rate=1e-3,
     drop=0.0,
     limits=(
@@ -238,7 +238,7 @@ DCTRRDBNET_LST = replace(
     architecture="dctrrdbnet",
     config={**DCTNET_LST.config, "blocks": 1, "growth": 16},
     start="dctnet_lst",
-    steps=3_000,
+    steps=1_500,
     learning_rate=6e-4,
     seed=1,
 )
@@ -249,7 +249,7 @@ JIIF_LST = replace(
     summary="Surface or brightness temperature sharpened four or eight times by a reflectance image (JIIF).",
     architecture="jiif",
     config={"guide_bands": 3, "features": 32, "blocks": 4, "hidden": (128, 64, 32), "border": "clamp"},
-    steps=4_000,
+    steps=800,
     learning_rate=6e-4,
     seed=2,
 )
@@ -266,7 +266,7 @@ ESRNET_LST = replace(
     guide_optional=(),
     scale_range=(4, 4),
     batch=4,
-    steps=4_000,
+    steps=1_200,
     learning_rate=6e-4,
     seed=3,
     limits=(DCTNET_LST.limits[0], "Clouds must be masked: their edges are sharpened as if they were land."),

@@ -11,7 +11,7 @@ from xsr.models.architectures.dctnet import DETAIL, DCTNet, laplacian, solve, we
 from xsr.models.architectures.jiif import JIIF
 from xsr.models.registry import create, load
 from xsr.training.recipes import Recipe
-from xsr.training.tasks import Task, relative
+from xsr.training.tasks import FLOOR, Task
 from xsr.training.thermal import GuidedBatch, GuidedSampler, load_optical, load_thermal
 
 PROTOCOL = (
@@ -66,9 +66,29 @@ def guided_loss(
         for v in (batch.low, batch.image, batch.guide, batch.guide_low, batch.target)
     )
     found = correction(network, low, image, guide, guide_low)
-    span = torch.from_numpy(batch.span).to(device)[:, None, None]
-    wanted, answer = ((v.flatten(2).transpose(1, 2)) * span for v in (target - image, found))
-    return relative(answer - wanted, wanted, drop)
+    span = torch.from_numpy(batch.span).to(device)[:, None]
+    wanted, answer = (v.flatten(1) * span for v in (target - image, found))
+    return relative_rms(answer - wanted, wanted)
+
+
+def relative_rms(error: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+    """Root mean square error by patch over that of the reference, each shape (n, pixel); NaN is left out.
+
+    Returns
+    -------
+    Tensor
+        The mean over patches.
+    Tensor
+        That of the reference: 1.
+    """
+    keep = torch.isfinite(error) & torch.isfinite(reference)
+    known = keep.sum(dim=1)
+    mine, other = (
+        (torch.where(keep, v, 0.0).square().sum(dim=1) / known.clamp(min=1) + FLOOR**2).sqrt()
+        for v in (error, reference)
+    )
+    share = (known > 0) / (known > 0).sum().clamp(min=1)
+    return (share * mine / other).sum(), share.sum()
 
 
 def correction(network: nn.Module, low: Tensor, image: Tensor, guide: Tensor, guide_low: Tensor) -> Tensor:

@@ -48,9 +48,8 @@ class DCTNet(nn.Module):
     final_relu
         Whether negative outputs become zero, as in the published network.
     relations
-        Coarse pixel, in pixels, and half-side of the windows in coarse pixels, of each local relation of image to
-        guide whose detail the network weighs; see `xsr.models.architectures.local_linear`. None in the published
-        network.
+        Arguments ``(scale, radius, spread)`` of `xsr.models.architectures.local_linear.local_detail` for each local
+        relation of image to guide whose detail the network weighs. None in the published network.
     """
 
     def __init__(
@@ -60,14 +59,14 @@ class DCTNet(nn.Module):
         features: int = 64,
         layers: int = 4,
         final_relu: bool = True,
-        relations: Sequence[tuple[int, int]] = (),
+        relations: Sequence[tuple[int, int, int]] = (),
     ) -> None:
         super().__init__()
         if features % 4:
             raise ParameterError(f"features={features}; expected a multiple of 4.")
         self.lambd = nn.Parameter(torch.zeros(1, features, 1, 1))
         self.WPNet = EdgeAttention(features)
-        self.relations = tuple((int(scale), int(radius)) for scale, radius in relations)
+        self.relations = tuple(tuple(int(value) for value in relation) for relation in relations)
         self.Encoder_coupled = CoupledEncoder(guide_bands + len(self.relations), features, layers)
         self.Decoder_depth = Reconstruction(features, 1 + len(self.relations))
         self.final_relu = final_relu
