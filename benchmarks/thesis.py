@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 from wald import write
 
@@ -99,7 +100,7 @@ def harmonised(image: NDArray[np.float32], truth: NDArray[np.float32], grid: Geo
     """Move an image onto the reference, and bring each band to its gain and offset by least squares."""
     coords = {"band": list(RGB), **xr_coords(grid)}
     both = [xr.DataArray(values, dims=("band", "y", "x"), coords=coords) for values in (image, truth)]
-    moved = np.asarray(xsr.register(both[0], reference=both[1], apply=True).values)
+    moved = np.asarray(xsr.register(both[0], reference=both[1], apply=True, bands="B03").values)
     out = np.full_like(moved, np.nan)
     for band, (ours, theirs) in enumerate(zip(moved, truth, strict=True)):
         seen = np.isfinite(ours)
@@ -201,7 +202,7 @@ def main() -> None:
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", XsrWarning)  # of scales beyond training, by design
-        rows = [row for pair in found for row in score(pair)]
+        rows = [row for pair in track(found, "scenes") for row in score(pair)]
     training = len(registry.card(MODEL).training.get("places", ()))
     hours = index3d_hours(training)
     show(rows, hours)

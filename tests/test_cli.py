@@ -454,6 +454,17 @@ def test_run_on_31ues(data_dir, tmp_path):
     assert np.abs(np.nanmean(fine, axis=(1, 2)) - np.nanmean(mean, axis=(1, 2)))[whole].max() < 0.02
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_precision_used_is_kept_for_a_repair(cube, model, tmp_path, precision):
+    source = save(cube, tmp_path / "in.zarr")
+    call("run", source, tmp_path / "out.zarr", "--scale", 2, "--model", model, "--precision", precision)
+    attrs = xr.open_zarr(tmp_path / "out.zarr")["reflectance"].attrs
+    assert attrs["xsr_precision"] == precision
+    assert json.loads(attrs["xsr_command"])["precision"] == precision
+    wanted = xsr.liif(cube, scale=2, model=model, precision=precision)
+    assert np.array_equal(fine_of(tmp_path / "out.zarr")["reflectance"].values, wanted.values)
+
+
 def check_geotiff(path, out, box, bands, names, factor, arguments):
     call("run", path, out, "--scale", 3.4, "--bbox", box, "--bands", bands, *arguments)
     found = fine_of(out)["reflectance"]

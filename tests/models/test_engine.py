@@ -68,9 +68,17 @@ def test_bands_move_through_the_network_once(narrow, monkeypatch):
     assert sum(seen) == layers * 40 + 2 * calls
 
 
+class Stacked(nn.Module):
+    """Joins an image to itself from above."""
+
+    def forward(self, x):
+        return torch.cat((x, x), 2)
+
+
 @pytest.mark.parametrize(
     "network",
     [
+        Stacked(),
         nn.Sequential(nn.Conv2d(4, 4, 3, stride=2, padding=1)),
         nn.Sequential(nn.Conv2d(4, 4, 3)),
         nn.Sequential(nn.Conv2d(4, 4, 3, padding=2, dilation=2)),

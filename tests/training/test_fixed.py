@@ -11,21 +11,23 @@ from safetensors.torch import load_file
 from torch import nn
 
 import xsr
+from xsr.core.errors import WeightsError
 from xsr.core.sensors import sigma_px
 from xsr.models import registry
-from xsr.models.card import read_card
-from xsr.training import fixed, loop, pairs, recipes, scenes, scores
+from xsr.models.card import file_sha256, read_card
+from xsr.models.state import fit
+from xsr.training import fixed, loop, pairs, recipes, run, scenes, scores
 from xsr.training.fixed import BORDER, FixedSampler, enlarged, fidelity, fixed_loss, truth_error
 from xsr.training.loop import train
-from xsr.training.pairs import WaldSampler
-from xsr.training.run import build, run_recipe
+from xsr.training.pairs import WaldSampler, mixed
+from xsr.training.run import build, distinct, run_recipe
 from xsr.training.scenes import BANDS, COARSE, FINE, at_20m, nested
 from xsr.training.scores import TestPlace
 
 MTF = (0.3,) * 10
 TWICE = tuple(band in COARSE for band in BANDS)
 TINY = replace(
-    recipes.CARN_S2,
+    recipes.CARN_S2_FIRST,
     architecture="carn_1x1x2g1sw",
     synthetic=1,
     patch=16,
@@ -126,6 +128,40 @@ def test_target_ends_where_a_small_scene_ends(plain):
     known = np.isfinite(batch.target[0, 0])
     assert known[: 24 - 4].any()
     assert not known[24:].any()
+
+
+def test_mixed_bands_keep_their_mean_and_follow_one_another():
+    scene = product()
+    rng = np.random.default_rng(0)
+    image = mixed(scene.image, 0.3, rng)
+    assert np.isnan(image[4:]).all()  # bands of another grid have no part in it
+    assert np.abs(image[:4].mean(axis=(1, 2)) - scene.image[:4].mean(axis=(1, 2))).max() < 1e-6
+    # Each band is a sum of the four: nothing is left of it that those do not explain.
+    old, new = ((v[:4] - v[:4].mean(axis=(1, 2), keepdims=True)).reshape(4, -1).T for v in (scene.image, image))
+    weight, *_ = np.linalg.lstsq(old, new, rcond=None)
+    assert np.abs(old @ weight - new).max() < 1e-5
+    assert np.diag(weight) == pytest.approx(np.ones(4), abs=1e-3)
+    spread = old.std(axis=0)
+    assert 0.1 < np.abs((weight * spread[:, None] / spread)[~np.eye(4, dtype=bool)]).mean() < 0.5
+
+
+def test_flat_bands_are_not_blown_up():
+    window = np.full((2, 16, 16), 0.2, np.float32)
+    window[0] += 0.1 * np.random.default_rng(0).standard_normal((16, 16)).astype(np.float32)
+    window[1, 3, 3] = np.nan
+    out = mixed(window, 0.3, np.random.default_rng(1))
+    assert np.abs(out - window)[0].max() < 1e-6
+    assert np.nanmax(np.abs(out - window)[1]) < 0.3 * 0.002 * 4 * 4
+    assert np.isnan(out[:, 3, 3]).all()
+
+
+def test_half_of_the_patches_are_mixed(monkeypatch):
+    seen = []
+    monkeypatch.setattr(pairs, "mixed", lambda window, spread, rng: seen.append(spread) or window)
+    for step in range(20):
+        sampler(mix=0.3)(step)
+    assert set(seen) == {0.3}
+    assert len(seen) / 2 == pytest.approx(30, abs=12)  # both windows of half of sixty patches
 
 
 def test_enlarged_is_the_interpolation_of_the_package():
@@ -259,6 +295,31 @@ def test_same_recipe_same_bytes(trained, tmp_path):
     assert (tmp_path / "again.safetensors").read_bytes() == trained[0].read_bytes()
 
 
+def test_a_stage_before_is_run_once_and_started_from(tmp_path, monkeypatch):
+    monkeypatch.setitem(run.RECIPES, "tiny_first", replace(TINY, steps=2))
+    second = replace(TINY, name="tiny", start="tiny_first", mix=0.3, steps=1, learning_rate=0.0)
+    card = run_recipe(second, tmp_path / "tiny.safetensors", data=None)
+    first = tmp_path / "tiny_first.safetensors"
+    assert card.training["start_sha256"] == file_sha256(first) == read_card(first).sha256
+    assert card.training["recipe"]["start"] == "tiny_first"
+    assert (tmp_path / "tiny.safetensors").read_bytes() == first.read_bytes()  # nothing was learnt at a rate of zero
+    made = first.stat().st_mtime_ns
+    run_recipe(second, tmp_path / "tiny.safetensors", data=None)
+    assert first.stat().st_mtime_ns == made
+
+
+def test_shared_tensors_are_stored_once(tmp_path):
+    network = registry.create("carn_1x3x2g1sw")
+    kept = distinct(network)
+    assert sum(v.numel() for v in kept.values()) == sum(p.numel() for p in network.parameters())
+    assert len(kept) < len(network.state_dict())
+    other = registry.create("carn_1x3x2g1sw")
+    fit(other, kept, source="here")
+    assert all(torch.equal(value, other.state_dict()[key]) for key, value in network.state_dict().items())
+    with pytest.raises(WeightsError, match=r"residual_blocks\.0\.single_conv\.bias' has shape None"):
+        fit(other, {k: v for k, v in kept.items() if not k.endswith("single_conv.bias")}, source="here")
+
+
 def test_card_of_a_fixed_factor(trained):
     path, card = trained
     told = read_card(path)
@@ -315,6 +376,7 @@ def t33uub(data_dir):
     """Middle of a scene that the weights were not trained on: its 10 m bands, and all ten at 20 m."""
     with xr.open_dataset(data_dir / "s2_l1c_dsen2" / "S2A_MSIL1C_20170527_T33UUB.nc", mask_and_scale=False) as data:
         fine, coarse = (scenes.to_reflectance(data[name].values) for name in ("im10", "im20"))
+    fine = fine[[2, 1, 0, 3]]  # the file has red first
     place = TestPlace("T33UUB", FINE, fine[None, :, 200:360, 240:400])
     return TestPlace("T33UUB", FINE, place.images[..., :80, :80]), scores.at_20m(
         place, coarse[None, :, 100:180, 120:200], COARSE

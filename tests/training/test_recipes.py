@@ -39,12 +39,14 @@ def test_recipes_by_name():
 
 @pytest.mark.parametrize("recipe", recipes.RECIPES.values(), ids=lambda r: r.name)
 def test_recipes_are_consistent(recipe):
-    assert len(recipe.mean) == len(recipe.std) == len(recipe.bands)
+    count = len(recipe.bands)
+    channels = {recipe.config[key] for key in ("channels", "outputs", "bands") if key in recipe.config}
+    assert channels <= {count}
+    assert len(recipe.mean) == len(recipe.std) == count
     assert len(recipe.guide_mean) == len(recipe.guide_std) == len(recipe.guide_bands)
+    assert recipe.start in ("", *registry.names(), *recipes.RECIPES)
     if recipe.task != "thermal":
-        assert recipe.config["channels"] == recipe.config["outputs"] == len(recipe.bands)
         assert all(0 < s < 1 for s in recipe.std)
-        assert registry.create(recipe.architecture, **recipe.config).radius < recipe.patch
     assert set(recipe.optional) <= set(recipe.bands)
     assert all(set(subset) <= set(recipe.bands) for subset in recipe.subsets)
     assert set(recipe.places) <= set(scenes.PLACES)

@@ -3,12 +3,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import xarray as xr
+from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
+from odc.geo.geobox import GeoBox
+from odc.geo.xr import xr_coords
 from skimage.io import imsave
 
+import xsr
 from xsr.core.errors import ParameterError
+from xsr.models import registry
 from xsr.models.registry import create
+from xsr.operations.super_resolve.continuous import DEFAULT, DEFAULT_AT
 from xsr.training import recipes, worldstrat
 from xsr.training.scenes import VALIDATION
 from xsr.training.worldstrat import BORDER, STRATEGIES, Pair, PairSampler, enlarged, read_pair, sharpened
@@ -304,3 +311,23 @@ def test_the_recipe_trains_on_no_scene_kept_for_validation(data_dir, monkeypatch
     assert not set(told["places"]) & set(VALIDATION)
     loss, baseline = task.loss(task.network, task.sampler(0), TINY, drop=(), device="cpu")
     assert float(loss.detach()) < 0.95 * float(baseline)  # from the start it lies where SPOT's image does
+
+
+# --- the weights -------------------------------------------------------------------------------------
+
+
+def test_no_default_loads_weights_that_are_not_for_commercial_use():
+    assert "NC" in registry.card("temporal_liif_worldstrat").licence
+    assert all("NC" not in registry.card(name).licence for name in (DEFAULT, DEFAULT_AT))
+
+
+def test_the_weights_answer_alike_in_any_chunks():
+    found = pair(height=44, width=42)
+    box = GeoBox(found.low.shape[2:], Affine(10, 0, 600_000, 0, -10, 5_700_000), "EPSG:32631")
+    times = np.datetime64("2020-06-01", "ns") + np.arange(5) * np.timedelta64(5, "D")
+    coords = {"time": times, "band": ["B04", "B03", "B02"], **xr_coords(box)}
+    cube = xr.DataArray(found.low, dims=("time", "band", "y", "x"), coords=coords)
+    made = [xsr.liif(cube, scale=2, t=times[2], model="temporal_liif_worldstrat", chunks=n).values for n in (100, 37)]
+    assert np.abs(made[0] - made[1]).max() < 1e-5
+    mean = xsr.interpolate(cube, scale=2, t=times[2], temporal="mean").values
+    assert 0.005 < np.abs(made[0] - mean).mean() < 0.2

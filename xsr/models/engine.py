@@ -29,7 +29,7 @@ BAND = 1 << 13
 LEAST = 8
 """Rows of a band at least: a kernel must not reach beyond its neighbour."""
 ROWWISE_MODULES = (nn.ReLU, nn.LeakyReLU, nn.Identity, nn.PixelShuffle)
-ROWWISE_FUNCTIONS = (operator.add, operator.mul, torch.add, torch.mul, torch.cat, torch.relu)
+ROWWISE_FUNCTIONS = (operator.add, operator.mul, torch.add, torch.mul, torch.relu)
 ROWWISE_METHODS = ("to",)
 _making = Lock()
 _setting = Lock()
@@ -225,7 +225,8 @@ def _is_rowwise(module: nn.Module, node: fx.Node) -> bool:
     if node.target is nn.functional.interpolate:
         return node.kwargs.get("mode") == "nearest"
     if node.op == "call_function":
-        return bool(node.target in ROWWISE_FUNCTIONS and node.kwargs.get("dim", 1) == 1)
+        along_channels = node.target is torch.cat and node.kwargs.get("dim") == 1
+        return along_channels or any(node.target is function for function in ROWWISE_FUNCTIONS)
     if node.op == "get_attr":
         return _attribute(module, str(node.target)).ndim == 0
     return node.op in ("placeholder", "output") or (node.op == "call_method" and node.target in ROWWISE_METHODS)
