@@ -33,7 +33,7 @@ def as_json(card):
 
 def test_recipes_by_name():
     assert recipes.get("liif_s2") is recipes.LIIF_S2
-    with pytest.raises(ParameterError, match="recipe 'magic' is unknown; expected one of carn.*, liif_s2"):
+    with pytest.raises(ParameterError, match=r"recipe 'magic' is unknown; expected one of carn.*, liif_s2"):
         recipes.get("magic")
 
 

@@ -224,9 +224,10 @@ def _is_rowwise(module: nn.Module, node: fx.Node) -> bool:
         return isinstance(layer, ROWWISE_MODULES) or (isinstance(layer, nn.Conv2d) and _is_plain(layer))
     if node.target is nn.functional.interpolate:
         return node.kwargs.get("mode") == "nearest"
+    if node.target is torch.cat:
+        return bool(node.kwargs.get("dim") == 1)
     if node.op == "call_function":
-        along_channels = node.target is torch.cat and node.kwargs.get("dim") == 1
-        return along_channels or any(node.target is function for function in ROWWISE_FUNCTIONS)
+        return any(node.target is function for function in ROWWISE_FUNCTIONS)
     if node.op == "get_attr":
         return _attribute(module, str(node.target)).ndim == 0
     return node.op in ("placeholder", "output") or (node.op == "call_method" and node.target in ROWWISE_METHODS)
