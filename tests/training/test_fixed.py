@@ -19,7 +19,7 @@ from xsr.models.state import fit
 from xsr.training import fixed, loop, pairs, recipes, run, scenes, scores
 from xsr.training.fixed import BORDER, FixedSampler, enlarged, fidelity, fixed_loss, truth_error
 from xsr.training.loop import train
-from xsr.training.pairs import WaldSampler, mixed
+from xsr.training.pairs import WaldSampler, mixed, recoloured
 from xsr.training.run import build, distinct, run_recipe
 from xsr.training.scenes import BANDS, COARSE, FINE, at_20m, nested
 from xsr.training.scores import TestPlace
@@ -150,18 +150,48 @@ def test_flat_bands_are_not_blown_up():
     window[0] += 0.1 * np.random.default_rng(0).standard_normal((16, 16)).astype(np.float32)
     window[1, 3, 3] = np.nan
     out = mixed(window, 0.3, np.random.default_rng(1))
-    assert np.abs(out - window)[0].max() < 1e-6
+    assert np.nanmax(np.abs(out - window)[0]) < 1e-6
     assert np.nanmax(np.abs(out - window)[1]) < 0.3 * 0.002 * 4 * 4
     assert np.isnan(out[:, 3, 3]).all()
 
 
-def test_half_of_the_patches_are_mixed(monkeypatch):
+def test_recoloured_regions_change_by_one_colour_each():
+    scene = product()
+    unchanged = scene.image.copy()
+    image = recoloured(scene.image, 1.0, np.random.default_rng(0))
+    np.testing.assert_array_equal(scene.image, unchanged)
+    assert np.isnan(image[4:]).all()
+    change = image[:4] - scene.image[:4]
+    moved = np.abs(change).max(axis=(1, 2)) > 0
+    assert 0 < moved.sum() < 4
+    assert (np.abs(change[moved]).std(axis=(1, 2)) < 3 * scene.image[:4][moved].std(axis=(1, 2))).all()
+    # Inside a region nothing changes but the level: most neighbours differ as they did before.
+    step = np.abs(np.diff(change[moved], axis=1))
+    assert np.median(step) < 0.05 * np.abs(change[moved]).max()
+
+
+def test_recoloured_keeps_holes_and_empty_windows():
+    window = np.random.default_rng(0).uniform(0.1, 0.3, (3, 16, 16)).astype(np.float32)
+    window[1, 3, 3] = np.nan
+    out = recoloured(window, 1.0, np.random.default_rng(1))
+    assert (np.isnan(out) == np.isnan(window)).all()
+    empty = np.full((3, 16, 16), np.nan, np.float32)
+    assert np.isnan(recoloured(empty, 1.0, np.random.default_rng(1))).all()
+
+
+def test_patches_are_mixed_or_recoloured(monkeypatch):
     seen = []
-    monkeypatch.setattr(pairs, "mixed", lambda window, spread, rng: seen.append(spread) or window)
+    for name in ("mixed", "recoloured"):
+        monkeypatch.setattr(pairs, name, lambda window, spread, rng, name=name: seen.append((name, spread)) or window)
     for step in range(20):
         sampler(mix=0.3)(step)
-    assert set(seen) == {0.3}
-    assert len(seen) / 2 == pytest.approx(30, abs=12)  # both windows of half of sixty patches
+    assert set(seen) == {("mixed", 0.3), ("recoloured", pairs.RECOLOUR)}
+    # Sixty patches of two windows each, two fifths of them mixed.
+    assert len(seen) == 120
+    assert sum(name == "mixed" for name, _ in seen) / 2 == pytest.approx(24, abs=12)
+    seen.clear()
+    sampler()(0)
+    assert not seen
 
 
 def test_enlarged_is_the_interpolation_of_the_package():

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from xsr.core.sensors import sigma_px
 from xsr.kernels.resample import (
@@ -29,6 +30,10 @@ BORDER = 4
 """Low-resolution pixels at the border of a patch that are never asked for: the network pads them with zeros."""
 FLAT = 0.002
 """Standard deviation in reflectance below which a band counts as flat, so that its noise is not blown up."""
+RECOLOUR = 1.0
+"""Most that `recoloured` adds, in standard deviations of a band."""
+BLUR = 0.494
+"""Standard deviation in pixels of the blur of an image at its own pixel: an MTF of 0.3 at Nyquist."""
 REACH = 2
 """Pixels of the native grid beyond the patch that bicubic interpolation reads."""
 
@@ -72,7 +77,8 @@ class WaldSampler:
     noise: tuple[float, ...] = ()
     """Standard deviation of a band's noise in reflectance; half the batches have up to twice as much, half none."""
     mix: float = 0.0
-    """How much of the other bands is mixed into each band of half the patches; see `mixed`."""
+    """How much of the other bands is mixed into each band of two fifths of the patches (see `mixed`), the others being
+    `recoloured`; 0: bands are left as they are."""
 
     def __call__(self, step: int) -> Batch:
         """Draw the batch of one step."""
@@ -145,8 +151,9 @@ class WaldSampler:
         windows = [cut(scene.image, start, extent, margin, 1)]
         if scene.coarse is not None:
             windows.append(cut(scene.coarse, start, extent, margin, 2))
-        if self.mix and rng.random() < 0.5:
-            windows = [mixed(window, self.mix, rng) for window in windows]
+        if self.mix:
+            change, spread = (mixed, self.mix) if rng.random() < 0.4 else (recoloured, RECOLOUR)
+            windows = [change(window, spread, rng) for window in windows]
         return mtf, augment(windows, rng), margin, (min(extent, height), min(extent, width))
 
     def degrade(
@@ -251,6 +258,30 @@ def mixed(window: Image, spread: float, rng: np.random.Generator) -> Image:
     np.fill_diagonal(weight, 1.0)
     out = window.copy()
     out[known] = mean + np.tensordot(weight, bands - mean, axes=1)
+    return out
+
+
+def recoloured(window: Image, spread: float, rng: np.random.Generator) -> Image:
+    """Give regions of like colour in a window (band, y, x) other values in some of its bands, by chance.
+
+    Regions are the cells of a random grid in the space of reflectances. What one band shows is then seldom a function
+    of the others, but where it changes they mostly change too: a crop in flower, a dry field, a new roof.
+    """
+    known = np.isfinite(window).any(axis=(1, 2))
+    bands = window[known]
+    if not known.any():
+        return window
+    mean, size = np.nanmean(bands, axis=(1, 2)), np.maximum(np.nanstd(bands, axis=(1, 2)), FLAT)
+    unit = np.nan_to_num((bands - mean[:, None, None]) / size[:, None, None])
+    region = np.zeros(window.shape[1:], np.int64)
+    for direction in rng.standard_normal((2, len(bands))):
+        value = np.tensordot(direction, unit, axes=1)
+        edges = np.quantile(value, np.sort(rng.uniform(0.05, 0.95, rng.integers(1, 5))))
+        region = 5 * region + np.searchsorted(edges, value)
+    amount = spread * size * rng.uniform(0, 1, len(bands)) * (rng.random(len(bands)) < 0.5)
+    colour = rng.standard_normal((len(bands), 25))[:, region]
+    out = window.copy()
+    out[known] = bands + amount[:, None, None] * gaussian_filter(colour, (0, BLUR, BLUR))
     return out
 
 

@@ -41,7 +41,8 @@ class Recipe:
     noise: float = 0.02
     """Standard deviation of the added noise, in units of ``std``; see `xsr.training.pairs.WaldSampler`."""
     mix: float = 0.0
-    """How much of the other bands is mixed into each band of half the patches; see `xsr.training.pairs.mixed`."""
+    """How much of the other bands is mixed into each band; above 0, patches are recoloured too. See
+    `xsr.training.pairs.WaldSampler`."""
     drop: float = 0.5
     """Share of batches in which optional bands are missing."""
     subsets: tuple[tuple[str, ...], ...] = ()
@@ -148,8 +149,8 @@ CARN_S2 = replace(
     name="carn_3x3x64g4sw_s2",
     start="carn_3x3x64g4sw_s2_first",
     mix=0.3,
-    steps=2_000,
-    learning_rate=4e-4,
+    steps=5_000,
+    learning_rate=5e-4,
     seed=1,
 )
 
