@@ -596,7 +596,8 @@ def train(
     report = _Report()
     real = None if synthetic_only else root
     card = run_recipe(recipes.get(recipe), path, data=real, minutes=minutes, device=device, report=report)
-    if root is not None and recipes.get(recipe).task != "temporal":  # time is scored by benchmarks/temporal.py
+    # Other tasks have benchmarks of their own: temporal.py, thesis.py and thermal.py.
+    if root is not None and recipes.get(recipe).task in ("liif", "fixed"):
         scores = score_model(path, root)
         record_scores(path, scores)
         console.print(score_table(scores))
