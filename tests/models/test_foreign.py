@@ -260,7 +260,7 @@ def test_network_that_sees_the_whole_image_has_no_margin(tmp_path, monkeypatch):
     real = lively_carn()
     everything = lambda images: real(images) + images.mean(dim=(2, 3), keepdim=True)  # noqa: E731
     monkeypatch.setattr(registry, "load", lambda spec, device="cpu": everything)
-    monkeypatch.setattr("xsr.models.predictor.load", lambda spec, device="cpu": everything)
+    monkeypatch.setattr("xsr.models.predictor.prepared", lambda spec, precision, device: everything)
     found = check(path)
     assert (found.enough, found.smallest) == (False, None)
 

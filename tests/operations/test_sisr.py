@@ -1,5 +1,7 @@
 """Networks of one factor on cubes."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import dask
 import numpy as np
 import pytest
@@ -422,7 +424,8 @@ def test_each_block_uses_its_share_of_the_cores(correcting, monkeypatch):
     try:
         fine = xsr.sisr(make_cube(chunks=7), model=correcting, chunks=14)
         for workers, wanted in ((1, 4), (2, 2), (3, 1), (8, 1)):
-            with dask.config.set(num_workers=workers):
+            # Threads of their own: those that Dask keeps from other computations remember their number.
+            with ThreadPoolExecutor(workers) as pool, dask.config.set(num_workers=workers, pool=pool):
                 fine.compute(scheduler="threads")
             assert set(seen) == {wanted}
             seen.clear()

@@ -309,8 +309,11 @@ def test_the_recipe_trains_on_no_scene_kept_for_validation(data_dir, monkeypatch
     task, told = worldstrat.build(TINY, data_dir)
     assert len(told["places"]) == 17
     assert not set(told["places"]) & set(VALIDATION)
-    loss, baseline = task.loss(task.network, task.sampler(0), TINY, drop=(), device="cpu")
-    assert float(loss.detach()) < 0.95 * float(baseline)  # from the start it lies where SPOT's image does
+    ratios = []
+    for step in range(8):
+        loss, baseline = task.loss(task.network, task.sampler(step), TINY, drop=(), device="cpu")
+        ratios.append(float(loss.detach()) / float(baseline))
+    assert 0.8 < np.mean(ratios) < 1.1  # before training there is no detail but that of the linear map
 
 
 # --- the weights -------------------------------------------------------------------------------------

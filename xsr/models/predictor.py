@@ -249,6 +249,7 @@ def predict_guided(
     device: str,
     *,
     low: NDArray[np.float32] | None = None,
+    scale: int | None = None,
 ) -> NDArray[np.float32]:
     """Evaluate a network for one band in float32: a guided one, or one of a fixed factor that needs no guide.
 
@@ -265,6 +266,8 @@ def predict_guided(
     low
         The image before it was enlarged, shape (n, 1, h, w), for a network that reads it: JIIF, or one of a factor
         above one. The guide of a JIIF is reduced to its grid by block means.
+    scale
+        Output pixels along one of the image before it was enlarged, for a network that asks for it.
 
     Returns
     -------
@@ -282,7 +285,7 @@ def predict_guided(
                 reduced = torch.nn.functional.interpolate(other, size=small.shape[-2:], mode="area")
                 answer = network(small, other, reduced)
             elif isinstance(network, DCTNet):
-                answer = network(own, other)
+                answer = network(own, other, scale)
             else:
                 answer = network(small)
             parts.append(answer.cpu().numpy())

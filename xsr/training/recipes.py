@@ -195,7 +195,7 @@ TEMPORAL_LIIF_WORLDSTRAT = Recipe(
     ),
 )
 
-RELATIONS = ((4, 1, 1), (4, 1, 3), (8, 1, 1), (8, 1, 3))
+RELATIONS = ((1, 1), (1, 3), (2, 4))
 """Local relations of temperature to guide that networks weigh; see `xsr.models.architectures.local_linear`."""
 
 DCTNET_LST = Recipe(
@@ -220,7 +220,7 @@ DCTNET_LST = Recipe(
     synthetic=0,
     patch=128,
     batch=2,
-    steps=2_600,
+    steps=3_000,
     learning_rate=1e-3,
     drop=0.0,
     limits=(

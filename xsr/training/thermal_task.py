@@ -65,7 +65,7 @@ def guided_loss(
         torch.from_numpy(np.ascontiguousarray(v)).to(device).contiguous(memory_format=torch.channels_last)
         for v in (batch.low, batch.image, batch.guide, batch.guide_low, batch.target)
     )
-    found = correction(network, low, image, guide, guide_low)
+    found = correction(network, batch.factor, low, image, guide, guide_low)
     span = torch.from_numpy(batch.span).to(device)[:, None]
     wanted, answer = (v.flatten(1) * span for v in (target - image, found))
     return relative_rms(answer - wanted, wanted)
@@ -91,12 +91,12 @@ def relative_rms(error: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
     return (share * mine / other).sum(), share.sum()
 
 
-def correction(network: nn.Module, low: Tensor, image: Tensor, guide: Tensor, guide_low: Tensor) -> Tensor:
+def correction(network: nn.Module, factor: int, low: Tensor, image: Tensor, guide: Tensor, guide_low: Tensor) -> Tensor:
     """Evaluate what a network adds to the interpolated image, (N, 1, H, W): convolutions in bfloat16."""
     mixed = torch.autocast(image.device.type, torch.bfloat16)
     match network:
         case DCTNet():
-            detail = network.details(image, guide)
+            detail = network.details(image, guide, factor)
             with mixed:
                 own, other = network.Encoder_coupled(image, torch.cat((guide, DETAIL * detail), dim=1))
                 weights = network.WPNet(other).float()

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from xsr.core.errors import ParameterError
 from xsr.models.architectures.dctnet import DCTNet, weighed
 from xsr.models.architectures.dctrrdbnet import DCTRRDBNet
 from xsr.models.architectures.local_linear import BLUR, box, local_detail, observed
@@ -65,15 +66,18 @@ def test_weighed_adds_each_detail_with_its_weight():
 
 @pytest.mark.parametrize("kind", [DCTNet, DCTRRDBNet])
 def test_a_network_can_trust_one_relation_alone(kind):
-    network = kind(guide_bands=3, features=8, layers=1, final_relu=False, relations=((4, 1, 1), (8, 1, 2))).eval()
+    network = kind(guide_bands=3, features=8, layers=1, final_relu=False, relations=((1, 1), (2, 3))).eval()
     last = network.Decoder_depth.Decoder_Deep[-1]
     with torch.no_grad():
         last.weight.zero_()
         last.bias.copy_(torch.tensor([0.0, 1.0, 0.0]))
         own, other = guide(5, 32, 1), guide(2, 32)
-        torch.testing.assert_close(network(own, other), local_detail(own, other, 4, 1, 1))
+        torch.testing.assert_close(network(own, other, 4), local_detail(own, other, 4, 1, 1))
+        torch.testing.assert_close(network(own, other, 8), local_detail(own, other, 8, 1, 1))
+    with pytest.raises(ParameterError, match="scale=None; a network with relations expects the factor"):
+        network(own, other)
 
 
 def test_no_relations_is_the_published_network():
-    assert DCTNet().state_dict().keys() == DCTNet(relations=((4, 1, 1),)).state_dict().keys()
-    assert DCTNet().details(guide(5, 16, 1), guide(0, 16)).shape == (1, 0, 16, 16)
+    assert DCTNet().state_dict().keys() == DCTNet(relations=((1, 1),)).state_dict().keys()
+    assert DCTNet().details(guide(5, 16, 1), guide(0, 16), None).shape == (1, 0, 16, 16)

@@ -48,8 +48,8 @@ class DCTNet(nn.Module):
     final_relu
         Whether negative outputs become zero, as in the published network.
     relations
-        Arguments ``(scale, radius, spread)`` of `xsr.models.architectures.local_linear.local_detail` for each local
-        relation of image to guide whose detail the network weighs. None in the published network.
+        Arguments ``(radius, spread)`` of `xsr.models.architectures.local_linear.local_detail` for each local relation
+        of image to guide whose detail the network weighs. None in the published network.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class DCTNet(nn.Module):
         features: int = 64,
         layers: int = 4,
         final_relu: bool = True,
-        relations: Sequence[tuple[int, int, int]] = (),
+        relations: Sequence[tuple[int, int]] = (),
     ) -> None:
         super().__init__()
         if features % 4:
@@ -71,7 +71,7 @@ class DCTNet(nn.Module):
         self.Decoder_depth = Reconstruction(features, 1 + len(self.relations))
         self.final_relu = final_relu
 
-    def forward(self, image: Tensor, guide: Tensor) -> Tensor:
+    def forward(self, image: Tensor, guide: Tensor, scale: int | None = None) -> Tensor:
         """Super-resolve an enlarged image.
 
         Parameters
@@ -80,6 +80,8 @@ class DCTNet(nn.Module):
             Image enlarged to the target grid by a bicubic filter and scaled to 0-1, (N, 1, H, W).
         guide
             Guide on the same grid, standardised, (N, guide_bands, H, W).
+        scale
+            Pixels along one of the image before it was enlarged; only relations ask for it.
 
         Returns
         -------
@@ -89,7 +91,7 @@ class DCTNet(nn.Module):
         Raises
         ------
         ParameterError
-            If the image is smaller than `MINIMUM_SIZE`.
+            If the image is smaller than `MINIMUM_SIZE`, or there are relations and no scale.
         """
         if min(image.shape[-2:]) < MINIMUM_SIZE:
             height, width = image.shape[-2:]
@@ -97,15 +99,19 @@ class DCTNet(nn.Module):
                 f"image of {height} x {width} pixels; expected at least {MINIMUM_SIZE} x {MINIMUM_SIZE}. "
                 "Enlarge the tile or its margin."
             )
-        detail = self.details(image, guide)
+        detail = self.details(image, guide, scale)
         own, other = self.Encoder_coupled(image, torch.cat((guide, DETAIL * detail), dim=1))
         edges = self.WPNet(other) * laplacian(other)
         out = weighed(self.reconstruct(solve(own, edges, self.lambd.exp())), detail)
         return torch.relu(out) if self.final_relu else out
 
-    def details(self, image: Tensor, guide: Tensor) -> Tensor:
+    def details(self, image: Tensor, guide: Tensor, scale: int | None) -> Tensor:
         """Detail that each relation predicts, (N, relations, H, W)."""
-        return torch.cat([image[:, :0], *(local_detail(image, guide, *one) for one in self.relations)], dim=1)
+        if not self.relations:
+            return image[:, :0]
+        if scale is None or scale < 2:
+            raise ParameterError(f"scale={scale}; a network with relations expects the factor of its image, 2 or more.")
+        return torch.cat([local_detail(image, guide, scale, *relation) for relation in self.relations], dim=1)
 
     def reconstruct(self, solution: Tensor) -> Tensor:
         """Map the solution (N, F, H, W) to the image and a weight for each relation, (N, 1 + relations, H, W)."""

@@ -52,7 +52,7 @@ class DCTRRDBNet(DCTNet):
         blocks: int = 1,
         growth: int = 32,
         where: Literal["decoder", "encoder"] = "decoder",
-        relations: Sequence[tuple[int, int, int]] = (),
+        relations: Sequence[tuple[int, int]] = (),
     ) -> None:
         if where not in ("decoder", "encoder"):
             raise ParameterError(f"where={where!r}; expected 'decoder' or 'encoder'.")

@@ -71,6 +71,8 @@ class GuidedNetwork:
     """Whether the network ends in a ReLU."""
     factor: int | None = None
     """Output pixels in a coarse one, for a network that reads the coarse image."""
+    scale: int = 2
+    """About as many for any network."""
     corner: tuple[int, int] = (0, 0)
     """First pixel of the block."""
     padding: Padding = "reflect"
@@ -115,7 +117,7 @@ class GuidedNetwork:
         low = None if middle is None else np.ascontiguousarray(np.nan_to_num(near[:, :, middle, middle]))
         image = np.nan_to_num(image)
         device = registry.resolve_device(self.device)
-        answer = predict_guided(self.spec, np.ascontiguousarray(image), guide, device, low=low)
+        answer = predict_guided(self.spec, np.ascontiguousarray(image), guide, device, low=low, scale=self.scale)
         cut = (answer <= 0) & self.clips
         return np.concatenate((image + answer if self.residual else answer, cut.astype(np.float32)), axis=1)
 

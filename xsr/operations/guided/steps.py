@@ -140,6 +140,7 @@ class Steps:
             card.residual,
             networks.clips(card),
             factor,
+            max(2, round(1 / max(self.cell))),
         )
         base, near = self.interpolated("bicubic"), self.interpolated("nearest")
         low, high, varies = networks.ranges(self.low.data, limits)
