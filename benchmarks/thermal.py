@@ -111,7 +111,7 @@ def kept(scenes: list[ThermalScene]) -> str:
         for scale in SCALES:
             found = [score(scene, scale, model, conserve=kind).psnr_db for kind in (None, "radiance")]
             parts.append(f"{scene.place} ×{scale}: {found[0]:.2f} → {found[1]:.2f} dB")
-    return f'{model} with `conserve=None` → `conserve="radiance"`, the default: ' + "; ".join(parts) + "."
+    return f'{model} with `conserve=None` → `conserve="radiance"`: ' + "; ".join(parts) + "."
 
 
 def record(scores: list[ThermalScore]) -> None:

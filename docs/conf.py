@@ -31,6 +31,7 @@ myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
 autosummary_generate = True
+default_role = "py:obj"  # `xsr.liif` in a docstring is a link
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 numpydoc_class_members_toctree = False

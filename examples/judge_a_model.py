@@ -1,13 +1,14 @@
 """Is a network worth its cost here? The Wald protocol on a cube of one's own, with more than one number.
 
-Run it with ``python examples/judge_a_model.py``, or with the path of a cube that `xsr.open_file` reads.
+Run it with ``python examples/judge_a_model.py``, or with the path of a Zarr store, NetCDF file or GeoTIFF.
 """
 
 import sys
 
 import xarray as xr
 
-import xsr
+import xsr  # noqa: F401  (registers .sr)
+from xsr.sources.files import open_file
 from xsr.testing import synthetic_cube
 
 
@@ -28,4 +29,4 @@ def main(cube: xr.DataArray) -> None:
 
 
 if __name__ == "__main__":
-    main(xsr.open_file(sys.argv[1]) if len(sys.argv) > 1 else synthetic_cube(size=(192, 192)))
+    main(open_file(sys.argv[1]) if len(sys.argv) > 1 else synthetic_cube(size=(192, 192)))
