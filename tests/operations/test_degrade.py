@@ -75,14 +75,16 @@ def test_a_plain_image_and_ascending_rows():
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_a_ramp_keeps_its_place_on_the_map(scale):
-    cube = make_cube((1, 1, 160, 170))
-    ramp = cube.copy(data=np.broadcast_to((cube.x.values - WEST) / 1000, cube.shape).astype(np.float32))
-    low = xsr.degrade(ramp, scale=scale)
-    inner = low[0, 0, :, 6:-6]
-    assert np.abs(inner.values * 1000 + WEST - inner.x.values).max() < 1e-3 * 10 * scale
-    if scale > 1:
-        back = xsr.interpolate(low, scale=scale)[0, 0, :, 30:-30]
-        assert np.abs(back.values * 1000 + WEST - back.x.values).max() < 1e-3 * 10 * scale
+    cube = make_cube((1, 2, 160, 170))
+    east, south = np.meshgrid(cube.x.values - WEST, NORTH - cube.y.values)
+    ramps = cube.copy(data=(np.stack([east, south])[None] / 1000).astype(np.float32))
+    low = xsr.degrade(ramps, scale=scale)
+    for image, border in [(low, 6)] + [(xsr.interpolate(low, scale=scale), 30)] * (scale > 1):
+        inner = image[0, :, border:-border, border:-border]
+        place = 1000 * inner.values.astype(np.float64)  # float32 resolves no centimetres of a coordinate
+        most = 1e-3 * 10 * scale
+        assert np.abs(place[0] + WEST - inner.x.values).max() < most
+        assert np.abs(NORTH - place[1] - inner.y.values[:, None]).max() < most
 
 
 @pytest.mark.parametrize("scale", SCALES[1:])
