@@ -14,6 +14,7 @@ import torch
 import xarray as xr
 from catalogs import make_item, serving
 from models.helpers import BANDS, lively_carn, make_cube, write_fixed, write_model
+from models.test_catalogue import COUNTS
 from odc.geo.geom import box
 from PIL import Image
 from products import NORTH, WEST, truth
@@ -254,8 +255,10 @@ def test_models_list():
     text = [" ".join(line) for line in lines]
     assert "liif_s2 liif 742 282 B02 B03 B04 B08 B05 B06 B07 B8A B11 B12 1-6 CC-BY-4.0" in text
     assert "carn_1x3x64g4sw fixed 1 243 530 1 243 530 halo" in text
-    assert "esrgan_3x64x32 fixed 2 280 650 2 280 662 halo" in text
     assert "dctnet guided 482 865 482 865 lattice" in text
+    for name, counts in COUNTS.items():
+        trainable, total = (f"{count:,}".replace(",", " ") for count in counts)
+        assert any(line.startswith(f"{name} ") and f" {trainable} {total} " in line for line in text)
 
 
 def test_models_show(model):

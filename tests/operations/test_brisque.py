@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from kernels.test_brisque import write_model
 
 import xsr
@@ -13,6 +15,11 @@ def cube():
     return synthetic_cube(size=(60, 48), times=("2024-04-10", "2024-06-20"))
 
 
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return write_model(tmp_path_factory.mktemp("brisque"))
+
+
 def test_features_of_every_band_and_date(cube):
     found = cube.sr.brisque(border=2)
     assert dict(found.sizes) == {"time": 2, "band": 4, "feature": 36}
@@ -21,19 +28,21 @@ def test_features_of_every_band_and_date(cube):
     assert "score" not in found
 
 
-def test_lazy_and_independent_of_chunks(cube, tmp_path):
-    model = write_model(tmp_path)
+@settings(max_examples=5, deadline=None)
+@given(time=st.integers(1, 2), band=st.integers(1, 4), y=st.integers(5, 60), x=st.integers(5, 48))
+def test_lazy_and_independent_of_chunks(cube, model, time, band, y, x):
     whole = xsr.brisque(cube, model=model)
-    lazy = cube.chunk(time=1, y=17, x=30)
+    lazy = cube.chunk(time=time, band=band, y=y, x=x)
     with assert_lazy(lazy):
-        parts = xsr.brisque(lazy, model=str(model))
-    np.testing.assert_array_equal(parts["score"].compute(scheduler="synchronous"), whole["score"])
-    assert np.isfinite(whole["score"]).all()
+        parts = xsr.brisque(lazy, model=str(model)).compute(scheduler="synchronous")
+    for name in ("features", "score"):
+        np.testing.assert_array_equal(parts[name], whole[name])
+        assert np.isfinite(whole[name]).all()
     assert whole.attrs["range"] == "reflectance 0 to 1 as 0 to 255, not rounded"
 
 
-def test_an_empty_band_has_no_score(cube, tmp_path):
-    found = xsr.brisque(cube.where(cube["band"] != "B03"), model=write_model(tmp_path))
+def test_an_empty_band_has_no_score(cube, model):
+    found = xsr.brisque(cube.where(cube["band"] != "B03"), model=model)
     assert np.isnan(found["score"].sel(band="B03")).all()
     assert np.isfinite(found["score"].sel(band="B04")).all()
 

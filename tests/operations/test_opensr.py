@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 from helpers import make_cube
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import xsr
 from xsr.core.errors import GridError, ParameterError
@@ -28,12 +30,14 @@ def test_scores_are_those_of_the_kernel(trio):
     np.testing.assert_allclose([scores[name].values[1] for name in METRICS], direct, rtol=1e-9)
 
 
-def test_lazy_and_independent_of_chunks(trio):
+@settings(max_examples=5, deadline=None)
+@given(time=st.integers(1, 2), band=st.integers(1, 4), own=st.integers(9, 140), other=st.integers(9, 140))
+def test_lazy_and_independent_of_chunks(trio, time, band, own, other):
     image, reference, low = trio
     whole = image.sr.opensr(reference, low=low)
-    lazy = image.chunk(time=1, y=31, band=2)
+    lazy = image.chunk(time=time, y=own, band=band)
     with assert_lazy(lazy):
-        parts = lazy.sr.opensr(reference.chunk(x=50), low=low)
+        parts = lazy.sr.opensr(reference.chunk(x=other), low=low.chunk(y=other))
     for name in METRICS:
         np.testing.assert_array_equal(parts[name].compute(scheduler="synchronous"), whole[name])
 

@@ -76,5 +76,5 @@ def tile_difference(network, bands, margin, block=3):
 
 def assert_tiles_need_exactly_the_radius(network, bands):
     """With the radius as margin a tile has the values of the whole, with one pixel less it has not."""
-    assert tile_difference(network, bands, network.radius) <= 1e-13
+    assert tile_difference(network, bands, network.radius) == 0.0
     assert tile_difference(network, bands, network.radius - 1) > 1e-11
