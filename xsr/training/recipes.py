@@ -220,8 +220,8 @@ DCTNET_LST = Recipe(
     synthetic=0,
     patch=128,
     batch=2,
-    steps=3_000,
-    learning_rate=1e-3,
+    steps=3_500,
+    learning_rate=2e-3,
     drop=0.0,
     limits=(
         "Not a measurement: what it adds to the low-resolution image is a likely pattern, not an observed temperature.",
@@ -240,7 +240,7 @@ DCTRRDBNET_LST = replace(
     config={**DCTNET_LST.config, "blocks": 1, "growth": 16},
     start="dctnet_lst",
     steps=1_500,
-    learning_rate=6e-4,
+    learning_rate=1e-3,
     seed=1,
 )
 
