@@ -13,6 +13,7 @@ from xsr._version import __version__
 if TYPE_CHECKING:
     from xsr.operations.brisque import brisque as brisque
     from xsr.operations.clip import clip as clip
+    from xsr.operations.degrade import augment_frames as augment_frames
     from xsr.operations.degrade import degrade as degrade
     from xsr.operations.degrade import semi_simulate as semi_simulate
     from xsr.operations.degrade import wald as wald
@@ -38,9 +39,10 @@ if TYPE_CHECKING:
     from xsr.sources.theia import open_theia as open_theia
 
 _LAZY = {
-    "degrade": "xsr.operations.degrade",
+    "augment_frames": "xsr.operations.degrade",
     "brisque": "xsr.operations.brisque",
     "clip": "xsr.operations.clip",
+    "degrade": "xsr.operations.degrade",
     "evaluate": "xsr.operations.evaluate",
     "fetch": "xsr.sources.fetch",
     "guided": "xsr.operations.guided",

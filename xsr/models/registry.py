@@ -87,8 +87,8 @@ def find(model: Model) -> Path:
         return path
     if catalogue.find(str(model)) is not None:
         raise ModelError(
-            f"{str(model)!r} is an architecture and has no weights of its own; give some with weights=PATH, or choose"
-            f" trained ones: {', '.join(names())}."
+            f"{str(model)!r} is an architecture and has no weights of its own; sisr and xsr.models.load take some with"
+            f" weights=PATH. Trained models: {', '.join(names())}."
         )
     raise ModelError(
         f"model {str(model)!r} not found; {_suggest(str(model))} A path to a {SUFFIX} file, or to"

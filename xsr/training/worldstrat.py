@@ -6,7 +6,7 @@ are counts / 255. Since the dates are not told they count as equally spaced, and
 
 References
 ----------
-P. Gutiérrez Gómez, "End-to-end continuous space-time super-resolution", 2023: the data and the four strategies.
+Gutiérrez Gómez, "End-to-end continuous space-time super-resolution", 2023: the data and the four strategies.
 J. Cornebise, I. Oršolić, F. Kalaitzis, "Open High-Resolution Satellite Imagery: The WorldStrat Dataset", NeurIPS 2022.
 """
 

@@ -13,7 +13,7 @@ at a position along the index of the date.
 
 References
 ----------
-P. Gutiérrez Gómez, "End-to-end continuous space-time super-resolution", 2023 (`TemporalLIIF3D`).
+Gutiérrez Gómez, "End-to-end continuous space-time super-resolution", 2023 (`TemporalLIIF3D`).
 
 Y. Chen, S. Liu, X. Wang, "Learning Continuous Image Representation with Local Implicit Image Function",
 CVPR 2021, doi:10.1109/CVPR46437.2021.00852.
