@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import dask
 import numpy as np
 import pytest
 import torch
@@ -20,7 +21,7 @@ import xsr
 from xsr import cli
 from xsr.core.errors import BandError, CubeError, GridError, ModelError, ParameterError, XsrWarning
 from xsr.kernels.limits import limits as limits_of
-from xsr.models import registry
+from xsr.models import predictor, registry
 from xsr.models.card import ModelCard, file_sha256, write_card
 from xsr.sources.landsat import brightness_temperature
 from xsr.testing import assert_lazy, assert_same_grid
@@ -330,6 +331,27 @@ def test_one_of_the_two_in_memory(dctnet):
             out = low.sr.guided(guide, model=dctnet, chunks=50)
         assert out.chunks == ((50, 46), (50, 46))
         np.testing.assert_allclose(out, whole, atol=1e-4)
+
+
+def test_each_block_uses_its_share_of_the_cores(dctnet, monkeypatch):
+    seen = []
+    plain = predictor.predict_guided
+
+    def watch(*args, **options):
+        seen.append(torch.get_num_threads())
+        return plain(*args, **options)
+
+    monkeypatch.setattr(predictor, "predict_guided", watch)
+    monkeypatch.setattr("dask.system.CPU_COUNT", 4)
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        fine = xsr.guided(LOW.chunk(), GUIDE.chunk(), model=dctnet, chunks=48)
+        with dask.config.set(num_workers=2):
+            fine.compute(scheduler="threads")
+        assert set(seen) == {2}
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_the_same_call_has_the_same_keys(dctnet):

@@ -279,12 +279,15 @@ def _call(node: fx.Node, layer: nn.Module | None, values: dict[fx.Node, Any]) ->
 
 
 @contextmanager
-def threads(most: int) -> Iterator[None]:
-    """Let PyTorch use at most so many threads inside, in this thread alone.
+def threads(most: int | None) -> Iterator[None]:
+    """Let PyTorch use at most so many threads inside, in this thread alone; None leaves it as many as it has.
 
     PyTorch's number belongs to a thread, but setting it also sets the default of threads that are yet to come: a
     thread of its own puts that back at once.
     """
+    if most is None:
+        yield
+        return
     with _setting:
         before = torch.get_num_threads()
         torch.set_num_threads(min(before, most))
