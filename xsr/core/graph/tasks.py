@@ -4,11 +4,9 @@ They run on the active scheduler or cluster. What fails is told block by block.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from dask.callbacks import Callback
@@ -105,28 +103,26 @@ def compute(tasks: Sequence[BlockTasks], *, progress: bool, outcome: Outcome | N
         if client is not None:
             _compute_on_cluster(client, dsk, list(keys), tell, alone=outcome is not None)
         else:
-            with _local_scheduler() as schedule:
-                _compute_here(schedule, dsk, list(keys), tell, alone=outcome is not None)
+            _compute_here(_local_scheduler(), dsk, list(keys), tell, alone=outcome is not None)
 
 
-@contextmanager
-def _local_scheduler() -> Iterator[Callable[..., Any]]:
-    """Choose the active local scheduler; when it is left no thread of it is at work any more, even after an error.
+def _local_scheduler() -> Callable[..., Any]:
+    """Choose the active local scheduler, the threaded one such that none of its threads is at work when it returns.
 
-    The threaded scheduler of Dask returns at the first error while its other threads finish what they do. Here they
-    are waited for, so that nobody writes to a store after its lock was given back.
+    Dask's own returns at the first error while its other threads finish what they do. Here they are waited for, so that
+    nobody writes a block that is begun once more, nor to a store whose lock was given back.
     """
     from dask import config
     from dask.base import get_scheduler
     from dask.system import CPU_COUNT
     from dask.threaded import get as threaded
 
+    def waiting(dsk: dict[Any, Any], keys: list[str]) -> Any:
+        with ThreadPoolExecutor(config.get("num_workers", None) or CPU_COUNT) as pool:
+            return threaded(dsk, keys, pool=pool)
+
     schedule = get_scheduler() or threaded
-    if schedule is not threaded or config.get("pool", None) is not None:
-        yield schedule
-        return
-    with ThreadPoolExecutor(config.get("num_workers", None) or CPU_COUNT) as pool:
-        yield partial(threaded, pool=pool)
+    return waiting if schedule is threaded and config.get("pool", None) is None else schedule
 
 
 def threads_each() -> int | None:
