@@ -343,7 +343,7 @@ def check_device(device: str) -> None:
     ParameterError
         Unless it is auto, cpu, cuda or cuda:N.
     """
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+    if not (isinstance(device, str) and re.fullmatch(r"auto|cpu|cuda(:\d+)?", device)):
         raise ParameterError(f"device={device!r}; expected auto, cpu, cuda or cuda:N.")
 
 

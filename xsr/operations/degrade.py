@@ -16,8 +16,8 @@ from xsr.core import checks, grid, pipeline, sensors
 from xsr.core.blocks import Padding, Span
 from xsr.core.cube import Cube, open_cube
 from xsr.core.errors import BandError, GridError, ParameterError
-from xsr.core.grid import EDGE, resolution
-from xsr.core.match import crs_name, pixel_m
+from xsr.core.grid import EDGE, crs_name, resolution
+from xsr.core.match import pixel_m
 from xsr.core.sensors import canonical
 from xsr.core.types import Stack, XarrayObject
 from xsr.kernels import degrade as kernel
