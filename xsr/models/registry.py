@@ -335,7 +335,7 @@ def _describe_architecture(name: str) -> Description:
     )
 
 
-def check_device(device: str) -> None:
+def check_device(device: object) -> None:
     """Check how a device is spelt; whether it exists is for the worker to know.
 
     Raises

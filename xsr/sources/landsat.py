@@ -176,5 +176,5 @@ def _line(mtl: Mtl, name: str) -> tuple[float, float] | None:
 
 def _pair(mtl: Mtl, pattern: str, words: tuple[object, object]) -> tuple[float, float] | None:
     """Two numbers of the metadata, None if one is missing."""
-    first, second = (mtl.get(pattern.format(word)) for word in words)
-    return (float(first), float(second)) if checks.is_number(first) and checks.is_number(second) else None
+    found: list[Any] = [mtl.get(pattern.format(word)) for word in words]
+    return (float(found[0]), float(found[1])) if all(checks.is_number(value) for value in found) else None

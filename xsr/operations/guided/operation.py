@@ -187,9 +187,7 @@ def guided(
     return _with_coordinates(out, target, geobox, flag, pairing, shifts)
 
 
-def _check_choice(
-    model: str | Path | None, method: str | None, conserve: str | None, limits: object
-) -> ModelCard | None:
+def _check_choice(model: str | Path | None, method: object, conserve: object, limits: object) -> ModelCard | None:
     """Card of the model, None if a method was chosen."""
     if (model is None) == (method is None):
         raise ParameterError(
