@@ -115,7 +115,7 @@ def card(model: Model, weights: Model | None = None) -> ModelCard:
     if weights is None:
         path = find(model)
         return foreign.read(path) if path.suffix in foreign.SUFFIXES else read_card(path)
-    path = Path(weights)
+    path = Path(str(weights))
     if not path.with_suffix(".json").is_file():
         return published.card(catalogue.get(str(model)), path)
     found = read_card(path)
