@@ -521,3 +521,26 @@ def test_a_block_is_not_begun_again_while_it_is_at_work():
     assert side_by_side.count(True) == 1  # the one that had failed, whose place was never given back
     assert isinstance(told[0,], RuntimeError)
     assert told[1,] is None
+
+
+def test_no_worker_writes_any_more_when_an_error_comes_out(tmp_path, cluster):
+    begun, failed, finished = (tmp_path / name for name in ("begun", "failed", "finished"))
+
+    def until(path):
+        assert any(path.exists() for _ in range(10_000_000))
+
+    def one_fails_while_the_other_works(block, index):
+        if index == (0,):
+            until(begun)
+            failed.touch()
+            raise RuntimeError("broken")
+        begun.touch()
+        until(failed)
+        sum(range(20_000_000))
+        finished.touch()
+
+    source = da.from_array(np.zeros(2), chunks=1)
+    tasks = graph.block_tasks(one_fails_while_the_other_works, source, label="a", indices=[(0,), (1,)])
+    with cluster.as_current(), pytest.raises(RuntimeError, match="broken"):
+        graph.compute([tasks], progress=False)
+    assert finished.exists()

@@ -3,6 +3,7 @@
 They run on the active scheduler or cluster. What fails is told block by block.
 """
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,9 @@ from typing import Any
 
 from dask.callbacks import Callback
 from numpy.typing import NDArray
+
+PREFIX = "xsr-write-"
+"""Part of the keys of block tasks, which Dask may fuse with what they need and name after both."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ def block_tasks(
     from dask.base import tokenize
     from dask.highlevelgraph import HighLevelGraph
 
-    name = f"xsr-write-{tokenize(function, source.name)}"
+    name = f"{PREFIX}{tokenize(function, source.name)}"
     keys = {f"{name}-{'.'.join(map(str, index))}": BlockKey(label, index) for index in indices}
     layer: dict[Any, Any] = {key: (_call, function, (source.name, *block.index), block) for key, block in keys.items()}
     return BlockTasks(HighLevelGraph.from_collections(name, layer, dependencies=[source]), keys)
@@ -209,17 +213,28 @@ def _compute_on_cluster(
 
     failed: list[str] = []
     futures = client.get(dsk, keys, sync=False)
-    for future in as_completed(futures):  # type: ignore[no-untyped-call]
-        if future.status not in ("finished", "error"):
-            future.result()  # cancelled or lost with the scheduler: raise
-        if alone and future.status == "error":
-            failed.append(future.key)
-        else:
-            tell(future.key, future.exception())
+    try:
+        for future in as_completed(futures):  # type: ignore[no-untyped-call]
+            if future.status not in ("finished", "error"):
+                future.result()  # cancelled or lost with the scheduler: raise
+            if alone and future.status == "error":
+                failed.append(future.key)
+            else:
+                tell(future.key, future.exception())
+    except Exception:
+        client.cancel(futures)
+        client.run(_wait_for_blocks, on_error="ignore")
+        raise
     del futures, future
     client.nthreads()  # a round trip, after which the scheduler has forgotten the errors, too
     for key in failed:
         tell(key, _error_of(client.get, dsk, key))
+
+
+async def _wait_for_blocks(dask_worker: Any) -> None:
+    """Wait on a worker for the block tasks that it has begun, and that nobody can stop."""
+    while any(PREFIX in str(task.key) for task in dask_worker.state.executing):
+        await asyncio.sleep(0.05)
 
 
 class _Watch(Callback):
