@@ -1,7 +1,7 @@
 import subprocess
 import sys
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import dask
@@ -438,6 +438,34 @@ def test_memory_that_is_never_enough_says_what_to_lower(monkeypatch):
         interpolate(make_cube((1, 1, 4, 4), chunks=4), scale=2).compute(scheduler="sync")
 
 
+@dataclass(frozen=True)
+class Numbered:
+    """Block function that answers with the number of date and row, and has no memory for more than a few rows."""
+
+    dates: range
+    rows: range
+    most: int
+    halo: int = 0
+    padding: str = "edge"
+
+    def place(self, dates, rows, cols):
+        return replace(self, dates=self.dates[dates.slice], rows=self.rows[rows.slice])
+
+    def __call__(self, window, rows, cols, cell):
+        if len(rows) > self.most:
+            raise MemoryError
+        numbers = 100.0 * np.array(self.dates)[:, None, None, None] + np.array(self.rows)[:, None]
+        return np.broadcast_to(numbers, (*window.shape[:2], len(rows), len(cols))).astype(np.float32)
+
+
+@pytest.mark.parametrize("chunks", [None, {"time": 2, "y": 5}])
+def test_a_block_that_is_cut_knows_its_dates_and_rows(chunks):
+    source = make_cube((3, 1, 12, 4), chunks=chunks).data
+    plan = graph.make_plan(Refinement((12, 4), (1.0, 1.0)), (12, 4), halo=0, chunks=(6, 4))
+    found = np.asarray(graph.run(Numbered(range(3), range(12), most=2), source, plan))
+    assert np.array_equal(found[:, 0, :, 0], 100 * np.arange(3)[:, None] + np.arange(12))
+
+
 def test_points_are_not_cut(monkeypatch):
     def starving(self, window, rows, cols, cell):
         raise MemoryError
@@ -467,3 +495,52 @@ def test_nobody_computes_any_more_when_an_error_comes_out():
     with dask.config.set(scheduler="threads", num_workers=2), pytest.raises(RuntimeError, match="broken"):
         graph.compute([tasks], progress=False)
     assert finished.is_set()
+
+
+def test_a_block_is_not_begun_again_while_it_is_at_work():
+    begun, failed = threading.Event(), threading.Event()
+    busy, side_by_side = set(), []
+
+    def one_fails_while_the_other_works(block, index):
+        side_by_side.append(index in busy)
+        busy.add(index)
+        if index == (0,):
+            begun.wait()
+            failed.set()
+            raise RuntimeError("broken")
+        begun.set()
+        failed.wait()
+        sum(range(10_000_000))
+        busy.remove(index)
+
+    source = da.from_array(np.zeros(2), chunks=1)
+    tasks = graph.block_tasks(one_fails_while_the_other_works, source, label="a", indices=[(0,), (1,)])
+    told = {}
+    with dask.config.set(scheduler="threads", num_workers=2):
+        graph.compute([tasks], progress=False, outcome=lambda key, error: told.update({key.index: error}))
+    assert side_by_side.count(True) == 1  # the one that had failed, whose place was never given back
+    assert isinstance(told[0,], RuntimeError)
+    assert told[1,] is None
+
+
+def test_no_worker_writes_any_more_when_an_error_comes_out(tmp_path, cluster):
+    begun, failed, finished = (tmp_path / name for name in ("begun", "failed", "finished"))
+
+    def until(path):
+        assert any(path.exists() for _ in range(10_000_000))
+
+    def one_fails_while_the_other_works(block, index):
+        if index == (0,):
+            until(begun)
+            failed.touch()
+            raise RuntimeError("broken")
+        begun.touch()
+        until(failed)
+        sum(range(20_000_000))
+        finished.touch()
+
+    source = da.from_array(np.zeros(2), chunks=1)
+    tasks = graph.block_tasks(one_fails_while_the_other_works, source, label="a", indices=[(0,), (1,)])
+    with cluster.as_current(), pytest.raises(RuntimeError, match="broken"):
+        graph.compute([tasks], progress=False)
+    assert finished.exists()

@@ -125,7 +125,13 @@ def test_instants_outside_the_series_need_leave():
             resolve_instants(t, SERIES, extrapolate=way - 1)
 
 
-@pytest.mark.parametrize("extrapolate", [-1, float("nan"), float("inf")])
+@pytest.mark.parametrize("window", [-1, float("nan"), "12"])
+def test_window_must_be_a_number_of_days(window):
+    with pytest.raises(ParameterError, match="expected a number of days, 0 or more, or None"):
+        plan_groups(SERIES[:1], SERIES, window=window, most=2, together=1)
+
+
+@pytest.mark.parametrize("extrapolate", [-1, float("nan"), float("inf"), "2"])
 def test_extrapolate_must_be_a_number_of_days(extrapolate):
     with pytest.raises(ParameterError, match="expected a number of days, 0 or more"):
         resolve_instants("2024-03-05", SERIES, extrapolate=extrapolate)

@@ -75,10 +75,43 @@ class Stacked(nn.Module):
         return torch.cat((x, x), 2)
 
 
+class Enlarged(nn.Module):
+    """Enlarges an image so that its rows do not follow from those of a band."""
+
+    def __init__(self, **how):
+        super().__init__()
+        self.how = how
+
+    def forward(self, x):
+        return nn.functional.interpolate(x, mode="nearest", **self.how)
+
+
+class Scaled(nn.Module):
+    """Multiplies by numbers that are multiplied first."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolution = nn.Conv2d(4, 4, 3, padding=1)
+        self.one, self.other = (nn.Parameter(torch.tensor(v)) for v in (2.0, 3.0))
+
+    def forward(self, x):
+        return self.convolution(x) * (self.one * self.other)
+
+
+def test_numbers_for_all_pixels_may_be_computed(narrow):
+    network, x = Scaled(), image(32, 6)
+    bands = engine.Bands(network)
+    assert bands.cut
+    with torch.inference_mode():
+        assert largest(bands(x), network(x)) <= 1e-5
+
+
 @pytest.mark.parametrize(
     "network",
     [
         Stacked(),
+        Enlarged(size=(40, 6)),
+        Enlarged(scale_factor=1.5),
         nn.Sequential(nn.Conv2d(4, 4, 3, stride=2, padding=1)),
         nn.Sequential(nn.Conv2d(4, 4, 3)),
         nn.Sequential(nn.Conv2d(4, 4, 3, padding=2, dilation=2)),

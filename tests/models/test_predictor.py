@@ -93,3 +93,31 @@ def test_other_errors_are_not_about_memory(fixed, monkeypatch):
     short_of_memory(monkeypatch, network(fixed, "float32", "cpu"), "forward", 0, lambda: RuntimeError("shapes differ"))
     with pytest.raises(RuntimeError, match="shapes differ"):
         predictor.predict_fixed(fixed, images(), "cpu")
+
+
+@pytest.fixture
+def dctnet(monkeypatch):
+    """A guided network with random weights, whatever the spec."""
+    torch.manual_seed(0)
+    network = registry.create("dctnet", guide_bands=3, features=4, layers=1, final_relu=False).eval()
+    monkeypatch.setattr(predictor, "load", lambda spec, device: network)
+    return network
+
+
+def predict_guided(count):
+    rng = np.random.default_rng(0)
+    image, guide = (rng.standard_normal((count, bands, 16, 16)).astype(np.float32) for bands in (1, 3))
+    return predictor.predict_guided(registry.ModelSpec("any", ""), image, guide, "cpu")
+
+
+def test_guided_batches_are_halved(dctnet, monkeypatch):
+    wanted = predict_guided(5)
+    seen = short_of_memory(monkeypatch, dctnet, "forward", 2, SAYINGS["PyTorch"])
+    assert near(predict_guided(5), wanted)
+    assert seen == [5, 2, 2, 1]
+
+
+def test_a_guided_patch_too_large_is_a_memory_error(dctnet, monkeypatch):
+    short_of_memory(monkeypatch, dctnet, "forward", 0, SAYINGS["CUDA"])
+    with pytest.raises(MemoryError, match="an image of 16 x 16 pixels does not fit"):
+        predict_guided(1)

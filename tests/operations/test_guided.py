@@ -3,6 +3,8 @@
 import math
 from dataclasses import replace
 
+import dask
+import dask.array as da
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from helpers import NORTH, WEST, make_cube
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
+from odc.geo.xr import xr_coords
 from safetensors.torch import save_file
 from scipy.ndimage import gaussian_filter
 from typer.testing import CliRunner
@@ -20,12 +23,13 @@ import xsr
 from xsr import cli
 from xsr.core.errors import BandError, CubeError, GridError, ModelError, ParameterError, XsrWarning
 from xsr.kernels.limits import limits as limits_of
-from xsr.models import registry
+from xsr.models import predictor, registry
 from xsr.models.card import ModelCard, file_sha256, write_card
 from xsr.sources.landsat import brightness_temperature
 from xsr.testing import assert_lazy, assert_same_grid
 
 FACTOR = 4
+GUIDE_BANDS = ("B04", "B08", "B11")
 SIDE = 96
 """Fine pixels along an axis."""
 NETWORKS = {
@@ -72,7 +76,7 @@ def write_guided(folder, architecture="dctnet", *, zero=False, clipped=False, **
         parameters=sum(p.numel() for p in network.parameters()),
         radius=0,
         licence="CC0-1.0",
-        guide_bands=("B04", "B08", "B11"),
+        guide_bands=GUIDE_BANDS,
         guide_mean=(0.12, 0.3, 0.2),
         guide_std=(0.1, 0.1, 0.1),
         **told,
@@ -106,7 +110,7 @@ def fields(seed=0, side=SIDE):
 def make_guide(vegetation, **options):
     return make_cube(
         np.stack([0.25 - 0.2 * vegetation, 0.2 + 0.3 * vegetation, 0.3 - 0.15 * vegetation]).astype(np.float32),
-        bands=("B04", "B08", "B11"),
+        bands=GUIDE_BANDS,
         **options,
     )
 
@@ -332,6 +336,27 @@ def test_one_of_the_two_in_memory(dctnet):
         np.testing.assert_allclose(out, whole, atol=1e-4)
 
 
+def test_each_block_uses_its_share_of_the_cores(dctnet, monkeypatch):
+    seen = []
+    plain = predictor.predict_guided
+
+    def watch(*args, **options):
+        seen.append(torch.get_num_threads())
+        return plain(*args, **options)
+
+    monkeypatch.setattr(predictor, "predict_guided", watch)
+    monkeypatch.setattr("dask.system.CPU_COUNT", 4)
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        fine = xsr.guided(LOW.chunk(), GUIDE.chunk(), model=dctnet, chunks=48)
+        with dask.config.set(num_workers=2):
+            fine.compute(scheduler="threads")
+        assert set(seen) == {2}
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_the_same_call_has_the_same_keys(dctnet):
     """A run that is resumed knows its input by them."""
     low, guide = LOW.chunk(y=10), GUIDE.chunk(x=40)
@@ -472,6 +497,34 @@ def test_a_temperature_in_degrees():
         low.sr.guided(guide, method="guided_filter", scale=3, coregister=True)
 
 
+def degrees(resolution, west, south, east, north, *, ascending=False):
+    """Lazy guide in degrees, featureless."""
+    box = GeoBox.from_bbox((west, south, east, north), "EPSG:4326", resolution=resolution)
+    values = da.full((3, *box.shape), 0.2, chunks=(3, 1 << 16, 1 << 16), dtype=np.float32)
+    bands = {"band": list(GUIDE_BANDS)}
+    guide = xr.DataArray(values, dims=("band", *box.dimensions), coords={**xr_coords(box), **bands})
+    return guide.isel(latitude=slice(None, None, -1)) if ascending else guide
+
+
+def test_ascending_latitudes_under_a_cube_in_metres(tmp_path):
+    """The result runs as the guide does, in whole blocks that can be written."""
+    guide = degrees(1e-4, 16.46, 52.33, 16.48, 52.35, ascending=True)
+    out = LOW.chunk().sr.guided(guide, method="bicubic", chunks=30)
+    assert out.dims == ("latitude", "longitude")
+    assert out.latitude[0] < out.latitude[-1]
+    assert_same_grid(out, guide.sel(latitude=out.latitude, longitude=out.longitude, method="nearest"))
+    assert xsr.to_zarr(out, tmp_path / "out.zarr", progress=False).blocks == math.prod(map(len, out.chunks))
+    north = LOW.sr.guided(guide.isel(latitude=slice(None, None, -1)), method="bicubic")
+    np.testing.assert_array_equal(out.isel(latitude=slice(None, None, -1)), north)
+
+
+def test_a_guide_of_half_the_earth():
+    """Its pixels are finer than the cube's here, if not everywhere in the cube's projection."""
+    guide = degrees(0.00035, -130, -55, 40, 55)
+    out = LOW.sr.guided(guide, method="bicubic")
+    assert float(np.isfinite(out).mean()) > 0.8
+
+
 def test_ascending_y_is_kept():
     up, down = GUIDE.isel(y=slice(None, None, -1)), LOW.sr.guided(GUIDE, method="tsharp", chunks=40)
     out = LOW.sr.guided(up, method="tsharp")
@@ -538,6 +591,13 @@ def test_tolerance_that_is_none(tolerance):
         LOW.sr.guided(GUIDE, method="tsharp", tolerance=tolerance)
 
 
+@pytest.mark.parametrize("tolerance", [np.int64(3), np.float32(3), math.inf])
+def test_tolerance_by_another_number(tolerance):
+    guide = dated(GUIDE, "2024-06-10")
+    at = LOW.assign_coords(time=np.datetime64("2024-06-12", "ns"))
+    assert at.sr.guided(guide, method="bicubic", tolerance=tolerance).guide_time == np.datetime64("2024-06-10")
+
+
 # ---- units and bands
 
 
@@ -589,6 +649,14 @@ def test_digital_numbers_without_a_scale():
         LOW.astype(np.uint16).assign_attrs(units="K").sr.guided(GUIDE, method="tsharp")
 
 
+def test_odd_units_and_scales():
+    with pytest.raises(CubeError, match=r"units \['K'\]; expected a temperature"):
+        LOW.sr.guided(GUIDE, method="tsharp", units=["K"])
+    odd = LOW.astype(np.int16).assign_attrs(scale_factor="a tenth")
+    with pytest.raises(CubeError, match="scale_factor='a tenth'; expected one number"):
+        odd.sr.guided(GUIDE, method="tsharp")
+
+
 def test_several_bands():
     two = xr.concat([LOW.expand_dims(band=["a"]), LOW.expand_dims(band=["b"])], dim="band").assign_attrs(units="K")
     with pytest.raises(BandError, match=r"the cube has 2 bands \['a', 'b'\]; expected one"):
@@ -619,6 +687,10 @@ def test_names_of_another_sensor(dctnet):
 def test_bands_of_the_guided_filter():
     out = LOW.sr.guided(GUIDE, method="guided_filter", guide_bands=["B08"])
     np.testing.assert_array_equal(out, LOW.sr.guided(GUIDE.sel(band=["B08"]), method="guided_filter"))
+    np.testing.assert_array_equal(out, LOW.sr.guided(GUIDE, method="guided_filter", guide_bands="nir"))
+    for odd in (4, [], ["B04", "red"]):
+        with pytest.raises(ParameterError, match="guide_bands="):
+            LOW.sr.guided(GUIDE, method="guided_filter", guide_bands=odd)
     with pytest.raises(ParameterError, match="only method='guided_filter' lets choose"):
         LOW.sr.guided(GUIDE, method="tsharp", guide_bands=["B08"])
 
@@ -662,6 +734,16 @@ def test_model_and_method(dctnet, model):
         LOW.sr.guided(GUIDE, method="tsharp", conserve="energy")
     with pytest.raises(ModelError, match="expected a network for one band in kelvin"):
         LOW.sr.guided(GUIDE, model=model)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"conserve": ["radiance"]}, {"method": ["tsharp"]}, {"method": np.array(["a", "b"])}, {"device": 0}],
+    ids=["conserve", "method", "methods", "device"],
+)
+def test_arguments_that_are_no_text(odd):
+    with pytest.raises(ParameterError, match=f"{next(iter(odd))}="):
+        LOW.sr.guided(GUIDE, **{"method": "tsharp", **odd})
 
 
 def test_patches_that_cannot_be_laid_out(folder):

@@ -16,7 +16,7 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
 import xsr
-from xsr.core.errors import ParameterError, StoreError
+from xsr.core.errors import CubeError, ParameterError, StoreError
 from xsr.core.radiometry import ADD_OFFSET, SCALE_FACTOR, pack
 from xsr.core.store.ledger import BlockWriter
 from xsr.testing import assert_lazy, assert_same_grid
@@ -99,6 +99,27 @@ def test_shards_hold_inner_chunks(cube, tmp_path):
     assert array.chunks == (1, 1, 5, 5)
     # Three blocks of the second date's column and row, three of the first: the fourth holds no value and no file.
     assert len(files_of(tmp_path / "a.zarr")) == 2 * 2 * 3 - 1
+
+
+@pytest.mark.parametrize("inner", [0, -5, 1.5, "5", True])
+def test_inner_chunks_that_are_no_number_of_pixels(cube, tmp_path, inner):
+    with pytest.raises(ParameterError, match=r"inner_chunks=.*expected a number of pixels >= 1"):
+        xsr.to_zarr(cube, tmp_path / "a.zarr", inner_chunks=inner, progress=False)
+
+
+@pytest.mark.parametrize("path", [None, 5])
+def test_a_path_that_is_none(cube, tmp_path, monkeypatch, path):
+    """No folder is called None."""
+    monkeypatch.chdir(tmp_path)
+    for call in (lambda: xsr.to_zarr(cube, path, progress=False), lambda: xsr.verify(path)):
+        with pytest.raises(ParameterError, match=f"path={path}; expected the folder or the URL"):
+            call()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_cube_that_is_none(tmp_path):
+    with pytest.raises(CubeError, match="got ndarray; expected an xarray DataArray or Dataset"):
+        xsr.to_zarr(np.zeros((3, 4)), tmp_path / "a.zarr", progress=False)
 
 
 def test_one_block_may_be_padded_to_whole_inner_chunks(tmp_path):
@@ -278,7 +299,7 @@ def test_irregular_chunks_are_refused(cube, tmp_path, sizes):
     assert not (tmp_path / "a.zarr").exists()
 
 
-@pytest.mark.parametrize("inner", [3, 20, 0, -5])
+@pytest.mark.parametrize("inner", [3, 20])
 def test_inner_chunks_that_do_not_divide_are_refused(cube, tmp_path, inner):
     with pytest.raises(StoreError, match=f"inner_chunks={inner}"):
         xsr.to_zarr(cube, tmp_path / "a.zarr", inner_chunks=inner, progress=False)

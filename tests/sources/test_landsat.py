@@ -122,3 +122,35 @@ def test_a_real_scene(data_dir):
     assert float(abs(out[0] - out[1]).mean()) < 5
     first = dn.isel(band=0).values[0, 0]
     assert out[0][0, 0] == pytest.approx(1321.0789 / np.log(774.8853 / (3.342e-4 * first + 0.1) + 1), rel=1e-6)
+
+
+def test_what_describes_digital_numbers_does_not_stay(tmp_path):
+    """A reader of the result would scale it once more."""
+    mtl = read_mtl(write(tmp_path, LANDSAT_8))
+    packing = {"scale_factor": 3.342e-4, "add_offset": 0.1, "_FillValue": 0}
+    dn = xr.DataArray(np.array([30000, 0], np.uint16), dims="x", attrs=packing)
+    out = brightness_temperature(dn, mtl, 10)
+    assert not set(packing) & set(out.attrs)
+    out.to_dataset(name="t").to_netcdf(tmp_path / "t.nc")
+    with xr.open_dataset(tmp_path / "t.nc") as back:
+        np.testing.assert_array_equal(back["t"], out)
+
+
+def test_infinite_numbers_are_no_data(tmp_path):
+    dn = xr.DataArray(np.array([np.inf, -np.inf, np.nan, 30000.0]), dims="x")
+    out = brightness_temperature(dn, read_mtl(write(tmp_path, LANDSAT_8)), 10)
+    assert np.isfinite(out).values.tolist() == [False, False, False, True]
+
+
+@pytest.mark.parametrize("path", [None, 5])
+def test_no_path(path):
+    with pytest.raises(ProductError, match=f"{path} cannot be read"):
+        brightness_temperature(xr.DataArray(np.ones(2), dims="x"), path, 10)
+
+
+def test_fields_as_whole_numbers(tmp_path):
+    fields = {
+        name: 2 if name.startswith("RADIANCE_MULT") else value
+        for name, value in read_mtl(write(tmp_path, LANDSAT_8)).items()
+    }
+    assert calibration(fields, 10)[0] == 2.0

@@ -185,6 +185,15 @@ def test_sen2venus_refuses_pickled_code_and_other_tensors(tmp_path, capsys):
     assert "pickled code runs" not in capsys.readouterr().out
 
 
+def test_sen2venus_tells_of_a_damaged_file(tmp_path):
+    site, name = write_site(tmp_path)
+    path = site / f"{name}_10m_b2b3b4b8.pt"
+    for content in (b"", path.read_bytes()[:300]):
+        path.write_bytes(content)
+        with pytest.raises(ParameterError, match=r"10m_b2b3b4b8\.pt is damaged"):
+            next(sen2venus(tmp_path))
+
+
 # --- WorldStrat --------------------------------------------------------------------------------------------
 
 
@@ -248,6 +257,9 @@ def test_worldstrat_tells_what_is_missing(tmp_path):
     (folder / "Landcover-1-9-L2A_data.tiff").unlink()
     write_tiff(folder / "Landcover-1-1-L2A_data.tiff", np.zeros((12, 4, 4), np.uint16))
     with pytest.raises(ParameterError, match="has 12 bands of uint16; expected the twelve of WorldStrat as float"):
+        next(worldstrat(tmp_path))
+    (tmp_path / "metadata.csv").write_text("scene,n,lowres_date,highres_date\nLandcover-1,first,2020-01-01,\n")
+    with pytest.raises(ParameterError, match=r"line 2 of .*metadata\.csv has no n, lowres_date or highres_date"):
         next(worldstrat(tmp_path))
     (tmp_path / "metadata.csv").unlink()
     with pytest.raises(ParameterError, match=r"metadata\.csv is missing"):

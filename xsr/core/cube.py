@@ -153,6 +153,8 @@ class Cube:
             coords={**self._kept(self.data), **spatial},
             name=self.data.name,
         )
+        if self.flipped:
+            data = data.isel({y: slice(None, None, -1)})
         if geobox.crs == self.geobox.crs:
             data = data.rename({y: self.spatial[0], x: self.spatial[1]})
         return self._restore(data, provenance)
@@ -188,10 +190,8 @@ class Cube:
         return self.original[labels[self.bands[0]]].dims
 
     def _restore(self, data: xr.DataArray, provenance: Mapping[str, Any]) -> XarrayObject:
-        """Undo, step by step, what `open_cube` did."""
+        """Undo, step by step, what else `open_cube` did."""
         grid = {"grid_mapping": "spatial_ref"} if "spatial_ref" in data.coords else {}
-        if self.flipped and self.spatial[0] in data.dims:
-            data = data.isel({self.spatial[0]: slice(None, None, -1)})
         original = self.original
         if "time" not in self._band_dims():
             data = data.isel(time=0)

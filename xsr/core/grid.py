@@ -223,8 +223,8 @@ def resolution(geobox: GeoBox) -> tuple[float, float]:
 
 def crs_name(geobox: GeoBox) -> str:
     """Name the CRS for a message: its EPSG code if it has one, because its text fills a screen."""
-    code = geobox.crs.epsg if geobox.crs is not None else None
-    return f"EPSG:{code}" if code is not None else str(geobox.crs)
+    crs = geobox.crs
+    return "no CRS" if crs is None else f"EPSG:{crs.epsg}" if crs.epsg else str(crs)
 
 
 def refine(geobox: GeoBox, scale: tuple[float, float]) -> GeoBox:

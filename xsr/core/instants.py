@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from xsr.core import checks
 from xsr.core.errors import ParameterError
 
 Times = NDArray[np.datetime64]
@@ -64,8 +65,10 @@ def plan_groups(instants: Times, times: Times, *, window: float | None, most: in
     Raises
     ------
     ParameterError
-        If no date may answer an instant.
+        If ``window`` is no number of days, or no date may answer an instant.
     """
+    if window is not None and not (checks.is_number(window) and window >= 0):
+        raise ParameterError(f"window={window!r}; expected a number of days, 0 or more, or None.")
     order = np.argsort(times, kind="stable")
     ordered = times[order]
     chosen = [candidates(instant, ordered, window=window, most=most) for instant in instants]
@@ -137,9 +140,8 @@ def resolve_instants(t: Any, times: Times, *, extrapolate: float | None = None) 
     found = _read(t, first, last)
     if found.size == 0 or np.isnat(found).any():
         raise ParameterError(f"t={t!r} names no instant; expected a date, several, a frequency or a time coordinate.")
-    reach = 0.0 if extrapolate is None else float(extrapolate)
-    if not (np.isfinite(reach) and reach >= 0):
-        raise ParameterError(f"extrapolate={extrapolate!r}; expected a number of days, 0 or more.")
+    what = "a number of days, 0 or more"
+    reach = 0.0 if extrapolate is None else checks.within("extrapolate", extrapolate, low=0, what=what)
     outside = np.maximum((first - found) / DAY, (found - last) / DAY)
     if (outside > reach).any():
         worst = found[int(np.argmax(outside))]

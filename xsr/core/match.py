@@ -14,7 +14,7 @@ from xsr.core import checks, pipeline
 from xsr.core.blocks import Span, chunk_sizes, spans
 from xsr.core.cube import Cube, open_cube
 from xsr.core.errors import BandError, CubeError, GridError, ParameterError
-from xsr.core.grid import EDGE, resolution
+from xsr.core.grid import EDGE, crs_name, resolution
 from xsr.core.sensors import canonical
 from xsr.core.types import XarrayObject
 
@@ -109,12 +109,6 @@ def check_same_grid(ours: GeoBox, theirs: GeoBox, *, what: str) -> None:
             f"{what} has {theirs.shape[0]} x {theirs.shape[1]} pixels, the image {height} x {width};"
             f" expected the same. {REMEDY}"
         )
-
-
-def crs_name(geobox: GeoBox) -> str:
-    """Short name of the CRS of a grid for messages: its EPSG code, or what it calls itself."""
-    crs = geobox.crs
-    return "no CRS" if crs is None else f"EPSG:{crs.epsg}" if crs.epsg else str(crs)
 
 
 REMEDY = "Bring it there with xsr.interpolate(..., like=...) or crop it."

@@ -181,7 +181,10 @@ class Bands(nn.Module):
                 state.begun.add(node)
             state.keep(source, node, rest)
             return out
-        count = min(0 if value is None else value.shape[2] for value in values.values() if _is_image(value))
+        counts = [0 if value is None else value.shape[2] for value in values.values() if _is_image(value)]
+        if not counts:
+            return _call(node, layer, values)
+        count = min(counts)
         for source, value in values.items():
             if value is not None and _is_image(value):
                 values[source] = value[:, :, :count]
@@ -223,7 +226,8 @@ def _is_rowwise(module: nn.Module, node: fx.Node) -> bool:
         layer = module.get_submodule(str(node.target))
         return isinstance(layer, ROWWISE_MODULES) or (isinstance(layer, nn.Conv2d) and _is_plain(layer))
     if node.target is nn.functional.interpolate:
-        return node.kwargs.get("mode") == "nearest"
+        factor = node.kwargs.get("scale_factor")
+        return node.kwargs.get("mode") == "nearest" and isinstance(factor, int | float) and factor == int(factor)
     if node.target is torch.cat:
         return bool(node.kwargs.get("dim") == 1)
     if node.op == "call_function":
@@ -279,12 +283,15 @@ def _call(node: fx.Node, layer: nn.Module | None, values: dict[fx.Node, Any]) ->
 
 
 @contextmanager
-def threads(most: int) -> Iterator[None]:
-    """Let PyTorch use at most so many threads inside, in this thread alone.
+def threads(most: int | None) -> Iterator[None]:
+    """Let PyTorch use at most so many threads inside, in this thread alone; None leaves it as many as it has.
 
     PyTorch's number belongs to a thread, but setting it also sets the default of threads that are yet to come: a
     thread of its own puts that back at once.
     """
+    if most is None:
+        yield
+        return
     with _setting:
         before = torch.get_num_threads()
         torch.set_num_threads(min(before, most))

@@ -56,8 +56,8 @@ def predict_fixed(
     """
     network = prepared(spec, precision, device)
 
-    def evaluate(part: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.asarray(network(_tensor(part, device)).cpu().numpy())
+    def evaluate(part: slice) -> NDArray[np.float32]:
+        return np.asarray(network(_tensor(images[part], device)).cpu().numpy())
 
     with torch.inference_mode():
         return np.concatenate(list(_batches(evaluate, images, device)))
@@ -70,13 +70,13 @@ def _tensor(values: NDArray[np.float32], device: str) -> torch.Tensor:
 
 
 def _batches(
-    evaluate: Callable[[NDArray[np.float32]], NDArray[np.float32]], images: NDArray[np.float32], device: str
+    evaluate: Callable[[slice], NDArray[np.float32]], images: NDArray[np.float32], device: str
 ) -> Iterator[NDArray[np.float32]]:
     """Evaluate images in batches; one that does not fit into memory is halved, and the size remembered."""
     first, size = 0, _batch(device, images)
     while first < len(images):
         try:
-            made = evaluate(images[first : first + size])
+            made = evaluate(slice(first, first + size))
         except RuntimeError as error:
             if not out_of_memory(error):
                 raise
@@ -158,9 +158,9 @@ def predict_liif(
         rows, cols = (np.ascontiguousarray(v) for v in np.broadcast_arrays(rows[:, None], cols))
     y, x = (torch.from_numpy(v.ravel()).to(device) for v in (rows, cols))
 
-    def evaluate(part: NDArray[np.float32]) -> NDArray[np.float32]:
-        code = network.encode(_tensor(part, device))
-        step = max(1, QUERIES[torch.device(device).type] // len(part))
+    def evaluate(part: slice) -> NDArray[np.float32]:
+        code = network.encode(_tensor(images[part], device))
+        step = max(1, QUERIES[torch.device(device).type] // len(code))
         slices = [
             network.decode(code, y[q : q + step], x[q : q + step], cell).permute(0, 2, 1).cpu()
             for q in range(0, y.numel(), step)
@@ -273,20 +273,25 @@ def predict_guided(
     -------
     ndarray
         Shape (n, 1, H, W): what the card says, the image or what to add to it.
+
+    Raises
+    ------
+    MemoryError
+        If not even one image fits.
     """
     network = load(spec, device=device)
-    parts = []
-    batch = _batch(device, image)
+
+    def evaluate(part: slice) -> NDArray[np.float32]:
+        own, other = (_tensor(v[part], device) for v in (image, guide))
+        small = own if low is None else _tensor(low[part], device)
+        if isinstance(network, JIIF):
+            reduced = torch.nn.functional.interpolate(other, size=small.shape[-2:], mode="area")
+            answer = network(small, other, reduced)
+        elif isinstance(network, DCTNet):
+            answer = network(own, other, scale)
+        else:
+            answer = network(small)
+        return np.asarray(answer.cpu().numpy())
+
     with torch.inference_mode():
-        for first in range(0, len(image), batch):
-            own, other = (torch.from_numpy(v[first : first + batch]).to(device) for v in (image, guide))
-            small = own if low is None else torch.from_numpy(low[first : first + batch]).to(device)
-            if isinstance(network, JIIF):
-                reduced = torch.nn.functional.interpolate(other, size=small.shape[-2:], mode="area")
-                answer = network(small, other, reduced)
-            elif isinstance(network, DCTNet):
-                answer = network(own, other, scale)
-            else:
-                answer = network(small)
-            parts.append(answer.cpu().numpy())
-    return np.concatenate(parts)
+        return np.concatenate(list(_batches(evaluate, image, device)))

@@ -115,7 +115,7 @@ def card(model: Model, weights: Model | None = None) -> ModelCard:
     if weights is None:
         path = find(model)
         return foreign.read(path) if path.suffix in foreign.SUFFIXES else read_card(path)
-    path = Path(weights)
+    path = Path(str(weights))
     if not path.with_suffix(".json").is_file():
         return published.card(catalogue.get(str(model)), path)
     found = read_card(path)
@@ -335,7 +335,7 @@ def _describe_architecture(name: str) -> Description:
     )
 
 
-def check_device(device: str) -> None:
+def check_device(device: object) -> None:
     """Check how a device is spelt; whether it exists is for the worker to know.
 
     Raises
@@ -343,7 +343,7 @@ def check_device(device: str) -> None:
     ParameterError
         Unless it is auto, cpu, cuda or cuda:N.
     """
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+    if not (isinstance(device, str) and re.fullmatch(r"auto|cpu|cuda(:\d+)?", device)):
         raise ParameterError(f"device={device!r}; expected auto, cpu, cuda or cuda:N.")
 
 

@@ -16,8 +16,8 @@ from xsr.core import checks, grid, pipeline, sensors
 from xsr.core.blocks import Padding, Span
 from xsr.core.cube import Cube, open_cube
 from xsr.core.errors import BandError, GridError, ParameterError
-from xsr.core.grid import EDGE, resolution
-from xsr.core.match import crs_name, pixel_m
+from xsr.core.grid import EDGE, crs_name, resolution
+from xsr.core.match import pixel_m
 from xsr.core.sensors import canonical
 from xsr.core.types import Stack, XarrayObject
 from xsr.kernels import degrade as kernel
@@ -417,7 +417,7 @@ def semi_simulate(
     models = _noise_models(opened.bands, noise, sensor)
     keys = tuple(_key(canonical(name)) for name in opened.bands)
     finish = Finish(tuple(models), keys, tuple(f.key for f in plan.frames), _cover(cloud_cover), seed)
-    whole = replace(many, data=_on(many.data, values, target[0]), geobox=target[0])
+    whole = replace(many, data=_on(many.data, values), geobox=target[0])
     values = pipeline.values(whole, finish, grid.coarsen(target[0], 1)[1], chunks=blocks)
     return many.rewrap(values, target[0], {**provenance, "xsr_scale": [1 / factor, 1 / factor]})
 
@@ -762,7 +762,7 @@ def _cover(cloud_cover: Any) -> float:
     return checks.within("cloud_cover", cloud_cover, low=0, high=1, what="a share of the image from 0 to 1")
 
 
-def _on(data: xr.DataArray, values: Any, box: Any) -> xr.DataArray:
+def _on(data: xr.DataArray, values: Any) -> xr.DataArray:
     """Put values on another grid; only sizes and coordinates over time and band count here."""
     coords = {name: coord for name, coord in data.coords.items() if not {"y", "x"} & set(coord.dims)}
     return xr.DataArray(values, dims=("time", "band", "y", "x"), coords=coords)

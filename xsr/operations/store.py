@@ -18,7 +18,7 @@ import numpy as np
 from xsr.core.errors import ParameterError, StoreError, XsrWarning
 from xsr.core.store.ledger import CLIPPED, LEDGER, VALID, BadBlock, Index, read_ledger
 from xsr.core.store.lock import locked
-from xsr.core.store.place import Place, store_errors
+from xsr.core.store.place import Place, resolve_place, store_errors
 from xsr.core.store.template import Packing, Prepared, prepare, require_same, write_template
 from xsr.core.store.writing import Errors, check_errors, undone, write_blocks
 from xsr.core.types import XarrayObject
@@ -129,11 +129,7 @@ def to_zarr(
         raise ParameterError("overwrite and resume exclude each other: begin anew, or go on (an overwrite, too).")
     check_errors(errors)
     prepared = prepare(cube, dtype=dtype, zarr_format=zarr_format, inner_chunks=inner_chunks, input_id=input_id)
-    place = Place(str(path), storage_options)
-    if storage_options is not None and not place.remote:
-        raise ParameterError(
-            f"storage_options with {path}, a local path; expected a URL such as s3://bucket/name.zarr."
-        )
+    place = resolve_place(path, storage_options)
     with locked(place, force=force):
         with store_errors(place, "looking at"):
             target = _resumed(place) if resume else _begun_anew(place, overwrite)

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from xsr.core.errors import ParameterError, StoreError
+from xsr.core.errors import StoreError
 from xsr.core.store.ledger import LEDGER, BadBlock, Index, check_block, check_whole, read_ledger, stored_blocks
 from xsr.core.store.lock import locked
-from xsr.core.store.place import Place, store_errors
+from xsr.core.store.place import Place, resolve_place, store_errors
 from xsr.core.store.template import prepare, require_same
 from xsr.core.store.writing import Outcomes, quarantined, write_blocks
 from xsr.core.types import XarrayObject
@@ -75,11 +75,7 @@ def verify(
     StoreError
         If there is no store with a ledger at the path, or ``repair`` is another cube.
     """
-    place = Place(str(path), storage_options)
-    if storage_options is not None and not place.remote:
-        raise ParameterError(
-            f"storage_options with {path}, a local path; expected a URL such as s3://bucket/name.zarr."
-        )
+    place = resolve_place(path, storage_options)
     if repair is None:
         return _check(place)
     with locked(place, force=force):
@@ -92,7 +88,7 @@ def verify(
 
 def command_of(path: str | Path, *, storage_options: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Arguments of the command that made a store; none if it was made in Python."""
-    place = Place(str(path), storage_options)
+    place = resolve_place(path, storage_options)
     with store_errors(place, "reading"):
         found: dict[str, Any] = _open(place)[LEDGER].attrs["settings"]["command"]
     return found

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xsr.core import checks
 from xsr.core.errors import BandError, CubeError, ProductError
 
 Mtl: TypeAlias = Mapping[str, float | str]
@@ -44,8 +45,8 @@ def read_mtl(path: str | Path) -> dict[str, float | str]:
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ProductError(f"{path} cannot be read ({error}); expected the _MTL.txt of a Landsat product.") from error
+    except (OSError, TypeError, UnicodeDecodeError) as error:
+        raise ProductError(f"{path!s} cannot be read ({error}); expected the _MTL.txt of a Landsat product.") from error
     fields = {name: value for name, value in FIELD.findall(text) if name not in ("GROUP", "END_GROUP")}
     if "SPACECRAFT_ID" not in fields:
         raise ProductError(f"{path} names no SPACECRAFT_ID; expected the _MTL.txt of a Landsat product.")
@@ -65,7 +66,8 @@ def brightness_temperature(dn: xr.DataArray, mtl: Mtl | str | Path, band: str | 
     Parameters
     ----------
     dn
-        Digital numbers of one band (integers, or floats in which NaN is no data), any dims; 0 is no data.
+        Digital numbers of one band (integers, or floats in which NaN and infinities are no data), any dims; 0 is no
+        data.
     mtl
         Metadata file of the product, or its fields from `read_mtl`.
     band
@@ -74,7 +76,8 @@ def brightness_temperature(dn: xr.DataArray, mtl: Mtl | str | Path, band: str | 
     Returns
     -------
     DataArray
-        Kelvin at the top of the atmosphere, float32, NaN is no data, attribute ``units`` K; lazy if ``dn`` is.
+        Kelvin at the top of the atmosphere, float32, NaN is no data, lazy if ``dn`` is. Of its attributes none is kept,
+        since they describe digital numbers; ``units`` is K.
         Emissivity and atmosphere are not corrected for, so that it is not the surface temperature.
 
     Raises
@@ -102,7 +105,7 @@ def brightness_temperature(dn: xr.DataArray, mtl: Mtl | str | Path, band: str | 
     gain, offset, k1, k2 = calibration(fields, band)
     radiance = dn.where(dn != FILL).astype(np.float64) * gain + offset
     kelvin: xr.DataArray = xr.apply_ufunc(
-        _temperature, radiance, k1, k2, dask="parallelized", output_dtypes=[np.float32]
+        _temperature, radiance, k1, k2, dask="parallelized", output_dtypes=[np.float32], keep_attrs=False
     )
     return kelvin.assign_attrs(units="K", long_name="brightness temperature at the top of the atmosphere")
 
@@ -114,9 +117,9 @@ def _check_numbers(dn: Any) -> None:
 
 
 def _temperature(radiance: NDArray[np.float64], k1: float, k2: float) -> NDArray[np.float32]:
-    positive = radiance > 0
-    kelvin = k2 / np.log(k1 / np.where(positive, radiance, 1) + 1)
-    return np.where(positive, kelvin, np.nan).astype(np.float32)
+    known = (radiance > 0) & np.isfinite(radiance)
+    kelvin = k2 / np.log(k1 / np.where(known, radiance, 1) + 1)
+    return np.where(known, kelvin, np.nan).astype(np.float32)
 
 
 CONSTANTS = {"LANDSAT_4": (671.62, 1284.30), "LANDSAT_5": (607.76, 1260.56), "LANDSAT_7": (666.09, 1282.71)}
@@ -173,5 +176,5 @@ def _line(mtl: Mtl, name: str) -> tuple[float, float] | None:
 
 def _pair(mtl: Mtl, pattern: str, words: tuple[object, object]) -> tuple[float, float] | None:
     """Two numbers of the metadata, None if one is missing."""
-    first, second = (mtl.get(pattern.format(word)) for word in words)
-    return (first, second) if isinstance(first, float) and isinstance(second, float) else None
+    found: list[Any] = [mtl.get(pattern.format(word)) for word in words]
+    return (float(found[0]), float(found[1])) if all(checks.is_number(value) for value in found) else None

@@ -197,6 +197,8 @@ def _tensor(path: Path) -> Image:
         values = torch.load(path, weights_only=True)
     except UnpicklingError as error:
         raise ParameterError(f"{path} holds more than tensors; expected a file of SEN2VENµS. Fetch it anew.") from error
+    except (EOFError, RuntimeError) as error:
+        raise ParameterError(f"{path} is damaged ({error}); expected a file of SEN2VENµS. Fetch it anew.") from error
     if not isinstance(values, torch.Tensor) or values.ndim != 4 or values.shape[1] != 4:
         raise ParameterError(f"{path} is no tensor (patch, 4, y, x); expected one of SEN2VENµS.")
     return to_reflectance(values.numpy(), 1e-4, MAJA_NODATA)
@@ -244,8 +246,14 @@ def _worldstrat_dates(path: Path) -> dict[tuple[str, int], tuple[np.datetime64, 
         reader = csv.DictReader(stream)
         for row in reader:
             scene = row[(reader.fieldnames or [""])[0]]
-            low, high = (np.datetime64(row[name][:10], "ns") for name in ("lowres_date", "highres_date"))
-            found[scene, int(float(row["n"]))] = (low, high)
+            try:
+                low, high = (np.datetime64(row[name][:10], "ns") for name in ("lowres_date", "highres_date"))
+                found[scene, int(float(row["n"]))] = (low, high)
+            except (KeyError, TypeError, ValueError) as error:
+                raise ParameterError(
+                    f"line {reader.line_num} of {path} has no n, lowres_date or highres_date that can be read"
+                    f" ({error!r}). Fetch it anew."
+                ) from error
     return found
 
 

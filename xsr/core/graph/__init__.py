@@ -3,7 +3,7 @@
 from xsr.core.graph.frames import Frames, run_frames
 from xsr.core.graph.reductions import Job, Reduction, reduce_windows
 from xsr.core.graph.tasks import BlockKey, BlockTasks, block_tasks, compute, threads_each, together
-from xsr.core.graph.windows import Block, Plan, make_plan, run, run_block
+from xsr.core.graph.windows import Block, Plan, make_plan, run
 
 __all__ = [
     "Block",
@@ -18,7 +18,6 @@ __all__ = [
     "make_plan",
     "reduce_windows",
     "run",
-    "run_block",
     "run_frames",
     "threads_each",
     "together",

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xsr.core.blocks import spans
+from xsr.core.blocks import Span, spans
 from xsr.core.graph.windows import Block, Pieces, Plan, nothing, pieces_of, run_block
 from xsr.core.types import Stack, WindowFunction
 
@@ -114,4 +114,5 @@ def _run_group(
     if block.window is None:
         bands = sum(band[0][0].shape[1] for band in arrays)
         return nothing((group.instants, bands, len(block.rows), len(block.cols)))
-    return run_block(group.function, block, cell, shape, pieces, arrays)
+    dates = Span(0, len(group.dates))
+    return run_block(group.function, dates, block, cell, shape, pieces, arrays)

@@ -3,16 +3,18 @@
 They run on the active scheduler or cluster. What fails is told block by block.
 """
 
+import asyncio
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from dask.callbacks import Callback
 from numpy.typing import NDArray
+
+PREFIX = "xsr-write-"
+"""Part of the keys of block tasks, which Dask may fuse with what they need and name after both."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def block_tasks(
     from dask.base import tokenize
     from dask.highlevelgraph import HighLevelGraph
 
-    name = f"xsr-write-{tokenize(function, source.name)}"
+    name = f"{PREFIX}{tokenize(function, source.name)}"
     keys = {f"{name}-{'.'.join(map(str, index))}": BlockKey(label, index) for index in indices}
     layer: dict[Any, Any] = {key: (_call, function, (source.name, *block.index), block) for key, block in keys.items()}
     return BlockTasks(HighLevelGraph.from_collections(name, layer, dependencies=[source]), keys)
@@ -105,28 +107,26 @@ def compute(tasks: Sequence[BlockTasks], *, progress: bool, outcome: Outcome | N
         if client is not None:
             _compute_on_cluster(client, dsk, list(keys), tell, alone=outcome is not None)
         else:
-            with _local_scheduler() as schedule:
-                _compute_here(schedule, dsk, list(keys), tell, alone=outcome is not None)
+            _compute_here(_local_scheduler(), dsk, list(keys), tell, alone=outcome is not None)
 
 
-@contextmanager
-def _local_scheduler() -> Iterator[Callable[..., Any]]:
-    """Choose the active local scheduler; when it is left no thread of it is at work any more, even after an error.
+def _local_scheduler() -> Callable[..., Any]:
+    """Choose the active local scheduler, the threaded one such that none of its threads is at work when it returns.
 
-    The threaded scheduler of Dask returns at the first error while its other threads finish what they do. Here they
-    are waited for, so that nobody writes to a store after its lock was given back.
+    Dask's own returns at the first error while its other threads finish what they do. Here they are waited for, so that
+    nobody writes a block that is begun once more, nor to a store whose lock was given back.
     """
     from dask import config
     from dask.base import get_scheduler
     from dask.system import CPU_COUNT
     from dask.threaded import get as threaded
 
+    def waiting(dsk: dict[Any, Any], keys: list[str]) -> Any:
+        with ThreadPoolExecutor(config.get("num_workers", None) or CPU_COUNT) as pool:
+            return threaded(dsk, keys, pool=pool)
+
     schedule = get_scheduler() or threaded
-    if schedule is not threaded or config.get("pool", None) is not None:
-        yield schedule
-        return
-    with ThreadPoolExecutor(config.get("num_workers", None) or CPU_COUNT) as pool:
-        yield partial(threaded, pool=pool)
+    return waiting if schedule is threaded and config.get("pool", None) is None else schedule
 
 
 def threads_each() -> int | None:
@@ -213,17 +213,28 @@ def _compute_on_cluster(
 
     failed: list[str] = []
     futures = client.get(dsk, keys, sync=False)
-    for future in as_completed(futures):  # type: ignore[no-untyped-call]
-        if future.status not in ("finished", "error"):
-            future.result()  # cancelled or lost with the scheduler: raise
-        if alone and future.status == "error":
-            failed.append(future.key)
-        else:
-            tell(future.key, future.exception())
+    try:
+        for future in as_completed(futures):  # type: ignore[no-untyped-call]
+            if future.status not in ("finished", "error"):
+                future.result()  # cancelled or lost with the scheduler: raise
+            if alone and future.status == "error":
+                failed.append(future.key)
+            else:
+                tell(future.key, future.exception())
+    except Exception:
+        client.cancel(futures)
+        client.run(_wait_for_blocks, on_error="ignore")
+        raise
     del futures, future
     client.nthreads()  # a round trip, after which the scheduler has forgotten the errors, too
     for key in failed:
         tell(key, _error_of(client.get, dsk, key))
+
+
+async def _wait_for_blocks(dask_worker: Any) -> None:
+    """Wait on a worker for the block tasks that it has begun, and that nobody can stop."""
+    while any(PREFIX in str(task.key) for task in dask_worker.state.executing):
+        await asyncio.sleep(0.05)
 
 
 class _Watch(Callback):

@@ -91,7 +91,8 @@ def run_eager(function: WindowFunction, source: NDArray[Any], plan: Plan) -> Sta
         for date in range(source.shape[0]):
             pieces = Pieces(0, 0, ((0,), (0,), (0,)))
             out[date : date + 1, :, block.rows.slice, block.cols.slice] = run_block(
-                _placed(function, Span(date, date + 1), block),
+                function,
+                Span(date, date + 1),
                 block,
                 plan.cell,
                 plan.source_shape,
@@ -118,7 +119,7 @@ def run_lazy(function: WindowFunction, source: Any, plan: Plan) -> Any:
             keys = [[[(source.name, t, b, y, x) for x in wanted[1]] for y in wanted[0]] for b in range(len(bands))]
             size = (len(times[t]), sum(len(b) for b in bands))
             layer[(name, t, 0, *divmod(number, width))] = (
-                (run_block, _placed(function, times[t], block), block, plan.cell, plan.source_shape, pieces, keys)
+                (run_block, function, times[t], block, plan.cell, plan.source_shape, pieces, keys)
                 if block.window is not None
                 else (nothing, (*size, len(block.rows), len(block.cols)))
             )
@@ -163,6 +164,7 @@ def pieces_of(
 
 def run_block(
     function: WindowFunction,
+    dates: Span,
     block: Block,
     cell: tuple[float, float],
     shape: tuple[int, int],
@@ -171,13 +173,26 @@ def run_block(
 ) -> Stack:
     """Compute one block from the chunks its window touches; one that does not fit into memory in two halves.
 
+    Parameters
+    ----------
+    function
+        Arithmetic, not bound to a place yet.
+    dates, block
+        What to compute.
+    cell
+        Size of an output pixel in input pixels, (y, x).
+    shape
+        Pixels (y, x) of the source.
+    pieces, arrays
+        Chunks of the source, and where they lie.
+
     Raises
     ------
     MemoryError
         If a single row of pixels does not fit either.
     """
     try:
-        return _evaluate(function, block, cell, shape, pieces, arrays)
+        return _evaluate(_placed(function, dates, block), block, cell, shape, pieces, arrays)
     except MemoryError as error:
         halves = _halves(block, shape, function.halo)
         if not halves:
@@ -185,10 +200,7 @@ def run_block(
                 f"not even one row of a block of {len(block.cols)} columns fits into memory. Use smaller chunks="
                 " (--chunks), or fewer workers or threads side by side (--workers)."
             ) from error
-    dates = Span(0, arrays[0][0][0].shape[0])
-    return np.concatenate(
-        [run_block(_placed(function, dates, half), half, cell, shape, pieces, arrays) for half in halves], axis=2
-    )
+    return np.concatenate([run_block(function, dates, half, cell, shape, pieces, arrays) for half in halves], axis=2)
 
 
 def _halves(block: Block, shape: tuple[int, int], halo: int) -> list[Block]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from xsr.core.errors import StoreError, XsrError
+from xsr.core.errors import ParameterError, StoreError, XsrError
 
 REMEDY = "Blocks written so far are safe; mend the cause and go on with resume=True (xsr run --resume)."
 
@@ -92,6 +92,24 @@ class Place:
         if not self.remote:
             for path in Path(self.path).rglob("*.partial"):
                 path.unlink(missing_ok=True)
+
+
+def resolve_place(path: str | Path, options: Mapping[str, Any] | None) -> Place:
+    """Place of a path or URL that a user gave.
+
+    Raises
+    ------
+    ParameterError
+        If it is neither, or has options without being a URL.
+    """
+    if not isinstance(path, str | Path):
+        raise ParameterError(f"path={path!r}; expected the folder or the URL of a store, as text or a Path.")
+    place = Place(str(path), options)
+    if options is not None and not place.remote:
+        raise ParameterError(
+            f"storage_options with {path}, a local path; expected a URL such as s3://bucket/name.zarr."
+        )
+    return place
 
 
 @contextmanager

@@ -13,7 +13,8 @@ import xarray as xr
 from odc.geo.xr import xr_coords  # registers the .odc accessor, too
 
 from xsr._version import __version__
-from xsr.core.errors import ParameterError, StoreError
+from xsr.core import checks
+from xsr.core.errors import CubeError, ParameterError, StoreError
 from xsr.core.grid import crs_name
 from xsr.core.radiometry import ADD_OFFSET, FILL, SCALE_FACTOR
 from xsr.core.store.ledger import LEDGER, Blocks, BlockWriter, checksum, create_ledger
@@ -82,7 +83,9 @@ def prepare(
     Raises
     ------
     ParameterError
-        If the packing or the format is unknown.
+        If the packing or the format is unknown, or ``inner_chunks`` is no number of pixels.
+    CubeError
+        If the cube is no object of xarray.
     StoreError
         If the chunks of the cube cannot be whole Zarr chunks.
     """
@@ -90,6 +93,8 @@ def prepare(
         raise ParameterError(f"dtype={dtype!r}; expected 'float32' or 'uint16'.")
     if zarr_format not in (2, 3) or (zarr_format == 2 and inner_chunks is not None):
         raise ParameterError(f"zarr_format={zarr_format} with inner_chunks={inner_chunks}; format 2 has no shards.")
+    if inner_chunks is not None:
+        inner_chunks = checks.whole("inner_chunks", inner_chunks, least=1, what="a number of pixels")
     dataset = _as_dataset(cube)
     names = [name for name, v in dataset.data_vars.items() if set(dataset.odc.spatial_dims) <= set(v.dims)]
     encoding = {name: _encoding(dataset[name], inner_chunks, dtype, zarr_format) for name in names}
@@ -278,6 +283,8 @@ def _geozarr(geobox: Any) -> dict[str, Any]:
 
 def _as_dataset(cube: XarrayObject) -> xr.Dataset:
     """Dataset with Dask arrays, spatial_ref as a coordinate and plain string labels."""
+    if not isinstance(cube, xr.DataArray | xr.Dataset):
+        raise CubeError(f"got {type(cube).__name__}; expected an xarray DataArray or Dataset.")
     if isinstance(cube, xr.DataArray):
         attrs = cube.attrs
         cube = cube.rename("reflectance" if cube.name is None else cube.name).to_dataset().assign_attrs(attrs)
@@ -321,8 +328,6 @@ def _encoding(variable: xr.DataArray, inner: int | None, dtype: Packing, zarr_fo
         block.append(sizes[0])
     encoding: dict[str, Any] = {"chunks": tuple(block)}
     if inner is not None:
-        if inner < 1:
-            raise StoreError(f"inner_chunks={inner}; expected a positive number of pixels.")
         spatial = variable.odc.spatial_dims
         sides = zip(variable.dims, block, strict=True)
         shard = [n if dim not in spatial else -(-n // inner) * inner for dim, n in sides]

@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from xsr.core import graph, grid, match, pipeline, radiometry
+from xsr.core import checks, graph, grid, pipeline, radiometry
 from xsr.core.blocks import chunk_sizes
 from xsr.core.cube import Cube, open_cube
 from xsr.core.errors import BandError, CubeError, GridError, ParameterError
@@ -110,8 +110,8 @@ def _check_one(names: Sequence[str]) -> None:
 
 def _to_kelvin(data: xr.DataArray, units: str | None) -> xr.DataArray:
     """Decode numbers and convert to kelvin as their metadata say."""
-    if units in TEMPERATURE_PRODUCTS:
-        product = TEMPERATURE_PRODUCTS[units]
+    product = TEMPERATURE_PRODUCTS.get(units) if isinstance(units, str) else None
+    if product is not None:
         data = data.assign_attrs(scale_factor=product.scale, add_offset=product.offset, _FillValue=0)
         data.encoding = {**data.encoding, "dtype": np.uint16}  # numbers of the product, masked or not
         units = "K"
@@ -126,7 +126,7 @@ def _to_kelvin(data: xr.DataArray, units: str | None) -> xr.DataArray:
         )
     stored = data.encoding.get("dtype", data.dtype) if data.dtype.kind == "f" else data.dtype
     scale = data.attrs.get("scale_factor", data.attrs.get("scale", data.encoding.get("scale_factor")))
-    if np.dtype(stored).kind in "iu" and (scale is None or float(scale) == 1):
+    if np.dtype(stored).kind in "iu" and scale in (None, 1):
         raise CubeError(
             f"the cube holds {stored} without a scale; expected kelvin or degrees Celsius, or integers with"
             " scale_factor and add_offset in attributes or encoding. Say how they become kelvin: units= one of"
@@ -192,14 +192,14 @@ def open_guide(
 
 
 def check_pixel_sizes(cube: Cube, guide: Cube) -> None:
-    """Refuse a guide that is coarser than the cube.
+    """Refuse a guide that is coarser than the cube where they overlap: in another CRS the ratio is another elsewhere.
 
     Raises
     ------
     GridError
         With the ratio of the pixel sizes.
     """
-    cell = grid.between(cube.geobox, guide.geobox).cell
+    cell = grid.between(cube.geobox, _crop(guide.geobox, cube.geobox)).cell
     if not max(cell) <= SAME:
         raise GridError(
             f"the guide's pixels measure {max(cell):.3g} of the cube's; expected finer ones. Use another guide, or"
@@ -245,8 +245,8 @@ def _crop(geobox: GeoBox, other: GeoBox) -> GeoBox:
     )
     if rows[0] >= rows[1] or cols[0] >= cols[1]:
         raise GridError(
-            f"the guide ({geobox.extent.boundingbox} in {match.crs_name(geobox)}) does not overlap the cube"
-            f" ({other.extent.boundingbox} in {match.crs_name(other)}). Check both CRS and extents."
+            f"the guide ({geobox.extent.boundingbox} in {grid.crs_name(geobox)}) does not overlap the cube"
+            f" ({other.extent.boundingbox} in {grid.crs_name(other)}). Check both CRS and extents."
         )
     return geobox[rows[0] : rows[1], cols[0] : cols[1]]
 
@@ -288,7 +288,7 @@ def pair_dates(cube: Cube, guide: Cube, tolerance: Any) -> Pairing:
     CubeError
         If the guide has several dates and the cube's are not known.
     """
-    if not (isinstance(tolerance, int | float) and not isinstance(tolerance, bool) and tolerance >= 0):
+    if not (checks.is_number(tolerance) and tolerance >= 0):
         raise ParameterError(f"tolerance={tolerance!r}; expected a number of days, 0 or more.")
     wanted, known = _times(cube), _times(guide)
     count = cube.data.sizes["time"]

@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xsr.core import graph
 from xsr.core.blocks import Padding, Span
 from xsr.core.errors import ModelError, ParameterError
 from xsr.core.types import Stack
@@ -103,6 +104,7 @@ class GuidedNetwork:
 
     def _predict(self, stacks: Sequence[Image]) -> Image:
         """Patches (n, 2, P, P) of patches (n, 2 + guide, P, P)."""
+        from xsr.models.engine import threads
         from xsr.models.predictor import predict_guided
 
         (stack,) = stacks
@@ -117,7 +119,8 @@ class GuidedNetwork:
         low = None if middle is None else np.ascontiguousarray(np.nan_to_num(near[:, :, middle, middle]))
         image = np.nan_to_num(image)
         device = registry.resolve_device(self.device)
-        answer = predict_guided(self.spec, np.ascontiguousarray(image), guide, device, low=low, scale=self.scale)
+        with threads(graph.threads_each()):
+            answer = predict_guided(self.spec, np.ascontiguousarray(image), guide, device, low=low, scale=self.scale)
         cut = (answer <= 0) & self.clips
         return np.concatenate((image + answer if self.residual else answer, cut.astype(np.float32)), axis=1)
 

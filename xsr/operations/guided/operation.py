@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from xsr._version import __version__
-from xsr.core import pipeline
+from xsr.core import checks, pipeline
 from xsr.core.cube import Cube
 from xsr.core.errors import ModelError, ParameterError
+from xsr.core.sensors import canonical
 from xsr.core.types import XarrayObject
 from xsr.models import registry
 from xsr.models.card import ModelCard
@@ -84,7 +85,7 @@ def guided(
         Units of the cube where its metadata do not say: ``K``, ``degC``, or the product whose stored numbers it holds:
         ``landsat-c2-st``, ``modis-lst``, ``ecostress-lst`` (see `xsr.core.sensors.TEMPERATURE_PRODUCTS`).
     guide_bands
-        Bands of the guide for ``guided_filter``, canonical Sentinel-2 names; all by default.
+        Bands of the guide for ``guided_filter`` by their Sentinel-2 names (``B04``, ``red``); all by default.
     guide_units
         Units of the guide where its metadata do not say; see `xsr.interpolate`.
     guide_sensor
@@ -186,19 +187,17 @@ def guided(
     return _with_coordinates(out, target, geobox, flag, pairing, shifts)
 
 
-def _check_choice(
-    model: str | Path | None, method: str | None, conserve: str | None, limits: object
-) -> ModelCard | None:
+def _check_choice(model: str | Path | None, method: object, conserve: object, limits: object) -> ModelCard | None:
     """Card of the model, None if a method was chosen."""
     if (model is None) == (method is None):
         raise ParameterError(
             f"model={model!r} and method={method!r}; expected one of them: the name or path of a guided network, or a"
             f" method ({', '.join(METHODS)})."
         )
-    if conserve is not None and conserve not in POWER:
+    if conserve is not None and not (isinstance(conserve, str) and conserve in POWER):
         raise ParameterError(f"conserve={conserve!r}; expected {', '.join(POWER)} or None.")
     if method is not None:
-        if method not in METHODS:
+        if not (isinstance(method, str) and method in METHODS):
             raise ParameterError(f"method={method!r}; expected one of {', '.join(METHODS)}.")
         if limits is not None:
             raise ParameterError(
@@ -221,7 +220,12 @@ def _bands(card: ModelCard | None, method: str | None, given: Sequence[str] | No
         raise ParameterError(f"guide_bands={given!r}; only method='guided_filter' lets choose. Leave it out.")
     if card is not None:
         return card.guide_bands
-    return {"tsharp": baselines.INDEX, "guided_filter": given}.get(str(method), ())
+    if method == "guided_filter" and given is not None:
+        found = tuple(canonical(name) for name in checks.names("guide_bands", given))
+        if not found or len(set(found)) != len(found):
+            raise ParameterError(f"guide_bands={given!r}; expected one band or several, each once.")
+        return found
+    return {"tsharp": baselines.INDEX, "guided_filter": None}.get(str(method), ())
 
 
 def _with_coordinates(

@@ -1,7 +1,6 @@
 """Block functions of networks, and what their operations check and record alike."""
 
 import warnings
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,10 +142,11 @@ class Liif(Network):
         cell: tuple[float, float],
     ) -> NDArray[np.float32]:
         """Query the network; see `Network.predict`."""
+        from xsr.models.engine import threads
         from xsr.models.predictor import predict_liif
 
         device = registry.resolve_device(self.device)
-        with _own_cores():
+        with threads(graph.threads_each()):
             return predict_liif(self.spec, images, rows, cols, cell, device, self.precision)
 
 
@@ -191,13 +191,14 @@ class FixedFactor(Network):
         cell: tuple[float, float],
     ) -> NDArray[np.float32]:
         """Evaluate the window and pick its output pixels; see `Network.predict`."""
+        from xsr.models.engine import threads
         from xsr.models.predictor import predict_fixed
 
         y, x = (np.rint((v + 0.5) * self.factor - 0.5).astype(np.int64) for v in (rows, cols))
         # The rest of the window was there to be filled from.
         top, bottom, left, right = (*self._reach(y, images.shape[2]), *self._reach(x, images.shape[3]))
         inner = np.ascontiguousarray(images[:, :, top:bottom, left:right])
-        with _own_cores():
+        with threads(graph.threads_each()):
             whole = predict_fixed(self.spec, inner, registry.resolve_device(self.device), self.precision)
         return whole[:, :, (y - top * self.factor)[:, None], x - left * self.factor]
 
@@ -219,6 +220,7 @@ class TemporalLiif(Network):
         self, window: Stack, rows: NDArray[np.float64], cols: NDArray[np.float64], cell: tuple[float, float]
     ) -> Stack:
         """Evaluate queries; see `xsr.core.types.WindowFunction`."""
+        from xsr.models.engine import threads
         from xsr.models.predictor import predict_temporal
 
         valid = np.isfinite(window)
@@ -233,7 +235,7 @@ class TemporalLiif(Network):
         whole = np.asarray(valid.all(axis=1))
         used = [nearest(whole[list(look.picks)], look.offset, self.frames) for look in self.looks]
         device = registry.resolve_device(self.device)
-        with _own_cores():
+        with threads(graph.threads_each()):
             composite, answer = predict_temporal(
                 self.spec, images, known, self.looks, used, rows, cols, cell, device, self.precision
             )
@@ -242,14 +244,6 @@ class TemporalLiif(Network):
         base = resample.interpolate_filled(filled, rows, cols, "bicubic").reshape(shape)
         out: Stack = base + answer[:, pick] * std
         return out if seen.all() else remask(out, seen, rows, cols)
-
-
-def _own_cores() -> AbstractContextManager[None]:
-    """Keep PyTorch to the cores of this block, where others are computed beside it."""
-    from xsr.models.engine import threads
-
-    each = graph.threads_each()
-    return nullcontext() if each is None else threads(each)
 
 
 def provenance(operation: str, card: ModelCard, precision: Exact) -> dict[str, Any]:
