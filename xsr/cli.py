@@ -289,7 +289,9 @@ def guided(
     target: Annotated[str, typer.Argument(metavar="TARGET", help="Temperature: Zarr store, NetCDF file or GeoTIFF.")],
     guide: Annotated[str, typer.Argument(metavar="GUIDE", help="Reflectance of finer pixels, likewise.")],
     out: Annotated[str, typer.Argument(metavar="OUT", help="Zarr store to write.")],
-    model: Annotated[str | None, typer.Option(help="Guided network by name or path.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Guided network by name or path; a packaged one by default.")
+    ] = None,
     method: Annotated[
         str | None, typer.Option(help="Instead of a network: guided_filter, tsharp, bicubic or bilinear.")
     ] = None,

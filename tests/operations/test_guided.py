@@ -25,6 +25,7 @@ from xsr.core.errors import BandError, CubeError, GridError, ModelError, Paramet
 from xsr.kernels.limits import limits as limits_of
 from xsr.models import predictor, registry
 from xsr.models.card import ModelCard, file_sha256, write_card
+from xsr.operations.guided.operation import DEFAULT
 from xsr.sources.landsat import brightness_temperature
 from xsr.testing import assert_lazy, assert_same_grid
 
@@ -722,10 +723,16 @@ def test_no_overlap_in_another_crs():
         LOW.sr.guided(guide, method="tsharp")
 
 
+def test_the_packaged_network_is_the_default():
+    fine = LOW.sr.guided(GUIDE)
+    assert fine.attrs["xsr_model"] == DEFAULT
+    xr.testing.assert_identical(fine, LOW.sr.guided(GUIDE, model=DEFAULT))
+    assert rmse(fine) < 0.8 * rmse(LOW.sr.guided(GUIDE, method="bicubic"))
+
+
 def test_model_and_method(dctnet, model):
-    for how in ({}, {"model": dctnet, "method": "tsharp"}):
-        with pytest.raises(ParameterError, match="expected one of them"):
-            LOW.sr.guided(GUIDE, **how)
+    with pytest.raises(ParameterError, match="expected one of them"):
+        LOW.sr.guided(GUIDE, model=dctnet, method="tsharp")
     with pytest.raises(ParameterError, match="method='magic'; expected one of guided_filter"):
         LOW.sr.guided(GUIDE, method="magic")
     with pytest.raises(ParameterError, match="only networks have limits"):

@@ -233,7 +233,8 @@ def _card(recipe: Recipe, network: nn.Module, out: Path, training: dict[str, obj
         guide_mean=recipe.guide_mean,
         guide_std=recipe.guide_std,
         guide_optional=recipe.guide_optional,
-        patch=recipe.patch if recipe.architecture.startswith("dct") else None,
+        # Near the border of a patch local relations see half of their windows: larger patches at use have less of it.
+        patch=2 * recipe.patch if recipe.architecture.startswith("dct") else None,
         sha256=file_sha256(out),
         parameters=sum(p.numel() for p in network.parameters()),
         radius=int(getattr(network, "radius", 0)),

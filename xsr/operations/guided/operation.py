@@ -26,6 +26,8 @@ from xsr.operations.guided.steps import Steps
 Method: TypeAlias = Literal["guided_filter", "tsharp", "bicubic", "bilinear"]
 Conserve: TypeAlias = Literal["radiance", "temperature"]
 METHODS: tuple[str, ...] = get_args(Method)
+DEFAULT = "dctrrdbnet_lst"
+"""Packaged network that is used where neither a model nor a method is named."""
 POWER = {"radiance": 4, "temperature": 1}
 """Power of the temperature whose means are held."""
 
@@ -64,7 +66,7 @@ def guided(
         Output grid, at most one of them; see `xsr.interpolate`. By default the guide's: its pixels that lie wholly
         within the cube (of a cube in another CRS: within its bounding box).
     model
-        Guided network: trained weights by name or path.
+        Guided network: trained weights by name or path; `DEFAULT` where no method is named.
     method
         Instead of a network ``guided_filter`` (He 2013, the linear relation around each pixel), ``tsharp`` (Agam 2007,
         the linear relation of the scene to the vegetation index), or ``bicubic`` and ``bilinear``, which take from the
@@ -106,7 +108,7 @@ def guided(
     Raises
     ------
     ParameterError
-        If not exactly one of ``model`` and ``method`` is given, or no date of the guide is near enough.
+        If both ``model`` and ``method`` are given, or no date of the guide is near enough.
     GridError
         If guide and cube do not overlap, the guide is coarser than the cube, or ``conserve`` cannot be had between the
         two grids.
@@ -147,6 +149,7 @@ def guided(
     doi:10.1109/TPAMI.2012.213. N. Agam et al., Remote Sensing of Environment 107 (2007),
     doi:10.1016/j.rse.2006.10.006.
     """
+    model = DEFAULT if model is None and method is None else model
     card = _check_choice(model, method, conserve, limits)
     registry.check_device(device)
     given = networks.check_limits(limits)
@@ -189,7 +192,7 @@ def guided(
 
 def _check_choice(model: str | Path | None, method: object, conserve: object, limits: object) -> ModelCard | None:
     """Card of the model, None if a method was chosen."""
-    if (model is None) == (method is None):
+    if model is not None and method is not None:
         raise ParameterError(
             f"model={model!r} and method={method!r}; expected one of them: the name or path of a guided network, or a"
             f" method ({', '.join(METHODS)})."
