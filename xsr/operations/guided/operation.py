@@ -26,7 +26,7 @@ from xsr.operations.guided.steps import Steps
 Method: TypeAlias = Literal["guided_filter", "tsharp", "bicubic", "bilinear"]
 Conserve: TypeAlias = Literal["radiance", "temperature"]
 METHODS: tuple[str, ...] = get_args(Method)
-DEFAULT = "dctrrdbnet_lst"
+DEFAULT = "dctnet_lst"
 """Packaged network that is used where neither a model nor a method is named."""
 POWER = {"radiance": 4, "temperature": 1}
 """Power of the temperature whose means are held."""
