@@ -73,7 +73,7 @@ def test_closest_names_are_offered(name, told):
 
 
 def test_closest_name_of_trained_weights():
-    with pytest.raises(ModelError, match=r"'liif_s3' not found; did you mean liif_s2\?"):
+    with pytest.raises(ModelError, match=r"'liif_s3' not found; did you mean liif_s2"):
         registry.find("liif_s3")
 
 
