@@ -20,6 +20,8 @@ from xsr.training.tasks import Task
 
 AHEAD = 4
 """Batches drawn ahead of the step that needs them."""
+WARMUP, WARM_SHARE = 200, 0.05
+"""Steps over which the learning rate rises, and the share of a run that has minutes instead of steps."""
 REMEMBER = 200
 """Steps between checkpoints."""
 
@@ -95,7 +97,9 @@ def train(
         spent = before + (time.monotonic() - begun) / 60
         share = step / recipe.steps if minutes is None else min(spent / minutes, 1.0)
         for group in optimiser.param_groups:
-            group["lr"] = recipe.learning_rate * schedule(share, step)
+            group["lr"] = recipe.learning_rate * schedule(
+                share, step / WARMUP if minutes is None else share / WARM_SHARE
+            )
         loss, baseline = task.loss(network, batch, recipe, drop=dropped(recipe, step), device=device)
         if not torch.isfinite(loss):
             raise ModelError(f"the loss of step {step} is {loss.item()}; expected a finite number. Check the scenes.")
@@ -167,10 +171,10 @@ def running_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Te
     return update
 
 
-def schedule(share: float, step: int, warmup: int = 200) -> float:
-    """Learning-rate factor: linear warm-up, then half a cosine over the run."""
+def schedule(share: float, warm: float) -> float:
+    """Learning-rate factor: linear warm-up until ``warm`` is 1, and half a cosine over the run."""
     cosine = 0.5 * (1 + float(torch.cos(torch.tensor(torch.pi * share))))
-    return min(1.0, step / warmup) * cosine
+    return min(1.0, warm) * cosine
 
 
 def dropped(recipe: Recipe, step: int) -> tuple[int, ...]:
