@@ -96,10 +96,9 @@ def train(
         step += 1
         spent = before + (time.monotonic() - begun) / 60
         share = step / recipe.steps if minutes is None else min(spent / minutes, 1.0)
+        warm = step / WARMUP if minutes is None else share / WARM_SHARE
         for group in optimiser.param_groups:
-            group["lr"] = recipe.learning_rate * schedule(
-                share, step / WARMUP if minutes is None else share / WARM_SHARE
-            )
+            group["lr"] = recipe.learning_rate * schedule(share, warm)
         loss, baseline = task.loss(network, batch, recipe, drop=dropped(recipe, step), device=device)
         if not torch.isfinite(loss):
             raise ModelError(f"the loss of step {step} is {loss.item()}; expected a finite number. Check the scenes.")

@@ -258,7 +258,7 @@ JIIF_LST = replace(
 ESRNET_LST = replace(
     DCTNET_LST,
     name="esrnet_lst",
-    summary="Surface or brightness temperature sharpened four times without a guide (RRDBNet trained on L1).",
+    summary="Surface or brightness temperature sharpened four times without a guide (RRDBNet).",
     architecture="esrgan_2x32x16",
     config={"bands": 1, "factor": 4},
     guide_bands=(),
