@@ -14,22 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-SCL_NAMES = {
-    0: "no data",
-    1: "saturated or defective",
-    2: "topographic shadow",
-    3: "cloud shadow",
-    4: "vegetation",
-    5: "not vegetated",
-    6: "water",
-    7: "unclassified",
-    8: "cloud, medium probability",
-    9: "cloud, high probability",
-    10: "thin cirrus",
-    11: "snow or ice",
-}
-"""Classes of the scene classification of Sen2Cor."""
-
 SCL_INVALID = (0, 1, 3, 8, 9, 10)
 """Classes that do not show the surface."""
 

@@ -28,7 +28,7 @@ from xsr.training.recipes import RECIPES, Recipe
 from xsr.training.scenes import TrainingScene
 from xsr.training.scores import Score, score, test_places
 from xsr.training.series import SeriesSampler
-from xsr.training.tasks import Task, liif_loss, temporal_loss
+from xsr.training.tasks import Task, liif_loss, start_from, temporal_loss
 
 SCALES = (1.5, 1.7, 2.0, 3.0, 3.4, 4.0)
 """Scales of the score table."""
@@ -134,7 +134,7 @@ def _fixed(recipe: Recipe, data: Path | None) -> tuple[Task[Any], dict[str, obje
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)
     if recipe.start:
-        network.load_state_dict(_shared(network, load(recipe.start)), strict=False)
+        start_from(network, load(recipe.start))
     scenes, told = _scenes(recipe, data)
     told["protocol"] = "full-resolution pairs at 10 m and Wald pairs at 20 m: per-band MTF at Nyquist, noise"
     sampler = FixedSampler(_sampler(recipe, scenes), recipe.factor or 1)
@@ -159,7 +159,7 @@ def _implicit(recipe: Recipe) -> LIIF | TemporalLIIF:
     assert isinstance(last, nn.Linear)
     nn.init.zeros_(last.weight)
     if recipe.start:
-        network.load_state_dict(_shared(network, load(recipe.start)), strict=False)
+        start_from(network, load(recipe.start))
     return network
 
 
@@ -189,12 +189,6 @@ def _sampler(recipe: Recipe, scenes: Sequence[TrainingScene]) -> WaldSampler:
         noise=tuple(recipe.noise * std for std in recipe.std),
         mix=recipe.mix,
     )
-
-
-def _shared(network: nn.Module, other: nn.Module) -> dict[str, torch.Tensor]:
-    """Tensors of another network that fit this one."""
-    wanted = network.state_dict()
-    return {k: v for k, v in other.state_dict().items() if k in wanted and v.shape == wanted[k].shape}
 
 
 def band_mtf(bands: Sequence[str], sensor: str = "sentinel-2") -> tuple[float, ...]:

@@ -45,6 +45,43 @@ class Task(Generic[Drawn]):
     """Order of the network's numbers in memory: which is faster depends on its convolutions."""
 
 
+def start_from(network: nn.Module, other: nn.Module) -> None:
+    """Give a network the tensors of another that have its names and shapes."""
+    wanted = network.state_dict()
+    fitting = {k: v for k, v in other.state_dict().items() if k in wanted and v.shape == wanted[k].shape}
+    network.load_state_dict(fitting, strict=False)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a temporal network says of a batch before its composite is added."""
+
+    detail: Tensor
+    """At the queries, (n, query, band)."""
+    fused: Tensor
+    attention: Tensor
+    days: Tensor
+    tau: Tensor
+    rows: Tensor
+    cols: Tensor
+
+
+def ask(network: TemporalLIIF, batch: SeriesBatch, low: Tensor, valid: Tensor) -> Answer:
+    """Evaluate a temporal network on standardised images (n, date, band, h, w) with a mask (n, date, h, w)."""
+    device = low.device
+    days, season, tau, tau_season = (
+        torch.from_numpy(np.asarray(v)).to(device)
+        for v in (batch.days, batch.day_of_year, batch.tau, batch.tau_day_of_year)
+    )
+    with torch.autocast(device.type, torch.bfloat16):
+        features = network.encode(low.flatten(0, 1).contiguous(memory_format=torch.channels_last))
+    features = features.float().unflatten(0, low.shape[:2])
+    fused, _, attention = network.merge(features, days, season, valid, tau, tau_season)
+    rows, cols = (torch.from_numpy(v).float().to(device) for v in (batch.rows, batch.cols))
+    detail = network.decode(network.imnet.fold(fused), rows, cols, (1 / batch.scale, 1 / batch.scale))
+    return Answer(detail, fused, attention, days, tau, rows, cols)
+
+
 def liif_loss(
     network: LIIF, batch: Batch, recipe: Recipe, *, drop: tuple[int, ...], device: str
 ) -> tuple[Tensor, Tensor]:
@@ -72,23 +109,15 @@ def temporal_loss(
     low = low.nan_to_num()
     low[:, :, list(drop)] = 0.0
     wanted = (torch.from_numpy(batch.target).to(device) - mean) / std
-    days, season, tau, tau_season = (
-        torch.from_numpy(np.asarray(v)).to(device)
-        for v in (batch.days, batch.day_of_year, batch.tau, batch.tau_day_of_year)
-    )
-    with torch.autocast(torch.device(device).type, torch.bfloat16):
-        features = network.encode(low.flatten(0, 1).contiguous(memory_format=torch.channels_last))
-    features = features.float().unflatten(0, low.shape[:2])
-    fused, _, attention = network.merge(features, days, season, valid, tau, tau_season)
-    rows, cols = (torch.from_numpy(v).float().to(device) for v in (batch.rows, batch.cols))
-    answer = network.decode(network.imnet.fold(fused), rows, cols, (1 / batch.scale, 1 / batch.scale))
-    composite = network.compose(low, known, days, tau, fused, attention)
-    linear = (network.fusion.weights(days, known, tau).to(low.dtype) * low).sum(1)
+    answer = ask(network, batch, low, valid)
+    composite = network.compose(low, known, answer.days, answer.tau, answer.fused, answer.attention)
+    linear = (network.fusion.weights(answer.days, known, answer.tau).to(low.dtype) * low).sum(1)
     somewhere = known.any(1)
-    seen = (bicubic_at(somewhere.float(), rows, cols) - 1).abs() < 1e-3  # above one where a negative weight is lost
+    # Above one where a negative weight is lost.
+    seen = (bicubic_at(somewhere.float(), answer.rows, answer.cols) - 1).abs() < 1e-3
     wanted = torch.where(seen, wanted, torch.nan)
-    found = bicubic_at(composite, rows, cols) + answer - wanted
-    return relative(found, bicubic_at(linear, rows, cols) - wanted, drop)
+    found = bicubic_at(composite, answer.rows, answer.cols) + answer.detail - wanted
+    return relative(found, bicubic_at(linear, answer.rows, answer.cols) - wanted, drop)
 
 
 def relative(error: Tensor, reference: Tensor, drop: tuple[int, ...]) -> tuple[Tensor, Tensor]:

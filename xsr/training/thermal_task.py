@@ -11,7 +11,7 @@ from xsr.models.architectures.dctnet import DETAIL, DCTNet, laplacian, solve, we
 from xsr.models.architectures.jiif import JIIF
 from xsr.models.registry import create, load
 from xsr.training.recipes import Recipe
-from xsr.training.tasks import FLOOR, Task
+from xsr.training.tasks import FLOOR, Task, start_from
 from xsr.training.thermal import GuidedBatch, GuidedSampler, load_optical, load_thermal
 
 EDGES = -4.0
@@ -29,9 +29,7 @@ def build(recipe: Recipe, data: Path | None) -> tuple[Task[Any], dict[str, objec
     network = create(recipe.architecture, **recipe.config)
     _begin(network)
     if recipe.start:
-        wanted = network.state_dict()
-        known = load(recipe.start).state_dict().items()
-        network.load_state_dict({k: v for k, v in known if k in wanted and v.shape == wanted[k].shape}, strict=False)
+        start_from(network, load(recipe.start))
     thermal, optical = load_thermal(data), load_optical(data)
     low, high = (int(factor) for factor in recipe.scale_range)
     sampler = GuidedSampler(

@@ -26,7 +26,7 @@ from xsr.models.registry import create
 from xsr.training.recipes import Recipe
 from xsr.training.scenes import VALIDATION, Image
 from xsr.training.series import SeriesBatch
-from xsr.training.tasks import Task, bicubic_at
+from xsr.training.tasks import Task, ask, bicubic_at
 
 RGB = ("B04", "B03", "B02")
 """Bands of the images, in their order."""
@@ -341,21 +341,13 @@ def pair_loss(
     mean, std = (torch.tensor(v, device=device) for v in (recipe.mean, recipe.std))
     low = (torch.from_numpy(batch.low).to(device) - mean[:, None, None]) / std[:, None, None]
     valid = torch.from_numpy(batch.valid).to(device)
-    days, season, tau, tau_season = (
-        torch.from_numpy(np.asarray(v)).to(device)
-        for v in (batch.days, batch.day_of_year, batch.tau, batch.tau_day_of_year)
-    )
-    with torch.autocast(torch.device(device).type, torch.bfloat16):
-        features = network.encode(low.flatten(0, 1).contiguous(memory_format=torch.channels_last))
-    features = features.float().unflatten(0, low.shape[:2])
-    fused, _, attention = network.merge(features, days, season, valid, tau, tau_season)
-    rows, cols = (torch.from_numpy(v).float().to(device) for v in (batch.rows, batch.cols))
-    answer = network.decode(network.imnet.fold(fused), rows, cols, (1 / batch.scale, 1 / batch.scale))
+    answer = ask(network, batch, low, valid)
     known = valid[:, :, None].expand(low.shape)
-    composite = network.compose(low, known, days, tau, fused, attention)
+    composite = network.compose(low, known, answer.days, answer.tau, answer.fused, answer.attention)
     target = (torch.from_numpy(batch.target).to(device) - mean) / std
-    base, plain = (bicubic_at(image, rows, cols) for image in (composite, (low * known).sum(1) / known.sum(1)))
-    error, reference = base + answer - matched(target, base.detach()), plain - matched(target, plain)
+    plain_mean = (low * known).sum(1) / known.sum(1)
+    base, plain = (bicubic_at(image, answer.rows, answer.cols) for image in (composite, plain_mean))
+    error, reference = base + answer.detail - matched(target, base.detach()), plain - matched(target, plain)
     mine, other = (v.square().mean((1, 2)) for v in (error, reference))
     return (mine / (other + FLOOR)).mean(), (other / (other + FLOOR)).mean()
 
