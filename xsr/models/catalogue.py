@@ -16,7 +16,7 @@ from xsr.core.errors import ModelError
 if TYPE_CHECKING:
     from torch import nn
 
-CARN = re.compile(r"carn_(\d+)x(\d+)x(\d+)g(\d+)(sw)?")
+CARN = re.compile(r"carn_(\d+)x(\d+)x(\d+)g(\d+)(sw)?(_injection)?")
 ESRGAN = re.compile(r"esrgan_(\d+)x(\d+)x(\d+)")
 
 _MICHEL = "J. Michel, E. Kalinicheva, Evoland operational super-resolution (2024); network of"
@@ -62,6 +62,9 @@ def _carn(name: str, match: re.Match[str]) -> Architecture:
     cascades, blocks, features, groups = (int(n) for n in match.groups()[:4])
     config: dict[str, Any] = {"cascades": cascades, "blocks": blocks, "features": features, "groups": groups}
     config["shared"] = match.group(5) is not None
+    if match.group(6):
+        summary = "Cascading residual network that is shown what sharper bands predict"
+        return Architecture(name, "fixed", "injection", "Injection", config, summary, _AHN)
     return Architecture(name, "fixed", "carn", "CARN", config, "Cascading residual network, additive form", _AHN)
 
 

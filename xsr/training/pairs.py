@@ -32,6 +32,8 @@ FLAT = 0.002
 """Standard deviation in reflectance below which a band counts as flat, so that its noise is not blown up."""
 RECOLOUR = 1.0
 """Most that `recoloured` adds, in standard deviations of a band."""
+MIXED, RECOLOURED = 0.3, 0.4
+"""Shares of the patches that are `mixed` and `recoloured` where bands are varied."""
 BLUR = 0.494
 """Standard deviation in pixels of the blur of an image at its own pixel: an MTF of 0.3 at Nyquist."""
 REACH = 2
@@ -77,8 +79,8 @@ class WaldSampler:
     noise: tuple[float, ...] = ()
     """Standard deviation of a band's noise in reflectance; half the batches have up to twice as much, half none."""
     mix: float = 0.0
-    """How much of the other bands is mixed into each band of two fifths of the patches (see `mixed`), the others being
-    `recoloured`; 0: bands are left as they are."""
+    """How much of the other bands is mixed into each band of some patches (see `mixed`), others being `recoloured`; 0:
+    bands are left as they are."""
 
     def __call__(self, step: int) -> Batch:
         """Draw the batch of one step."""
@@ -152,8 +154,11 @@ class WaldSampler:
         if scene.coarse is not None:
             windows.append(cut(scene.coarse, start, extent, margin, 2))
         if self.mix:
-            change, spread = (mixed, self.mix) if rng.random() < 0.4 else (recoloured, RECOLOUR)
-            windows = [change(window, spread, rng) for window in windows]
+            chance = rng.random()
+            if chance < MIXED:
+                windows = [mixed(window, self.mix, rng) for window in windows]
+            elif chance < MIXED + RECOLOURED:
+                windows = [recoloured(window, RECOLOUR, rng) for window in windows]
         return mtf, augment(windows, rng), margin, (min(extent, height), min(extent, width))
 
     def degrade(

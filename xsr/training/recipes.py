@@ -149,9 +149,13 @@ CARN_S2_FIRST = replace(
 CARN_S2 = replace(
     CARN_S2_FIRST,
     name="carn_3x3x64g4sw_s2",
+    architecture="carn_3x3x64g4sw_injection",
+    config={"bands": 10, "guides": 4, "factor": 2},
     start="carn_3x3x64g4sw_s2_first",
     mix=0.3,
-    steps=5_000,
+    patch=36,
+    batch=3,
+    steps=7_500,
     learning_rate=5e-4,
     seed=1,
 )

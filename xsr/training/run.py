@@ -14,6 +14,7 @@ from torch import nn
 from xsr.core import sensors
 from xsr.core.errors import ParameterError
 from xsr.models import catalogue, registry
+from xsr.models.architectures.injection import Injection
 from xsr.models.architectures.liif import LIIF
 from xsr.models.architectures.temporal_liif import TemporalLIIF
 from xsr.models.card import SUFFIX, ModelCard, file_sha256, read_card, write_card
@@ -28,7 +29,7 @@ from xsr.training.recipes import RECIPES, Recipe
 from xsr.training.scenes import TrainingScene
 from xsr.training.scores import Score, score, test_places
 from xsr.training.series import SeriesSampler
-from xsr.training.tasks import Task, liif_loss, start_from, temporal_loss
+from xsr.training.tasks import Task, liif_loss, start_from, temporal_loss, widen
 
 SCALES = (1.5, 1.7, 2.0, 3.0, 3.4, 4.0)
 """Scales of the score table."""
@@ -128,13 +129,14 @@ def _temporal(recipe: Recipe, data: Path | None) -> tuple[Task[Any], dict[str, o
 def _fixed(recipe: Recipe, data: Path | None) -> tuple[Task[Any], dict[str, object]]:
     """One factor, on pairs of the grid."""
     network = create(recipe.architecture, **recipe.config)
-    last = network.output_conv2
+    body = network.body if isinstance(network, Injection) else network
+    last = body.output_conv2
     assert isinstance(last, nn.Conv2d)
     assert last.bias is not None
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)
     if recipe.start:
-        start_from(network, load(recipe.start))
+        widen(body, load(recipe.start))
     scenes, told = _scenes(recipe, data)
     told["protocol"] = "full-resolution pairs at 10 m and Wald pairs at 20 m: per-band MTF at Nyquist, noise"
     sampler = FixedSampler(_sampler(recipe, scenes), recipe.factor or 1)

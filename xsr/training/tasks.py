@@ -52,6 +52,14 @@ def start_from(network: nn.Module, other: nn.Module) -> None:
     network.load_state_dict(fitting, strict=False)
 
 
+def widen(network: nn.Module, other: nn.Module) -> None:
+    """Give a network the tensors of another that has fewer input or output bands; those it lacks stay as they are."""
+    wanted, given = network.state_dict(), other.state_dict()
+    for name, value in wanted.items():
+        part = tuple(slice(min(a, b)) for a, b in zip(value.shape, given[name].shape, strict=True))
+        value[part] = given[name][part]
+
+
 @dataclass(frozen=True)
 class Answer:
     """What a temporal network says of a batch before its composite is added."""

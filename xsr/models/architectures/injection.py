@@ -1,0 +1,170 @@
+"""A network of a fixed factor that is shown, and may carry over, what sharper bands tell of the others.
+
+Some bands of a sensor see finer detail than the others: the four 10 m bands of Sentinel-2 beside the six of 20 m, which
+interpolation brought on the grid of 10 m. How the bands go together differs from place to place: around each pixel
+every coarse band is regressed on the sharp bands, blurred as the coarse ones are (`local_slopes`). The slopes applied
+to what the blur took away are the detail that the coarse band should have, where the relation holds on finer scales
+too (`Injection`). The network sees that detail as further input bands. Its answer of the sharp bands, times the
+slopes, is what their own super-resolution says of the coarse ones; how much of both is taken over, the network says
+for each pixel by further output bands. They start at zero, so that an untrained network adds nothing.
+
+Slopes are found without parameters, in single precision, and depend on the pixels around alone.
+
+References
+----------
+B. Aiazzi, L. Alparone, S. Baronti, A. Garzelli, M. Selva, "MTF-tailored multiscale fusion of high-resolution MS and Pan
+imagery", Photogrammetric Engineering & Remote Sensing 72 (2006), doi:10.14358/PERS.72.5.591 (local injection gains).
+M. Selva, B. Aiazzi, F. Butera, L. Chiarantini, S. Baronti, "Hyper-sharpening: a first approach on SIM-GA data", IEEE
+JSTARS 8 (2015), doi:10.1109/JSTARS.2015.2440092.
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from xsr.core.errors import ParameterError
+from xsr.models.architectures.carn import CARN
+from xsr.models.architectures.srcnn import bicubic
+
+BLUR = 0.97
+"""Standard deviation, in pixels of the grid, of the blur that makes a sharp band look like one of twice its pixel."""
+REACH = 3
+"""Pixels at which that blur is cut off."""
+WINDOW = 3
+"""Half-side in pixels of the windows of a regression, and of those over which slopes are averaged."""
+RIDGE = 0.002
+"""Variance of the standardised sharp bands that counts as noise."""
+
+
+class Injection(nn.Module):
+    """CARN with the detail that sharper bands predict, by local regression, for the others.
+
+    Parameters
+    ----------
+    bands
+        Input and output bands.
+    guides
+        How many of them, the first ones, are sharper than the rest.
+    factor
+        Output pixels per input pixel along each axis.
+    config
+        Further settings of `xsr.models.architectures.carn.CARN`.
+
+    Raises
+    ------
+    ParameterError
+        If no band is a guide, or all are.
+    """
+
+    def __init__(self, *, bands: int = 10, guides: int = 4, factor: int = 2, **config: Any) -> None:
+        super().__init__()
+        if not 0 < guides < bands:
+            raise ParameterError(f"guides={guides} of bands={bands}; expected at least one, and one band less at most.")
+        self.bands, self.guides, self.factor = bands, guides, factor
+        self.body = CARN(bands=2 * bands - guides, factor=factor, **config)
+        self.radius = self.body.radius + REACH + 2 * WINDOW
+        with torch.no_grad():
+            self.body.input_conv.weight[:, bands:] = 0.0
+            last = self.body.output_conv2
+            last.weight[bands:] = 0.0
+            if last.bias is not None:
+                last.bias[bands:] = 0.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map standardised (N, bands, H, W) to (N, bands, H * factor, W * factor); a band that is missing is zero."""
+        with torch.no_grad():
+            sharp, coarse = x[:, : self.guides].float(), x[:, self.guides :].float()
+            smooth = blur(sharp)
+            slopes = local_slopes(coarse, smooth)
+            lost = sharp - smooth
+            detail = torch.cat([(own * lost).sum(1, keepdim=True) for own in slopes], dim=1)
+        answer = self.body(torch.cat((x, detail.to(x.dtype)), dim=1)).float()
+        own, trust = answer[:, : self.bands], answer[:, self.bands :]
+        finer = own[:, : self.guides]
+        cells = finer.unflatten(3, (-1, self.factor)).unflatten(2, (-1, self.factor))  # (N, guide, H, factor, W, factor)
+        told = torch.stack([(slope[:, :, :, None, :, None] * cells).sum(1) for slope in slopes], dim=1)
+        carried = bicubic(detail, self.factor) + told.flatten(4, 5).flatten(2, 3)
+        return torch.cat((finer, own[:, self.guides :] + trust * carried), dim=1)
+
+
+def local_slopes(images: Tensor, guide: Tensor) -> list[Tensor]:
+    """Slopes of the regression of images on the bands of a guide, around each pixel.
+
+    Parameters
+    ----------
+    images
+        (N, C, H, W).
+    guide
+        Standardised, (N, G, H, W).
+
+    Returns
+    -------
+    list of Tensor
+        Of each of the C images, (N, G, H, W). A guide that is constant in a window has slope zero.
+    """
+    size = guide.shape[1]
+    mean, mean_images = box(guide), box(images)
+    factors, inverse = _cholesky(
+        {
+            (i, j): box(guide[:, i] * guide[:, j]) - mean[:, i] * mean[:, j] + (RIDGE if i == j else 0.0)
+            for i in range(size)
+            for j in range(i + 1)
+        },
+        size,
+    )
+    slopes = []
+    for image, middle in zip(images.unbind(1), mean_images.unbind(1), strict=True):
+        right = [box(guide[:, i] * image) - mean[:, i] * middle for i in range(size)]
+        slopes.append(box(torch.stack(_solve(factors, inverse, right), dim=1)))
+    return slopes
+
+
+def _cholesky(matrix: dict[tuple[int, int], Tensor], size: int) -> tuple[dict[tuple[int, int], Tensor], list[Tensor]]:
+    """Lower factor of a positive definite matrix in each pixel, and one over its diagonal."""
+    factors: dict[tuple[int, int], Tensor] = {}
+    inverse: list[Tensor] = []
+    for i in range(size):
+        for j in range(i + 1):
+            rest = matrix[i, j]
+            for k in range(j):
+                rest = rest - factors[i, k] * factors[j, k]
+            if i == j:
+                inverse.append(rest.clamp(min=RIDGE / 2).rsqrt())
+            else:
+                factors[i, j] = rest * inverse[j]
+    return factors, inverse
+
+
+def _solve(factors: dict[tuple[int, int], Tensor], inverse: list[Tensor], right: list[Tensor]) -> list[Tensor]:
+    """Solve the equations of each pixel, forwards and then backwards."""
+    size = len(right)
+    out = list(right)
+    for i in range(size):
+        for k in range(i):
+            out[i] = out[i] - factors[i, k] * out[k]
+        out[i] = out[i] * inverse[i]
+    for i in reversed(range(size)):
+        for k in range(i + 1, size):
+            out[i] = out[i] - factors[k, i] * out[k]
+        out[i] = out[i] * inverse[i]
+    return out
+
+
+def box(x: Tensor) -> Tensor:
+    """Mean over windows of ``2 * WINDOW + 1`` pixels a side; beyond the border there is nothing."""
+    return nn.functional.avg_pool2d(x, 2 * WINDOW + 1, stride=1, padding=WINDOW, count_include_pad=False)
+
+
+def blur(x: Tensor) -> Tensor:
+    """Image (N, C, H, W) as sharp as one of twice its pixel is after interpolation; borders are repeated."""
+    return _blur_rows(_blur_rows(x).mT).mT
+
+
+def _blur_rows(x: Tensor) -> Tensor:
+    weights = [math.exp(-0.5 * (step / BLUR) ** 2) for step in range(-REACH, REACH + 1)]
+    padded = nn.functional.pad(x, (0, 0, REACH, REACH), mode="replicate")
+    rows = x.shape[2]
+    shifted = [w / sum(weights) * padded[:, :, k : k + rows] for k, w in enumerate(weights)]
+    return torch.stack(shifted).sum(0)
