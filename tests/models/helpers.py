@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 
 from xsr.models import registry
 from xsr.models.architectures.carn import CARN
+from xsr.models.architectures.injection import Injection
 from xsr.models.architectures.liif import LIIF
 from xsr.models.card import ModelCard, file_sha256, write_card
 
@@ -158,9 +159,10 @@ FIXED = {"bands": 4, "cascades": 1, "blocks": 1, "features": 4, "groups": 2}
 """Settings of a tiny CARN; its radius is 5."""
 
 
-def lively_carn(seed: int = 0, **config: object) -> CARN:
-    """Tiny CARN with random weights that keep the variance through the layers."""
-    network = CARN(**{**FIXED, **config})
+def lively_carn(seed: int = 0, **config: object) -> CARN | Injection:
+    """Tiny CARN with random weights that keep the variance through the layers; with ``guides``, inside an `Injection`.
+    """
+    network = (Injection if "guides" in config else CARN)(**{**FIXED, **config})
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for tensor in network.parameters():
@@ -177,10 +179,11 @@ def write_fixed(folder: Path, *, name: str = "small", zero: bool = False, seed: 
         torch.nn.init.zeros_(network.output_conv2.bias)
     path = folder / f"{name}.safetensors"
     save_file({key: value.contiguous() for key, value in network.state_dict().items()}, path)
+    architecture = "carn_1x1x4g2_injection" if isinstance(network, Injection) else "carn_1x1x4g2"
     config = {**FIXED, **fields.pop("config", {})}
     card = replace(
         card_of(network, path, config, BANDS, ()),
-        architecture="carn_1x1x4g2",
+        architecture=architecture,
         scale_range=(float(network.factor),) * 2,
         factor=network.factor,
         residual=False,

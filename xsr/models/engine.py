@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from xsr.models.architectures.injection import Injection
 from xsr.models.architectures.liif import LIIF
 from xsr.models.architectures.temporal_liif import TemporalLIIF
 from xsr.models.precision import Exact
@@ -63,6 +64,11 @@ def _network(spec: ModelSpec, precision: Exact, device: str) -> Any:
     if not isinstance(loaded, nn.Module):
         return loaded
     made = copy.deepcopy(loaded)
+    if isinstance(made, Injection):
+        if precision == "bfloat16":
+            lower(made.body)
+        made.body = Bands(made.body)  # type: ignore[assignment]
+        return made
     if not isinstance(made, LIIF | TemporalLIIF):
         if precision == "bfloat16":
             lower(made)

@@ -74,19 +74,26 @@ class Injection(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map standardised (N, bands, H, W) to (N, bands, H * factor, W * factor); a band that is missing is zero."""
-        with torch.no_grad():
-            sharp, coarse = x[:, : self.guides].float(), x[:, self.guides :].float()
-            smooth = blur(sharp)
-            slopes = local_slopes(coarse, smooth)
-            lost = sharp - smooth
-            detail = torch.cat([(own * lost).sum(1, keepdim=True) for own in slopes], dim=1)
-        answer = self.body(torch.cat((x, detail.to(x.dtype)), dim=1)).float()
+        x = _precise(x)
+        sharp, coarse = x[:, : self.guides], x[:, self.guides :]
+        smooth = blur(sharp)
+        slopes = local_slopes(coarse, smooth)
+        lost = sharp - smooth
+        detail = torch.cat([(slope * lost).sum(1, keepdim=True) for slope in slopes], dim=1)
+        answer = _precise(self.body(torch.cat((x, detail), dim=1)))
         own, trust = answer[:, : self.bands], answer[:, self.bands :]
         finer = own[:, : self.guides]
         cells = finer.unflatten(3, (-1, self.factor)).unflatten(2, (-1, self.factor))  # (N, guide, H, factor, W, factor)
-        told = torch.stack([(slope[:, :, :, None, :, None] * cells).sum(1) for slope in slopes], dim=1)
-        carried = bicubic(detail, self.factor) + told.flatten(4, 5).flatten(2, 3)
-        return torch.cat((finer, own[:, self.guides :] + trust * carried), dim=1)
+        out = list(own.unbind(1))
+        for band, slope in enumerate(slopes):
+            told = (slope[:, :, :, None, :, None] * cells).sum(1).flatten(3, 4).flatten(1, 2)
+            carried = bicubic(detail[:, band : band + 1], self.factor)[:, 0] + told
+            out[self.guides + band] = out[self.guides + band] + trust[:, band] * carried
+        return torch.stack(out, dim=1)
+
+
+def _precise(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def local_slopes(images: Tensor, guide: Tensor) -> list[Tensor]:
@@ -104,20 +111,20 @@ def local_slopes(images: Tensor, guide: Tensor) -> list[Tensor]:
     list of Tensor
         Of each of the C images, (N, G, H, W). A guide that is constant in a window has slope zero.
     """
-    size = guide.shape[1]
-    mean, mean_images = box(guide), box(images)
+    bands, means = guide.split(1, dim=1), box(guide).split(1, dim=1)
+    size = len(bands)
     factors, inverse = _cholesky(
         {
-            (i, j): box(guide[:, i] * guide[:, j]) - mean[:, i] * mean[:, j] + (RIDGE if i == j else 0.0)
+            (i, j): box(bands[i] * bands[j]) - means[i] * means[j] + (RIDGE if i == j else 0.0)
             for i in range(size)
             for j in range(i + 1)
         },
         size,
     )
     slopes = []
-    for image, middle in zip(images.unbind(1), mean_images.unbind(1), strict=True):
-        right = [box(guide[:, i] * image) - mean[:, i] * middle for i in range(size)]
-        slopes.append(box(torch.stack(_solve(factors, inverse, right), dim=1)))
+    for image, mean in zip(images.split(1, dim=1), box(images).split(1, dim=1), strict=True):
+        right = [box(band * image) - middle * mean for band, middle in zip(bands, means, strict=True)]
+        slopes.append(box(torch.cat(_solve(factors, inverse, right), dim=1)))
     return slopes
 
 
@@ -154,7 +161,15 @@ def _solve(factors: dict[tuple[int, int], Tensor], inverse: list[Tensor], right:
 
 def box(x: Tensor) -> Tensor:
     """Mean over windows of ``2 * WINDOW + 1`` pixels a side; beyond the border there is nothing."""
-    return nn.functional.avg_pool2d(x, 2 * WINDOW + 1, stride=1, padding=WINDOW, count_include_pad=False)
+    return _box_rows(_box_rows(x).mT).mT
+
+
+def _box_rows(x: Tensor) -> Tensor:
+    return _sum_rows(x) / _sum_rows(torch.ones_like(x[..., :1]))
+
+
+def _sum_rows(x: Tensor) -> Tensor:
+    return _weigh_rows(nn.functional.pad(x, (0, 0, WINDOW, WINDOW)), [1.0] * (2 * WINDOW + 1))
 
 
 def blur(x: Tensor) -> Tensor:
@@ -165,6 +180,13 @@ def blur(x: Tensor) -> Tensor:
 def _blur_rows(x: Tensor) -> Tensor:
     weights = [math.exp(-0.5 * (step / BLUR) ** 2) for step in range(-REACH, REACH + 1)]
     padded = nn.functional.pad(x, (0, 0, REACH, REACH), mode="replicate")
-    rows = x.shape[2]
-    shifted = [w / sum(weights) * padded[:, :, k : k + rows] for k, w in enumerate(weights)]
-    return torch.stack(shifted).sum(0)
+    return _weigh_rows(padded, [weight / sum(weights) for weight in weights])
+
+
+def _weigh_rows(padded: Tensor, weights: list[float]) -> Tensor:
+    """Weighted sum of rows that follow each other; of ``padded`` so many fewer remain."""
+    rows = padded.shape[-2] - len(weights) + 1
+    total = weights[0] * padded[..., :rows, :]
+    for step, weight in enumerate(weights[1:], start=1):
+        total = torch.add(total, padded[..., step : step + rows, :], alpha=weight)
+    return total
