@@ -48,7 +48,9 @@ def assert_parity(path, network, mean, std, unit, sizes=SIZES):
 
 
 @pytest.mark.parametrize(("units", "unit"), [("dn10000", 1e-4), ("reflectance", 1.0)])
-@pytest.mark.parametrize("config", [{}, {"factor": 3}, {"residual": True}, {"shared": False, "blocks": 2}, {"guides": 3}])
+@pytest.mark.parametrize(
+    "config", [{}, {"factor": 3}, {"residual": True}, {"shared": False, "blocks": 2}, {"guides": 3}], ids=str
+)
 def test_carn(tmp_path, units, unit, config):
     path = export(write_fixed(tmp_path, config=config), tmp_path / "out", units=units)
     assert_parity(path, lively_carn(**config), MEAN, STD, unit)

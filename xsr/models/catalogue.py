@@ -1,7 +1,8 @@
 """Architectures by name: the class behind each, its settings, and what is known of it without any weights.
 
-Names follow the literature. Of a CARN ``carn_{cascades}x{blocks}x{features}g{groups}[sw]`` (``sw``: shared weights),
-of an RRDBNet ``esrgan_{blocks}x{features}x{growth}``; any numbers will do, and those listed are the published ones.
+Names follow the literature. Of a CARN ``carn_{cascades}x{blocks}x{features}g{groups}[sw][_injection]`` (``sw``: shared
+weights; ``injection``: shown what sharper bands predict), of an RRDBNet ``esrgan_{blocks}x{features}x{growth}``; any
+numbers will do; those listed are the published ones, and that of the packaged weights.
 """
 
 import re
@@ -21,6 +22,7 @@ ESRGAN = re.compile(r"esrgan_(\d+)x(\d+)x(\d+)")
 
 _MICHEL = "J. Michel, E. Kalinicheva, Evoland operational super-resolution (2024); network of"
 _AHN = f"{_MICHEL} N. Ahn et al., ECCV 2018, doi:10.1007/978-3-030-01249-6_16"
+_SELVA = f"{_AHN}; detail injection after M. Selva et al., IEEE JSTARS 8 (2015), doi:10.1109/JSTARS.2015.2440092"
 _WANG = f"{_MICHEL} X. Wang et al., ECCVW 2018, doi:10.1007/978-3-030-11021-5_5"
 _CHEN = "Y. Chen, S. Liu, X. Wang, CVPR 2021, doi:10.1109/CVPR46437.2021.00852"
 _GUTIERREZ = "Gutiérrez Gómez, end-to-end continuous space-time super-resolution, thesis, 2023"
@@ -63,8 +65,8 @@ def _carn(name: str, match: re.Match[str]) -> Architecture:
     config: dict[str, Any] = {"cascades": cascades, "blocks": blocks, "features": features, "groups": groups}
     config["shared"] = match.group(5) is not None
     if match.group(6):
-        summary = "Cascading residual network that is shown what sharper bands predict"
-        return Architecture(name, "fixed", "injection", "Injection", config, summary, _AHN)
+        summary = "Cascading residual network that is shown what sharper bands predict of the others"
+        return Architecture(name, "fixed", "injection", "Injection", config, summary, _SELVA)
     return Architecture(name, "fixed", "carn", "CARN", config, "Cascading residual network, additive form", _AHN)
 
 
@@ -75,7 +77,8 @@ def _esrgan(name: str, match: re.Match[str]) -> Architecture:
 
 
 def _listed() -> tuple[Architecture, ...]:
-    carn = [f"carn_{n}x3x64g4sw" for n in (1, 2, 3, 4)] + ["carn_3x3x64g4", "carn_3x3x64g1sw"]
+    carn = [f"carn_{n}x3x64g4sw" for n in (1, 2, 3, 4)]
+    carn += ["carn_3x3x64g4", "carn_3x3x64g1sw", "carn_3x3x64g4sw_injection"]
     found = [_carn(name, match) for name in carn if (match := CARN.fullmatch(name))]
     found += [_esrgan(name, match) for name in ("esrgan_3x64x32",) if (match := ESRGAN.fullmatch(name))]
     light: dict[str, Any] = {"levels": 1, "cascades": 1, "blocks": 2, "features": 32, "groups": 2, "shared": False}

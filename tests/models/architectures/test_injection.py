@@ -47,7 +47,7 @@ def test_slopes_are_those_of_ridge_regression_averaged():
 
 def ridge(guide, own, y, x):
     """Slopes of the regression in the window around a pixel."""
-    inside = (slice(y - injection.WINDOW, y + injection.WINDOW + 1), slice(x - injection.WINDOW, x + injection.WINDOW + 1))
+    inside = tuple(slice(at - injection.WINDOW, at + injection.WINDOW + 1) for at in (y, x))
     g = guide[0][(slice(None), *inside)].reshape(3, -1).numpy()
     c = own[inside].reshape(-1).numpy()
     g, c = g - g.mean(axis=1, keepdims=True), c - c.mean()

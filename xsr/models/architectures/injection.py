@@ -83,7 +83,8 @@ class Injection(nn.Module):
         answer = _precise(self.body(torch.cat((x, detail), dim=1)))
         own, trust = answer[:, : self.bands], answer[:, self.bands :]
         finer = own[:, : self.guides]
-        cells = finer.unflatten(3, (-1, self.factor)).unflatten(2, (-1, self.factor))  # (N, guide, H, factor, W, factor)
+        # (N, guides, H, factor, W, factor): the output pixels inside each input pixel.
+        cells = finer.unflatten(3, (-1, self.factor)).unflatten(2, (-1, self.factor))
         out = list(own.unbind(1))
         for band, slope in enumerate(slopes):
             told = (slope[:, :, :, None, :, None] * cells).sum(1).flatten(3, 4).flatten(1, 2)
