@@ -160,7 +160,7 @@ FIXED = {"bands": 4, "cascades": 1, "blocks": 1, "features": 4, "groups": 2}
 
 
 def lively_carn(seed: int = 0, **config: object) -> CARN | Injection:
-    """Tiny CARN with random weights that keep the variance through the layers; with ``guides``, inside an `Injection`."""
+    """Tiny CARN with random weights that keep the variance through the layers; an `Injection` if it has ``guides``."""
     network = (Injection if "guides" in config else CARN)(**{**FIXED, **config})
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
