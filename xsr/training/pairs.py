@@ -32,7 +32,7 @@ FLAT = 0.002
 """Standard deviation in reflectance below which a band counts as flat, so that its noise is not blown up."""
 RECOLOUR = 1.0
 """Most that `recoloured` adds, in standard deviations of a band."""
-MIXED, RECOLOURED = 0.3, 0.4
+MIXED, RECOLOURED = 0.45, 0.4
 """Shares of the patches that are `mixed` and `recoloured` where bands are varied."""
 BLUR = 0.494
 """Standard deviation in pixels of the blur of an image at its own pixel: an MTF of 0.3 at Nyquist."""
@@ -79,8 +79,8 @@ class WaldSampler:
     noise: tuple[float, ...] = ()
     """Standard deviation of a band's noise in reflectance; half the batches have up to twice as much, half none."""
     mix: float = 0.0
-    """How much of the other bands is mixed into each band of some patches (see `mixed`), others being `recoloured`; 0:
-    bands are left as they are."""
+    """How much of the other bands is mixed into each band of some patches (see `mixed`), in the mean; others are
+    `recoloured`. 0: bands are left as they are."""
 
     def __call__(self, step: int) -> Batch:
         """Draw the batch of one step."""
@@ -156,7 +156,8 @@ class WaldSampler:
         if self.mix:
             chance = rng.random()
             if chance < MIXED:
-                windows = [mixed(window, self.mix, rng) for window in windows]
+                spread = rng.uniform(0, 2 * self.mix)
+                windows = [mixed(window, spread, rng) for window in windows]
             elif chance < MIXED + RECOLOURED:
                 windows = [recoloured(window, RECOLOUR, rng) for window in windows]
         return mtf, augment(windows, rng), margin, (min(extent, height), min(extent, width))

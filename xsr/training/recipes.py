@@ -152,10 +152,10 @@ CARN_S2 = replace(
     architecture="carn_3x3x64g4sw_injection",
     config={"bands": 10, "guides": 4, "factor": 2},
     start="carn_3x3x64g4sw_s2_first",
-    mix=0.3,
+    mix=0.5,
     patch=36,
     batch=3,
-    steps=7_500,
+    steps=6_500,
     learning_rate=5e-4,
     seed=1,
 )
