@@ -1,14 +1,14 @@
 """The job on one core: ten bands from 10 m to 5 m with carn_3x3x64g4sw, from Zarr to Zarr.
 
-Seconds are those of the processor, so that other work on the machine counts little. The weights are random, which
-changes no time. Measured are
+Seconds are those of the processor, so that other work on the machine counts little, but for the overhead, which is told
+in both. The weights are random, which changes no time. Measured are
 
 - the network alone: here in two precisions and in onnxruntime, alternating, beside the rate at which a convolution
   of 256 channels runs by itself;
-- the whole job beside the network on windows as large as those of its blocks, alternating in one process, and the
-  memory of a fresh process for images of several sizes.
+- the whole job with its defaults beside the network alone on the same pixels, one array in memory without any halo,
+  alternating in one process; and the memory of a fresh process for images of several sizes.
 
-``--large`` takes an image of 4096 pixels too, and nothing else.
+``--large`` takes an image of 4096 pixels beside the smallest, the job alone, and nothing else.
 """
 
 import argparse
@@ -19,8 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from itertools import product
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +31,12 @@ FLOP = 9.33e6
 PRODUCT, PUBLISHED = 10_980, 5.0
 """Side of a Sentinel-2 product in pixels of 10 m, and hours that the field reports for it on one core."""
 PATCH, REPEATS = 256, 3
-SIDES = ((1024, 1), (2048, 2))
-"""Images of the job, and how often it is run."""
-LARGE = ((4096, 1),)
+SIDES = ((1024, 1), (2048, 3))
+"""Images, and how often the job and the network alone are run on each."""
+LARGE = ((1024, 0), (4096, 0))
+"""Images on which the job is run by itself, once."""
+WARM = 256
+"""Side of an image that is done before anything counts."""
 CHILD = "XSR_BENCHMARK_JOB"
 
 
@@ -96,15 +98,21 @@ def write_image(path: Path, side: int) -> None:
         target[:, first : first + 512] = 0.1 + 0.05 * interpolate_filled(coarse, rows, axis, "bicubic")
 
 
+def timed(call: Callable[[], Any]) -> tuple[float, float]:
+    """Seconds of the clock and of the processor that a call takes."""
+    wall, busy = time.perf_counter(), time.process_time()
+    call()
+    return time.perf_counter() - wall, time.process_time() - busy
+
+
 def alternate(runs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
     """Processor seconds of runs in the order A B A B, after one of each that does not count."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     for turn in range(repeats + 1):
         for name, call in runs.items():
-            start = time.process_time()
-            call()
+            _, busy = timed(call)
             if turn:
-                times[name].append(time.process_time() - start)
+                times[name].append(busy)
     return times
 
 
@@ -150,19 +158,8 @@ def peak(dtype: Any) -> float:
     return max(found)
 
 
-def windows(side: int) -> Iterator[tuple[int, int]]:
-    """Sizes of the images that the network is given for the blocks of a square image."""
-    from xsr.core.blocks import chunk_sizes
-    from xsr.core.pipeline import CHUNK
-    from xsr.models import registry
-
-    radius: int = registry.create(NAME).radius  # type: ignore[assignment]
-    sizes = [size // FACTOR + 2 * radius for size in chunk_sizes(FACTOR * side, CHUNK)]
-    yield from product(sizes, sizes)
-
-
 def run_job(source: Path, model: Path, side: int, repeats: int) -> dict[str, Any]:
-    """Run the job and the network alone in turn; seconds, and memory after the first job."""
+    """Run the job, and in turn with it the network alone; their seconds, and the memory after the first job."""
     import dask
     import torch
 
@@ -171,26 +168,26 @@ def run_job(source: Path, model: Path, side: int, repeats: int) -> dict[str, Any
     from xsr.sources.files import open_file
 
     torch.set_num_threads(1)
-    rng = np.random.default_rng(0)
-    sizes = list(windows(side))[:4]
-    spec, told = registry.spec(model), {"job": [], "network": [], "memory": 0}
-    for _ in range(repeats):
-        start = time.process_time()
+    spec, fine = registry.spec(model), None
+
+    def job(side: int = side) -> None:
+        nonlocal fine
         with tempfile.TemporaryDirectory(dir=source.parent) as folder, dask.config.set(num_workers=1):
             cube = open_file(str(source)).isel(y=slice(side), x=slice(side))
             fine = xsr.sisr(cube, model=model)
             xsr.to_zarr(fine, Path(folder) / "out.zarr", progress=False)
-        told["job"].append(time.process_time() - start)
-        told["memory"] = told["memory"] or peak_memory()
-        precision = fine.attrs["xsr_precision"]
-        spent = 0.0
-        for height, width in sizes:
-            image = rng.standard_normal((1, len(BANDS), height, width)).astype(np.float32)
-            start = time.process_time()
-            predictor.predict_fixed(spec, image, "cpu", precision)
-            spent += time.process_time() - start
-        told["network"].append(spent / sum(h * w for h, w in sizes))
-    return {**told, "precision": precision}
+
+    job(WARM)
+    assert fine is not None
+    precision = fine.attrs["xsr_precision"]
+    told = {"precision": precision, "job": [timed(job)], "memory": peak_memory(), "network": []}
+    if repeats:
+        image = np.random.default_rng(0).standard_normal((1, len(BANDS), side, side), dtype=np.float32)
+    for turn in range(repeats):
+        if turn:
+            told["job"].append(timed(job))
+        told["network"].append(timed(lambda: predictor.predict_fixed(spec, image, "cpu", precision)))
+    return told
 
 
 def peak_memory() -> int:
@@ -205,19 +202,27 @@ def jobs(source: Path, model: Path, sides: tuple[tuple[int, int], ...]) -> None:
     for side, repeats in sides:
         order = json.dumps({"source": str(source), "model": str(model), "side": side, "repeats": repeats})
         told = in_fresh_process(order)
-        pixels = sum(h * w for h, w in windows(side))
-        seconds[side] = statistics.median(told["job"])
-        over = statistics.median(t / (n * pixels) for t, n in zip(told["job"], told["network"], strict=True)) - 1
+        seconds[side] = statistics.median(busy for _, busy in told["job"])
         rate = side**2 / seconds[side] / 1e3
         print(
             f"{side:>5} x {side:<5} {told['precision']}  {seconds[side]:7.1f} s  {rate:5.1f} kpx/s"
-            f"  {over:+6.1%} over the network on the same windows; {told['memory'] / 1e6:5.0f} MB at most",
-            flush=True,
+            f"  {told['memory'] / 1e6:5.0f} MB at most"
         )
-    side = max(seconds)
-    halo = sum(h * w for h, w in windows(PRODUCT)) / PRODUCT**2
-    hours = seconds[side] * (PRODUCT / side) ** 2 / 3600
-    print(f"windows of a product have {halo:.3f} times its pixels: the halo that neighbouring blocks both compute")
+        if repeats:
+            wall, busy = (
+                statistics.median(t[clock] / n[clock] for t, n in zip(told["job"], told["network"], strict=True)) - 1
+                for clock in (0, 1)
+            )
+            print(
+                f"    pipeline overhead {wall:+.1%} of wall time ({busy:+.1%} of processor time), median of {repeats}:"
+                f" the job from Zarr to Zarr\n    over the network alone on these {side} x {side} pixels in memory,"
+                " without halo"
+            )
+        sys.stdout.flush()
+    least, most = min(seconds), max(seconds)
+    linear = seconds[most] / most**2 / (seconds[least] / least**2)
+    print(f"time for a pixel of {most} x {most}: {linear:.2f} times that for one of {least} x {least}")
+    hours = seconds[most] * (PRODUCT / most) ** 2 / 3600
     print(
         f"a product of {PRODUCT} x {PRODUCT} pixels at this rate: {hours:.2f} h on one core;"
         f" published: {PUBLISHED:g} h, {PUBLISHED / hours:.1f} times as long"
@@ -241,7 +246,7 @@ def main() -> None:
         print(json.dumps(run_job(Path(order["source"]), Path(order["model"]), order["side"], order["repeats"])))
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--large", action="store_true", help="the image of 4096 pixels alone")
+    parser.add_argument("--large", action="store_true", help="the job on an image of 4096 pixels")
     sides = LARGE if parser.parse_args().large else SIDES
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})

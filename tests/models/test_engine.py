@@ -69,6 +69,36 @@ def test_bands_move_through_the_network_once(narrow, monkeypatch):
     assert sum(seen) == layers * 40 + 2 * calls
 
 
+@pytest.mark.parametrize("name", CUT)
+@pytest.mark.parametrize("margin", [1, 5, 11, 14])
+def test_a_margin_is_seen_and_not_answered(narrow, name, margin):
+    network = CUT[name]().double()
+    x = image(40, 31, count=2).double()
+    with torch.inference_mode():
+        whole = network(x)
+        factor = whole.shape[2] // 40
+        wanted = whole[:, :, factor * margin : -factor * margin, factor * margin : -factor * margin]
+        made = engine.Bands(network)(x, margin)
+    assert made.shape == wanted.shape
+    assert largest(made, wanted) <= 1e-12 * float(wanted.std())
+
+
+def test_of_a_margin_no_more_is_computed_than_later_layers_need(narrow, monkeypatch):
+    pixels = {}
+    convolve = nn.functional.conv2d
+
+    def watch(x, weight, *args, **options):
+        out = convolve(x, weight, *args, **options)
+        pixels[id(weight)] = pixels.get(id(weight), 0) + out.shape[2] * out.shape[3]
+        return out
+
+    bands = engine.Bands(EDSREncoder(4, 8, 2))
+    monkeypatch.setattr(nn.functional, "conv2d", watch)
+    with torch.inference_mode():
+        bands(image(40, 30), 6)
+    assert list(pixels.values()) == [(40 - 2 * done) * (30 - 2 * done) for done in range(1, 7)]
+
+
 class Stacked(nn.Module):
     """Joins an image to itself from above."""
 

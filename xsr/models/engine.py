@@ -5,13 +5,16 @@ network and keeps of every layer only the rows that the next band needs: nothing
 padded as the network pads them, and the activations are a few MB whatever the size of the image. They stay in the cache
 and in memory that the process has already; an activation of a whole block would be asked from the system and
 cleared by it at every layer, which costs as much as the arithmetic.
+
+Of an image with a margin that is there to be seen and not to be answered, every layer computes only what later layers
+still need: half the margin on average, and no padding.
 """
 
 import copy
 import operator
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, field, replace
 from functools import lru_cache
 from threading import Lock, Thread
 from typing import Any
@@ -133,23 +136,32 @@ class Bands(nn.Module):
         super().__init__()
         self.whole = whole.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._nodes = _program(whole)
+        self._reach = _reaches(whole, [node for node, _ in self._nodes])
 
     @property
     def cut(self) -> bool:
         """Whether the network can be cut into bands."""
         return bool(self._nodes)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (N, C, H, W) to the output of the network."""
+    def forward(self, x: Tensor, margin: int = 0) -> Tensor:
+        """Map (N, C, H, W) to the output of the network, but for what ``margin`` pixels along each side become."""
         rows = max(LEAST, BAND // x.shape[3])
         x = x.contiguous(memory_format=torch.channels_last)
         if not self.cut or x.device.type != "cpu" or x.shape[2] < 2 * rows:
-            out: Tensor = self.whole(x)
-            return out
-        return torch.cat([self._stream(image, rows) for image in x.split(1)])
+            return without_margin(self.whole(x), x, margin)
+        spare = self._reach[self._nodes[-1][0]].spare(margin)
+        if min(spare) < 0:
+            padded = [self._stream(image, rows, _State()) for image in x.split(1)]
+            return without_margin(torch.cat(padded), x, margin)
+        inner = [self._stream(image, rows, _State(self._excess())) for image in x.split(1)]
+        return _crop(torch.cat(inner), *spare)
 
-    def _stream(self, image: Tensor, rows: int) -> Tensor:
-        state = _State({}, set())
+    def _excess(self) -> dict[tuple[fx.Node, fx.Node], tuple[int, int]]:
+        """Rows and columns at each side that an input of a node has beyond another input of it."""
+        pairs = [(s, user) for user in self._reach for s in user.all_input_nodes if len(user.all_input_nodes) > 1]
+        return {(s, user): self._reach[user].beyond(self._reach[s]) for s, user in pairs if s in self._reach}
+
+    def _stream(self, image: Tensor, rows: int, state: "_State") -> Tensor:
         height = image.shape[2]
         made = []
         for start in range(0, height, rows):
@@ -177,12 +189,13 @@ class Bands(nn.Module):
         if node.op == "get_attr":
             return _attribute(self.whole, str(node.target))
         values = {
-            source: _join(state.waiting.pop((source, node), None), fresh[source]) for source in node.all_input_nodes
+            source: _join(state.waiting.pop((source, node), None), state.align(source, node, fresh[source]))
+            for source in node.all_input_nodes
         }
         layer = self.whole.get_submodule(str(node.target)) if node.op == "call_module" else None
         if isinstance(layer, nn.Conv2d):
             ((source, value),) = values.items()
-            out, rest = _convolve(layer, value, first=node not in state.begun, last=last)
+            out, rest = _convolve(layer, value, first=node not in state.begun, last=last, pad=state.excess is None)
             if out is not None:
                 state.begun.add(node)
             state.keep(source, node, rest)
@@ -202,10 +215,22 @@ class Bands(nn.Module):
 class _State:
     """What stays between the bands of an image."""
 
-    waiting: dict[tuple[fx.Node, fx.Node], Tensor]
+    excess: dict[tuple[fx.Node, fx.Node], tuple[int, int]] | None = None
+    """Rows still to come and columns at each side of a node that a user of it has no use for; None: the borders of the
+    image are padded, and all nodes are of one size."""
+    waiting: dict[tuple[fx.Node, fx.Node], Tensor] = field(default_factory=dict)
     """Rows of a node that a user of it still needs."""
-    begun: set[fx.Node]
+    begun: set[fx.Node] = field(default_factory=set)
     """Convolutions whose upper border is done."""
+
+    def align(self, source: fx.Node, user: fx.Node, band: Tensor | None) -> Tensor | None:
+        """Cut off a band what its user has no use for; the lowest rows of an image just wait."""
+        if band is None or self.excess is None or (source, user) not in self.excess:
+            return band
+        rows, cols = self.excess[source, user]
+        skipped = min(rows, band.shape[2])
+        self.excess[source, user] = rows - skipped, cols
+        return band[:, :, skipped:, cols : band.shape[3] - cols]
 
     def keep(self, source: fx.Node, user: fx.Node, rows: Tensor | None) -> None:
         """Copy rows, so that the band that they are cut from can go."""
@@ -249,6 +274,58 @@ def _is_plain(layer: nn.Conv2d) -> bool:
     return same and layer.stride == (1, 1) and layer.dilation == (1, 1)
 
 
+@dataclass(frozen=True)
+class _Reach:
+    """Pixels along each side of a node that depend on what lies beyond the image."""
+
+    scale: int = 1
+    """Pixels of the node for one of the image."""
+    rows: int = 0
+    cols: int = 0
+
+    def spare(self, margin: int) -> tuple[int, int]:
+        """Rows and columns that remain of a margin of the image."""
+        return margin * self.scale - self.rows, margin * self.scale - self.cols
+
+    def beyond(self, other: "_Reach") -> tuple[int, int]:
+        """Rows and columns that this one has more than another of the same scale."""
+        return self.rows - other.rows, self.cols - other.cols
+
+
+def _reaches(module: nn.Module, nodes: list[fx.Node]) -> dict[fx.Node, _Reach]:
+    """Reach of every node that is an image."""
+    found: dict[fx.Node, _Reach] = {}
+    for node in nodes:
+        sources = [found[source] for source in node.all_input_nodes if source in found]
+        if sources or node.op == "placeholder":
+            before = _Reach(*(max(values) for values in zip(*map(astuple, sources or [_Reach()]), strict=True)))
+            found[node] = _reach_after(before, module, node)
+    return found
+
+
+def _reach_after(before: _Reach, module: nn.Module, node: fx.Node) -> _Reach:
+    """Reach of a node from that of its inputs."""
+    layer = module.get_submodule(str(node.target)) if node.op == "call_module" else None
+    if isinstance(layer, nn.Conv2d):
+        above, beside = (size // 2 for size in layer.kernel_size)
+        return replace(before, rows=before.rows + above, cols=before.cols + beside)
+    factor = getattr(layer, "upscale_factor", 1)
+    if node.target is nn.functional.interpolate:
+        factor = node.kwargs["scale_factor"]
+    factor = int(factor)
+    return _Reach(before.scale * factor, before.rows * factor, before.cols * factor)
+
+
+def without_margin(out: Tensor, image: Tensor, margin: int) -> Tensor:
+    """Cut off what ``margin`` pixels along each side of an image became."""
+    rows, cols = (margin * made // size for made, size in zip(out.shape[2:], image.shape[2:], strict=True))
+    return _crop(out, rows, cols)
+
+
+def _crop(out: Tensor, rows: int, cols: int) -> Tensor:
+    return out[:, :, rows : out.shape[2] - rows, cols : out.shape[3] - cols]
+
+
 def _is_image(value: Tensor | None) -> bool:
     """Whether a value is a band, not a number that all pixels share."""
     return value is None or value.ndim == 4
@@ -265,13 +342,15 @@ def _join(waited: Tensor | None, fresh: Tensor | None) -> Tensor | None:
     return torch.cat((waited, fresh), dim=2)
 
 
-def _convolve(layer: nn.Conv2d, x: Tensor | None, *, first: bool, last: bool) -> tuple[Tensor | None, Tensor | None]:
+def _convolve(
+    layer: nn.Conv2d, x: Tensor | None, *, first: bool, last: bool, pad: bool
+) -> tuple[Tensor | None, Tensor | None]:
     """Convolve rows, with the border's padding where they touch it; return also the rows that the next band needs."""
     above, beside = (size // 2 for size in layer.kernel_size)
-    if x is None or (x.shape[2] <= 2 * above and not last):
+    if x is None or (x.shape[2] <= 2 * above and not (last and pad)):
         return None, x
     mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-    pads = (beside, beside, above if first else 0, above if last else 0)
+    pads = (beside, beside, above if first else 0, above if last else 0) if pad else (0, 0, 0, 0)
     padded = nn.functional.pad(x, pads, mode=mode) if any(pads) else x
     out = nn.functional.conv2d(padded, layer.weight, layer.bias, groups=layer.groups)
     return out, x[:, :, x.shape[2] - 2 * above :]

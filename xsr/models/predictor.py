@@ -13,6 +13,7 @@ from xsr.models.architectures.dctnet import DCTNet
 from xsr.models.architectures.jiif import JIIF
 from xsr.models.architectures.liif import LIIF
 from xsr.models.architectures.temporal_liif import TemporalLIIF
+from xsr.models.engine import Bands, without_margin
 from xsr.models.engine import network as prepared
 from xsr.models.precision import Exact
 from xsr.models.registry import ModelSpec, load
@@ -29,7 +30,7 @@ _fits: dict[str, int] = {}
 
 
 def predict_fixed(
-    spec: ModelSpec, images: NDArray[np.float32], device: str, precision: Exact = "float32"
+    spec: ModelSpec, images: NDArray[np.float32], device: str, precision: Exact = "float32", margin: int = 0
 ) -> NDArray[np.float32]:
     """Evaluate a fixed-factor network.
 
@@ -43,11 +44,13 @@ def predict_fixed(
         Torch device.
     precision
         Of the layers between the first and the last.
+    margin
+        Pixels along each side that are there to be seen, not to be answered.
 
     Returns
     -------
     ndarray
-        Shape (n, output, h * factor, w * factor).
+        Shape (n, output, (h - 2 * margin) * factor, (w - 2 * margin) * factor).
 
     Raises
     ------
@@ -57,7 +60,10 @@ def predict_fixed(
     network = prepared(spec, precision, device)
 
     def evaluate(part: slice) -> NDArray[np.float32]:
-        return np.asarray(network(_tensor(images[part], device)).cpu().numpy())
+        image = _tensor(images[part], device)
+        if isinstance(network, Bands):
+            return np.asarray(network(image, margin).cpu().numpy())
+        return np.asarray(without_margin(network(image), image, margin).cpu().numpy())
 
     with torch.inference_mode():
         return np.concatenate(list(_batches(evaluate, images, device)))

@@ -112,14 +112,15 @@ class BlockWriter:
 def plain(values: NDArray[Any], dtype: str) -> NDArray[Any]:
     """Values in their stored type; NaN in its one form, since processors make others, and Zarr writes none of them."""
     stored = values.astype(dtype, copy=False)
-    return np.where(np.isnan(stored), stored.dtype.type(np.nan), stored) if stored.dtype.kind == "f" else stored
+    missing = np.isnan(stored) if stored.dtype.kind == "f" else np.False_
+    return np.where(missing, stored.dtype.type(np.nan), stored) if missing.any() else stored
 
 
 def checksum(values: NDArray[Any]) -> int:
     """CRC-32 of values in C order; of their text where they are strings."""
     if values.dtype.kind in "OT":
         return zlib.crc32(repr(values.astype(object).tolist()).encode())
-    return zlib.crc32(np.ascontiguousarray(values).tobytes())
+    return zlib.crc32(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
 
 
 def create_ledger(group: Any, blocks: int, about: Mapping[str, Any]) -> None:

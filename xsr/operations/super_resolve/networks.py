@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from xsr._version import __version__
 from xsr.core import graph
-from xsr.core.blocks import Padding
+from xsr.core.blocks import Padding, Span
 from xsr.core.cube import Cube
 from xsr.core.errors import XsrWarning
 from xsr.core.grid import resolution
@@ -85,10 +85,14 @@ class Network:
             return np.full(shape, np.nan, np.float32)
         filled, images = self.prepare(window)
         mean, std = self.statistics()
-        answer = self.predict(images, rows, cols, cell)[:, list(self.channels)] * std
+        out: Stack = self.predict(images, rows, cols, cell)[:, list(self.channels)]
         base = self.base(filled, rows, cols)
-        scaled = answer * np.float32(self.unit)
-        out: Stack = (answer + mean) * np.float32(self.unit) if base is None else base.reshape(shape) + scaled
+        out *= std  # in place, as all that follows: new memory costs more than the arithmetic
+        if base is None:
+            out += mean
+        out *= np.float32(self.unit)
+        if base is not None:
+            out += base.reshape(shape)
         return out if valid.all() else remask(out, valid, rows, cols)
 
     def prepare(self, window: Stack) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -190,22 +194,24 @@ class FixedFactor(Network):
         cols: NDArray[np.float64],
         cell: tuple[float, float],
     ) -> NDArray[np.float32]:
-        """Evaluate the window and pick its output pixels; see `Network.predict`."""
+        """Evaluate as much of the window as its output pixels need; see `Network.predict`."""
         from xsr.models.engine import threads
         from xsr.models.predictor import predict_fixed
 
-        y, x = (np.rint((v + 0.5) * self.factor - 0.5).astype(np.int64) for v in (rows, cols))
+        y, x = (self._span(v) for v in (rows, cols))
+        (top, bottom), (left, right) = ((span.start // self.factor, -(-span.stop // self.factor)) for span in (y, x))
         # The rest of the window was there to be filled from.
-        top, bottom, left, right = (*self._reach(y, images.shape[2]), *self._reach(x, images.shape[3]))
-        inner = np.ascontiguousarray(images[:, :, top:bottom, left:right])
+        seen = np.s_[top - self.radius : bottom + self.radius, left - self.radius : right + self.radius]
+        inner = np.ascontiguousarray(images[:, :, *seen])
         with threads(graph.threads_each()):
-            whole = predict_fixed(self.spec, inner, registry.resolve_device(self.device), self.precision)
-        return whole[:, :, (y - top * self.factor)[:, None], x - left * self.factor]
+            made = predict_fixed(self.spec, inner, registry.resolve_device(self.device), self.precision, self.radius)
+        first_row, first_col = y.start - top * self.factor, x.start - left * self.factor
+        return made[:, :, first_row : first_row + len(y), first_col : first_col + len(x)]
 
-    def _reach(self, outputs: NDArray[np.int64], size: int) -> tuple[int, int]:
-        """First and one past the last pixel of an axis that outputs depend on."""
-        first, last = int(outputs.min()) // self.factor, int(outputs.max()) // self.factor
-        return max(0, first - self.radius), min(size, last + self.radius + 1)
+    def _span(self, positions: NDArray[np.float64]) -> Span:
+        """Output pixels of an axis, which lie side by side."""
+        first = round((float(positions[0]) + 0.5) * self.factor - 0.5)
+        return Span(first, first + len(positions))
 
 
 @dataclass(frozen=True)
