@@ -239,7 +239,7 @@ def test_prepared_liif_answers_as_the_plain_one(tmp_path, device):
 def test_the_body_of_an_injection_is_prepared_alone(narrow, tmp_path, precision, device):
     """What is found by regression stays in single precision."""
     model = write_fixed(tmp_path, config={"guides": 3})
-    spec, images = registry.spec(model), image(70, 20)
+    spec, images = registry.spec(model), image(70, 40)
     made = engine.network(spec, precision, "cpu")
     assert isinstance(made, Injection)
     assert made.body.cut
@@ -248,8 +248,12 @@ def test_the_body_of_an_injection_is_prepared_alone(narrow, tmp_path, precision,
     with torch.inference_mode():
         wanted = registry.load(spec)(images)
     gap = largest(torch.from_numpy(found), wanted) / float(wanted.std())
-    assert gap <= (1e-5 if precision == "float32" else 0.2)
+    assert gap <= (1e-4 if precision == "float32" else 0.2)
     assert precision == "float32" or gap > 0
+    for margin in (3, 14, 17):  # less than the reach of the body, its radius, and more
+        inner = predictor.predict_fixed(spec, images.numpy(), device, precision, margin)
+        wanted = found[..., 2 * margin : -2 * margin, 2 * margin : -2 * margin]
+        assert np.abs(inner - wanted).max() <= 1e-5 * found.std() if precision == "float32" else 1e-3 * found.std()
 
 
 def in_thread(call):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from xsr.core.instants import Look
 from xsr.models.architectures.dctnet import DCTNet
+from xsr.models.architectures.injection import Injection
 from xsr.models.architectures.jiif import JIIF
 from xsr.models.architectures.liif import LIIF
 from xsr.models.architectures.temporal_liif import TemporalLIIF
@@ -61,7 +62,7 @@ def predict_fixed(
 
     def evaluate(part: slice) -> NDArray[np.float32]:
         image = _tensor(images[part], device)
-        if isinstance(network, Bands):
+        if isinstance(network, Bands | Injection):
             return np.asarray(network(image, margin).cpu().numpy())
         return np.asarray(without_margin(network(image), image, margin).cpu().numpy())
 

@@ -64,7 +64,8 @@ class Injection(nn.Module):
             raise ParameterError(f"guides={guides} of bands={bands}; expected at least one, and one band less at most.")
         self.bands, self.guides, self.factor = bands, guides, factor
         self.body = CARN(bands=2 * bands - guides, factor=factor, **config)
-        self.radius = self.body.radius + REACH + 2 * WINDOW
+        self.reach = self.body.radius
+        self.radius = self.reach + REACH + 2 * WINDOW
         with torch.no_grad():
             self.body.input_conv.weight[:, bands:] = 0.0
             last = self.body.output_conv2
@@ -72,25 +73,41 @@ class Injection(nn.Module):
             if last.bias is not None:
                 last.bias[bands:] = 0.0
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map standardised (N, bands, H, W) to (N, bands, H * factor, W * factor); a band that is missing is zero."""
+    def forward(self, x: Tensor, margin: int = 0) -> Tensor:
+        """Map standardised (N, bands, H, W) to (N, bands, H * factor, W * factor); a band that is missing is zero.
+
+        What ``margin`` pixels along each side become is left out; that needs a body that takes a margin as well, as
+        `xsr.models.engine.Bands` does.
+        """
         x = _precise(x)
         sharp, coarse = x[:, : self.guides], x[:, self.guides :]
         smooth = blur(sharp)
         slopes = local_slopes(coarse, smooth)
         lost = sharp - smooth
         detail = torch.cat([(slope * lost).sum(1, keepdim=True) for slope in slopes], dim=1)
-        answer = _precise(self.body(torch.cat((x, detail), dim=1)))
+        seen = torch.cat((x, detail), dim=1)
+        if margin:
+            unread = max(margin - self.reach, 0)
+            answer = _precise(self.body(crop(seen, unread), margin - unread))
+        else:
+            answer = _precise(self.body(seen))
+        slopes = [crop(slope, margin) for slope in slopes]
         own, trust = answer[:, : self.bands], answer[:, self.bands :]
+        large = crop(bicubic(detail, self.factor), margin * self.factor)
         finer = own[:, : self.guides]
         # (N, guides, H, factor, W, factor): the output pixels inside each input pixel.
         cells = finer.unflatten(3, (-1, self.factor)).unflatten(2, (-1, self.factor))
         out = list(own.unbind(1))
         for band, slope in enumerate(slopes):
             told = (slope[:, :, :, None, :, None] * cells).sum(1).flatten(3, 4).flatten(1, 2)
-            carried = bicubic(detail[:, band : band + 1], self.factor)[:, 0] + told
+            carried = large[:, band] + told
             out[self.guides + band] = out[self.guides + band] + trust[:, band] * carried
         return torch.stack(out, dim=1)
+
+
+def crop(x: Tensor, margin: int) -> Tensor:
+    """Cut off so many pixels along each side."""
+    return x[..., margin : x.shape[-2] - margin, margin : x.shape[-1] - margin]
 
 
 def _precise(x: Tensor) -> Tensor:
