@@ -10,7 +10,7 @@ from models.helpers import BANDS, make_cube, write_temporal
 import xsr
 from xsr.core.errors import CubeError, ModelError, ParameterError
 from xsr.models import registry
-from xsr.operations.super_resolve.networks import FILL, TemporalLiif
+from xsr.operations.super_resolve.networks import FILL, REACH, TemporalLiif
 from xsr.testing import assert_lazy
 
 INSTANTS = ["2024-06-03", "2024-06-13T12:00", "2024-06-11", "2024-06-20", "2024-06-21"]
@@ -57,10 +57,10 @@ def test_any_chunks_and_order_of_dates_give_the_same_image(model, scale, chunk_o
 def test_the_halo_is_needed(model, monkeypatch):
     cube = make_cube(40, 40, dates=3)
     radius = registry.card(model).radius
-    whole = xsr.liif(cube, scale=2.0, t="2024-06-03", model=model).values
+    whole = xsr.liif(cube, scale=2.0, t="2024-06-03", fill=False, model=model).values
     for halo, least, most in ((radius - 1, 0, 1e-6), (radius - 2, 1e-6, 1)):
         monkeypatch.setattr(TemporalLiif, "halo", property(lambda self, halo=halo: halo))
-        parts = xsr.liif(cube, scale=2.0, t="2024-06-03", model=model, chunks=16).values
+        parts = xsr.liif(cube, scale=2.0, t="2024-06-03", fill=False, model=model, chunks=16).values
         assert least <= largest(parts, whole) <= most
 
 
@@ -162,4 +162,5 @@ def test_bad_arguments(model):
 
 def test_filling_widens_the_halo(model):
     spec = registry.spec(model)
-    assert TemporalLiif(spec, (0,), 6, "cpu", (0.1,), (0.05,)).halo == 6 - 1 + FILL
+    assert TemporalLiif(spec, (0,), 6, "cpu", (0.1,), (0.05,), fill=False).halo == 6 - 1 + FILL
+    assert TemporalLiif(spec, (0,), 6, "cpu", (0.1,), (0.05,)).halo == 6 - 1 + FILL + REACH

@@ -184,7 +184,7 @@ def predict_temporal(
     device: str,
     precision: Exact = "float32",
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Evaluate a temporal LIIF at instants; every date is encoded once.
+    """Evaluate a temporal LIIF at instants; every date that answers is encoded once.
 
     Parameters
     ----------
@@ -228,7 +228,13 @@ def predict_temporal(
     with torch.inference_mode(), _memory_errors(images):
         dates = _tensor(images, device)
         mask = torch.from_numpy(known).to(device)
-        features = torch.cat([network.encode(dates[i : i + batch]) for i in range(0, len(dates), batch)])
+        features: torch.Tensor | None = None
+        asked = _answering(looks, used)
+        for part in (asked[i : i + batch] for i in range(0, len(asked), batch)):
+            made = network.encode(dates[part])
+            features = made.new_zeros((len(dates), *made.shape[1:])) if features is None else features
+            features[part] = made
+        assert features is not None
         for look, pixels in zip(looks, used, strict=True):
             picks = list(look.picks)
             days, seasons = (torch.tensor([v], dtype=torch.float64) for v in (look.days, look.seasons))
@@ -240,6 +246,13 @@ def predict_temporal(
             composites.append(composite[0].cpu().numpy())
             answers.append(torch.cat(parts).T.reshape(-1, *rows.shape).cpu().numpy())
     return np.stack(composites), np.stack(answers)
+
+
+def _answering(looks: Sequence[Look], used: Sequence[NDArray[np.bool_]]) -> list[int]:
+    """Dates whose features answer somewhere, at least one; those of the others need not be known."""
+    pairs = zip(looks, used, strict=True)
+    answering = {date for look, pixels in pairs for date, seen in zip(look.picks, pixels, strict=True) if seen.any()}
+    return sorted(answering) or [looks[0].picks[0]]
 
 
 def predict_guided(

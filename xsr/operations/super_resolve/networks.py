@@ -1,7 +1,7 @@
 """Block functions of networks, and what their operations check and record alike."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from xsr.core.grid import resolution
 from xsr.core.instants import Look
 from xsr.core.types import Stack
 from xsr.kernels import resample
+from xsr.kernels.gaps import fill_gaps
 from xsr.kernels.temporal import nearest
 from xsr.models import registry
 from xsr.models.card import ModelCard
@@ -23,6 +24,8 @@ from xsr.models.precision import Exact
 
 FILL = 4
 """Passes of no-data filling before the band's mean takes over."""
+REACH = 24
+"""Pixels from a gap at which a date of a series is still compared with the others to fill it."""
 SLACK = 1.5
 """Factor by which pixels may leave the range of training before a warning."""
 
@@ -215,35 +218,69 @@ class TemporalLiif(Network):
     looks: tuple[Look, ...] = ()
     frames: int = 5
     """Clear dates used, pixel by pixel: the nearest to the instant."""
+    fill: bool = True
+    """Whether gaps of a date are filled from the other dates that may answer, and then answer as if clear."""
+
+    @property
+    def reach(self) -> int:
+        """Pixels from a gap at which its date is compared with others."""
+        return REACH if self.fill else 0
+
+    @property
+    def halo(self) -> int:
+        """What the network needs, and what filling from other dates needs beyond that."""
+        return super().halo + self.reach
 
     def __call__(
         self, window: Stack, rows: NDArray[np.float64], cols: NDArray[np.float64], cell: tuple[float, float]
     ) -> Stack:
         """Evaluate queries; see `xsr.core.types.WindowFunction`."""
+        trim = slice(self.reach, -self.reach or None)
+        inner, rows, cols = window[..., trim, trim], rows - self.reach, cols - self.reach
+        valid = np.isfinite(inner)
+        seen = np.stack([valid[list(look.picks)].any(axis=0) for look in self.looks])
+        shape = (len(self.looks), window.shape[1], *query_shape(rows, cols))
+        if not seen.any():
+            return np.full(shape, np.nan, np.float32)
+        if valid.all() or not self.fill:
+            composite, answer = self._answer(inner, self.looks, rows, cols, cell)
+        else:  # what fills a gap must not depend on the instants that are computed beside
+            parts = [self._answer(*self._filled(window, look), rows, cols, cell) for look in self.looks]
+            composite, answer = (np.concatenate(part) for part in zip(*parts, strict=True))
+        filled = self.fill_nodata(np.where(seen, composite, np.float32(np.nan)))
+        out: Stack = resample.interpolate_filled(filled, rows, cols, "bicubic").reshape(shape) + answer
+        return out if seen.all() else remask(out, seen, rows, cols)
+
+    def _filled(self, window: Stack, look: Look) -> tuple[Stack, tuple[Look]]:
+        """Dates that may answer an instant, their gaps filled from one another, and the instant in terms of them."""
+        dates = fill_gaps(window[list(look.picks)], reach=self.reach)
+        return dates, (replace(look, picks=tuple(range(len(dates)))),)
+
+    def _answer(
+        self,
+        window: Stack,
+        looks: tuple[Look, ...],
+        rows: NDArray[np.float64],
+        cols: NDArray[np.float64],
+        cell: tuple[float, float],
+    ) -> tuple[Stack, Stack]:
+        """Mean over the dates, (instant, band, h, w), and what to add to its interpolation; reflectance."""
         from xsr.models.engine import threads
         from xsr.models.predictor import predict_temporal
 
-        valid = np.isfinite(window)
-        shape = (len(self.looks), window.shape[1], *query_shape(rows, cols))
-        seen = np.stack([valid[list(look.picks)].any(axis=0) for look in self.looks])
-        if not seen.any():
-            return np.full(shape, np.nan, np.float32)
-        pick = list(self.channels)
+        pick, valid = list(self.channels), np.isfinite(window)
         _, images = self.prepare(window)
         known = np.ones(images.shape, np.bool_)  # a channel that the cube lacks hides no date
         known[:, pick] = valid
         whole = np.asarray(valid.all(axis=1))
-        used = [nearest(whole[list(look.picks)], look.offset, self.frames) for look in self.looks]
+        used = [nearest(whole[list(look.picks)], look.offset, self.frames) for look in looks]
         device = registry.resolve_device(self.device)
         with threads(graph.threads_each()):
             composite, answer = predict_temporal(
-                self.spec, images, known, self.looks, used, rows, cols, cell, device, self.precision
+                self.spec, images, known, looks, used, rows, cols, cell, device, self.precision
             )
         mean, std = self.statistics()
-        filled = self.fill_nodata(np.where(seen, composite[:, pick] * std + mean, np.float32(np.nan)))
-        base = resample.interpolate_filled(filled, rows, cols, "bicubic").reshape(shape)
-        out: Stack = base + answer[:, pick] * std
-        return out if seen.all() else remask(out, seen, rows, cols)
+        return composite[:, pick] * std + mean, answer[:, pick] * std
 
 
 def provenance(operation: str, card: ModelCard, precision: Exact) -> dict[str, Any]:
