@@ -21,6 +21,9 @@ from xsr.kernels.accelerate import jit
 PRIOR = 1e-6
 """Squared reflectance times the share of a window, by which a line is held to slope 1 and trusted no further: as much
 as a hundredth of the window whose values scatter by 0.01."""
+SEEN = 0.2
+"""Least share of the window that a date must have seen for its gap to be filled: what little is left between clouds is
+often cloud itself."""
 
 
 def fill_gaps(series: NDArray[np.float32], *, reach: int) -> NDArray[np.float32]:
@@ -37,7 +40,8 @@ def fill_gaps(series: NDArray[np.float32], *, reach: int) -> NDArray[np.float32]
     -------
     ndarray
         Shape (date, band, h - 2 reach, w - 2 reach). Valid pixels are as they were. NaN is left where no date saw the
-        pixel, and where no other date that did shares a valid pixel within ``reach`` with the date of the gap.
+        pixel, where the date of the gap saw less than `SEEN` of the window around, and where no other date saw both the
+        pixel and some of that.
 
     Notes
     -----
@@ -83,11 +87,11 @@ def _fill_band(series: NDArray[np.float32], filled: NDArray[np.float32], reach: 
             prior = PRIOR * float(reach + 1) ** 4
             _vote(sums, prior, seen[one], to_other, votes[:, other])
             _vote(sums[[0, 2, 1, 5, 4, 3]], prior, seen[other], to_one, votes[:, one])
-    heard = votes[0] > 0
+    heard = (votes[0] > 0) & (tent_sums(valid, reach) >= SEEN * float(reach + 1) ** 4)
     filled[heard] = votes[1][heard] / votes[0][heard]
 
 
-def tent_sums(images: NDArray[np.float64], reach: int) -> NDArray[np.float64]:
+def tent_sums(images: NDArray[np.float64] | NDArray[np.bool_], reach: int) -> NDArray[np.float64]:
     """Sum images (n, h, w) in windows, weighted by ``reach + 1 - |distance|`` along each axis.
 
     Returns
