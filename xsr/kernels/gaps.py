@@ -5,7 +5,7 @@ hidden, the pixels around that both dates saw tell how the other must be changed
 
 References
 ----------
-X. Chen et al., "A simple and effective method for filling gaps in Landsat ETM+ SLC-off images", Remote Sensing of
+J. Chen et al., "A simple and effective method for filling gaps in Landsat ETM+ SLC-off images", Remote Sensing of
 Environment 115 (2011), doi:10.1016/j.rse.2010.12.010: gaps predicted from the pixels around them and another date.
 Here the relation is a line, and all dates are heard, each as much as its line fits. The line with its shrunken slope
 is that of K. He, J. Sun, X. Tang, IEEE TPAMI 35 (2013), doi:10.1109/TPAMI.2012.213, eq. 5, shrunken to 1 instead of 0.
