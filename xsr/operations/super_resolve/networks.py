@@ -242,19 +242,17 @@ class TemporalLiif(Network):
         shape = (len(self.looks), window.shape[1], *query_shape(rows, cols))
         if not seen.any():
             return np.full(shape, np.nan, np.float32)
-        if valid.all() or not self.fill:
-            composite, answer = self._answer(inner, self.looks, rows, cols, cell)
-        else:  # what fills a gap must not depend on the instants that are computed beside
-            parts = [self._answer(*self._filled(window, look), rows, cols, cell) for look in self.looks]
+        dates = [fill_gaps(window[list(look.picks)], reach=self.reach) for look in self.looks if self.fill]
+        if any((np.isfinite(d) != valid[list(look.picks)]).any() for d, look in zip(dates, self.looks, strict=False)):
+            # What fills a gap must not depend on the instants computed beside: each has dates of its own.
+            looks = [replace(look, picks=tuple(range(len(look.picks)))) for look in self.looks]
+            parts = [self._answer(d, (look,), rows, cols, cell) for d, look in zip(dates, looks, strict=True)]
             composite, answer = (np.concatenate(part) for part in zip(*parts, strict=True))
+        else:
+            composite, answer = self._answer(inner, self.looks, rows, cols, cell)
         filled = self.fill_nodata(np.where(seen, composite, np.float32(np.nan)))
         out: Stack = resample.interpolate_filled(filled, rows, cols, "bicubic").reshape(shape) + answer
         return out if seen.all() else remask(out, seen, rows, cols)
-
-    def _filled(self, window: Stack, look: Look) -> tuple[Stack, tuple[Look]]:
-        """Dates that may answer an instant, their gaps filled from one another, and the instant in terms of them."""
-        dates = fill_gaps(window[list(look.picks)], reach=self.reach)
-        return dates, (replace(look, picks=tuple(range(len(dates)))),)
 
     def _answer(
         self,
