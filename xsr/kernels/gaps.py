@@ -100,13 +100,14 @@ def tent_sums(images: NDArray[np.float64] | NDArray[np.bool_], reach: int) -> ND
         Shape (n, h - 2 reach, w - 2 reach). Sums of integers are exact.
     """
     side = reach + 1  # the tent is a box upon a box
+    sums = np.ascontiguousarray(images, np.float64)
     for _ in range(2):
-        count, height, width = images.shape
+        count, height, width = sums.shape
         down = np.empty((count, height - side + 1, width))
-        _box_rows(np.ascontiguousarray(images, np.float64), side, down)
-        images = np.empty((count, height - side + 1, width - side + 1))
-        _box_cols(down, side, images)
-    return images
+        _box_rows(sums, side, down)
+        sums = np.empty((count, height - side + 1, width - side + 1))
+        _box_cols(down, side, sums)
+    return sums
 
 
 @jit

@@ -1,7 +1,7 @@
 """Inference on arrays: batches of images, slices of queries, bounded memory."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -175,9 +175,9 @@ def predict_liif(
 def predict_temporal(
     spec: ModelSpec,
     images: NDArray[np.float32],
-    known: NDArray[np.bool_],
     looks: Sequence[Look],
     used: Sequence[NDArray[np.bool_]],
+    series: Iterable[NDArray[np.float32]],
     rows: NDArray[np.float64],
     cols: NDArray[np.float64],
     cell: tuple[float, float],
@@ -191,13 +191,14 @@ def predict_temporal(
     spec
         Identity of the weights.
     images
-        Standardised dates, shape (date, channel, h, w), finite.
-    known
-        Where they are data, likewise; channels that the cube lacks count as data.
+        Standardised dates that the network sees, shape (date, channel, h, w), finite.
     looks
         Instants, and the dates that may answer each.
     used
         For each instant, the pixels whose features answer, shape (its dates, h, w).
+    series
+        For each instant, the standardised dates whose mean is the composite, shape (its dates, channel, h, w); NaN
+        where they are not known. Taken one by one.
     rows, cols, cell
         As in `predict_liif`.
     device
@@ -227,7 +228,6 @@ def predict_temporal(
     composites, answers = [], []
     with torch.inference_mode(), _memory_errors(images):
         dates = _tensor(images, device)
-        mask = torch.from_numpy(known).to(device)
         features: torch.Tensor | None = None
         asked = _answering(looks, used)
         for part in (asked[i : i + batch] for i in range(0, len(asked), batch)):
@@ -235,12 +235,12 @@ def predict_temporal(
             features = made.new_zeros((len(dates), *made.shape[1:])) if features is None else features
             features[part] = made
         assert features is not None
-        for look, pixels in zip(looks, used, strict=True):
-            picks = list(look.picks)
+        for look, pixels, averaged in zip(looks, used, series, strict=True):
+            picks, known = list(look.picks), _tensor(averaged, device)[None]
             days, seasons = (torch.tensor([v], dtype=torch.float64) for v in (look.days, look.seasons))
             frames = torch.from_numpy(pixels).to(device)[None]
             fused, _, attention = network.merge(features[picks][None], days, seasons, frames, look.day, look.season)
-            composite = network.compose(dates[picks][None], mask[picks][None], days, look.day, fused, attention)
+            composite = network.compose(known, known.isfinite(), days, look.day, fused, attention)
             code = network.imnet.fold(fused)
             parts = [network.decode(code, y[q : q + step], x[q : q + step], cell)[0] for q in range(0, len(y), step)]
             composites.append(composite[0].cpu().numpy())

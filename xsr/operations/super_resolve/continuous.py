@@ -71,9 +71,9 @@ def liif(
     extrapolate
         With ``t``: days by which an instant may lie outside the series; refused by default.
     fill
-        With ``t``: whether gaps of a date are first filled from the other dates that may answer, by how they differ
-        around the gap, and then answer as if clear; see `xsr.kernels.gaps.fill_gaps`. Else farther dates take their
-        place as they are.
+        With ``t``: whether gaps of a date are filled from the other dates that may answer, by how they differ around
+        the gap, before the dates are averaged; see `xsr.kernels.gaps.fill_gaps`. Else farther dates stand in as they
+        are. The detail that the network adds comes from clear dates alone.
     model
         Name of packaged weights (see `xsr.models.names`; ``liif_s2`` by default, ``temporal_liif_s2`` with ``t``), or
         a path to a ``.safetensors`` file with its card beside it.

@@ -1,7 +1,7 @@
 """Block functions of networks, and what their operations check and record alike."""
 
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -219,7 +219,7 @@ class TemporalLiif(Network):
     frames: int = 5
     """Clear dates used, pixel by pixel: the nearest to the instant."""
     fill: bool = True
-    """Whether gaps of a date are filled from the other dates that may answer, and then answer as if clear."""
+    """Whether the mean is over dates whose gaps are filled from the others that may answer."""
 
     @property
     def reach(self) -> int:
@@ -235,50 +235,39 @@ class TemporalLiif(Network):
         self, window: Stack, rows: NDArray[np.float64], cols: NDArray[np.float64], cell: tuple[float, float]
     ) -> Stack:
         """Evaluate queries; see `xsr.core.types.WindowFunction`."""
-        trim = slice(self.reach, -self.reach or None)
-        inner, rows, cols = window[..., trim, trim], rows - self.reach, cols - self.reach
-        valid = np.isfinite(inner)
-        seen = np.stack([valid[list(look.picks)].any(axis=0) for look in self.looks])
-        shape = (len(self.looks), window.shape[1], *query_shape(rows, cols))
-        if not seen.any():
-            return np.full(shape, np.nan, np.float32)
-        dates = [fill_gaps(window[list(look.picks)], reach=self.reach) for look in self.looks if self.fill]
-        if any((np.isfinite(d) != valid[list(look.picks)]).any() for d, look in zip(dates, self.looks, strict=False)):
-            # What fills a gap must not depend on the instants computed beside: each has dates of its own.
-            looks = [replace(look, picks=tuple(range(len(look.picks)))) for look in self.looks]
-            parts = [self._answer(d, (look,), rows, cols, cell) for d, look in zip(dates, looks, strict=True)]
-            composite, answer = (np.concatenate(part) for part in zip(*parts, strict=True))
-        else:
-            composite, answer = self._answer(inner, self.looks, rows, cols, cell)
-        filled = self.fill_nodata(np.where(seen, composite, np.float32(np.nan)))
-        out: Stack = resample.interpolate_filled(filled, rows, cols, "bicubic").reshape(shape) + answer
-        return out if seen.all() else remask(out, seen, rows, cols)
-
-    def _answer(
-        self,
-        window: Stack,
-        looks: tuple[Look, ...],
-        rows: NDArray[np.float64],
-        cols: NDArray[np.float64],
-        cell: tuple[float, float],
-    ) -> tuple[Stack, Stack]:
-        """Mean over the dates, (instant, band, h, w), and what to add to its interpolation; reflectance."""
         from xsr.models.engine import threads
         from xsr.models.predictor import predict_temporal
 
-        pick, valid = list(self.channels), np.isfinite(window)
-        _, images = self.prepare(window)
-        known = np.ones(images.shape, np.bool_)  # a channel that the cube lacks hides no date
-        known[:, pick] = valid
+        trim = slice(self.reach, -self.reach or None)
+        inner, rows, cols = window[..., trim, trim], rows - self.reach, cols - self.reach
+        valid = np.isfinite(inner)
+        shape = (len(self.looks), window.shape[1], *query_shape(rows, cols))
+        seen = np.stack([valid[list(look.picks)].any(axis=0) for look in self.looks])
+        if not seen.any():
+            return np.full(shape, np.nan, np.float32)
+        _, images = self.prepare(inner)
         whole = np.asarray(valid.all(axis=1))
-        used = [nearest(whole[list(look.picks)], look.offset, self.frames) for look in looks]
+        used = [nearest(whole[list(look.picks)], look.offset, self.frames) for look in self.looks]
+        series = (self._series(window, look) for look in self.looks)
         device = registry.resolve_device(self.device)
         with threads(graph.threads_each()):
             composite, answer = predict_temporal(
-                self.spec, images, known, looks, used, rows, cols, cell, device, self.precision
+                self.spec, images, self.looks, used, series, rows, cols, cell, device, self.precision
             )
+        pick, (mean, std) = list(self.channels), self.statistics()
+        filled = self.fill_nodata(np.where(seen, composite[:, pick] * std + mean, np.float32(np.nan)))
+        base = resample.interpolate_filled(filled, rows, cols, "bicubic").reshape(shape)
+        out: Stack = base + answer[:, pick] * std
+        return out if seen.all() else remask(out, seen, rows, cols)
+
+    def _series(self, window: Stack, look: Look) -> NDArray[np.float32]:
+        """Dates whose mean answers an instant: the network's numbers, NaN where not known; see `predict_temporal`."""
+        dates = window[list(look.picks)]
+        known = fill_gaps(dates, reach=self.reach) if self.fill else np.where(np.isfinite(dates), dates, np.nan)
         mean, std = self.statistics()
-        return composite[:, pick] * std + mean, answer[:, pick] * std
+        series = np.zeros((len(known), len(self.mean), *known.shape[2:]), np.float32)
+        series[:, list(self.channels)] = (known - mean) / std
+        return series
 
 
 def provenance(operation: str, card: ModelCard, precision: Exact) -> dict[str, Any]:
