@@ -197,8 +197,8 @@ def predict_temporal(
     used
         For each instant, the pixels whose features answer, shape (its dates, h, w).
     series
-        For each instant, the standardised dates whose mean is the composite, shape (its dates, channel, h, w); NaN
-        where they are not known. Taken one by one.
+        For each instant, versions of the standardised dates whose mean is the composite, shape (version, its dates,
+        channel, h, w); NaN where they are not known. Taken one by one.
     rows, cols, cell
         As in `predict_liif`.
     device
@@ -209,7 +209,8 @@ def predict_temporal(
     Returns
     -------
     composite : ndarray
-        Mean over the dates, shape (instant, channel, h, w), to be interpolated; zero where no date is known.
+        Mean over the dates of each version, shape (version, instant, channel, h, w), to be interpolated; zero where
+        no date is known.
     answer : ndarray
         What to add to it, shape (instant, output, H, W).
 
@@ -236,16 +237,16 @@ def predict_temporal(
             features[part] = made
         assert features is not None
         for look, pixels, averaged in zip(looks, used, series, strict=True):
-            picks, known = list(look.picks), _tensor(averaged, device)[None]
+            picks, known = list(look.picks), _tensor(averaged, device)
             days, seasons = (torch.tensor([v], dtype=torch.float64) for v in (look.days, look.seasons))
             frames = torch.from_numpy(pixels).to(device)[None]
             fused, _, attention = network.merge(features[picks][None], days, seasons, frames, look.day, look.season)
             composite = network.compose(known, known.isfinite(), days, look.day, fused, attention)
             code = network.imnet.fold(fused)
             parts = [network.decode(code, y[q : q + step], x[q : q + step], cell)[0] for q in range(0, len(y), step)]
-            composites.append(composite[0].cpu().numpy())
+            composites.append(composite.cpu().numpy())
             answers.append(torch.cat(parts).T.reshape(-1, *rows.shape).cpu().numpy())
-    return np.stack(composites), np.stack(answers)
+    return np.stack(composites, axis=1), np.stack(answers)
 
 
 def _answering(looks: Sequence[Look], used: Sequence[NDArray[np.bool_]]) -> list[int]:
