@@ -84,9 +84,9 @@ def test_dates_too_large_are_a_memory_error(tmp_path, monkeypatch):
     spec = registry.spec(write_temporal(tmp_path))
     short_of_memory(monkeypatch, network(spec, "float32", "cpu"), "encode", 0, SAYINGS["PyTorch"])
     look = Look(day=0.0, season=0.0, picks=(0,), days=(0.0,), seasons=(0.0,))
-    known, axis = np.ones((1, 4, 8, 8), np.bool_), np.arange(8.0)
+    known, axis = np.ones((1, 8, 8), np.bool_), np.arange(8.0)
     with pytest.raises(MemoryError, match="an image of 8 x 8 pixels"):
-        predictor.predict_temporal(spec, images(1), known, [look], [known[:, 0]], axis, axis, (1.0, 1.0), "cpu")
+        predictor.predict_temporal(spec, images(1), [look], [known], [images(1)[None]], axis, axis, (1.0, 1.0), "cpu")
 
 
 def test_other_errors_are_not_about_memory(fixed, monkeypatch):

@@ -1,5 +1,7 @@
 """`liif` and `sample` at instants, by a tiny temporal network whose every part is alive."""
 
+from unittest.mock import patch
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -10,7 +12,8 @@ from models.helpers import BANDS, make_cube, write_temporal
 import xsr
 from xsr.core.errors import CubeError, ModelError, ParameterError
 from xsr.models import registry
-from xsr.operations.super_resolve.networks import FILL, TemporalLiif
+from xsr.operations.super_resolve import networks
+from xsr.operations.super_resolve.networks import FILL, REACH, TRUST, TemporalLiif
 from xsr.testing import assert_lazy
 
 INSTANTS = ["2024-06-03", "2024-06-13T12:00", "2024-06-11", "2024-06-20", "2024-06-21"]
@@ -45,9 +48,10 @@ def largest(one, two):
 @given(st.sampled_from([1.0, 2.0, 2.7]), st.integers(5, 30), st.integers(3, 20), st.integers(1, 6))
 def test_any_chunks_and_order_of_dates_give_the_same_image(model, scale, chunk_out, chunk_in, chunk_time):
     cube = make_series()
-    whole = xsr.liif(cube, scale=scale, t=INSTANTS, model=model)
     shuffled = cube.isel(time=[3, 0, 5, 1, 4, 2]).chunk(time=chunk_time, y=chunk_in, x=chunk_in)
-    parts = xsr.liif(shuffled, scale=scale, t=INSTANTS, model=model, chunks=chunk_out)
+    with patch.object(networks, "REACH", 3):  # less than the cube, and than its gaps
+        whole = xsr.liif(cube, scale=scale, t=INSTANTS, model=model)
+        parts = xsr.liif(shuffled, scale=scale, t=INSTANTS, model=model, chunks=chunk_out).compute()
     assert parts.dims == ("time", "band", "y", "x")
     assert parts.time.values.tolist() == np.array(INSTANTS, "datetime64[ns]").tolist()
     assert largest(parts.values, whole.values) <= 1e-6
@@ -57,10 +61,10 @@ def test_any_chunks_and_order_of_dates_give_the_same_image(model, scale, chunk_o
 def test_the_halo_is_needed(model, monkeypatch):
     cube = make_cube(40, 40, dates=3)
     radius = registry.card(model).radius
-    whole = xsr.liif(cube, scale=2.0, t="2024-06-03", model=model).values
+    whole = xsr.liif(cube, scale=2.0, t="2024-06-03", fill=False, model=model).values
     for halo, least, most in ((radius - 1, 0, 1e-6), (radius - 2, 1e-6, 1)):
         monkeypatch.setattr(TemporalLiif, "halo", property(lambda self, halo=halo: halo))
-        parts = xsr.liif(cube, scale=2.0, t="2024-06-03", model=model, chunks=16).values
+        parts = xsr.liif(cube, scale=2.0, t="2024-06-03", fill=False, model=model, chunks=16).values
         assert least <= largest(parts, whole) <= most
 
 
@@ -78,6 +82,24 @@ def test_a_network_of_zeros_is_time_linear_bicubic(zero_model):
     inner = (..., slice(6, -6), slice(6, -6))  # beyond the border one mirrors and the other repeats
     wanted = xsr.interpolate(cube, scale=2.5, t=INSTANTS)
     assert np.abs(found.values - wanted.values)[inner].max() <= 1e-6
+
+
+def test_gaps_are_filled_by_how_dates_differ_around_them(zero_model):
+    cube = make_cube(24, 24, dates=6)
+    scene = cube.values[0].copy()
+    for date in range(6):  # twice as bright for every second date, so that farther dates are no stand-in
+        cube.values[date] = scene * (1 + date % 2) + 0.01 * date
+    hidden = cube.copy(deep=True)
+    hidden.values[3, :, 8:15, 8:15] = np.nan
+    wanted = xsr.liif(cube, scale=2.0, t="2024-06-16", model=zero_model)
+    filled, skipped = (
+        xsr.liif(hidden, scale=2.0, t="2024-06-16", fill=fill, model=zero_model) for fill in (True, False)
+    )
+    trusted = TRUST * wanted.values + (1 - TRUST) * skipped.values
+    assert largest(filled.values, trusted) <= 2e-3
+    assert largest(skipped.values, wanted.values) > 0.02
+    assert np.array_equal(filled.n_valid, skipped.n_valid)  # what is filled was not seen
+    assert filled.n_valid.values[0, 20, 20] == 5
 
 
 def test_what_lies_under_a_hole_does_not_matter(model):
@@ -162,4 +184,5 @@ def test_bad_arguments(model):
 
 def test_filling_widens_the_halo(model):
     spec = registry.spec(model)
-    assert TemporalLiif(spec, (0,), 6, "cpu", (0.1,), (0.05,)).halo == 6 - 1 + FILL
+    assert TemporalLiif(spec, (0,), 6, "cpu", (0.1,), (0.05,), fill=False).halo == 6 - 1 + FILL
+    assert TemporalLiif(spec, (0,), 6, "cpu", (0.1,), (0.05,)).halo == 6 - 1 + FILL + REACH

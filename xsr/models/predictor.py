@@ -1,7 +1,7 @@
 """Inference on arrays: batches of images, slices of queries, bounded memory."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -182,29 +182,30 @@ def predict_liif(
 def predict_temporal(
     spec: ModelSpec,
     images: NDArray[np.float32],
-    known: NDArray[np.bool_],
     looks: Sequence[Look],
     used: Sequence[NDArray[np.bool_]],
+    series: Iterable[NDArray[np.float32]],
     rows: NDArray[np.float64],
     cols: NDArray[np.float64],
     cell: tuple[float, float],
     device: str,
     precision: Exact = "float32",
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Evaluate a temporal LIIF at instants; every date is encoded once.
+    """Evaluate a temporal LIIF at instants; every date that answers is encoded once.
 
     Parameters
     ----------
     spec
         Identity of the weights.
     images
-        Standardised dates, shape (date, channel, h, w), finite.
-    known
-        Where they are data, likewise; channels that the cube lacks count as data.
+        Standardised dates that the network sees, shape (date, channel, h, w), finite.
     looks
         Instants, and the dates that may answer each.
     used
         For each instant, the pixels whose features answer, shape (its dates, h, w).
+    series
+        For each instant, versions of the standardised dates whose mean is the composite, shape (version, its dates,
+        channel, h, w); NaN where they are not known. Taken one by one.
     rows, cols, cell
         As in `predict_liif`.
     device
@@ -215,7 +216,8 @@ def predict_temporal(
     Returns
     -------
     composite : ndarray
-        Mean over the dates, shape (instant, channel, h, w), to be interpolated; zero where no date is known.
+        Mean over the dates of each version, shape (version, instant, channel, h, w), to be interpolated; zero where
+        no date is known.
     answer : ndarray
         What to add to it, shape (instant, output, H, W).
 
@@ -234,19 +236,31 @@ def predict_temporal(
     composites, answers = [], []
     with torch.inference_mode(), _memory_errors(images):
         dates = _tensor(images, device)
-        mask = torch.from_numpy(known).to(device)
-        features = torch.cat([network.encode(dates[i : i + batch]) for i in range(0, len(dates), batch)])
-        for look, pixels in zip(looks, used, strict=True):
-            picks = list(look.picks)
+        features: torch.Tensor | None = None
+        asked = _answering(looks, used)
+        for part in (asked[i : i + batch] for i in range(0, len(asked), batch)):
+            made = network.encode(dates[part])
+            features = made.new_zeros((len(dates), *made.shape[1:])) if features is None else features
+            features[part] = made
+        assert features is not None
+        for look, pixels, averaged in zip(looks, used, series, strict=True):
+            picks, known = list(look.picks), _tensor(averaged, device)
             days, seasons = (torch.tensor([v], dtype=torch.float64) for v in (look.days, look.seasons))
             frames = torch.from_numpy(pixels).to(device)[None]
             fused, _, attention = network.merge(features[picks][None], days, seasons, frames, look.day, look.season)
-            composite = network.compose(dates[picks][None], mask[picks][None], days, look.day, fused, attention)
+            composite = network.compose(known, known.isfinite(), days, look.day, fused, attention)
             code = network.imnet.fold(fused)
             parts = [network.decode(code, y[q : q + step], x[q : q + step], cell)[0] for q in range(0, len(y), step)]
-            composites.append(composite[0].cpu().numpy())
+            composites.append(composite.cpu().numpy())
             answers.append(torch.cat(parts).T.reshape(-1, *rows.shape).cpu().numpy())
-    return np.stack(composites), np.stack(answers)
+    return np.stack(composites, axis=1), np.stack(answers)
+
+
+def _answering(looks: Sequence[Look], used: Sequence[NDArray[np.bool_]]) -> list[int]:
+    """Dates whose features answer somewhere, at least one; those of the others need not be known."""
+    pairs = zip(looks, used, strict=True)
+    answering = {date for look, pixels in pairs for date, seen in zip(look.picks, pixels, strict=True) if seen.any()}
+    return sorted(answering) or [looks[0].picks[0]]
 
 
 def predict_guided(

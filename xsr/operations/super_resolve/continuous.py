@@ -38,6 +38,7 @@ def liif(
     frames: int = 5,
     window: float | None = None,
     extrapolate: float | None = None,
+    fill: bool = True,
     model: str | Path | None = None,
     bands: Sequence[str] | None = None,
     units: str | float | None = None,
@@ -69,6 +70,10 @@ def liif(
         With ``t``: days around an instant beyond which a date does not answer; any may by default.
     extrapolate
         With ``t``: days by which an instant may lie outside the series; refused by default.
+    fill
+        With ``t``: whether gaps of a date are filled from the other dates that may answer, by how they differ around
+        the gap, before the dates are averaged; see `xsr.kernels.gaps.fill_gaps`. Else farther dates stand in as they
+        are. The detail that the network adds comes from clear dates alone.
     model
         Name of packaged weights (see `xsr.models.names`; ``liif_s2`` by default, ``temporal_liif_s2`` with ``t``), or
         a path to a ``.safetensors`` file with its card beside it.
@@ -116,7 +121,7 @@ def liif(
     Y. Chen, S. Liu, X. Wang, CVPR 2021, doi:10.1109/CVPR46437.2021.00852.
     """
     moments = pipeline.Moments(t, window, most=frames, extrapolate=extrapolate, together=TOGETHER)
-    asked = prepare(cube, model, bands, units, device, precision, moments, frames)
+    asked = prepare(cube, model, bands, units, device, precision, moments, frames, fill)
     if asked.at is None:
         fine = pipeline.refine(
             asked.cube,
@@ -161,6 +166,7 @@ def prepare(
     precision: Precision,
     moments: pipeline.Moments,
     frames: int,
+    fill: bool,
 ) -> Asked:
     """Check the arguments shared by `liif` and `sample`."""
     registry.check_device(device)
@@ -188,7 +194,9 @@ def prepare(
     warn_of_pixel_size(checked, card)
     exact = resolve_precision(precision, residual=True, device=device)
     function = Liif(spec, channels, card.radius, device, card.mean, card.std, precision=exact)
-    series = TemporalLiif(spec, channels, card.radius, device, card.mean, card.std, precision=exact, frames=frames)
+    series = TemporalLiif(
+        spec, channels, card.radius, device, card.mean, card.std, precision=exact, frames=frames, fill=fill
+    )
     at = (moments, partial(_look, series)) if timed else None
     return Asked(checked, card, provenance("liif", card, exact), function, at)
 

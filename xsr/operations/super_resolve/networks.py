@@ -16,6 +16,7 @@ from xsr.core.grid import resolution
 from xsr.core.instants import Look
 from xsr.core.types import Stack
 from xsr.kernels import resample
+from xsr.kernels.gaps import fill_gaps
 from xsr.kernels.temporal import nearest
 from xsr.models import registry
 from xsr.models.card import ModelCard
@@ -23,6 +24,11 @@ from xsr.models.precision import Exact
 
 FILL = 4
 """Passes of no-data filling before the band's mean takes over."""
+REACH = 24
+"""Pixels from a gap at which a date of a series is still compared with the others to fill it."""
+TRUST = 0.7
+"""Share that the mean over filled dates has in the base; the mean over clear dates has the rest. Chosen on the training
+series: the errors of the two cancel in part."""
 SLACK = 1.5
 """Factor by which pixels may leave the range of training before a warning."""
 
@@ -221,6 +227,18 @@ class TemporalLiif(Network):
     looks: tuple[Look, ...] = ()
     frames: int = 5
     """Clear dates used, pixel by pixel: the nearest to the instant."""
+    fill: bool = True
+    """Whether gaps of the dates are filled from the others that may answer, for the mean over the dates."""
+
+    @property
+    def reach(self) -> int:
+        """Pixels from a gap at which its date is compared with others."""
+        return REACH if self.fill else 0
+
+    @property
+    def halo(self) -> int:
+        """What the network needs, and what filling from other dates needs beyond that."""
+        return super().halo + self.reach
 
     def __call__(
         self, window: Stack, rows: NDArray[np.float64], cols: NDArray[np.float64], cell: tuple[float, float]
@@ -229,27 +247,40 @@ class TemporalLiif(Network):
         from xsr.models.engine import threads
         from xsr.models.predictor import predict_temporal
 
-        valid = np.isfinite(window)
+        trim = slice(self.reach, -self.reach or None)
+        inner, rows, cols = window[..., trim, trim], rows - self.reach, cols - self.reach
+        valid = np.isfinite(inner)
         shape = (len(self.looks), window.shape[1], *query_shape(rows, cols))
         seen = np.stack([valid[list(look.picks)].any(axis=0) for look in self.looks])
         if not seen.any():
             return np.full(shape, np.nan, np.float32)
-        pick = list(self.channels)
-        _, images = self.prepare(window)
-        known = np.ones(images.shape, np.bool_)  # a channel that the cube lacks hides no date
-        known[:, pick] = valid
+        _, images = self.prepare(inner)
         whole = np.asarray(valid.all(axis=1))
         used = [nearest(whole[list(look.picks)], look.offset, self.frames) for look in self.looks]
+        series = (self._series(window, look) for look in self.looks)
         device = registry.resolve_device(self.device)
         with threads(graph.threads_each()):
             composite, answer = predict_temporal(
-                self.spec, images, known, self.looks, used, rows, cols, cell, device, self.precision
+                self.spec, images, self.looks, used, series, rows, cols, cell, device, self.precision
             )
-        mean, std = self.statistics()
-        filled = self.fill_nodata(np.where(seen, composite[:, pick] * std + mean, np.float32(np.nan)))
-        base = resample.interpolate_filled(filled, rows, cols, "bicubic").reshape(shape)
+        pick, (mean, std) = list(self.channels), self.statistics()
+        clear, filled = composite[0], composite[-1]
+        blend = (clear + np.float32(TRUST) * (filled - clear))[:, pick] * std + mean
+        mean_image = self.fill_nodata(np.where(seen, blend, np.float32(np.nan)))
+        base = resample.interpolate_filled(mean_image, rows, cols, "bicubic").reshape(shape)
         out: Stack = base + answer[:, pick] * std
         return out if seen.all() else remask(out, seen, rows, cols)
+
+    def _series(self, window: Stack, look: Look) -> NDArray[np.float32]:
+        """Dates whose means answer an instant, clear and then filled; see `predict_temporal`."""
+        trim, dates = slice(self.reach, -self.reach or None), window[list(look.picks)]
+        inner = dates[..., trim, trim]
+        clear = np.where(np.isfinite(inner), inner, np.float32(np.nan))
+        known = np.stack([clear, fill_gaps(dates, reach=self.reach)] if self.fill else [clear])
+        mean, std = self.statistics()
+        series = np.zeros((*known.shape[:2], len(self.mean), *known.shape[3:]), np.float32)
+        series[:, :, list(self.channels)] = (known - mean) / std
+        return series
 
 
 def provenance(operation: str, card: ModelCard, precision: Exact) -> dict[str, Any]:

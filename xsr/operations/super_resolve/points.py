@@ -32,6 +32,7 @@ def sample(
     frames: int = 5,
     window: float | None = None,
     extrapolate: float | None = None,
+    fill: bool = True,
     scale: float = 2.0,
     model: str | Path | None = None,
     bands: Sequence[str] | None = None,
@@ -48,7 +49,7 @@ def sample(
     x, y
         Map coordinates in the CRS of the cube, shape (n,). DataArrays keep their dimension and coordinates; otherwise
         the dimension is called ``point``.
-    t, frames, window, extrapolate
+    t, frames, window, extrapolate, fill
         Instants instead of the cube's dates, alike at every point; see `liif`.
     scale
         Sharpness asked for: points are answered as pixels of ``gsd / scale`` would be.
@@ -66,7 +67,7 @@ def sample(
         If ``x`` and ``y`` are not of one length, or ``scale`` is below 1.
     """
     moments = pipeline.Moments(t, window, most=frames, extrapolate=extrapolate, together=TOGETHER)
-    asked = prepare(cube, model, bands, units, device, precision, moments, frames)
+    asked = prepare(cube, model, bands, units, device, precision, moments, frames, fill)
     checked = asked.cube
     scale = positive_number("scale", scale)
     if scale < 1:
@@ -84,16 +85,17 @@ def sample(
     order, sizes = _group(rows, cols)
     points = Points(rows[order], cols[order], (1 / scale, 1 / scale))
     shape = (checked.data.sizes["y"], checked.data.sizes["x"])
-    plan = graph.make_plan(points, shape, halo=asked.function.halo, chunks=(1, sizes))
     coords = {**coords, "spatial_ref": xr_coords(checked.geobox)["spatial_ref"]}
     record = {**asked.provenance, "xsr_scale": [scale, scale]}
     back = np.argsort(order)
     if asked.at is None:
+        plan = graph.make_plan(points, shape, halo=asked.function.halo, chunks=(1, sizes))
         values = graph.run(asked.function, checked.data.data, plan)[:, :, 0]
         return checked.rewrap_points(values[:, :, back], coords, dim, record)
     moments, make = asked.at
     instants, groups = moments.resolve(checked)
     frames_of = [graph.Frames(make(group.looks), group.dates, len(group.looks)) for group in groups]
+    plan = graph.make_plan(points, shape, halo=frames_of[0].function.halo, chunks=(1, sizes))
     values = graph.run_frames(frames_of, checked.data.data, plan)[:, :, 0]
     return checked.at(instants).rewrap_points(values[:, :, back], coords, dim, record)
 

@@ -1,0 +1,156 @@
+"""Gaps of the dates of a series, filled from the other dates by how those differ around the gap.
+
+Between two dates a neighbourhood changes much alike: by season, by haze, by the height of the sun. Where one date is
+hidden, the pixels around that both dates saw tell how the other must be changed to stand in for it.
+
+References
+----------
+J. Chen et al., "A simple and effective method for filling gaps in Landsat ETM+ SLC-off images", Remote Sensing of
+Environment 115 (2011), doi:10.1016/j.rse.2010.12.010: gaps predicted from the pixels around them and another date.
+Here the relation is a line, and all dates are heard, each as much as its line fits. The line with its shrunken slope
+is that of K. He, J. Sun, X. Tang, IEEE TPAMI 35 (2013), doi:10.1109/TPAMI.2012.213, eq. 5, shrunken to 1 instead of 0.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xsr.kernels.accelerate import jit
+
+PRIOR = 1e-6
+"""Squared reflectance times the share of a window, by which a line is held to slope 1 and trusted no further: as much
+as a hundredth of the window whose values scatter by 0.01."""
+SEEN = 0.2
+"""Least share of the window that a date must have seen for its gap to be filled: what little is left between clouds is
+often cloud itself."""
+
+
+def fill_gaps(series: NDArray[np.float32], *, reach: int) -> NDArray[np.float32]:
+    """Fill what is hidden on some dates of a series from other dates, band by band.
+
+    Parameters
+    ----------
+    series
+        Reflectance (date, band, h, w), padded by ``reach`` on every side; NaN and infinities are no data.
+    reach
+        Pixels from a gap at which a date is still compared with others; >= 1.
+
+    Returns
+    -------
+    ndarray
+        Shape (date, band, h - 2 reach, w - 2 reach). Valid pixels are as they were. NaN is left where no date saw the
+        pixel, where the date of the gap saw less than `SEEN` of the window around, and where no other date saw both the
+        pixel and some of that.
+
+    Notes
+    -----
+    For a date y, a pixel that it did not see and another date x that did, least squares over the pixels that both saw,
+    with weights that fall linearly to nothing beyond ``reach`` along each axis, give a line ``mean(y) + slope *
+    (x - mean(x))``. With n the share of those weights, of all in the window, that lies on pixels seen by both, ``slope
+    = (n cov(x, y) + PRIOR) / (n var(x) + PRIOR)``: few pixels, or calm ones, tell an offset alone. The value is the
+    mean of all such lines, weighted with the inverse of ``misfit + PRIOR / n``, the misfit being the mean square of
+    what a line leaves. The time between dates does not count: how well they agree does.
+
+    Examples
+    --------
+    A date that is 0.1 darker than another:
+
+    >>> x = np.float32([[0.1, 0.2, 0.4], [0.3, 0.5, 0.2], [0.2, 0.6, 0.4]])
+    >>> y = x - np.float32(0.1)
+    >>> y[1, 1] = np.nan
+    >>> fill_gaps(np.stack([x, y])[:, None], reach=1)[1].round(3)
+    array([[[0.4]]], dtype=float32)
+    """
+    inner = (..., slice(reach, series.shape[-2] - reach), slice(reach, series.shape[-1] - reach))
+    filled: NDArray[np.float32] = np.where(np.isfinite(series[inner]), series[inner], np.float32(np.nan))
+    for band in range(series.shape[1]):
+        if not np.isfinite(filled[:, band]).all():
+            _fill_band(series[:, band], filled[:, band], reach)
+    return filled
+
+
+def _fill_band(series: NDArray[np.float32], filled: NDArray[np.float32], reach: int) -> None:
+    """Fill one band (date, h, w) in place; every pair of dates is compared once, for both ways."""
+    valid, gap = np.isfinite(series), np.isnan(filled)
+    known = np.where(valid, series, 0.0).astype(np.float64)
+    seen = np.where(gap, 0.0, filled).astype(np.float64)
+    votes = np.zeros((2, *filled.shape))
+    for one in range(len(series)):
+        for other in range(one):
+            to_one, to_other = gap[one] & ~gap[other], gap[other] & ~gap[one]
+            both = valid[one] & valid[other]
+            if not (both.any() and (to_one.any() or to_other.any())):
+                continue
+            x, y = known[one] * both, known[other] * both
+            sums = tent_sums(np.stack([both, x, y, x * x, x * y, y * y]), reach)
+            prior = PRIOR * float(reach + 1) ** 4
+            _vote(sums, prior, seen[one], to_other, votes[:, other])
+            _vote(sums[[0, 2, 1, 5, 4, 3]], prior, seen[other], to_one, votes[:, one])
+    heard = (votes[0] > 0) & (tent_sums(valid, reach) >= SEEN * float(reach + 1) ** 4)
+    filled[heard] = votes[1][heard] / votes[0][heard]
+
+
+def tent_sums(images: NDArray[np.float64] | NDArray[np.bool_], reach: int) -> NDArray[np.float64]:
+    """Sum images (n, h, w) in windows, weighted by ``reach + 1 - |distance|`` along each axis.
+
+    Returns
+    -------
+    ndarray
+        Shape (n, h - 2 reach, w - 2 reach). Sums of integers are exact.
+    """
+    side = reach + 1  # the tent is a box upon a box
+    sums = np.ascontiguousarray(images, np.float64)
+    for _ in range(2):
+        count, height, width = sums.shape
+        down = np.empty((count, height - side + 1, width))
+        _box_rows(sums, side, down)
+        sums = np.empty((count, height - side + 1, width - side + 1))
+        _box_cols(down, side, sums)
+    return sums
+
+
+@jit
+def _box_rows(source: Any, side: Any, out: Any) -> None:
+    for k in range(source.shape[0]):
+        line = np.zeros(source.shape[2])
+        for i in range(source.shape[1]):
+            for j in range(line.size):
+                line[j] += source[k, i, j]
+                if i >= side:
+                    line[j] -= source[k, i - side, j]
+                if i >= side - 1:
+                    out[k, i - side + 1, j] = line[j]
+
+
+@jit
+def _box_cols(source: Any, side: Any, out: Any) -> None:
+    for k in range(source.shape[0]):
+        for i in range(source.shape[1]):
+            total = 0.0
+            for j in range(source.shape[2]):
+                total += source[k, i, j]
+                if j >= side:
+                    total -= source[k, i, j - side]
+                if j >= side - 1:
+                    out[k, i, j - side + 1] = total
+
+
+@jit
+def _vote(sums: Any, prior: Any, other: Any, wanted: Any, votes: Any) -> None:
+    """Add, for each pixel wanted, the weight and the weighted value of the line from the sums n, x, y, xx, xy, yy."""
+    for i in range(wanted.shape[0]):
+        for j in range(wanted.shape[1]):
+            n = sums[0, i, j]
+            if not wanted[i, j] or n == 0.0:
+                continue
+            x, y = sums[1, i, j] / n, sums[2, i, j] / n
+            # Times n: sums of squares and products about the means.
+            xx = max(sums[3, i, j] - n * x * x, 0.0)
+            xy = sums[4, i, j] - n * x * y
+            yy = max(sums[5, i, j] - n * y * y, 0.0)
+            slope = (xy + prior) / (xx + prior)
+            misfit = max(yy - 2 * slope * xy + slope * slope * xx, 0.0)
+            weight = n / (misfit + prior)
+            votes[0, i, j] += weight
+            votes[1, i, j] += weight * (y + slope * (other[i, j] - x))
