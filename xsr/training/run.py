@@ -53,7 +53,9 @@ def run_recipe(
         Weight file to write; must end in ``.safetensors``.
     data
         Folder of real training images; None trains on synthetic scenes alone.
-    minutes, device, report
+    minutes
+        Wall-clock budget, which a recipe and one that it starts from share by their steps.
+    device, report
         See `xsr.training.loop.train`.
     """
     if out.suffix != SUFFIX:
@@ -64,7 +66,10 @@ def run_recipe(
     if recipe.start in RECIPES and recipe.start not in registry.names():
         first = out.with_name(f"{recipe.start}{SUFFIX}")
         if not first.is_file():
-            run_recipe(RECIPES[recipe.start], first, data=data, minutes=minutes, device=device, report=report)
+            before = RECIPES[recipe.start]
+            share = before.steps / (before.steps + recipe.steps)
+            run_recipe(before, first, data=data, minutes=minutes and minutes * share, device=device, report=report)
+            minutes = minutes and minutes * (1 - share)
         start = str(first)
     task, told = build(replace(recipe, start=start), data)
     network, steps, spent = train(
@@ -188,6 +193,7 @@ def _sampler(recipe: Recipe, scenes: Sequence[TrainingScene]) -> WaldSampler:
         level=recipe.level,
         noise=tuple(recipe.noise * std for std in recipe.std),
         mix=recipe.mix,
+        square=recipe.square,
     )
 
 
