@@ -111,8 +111,8 @@ LIIF_S2 = replace(
     batch=6,
     square=48,
     low_fidelity=0.5,
-    steps=2_800,
-    learning_rate=3e-4,
+    steps=2_000,
+    learning_rate=2e-4,
     seed=1,
 )
 
