@@ -122,9 +122,11 @@ def test_stages_share_a_budget_of_minutes_by_their_steps(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "train", watching)
     monkeypatch.setitem(run.RECIPES, "tiny_first", TINY)
     second = replace(TINY, start="tiny_first", steps=1)
-    for minutes in (2.0, 2.0, None):
+    for minutes in (2.0, 2.0):
         run_recipe(second, tmp_path / "tiny.safetensors", data=None, minutes=minutes)
-    assert given == [1.5, 0.5, 2.0, None]  # the first stage is there after the first run
+    assert given == [1.5, 0.5, 2.0]  # the first stage is there after the first run
+    with pytest.raises(ParameterError, match=r"had 1 steps of training; expected the 3 of its recipe\. Remove it"):
+        run_recipe(second, tmp_path / "tiny.safetensors", data=None)
 
 
 def test_scores_are_recorded_in_the_card(trained, tmp_path):
