@@ -73,6 +73,9 @@ class WaldSampler:
     mtf_jitter: float
     """Standard deviation of the logarithm of the MTF's factor."""
     seed: int
+    square: int = 0
+    """Side in high-resolution pixels of the square at which each patch is asked, less where the patch is smaller;
+    0: ``queries`` scattered pixels."""
     coarser: tuple[bool, ...] = ()
     """Whether the native pixel of each band is twice the grid's; empty: none is."""
     level: float = 0.25
@@ -82,9 +85,6 @@ class WaldSampler:
     mix: float = 0.0
     """How much of the other bands is mixed into each band of two fifths of the patches (see `mixed`), the others being
     `recoloured`; 0: bands are left as they are."""
-    square: int = 0
-    """Side in high-resolution pixels of the square at which each patch is asked, less where the patch is smaller;
-    0: ``queries`` scattered pixels."""
 
     def __call__(self, step: int) -> Batch:
         """Draw the batch of one step."""
