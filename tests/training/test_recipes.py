@@ -78,6 +78,15 @@ def test_run_writes_weights_in_half_precision_with_their_card(trained):
     assert card.mtf == band_mtf(TINY.bands)
 
 
+def test_shipped_weights_are_those_of_the_recipe():
+    card, recipe = registry.card("liif_s2"), recipes.LIIF_S2
+    assert recipe.start == recipes.LIIF_S2_FIRST.name
+    told = json.loads(json.dumps({key: asdict(recipe)[key] for key in card.training["recipe"]}))
+    assert card.training["recipe"] == told
+    assert card.training["steps"] == recipe.steps
+    assert card.training["start_sha256"] not in ("", card.sha256)
+
+
 def test_card_tells_how_it_was_trained(trained):
     training = trained[1].training
     assert training["steps"] == 3
