@@ -31,7 +31,7 @@ from xsr.training import recipes
 from xsr.training.scores import Score
 
 TINY = replace(
-    recipes.LIIF_S2,
+    recipes.LIIF_S2_FIRST,
     name="tiny",
     config={"channels": 10, "outputs": 10, "features": 8, "blocks": 1, "hidden": (16, 16)},
     synthetic=1,

@@ -23,7 +23,8 @@ def sampler(*scenes, **changes):
 
 def same(one: Batch, two: Batch):
     names = ("low", "rows", "cols", "base", "target")
-    return one.scale == two.scale and all(getattr(one, n).tobytes() == getattr(two, n).tobytes() for n in names)
+    parts = [(*(getattr(batch, n) for n in names), *(batch.sensor or ())) for batch in (one, two)]
+    return one.scale == two.scale and [v.tobytes() for v in parts[0]] == [v.tobytes() for v in parts[1]]
 
 
 @pytest.fixture
@@ -32,13 +33,14 @@ def plain(monkeypatch):
     monkeypatch.setattr(pairs, "augment", lambda windows, rng: windows)
 
 
-def test_a_draw_is_a_function_of_seed_and_step():
-    one, two = sampler(), sampler()
+@pytest.mark.parametrize("square", [0, 12])
+def test_a_draw_is_a_function_of_seed_and_step(square):
+    one, two = sampler(square=square), sampler(square=square)
     later = one(7)
     one(1)
     assert same(later, two(7))
     assert not same(later, two(8))
-    assert not same(later, sampler(seed=4)(7))
+    assert not same(later, sampler(seed=4, square=square)(7))
 
 
 def test_shapes_and_types():
@@ -140,6 +142,48 @@ def test_target_is_nothing_where_the_scene_has_nothing(plain):
         (row, _), (col, _) = positions(batch, index)
         assert np.array_equal(np.isnan(batch.target[index]), hole[:, row, col].T)
     assert 0.1 < np.isnan(batch.target).mean() < 0.3
+
+
+# --- squares -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("size", "scale", "side"), [((96, 90), 4.0, 12), ((96, 90), 2.0, 10), ((40, 34), 2.7, 12)])
+def test_squares_keep_off_the_border_of_the_patch_and_are_no_larger(size, scale, side):
+    for step in range(10):
+        batch = sampler(scene(*size), scale_range=(scale, scale), square=12)(step)
+        rows, cols = (v.reshape(5, side, side) for v in (batch.rows, batch.cols))
+        assert np.allclose(np.diff(rows, axis=1), 1 / scale)
+        assert np.allclose(np.diff(cols, axis=2), 1 / scale)
+        assert np.ptp(rows, axis=2).max() == np.ptp(cols, axis=1).max() == 0
+        for position in (rows, cols):
+            assert position.min() >= BORDER - 1e-9
+            assert position.max() <= 14 - 1 - BORDER + 1e-9
+        assert batch.target.shape == (5, side * side, 2)
+        assert [v.shape for v in batch.sensor] == [(5, 2, 14, side)] * 2
+    assert sampler()(0).sensor is None
+
+
+@pytest.mark.parametrize("scale", [1.3, 2.0, 3.4])
+def test_the_truth_on_a_square_degraded_again_is_the_patch(scale):
+    batch = sampler(scale_range=(scale, scale), patch=22, square=48)(0)
+    side = batch.sensor[0].shape[-1]
+    truth = batch.target.swapaxes(1, 2).reshape(5, 2, side, side)
+    rows, cols = batch.sensor
+    inside = rows.any(-1)[..., :, None] & cols.any(-1)[..., None, :]
+    assert inside[..., :4, :].sum() == inside[..., -4:, :].sum() == 0  # the square keeps off the border
+    assert inside.sum(axis=(2, 3)).min() >= 36
+    again = rows @ truth @ cols.swapaxes(-1, -2)
+    np.testing.assert_allclose(again[inside], batch.low[inside], rtol=0, atol=1e-6)
+    assert np.abs(rows.sum(-1)[rows.any(-1)] - 1).max() < 1e-6
+
+
+def test_a_coarser_band_is_seen_in_its_own_pixels():
+    draw = sampler(patch=14)
+    fine, twice = draw.sensor(2.0, 3.3, 48, np.array(MTF), (False, True))
+    own, alike = sampler(patch=7).sensor(4.0, 3.3, 48, np.array(MTF), (False, False))[1], twice[:7]
+    assert np.array_equal(alike, own)
+    assert not twice[7:].any()
+    assert 2 * twice.any(-1).sum() < fine.any(-1).sum()
 
 
 def test_scenes_of_a_place_share_its_weight():

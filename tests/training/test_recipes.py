@@ -11,13 +11,14 @@ import xsr
 from xsr.core.errors import ParameterError
 from xsr.models import registry
 from xsr.models.architectures.liif import LIIF
-from xsr.models.card import file_sha256, read_card
-from xsr.training import recipes, scenes
+from xsr.models.card import file_sha256, read_card, write_card
+from xsr.training import recipes, run, scenes
+from xsr.training.loop import train
 from xsr.training.run import band_mtf, build, record_scores, run_recipe
 from xsr.training.scores import Score
 
 TINY = replace(
-    recipes.LIIF_S2,
+    recipes.LIIF_S2_FIRST,
     config={"channels": 10, "outputs": 10, "features": 8, "blocks": 1, "hidden": (16, 16)},
     synthetic=1,
     patch=14,
@@ -77,6 +78,15 @@ def test_run_writes_weights_in_half_precision_with_their_card(trained):
     assert card.mtf == band_mtf(TINY.bands)
 
 
+def test_shipped_weights_are_those_of_the_recipe():
+    card, recipe = registry.card("liif_s2"), recipes.LIIF_S2
+    assert recipe.start == recipes.LIIF_S2_FIRST.name
+    told = json.loads(json.dumps({key: asdict(recipe)[key] for key in card.training["recipe"]}))
+    assert card.training["recipe"] == told
+    assert card.training["steps"] == recipe.steps
+    assert card.training["start_sha256"] not in ("", card.sha256)
+
+
 def test_card_tells_how_it_was_trained(trained):
     training = trained[1].training
     assert training["steps"] == 3
@@ -97,6 +107,35 @@ def test_new_weights_super_resolve(trained):
 def test_same_recipe_same_bytes(trained, tmp_path):
     run_recipe(TINY, tmp_path / "again.safetensors", data=None)
     assert (tmp_path / "again.safetensors").read_bytes() == trained[0].read_bytes()
+
+
+def test_a_second_stage_asks_at_squares(trained, tmp_path, monkeypatch):
+    first = tmp_path / "tiny_first.safetensors"
+    first.write_bytes(trained[0].read_bytes())
+    write_card(replace(trained[1], name="tiny_first"), first)
+    monkeypatch.setitem(run.RECIPES, "tiny_first", TINY)
+    second = replace(TINY, start="tiny_first", square=12, steps=2)
+    runs = [run_recipe(second, tmp_path / f"{name}.safetensors", data=None) for name in ("one", "two")]
+    assert runs[0].training["start_sha256"] == trained[1].sha256
+    assert runs[0].training["recipe"]["square"] == 12
+    assert runs[0].sha256 == runs[1].sha256 != trained[1].sha256
+
+
+def test_stages_share_a_budget_of_minutes_by_their_steps(tmp_path, monkeypatch):
+    given = []
+
+    def watching(recipe, task, *, minutes, **kwargs):
+        given.append(minutes)
+        return train(replace(recipe, steps=1), task, **kwargs)
+
+    monkeypatch.setattr(run, "train", watching)
+    monkeypatch.setitem(run.RECIPES, "tiny_first", TINY)
+    second = replace(TINY, start="tiny_first", steps=1)
+    for minutes in (2.0, 2.0):
+        run_recipe(second, tmp_path / "tiny.safetensors", data=None, minutes=minutes)
+    assert given == [1.5, 0.5, 2.0]  # the first stage is there after the first run
+    with pytest.raises(ParameterError, match=r"had 1 steps of training; expected the 3 of its recipe\. Remove it"):
+        run_recipe(second, tmp_path / "tiny.safetensors", data=None)
 
 
 def test_scores_are_recorded_in_the_card(trained, tmp_path):

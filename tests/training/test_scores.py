@@ -114,7 +114,7 @@ def test_series_31ues(data_dir):
 
 
 @pytest.mark.parametrize(("scale", "gain"), [(2.0, 2.0), (4.0, 1.0)])
-def test_shipped_weights_beat_bicubic(data_dir, scale, gain):
+def test_shipped_weights_beat_bicubic_and_are_faithful(data_dir, scale, gain):
     places = {place.name: place for place in test_places(data_dir)}
     assert list(places) == [
         "31UES",
@@ -133,3 +133,4 @@ def test_shipped_weights_beat_bicubic(data_dir, scale, gain):
         found = score(place, scale, "liif_s2")
         assert found.gain_db >= gain, found
         assert min(found.band_gain_db.values()) > 0, found
+        assert found.low_rmse < min(0.002, found.low_rmse_bicubic), found

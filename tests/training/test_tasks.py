@@ -11,7 +11,7 @@ from xsr.models.architectures.temporal_liif import TemporalLIIF
 from xsr.training.pairs import Batch
 from xsr.training.recipes import Recipe
 from xsr.training.series import SeriesBatch
-from xsr.training.tasks import FLOOR, bicubic_at, liif_loss, relative, temporal_loss
+from xsr.training.tasks import FLOOR, bicubic_at, liif_loss, relative, sensed, temporal_loss
 
 TINY = Recipe(
     name="tiny",
@@ -144,6 +144,59 @@ def test_a_missing_band_is_held_at_the_mean_and_has_no_loss():
     held.low[:, 1], held.target[..., 1] = 0.1, np.nan
     assert np.isfinite(loss_of(network(), missing)).all()
     assert loss_of(network(), missing) == loss_of(network(), held)
+
+
+# --- what the sensor sees of the error -----------------------------------------------------------------------
+
+
+def made_sensor(n=2, bands=2):
+    """Means of four by four pixels in a square of eight, but for the second row of the first band, which needs more."""
+    means = np.kron(np.eye(2, dtype=np.float32), np.full((1, 4), 0.25, np.float32))
+    rows, cols = np.tile(means, (n, bands, 1, 1)), np.tile(means, (n, bands, 1, 1))
+    rows[:, 0, 1] = 0
+    return rows, cols
+
+
+def test_sensed_by_hand():
+    square = torch.arange(128.0).reshape(1, 64, 2)
+    square[0, 5, 1] = torch.nan
+    seen = sensed(square, *(torch.from_numpy(v) for v in made_sensor(1)))
+    assert seen.shape == (1, 4, 2)
+    mean = square[0, :, 0].reshape(2, 4, 2, 4).mean(dim=(1, 3))
+    assert torch.equal(seen[0, :2, 0], mean[0])
+    assert torch.isnan(seen[0, 2:, 0]).all()
+    assert torch.isnan(seen[0, :, 1]).all()
+
+
+@pytest.mark.parametrize("drop", [(), (1,)])
+def test_low_fidelity_is_the_relative_loss_of_what_the_sensor_sees(drop):
+    rng = np.random.default_rng(3)
+    values = dict(base=rng.random((2, 64, 2)).astype(np.float32) * 0.2, target=np.zeros((2, 64, 2), np.float32))
+    values |= dict(rows=rng.uniform(4, 7, (2, 64)), cols=rng.uniform(4, 7, (2, 64)))
+    values["target"][1, 3, 1] = np.nan  # the sensor cannot see that band of that patch
+    plain, seen = (made_batch(**values, sensor=sensor) for sensor in (None, made_sensor()))
+    net = network(0.3)
+    before, after = (np.array(loss_of(net, batch, drop)) for batch in (plain, seen))
+    wanted = (values["target"] - values["base"]) / 0.05
+    low = wanted.reshape(2, 2, 4, 2, 4, 2).mean(axis=(2, 4))
+    mine, other = (
+        [np.abs(v[0, 0, :, 0]).mean(), np.abs(v[1, 0, :, 0]).mean(), np.abs(v[0, ..., 1]).mean()]
+        for v in (low - 0.3, low)
+    )
+    kept = slice(2) if drop else slice(3)
+    by_hand = [np.mean((np.array(v) / (np.array(other) + FLOOR))[kept]) for v in (mine, other)]
+    assert after - before == pytest.approx(TINY.low_fidelity * np.array(by_hand), rel=1e-4)
+
+
+def test_a_square_with_a_hole_keeps_gradients_finite():
+    values = dict(rows=np.full((2, 64), 5.0), cols=np.full((2, 64), 5.0), base=np.zeros((2, 64, 2), np.float32))
+    batch = made_batch(**values, target=np.full((2, 64, 2), 0.1, np.float32), sensor=made_sensor())
+    batch.target[:, 7] = np.nan
+    net = network()
+    loss, _ = liif_loss(net, batch, TINY, drop=(), device="cpu")
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert all(torch.isfinite(p.grad).all() for p in net.parameters())
 
 
 # --- series ------------------------------------------------------------------------------------------------

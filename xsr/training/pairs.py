@@ -55,6 +55,9 @@ class Batch:
     """Bicubic value at the queries, shape (n, queries, band)."""
     target: Image
     """Truth at the queries, shape (n, queries, band); NaN where it is unknown."""
+    sensor: tuple[Image, Image] | None = None
+    """Where the queries are a square, row by row: what the sensor of each patch does to it along y and x, each shape
+    (n, band, patch, side). Rows of low-resolution pixels that need more than the square are zero."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,9 @@ class WaldSampler:
     mtf_jitter: float
     """Standard deviation of the logarithm of the MTF's factor."""
     seed: int
+    square: int = 0
+    """Side in high-resolution pixels of the square at which each patch is asked, less where the patch is smaller;
+    0: ``queries`` scattered pixels."""
     coarser: tuple[bool, ...] = ()
     """Whether the native pixel of each band is twice the grid's; empty: none is."""
     level: float = 0.25
@@ -88,8 +94,8 @@ class WaldSampler:
         scale = float(rng.uniform(*self.scale_range))
         coarser, noise = self.conditions(rng)
         parts = [self._draw(scene, scale, coarser, noise, rng) for scene in self.choose(rng)]
-        low, rows, cols, base, target = (np.stack(group) for group in zip(*parts, strict=True))
-        return Batch(scale, low, rows, cols, base, target)
+        low, rows, cols, base, target, *sensor = (np.stack(group) for group in zip(*parts, strict=True))
+        return Batch(scale, low, rows, cols, base, target, (sensor[0], sensor[1]) if sensor else None)
 
     def conditions(self, rng: np.random.Generator) -> tuple[tuple[bool, ...], NDArray[np.float64]]:
         """Draw which bands of a batch are coarser than the grid, and the noise of each."""
@@ -123,10 +129,15 @@ class WaldSampler:
         filled = [fill(window) for window in windows]
         low = self.degrade(filled, scale, mtf, coarser, noise, margin, phase, rng)
         at_pixel = [self.pixels(scale, p, margin, n, rng) for p, n in zip(phase, inside, strict=True)]
+        sensor = []
+        if self.square:
+            origin = (margin + p - q[0] for q, p in zip(at_pixel, phase, strict=True))
+            sensor = [self.sensor(scale, o, len(q), mtf, coarser) for o, q in zip(origin, at_pixel, strict=True)]
+            at_pixel = [axis.ravel() for axis in np.meshgrid(*at_pixel, indexing="ij")]
         rows, cols = ((q - margin - p + 0.5) / scale - 0.5 for q, p in zip(at_pixel, phase, strict=True))
         base = resample_points(low, interpolation_taps(rows, "bicubic"), interpolation_taps(cols, "bicubic"))
         target = windows[0][:, at_pixel[0], at_pixel[1]]
-        return low, rows, cols, base.T, np.where(np.isfinite(target), target, np.nan).T
+        return low, rows, cols, base.T, np.where(np.isfinite(target), target, np.nan).T, *sensor
 
     def window(
         self, scene: TrainingScene, scale: float, coarser: tuple[bool, ...], rng: np.random.Generator
@@ -214,11 +225,32 @@ class WaldSampler:
     def pixels(
         self, scale: float, phase: float, margin: int, inside: int, rng: np.random.Generator
     ) -> NDArray[np.int64]:
-        """Draw high-resolution pixels whose low-resolution position keeps off the patch border."""
+        """Draw high-resolution pixels, or the side of a square, whose low-resolution position keeps off the border."""
         first = int(np.ceil((BORDER + 0.5) * scale - 0.5 + phase))
         last = int(np.floor((self.patch - 1 - BORDER + 0.5) * scale - 0.5 + phase))
-        last = max(min(last, inside - 1), first)
-        return margin + rng.integers(first, last + 1, self.queries)
+        last = min(last, inside - 1)
+        if self.square:
+            side = min(self.square, int((self.patch - 1 - 2 * BORDER) * scale))
+            return margin + int(rng.integers(first, max(last - side + 1, first) + 1)) + np.arange(side)
+        return margin + rng.integers(first, max(last, first) + 1, self.queries)
+
+    def sensor(
+        self, scale: float, origin: float, side: int, mtf: NDArray[np.float64], coarser: tuple[bool, ...]
+    ) -> Image:
+        """Write what `degrade` does along an axis of a square as matrices, shape (band, patch, side).
+
+        The patch begins ``origin`` pixels after the square. A band is seen in its own pixels, those of twice the grid's
+        being half as many; low-resolution pixels that need more than the square are left zero.
+        """
+        matrices = np.zeros((len(mtf), self.patch, side), np.float32)
+        for matrix, m, twice in zip(matrices, mtf, coarser, strict=True):
+            step = scale * (2 if twice else 1)
+            centre = (np.arange(self.patch // (2 if twice else 1), dtype=np.float64) + 0.5) * step - 0.5 + origin
+            taps = gaussian_taps(centre, sigma_px(float(m), step))
+            index = taps.start[:, None] + np.arange(taps.weight.shape[1])
+            inside = np.flatnonzero((index[:, 0] >= 0) & (index[:, -1] < side))
+            matrix[inside[:, None], index[inside]] = taps.weight[inside]
+        return matrices
 
 
 def even(number: float) -> int:

@@ -32,6 +32,9 @@ class Recipe:
     """Synthetic scenes, each 256 x 256 pixels."""
     patch: int = 32
     queries: int = 1024
+    square: int = 0
+    """Side of a square of output pixels at which a continuous recipe asks instead of ``queries`` scattered points: its
+    pixels, degraded again, can be held against the input. 0: no squares, and no low-fidelity term."""
     batch: int = 12
     steps: int = 8_000
     learning_rate: float = 6e-4
@@ -55,7 +58,8 @@ class Recipe:
     dates: tuple[int, int] = (3, 7)
     """Least and most dates that answer, of a temporal recipe."""
     low_fidelity: float = 0.1
-    """Weight of the low-fidelity term in the loss of a fixed-factor recipe; see `xsr.training.fixed`."""
+    """Weight of the low-fidelity term in the loss of a fixed-factor recipe, see `xsr.training.fixed`; and of a
+    continuous one with ``square``, see `xsr.training.tasks.liif_loss`."""
     average: float = 0.999
     """Decay of the running average of the weights, which is what is saved."""
     sensor: str = "sentinel-2"
@@ -77,8 +81,8 @@ class Recipe:
         return self.config.get("factor")
 
 
-LIIF_S2 = Recipe(
-    name="liif_s2",
+LIIF_S2_FIRST = Recipe(
+    name="liif_s2_first",
     summary="Continuous-scale super-resolution of the 10 m and 20 m bands of Sentinel-2, any of them.",
     task="liif",
     architecture="liif",
@@ -99,13 +103,26 @@ LIIF_S2 = Recipe(
     ),
 )
 
+LIIF_S2 = replace(
+    LIIF_S2_FIRST,
+    name="liif_s2",
+    start="liif_s2_first",
+    patch=40,
+    batch=6,
+    square=48,
+    low_fidelity=0.5,
+    steps=2_000,
+    learning_rate=2e-4,
+    seed=1,
+)
+
 TEMPORAL_LIIF_S2 = replace(
-    LIIF_S2,
+    LIIF_S2_FIRST,
     name="temporal_liif_s2",
     summary="Super-resolution of Sentinel-2 at any scale and any instant, from the clear dates around it.",
     task="temporal",
     architecture="temporal_liif",
-    config={**LIIF_S2.config, "mean": "linear", "blend": True},
+    config={**LIIF_S2_FIRST.config, "mean": "linear", "blend": True},
     start="liif_s2",
     frozen=("encoder.",),
     scale_range=(1.0, 4.0),
@@ -113,7 +130,7 @@ TEMPORAL_LIIF_S2 = replace(
     batch=6,
     steps=3_500,
     limits=(
-        *LIIF_S2.limits[:3],
+        *LIIF_S2_FIRST.limits[:3],
         "Where the date itself was seen clear, liif_s2 alone is as good or better.",
         "Not a forecast: instants outside the series are extrapolation, and refused unless asked for.",
         "Between two dates it knows what such places usually do, not what happened; events between dates are missed.",
@@ -121,7 +138,7 @@ TEMPORAL_LIIF_S2 = replace(
 )
 
 CARN_S2_FIRST = replace(
-    LIIF_S2,
+    LIIF_S2_FIRST,
     name="carn_3x3x64g4sw_s2_first",
     summary="Super-resolution of the 10 m and 20 m bands of Sentinel-2 by two, to 5 m.",
     task="fixed",
@@ -139,7 +156,7 @@ CARN_S2_FIRST = replace(
     noise=0.01,
     drop=0.25,
     limits=(
-        *LIIF_S2.limits[:3],
+        *LIIF_S2_FIRST.limits[:3],
         "The 20 m bands learnt their detail at 20 m from 40 m and 80 m: that it is alike from 5 m to 20 m is assumed.",
         "How bands are varied in training was chosen with the scores on T33UUB in sight: those are no longer of an"
         " untouched test.",
@@ -284,6 +301,7 @@ ESRNET_LST = replace(
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
+        LIIF_S2_FIRST,
         LIIF_S2,
         TEMPORAL_LIIF_S2,
         TEMPORAL_LIIF_WORLDSTRAT,

@@ -54,8 +54,15 @@ def run_recipe(
         Weight file to write; must end in ``.safetensors``.
     data
         Folder of real training images; None trains on synthetic scenes alone.
-    minutes, device, report
+    minutes
+        Wall-clock budget, which a recipe and one that it starts from share by their steps.
+    device, report
         See `xsr.training.loop.train`.
+
+    Raises
+    ------
+    ParameterError
+        If the output is no weight file, or a whole run would start from weights that minutes had cut short.
     """
     if out.suffix != SUFFIX:
         raise ParameterError(f"output {out} must end in {SUFFIX}.")
@@ -63,9 +70,16 @@ def run_recipe(
     out.parent.mkdir(parents=True, exist_ok=True)
     start = recipe.start
     if recipe.start in RECIPES and recipe.start not in registry.names():
-        first = out.with_name(f"{recipe.start}{SUFFIX}")
+        before, first = RECIPES[recipe.start], out.with_name(f"{recipe.start}{SUFFIX}")
         if not first.is_file():
-            run_recipe(RECIPES[recipe.start], first, data=data, minutes=minutes, device=device, report=report)
+            share = before.steps / (before.steps + recipe.steps)
+            run_recipe(before, first, data=data, minutes=minutes and minutes * share, device=device, report=report)
+            minutes = minutes and minutes * (1 - share)
+        elif minutes is None and (taken := read_card(first).training["steps"]) != before.steps:
+            raise ParameterError(
+                f"{first} had {taken} steps of training; expected the {before.steps} of its recipe. Remove it to run"
+                " that first, or give minutes."
+            )
         start = str(first)
     task, told = build(replace(recipe, start=start), data)
     network, steps, spent = train(
@@ -190,6 +204,7 @@ def _sampler(recipe: Recipe, scenes: Sequence[TrainingScene]) -> WaldSampler:
         level=recipe.level,
         noise=tuple(recipe.noise * std for std in recipe.std),
         mix=recipe.mix,
+        square=recipe.square,
     )
 
 

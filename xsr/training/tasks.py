@@ -93,7 +93,11 @@ def ask(network: TemporalLIIF, batch: SeriesBatch, low: Tensor, valid: Tensor) -
 def liif_loss(
     network: LIIF, batch: Batch, recipe: Recipe, *, drop: tuple[int, ...], device: str
 ) -> tuple[Tensor, Tensor]:
-    """Loss of a LIIF, which corrects bicubic interpolation; see `Loss`."""
+    """Loss of a LIIF, which corrects bicubic interpolation; see `Loss`.
+
+    Where the batch asks for squares, `Recipe.low_fidelity` times the same of the error as the sensor sees it is added:
+    D(answer) - D(truth), and D(truth) is the low-resolution patch but for its noise.
+    """
     mean, std = (torch.tensor(v, device=device) for v in (recipe.mean, recipe.std))
     low = (torch.from_numpy(batch.low).to(device) - mean[:, None, None]) / std[:, None, None]
     low = low.nan_to_num()  # a band that the scene lacks is held at the mean
@@ -103,7 +107,34 @@ def liif_loss(
         code = network.encode(low.contiguous(memory_format=torch.channels_last))
     rows, cols = (torch.from_numpy(v).float().to(device) for v in (batch.rows, batch.cols))
     found = network.decode(code.float(), rows, cols, (1 / batch.scale, 1 / batch.scale))
-    return relative(found - wanted, wanted, drop)
+    error = found - wanted
+    mine, other = relative(error, wanted, drop)
+    if batch.sensor is not None:
+        sensor = [torch.from_numpy(v).to(device) for v in batch.sensor]
+        seen = relative(sensed(error, *sensor), sensed(wanted, *sensor), drop)
+        mine, other = mine + recipe.low_fidelity * seen[0], other + recipe.low_fidelity * seen[1]
+    return mine, other
+
+
+def sensed(square: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
+    """Degrade an image again, or its error, as the sensor of a batch would.
+
+    Parameters
+    ----------
+    square
+        Values on a square, row by row, (n, side * side, band); a band with NaN in it is NaN throughout.
+    rows, cols
+        What the sensor does along y and x; see `xsr.training.pairs.Batch`.
+
+    Returns
+    -------
+    Tensor
+        (n, patch * patch, band), NaN where a low-resolution pixel needs more than the square.
+    """
+    side = rows.shape[-1]
+    seen = rows @ square.mT.unflatten(-1, (side, side)) @ cols.mT
+    inside = (rows != 0).any(-1)[..., :, None] & (cols != 0).any(-1)[..., None, :]
+    return torch.where(inside, seen, torch.nan).flatten(-2).mT
 
 
 def temporal_loss(
