@@ -17,9 +17,9 @@ from xsr.models import registry
 from xsr.models.card import file_sha256, read_card
 from xsr.models.state import fit
 from xsr.training import fixed, loop, pairs, recipes, run, scenes, scores
-from xsr.training.fixed import BORDER, FixedSampler, enlarged, fidelity, fixed_loss, truth_error
+from xsr.training.fixed import BORDER, FixedSampler, fidelity, fixed_loss, truth_error
 from xsr.training.loop import train
-from xsr.training.pairs import WaldSampler, mixed, recoloured
+from xsr.training.pairs import WaldSampler, enlarged, mixed, recoloured
 from xsr.training.run import build, distinct, run_recipe
 from xsr.training.scenes import BANDS, COARSE, FINE, at_20m, nested
 from xsr.training.scores import TestPlace

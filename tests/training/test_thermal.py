@@ -10,6 +10,7 @@ from xsr.core.errors import ParameterError
 from xsr.models import registry
 from xsr.training import recipes, thermal, thermal_scores, thermal_task
 from xsr.training import thermal_synthetic as synthetic
+from xsr.training.pairs import enlarged
 from xsr.training.run import run_recipe
 from xsr.training.thermal import GuidedSampler, ThermalScene
 from xsr.training.thermal_scores import METHODS, score
@@ -61,7 +62,7 @@ def test_no_data_does_not_spread():
 
 
 def test_enlarging_keeps_a_ramp():
-    found = thermal.enlarge(thermal.average(ramp(32)[None], 4), 4)[0]
+    found = enlarged(thermal.average(ramp(32)[None], 4), 4)[0]
     np.testing.assert_allclose(found[8:-8, 8:-8], ramp(32)[8:-8, 8:-8], atol=1e-3)
 
 

@@ -30,9 +30,8 @@ from torch import Tensor, nn
 
 from xsr.kernels.metrics import Sensor, axis_operators
 from xsr.kernels.psf import gaussian
-from xsr.kernels.resample import interpolation_taps, resample
 from xsr.models.losses import Fidelity
-from xsr.training.pairs import REACH, Image, WaldSampler, fill
+from xsr.training.pairs import Image, WaldSampler, enlarged, fill
 from xsr.training.recipes import Recipe
 from xsr.training.scenes import FINE, TrainingScene
 
@@ -84,15 +83,6 @@ class FixedSampler:
         rows, cols = (slice(edge, min(size - edge, n)) for n in inside)
         target[:, rows, cols] = windows[0][:, margin : margin + size, margin : margin + size][:, rows, cols]
         return low, enlarged(low, self.factor), target
-
-
-def enlarged(low: Image, factor: int) -> Image:
-    """Bicubic interpolation of a patch (band, h, w) whose last pixel is repeated beyond the border."""
-    padded = np.pad(low, ((0, 0), (REACH, REACH), (REACH, REACH)), mode="edge")
-    rows, cols = (
-        interpolation_taps((np.arange(n * factor) + 0.5) / factor - 0.5 + REACH, "bicubic") for n in low.shape[1:]
-    )
-    return resample(padded, rows, cols)
 
 
 def fixed_loss(

@@ -270,6 +270,15 @@ def cut(image: Image, start: Sequence[int], extent: int, margin: int, ratio: int
     return image[:, index[0][:, None], index[1]]
 
 
+def enlarged(low: Image, factor: int) -> Image:
+    """Bicubic interpolation of images (band, h, w) whose last pixel is repeated beyond the border."""
+    padded = np.pad(low, ((0, 0), (REACH, REACH), (REACH, REACH)), mode="edge")
+    rows, cols = (
+        interpolation_taps((np.arange(n * factor) + 0.5) / factor - 0.5 + REACH, "bicubic") for n in low.shape[1:]
+    )
+    return resample(padded, rows, cols)
+
+
 def fill(window: Image) -> Image:
     """Fill no-data pixels from their neighbours, then with the mean of the band."""
     valid = np.isfinite(window)

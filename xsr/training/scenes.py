@@ -16,6 +16,7 @@ from xsr.core import sensors
 from xsr.core.errors import ParameterError
 from xsr.core.sensors import sigma_px
 from xsr.kernels.resample import fill_nodata, gaussian_taps, resample
+from xsr.sources.masks import SCL_INVALID
 
 Image = NDArray[np.float32]
 FINE = ("B02", "B03", "B04", "B08")
@@ -25,8 +26,6 @@ COARSE = ("B05", "B06", "B07", "B8A", "B11", "B12")
 BANDS = FINE + COARSE
 CLEAR_SHARE = 0.98
 """Least share of clear pixels for a date to be used."""
-CLOUDY_CLASSES = (0, 1, 3, 8, 9, 10)
-"""Scene classes that disqualify: no data, saturated, cloud shadow, cloud (medium, high), cirrus."""
 LEAST = 48
 """Least side, in pixels, of a scene made by `at_20m`."""
 
@@ -144,7 +143,7 @@ def _worldstrat(root: Path) -> Iterator[TrainingScene]:
             continue
         with xr.open_dataset(path, mask_and_scale=False) as data:
             dn = data["s2_l2a"].sel(band=list(BANDS)).values
-            cloudy = np.isin(data["scl"].values, CLOUDY_CLASSES).mean(axis=(1, 2))
+            cloudy = np.isin(data["scl"].values, SCL_INVALID).mean(axis=(1, 2))
         for image in dn[cloudy <= 1 - CLEAR_SHARE]:
             yield nested(f"worldstrat/{path.stem}", to_reflectance(image), BANDS)
 
@@ -154,7 +153,7 @@ def _series_31uds(root: Path) -> Iterator[TrainingScene]:
 
     folder = root / "s2_ts_belgium_31UDS"
     with xr.open_dataset(folder / "s2_20m.nc", mask_and_scale=False) as coarse:
-        clear = np.isin(coarse["SCL"].values, CLOUDY_CLASSES).mean(axis=(1, 2)) <= 1 - CLEAR_SHARE
+        clear = np.isin(coarse["SCL"].values, SCL_INVALID).mean(axis=(1, 2)) <= 1 - CLEAR_SHARE
         dn_20m = np.stack([coarse[band].values for band in COARSE], axis=1)
     with xr.open_dataset(folder / "s2_10m.nc", mask_and_scale=False) as fine:
         dn = np.stack([fine[band].values for band in FINE], axis=1)

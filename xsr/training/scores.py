@@ -20,8 +20,9 @@ from xsr.kernels.resample import fill_nodata, interpolate_filled
 from xsr.models import registry
 from xsr.operations.interpolate import interpolate
 from xsr.operations.super_resolve import liif, sisr
+from xsr.sources.masks import SCL_INVALID
 from xsr.training.pairs import REACH
-from xsr.training.scenes import CLEAR_SHARE, CLOUDY_CLASSES, COARSE, FINE, Image, to_reflectance
+from xsr.training.scenes import CLEAR_SHARE, COARSE, FINE, Image, to_reflectance
 
 BORDER = 4
 """High-resolution pixels ignored along each side."""
@@ -82,7 +83,7 @@ def series_31ues(root: Path) -> TestPlace:
     """Read the clear dates of the series 31UES."""
     folder = root / "s2_ts_belgium_31UES"
     with xr.open_dataset(folder / "s2_20m.nc", mask_and_scale=False) as coarse:
-        cloudy = np.isin(coarse["SCL"].values, CLOUDY_CLASSES).mean(axis=(1, 2))
+        cloudy = np.isin(coarse["SCL"].values, SCL_INVALID).mean(axis=(1, 2))
     with xr.open_dataset(folder / "s2_10m.nc", mask_and_scale=False) as fine:
         dn = np.stack([fine[band].values for band in FINE], axis=1)
         times, box = fine["time"].values, fine.odc.geobox
@@ -94,7 +95,7 @@ def series_31ues(root: Path) -> TestPlace:
 def _coarse_31ues(root: Path) -> Image:
     """Bands of 20 m on the clear dates of the series 31UES."""
     with xr.open_dataset(root / "s2_ts_belgium_31UES" / "s2_20m.nc", mask_and_scale=False) as data:
-        clear = np.isin(data["SCL"].values, CLOUDY_CLASSES).mean(axis=(1, 2)) <= 1 - CLEAR_SHARE
+        clear = np.isin(data["SCL"].values, SCL_INVALID).mean(axis=(1, 2)) <= 1 - CLEAR_SHARE
         dn = np.stack([data[band].values for band in COARSE], axis=1)
     return to_reflectance(dn[clear])
 

@@ -15,10 +15,10 @@ from xsr.core.errors import ParameterError
 from xsr.core.instants import day_of_year, days
 from xsr.core.sensors import sigma_px
 from xsr.kernels.resample import gaussian_taps, interpolation_taps, resample
+from xsr.sources.masks import SCL_INVALID
 from xsr.training.pairs import REACH, WaldSampler, augment, cut, even, fill
 from xsr.training.scenes import (
     BANDS,
-    CLOUDY_CLASSES,
     COARSE,
     FINE,
     VALIDATION,
@@ -202,7 +202,7 @@ def worldstrat(root: Path, *, validation: bool = False) -> Iterator[Series]:
             continue
         with xr.open_dataset(path, mask_and_scale=False) as data:
             dn = data["s2_l2a"].sel(band=list(BANDS)).values
-            cloudy = np.isin(data["scl"].values, CLOUDY_CLASSES)
+            cloudy = np.isin(data["scl"].values, SCL_INVALID)
             times = data["time"].values.astype("datetime64[ns]")
         order = np.argsort(times, kind="stable")
         values = to_reflectance(dn[order])
@@ -218,7 +218,7 @@ def belgium(root: Path, name: str) -> Series:
 
     folder = root / name
     with xr.open_dataset(folder / "s2_20m.nc", mask_and_scale=False) as coarse:
-        cloudy = np.isin(coarse["SCL"].values, CLOUDY_CLASSES)
+        cloudy = np.isin(coarse["SCL"].values, SCL_INVALID)
         twice = to_reflectance(np.stack([coarse[band].values for band in COARSE], axis=1))
     with xr.open_dataset(folder / "s2_10m.nc", mask_and_scale=False) as fine:
         dn = to_reflectance(np.stack([fine[band].values for band in FINE], axis=1))

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from xsr.core.errors import ParameterError
 from xsr.core.sensors import sigma_px
 from xsr.kernels.limits import limits
-from xsr.kernels.resample import fill_nodata, gaussian_taps, interpolation_taps, resample
+from xsr.kernels.resample import fill_nodata, gaussian_taps, resample
 from xsr.training import scenes as optical_scenes
-from xsr.training.pairs import cut
+from xsr.training.pairs import cut, enlarged
 from xsr.training.thermal_synthetic import GUIDE_BANDS, draw_scene
 
 Image = NDArray[np.float32]
@@ -117,7 +117,7 @@ class GuidedSampler:
         standard *= rng.random() >= MISSING_SHARE
         inner = slice(MARGIN, MARGIN + self.patch)
         coarse = slice(MARGIN // factor, (MARGIN + self.patch) // factor)
-        image = enlarge(unit, factor)[:, inner, inner]
+        image = enlarged(unit, factor)[:, inner, inner]
         target = ((kelvin - lo) / span).astype(np.float32)[None, inner, inner]
         high = standard[:, inner, inner]
         return unit[:, coarse, coarse], image, high, average(high, factor), target, np.asarray(span, np.float32)
@@ -158,13 +158,6 @@ def observe(kelvin: Image, factor: int, mtf: float) -> Image:
     return np.asarray(resample(padded, taps[0], taps[1])[0], np.float32)
 
 
-def enlarge(low: Image, factor: int) -> Image:
-    """Bicubic interpolation of images (n, h, w) to (n, h * factor, w * factor), borders repeated."""
-    padded = np.pad(low, ((0, 0), (2, 2), (2, 2)), mode="edge")
-    taps = [interpolation_taps((np.arange(n * factor) + 0.5) / factor + 1.5, "bicubic") for n in low.shape[1:]]
-    return resample(padded, taps[0], taps[1])
-
-
 def average(images: Image, factor: int) -> Image:
     """Mean of images (n, y, x) over squares of ``factor`` pixels; what does not fill one is left out."""
     n, height, width = images.shape
@@ -195,7 +188,7 @@ def load_optical(root: Path | None) -> list[Image]:
     for scene in optical_scenes.load(root, places=PLACES):
         image = scene.image[index].copy()
         if scene.coarse is not None:
-            twice = enlarge(fill(scene.coarse[index]), 2)
+            twice = enlarged(fill(scene.coarse[index]), 2)
             image[2] = twice[2]
         known = np.isfinite(image)
         if min(image.shape[1:]) >= LEAST and known.mean() > KNOWN and known.any(axis=(1, 2)).all():
