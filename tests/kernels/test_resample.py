@@ -200,6 +200,18 @@ def test_a_grid_of_points_equals_the_separable_sum():
     np.testing.assert_allclose(points, grid, atol=2e-7)
 
 
+@pytest.mark.parametrize("position", [0.5, 5.0])
+def test_taps_beyond_the_image_are_refused(position):
+    """Whatever their weight: at 5.0 the last of the four, on pixel 7, has none."""
+    image, inside = np.zeros((1, 7, 7), np.float32), interpolation_taps(np.array([3.0]), "bicubic")
+    outside = interpolation_taps(np.array([position]), "bicubic")
+    for sums in (resample, resample_points):
+        for taps in ((outside, inside), (inside, outside)):
+            with pytest.raises(IndexError, match=r"taps on pixels .* of 7; expected padding around them"):
+                sums(image, *taps)
+        assert np.isfinite(sums(image, inside, inside)).all()
+
+
 def test_sums_accept_views_and_other_floats():
     source = random_stack(2, 12, 12)
     rows = cols = interpolation_taps(np.linspace(2, 9, 5), "bicubic")

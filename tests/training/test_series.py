@@ -8,7 +8,7 @@ from xsr.core.sensors import sigma_px
 from xsr.training import pairs, series
 from xsr.training.pairs import BORDER, WaldSampler
 from xsr.training.scenes import BANDS, FINE, VALIDATION
-from xsr.training.series import Series, SeriesBatch, SeriesSampler
+from xsr.training.series import Series, SeriesBatch, SeriesSampler, cloud
 
 MTF = (0.3, 0.25)
 DATES = 8
@@ -128,6 +128,15 @@ def test_a_short_series_repeats_its_dates():
 
 
 # --- clouds ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("share", [0.1, 0.4])
+def test_clouds_hide_their_share_in_blobs(share):
+    for size in (20, 97):
+        mask = cloud(size, share, np.random.default_rng(size))
+        assert mask.shape == (size, size)
+        assert mask.mean() == pytest.approx(share, abs=1 / size)
+        assert (mask[1:] != mask[:-1]).mean() < 6 / size  # few borders
 
 
 def test_pixels_under_clouds_are_not_valid_and_nothing_is_asked_there(plain):

@@ -135,11 +135,20 @@ def _cols(source: Any, start: Any, weight: Any, out: Any) -> None:
                 out[k, i, j] = total
 
 
+def _require_inside(source: NDArray[np.float32], rows: Taps, cols: Taps) -> None:
+    """Kernels check no index: what lies beyond is any memory, and NaN there is NaN even with a weight of zero."""
+    for taps, size in zip((rows, cols), source.shape[-2:], strict=True):
+        if taps.start.size and not 0 <= taps.start.min() <= taps.start.max() <= size - taps.weight.shape[1]:
+            last = taps.start.max() + taps.weight.shape[1] - 1
+            raise IndexError(f"taps on pixels {taps.start.min()} to {last} of {size}; expected padding around them.")
+
+
 def resample(source: NDArray[np.float32], rows: Taps, cols: Taps) -> NDArray[np.float32]:
     """Resample ``source`` (n, h, w) to (n, len(rows), len(cols)) with separable weights.
 
     The caller pads: every tap must lie inside ``source``.
     """
+    _require_inside(source, rows, cols)
     half = np.empty((source.shape[0], rows.start.size, source.shape[2]), np.float32)
     _rows(np.ascontiguousarray(source, np.float32), rows.start, rows.weight, half)
     out = np.empty((source.shape[0], rows.start.size, cols.start.size), np.float32)
@@ -205,6 +214,7 @@ def _points(source: Any, row_start: Any, row_weight: Any, col_start: Any, col_we
 
 def resample_points(source: NDArray[np.float32], rows: Taps, cols: Taps) -> NDArray[np.float32]:
     """Resample ``source`` (n, h, w) at scattered points: one row tap and one column tap set each, to (n, q)."""
+    _require_inside(source, rows, cols)
     out = np.empty((source.shape[0], rows.start.size), np.float32)
     _points(np.ascontiguousarray(source, np.float32), rows.start, rows.weight, cols.start, cols.weight, out)
     return out

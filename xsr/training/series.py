@@ -173,8 +173,8 @@ class SeriesSampler:
 
 def cloud(size: int, share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
     """Smooth blobs over a share of a patch."""
-    coarse = rng.standard_normal((1, 7, 7)).astype(np.float32)
-    taps = interpolation_taps(np.linspace(1, 5, size), "bicubic")
+    coarse = np.pad(rng.standard_normal((1, 7, 7)).astype(np.float32), ((0, 0), (0, 1), (0, 1)))
+    taps = interpolation_taps(np.linspace(1, 5, size), "bicubic")  # the last reads one pixel more, with weight zero
     field = resample(coarse, taps, taps)[0]
     covered: NDArray[np.bool_] = field > np.quantile(field, 1 - share)
     return covered
