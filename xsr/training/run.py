@@ -143,18 +143,22 @@ def _temporal(recipe: Recipe, data: Path | None) -> tuple[Task[Any], dict[str, o
 def _fixed(recipe: Recipe, data: Path | None) -> tuple[Task[Any], dict[str, object]]:
     """One factor, on pairs of the grid."""
     network = create(recipe.architecture, **recipe.config)
-    body = network.body if isinstance(network, Injection) else network
-    last = body.output_conv2
+    last = _body(network).output_conv2
     assert isinstance(last, nn.Conv2d)
     assert last.bias is not None
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)
     if recipe.start:
-        widen(body, load(recipe.start))
+        widen(_body(network), _body(load(recipe.start)))
     scenes, told = _scenes(recipe, data)
     told["protocol"] = "full-resolution pairs at 10 m and Wald pairs at 20 m: per-band MTF at Nyquist, noise"
     sampler = FixedSampler(_sampler(recipe, scenes), recipe.factor or 1)
     return Task(network, sampler, fixed_loss, recipe.frozen, torch.contiguous_format), told
+
+
+def _body(network: nn.Module) -> nn.Module:
+    """The part of a network of one factor that has weights."""
+    return network.body if isinstance(network, Injection) else network
 
 
 TASKS: dict[str, Callable[[Recipe, Path | None], tuple[Task[Any], dict[str, object]]]] = {
