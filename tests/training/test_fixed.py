@@ -445,7 +445,7 @@ def test_shipped_weights_are_those_of_their_recipe():
     assert (card.architecture, card.factor, card.bands) == (recipe.architecture, 2, BANDS)
     assert not any("T33UUB" in place for place in card.training["places"])
     assert {row["place"] for row in card.scores} >= {"31UES", "31UES at 20 m", "T33UUB"}
-    assert registry.load(SHIPPED).radius == card.radius == 21
+    assert registry.load(SHIPPED).radius == card.radius == 30
 
 
 def test_shipped_weights_are_chunk_invariant():

@@ -163,9 +163,9 @@ CARN_S2_FIRST = replace(
     ),
 )
 
-CARN_S2_SECOND = replace(
+CARN_S2 = replace(
     CARN_S2_FIRST,
-    name="carn_3x3x64g4sw_s2_second",
+    name="carn_3x3x64g4sw_s2",
     architecture="carn_3x3x64g4sw_injection",
     config={"bands": 10, "guides": 4, "factor": 2},
     start="carn_3x3x64g4sw_s2_first",
@@ -175,17 +175,6 @@ CARN_S2_SECOND = replace(
     steps=6_500,
     learning_rate=5e-4,
     seed=1,
-)
-
-CARN_S2 = replace(
-    CARN_S2_SECOND,
-    name="carn_3x3x64g4sw_s2",
-    start="carn_3x3x64g4sw_s2_second",
-    # So wide that the network reads the sharpness of a band from the image.
-    mtf_jitter=0.3,
-    steps=2_000,
-    learning_rate=3e-4,
-    seed=2,
 )
 
 TEMPORAL_LIIF_WORLDSTRAT = Recipe(
@@ -317,7 +306,6 @@ RECIPES: dict[str, Recipe] = {
         TEMPORAL_LIIF_S2,
         TEMPORAL_LIIF_WORLDSTRAT,
         CARN_S2_FIRST,
-        CARN_S2_SECOND,
         CARN_S2,
         DCTNET_LST,
         DCTRRDBNET_LST,

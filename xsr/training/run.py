@@ -157,7 +157,7 @@ def _fixed(recipe: Recipe, data: Path | None) -> tuple[Task[Any], dict[str, obje
 
 
 def _body(network: nn.Module) -> nn.Module:
-    """The part of a network of one factor that has weights."""
+    """Part of a network of one factor that has weights."""
     return network.body if isinstance(network, Injection) else network
 
 
