@@ -361,9 +361,9 @@ def test_a_band_of_larger_pixels_is_seen_in_these_and_interpolated():
     sensor = metrics.Sensor((2.0, 2.0), (gaussian(0.3, 4.0), gaussian(0.3, 4.0)), (4, 4))
     low = Span(12, 28)
     found = metrics.degrade_window(image, sensor, low=(low, low), origin=(0, 0))[0]
-    taps = interpolation_taps((np.arange(40) + 0.5) / 2 - 0.5, "bicubic")
+    taps = interpolation_taps((np.arange(12, 28) + 0.5) / 2 - 0.5, "bicubic")
     expected = resample(blur_decimate(image, scale=4.0, mtf=0.3), taps, taps)[0]
-    np.testing.assert_allclose(found, expected[12:28, 12:28], atol=1e-6)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
     plain = metrics.gaussian_sensor(0.3, (2.0, 2.0))
     assert np.abs(metrics.degrade_window(image, plain, low=(low, low), origin=(0, 0))[0] - found).max() > 0.01
     assert sensor.halo > plain.halo
