@@ -9,14 +9,15 @@ ESA, Sentinel-2 Products Specification Document, S2-PDGS-TAS-DI-PSD, issues 14.9
 
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from xsr.core import grid, sensors
@@ -24,13 +25,24 @@ from xsr.core.errors import ParameterError, ProductError
 from xsr.kernels.resample import METHODS, Method
 from xsr.sources import masks
 from xsr.sources.archive import Archive, check_name
-from xsr.sources.harmonise import DARKEST, Identity, Statement, check_pixels, parse_baseline, resolve_offset
+from xsr.sources.harmonise import (
+    DARKEST,
+    Identity,
+    Statement,
+    check_pixels,
+    parse_baseline,
+    resolve_offset,
+    sensing_start,
+)
 from xsr.sources.manifest import Verify, check_level, verify_files
+from xsr.sources.paths import product_path
 from xsr.sources.rasters import CHUNK, Packing, decode, join, nearest, open_raster, read_sample, to_grid
 from xsr.sources.scenes import Scene, choose_bands, stack
 
-METADATA = re.compile(r"(^|/)(MTD_MSIL\w+|S2\w_OPER_MTD_SAFL\w+)\.xml$")
+METADATA = re.compile(r"(^|/)(MTD_MSIL\w+|S2\w_(OPER|USER)_MTD_SAFL\w+)\.xml$")
 """Name of the metadata file of a product."""
+IMAGE = re.compile(r"_(B\d[\dA]|SCL)(?:_(\d+)m)?\.jp2$")
+"""End of the name of an image: band or classification, and its pixel size where there are several."""
 RESOLUTIONS = (10, 20, 60)
 """Pixel sizes of the products in metres."""
 SAMPLE = 512
@@ -54,19 +66,21 @@ class SafeProduct:
         found = self.tree.find(f".//{{*}}{tag}")
         return None if found is None or found.text is None else found.text.strip()
 
-    def need(self, tag: str) -> str:
-        """Text of an element that must be there."""
-        text = self.text(tag)
+    def need(self, *tags: str) -> str:
+        """Text of the first element that is there, of names that an element has in issues of the specification."""
+        text = next(filter(None, map(self.text, tags)), None)
         if not text:
             raise ProductError(
-                f"{self.metadata} has no {tag}; expected Sentinel-2 product metadata. Download it again."
+                f"{self.metadata} has no {' or '.join(tags)}; expected the metadata of a Sentinel-2 product,"
+                " Level-1C or Level-2A. Check that it is one, and that nobody edited the file."
             )
         return text
 
     @cached_property
     def label(self) -> str:
         """Name of the product."""
-        return (self.text("PRODUCT_URI") or self.root.rstrip("/") or self.archive.path.name).rsplit("/", 1)[-1]
+        uri = self.text("PRODUCT_URI") or self.text("PRODUCT_URI_2A")
+        return (uri or self.root.rstrip("/") or self.archive.path.name).rsplit("/", 1)[-1]
 
     @cached_property
     def surface(self) -> bool:
@@ -76,7 +90,8 @@ class SafeProduct:
     @cached_property
     def quantification(self) -> float:
         """Digital numbers to one unit of reflectance."""
-        return float(self.need("BOA_QUANTIFICATION_VALUE" if self.surface else "QUANTIFICATION_VALUE"))
+        surface = ("BOA_QUANTIFICATION_VALUE", "L2A_BOA_QUANTIFICATION_VALUE")
+        return float(self.need(*(surface if self.surface else ("QUANTIFICATION_VALUE",))))
 
     @cached_property
     def special(self) -> tuple[float, ...]:
@@ -103,23 +118,53 @@ class SafeProduct:
     def images(self) -> dict[tuple[str, int], str]:
         """File names by band (or ``SCL``) and pixel size in metres."""
         files = {}
-        for element in (*self.tree.findall(".//{*}IMAGE_FILE"), *self.tree.findall(".//{*}IMAGE_FILE_2A")):
-            name = f"{(element.text or '').strip().removesuffix('.jp2')}.jp2"
-            check_name(name, self.metadata)
-            found = re.search(r"_(B\d[\dA]|SCL)(?:_(\d+)m)?\.jp2$", name)
+        for name in self._listed():
+            found = IMAGE.search(name)
             if found:
                 files[found[1], int(found[2] or native_gsd(found[1]))] = self.root + name
         if not files:
             raise ProductError(
-                f"{self.label} lists no image files; expected a product in the compact format (since December 2016)."
-                " Download a reprocessed version."
+                f"{self.label} lists no image files; expected a product in the compact format (since December 2016), or"
+                " an older one whose images are there."
             )
-        granules = {name.removeprefix(self.root).split("/")[1] for name in files.values()}
+        granules = sorted({name.removeprefix(self.root).split("/")[1] for name in files.values()})
         if len(granules) > 1:
             raise ProductError(
-                f"{self.label} holds {len(granules)} granules; expected one. Download one tile a product."
+                f"{self.label} holds {len(granules)} granules ({', '.join(granules)}); expected one tile a product, for"
+                " a cube has one grid. Open the images of one tile as files."
             )
         return files
+
+    def _listed(self) -> Iterator[str]:
+        """Names of images as the metadata list them; before the compact format by their last part alone."""
+        for tag in ("IMAGE_FILE", "IMAGE_FILE_2A"):
+            for element in self.tree.findall(f".//{{*}}{tag}"):
+                name = f"{(element.text or '').strip().removesuffix('.jp2')}.jp2"
+                check_name(name, self.metadata)
+                yield name
+        known = {
+            name.rpartition("/")[2]: name for name in self.archive.names if name.startswith(f"{self.root}GRANULE/")
+        }
+        for tag in ("IMAGE_ID", "IMAGE_ID_2A"):
+            for element in self.tree.findall(f".//{{*}}{tag}"):
+                image = known.get(f"{(element.text or '').strip()}.jp2")
+                if image is not None:
+                    yield image.removeprefix(self.root)
+
+    @cached_property
+    def granule(self) -> str:
+        """Name of the folder of the one granule."""
+        return next(iter(self.images.values())).removeprefix(self.root).split("/")[1]
+
+    def describe_present(self) -> str:
+        """Say which of the listed images are there, by pixel size."""
+        there = {key for key, name in self.images.items() if name in self.archive.sizes}
+        lines = [
+            f"{' '.join(sorted(band for band, n in there if n == size))} ({size} m)"
+            for size in RESOLUTIONS
+            if any(n == size for _, n in there)
+        ]
+        return ", ".join(lines) or "metadata"
 
     @cached_property
     def bands(self) -> tuple[str, ...]:
@@ -134,7 +179,14 @@ class SafeProduct:
             (self.platform, self.datatake, self.tile),
             parse_baseline(self.text("PROCESSING_BASELINE")),
             self.text("GENERATION_TIME") or "",
+            self.stated_datastrip or sensing_start(f"_S{self.granule.rpartition('_')[2]}"),
         )
+
+    @cached_property
+    def stated_datastrip(self) -> str:
+        """Start of the sensing of the datastrip as the metadata state it; nothing where they do not."""
+        found = self.tree.find(".//{*}Granule_List//*[@datastripIdentifier]")
+        return sensing_start("" if found is None else found.get("datastripIdentifier"))
 
     @cached_property
     def platform(self) -> str:
@@ -150,20 +202,25 @@ class SafeProduct:
     @cached_property
     def tile(self) -> str:
         """MGRS tile."""
-        granule = self.tree.find(".//{*}Granule")
+        granule = self.tree.find(".//{*}Granule_List//*[@granuleIdentifier]")
         text = " ".join((self.label, "" if granule is None else granule.get("granuleIdentifier", "")))
         found = re.search(r"_T(\d{2}[A-Z]{3})(?=[_. ]|$)", text)
         return found[1] if found else ""
 
     def mask_files(self, kind: str) -> dict[str, str]:
         """File names of a mask by band; one for all bands has no name."""
-        granule = next(iter(self.images.values())).removeprefix(self.root).split("/")[1]
-        name = f"{self.root}GRANULE/{granule}/MTD_TL.xml"
+        folder = f"{self.root}GRANULE/{self.granule}/"
+        name = next(
+            (one for one in self.archive.names if re.fullmatch(rf"{re.escape(folder)}\w+\.xml", one)),
+            f"{folder}MTD_TL.xml",
+        )
         found = {}
         for element in ET.fromstring(self.archive.read(name)).findall(".//{*}MASK_FILENAME"):
             if element.get("type") == kind and element.text:
-                check_name(element.text.strip(), name)
-                found[self.band_ids.get(element.get("bandId", ""), "")] = self.root + element.text.strip()
+                mask = element.text.strip()
+                check_name(mask, name)
+                inside = mask if "/" in mask else f"GRANULE/{self.granule}/QI_DATA/{mask}"
+                found[self.band_ids.get(element.get("bandId", ""), "")] = self.root + inside
         return found
 
 
@@ -178,14 +235,14 @@ def read_product(path: str | Path) -> SafeProduct:
     Parameters
     ----------
     path
-        Folder or zip archive of one product.
+        Folder or zip archive of one product, or any file or folder inside it.
 
     Raises
     ------
     ProductError
         If it is not one Sentinel-2 product in SAFE format, or its metadata are damaged.
     """
-    archive = Archive.open(path)
+    archive = Archive.open(product_path(path, METADATA))
     found = [name for name in archive.names if METADATA.search(name)]
     if len(found) != 1:
         raise ProductError(
@@ -216,12 +273,13 @@ def open_safe(
     Parameters
     ----------
     path
-        A product, Level-1C or Level-2A, folder or zip archive; or several of one tile, one date each.
+        A product, Level-1C or Level-2A, folder or zip archive; or several of one tile. Any file or folder inside a
+        product names it, as ``MTD_MSIL2A.xml`` does; images (``.jp2``) name their bands and pixel size, too.
     bands
-        Bands in the order wanted, in any spelling; by default all, for Level-2A all that have an image at the
-        resolution asked for or a coarser one.
+        Bands in the order wanted, in any spelling; by default those of the images given, else all, for Level-2A all
+        that have an image at the requested resolution or a coarser one.
     resolution
-        Pixel size of the grid in metres: 10, 20 or 60; by default that of the finest band chosen.
+        Pixel size of the grid in metres: 10, 20 or 60; by default that of the images given, else of the finest band.
     resampling
         Kernel that brings coarser bands to the grid; see `xsr.interpolate`. Finer bands are averaged where the product
         has no image of the resolution.
@@ -241,8 +299,9 @@ def open_safe(
     -------
     DataArray
         Cube (time, band, y, x), float32, lazy. Reflectance is (DN + offset) / quantification; no data and saturated
-        pixels are NaN, band by band. Coordinates along time say where each date comes from; ``native_gsd`` (m) along
-        band; ``scl`` (Level-2A) and ``valid`` (time, y, x), nearest pixels.
+        pixels are NaN, band by band. Datastrips of one acquisition make one date: each pixel comes from the first that
+        has it, the latest processing first. Coordinates along time say where each date comes from; ``native_gsd`` (m)
+        along band; ``scl`` (Level-2A) and ``valid`` (time, y, x), nearest pixels.
 
     Raises
     ------
@@ -267,13 +326,15 @@ def open_safe(
     paths = [path] if isinstance(path, str | Path) else list(path)
     if not paths:
         raise ParameterError("no path given; expected at least one product.")
+    bands, resolution = _by_images(paths, bands, resolution)
     options = _Options(resolution, resampling, offset, detectors, verify, chunks)
-    products = [read_product(one) for one in paths]
+    products = list({(one.archive.path, one.root): one for one in map(read_product, paths)}.values())
     if len({product.surface for product in products}) > 1:
         raise ProductError(
             "products of Level-1C and Level-2A were given together; expected one level. Open them apart."
         )
     scenes = [_scene(product, _choose(product, bands, resolution), options) for product in products]
+    scenes = _tell_parts(products, scenes)
     level = "Level-2A" if products[0].surface else "Level-1C"
     attrs = {"source": f"Sentinel-2 {level}", "units": "1", "long_name": _LONG_NAMES[products[0].surface]}
     return stack(scenes, name="reflectance", attrs=attrs, mask=mask)
@@ -290,6 +351,49 @@ class _Options:
     detectors: bool
     verify: Verify
     chunk: int
+
+
+def _by_images(
+    paths: Sequence[str | Path], bands: Sequence[str] | None, resolution: int | None
+) -> tuple[Sequence[str] | None, int | None]:
+    """Bands and pixel size by the names of images, where the paths are images and nothing else is requested."""
+    found = [IMAGE.search(str(path)) for path in paths if str(path).lower().endswith(".jp2")]
+    images = [match for match in found if match is not None and match[1] != "SCL"]
+    if bands is not None or not images or len(found) < len(paths):
+        return bands, resolution
+    names = {match[1] for match in images}
+    sizes = [int(match[2]) for match in images if match[2]]
+    ordered = [name for name in sensors.get("sentinel-2").band_names if name in names]
+    return ordered, resolution or (min(sizes) if sizes else None)
+
+
+def _tell_parts(products: Sequence[SafeProduct], scenes: Sequence[Scene]) -> list[Scene]:
+    """Tell parts of a tile from processings of one part, where the metadata state no datastrip.
+
+    Products of one baseline that see ground which the other does not see are parts.
+    """
+    told = list(scenes)
+    groups: dict[Any, list[int]] = {}
+    for index, product in enumerate(products):
+        if not product.stated_datastrip:
+            one = product.identity
+            groups.setdefault((one.acquisition, one.datastrip, one.baseline), []).append(index)
+    for group in groups.values():
+        seen = {index: _seen(products[index]) for index in group} if len(group) > 1 else {}
+        latest = max(group, key=lambda index: products[index].identity.rank)
+        for index in seen:
+            if seen[index].shape == seen[latest].shape and (seen[index] & ~seen[latest]).any():
+                one = products[index].identity
+                told[index] = replace(told[index], identity=replace(one, datastrip=f"{one.datastrip} {one.generated}"))
+    return told
+
+
+def _seen(product: SafeProduct) -> NDArray[np.bool_]:
+    """Which pixels of a sample of the smallest image have data."""
+    there = [(-size, band) for (band, size), name in product.images.items() if name in product.archive.sizes]
+    size, band = min(one for one in there if one[1] != "SCL")
+    numbers = read_sample(product.archive.gdal(product.images[band, -size]), SAMPLE)
+    return np.asarray(numbers != product.special[0])
 
 
 def _choose(product: SafeProduct, bands: Sequence[str] | None, resolution: int | None) -> tuple[str, ...]:
@@ -310,6 +414,7 @@ def _scene(product: SafeProduct, bands: tuple[str, ...], options: _Options) -> S
     files = {band: product.images[band, size] for band, size in sizes.items()}
     classes = _classes_file(product, gsd_m)
     footprints = product.mask_files("MSK_DETFOO") if options.detectors else {}
+    _check_present(product, files)
     verify_files(
         product.archive,
         product.root,
@@ -348,6 +453,24 @@ def _scene(product: SafeProduct, bands: tuple[str, ...], options: _Options) -> S
                 {"detector": _detectors(product, bands, footprints, target, options.chunk)} if options.detectors else {}
             ),
         },
+    )
+
+
+def _check_present(product: SafeProduct, files: dict[str, str]) -> None:
+    """Refuse a choice of images that are not all there, and say which are."""
+    missing = [name for name in files.values() if name not in product.archive.sizes]
+    if not missing:
+        return
+    bands = [band for (band, _), name in product.images.items() if band != "SCL" and name in product.archive.sizes]
+    others = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+    if not bands:
+        raise ProductError(
+            f"{product.archive.path} holds no reflectance: no image of a band that {product.label} lists is there, only"
+            f" {product.describe_present()}; expected at least one. Add the files below IMG_DATA of the product."
+        )
+    raise ProductError(
+        f"{missing[0]} is missing in {product.archive.path}{others}, though the product lists it. Add the file, or"
+        f" choose bands and resolution= whose files are there: {product.describe_present()}."
     )
 
 

@@ -7,7 +7,7 @@ to a cube that keeps the contract: dims (time, band, y, x), float32, NaN = no da
 import itertools
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -65,12 +65,15 @@ def choose_bands(bands: Sequence[str] | None, have: Sequence[str], label: str) -
 
 
 def stack(scenes: Sequence[Scene], *, name: str, attrs: Mapping[str, Any], mask: bool) -> xr.DataArray:
-    """Join dates to a cube in the order of time; of several processings of one acquisition the latest is kept.
+    """Join dates to a cube in the order of time.
+
+    Of several processings of one datastrip the latest is kept. Datastrips of one acquisition are parts of one date:
+    each pixel comes from the first that has it, the latest processing first, and the date is the earliest of theirs.
 
     Parameters
     ----------
     scenes
-        Dates on the same grid, with the same bands.
+        Dates, or parts of dates, on the same grid, with the same bands.
     name
         Name of the cube.
     attrs
@@ -82,7 +85,8 @@ def stack(scenes: Sequence[Scene], *, name: str, attrs: Mapping[str, Any], mask:
     -------
     DataArray
         Cube (time, band, y, x), Dask-backed. Coordinates: ``native_gsd`` in metres along band; the record of each date
-        and ``dn_offset`` along time; the masks. Attribute ``dropped_duplicates`` where there were any.
+        (of all parts, separated by ``; ``) and ``dn_offset`` along time (NaN where the parts differ); the masks.
+        Attribute ``dropped_duplicates`` where there were any.
 
     Raises
     ------
@@ -101,8 +105,10 @@ def stack(scenes: Sequence[Scene], *, name: str, attrs: Mapping[str, Any], mask:
         warnings.warn(
             f"the same acquisition was given more than once; dropped {'; '.join(lines)}.", XsrWarning, stacklevel=3
         )
-    scenes = sorted((scenes[index] for index in kept), key=lambda scene: scene.time)
-    _check_alike(scenes)
+    kept_scenes = [scenes[index] for index in kept]
+    _check_alike(kept_scenes)
+    scenes = sorted(_join_parts(kept_scenes), key=lambda scene: scene.time)
+    _check_times(scenes)
     first = scenes[0]
     coords: dict[Any, Any] = {
         **xr_coords(first.geobox),
@@ -136,9 +142,47 @@ def apply_mask(cube: xr.DataArray) -> xr.DataArray:
     return cube.where(cube["valid"])
 
 
+def _join_parts(scenes: Sequence[Scene]) -> list[Scene]:
+    """Join the datastrips of each acquisition."""
+    groups: dict[tuple[str, ...], list[Scene]] = {}
+    for scene in scenes:
+        groups.setdefault(scene.identity.acquisition, []).append(scene)
+    return [_mosaic(sorted(parts, key=lambda part: part.identity.rank, reverse=True)) for parts in groups.values()]
+
+
+def _mosaic(parts: Sequence[Scene]) -> Scene:
+    """Join parts of one date, pixel by pixel and band by band; masks follow the first part that shows any band."""
+    import dask.array as da
+
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    pixels, masks = first.pixels, dict(first.masks)
+    for part in parts[1:]:
+        empty = da.isnan(pixels)
+        masks = {
+            key: da.where(empty if mask.ndim == 3 else empty.all(axis=0), part.masks[key], mask)
+            for key, mask in masks.items()
+        }
+        pixels = da.where(empty, part.pixels, pixels)
+    in_time = sorted(parts, key=lambda part: (part.time, part.identity.datastrip))
+    record = {key: "; ".join(dict.fromkeys(part.record[key] for part in in_time)) for key in first.record}
+    offsets = np.array([part.offset_dn for part in parts], np.float64)
+    same = np.where((offsets == offsets[0]).all(axis=0), offsets[0], np.nan)
+    return replace(
+        first,
+        time=in_time[0].time,
+        pixels=pixels,
+        masks=masks,
+        record=record,
+        native_gsd_m=tuple(map(max, zip(*(part.native_gsd_m for part in parts), strict=True))),
+        offset_dn=tuple(same.tolist()),
+    )
+
+
 def _check_alike(scenes: Sequence[Scene]) -> None:
     first = scenes[0]
-    for before, scene in itertools.pairwise(scenes):
+    for scene in scenes[1:]:
         if scene.geobox != first.geobox:
             raise GridError(
                 f"{scene.label} lies on another grid than {first.label}: {_grid(scene.geobox)} and"
@@ -150,6 +194,10 @@ def _check_alike(scenes: Sequence[Scene]) -> None:
                 f" {first.label} gives {list(first.bands)} and {sorted(first.masks)}; expected the same. Name the"
                 " bands, or open them one by one."
             )
+
+
+def _check_times(scenes: Sequence[Scene]) -> None:
+    for before, scene in itertools.pairwise(scenes):
         if scene.time == before.time:
             raise ProductError(
                 f"{before.label} and {scene.label} are different acquisitions of the same time {scene.time}; expected"
