@@ -1,11 +1,15 @@
+import json
+import shutil
+
 import numpy as np
 import pytest
 import xarray as xr
 import zarr
 from helpers import make_cube
+from odc.geo.crs import CRS
 from products import NORTH, WEST, classes, truth, warned
 
-from xsr.core.errors import HarmonisationError, ParameterError, ProductError
+from xsr.core.errors import BandError, HarmonisationError, ParameterError, ProductError
 from xsr.operations.interpolate import interpolate
 from xsr.operations.store import to_zarr
 from xsr.sources.eopf import open_eopf
@@ -190,7 +194,258 @@ def test_what_is_no_product_is_named(tmp_path, product):
         open_eopf(product, resampling="cubic")
     with pytest.raises(ParameterError, match="resolution=15"):
         open_eopf(product, resolution=15)
-    path = write_eopf(tmp_path / "nocrs.zarr")
-    zarr.open_group(path, mode="r+").attrs["other_metadata"] = {}
-    with pytest.raises(ProductError, match="names no CRS"):
+    with pytest.raises(ParameterError, match="no path given"):
+        open_eopf([])
+
+
+# --- CRS -------------------------------------------------------------------------------------------------------------
+
+
+def state(path, *, other=None, item=None, group=None, array=None, name="product"):
+    """Let a product state its CRS in some places alone."""
+    root = zarr.open_group(path, mode="r+")
+    discovery = root.attrs["stac_discovery"]
+    discovery["id"] = name
+    discovery["properties"] |= item or {}
+    root.attrs.update({"stac_discovery": discovery, "other_metadata": other or {}})
+    for size, names in BANDS.items():
+        below = root[f"measurements/reflectance/r{size}m"]
+        below.attrs.update(group or {})
+        for band in names:
+            below[band].attrs.update(array or {})
+    return path
+
+
+WKT = CRS("EPSG:32629").to_wkt()
+TILED = "S2D_MSIL2A_20240615T110621_N0511_R023_T29UNU_20240615T180000"
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        {"other": {"horizontal_CRS_code": "EPSG:32629"}},
+        {"other": {"horizontal_CRS_code": 32629}},
+        {"item": {"proj:epsg": 32629}},
+        {"item": {"proj:code": "EPSG:32629"}},
+        {"group": {"proj:code": "EPSG:32629"}},
+        {"group": {"proj:wkt2": WKT}},
+        {"array": {"proj:epsg": 32629}},
+        {"array": {"proj:code": "urn:ogc:def:crs:EPSG::32629"}},
+        {"array": {"proj:code": "http://www.opengis.net/def/crs/EPSG/0/32629"}},
+        {"array": {"proj:wkt2": WKT}},
+        {"name": TILED},
+    ],
+)
+def test_the_crs_is_found_wherever_it_is_stated(tmp_path, product, stated):
+    path = state(write_eopf(tmp_path / "a.zarr"), **stated)
+    cube = open_eopf(path, bands=["B02", "B05"])
+    assert cube.odc.geobox == open_eopf(product, bands=["B02", "B05"]).odc.geobox
+
+
+def test_a_southern_tile_lies_in_a_southern_zone(tmp_path):
+    path = state(write_eopf(tmp_path / "a.zarr"), name=TILED.replace("T29UNU", "T22HBD"))
+    assert open_eopf(path, bands=["B02"]).odc.crs.epsg == 32722
+
+
+def test_a_product_without_a_crs_asks_for_one_and_takes_it(tmp_path):
+    path = state(write_eopf(tmp_path / "a.zarr"))
+    with pytest.raises(ProductError, match=r"names no CRS: .*Pass crs="):
         open_eopf(path)
+    assert open_eopf(path, bands=["B02"], crs=32630).odc.crs.epsg == 32630
+    assert open_eopf(path, bands=["B02"], crs="EPSG:32630").odc.crs.epsg == 32630
+    with pytest.raises(ParameterError, match="crs='utm'; expected a CRS"):
+        open_eopf(path, crs="utm")
+
+
+def test_contradictory_statements_of_the_crs_are_refused_by_name_and_settled_by_hand(tmp_path):
+    path = state(write_eopf(tmp_path / "a.zarr"), item={"proj:epsg": 32629}, array={"proj:epsg": 32630})
+    message = r"proj:epsg of the STAC item says EPSG:32629, proj:epsg of array .*b02 says EPSG:32630"
+    with pytest.raises(ProductError, match=message):
+        open_eopf(path, bands=["B02"])
+    assert open_eopf(path, bands=["B02"], crs=32630).odc.crs.epsg == 32630
+    named = state(write_eopf(tmp_path / "b.zarr"), item={"proj:epsg": 32630}, name=TILED)
+    with pytest.raises(ProductError, match="the MGRS tile 29UNU in the name says EPSG:32629"):
+        open_eopf(named)
+    broken = state(write_eopf(tmp_path / "c.zarr"), item={"proj:code": "nowhere"})
+    with pytest.raises(ProductError, match=r"proj:code of the STAC item is 'nowhere'; .*Pass crs="):
+        open_eopf(broken)
+
+
+def test_a_crs_by_hand_that_replaces_another_is_reported(product):
+    with warned(r"crs=32630 replaces EPSG:32629 of horizontal_CRS_code"):
+        assert open_eopf(product, bands=["B02"], crs=32630).odc.crs.epsg == 32630
+
+
+# --- other layouts ---------------------------------------------------------------------------------------------------
+
+
+def rewrite(source, path, *, zarr_format=3, shards=False, coordinates=True, named=str, change=None, decoded=False):
+    """Copy a product into another layout; `change` may alter the attributes of an array by its path."""
+    old, new = zarr.open_group(source, mode="r"), zarr.open_group(path, mode="w", zarr_format=zarr_format)
+    new.attrs.update(dict(old.attrs))
+    for name, array in sorted(old.members(max_depth=None)):
+        if not isinstance(array, zarr.Array):
+            continue
+        if not coordinates and array.ndim == 1:
+            continue
+        values, attrs = array[:], dict(array.attrs)
+        dims = attrs.pop("_ARRAY_DIMENSIONS")
+        if decoded and "scale_factor" in attrs:
+            attrs["_eopf_attrs"] = {key: attrs.pop(key) for key in ("scale_factor", "add_offset")}
+            attrs.pop("_FillValue")
+            values = np.where(values == 0, np.nan, values * 1e-4 - 0.1).astype(np.float32)
+        attrs = change(name, attrs, values.shape) if change else attrs
+        options = {"dimension_names": dims} if zarr_format == 3 else {}
+        if zarr_format == 2:
+            attrs["_ARRAY_DIMENSIONS"] = dims
+        chunks = (
+            array.chunks if not shards else tuple(n // 4 for n in values.shape) if values.ndim == 2 else values.shape
+        )
+        shard = {"shards": values.shape} if shards and values.ndim == 2 else {}
+        group, _, key = name.rpartition("/")
+        new.create_array(
+            f"{group}/{named(key)}", data=values, chunks=chunks, attributes=attrs, fill_value=0, **options, **shard
+        )
+    return path
+
+
+def test_format_3_with_shards_is_the_same_cube(tmp_path, product):
+    other = open_eopf(rewrite(product, tmp_path / "a.zarr", shards=True))
+    xr.testing.assert_identical(other.compute(), open_eopf(product).compute())
+
+
+def test_band_names_may_be_in_capitals(tmp_path, product):
+    path = rewrite(product, tmp_path / "a.zarr", named=lambda key: key.upper() if key.startswith("b") else key)
+    xr.testing.assert_identical(open_eopf(path).compute(), open_eopf(product).compute())
+
+
+def test_a_zip_archive_is_read_in_place(tmp_path, product):
+    for base, root in (("flat", product), ("nested", product.parent)):
+        path = shutil.make_archive(str(tmp_path / f"{base}.zarr"), "zip", root, "." if base == "flat" else product.name)
+        xr.testing.assert_identical(open_eopf(path).compute(), open_eopf(product).compute())
+        part = open_eopf(f"{path}/measurements/reflectance/r20m")
+        np.testing.assert_array_equal(part, open_eopf(product, bands=part.band.values.tolist()))
+    (tmp_path / "broken.zarr.zip").write_bytes(b"PK")
+    with pytest.raises(ProductError, match=r"broken\.zarr\.zip cannot be read"):
+        open_eopf(tmp_path / "broken.zarr.zip")
+
+
+def test_a_tree_that_xarray_opened_gives_the_same_cube(product):
+    expected = open_eopf(product).compute()
+    for options in ({}, {"chunks": {}}, {"mask_and_scale": False}):
+        tree = xr.open_datatree(product, engine="zarr", consolidated=False, **options)
+        cube = open_eopf(tree)
+        np.testing.assert_allclose(cube, expected, rtol=0, atol=1e-7)
+        xr.testing.assert_identical(cube.coords.to_dataset().compute(), expected.coords.to_dataset())
+    node = open_eopf(tree["measurements/reflectance/r10m"])
+    np.testing.assert_allclose(node, open_eopf(product, bands=node.band.values.tolist()), rtol=0, atol=1e-7)
+    with assert_lazy(open_eopf(tree)):
+        pass
+
+
+def test_a_group_of_one_resolution_gives_its_images_on_their_grid(product):
+    group = product / "measurements/reflectance"
+    np.testing.assert_array_equal(open_eopf(group), open_eopf(product))
+    ten = open_eopf(group / "r10m")
+    xr.testing.assert_identical(ten.compute(), open_eopf(product, bands=["B02", "B03", "B04", "B08"]).compute())
+    twenty = open_eopf(group / "r20m")
+    assert twenty.band.values.tolist() == ["B05", "B8A", "B12"]
+    assert twenty.odc.geobox.resolution.x == 20
+    with pytest.raises(BandError, match=r"\['B05'\] asked for; .* has B02, B03, B04, B08"):
+        open_eopf(group / "r10m", bands=["B05"])
+
+
+def test_copies_in_coarser_groups_serve_their_resolution(tmp_path, product):
+    path = rewrite(product, tmp_path / "a.zarr")
+    group = zarr.open_group(path, mode="r+")["measurements/reflectance/r20m"]
+    fine = zarr.open_group(path, mode="r")["measurements/reflectance/r10m/b08"]
+    group.create_array("b08", data=fine[::2, ::2], attributes=dict(fine.attrs), dimension_names=("y", "x"))
+    coarse = open_eopf(path, bands=["B08"], resolution=20)
+    np.testing.assert_array_equal(coarse[0, 0], open_eopf(path, bands=["B08"])[0, 0, ::2, ::2])
+    assert open_eopf(path, bands=["B08"]).odc.geobox.resolution.x == 10
+    assert "B08" in open_eopf(path / "measurements/reflectance/r20m").band
+
+
+def test_a_level_of_a_pyramid_opens_by_its_path(tmp_path):
+    path = write_eopf(tmp_path / "p.zarr", pyramid=True)
+    group = zarr.open_group(path, mode="r+")["measurements/reflectance/r10m"]
+    level = group.create_group("2")
+    write_array(level, "b02", group["0/b02"][::4, ::4], 40, _FillValue=0, scale_factor=1e-4, add_offset=-0.1)
+    cube = open_eopf(path / "measurements/reflectance/r10m/2")
+    assert cube.odc.geobox.resolution.x == 40
+    assert cube.native_gsd.values.tolist() == [40]
+    np.testing.assert_allclose(cube[0, 0], truth("B02", 10)[::4, ::4], atol=1e-6)
+
+
+def test_decoded_floats_are_reflectance_whatever_is_noted_of_the_numbers_before(tmp_path, product):
+    path = rewrite(product, tmp_path / "a.zarr", decoded=True)
+    np.testing.assert_allclose(open_eopf(path), open_eopf(product), rtol=0, atol=1e-6)
+
+
+def test_without_coordinates_the_transform_places_the_images(tmp_path, product):
+    def transform(name, attrs, shape):
+        gsd = 960 / shape[0]
+        return attrs | {"spatial:transform": [gsd, 0, WEST, 0, -gsd, NORTH], "spatial:shape": list(shape)}
+
+    path = rewrite(product, tmp_path / "a.zarr", coordinates=False, change=transform)
+    xr.testing.assert_identical(open_eopf(path).compute(), open_eopf(product).compute())
+    bare = rewrite(product, tmp_path / "b.zarr", coordinates=False)
+    with pytest.raises(ProductError, match=r"b02 of .* has no coordinates x and y .* no spatial:transform"):
+        open_eopf(bare, bands=["B02"])
+
+
+def test_a_product_says_which_arrays_it_has_where_none_is_a_band(tmp_path, product):
+    path = rewrite(product, tmp_path / "a.zarr", named=lambda key: f"band_{key}" if key[0] == "b" else key)
+    with pytest.raises(BandError, match=r"has no bands in .*expected arrays named b01 to b12.*'band_b02'"):
+        open_eopf(path)
+
+
+def test_the_name_says_what_the_metadata_leave_out(tmp_path, product):
+    path = rewrite(product, tmp_path / f"{TILED}.zarr")
+    zarr.open_group(path, mode="r+").attrs.put({})
+    cube = open_eopf(path, bands=["B02"])
+    assert cube.time.values[0] == np.datetime64("2024-06-15T11:06:21")
+    assert cube.platform.values.tolist() == ["sentinel-2d"]
+    assert cube.processing_baseline.values.tolist() == ["05.11"]
+    plain = rewrite(product, tmp_path / "plain.zarr")
+    zarr.open_group(plain, mode="r+").attrs.put({"other_metadata": {"horizontal_CRS_code": 32629}})
+    with pytest.raises(ProductError, match="states no date"):
+        open_eopf(plain)
+
+
+# --- pixels that are not stored --------------------------------------------------------------------------------------
+
+
+def test_bands_without_a_stored_chunk_are_refused_and_others_named(tmp_path, product):
+    path = rewrite(product, tmp_path / "a.zarr")
+    for size, names in BANDS.items():
+        for band in names:
+            if (size, band) != (60, "b01"):
+                shutil.rmtree(path / f"measurements/reflectance/r{size}m/{band}/c")
+    message = r"holds no pixels of .*r10m/b02: none of their chunks is stored.* Stored are .*r60m \(b01\)"
+    with pytest.raises(ProductError, match=message):
+        open_eopf(path, bands=["B02"])
+    assert open_eopf(path / "measurements/reflectance/r60m").shape == (1, 1, 16, 16)
+
+
+def test_chunks_that_decoded_floats_lack_are_no_data_and_reported(tmp_path, product):
+    path = rewrite(product, tmp_path / "a.zarr", decoded=True)
+    shutil.rmtree(path / "measurements/reflectance/r10m/b02/c/1")
+    with warned(r"does not store all chunks of .*r10m/b02 \(2 of 4\); their pixels are NaN"):
+        cube = open_eopf(path, bands=["B02"])
+    assert np.isnan(cube[0, 0, 48:]).all()
+    np.testing.assert_allclose(cube[0, 0, :48], open_eopf(product, bands=["B02"])[0, 0, :48], atol=1e-6)
+
+
+@pytest.mark.skipif(
+    tuple(map(int, zarr.__version__.split(".")[:2])) >= (3, 2), reason="this zarr knows the codecs that the test needs"
+)
+@pytest.mark.parametrize("codec", ["scale_offset", "cast_value"])
+def test_codecs_of_a_newer_zarr_are_named(tmp_path, product, codec):
+    path = rewrite(product, tmp_path / "a.zarr")
+    file = path / "measurements/reflectance/r10m/b02/zarr.json"
+    metadata = json.loads(file.read_text())
+    metadata["codecs"].insert(0, {"name": codec, "configuration": {}})
+    file.write_text(json.dumps(metadata))
+    with pytest.raises(ProductError, match=rf"the Zarr codec {codec}, .*expected zarr 3\.2 or later, .*Python 3\.12"):
+        open_eopf(path, bands=["B02"])
