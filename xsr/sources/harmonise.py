@@ -55,6 +55,25 @@ class Identity:
     baseline: tuple[int, ...] = ()
     generated: str = ""
     """Time of the processing, ISO 8601."""
+    datastrip: str = ""
+    """Start of the datastrip's sensing, where it is known: two datastrips of one datatake can share a tile."""
+
+    @property
+    def rank(self) -> tuple[tuple[int, ...], str]:
+        """Sorts processings of one acquisition, the latest last."""
+        return self.baseline, self.generated
+
+
+def sensing_start(datastrip: str | None) -> str:
+    """Read the start of sensing from the identifier of a datastrip; empty if it has none.
+
+    Examples
+    --------
+    >>> sensing_start("S2B_OPER_MSI_L2A_DS_2BPS_20230820T124817_S20230820T094908_N05.09")
+    '20230820T094908'
+    """
+    found = re.search(r"_S(\d{8}T\d{6})(?=_|$)", datastrip or "")
+    return found[1] if found else ""
 
 
 def parse_baseline(text: str | None) -> tuple[int, ...]:
@@ -156,7 +175,10 @@ def check_pixels(
 
 
 def duplicates(identities: Sequence[Identity]) -> tuple[list[int], list[tuple[int, int]]]:
-    """Choose one processing of each acquisition: the highest baseline, then the latest.
+    """Choose one processing of each datastrip of an acquisition: the highest baseline, then the latest.
+
+    Products of one acquisition and tile that belong to different datastrips show different parts of the tile: all are
+    kept, to be joined.
 
     Returns
     -------
@@ -171,12 +193,16 @@ def duplicates(identities: Sequence[Identity]) -> tuple[list[int], list[tuple[in
     >>> new = Identity(("s2a", "20200101T100000", "31UFS"), (5, 0), "2023-05-01")
     >>> duplicates([old, new])
     ([1], [(0, 1)])
+    >>> north = Identity(old.acquisition, (5, 0), "2023-05-01", datastrip="20200101T100001")
+    >>> south = Identity(old.acquisition, (5, 0), "2023-05-02", datastrip="20200101T100501")
+    >>> duplicates([north, south])
+    ([0, 1], [])
     """
-    best: dict[tuple[str, ...], int] = {}
-    for index, identity in enumerate(identities):
-        winner = best.get(identity.acquisition)
-        rank = (identity.baseline, identity.generated)
-        if winner is None or rank > (identities[winner].baseline, identities[winner].generated):
-            best[identity.acquisition] = index
+    keys = [(one.acquisition, one.datastrip) for one in identities]
+    best: dict[tuple[tuple[str, ...], str], int] = {}
+    for index, (key, identity) in enumerate(zip(keys, identities, strict=True)):
+        winner = best.get(key)
+        if winner is None or identity.rank > identities[winner].rank:
+            best[key] = index
     kept = sorted(best.values())
-    return kept, [(i, best[one.acquisition]) for i, one in enumerate(identities) if best[one.acquisition] != i]
+    return kept, [(index, best[key]) for index, key in enumerate(keys) if best[key] != index]
