@@ -88,8 +88,24 @@ def parse_baseline(text: str | None) -> tuple[int, ...]:
     return (int(found[1]), int(found[2])) if found else ()
 
 
+def spell_offset(offset_dn: float, item: str | None = None) -> str:
+    """Spell the argument that gives a product its offset: of an item in a catalogue for that item alone.
+
+    Examples
+    --------
+    >>> spell_offset(-1000), spell_offset(0, "S2A_31UFS")
+    ('offset=-1000', "offset={'S2A_31UFS': 0}")
+    """
+    return f"offset={offset_dn:g}" if item is None else f"offset={{{item!r}: {offset_dn:g}}}"
+
+
 def resolve_offset(
-    statements: Sequence[Statement], *, product: str, baseline: str | None, override: float | None
+    statements: Sequence[Statement],
+    *,
+    product: str,
+    baseline: str | None,
+    override: float | None,
+    item: str | None = None,
 ) -> Statement:
     """Decide the offset of a product.
 
@@ -103,6 +119,8 @@ def resolve_offset(
         Its processing baseline, where nothing states an offset: none before 04.00.
     override
         Offset in digital numbers that the user gave; it ends the matter.
+    item
+        Identifier of the item in a catalogue, where the product is one: advice is for it alone then.
 
     Raises
     ------
@@ -117,7 +135,7 @@ def resolve_offset(
             raise HarmonisationError(
                 f"{product}: {first.source} gives an offset of {first.offset_dn:g}, {other.source} gives"
                 f" {other.offset_dn:g}; expected the same. Look at dark water to see which holds, and pass"
-                f" offset={first.offset_dn:g} or offset={other.offset_dn:g}."
+                f" {spell_offset(first.offset_dn, item)} or {spell_offset(other.offset_dn, item)}."
             )
     if statements:
         return statements[0]
@@ -126,13 +144,19 @@ def resolve_offset(
         return Statement(0.0, f"processing baseline {baseline}")
     raise HarmonisationError(
         f"{product}: no metadata state the offset of its digital numbers, and its processing baseline is"
-        f" {baseline or 'unknown'}; expected an offset, since baselines from 04.00 on have one. Pass offset=-1000 or"
-        " offset=0."
+        f" {baseline or 'unknown'}; expected an offset, since baselines from 04.00 on have one. Pass"
+        f" {spell_offset(OFFSET, item)} or {spell_offset(0, item)}."
     )
 
 
 def check_pixels(
-    stated: Statement, numbers: NDArray[Any], classes: NDArray[Any] | None, *, product: str, quantification: float
+    stated: Statement,
+    numbers: NDArray[Any],
+    classes: NDArray[Any] | None,
+    *,
+    product: str,
+    quantification: float,
+    item: str | None = None,
 ) -> None:
     """Hold an offset against pixels.
 
@@ -148,6 +172,8 @@ def check_pixels(
         Name of the product.
     quantification
         Digital numbers to one unit of reflectance; other than 10000 nothing is known, and nothing checked.
+    item
+        As in `resolve_offset`.
 
     Raises
     ------
@@ -162,15 +188,15 @@ def check_pixels(
             raise HarmonisationError(
                 f"{product}: {stated.source} gives an offset of {stated.offset_dn:g}, but the pixels deny it: with it"
                 f" {share:.0%} of them had a reflectance below {(NEGATIVE_DN + OFFSET) / quantification:g}. Pass"
-                " offset=0 if it has been applied already, or offset=-1000 to insist."
+                f" {spell_offset(0, item)} if it has been applied already, or {spell_offset(OFFSET, item)} to insist."
             )
     elif classes is not None and abs(stated.offset_dn) < 0.5:
         dark = numbers[np.isin(classes, DARK)]
         if dark.size >= FEW and float(np.quantile(dark, DARK_QUANTILE)) > DARK_DN:
             raise HarmonisationError(
                 f"{product}: {stated.source} gives no offset, but the pixels deny it: without one water and shadow had"
-                f" a reflectance above {DARK_DN / quantification:g} in the infrared. Pass offset=-1000, or offset=0 to"
-                " insist."
+                f" a reflectance above {DARK_DN / quantification:g} in the infrared. Pass"
+                f" {spell_offset(OFFSET, item)}, or {spell_offset(0, item)} to insist."
             )
 
 

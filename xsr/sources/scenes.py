@@ -84,9 +84,10 @@ def stack(scenes: Sequence[Scene], *, name: str, attrs: Mapping[str, Any], mask:
     Returns
     -------
     DataArray
-        Cube (time, band, y, x), Dask-backed. Coordinates: ``native_gsd`` in metres along band; the record of each date
-        (of all parts, separated by ``; ``) and ``dn_offset`` along time (NaN where the parts differ); the masks.
-        Attribute ``dropped_duplicates`` where there were any.
+        Cube (time, band, y, x), Dask-backed; of a geographic CRS (time, band, latitude, longitude). Coordinates:
+        ``native_gsd`` in metres along band; the record of each date (of all parts, separated by ``; ``) and
+        ``dn_offset`` along time (NaN where the parts differ); the masks. Attribute ``dropped_duplicates`` where there
+        were any.
 
     Raises
     ------
@@ -110,6 +111,7 @@ def stack(scenes: Sequence[Scene], *, name: str, attrs: Mapping[str, Any], mask:
     scenes = sorted(_join_parts(kept_scenes), key=lambda scene: scene.time)
     _check_times(scenes)
     first = scenes[0]
+    y, x = first.geobox.dimensions
     coords: dict[Any, Any] = {
         **xr_coords(first.geobox),
         "time": np.array([scene.time for scene in scenes], "datetime64[ns]"),
@@ -121,10 +123,10 @@ def stack(scenes: Sequence[Scene], *, name: str, attrs: Mapping[str, Any], mask:
     if first.offset_dn:
         coords["dn_offset"] = (("time", "band"), np.array([scene.offset_dn for scene in scenes], np.float32))
     for key, values in first.masks.items():
-        dims = ("time", "y", "x") if values.ndim == 2 else ("time", "band", "y", "x")
+        dims = ("time", y, x) if values.ndim == 2 else ("time", "band", y, x)
         coords[key] = (dims, da.stack([scene.masks[key] for scene in scenes]))
     cube = xr.DataArray(
-        da.stack([scene.pixels for scene in scenes]), coords, ("time", "band", "y", "x"), name, {**attrs, **extra}
+        da.stack([scene.pixels for scene in scenes]), coords, ("time", "band", y, x), name, {**attrs, **extra}
     )
     return apply_mask(cube) if mask else cube
 

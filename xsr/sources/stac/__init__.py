@@ -1,0 +1,197 @@
+"""STAC: from a search, a catalog or items at hand to one cube of reflectance or temperature.
+
+pystac-client finds items, odc-stac loads their pixels. What lies between is decided here, once for each item, one
+module for each question:
+
+==========  ==========================================================
+reading     items from whatever holds them
+interval    times that people write
+search      which items are wanted
+footprint   where they lie
+describe    what they are
+bands       which asset is which band
+classes     which asset tells clouds, and how
+assets      where the files are, and on which grid
+packing     what their numbers mean
+examine     whether an item can be used
+load        the pixels of a date on the grid of the cube
+==========  ==========================================================
+"""
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, get_args
+
+import xarray as xr
+from odc.geo.crs import CRS
+
+from xsr.core.areas import GeometryLike, resolve_area
+from xsr.core.errors import ParameterError, ProductError, XsrWarning
+from xsr.core.grid import positive_number
+from xsr.sources.rasters import CHUNK
+from xsr.sources.scenes import stack
+from xsr.sources.stac.assets import Access
+from xsr.sources.stac.bands import Quantity, choose_bands
+from xsr.sources.stac.classes import Kind
+from xsr.sources.stac.describe import acquisition
+from xsr.sources.stac.examine import Candidate, Errors, Request, examine, latest
+from xsr.sources.stac.interval import TimesLike
+from xsr.sources.stac.load import Layout, Resampling, find_grid, make_scene
+from xsr.sources.stac.packing import OffsetLike
+from xsr.sources.stac.reading import ItemsLike
+from xsr.sources.stac.reading import read_items as _read_items
+from xsr.sources.stac.search import find_items
+
+__all__ = ["Errors", "OffsetLike", "Resampling", "_read_items", "acquisition", "find_items", "open_stac"]
+
+ATTRIBUTES: dict[Quantity, dict[str, str]] = {
+    "reflectance": {"units": "1", "long_name": "reflectance"},
+    "temperature": {"units": "K", "long_name": "surface temperature", "standard_name": "surface_temperature"},
+}
+"""Attributes of a cube."""
+
+
+def open_stac(
+    items: ItemsLike | None = None,
+    *,
+    url: str | None = None,
+    bbox: Sequence[float] | None = None,
+    geometry: GeometryLike | None = None,
+    datetime: TimesLike | None = None,
+    collection: str | Sequence[str] | None = None,
+    bands: Sequence[str] | None = None,
+    resolution: float | None = None,
+    crs: str | int | None = None,
+    resampling: Resampling = "cubic",
+    max_cloud: float | None = None,
+    mask: bool = False,
+    offset: OffsetLike = None,
+    errors: Errors = "raise",
+    patch_url: Callable[[str], str] | None = None,
+    alternate: str | None = None,
+    chunks: int = CHUNK,
+) -> xr.DataArray:
+    """Open items of a SpatioTemporal Asset Catalog as one cube of reflectance or temperature.
+
+    Parameters
+    ----------
+    items
+        Items: of pystac, as dictionaries, an ItemCollection or FeatureCollection, a catalog, a search of pystac-client,
+        the path of any of them on disk, or several of these.
+    url
+        STAC API or static catalog to search, instead of ``items``.
+    bbox, geometry
+        Area of interest: west, south, east, north in degrees; or GeoJSON, or a vector file in any CRS. The cube covers
+        its bounding box in whole pixels. By default the extent of the items.
+    datetime
+        Date or interval, both ends in it: as STAC writes it (``2024-06-15``, ``2024-04/2024-09``), a date or time of
+        Python, NumPy or pandas, or a pair of them of which one may be None. Midnight stands for the whole day.
+    collection
+        Collection to search, or several.
+    bands
+        Bands in the order wanted, in any spelling; by default all reflectances that every item has. Temperatures
+        (``lwir11``, ``ST_B10``) make a cube of their own.
+    resolution
+        Pixel size in units of the CRS; by default that of the finest band chosen.
+    crs
+        CRS of the cube, where items lie in several, or another one is wanted.
+    resampling
+        Method of GDAL for bands that do not lie on the grid; masks are always nearest.
+    max_cloud
+        Largest cloud cover of an item in percent; items that do not state one are kept.
+    mask
+        Set clouds, cloud shadows and defects to NaN. They are in the coordinate ``valid`` anyway.
+    offset
+        Offset of the digital numbers, instead of the items' metadata: a number for all items, a mapping from the id of
+        an item, or a function of an item; items without one, or with None, keep their metadata. The pixels of an item
+        that has one are not checked.
+    errors
+        What to do about an item that cannot be used, since an asset cannot be opened, a band is missing or its metadata
+        contradict each other or the pixels: ``raise``, or ``drop`` its date with a warning.
+    patch_url
+        Function applied to each address before it is read, such as the signing of Planetary Computer.
+    alternate
+        Name (``s3``) or scheme (``https``) of the address to prefer where an asset has alternates. By default they are
+        tried in their order where the main address cannot be opened.
+    chunks
+        Side of a chunk in pixels.
+
+    Returns
+    -------
+    DataArray
+        Cube (time, band, y, x), float32, lazy; one date for each acquisition, its tiles joined: where several have a
+        pixel, the first in time and name counts. In a geographic CRS the last dims are ``latitude`` and ``longitude``.
+        Reflectance is (DN + offset) / quantification, temperature in kelvin. Coordinates along time say where each date
+        comes from; ``native_gsd`` (m) along band; ``valid`` and the classes behind it (``scl``, ``qa_pixel`` or
+        ``fmask``) over (time, y, x) where any item has a classification; a date without one is not ``valid``.
+
+    Raises
+    ------
+    ParameterError
+        If nothing is found, the area lies outside the items or crosses the antimeridian, or options contradict.
+    ProductError
+        If an asset cannot be opened, with the names of item and asset, or its CRS is unknown or contradicts the item.
+    HarmonisationError
+        If metadata of an item contradict each other or its pixels, or say nothing.
+    GridError
+        If items lie in several CRS and ``crs`` is not given.
+    BandError
+        If an item lacks a band, or reflectance and temperature are wanted together.
+
+    Notes
+    -----
+    The header of every asset is read at once, and a small sample of one band of each Sentinel-2 item; pixels are lazy.
+    Landsat 4 to 9 make one series; where their sensors number bands differently, bands go by colour (``red``, ``nir``).
+    """
+    system = _check_options(errors, resampling, resolution, crs)
+    area = resolve_area(bbox, geometry)
+    found = find_items(items, url=url, area=area, datetime=datetime, collection=collection, max_cloud=max_cloud)
+    choice = choose_bands(found, bands)
+    kept, identities, duplicated = latest(found)
+    request = Request(choice, resolution, offset, Access(patch_url, alternate, system), mask)
+    candidates, dead = examine(kept, identities, request, errors=errors)
+    target = find_grid(candidates, area, resolution=resolution, crs=system)
+    layout = Layout(target, _common_kind(candidates), resampling, chunks)
+    groups: dict[tuple[str, ...], list[Candidate]] = {}
+    for one in candidates:
+        groups.setdefault(acquisition(one.item), []).append(one)
+    scenes = [make_scene(group, choice.names, layout) for group in groups.values()]
+    attrs: dict[str, Any] = {"source": f"STAC {url or collection or 'items'}", **ATTRIBUTES[choice.quantity]}
+    attrs |= {"dropped_duplicates": duplicated} if duplicated else {}
+    attrs |= {"dropped_dates": dead} if dead else {}
+    name = attrs.get("standard_name", choice.quantity)
+    return stack(scenes, name=name, attrs=attrs, mask=mask)
+
+
+def _check_options(errors: str, resampling: str, resolution: float | None, crs: str | int | None) -> CRS | None:
+    """Refuse options out of range; the CRS that is wanted."""
+    if errors not in get_args(Errors):
+        raise ParameterError(f"errors={errors!r}; expected 'raise' or 'drop'.")
+    if resampling not in get_args(Resampling):
+        raise ParameterError(f"resampling={resampling!r}; expected one of {', '.join(get_args(Resampling))}.")
+    if resolution is not None:
+        positive_number("resolution", resolution)
+    if crs is None:
+        return None
+    try:
+        return CRS(crs)
+    except ValueError as error:
+        raise ParameterError(f"crs={crs!r} is no CRS ({error}); expected an EPSG code, such as 32633.") from error
+
+
+def _common_kind(candidates: Sequence[Candidate]) -> Kind | None:
+    """Scheme of classes of a cube; items without a classification are named once."""
+    kinds = {one.kind.name: one.kind for one in candidates if one.kind is not None}
+    if len(kinds) > 1:
+        raise ProductError(
+            f"items carry classes of the kinds {', '.join(sorted(kinds))}; expected one. Open them apart."
+        )
+    lacking = [one.item.id for one in candidates if one.kind is None]
+    if kinds and lacking:
+        warnings.warn(
+            f"{', '.join(lacking)} have no classification: whether they show the surface is unknown, and `valid` is"
+            " False for them.",
+            XsrWarning,
+            stacklevel=3,
+        )
+    return next(iter(kinds.values()), None)

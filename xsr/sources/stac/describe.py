@@ -1,0 +1,208 @@
+"""What an item says about itself: sensor, acquisition, processing, tile and coordinate reference system."""
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from odc.geo.crs import CRS
+
+from xsr.core import sensors
+from xsr.core.errors import ParameterError, ProductError
+from xsr.core.sensors import Sensor
+from xsr.sources.harmonise import Identity, parse_baseline, sensing_start
+from xsr.sources.stac.footprint import footprint, overlap
+
+if TYPE_CHECKING:
+    import pystac
+
+APART = 0.5
+"""Footprints of one acquisition and tile that share less of the smaller one are its parts, not its processings."""
+LANDSAT_ID = re.compile(r"L[COTEM](\d{2})_(L\w{3})_(\d{6})_(\d{8})_(\d{8})_(\d{2})_(?:T1|T2|RT)(?:_(SR|ST))?")
+"""Mission, level, path and row, day, day of the processing, collection and kind in the name of a Landsat product."""
+HLS = re.compile(r"HLS\.?([LS])30")
+"""Harmonized Landsat Sentinel: which of the two it is."""
+
+
+def time_of(item: "pystac.Item") -> np.datetime64:
+    """Start of an item, UTC, nanoseconds.
+
+    Raises
+    ------
+    ProductError
+        If it has none.
+    """
+    moment = item.datetime or item.common_metadata.start_datetime
+    if moment is None:
+        raise ProductError(f"item {item.id} has no time; expected datetime or start_datetime.")
+    return np.datetime64(moment.replace(tzinfo=None), "ns")
+
+
+def baseline(item: "pystac.Item") -> str | None:
+    """Read the processing baseline of a Sentinel-2 item from its properties or the name of its product."""
+    known = item.properties
+    for key in ("s2:processing_baseline", "processing:version", "sentinel:processing_baseline"):
+        if parse_baseline(str(known.get(key, ""))):
+            return str(known[key])
+    found = [re.search(r"_N(\d{2})(\d{2})_", name) for name in _product_names(item)]
+    return next((f"{match[1]}.{match[2]}" for match in found if match), None)
+
+
+def _product_names(item: "pystac.Item") -> list[str]:
+    keys = ("s2:product_uri", "s2:product_title", "sentinel:product_id")
+    return [str(item.properties[key]) for key in keys if item.properties.get(key)] + [item.id]
+
+
+def platform_of(item: "pystac.Item") -> str:
+    """Platform of an item in lower case, or nothing."""
+    known = item.properties
+    return str(known.get("platform") or known.get("eo:platform") or known.get("constellation") or "").lower()
+
+
+def acquisition(item: "pystac.Item") -> tuple[str, str]:
+    """Platform and datatake (or time) of an item."""
+    known = item.properties
+    datatake = re.sub(r"_N[\d.]+$", "", str(known.get("s2:datatake_id") or known.get("eopf:datatake_id") or ""))
+    if not datatake:
+        found = [re.search(r"MSIL\w+_(\d{8}T\d{6})_", name) for name in _product_names(item)]
+        datatake = next((match[1] for match in found if match), str(time_of(item).astype("datetime64[s]")))
+    return platform_of(item), datatake
+
+
+def mgrs_tile(item: "pystac.Item") -> str | None:
+    """MGRS tile of an item, such as ``31UFS``."""
+    known = item.properties
+    for key in ("s2:mgrs_tile", "grid:code"):
+        found = re.fullmatch(r"(?:MGRS-)?T?(\d{1,2}[A-Z]{3})", str(known.get(key) or ""))
+        if found:
+            return found[1].zfill(5)
+    for name in (item.id, *_product_names(item)):
+        found = re.search(r"(?:^|[_.])T?(\d{1,2}[C-HJ-NP-X][A-Z]{2})(?=[_.]|$)", name)
+        if found:
+            return found[1].zfill(5)
+    return None
+
+
+def landsat_product(item: "pystac.Item") -> "re.Match[str] | None":
+    """Parts of the name of a Landsat product; see `LANDSAT_ID`."""
+    names = (item.id, str(item.properties.get("landsat:product_id") or ""))
+    return next((found for name in names if (found := LANDSAT_ID.match(name))), None)
+
+
+def identities(items: "Sequence[pystac.Item]") -> list[Identity]:
+    """Acquisition, part of the tile and processing of each item.
+
+    Items of one acquisition and tile that name no datastrip are parts of it where their footprints lie apart.
+    """
+    found = [_identity(item) for item in items]
+    by_acquisition: dict[tuple[str, ...], list[int]] = {}
+    for index, one in enumerate(found):
+        by_acquisition.setdefault(one.acquisition, []).append(index)
+    for same in by_acquisition.values():
+        unknown = [index for index in same if not found[index].datastrip]
+        for index, part in zip(unknown, _parts([items[index] for index in unknown]), strict=True):
+            one = found[index]
+            found[index] = Identity(one.acquisition, one.baseline, one.generated, part)
+    return found
+
+
+def _identity(item: "pystac.Item") -> Identity:
+    known = item.properties
+    generated = str(known.get("s2:generation_time") or known.get("processing:datetime") or known.get("created") or "")
+    product = landsat_product(item)
+    if product:
+        acquired = (platform_of(item), product[3], product[4], product[2], product[7] or "")
+        return Identity(acquired, generated=product[5])
+    datastrip = sensing_start(str(known.get("s2:datastrip_id") or known.get("eopf:datastrip_id") or ""))
+    acquired_tile = (*acquisition(item), mgrs_tile(item) or item.id)
+    return Identity(acquired_tile, parse_baseline(baseline(item)), generated, datastrip)
+
+
+def _parts(items: "Sequence[pystac.Item]") -> list[str]:
+    """Label the part of a tile that each item shows, by footprints; the first has no label."""
+    outlines = [footprint(item) for item in items]
+    labels = [""] * len(items)
+    first: list[Any] = []
+    for index, outline in enumerate(outlines):
+        alike = [n for n, other in enumerate(first) if _same_part(outline, other)]
+        if not alike:
+            first.append(outline)
+        number = alike[0] if alike else len(first) - 1
+        labels[index] = f"part {number}" if number else ""
+    return labels
+
+
+def _same_part(one: Any, other: Any) -> bool:
+    return one is None or other is None or overlap(one, other) >= APART
+
+
+def sensor_of(item: "pystac.Item") -> Sensor:
+    """Sensor of an item.
+
+    Raises
+    ------
+    ParameterError
+        If none is registered for it, or it is a composite of several.
+    """
+    known = item.properties
+    harmonised = HLS.search(item.collection_id or "") or HLS.search(item.id)
+    if harmonised:
+        return sensors.get("landsat-8" if harmonised[1] == "L" else "sentinel-2")
+    platform = str(known.get("platform") or known.get("eo:platform") or "")
+    if "," in platform:
+        raise ParameterError(
+            f"item {item.id} joins several satellites ({platform}): a composite, whose bands are those of no sensor;"
+            " expected images of one satellite. Choose another collection."
+        )
+    for text in (platform, str(known.get("constellation") or ""), item.collection_id or ""):
+        if "sentinel-2" in text.lower().replace(" ", "-"):
+            return sensors.get("sentinel-2")
+    product = landsat_product(item)
+    if not platform and product:
+        platform = f"landsat-{int(product[1])}"
+    try:
+        return sensors.get(platform)
+    except ParameterError as error:
+        raise ParameterError(f"item {item.id}: {error}") from None
+
+
+def stated_crs(item: "pystac.Item", key: str) -> tuple[CRS, str] | None:
+    """CRS that an asset, else its item states, and the name of the property.
+
+    Raises
+    ------
+    ProductError
+        If the property cannot be read.
+    """
+    for holder, fields in ((f"asset {key!r}", item.assets[key].extra_fields), ("item", item.properties)):
+        for name in ("proj:code", "proj:epsg", "proj:wkt2", "proj:projjson"):
+            value = fields.get(name)
+            if value not in (None, "", {}):
+                return _parse_crs(item, name, value), f"{name} of the {holder}"
+    return None
+
+
+def _parse_crs(item: "pystac.Item", name: str, value: Any) -> CRS:
+    from pyproj import CRS as PROJ
+    from pyproj.exceptions import CRSError
+
+    try:
+        return CRS(PROJ.from_user_input(int(value) if name == "proj:epsg" else value))
+    except (CRSError, ValueError, TypeError) as error:
+        raise ProductError(
+            f"item {item.id}: {name}={value!r} is no CRS ({error}); expected an EPSG code, WKT or PROJJSON."
+        ) from error
+
+
+def name_crs(crs: CRS) -> str:
+    """Name a CRS in a message."""
+    return f"EPSG:{crs.epsg}" if crs.epsg else str(crs)
+
+
+def tile_crs(item: "pystac.Item") -> CRS | None:
+    """CRS of the UTM zone of the MGRS tile of a Sentinel-2 item."""
+    tile = mgrs_tile(item)
+    if tile is None or sensor_of(item).name != "sentinel-2":
+        return None
+    north = tile[2] >= "N"
+    return CRS(f"EPSG:{326 if north else 327}{tile[:2]}")

@@ -1,0 +1,104 @@
+"""Items from whatever holds them: paths, dictionaries, objects of pystac and of pystac-client, or a mixture."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from xsr.core.errors import ParameterError
+
+if TYPE_CHECKING:
+    import pystac
+
+ItemsLike: TypeAlias = Any
+"""One item, several, an ItemCollection, FeatureCollection, catalog, search of pystac-client, dictionary or path; or any
+iterable of these."""
+
+
+def read_items(items: ItemsLike) -> "list[pystac.Item]":
+    """Read all items that an object holds.
+
+    Raises
+    ------
+    ParameterError
+        If it cannot be read as STAC, or a search fails.
+    """
+    import pystac
+    from pystac_client.exceptions import APIError
+
+    try:
+        return _read(items)
+    except (OSError, APIError, pystac.STACError, pystac.STACTypeError, KeyError, ValueError, AttributeError) as error:
+        if isinstance(error, ParameterError):
+            raise
+        raise ParameterError(f"{name(items)} cannot be read as STAC: {error}. Check the address.") from error
+
+
+def name(items: ItemsLike) -> str:
+    """Name a holder of items in a message."""
+    return str(items) if isinstance(items, str | Path) else "the items"
+
+
+def _read(items: ItemsLike) -> "list[pystac.Item]":
+    import pystac
+
+    if isinstance(items, pystac.Item):
+        return [items]
+    if isinstance(items, str | Path):
+        return _read_path(str(items))
+    if isinstance(items, Mapping):
+        return _read_mapping(items)
+    if isinstance(items, pystac.Catalog):
+        return _read_catalog(items)
+    if callable(getattr(items, "items", None)):  # a search of pystac-client
+        return list(items.items())
+    if isinstance(items, Iterable) and not isinstance(items, bytes):
+        return [item for one in items for item in _read(one)]
+    raise ParameterError(
+        f"the items hold {type(items).__name__}; expected items of pystac, dictionaries, a search of pystac-client, a"
+        " catalog or paths. Pass one of them."
+    )
+
+
+def _read_path(path: str) -> "list[pystac.Item]":
+    import pystac
+
+    where = path if "://" in path else str(Path(path).absolute())
+    text = pystac.StacIO.default().read_text(where) if "://" in path else Path(path).read_text()
+    content = json.loads(text)
+    if not isinstance(content, dict):
+        raise ParameterError(f"{path} holds a JSON {type(content).__name__}; expected an item, collection or catalog.")
+    if content.get("type") != "FeatureCollection":
+        return _read(pystac.read_file(where))
+    found = _read_mapping(content)
+    for item in found:
+        if item.get_self_href() is None:
+            item.set_self_href(f"{where.rpartition('/')[0]}/{item.id}.json")
+    return found
+
+
+def _read_mapping(content: Mapping[str, Any]) -> "list[pystac.Item]":
+    import pystac
+
+    kind = content.get("type")
+    if kind == "FeatureCollection":
+        return [item for feature in content["features"] for item in _read(feature)]
+    if kind == "Feature":
+        return [pystac.Item.from_dict(dict(content))]
+    if kind == "Collection":
+        return _read_catalog(pystac.Collection.from_dict(dict(content)))
+    if kind == "Catalog":
+        return _read_catalog(pystac.Catalog.from_dict(dict(content)))
+    raise ParameterError(
+        f"a dictionary of type {kind!r} is no STAC; expected Feature, FeatureCollection, Catalog or Collection."
+    )
+
+
+def _read_catalog(catalog: "pystac.Catalog") -> "list[pystac.Item]":
+    found = list(catalog.get_items(recursive=True))
+    if not found:
+        raise ParameterError(
+            f"{type(catalog).__name__} {catalog.id!r} links to no items; expected some. Those of an API are found with"
+            f" url= (the address of the API) and collection={catalog.id!r}."
+        )
+    return found

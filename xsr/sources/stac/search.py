@@ -1,0 +1,97 @@
+"""Finding items: by an API, or among items at hand by the same rules."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from odc.geo.geom import Geometry
+
+from xsr.core.areas import lonlat
+from xsr.core.errors import ParameterError
+from xsr.sources.stac.describe import time_of
+from xsr.sources.stac.footprint import bounds, touches
+from xsr.sources.stac.interval import TimesLike, interval, within
+from xsr.sources.stac.reading import ItemsLike, name, read_items
+
+if TYPE_CHECKING:
+    import pystac
+
+
+def find_items(
+    items: ItemsLike | None,
+    *,
+    url: str | None,
+    area: Geometry | None,
+    datetime: TimesLike | None,
+    collection: str | Sequence[str] | None,
+    max_cloud: float | None,
+) -> "list[pystac.Item]":
+    """Find the items to load, in the order of time.
+
+    Raises
+    ------
+    ParameterError
+        If neither or both of items and url are given, the catalog cannot be read, or nothing is left.
+    """
+    if (items is None) == (url is None):
+        raise ParameterError("expected either items or url=. Pass one of them.")
+    where = name(items) if url is None else url
+    span = None if datetime is None else interval(datetime)
+    collections = _names(collection)
+    found = read_items(items) if url is None else _search(url, area=area, span=span, collections=collections)
+    total = len(found)
+    found = [item for item in found if _wanted(item, span, collections, max_cloud)]
+    inside = [item for item in found if area is None or touches(item, area)]
+    if found and not inside:
+        raise ParameterError(
+            f"the area {_corners(area)} lies outside all {len(found)} items of {where}, which cover {bounds(found)}"
+            " (degrees). Check the area."
+        )
+    if not inside:
+        filters = {"datetime": datetime, "collection": collection, "max_cloud": max_cloud, "area": _corners(area)}
+        raise ParameterError(_nothing(where, filters, total))
+    return sorted(inside, key=lambda item: (time_of(item), item.id))
+
+
+def _names(collection: str | Sequence[str] | None) -> list[str] | None:
+    if collection is None:
+        return None
+    names = [collection] if isinstance(collection, str) else list(collection)
+    if not names or not all(isinstance(one, str) for one in names):
+        raise ParameterError(f"collection={collection!r}; expected the name of a collection, or several.")
+    return names
+
+
+def _nothing(where: str, filters: Mapping[str, Any], total: int) -> str:
+    given = {key: value for key, value in filters.items() if value is not None}
+    return f"no items of {where} match {given} ({total} before filtering). Ask for less."
+
+
+def _corners(area: Geometry | None) -> tuple[float, ...] | None:
+    return None if area is None else tuple(round(value, 4) for value in lonlat(area).boundingbox)
+
+
+def _search(url: str, *, area: Geometry | None, span: str | None, collections: list[str] | None) -> "list[pystac.Item]":
+    import pystac
+    import pystac_client
+    import pystac_client.warnings
+    from pystac_client.exceptions import APIError
+
+    try:
+        with pystac_client.warnings.ignore():
+            client = pystac_client.Client.open(url)
+            if not client.conforms_to("ITEM_SEARCH"):
+                return list(client.get_items(recursive=True))
+            intersects = None if area is None else lonlat(area).json
+            return list(client.search(collections=collections, intersects=intersects, datetime=span).items())
+    except (OSError, APIError, pystac.STACError, pystac.STACTypeError, KeyError, ValueError) as error:
+        raise ParameterError(f"{url} cannot be read as STAC: {error}. Check the address.") from error
+
+
+def _wanted(item: "pystac.Item", span: str | None, collections: list[str] | None, max_cloud: float | None) -> bool:
+    cover = item.properties.get("eo:cloud_cover")
+    if max_cloud is not None and cover is not None and float(cover) > max_cloud:
+        return False
+    if collections is not None and item.collection_id not in (None, *collections):
+        return False
+    return span is None or within(np.datetime64(time_of(item)), span)
