@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
     from xsr.core.areas import GeometryLike
+    from xsr.core.names import BandsLike
     from xsr.core.store.template import Packing
     from xsr.core.store.writing import Errors
     from xsr.core.types import XarrayObject
@@ -46,7 +47,7 @@ class SuperResolution:
         frames: int = 5,
         window: float | None = None,
         extrapolate: float | None = None,
-        bands: Sequence[str] | None = None,
+        bands: "BandsLike | None" = None,
         units: str | float | None = None,
         chunks: int | Sequence[int] | None = None,
     ) -> "XarrayObject":
@@ -77,7 +78,7 @@ class SuperResolution:
         frames: int = 5,
         window: float | None = None,
         extrapolate: float | None = None,
-        bands: Sequence[str] | None = None,
+        bands: "BandsLike | None" = None,
         units: str | float | None = None,
         chunks: int | Sequence[int] | None = None,
     ) -> "XarrayObject":
@@ -108,7 +109,7 @@ class SuperResolution:
         extrapolate: float | None = None,
         fill: bool = True,
         model: str | Path | None = None,
-        bands: Sequence[str] | None = None,
+        bands: "BandsLike | None" = None,
         units: str | float | None = None,
         device: str = "auto",
         precision: "Precision" = "auto",
@@ -142,7 +143,7 @@ class SuperResolution:
         weights: str | Path | None = None,
         coarse: "XarrayObject | None" = None,
         scale: float | None = None,
-        bands: Sequence[str] | None = None,
+        bands: "BandsLike | None" = None,
         units: str | float | None = None,
         device: str = "auto",
         precision: "Precision" = "auto",
@@ -219,7 +220,7 @@ class SuperResolution:
         fill: bool = True,
         scale: float = 2.0,
         model: str | Path | None = None,
-        bands: Sequence[str] | None = None,
+        bands: "BandsLike | None" = None,
         units: str | float | None = None,
         device: str = "auto",
         precision: "Precision" = "auto",
@@ -258,7 +259,7 @@ class SuperResolution:
         sensor: str = "sentinel-2",
         border: int = 0,
         mask: xr.DataArray | None = None,
-        bands: Sequence[str] | None = None,
+        bands: "BandsLike | None" = None,
         units: str | float | None = None,
         chunks: int | Sequence[int] | None = None,
     ) -> xr.Dataset:
@@ -298,7 +299,7 @@ class SuperResolution:
         sensor: str = "sentinel-2",
         border: int = 0,
         mask: xr.DataArray | None = None,
-        bands: Sequence[str] | None = None,
+        bands: "BandsLike | None" = None,
         units: str | float | None = None,
         chunks: int | Sequence[int] | None = None,
     ) -> xr.Dataset:
@@ -331,7 +332,7 @@ class SuperResolution:
         patch: int = 256,
         border: int = 0,
         mask: xr.DataArray | None = None,
-        bands: Sequence[str] | None = None,
+        bands: "BandsLike | None" = None,
         units: str | float | None = None,
         chunks: int | Sequence[int] | None = None,
     ) -> xr.Dataset:
@@ -349,7 +350,7 @@ class SuperResolution:
         low: "XarrayObject",
         border: int = 16,
         visible: str | Sequence[str] | None = None,
-        bands: Sequence[str] | None = None,
+        bands: "BandsLike | None" = None,
         units: str | float | None = None,
     ) -> xr.Dataset:
         """Score this cube by the opensr-test protocol; see `xsr.opensr`."""
@@ -362,7 +363,7 @@ class SuperResolution:
         *,
         model: str | Path | None = None,
         border: int = 0,
-        bands: Sequence[str] | None = None,
+        bands: "BandsLike | None" = None,
         units: str | float | None = None,
     ) -> xr.Dataset:
         """Judge this cube without a reference; see `xsr.brisque`."""
@@ -381,7 +382,7 @@ class SuperResolution:
         noise: "Noise" = None,
         seed: int = 0,
         min_valid: float = 0.5,
-        bands: Sequence[str] | None = None,
+        bands: "BandsLike | None" = None,
         units: str | float | None = None,
         chunks: int | Sequence[int] | None = None,
     ) -> "XarrayObject":
@@ -415,7 +416,7 @@ class SuperResolution:
         noise: "Noise" = None,
         seed: int = 0,
         min_valid: float = 0.5,
-        bands: Sequence[str] | None = None,
+        bands: "BandsLike | None" = None,
         units: str | float | None = None,
         chunks: int | Sequence[int] | None = None,
     ) -> "tuple[XarrayObject, XarrayObject]":
@@ -455,7 +456,7 @@ class SuperResolution:
         noise: "Noise" = None,
         seed: int = 0,
         min_valid: float = 0.5,
-        bands: Sequence[str] | None = None,
+        bands: "BandsLike | None" = None,
         units: str | float | None = None,
         chunks: int | Sequence[int] | None = None,
     ) -> "XarrayObject":
@@ -516,7 +517,7 @@ class SuperResolution:
         *,
         reference: "XarrayObject | None" = None,
         apply: bool = False,
-        bands: str | Sequence[str] | None = None,
+        bands: "BandsLike | None" = None,
         units: str | float | None = None,
     ) -> "XarrayObject":
         """Measure the shifts between dates, and take them out if asked for; see `xsr.register`."""

@@ -6,7 +6,7 @@ it from whatever the user holds; `Cube.rewrap` returns a result in the same form
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from odc.geo.xr import xr_coords
 import xsr.core.radiometry as radiometry
 from xsr.core import checks
 from xsr.core.errors import BandError, CubeError, GridError
+from xsr.core.names import BandsLike, Names, did_you_mean, standardise
 from xsr.core.sensors import canonical
 from xsr.core.types import XarrayObject
 
@@ -44,11 +45,13 @@ class Cube:
     geobox: GeoBox
     """Grid of `data`, from its pixel-centre coordinates."""
     original: XarrayObject
-    """What the user gave."""
+    """What the user gave, with standard names."""
     spatial: tuple[Hashable, Hashable]
-    """The user's names of y and x."""
+    """Its names of y and x."""
     flipped: bool
     """Whether the user's y ascends."""
+    names: Names = field(default_factory=Names)
+    """The user's names of dimensions, and what the names of bands mean."""
 
     @property
     def source(self) -> str | None:
@@ -63,6 +66,21 @@ class Cube:
     def bands(self) -> tuple[str, ...]:
         """Names of the bands as the user spells them."""
         return tuple(str(name) for name in self.data["band"].values)
+
+    @property
+    def canonical(self) -> tuple[str, ...]:
+        """Canonical names of the bands, each read beside the others; a band's own name where it is not known."""
+        return tuple(self.names.bands.get(name, canonical(name)) for name in self.bands)
+
+    @property
+    def naming(self) -> str:
+        """How the user can say what the bands are, for messages."""
+        labels = [int(name) if name.isdecimal() else name for name in self.bands]
+        mapping = f"Say what each is: bands={{'B02': {labels[0]!r}, ...}} with the labels {labels}"
+        if isinstance(self.original, xr.Dataset):
+            return f"{mapping}; or rename the variables: .rename({{{labels[0]!r}: 'B02', ...}})."
+        (dim,) = self.names.of(["band"])
+        return f"{mapping}; or name all in their order: .assign_coords({dim}=['B02', ...])."
 
     @property
     def native_gsd(self) -> tuple[float, ...]:
@@ -85,16 +103,18 @@ class Cube:
             If a band is not in the cube, with the bands it has.
         """
         bands = [bands] if isinstance(bands, str) else [str(name) for name in bands]
-        known = {canonical(name): index for index, name in enumerate(self.bands)}
+        known = {name: index for several in (self.canonical, self.bands) for index, name in enumerate(several)}
+        keys = [name if name in known else canonical(name) for name in bands]
         if len({canonical(name) for name in bands}) != len(bands):
             raise BandError(f"bands={list(bands)} names a band twice; expected unique bands. Drop the duplicates.")
-        missing = [name for name in bands if canonical(name) not in known]
+        missing = [name for name, key in zip(bands, keys, strict=True) if key not in known]
         if missing or not bands:
             raise BandError(
-                f"bands {missing or 'none'} asked for; the cube has {list(self.bands)}. Name bands of the cube."
+                f"bands {missing or 'none'} asked for; the cube has {list(self.bands)}"
+                f"{did_you_mean(missing[0], self.bands) if missing else ''}. Name bands of the cube, or say which are"
+                " which: bands={'B02': LABEL, ...}."
             )
-        data = self.data.isel(band=[known[canonical(name)] for name in bands])
-        return Cube(data, self.geobox, self.original, self.spatial, self.flipped)
+        return replace(self, data=self.data.isel(band=[known[key] for key in keys]))
 
     @property
     def times(self) -> NDArray[np.datetime64]:
@@ -131,7 +151,7 @@ class Cube:
                     if "time" in v.dims and not set(self.spatial) & set(v.dims)
                 ]
             )
-        return Cube(shell, self.geobox, original, self.spatial, self.flipped)
+        return replace(self, data=shell, original=original)
 
     def rewrap(self, values: Any, geobox: GeoBox, provenance: Mapping[str, Any]) -> XarrayObject:
         """Dress values (time, band, y, x) on a new grid as the container, names and coordinates of the user.
@@ -157,7 +177,7 @@ class Cube:
             data = data.isel({y: slice(None, None, -1)})
         if geobox.crs == self.geobox.crs:
             data = data.rename({y: self.spatial[0], x: self.spatial[1]})
-        return self._restore(data, provenance)
+        return self.names.restore(self._restore(data, provenance), spatial=geobox.crs == self.geobox.crs)
 
     def rewrap_points(
         self, values: Any, coords: Mapping[Hashable, Any], dim: Hashable, provenance: Mapping[str, Any]
@@ -169,7 +189,7 @@ class Cube:
             coords={**self._kept(self.data), **coords},
             name=self.data.name,
         )
-        return self._restore(data, provenance)
+        return self.names.restore(self._restore(data, provenance), spatial=False)
 
     @staticmethod
     def _kept(data: xr.DataArray) -> dict[Hashable, Any]:
@@ -228,7 +248,7 @@ def clean(attrs: Mapping[Any, Any]) -> dict[Any, Any]:
     return {k: v for k, v in attrs.items() if k not in drop and not str(k).startswith(STALE_PREFIXES)}
 
 
-def open_cube(obj: XarrayObject, *, units: str | float | None = None, bands: Sequence[str] | None = None) -> Cube:
+def open_cube(obj: XarrayObject, *, units: str | float | None = None, bands: BandsLike | None = None) -> Cube:
     """Check the contract and normalise a cube; lazy for Dask arrays.
 
     Parameters
@@ -238,7 +258,7 @@ def open_cube(obj: XarrayObject, *, units: str | float | None = None, bands: Seq
     units
         Units of the numbers where the metadata do not say; see `xsr.core.radiometry.UNITS`.
     bands
-        Bands to keep, in this order.
+        Bands to keep, in this order; or a mapping from the names that they shall have to the labels of the cube.
 
     Raises
     ------
@@ -251,18 +271,19 @@ def open_cube(obj: XarrayObject, *, units: str | float | None = None, bands: Seq
     ParameterError
         If ``bands`` names none.
     """
-    bands = None if bands is None else checks.names("bands", bands)
-    if not isinstance(obj, xr.DataArray | xr.Dataset):
-        raise CubeError(f"got {type(obj).__name__}; expected an xarray DataArray or Dataset.")
+    obj, bands, names = standardise(obj, bands)
     variables = obj.data_vars.values() if isinstance(obj, xr.Dataset) else (obj,)
     if any(np.isnan(size) for variable in variables for sizes in variable.chunks or () for size in sizes):
         raise CubeError("the cube has chunks of unknown size; expected known ones. Call .compute_chunk_sizes() first.")
     spatial = _spatial_dims(obj)
-    data = _stack_bands(obj, spatial, bands, units) if isinstance(obj, xr.Dataset) else radiometry.decode(obj, units)
+    if isinstance(obj, xr.Dataset):
+        data = _stack_bands(obj, spatial, bands, units, meanings=names)
+    else:
+        data = radiometry.decode(obj, units)
     data = data.rename({old: new for old, new in zip(spatial, ("y", "x"), strict=True) if old != new})
     extra = [str(dim) for dim in data.dims if dim not in ("time", "band", "y", "x")]
     if extra:
-        raise CubeError(f"dimension(s) {extra} found; expected ([time,] [band,] y, x). Select or reduce them first.")
+        raise CubeError(_unknown_dims(extra, [str(dim) for dim in data.dims]))
     for dim in ("band", "time"):
         if dim not in data.dims:
             data = data.expand_dims(dim)
@@ -274,10 +295,20 @@ def open_cube(obj: XarrayObject, *, units: str | float | None = None, bands: Seq
     geobox, flipped = _geobox(obj, spatial)
     if flipped:
         data = data.isel(y=slice(None, None, -1))
-    cube = Cube(data, geobox, obj, spatial, flipped)
-    if len({canonical(name) for name in cube.bands}) != len(cube.bands):
+    cube = Cube(data, geobox, obj, spatial, flipped, names)
+    if len(set(cube.canonical)) != len(cube.bands):
         raise BandError(f"bands {list(cube.bands)} name a band twice; expected unique bands. Drop the duplicates.")
     return cube if bands is None else cube.select(bands)
+
+
+def _unknown_dims(extra: Sequence[str], dims: Sequence[str]) -> str:
+    """Message for dimensions that are none of the contract's."""
+    free = [name for name in ("time", "band") if name not in dims]
+    rename = f", or say what it is, as by .rename({{{extra[0]!r}: {free[0]!r}}})" if free and len(extra) == 1 else ""
+    return (
+        f"dimension(s) {extra} found; expected ([time,] [band,] y, x). Select or reduce them first, as by"
+        f" .isel({{{extra[0]!r}: 0}}){rename}."
+    )
 
 
 def _recorded_sizes(obj: XarrayObject, data: xr.DataArray) -> list[float]:
@@ -320,15 +351,15 @@ def _spatial_dims(obj: XarrayObject) -> tuple[Hashable, Hashable]:
 
 
 def _stack_bands(
-    data: xr.Dataset, spatial: tuple[Hashable, Hashable], bands: Sequence[str] | None, units: str | float | None
+    data: xr.Dataset,
+    spatial: tuple[Hashable, Hashable],
+    bands: Sequence[str] | None,
+    units: str | float | None,
+    *,
+    meanings: Names,
 ) -> xr.DataArray:
     """Join the band variables of a Dataset; variables without spatial dims are not bands."""
-    wanted = None if bands is None else {canonical(str(name)) for name in bands}
-    names = [
-        name
-        for name, variable in data.data_vars.items()
-        if set(spatial) <= set(variable.dims) and (wanted is None or canonical(str(name)) in wanted)
-    ]
+    names = [name for name in meanings.chosen(data.data_vars, bands) if set(spatial) <= set(data[name].dims)]
     if not names:
         raise BandError(
             f"no band variables {list(bands) if bands else ''} over {spatial} in {[str(n) for n in data.data_vars]}."

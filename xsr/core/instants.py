@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 from numpy.typing import NDArray
 
 from xsr.core import checks
 from xsr.core.errors import ParameterError
+from xsr.core.names import standard_dims
 
 Times = NDArray[np.datetime64]
 DAY = np.timedelta64(1, "D")
@@ -157,9 +159,9 @@ DATE = re.compile(r"\d{4}(?!\d*[A-Za-z]+$)")
 
 
 def _read(t: Any, first: np.datetime64, last: np.datetime64) -> Times:
-    coordinate = t.coords.get("time") if hasattr(t, "coords") else None
-    if coordinate is not None:
-        t = coordinate.values
+    if isinstance(t, xr.DataArray | xr.Dataset):
+        named = standard_dims(t)
+        t = named["time"].values if "time" in named.coords else t
     if isinstance(t, str) and not DATE.match(t):
         try:
             return pd.date_range(pd.Timestamp(first), pd.Timestamp(last), freq=t).values.astype("datetime64[ns]")

@@ -1,7 +1,7 @@
 """Cubes that are to be compared: the same grid, bands and dates, or an error that says by how much they differ."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -15,6 +15,7 @@ from xsr.core.blocks import Span, chunk_sizes, spans
 from xsr.core.cube import Cube, open_cube
 from xsr.core.errors import BandError, CubeError, GridError, ParameterError
 from xsr.core.grid import EDGE, crs_name, resolution
+from xsr.core.names import BandsLike, fitting, standard_dims
 from xsr.core.sensors import canonical
 from xsr.core.types import XarrayObject
 
@@ -31,8 +32,23 @@ class Low:
     """Low over high pixel size, (y, x)."""
 
 
-def open_like(obj: XarrayObject, cube: Cube, *, units: str | float | None, what: str) -> Cube:
+def open_like(
+    obj: XarrayObject, cube: Cube, *, units: str | float | None, what: str, bands: BandsLike | None = None
+) -> Cube:
     """Open a cube with the bands of another, in its order, and check the dates.
+
+    Parameters
+    ----------
+    obj
+        The cube to open.
+    cube
+        The other.
+    units
+        Units of the numbers where the metadata do not say.
+    what
+        What it is, for messages.
+    bands
+        Names of bands by a mapping, which counts if the cube has its labels.
 
     Raises
     ------
@@ -41,24 +57,26 @@ def open_like(obj: XarrayObject, cube: Cube, *, units: str | float | None, what:
     CubeError
         If the dates differ.
     """
-    other = open_cube(obj, units=units)
+    mapping = fitting(bands, obj) if isinstance(bands, Mapping) else None
+    other = open_cube(obj, units=units, bands=mapping)
     if len(cube.bands) == len(other.bands) == 1 and not (_names_bands(obj) and _names_bands(cube.original)):
         selected = other  # a single image without band names
     else:
-        known = {canonical(name) for name in other.bands}
-        missing = [name for name in cube.bands if canonical(name) not in known]
+        wanted = [a if a in other.bands else b for a, b in zip(cube.bands, cube.canonical, strict=True)]
+        known = {*other.bands, *other.canonical}
+        missing = [name for name, band in zip(cube.bands, wanted, strict=True) if band not in known]
         if missing:
             raise BandError(
                 f"{what} lacks the bands {missing}; it has {list(other.bands)}. Give those too, or select with bands=."
             )
-        same = [canonical(name) for name in other.bands] == [canonical(name) for name in cube.bands]
-        selected = other if same else other.select(cube.bands)  # a selection copies an array in memory
+        same = other.canonical == cube.canonical or other.bands == cube.bands
+        selected = other if same else other.select(wanted)  # a selection copies an array in memory
     _check_dates(cube.data, selected.data, what)
     return selected
 
 
 def _names_bands(obj: XarrayObject) -> bool:
-    return isinstance(obj, xr.Dataset) or "band" in obj.coords
+    return isinstance(obj, xr.Dataset) or "band" in obj.coords or "band" in standard_dims(obj).coords
 
 
 def _check_dates(ours: xr.DataArray, theirs: xr.DataArray, what: str) -> None:
@@ -120,7 +138,7 @@ def offset(ours: GeoBox, theirs: GeoBox) -> tuple[float, float]:
     return float(down), float(right)
 
 
-def open_low(obj: XarrayObject, cube: Cube, *, units: str | float | None) -> Low:
+def open_low(obj: XarrayObject, cube: Cube, *, units: str | float | None, bands: BandsLike | None = None) -> Low:
     """Open the low-resolution cube of a super-resolved one.
 
     Raises
@@ -128,7 +146,7 @@ def open_low(obj: XarrayObject, cube: Cube, *, units: str | float | None) -> Low
     GridError
         If CRS or corner differ, its pixels are finer, or the image does not fit into it.
     """
-    low = open_like(obj, cube, units=units, what="low=")
+    low = open_like(obj, cube, units=units, what="low=", bands=bands)
     high = cube.geobox
     if high.crs != low.geobox.crs:
         raise GridError(f"low= is in {crs_name(low.geobox)}, the image in {crs_name(high)}; expected one CRS.")
@@ -188,6 +206,7 @@ def open_mask(mask: Any, cube: Cube) -> Any:
     if not isinstance(mask, xr.DataArray) or mask.dtype != bool:
         kind = getattr(mask, "dtype", type(mask).__name__)
         raise ParameterError(f"mask= is {kind}; expected a boolean DataArray, True where a pixel is judged.")
+    mask = standard_dims(mask)
     y, x = (dim if dim in mask.dims else short for dim, short in zip(cube.spatial, ("y", "x"), strict=True))
     extra = set(mask.dims) - {"time", "band", y, x}
     if extra or not {y, x} <= set(mask.dims):

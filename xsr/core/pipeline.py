@@ -18,6 +18,7 @@ from xsr.core.cube import Cube
 from xsr.core.errors import GridError, ParameterError
 from xsr.core.grid import Sampling, target_grid
 from xsr.core.instants import Group, Look, Times, plan_groups, resolve_instants
+from xsr.core.names import standard_dims
 from xsr.core.types import Stack, WindowFunction, XarrayObject
 
 CHUNK = 1024
@@ -199,6 +200,7 @@ def _whole(counts: NDArray[np.float32]) -> NDArray[np.uint16]:
 
 def _one_band(out: XarrayObject) -> xr.DataArray:
     """Template of a layer of one band of a result."""
+    out = standard_dims(out)
     layer = out if isinstance(out, xr.DataArray) else next(iter(out.data_vars.values()))
     return layer.isel(band=0, drop=True) if "band" in layer.dims else layer
 

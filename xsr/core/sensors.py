@@ -8,9 +8,10 @@ One table answers what a band is called and how sharp it is. Imports the standar
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from xsr.core.errors import BandError, ParameterError
@@ -23,6 +24,8 @@ __all__ = [
     "by_colour",
     "canonical",
     "canonical_band",
+    "canonical_names",
+    "doubt",
     "get",
     "names",
     "register",
@@ -324,6 +327,96 @@ def canonical(name: str) -> str:
         return name
 
 
+def canonical_names(labels: Sequence[str], hints: Sequence[str] = ()) -> tuple[str, ...]:
+    """Canonical Sentinel-2 names of the bands of one cube, each read beside the others.
+
+    Some words depend on the product: ``swir_2`` is B11 where Digital Earth Australia delivers Sentinel-2 (beside
+    ``swir_3``), and like B12 elsewhere (beside ``swir_1``); FORCE calls B8A ``NIR`` (beside ``BROADNIR``).
+
+    Parameters
+    ----------
+    labels : sequence of str
+        Names of the bands.
+    hints : sequence of str, optional
+        A second name for each, such as the common name of STAC, that counts where the first is not known.
+
+    Returns
+    -------
+    tuple of str
+        Canonical names, or the label itself where it is not known or could be two bands.
+
+    Examples
+    --------
+    >>> canonical_names(["nbart_blue", "nbart_nir_1", "nbart_swir_2"])
+    ('B02', 'B08', 'B11')
+    >>> canonical_names(["nbart_blue", "nbart_nir", "nbart_swir_2"])  # Landsat
+    ('B02', 'B08', 'B12')
+    """
+    found = [_in_context(label, labels) for label in labels]
+    for place, label in enumerate(labels):
+        if found.count(found[place]) > 1 and _band_of(label) != label:  # one band of several dates
+            found[place] = label
+    second = [canonical(hint) for hint in hints]
+    for place, hint in enumerate(second):
+        if hint in _S2_BANDS and second.count(hint) == 1 and hint not in found and found[place] not in _S2_BANDS:
+            found[place] = hint
+    return tuple(found)
+
+
+def _in_context(label: str, labels: Sequence[str]) -> str:
+    """Canonical name of a band among others; the label itself where it is not known or could be two bands."""
+    prefix, word = _split(label)
+    beside = {other for start, other in map(_split, labels) if start == prefix}
+    if word == "swir_2":
+        australian = bool(beside & (_DEA_ALONE if prefix else {"nir_1", "swir_3"}))
+        elsewhere = bool(beside & {"swir_1", "nir"})
+        if australian != elsewhere:
+            return "B11" if australian else "B12"
+        return label if prefix or australian else canonical(word)
+    if word == "swir_3":
+        return "B12" if prefix or beside & {"swir_2", "nir_1"} else label
+    if word == "nir" and "broadnir" in beside:
+        return "B8A"
+    known = canonical(label) != label or label in _S2_BANDS or canonical(word) == word
+    return canonical(label) if known else canonical(word)
+
+
+def _split(label: str) -> tuple[str, str]:
+    """Prefix of Digital Earth Australia, and the rest in lower case."""
+    match = re.fullmatch(rf"({'|'.join(_DEA_PREFIXES)})_(.+)", label.strip(), re.IGNORECASE)
+    return ("", _band_of(label).strip().casefold()) if match is None else (match[1].casefold(), match[2].casefold())
+
+
+def _band_of(label: str) -> str:
+    """Name of the band in GDAL's descriptions and names of files; the label itself where it is neither."""
+    found = (pattern.fullmatch(label.strip()) for pattern in _LONG_NAMES)
+    return next((match[1] for match in found if match is not None), label)
+
+
+def doubt(label: str) -> str:
+    """Say what is known of a band name that means no Sentinel-2 band by itself; empty if nothing is.
+
+    Examples
+    --------
+    >>> doubt("blu"), doubt("quality")
+    ("did you mean B02 ('blue') by 'blu'?", '')
+    """
+    word = _split(label)[1]
+    if word == "swir_2":
+        return f"{label!r} is B11 of Sentinel-2 and like B12 of Landsat at Digital Earth Australia."
+    if re.fullmatch(r"(sr|st)_(b\d+|qa\w*)", word):
+        return f"{label!r} is a name of Landsat, whose numbers mean other bands from satellite to satellite."
+    if canonical(label) in _S2_BANDS:
+        return ""
+    digits = re.sub(r"\D", "", word)
+    table = get("sentinel-2")
+    words = {key: band.name for band in table.bands for key in (band.name, *band.aliases)}
+    same = [key for key in words if re.sub(r"\D", "", key) == digits]  # another number is another band
+    near = difflib.get_close_matches(word, [key.casefold() for key in same], n=1, cutoff=0.75)
+    found = next((key for key in same if near and key.casefold() == near[0]), None)
+    return "" if found is None else f"did you mean {words[found]} ({found!r}) by {label!r}?"
+
+
 def by_colour(name: str, sensor: str | Sensor) -> str:
     """Canonical Sentinel-2 name of the band that another sensor's band resembles, or the name itself.
 
@@ -426,6 +519,39 @@ _S2_BANDS: dict[str, tuple[tuple[str, ...], float, float | None, str]] = {
     "B12": (("swir22", "swir2", "swir_2"), 20.0, 0.19, _SET_A),
 }
 
+# Canonical name: its words in products of Digital Earth Australia (ga_s2am_ard_3 and its predecessors), written there
+# with the prefix nbart_ or nbar_. Its swir_2 is not that of Landsat, which the same organisation delivers likewise.
+_DEA_BANDS: dict[str, tuple[str, ...]] = {
+    "B01": ("coastal_aerosol",),
+    "B02": ("blue",),
+    "B03": ("green",),
+    "B04": ("red",),
+    "B05": ("red_edge_1",),
+    "B06": ("red_edge_2",),
+    "B07": ("red_edge_3",),
+    "B08": ("nir_1", "common_nir"),
+    "B8A": ("nir_2",),
+    "B11": ("swir_2", "common_swir_1"),
+    "B12": ("swir_3", "common_swir_2"),
+}
+_DEA_PREFIXES = ("nbart", "nbar")
+_DEA_ALONE = frozenset(("nir_1", "nir_2", "swir_3", "red_edge_1", "red_edge_2", "red_edge_3"))
+"""Words of its Sentinel-2 that its Landsat does not have."""
+
+# Canonical name: further words. ULTRABLUE and BROADNIR: FORCE; NIR_Broad and NIR_Narrow: HLS (User Guide 2.0, S30);
+# nir_1 and nir_2: Digital Earth Australia and Africa without prefix.
+_S2_WORDS: dict[str, tuple[str, ...]] = {
+    "B01": ("ultrablue",),
+    "B08": ("nir_1", "nir_broad", "broad_nir", "broadnir"),
+    "B8A": ("nir_2", "nir_narrow"),
+}
+_LONG_NAMES = (
+    re.compile(r"(B\w{1,2}), central wavelength \d+ nm"),  # GDAL's driver of Sentinel-2
+    # Files of SAFE, and what toBands of Earth Engine makes of them.
+    re.compile(r"(?:\w+_)?T\d{2}[A-Z]{3}(?:_\d{8}T\d{6})?_(B\w{1,2})(?:_\d{2}m)?"),
+)
+"""Descriptions and names of files that hold the name of a Sentinel-2 band."""
+
 _SNR_SOURCE = (
     "Ratio and reference radiance: requirements of the ESA Sentinel-2 User Handbook and User Guide (spatial resolution"
     " tables, Lref and SNR at Lref), which the satellites exceed. Solar irradiance: metadata of the Level-1C product"
@@ -522,7 +648,7 @@ def _sentinel2(name: str, spectral: Iterable[tuple[float, float]], source: str) 
     bands = tuple(
         Band(
             name=band,
-            aliases=(*aliases, *(f"{band}_{gsd}m" for gsd in (10, 20, 60))),
+            aliases=(*aliases, *_spellings(band)),
             gsd_m=gsd_m,
             wavelength_nm=centre,
             bandwidth_nm=width,
@@ -533,6 +659,19 @@ def _sentinel2(name: str, spectral: Iterable[tuple[float, float]], source: str) 
         for (band, (aliases, gsd_m, mtf, mtf_source)), (centre, width) in zip(_S2_BANDS.items(), spectral, strict=True)
     )
     return Sensor(name=name, bands=bands, source=f"{source} {_MTF_NOTE}")
+
+
+def _spellings(band: str) -> tuple[str, ...]:
+    """Names of a Sentinel-2 band in products; ``TOC-`` is Terrascope's, in openEO, too."""
+    sizes = tuple(f"{band}_{gsd}m" for gsd in (10, 20, 60))
+    words = (*(word for word in _DEA_BANDS.get(band, ())), f"band{band[1:]}")
+    return (
+        *sizes,
+        *(f"TOC-{name}" for name in (band, *sizes)),
+        f"S2_{band}",
+        *(f"{prefix}_{word}" for prefix in _DEA_PREFIXES for word in words),
+        *_S2_WORDS.get(band, ()),
+    )
 
 
 def _landsat(name: str, source: str) -> Sensor:

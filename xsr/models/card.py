@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from xsr.core.errors import BandError, WeightsError
+from xsr.core.sensors import doubt
 
 SUFFIX = ".safetensors"
 ARTIFACTS = {
@@ -102,8 +103,15 @@ class ModelCard:
     limits: tuple[str, ...] = ()
     citation: str = ""
 
-    def channels(self, names: tuple[str, ...]) -> tuple[int, ...]:
-        """Channel of each named band (canonical names).
+    def channels(self, names: tuple[str, ...], *, naming: str = "Name the bands of the cube.") -> tuple[int, ...]:
+        """Channel of each named band.
+
+        Parameters
+        ----------
+        names
+            Canonical names.
+        naming
+            How to name the bands of the cube, for the message where none is known.
 
         Raises
         ------
@@ -113,14 +121,11 @@ class ModelCard:
         unknown = [name for name in names if name not in self.bands]
         if unknown:
             known = [name for name in names if name in self.bands]
-            remedy = (
-                f"Select bands, for example with bands={known}."
-                if known
-                else ("Name the bands of the cube: .assign_coords(band=[...]).")
-            )
+            remedy = f"Select bands, for example with bands={known}." if known else naming
+            doubts = [text for text in map(doubt, unknown) if text]
             raise BandError(
                 f"the cube has band(s) {unknown} that model {self.name!r} was not trained on; it knows"
-                f" {list(self.bands)}. {remedy}"
+                f" {list(self.bands)}. {' '.join([remedy, *doubts[:2]])}"
             )
         missing = [band for band in self.bands if band not in names and band not in self.optional]
         if missing:

@@ -14,6 +14,7 @@ from xsr.core import graph
 from xsr.core.blocks import Span, Window
 from xsr.core.cube import open_cube
 from xsr.core.match import check_border
+from xsr.core.names import BandsLike
 from xsr.core.types import XarrayObject
 from xsr.kernels import brisque as kernels
 
@@ -45,7 +46,7 @@ def brisque(
     *,
     model: str | Path | None = None,
     border: int = 0,
-    bands: Sequence[str] | None = None,
+    bands: BandsLike | None = None,
     units: str | float | None = None,
 ) -> xr.Dataset:
     """Compute BRISQUE statistics of every band, and a score where a model is given.

@@ -16,6 +16,7 @@ from xsr.core.blocks import Padding, Span
 from xsr.core.cube import open_cube
 from xsr.core.errors import ParameterError
 from xsr.core.grid import Refinement
+from xsr.core.names import standardise
 from xsr.core.pipeline import CHUNK
 from xsr.core.types import Stack, XarrayObject
 
@@ -57,6 +58,7 @@ def clip(
     CubeError, GridError
         If the cube breaks the contract; see `xsr.core.cube.open_cube`.
     """
+    cube, _, names = standardise(cube)
     opened = open_cube(cube, units=units)
     boxed = isinstance(geometry, Sequence | np.ndarray) and not isinstance(geometry, str)
     area = resolve_area(_corners(geometry), None, crs=crs) if boxed else resolve_area(None, geometry, crs=crs)
@@ -75,7 +77,8 @@ def clip(
     if opened.flipped:
         rows = slice(cube.sizes[y] - rows.stop, cube.sizes[y] - rows.start)
     over = {name: coord for name, coord in cube.coords.items() if {y, x} <= set(coord.dims)}
-    return result.assign_coords({name: coord.variable.isel({y: rows, x: cols}) for name, coord in over.items()})
+    cut = {name: coord.variable.isel({y: rows, x: cols}) for name, coord in over.items()}
+    return names.restore(result.assign_coords(cut))
 
 
 def _corners(values: Sequence[float]) -> Sequence[float]:

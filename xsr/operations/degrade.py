@@ -18,6 +18,7 @@ from xsr.core.cube import Cube, open_cube
 from xsr.core.errors import BandError, GridError, ParameterError
 from xsr.core.grid import EDGE, crs_name, resolution
 from xsr.core.match import pixel_m
+from xsr.core.names import BandsLike, fitting
 from xsr.core.sensors import canonical
 from xsr.core.types import Stack, XarrayObject
 from xsr.kernels import degrade as kernel
@@ -162,7 +163,7 @@ def degrade(
     noise: Noise = None,
     seed: int = 0,
     min_valid: float = kernel.MIN_VALID,
-    bands: Sequence[str] | None = None,
+    bands: BandsLike | None = None,
     units: str | float | None = None,
     chunks: int | Sequence[int] | None = None,
 ) -> XarrayObject:
@@ -244,7 +245,7 @@ def wald(
     noise: Noise = None,
     seed: int = 0,
     min_valid: float = kernel.MIN_VALID,
-    bands: Sequence[str] | None = None,
+    bands: BandsLike | None = None,
     units: str | float | None = None,
     chunks: int | Sequence[int] | None = None,
 ) -> tuple[XarrayObject, XarrayObject]:
@@ -338,7 +339,7 @@ def semi_simulate(
     noise: Noise = None,
     seed: int = 0,
     min_valid: float = kernel.MIN_VALID,
-    bands: Sequence[str] | None = None,
+    bands: BandsLike | None = None,
     units: str | float | None = None,
     chunks: int | Sequence[int] | None = None,
 ) -> XarrayObject:
@@ -400,7 +401,7 @@ def semi_simulate(
             f"high has {opened.data.sizes['time']} dates; expected one image, whose geometry all frames share. Select"
             " a date, as by .isel(time=0)."
         )
-    real = None if series is None else open_cube(series, units=units, bands=opened.bands)
+    real = None if series is None else _open_series(series, opened, units, bands)
     seed = _seed(seed)
     plan = _FramePlan.draw(opened, real, factor, frames, shift_px, blur_jitter, seed)
     seeing = _Seeing(opened, factor, Optics(sensor, mtf, psf))
@@ -420,6 +421,12 @@ def semi_simulate(
     whole = replace(many, data=_on(many.data, values), geobox=target[0])
     values = pipeline.values(whole, finish, grid.coarsen(target[0], 1)[1], chunks=blocks)
     return many.rewrap(values, target[0], {**provenance, "xsr_scale": [1 / factor, 1 / factor]})
+
+
+def _open_series(series: XarrayObject, high: Cube, units: str | float | None, bands: BandsLike | None) -> Cube:
+    """Open the series with the bands of the image, in its order."""
+    found = fitting(bands, series)
+    return open_cube(series, units=units, bands=found if isinstance(found, Mapping) else high.bands)
 
 
 def augment_frames(
@@ -469,7 +476,8 @@ def augment_frames(
     square = all(cube.geobox.shape.y == cube.geobox.shape.x for cube in (frames, truth))
     flip_y, flip_x, swap = (bool(number < 0.5) for number in rng.random(3))
     turned = [_turned(cube, flip_y, flip_x, swap and square) for cube in (frames, truth)]
-    chosen = turned[0].isel(time=order) if "time" in turned[0].dims else turned[0]
+    (time,) = frames.names.of(["time"])
+    chosen = turned[0].isel({time: order}) if time in turned[0].dims else turned[0]
     height, width = pixel_m(frames.geobox)
     return _moved(chosen, flip_y, flip_x, height / width if swap and square else None), turned[1]
 

@@ -26,6 +26,7 @@ from xsr.core.match import (
     pixel_m,
     quotient,
 )
+from xsr.core.names import BandsLike, fitting
 from xsr.core.types import XarrayObject
 from xsr.kernels import metrics as kernels
 from xsr.kernels.optics import Mtf, Optics, PsfLike
@@ -189,7 +190,7 @@ def evaluate(
     sensor: str = "sentinel-2",
     border: int = 0,
     mask: xr.DataArray | None = None,
-    bands: Sequence[str] | None = None,
+    bands: BandsLike | None = None,
     units: str | float | None = None,
     chunks: int | Sequence[int] | None = None,
 ) -> xr.Dataset:
@@ -258,11 +259,11 @@ def evaluate(
     that grid by bicubic interpolation. Windows and point spread functions that touch no data, masked pixels or the
     outside of the cube do not count.
     """
-    cube = open_cube(sr, units=units, bands=bands)
-    truth = None if reference is None else open_like(reference, cube, units=units, what="the reference")
+    cube = open_cube(sr, units=units, bands=fitting(bands, sr))
+    truth = None if reference is None else open_like(reference, cube, units=units, what="the reference", bands=bands)
     if truth is not None:
         check_same_grid(cube.geobox, truth.geobox, what="the reference")
-    coarse = None if low is None else open_low(low, cube, units=units)
+    coarse = None if low is None else open_low(low, cube, units=units, bands=bands)
     scale = None if scale is None else checks.within("scale", scale, low=1, what="low over high pixel size, at least 1")
     if coarse is not None:
         scale = _agreed_scale(scale, coarse.scale)

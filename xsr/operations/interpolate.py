@@ -14,6 +14,7 @@ from xsr.core import pipeline
 from xsr.core.cube import open_cube
 from xsr.core.errors import ParameterError
 from xsr.core.instants import Look
+from xsr.core.names import BandsLike
 from xsr.core.types import Stack, XarrayObject
 from xsr.kernels import resample
 from xsr.kernels import temporal as time_kernels
@@ -57,7 +58,7 @@ def interpolate(
     frames: int = 5,
     window: float | None = None,
     extrapolate: float | None = None,
-    bands: Sequence[str] | None = None,
+    bands: BandsLike | None = None,
     units: str | float | None = None,
     chunks: int | Sequence[int] | None = None,
 ) -> XarrayObject:
@@ -161,7 +162,7 @@ def interpolate_time(
     frames: int = 5,
     window: float | None = None,
     extrapolate: float | None = None,
-    bands: Sequence[str] | None = None,
+    bands: BandsLike | None = None,
     units: str | float | None = None,
     chunks: int | Sequence[int] | None = None,
 ) -> XarrayObject:

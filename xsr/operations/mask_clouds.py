@@ -10,6 +10,7 @@ from xsr.core import graph
 from xsr.core.cube import open_cube
 from xsr.core.errors import CubeError, GridError, ParameterError
 from xsr.core.grid import Refinement, resolution
+from xsr.core.names import standard_dims, standardise
 from xsr.core.pipeline import CHUNK
 from xsr.core.types import XarrayObject
 from xsr.kernels.masks import Shrinking
@@ -59,6 +60,7 @@ def mask_clouds(
         raise ParameterError("mask and exclude given together; expected one of them.")
     if not (np.isfinite(dilate_m) and dilate_m >= 0):
         raise ParameterError(f"dilate_m={dilate_m}; expected a distance >= 0 in units of the CRS.")
+    cube, _, names = standardise(cube)
     opened = open_cube(cube, units=units)
     valid = _on_grid(_find(cube, mask, exclude), cube)
     if dilate_m > 0:
@@ -68,7 +70,7 @@ def mask_clouds(
     masked = opened.data.where(shown.isel(y=slice(None, None, -1)) if opened.flipped else shown)
     provenance = {"xsr_version": __version__, "xsr_operation": "mask_clouds"}
     result = opened.rewrap(masked.transpose("time", "band", "y", "x").data, opened.geobox, provenance)
-    return result.assign_coords(valid=(valid.dims, valid.data))
+    return names.restore(result.assign_coords(valid=(valid.dims, valid.data)))
 
 
 def _find(cube: XarrayObject, mask: xr.DataArray | None, exclude: Sequence[int] | None) -> xr.DataArray:
@@ -88,7 +90,7 @@ def _find(cube: XarrayObject, mask: xr.DataArray | None, exclude: Sequence[int] 
 
 def _on_grid(mask: xr.DataArray, cube: XarrayObject) -> xr.DataArray:
     """Mask with the dims ([time,] y, x) of the cube; refuses other grids and dates."""
-    y, x = cube.odc.spatial_dims
+    mask, (y, x) = standard_dims(mask), cube.odc.spatial_dims
     extra = set(mask.dims) - {"time", y, x}
     if extra or not {y, x} <= set(mask.dims) or ("time" in mask.dims and "time" not in cube.dims):
         raise GridError(f"the mask has dims {mask.dims}; expected ([time,] {y}, {x}), as the cube.")

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from xsr._version import __version__
 from xsr.core import checks, graph
 from xsr.core.blocks import Span, Window
-from xsr.core.cube import open_cube
+from xsr.core.cube import Cube, open_cube
 from xsr.core.errors import ParameterError
 from xsr.core.match import check_border, check_same_grid, open_like, open_low, quotient
+from xsr.core.names import BandsLike, fitting
 from xsr.core.sensors import canonical
 from xsr.core.types import XarrayObject
 from xsr.kernels import opensr as kernels
@@ -57,7 +58,7 @@ def opensr(
     low: XarrayObject,
     border: int = 16,
     visible: str | Sequence[str] | None = None,
-    bands: Sequence[str] | None = None,
+    bands: BandsLike | None = None,
     units: str | float | None = None,
 ) -> xr.Dataset:
     """Score a super-resolved cube by the opensr-test protocol.
@@ -100,11 +101,11 @@ def opensr(
     ----------
     C. Aybar et al., IEEE GRSL (2024), https://ieeexplore.ieee.org/document/10530998.
     """
-    cube = open_cube(sr, units=units, bands=bands)
-    truth = open_like(reference, cube, units=units, what="the reference")
+    cube = open_cube(sr, units=units, bands=fitting(bands, sr))
+    truth = open_like(reference, cube, units=units, what="the reference", bands=bands)
     check_same_grid(cube.geobox, truth.geobox, what="the reference")
-    coarse = open_low(low, cube, units=units)
-    function = Protocol(coarse.scale, check_border(border, cube), _visible(cube.bands, visible))
+    coarse = open_low(low, cube, units=units, bands=bands)
+    function = Protocol(coarse.scale, check_border(border, cube), _visible(cube, visible))
     sources = [cube.data.data, truth.data.data, coarse.cube.data.data]
     whole = [Window(Span(0, source.shape[2]), Span(0, source.shape[3])) for source in sources]
     job = graph.Job(whole[0].rows, whole[0].cols, tuple(whole))
@@ -124,8 +125,8 @@ def opensr(
     return xr.Dataset(variables, coords, settings)
 
 
-def _visible(bands: Sequence[str], wanted: str | Sequence[str] | None) -> tuple[int, ...]:
-    names = [canonical(name) for name in bands]
+def _visible(cube: Cube, wanted: str | Sequence[str] | None) -> tuple[int, ...]:
+    bands, names = cube.bands, cube.canonical
     if wanted is not None:
         wanted = checks.names("visible", wanted)
         missing = [name for name in wanted if canonical(name) not in names]

@@ -17,6 +17,7 @@ from xsr.core.cube import Cube, open_cube
 from xsr.core.errors import CubeError, XsrWarning
 from xsr.core.graph import Job
 from xsr.core.grid import Refinement, resolution
+from xsr.core.names import BandsLike, standard_dims, standardise
 from xsr.core.types import Stack, XarrayObject
 from xsr.kernels.registration import find_shift
 from xsr.kernels.resample import Interpolation
@@ -37,7 +38,7 @@ def register(
     *,
     reference: XarrayObject | None = None,
     apply: bool = False,
-    bands: str | Sequence[str] | None = None,
+    bands: BandsLike | None = None,
     units: str | float | None = None,
 ) -> XarrayObject:
     """Measure by how much each date is displaced from a reference, and move it back if asked for.
@@ -84,6 +85,7 @@ def register(
     To register and refine in one resampling, move the coordinates instead of the pixels, ``for date in cube``:
     ``date.assign_coords(x=date.x - date.shift_x_m, y=date.y - date.shift_y_m).sr.liif(like=grid)``.
     """
+    cube, _, names = standardise(cube)
     opened = open_cube(cube, units=units)
     seen = open_cube(cube, units=units, bands=bands) if bands is not None else opened
     measured = _measure(seen, _open_reference(reference, seen, units))
@@ -95,13 +97,14 @@ def register(
         unit = {} if name == "shift_quality" else {"units": "m"}
         attrs = {"long_name": LONG_NAMES[name] + (", taken out" if apply and unit else ""), **unit}
         moved = moved.assign_coords({name: (dims, values if dims else values[0], attrs)})
-    return moved
+    return names.restore(moved)
 
 
 def _open_reference(reference: XarrayObject | None, cube: Cube, units: str | float | None) -> Any:
     """Pixels (1, band, y, x) of the reference."""
     if reference is None:
         return cube.data.data[:1]
+    reference = standard_dims(reference)
     if "time" in reference.dims:
         if reference.sizes["time"] != 1:
             raise CubeError(f"reference= has {reference.sizes['time']} dates; expected one. Select it: .isel(time=0).")

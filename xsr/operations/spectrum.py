@@ -14,6 +14,7 @@ from xsr.core.blocks import Span, Window
 from xsr.core.cube import open_cube
 from xsr.core.errors import ParameterError
 from xsr.core.match import blocks_of, check_border, check_same_grid, open_like, open_mask, pixel_m
+from xsr.core.names import BandsLike, fitting
 from xsr.core.types import XarrayObject
 from xsr.kernels import metrics
 from xsr.kernels import spectrum as kernels
@@ -73,7 +74,7 @@ def spectrum(
     patch: int = 256,
     border: int = 0,
     mask: xr.DataArray | None = None,
-    bands: Sequence[str] | None = None,
+    bands: BandsLike | None = None,
     units: str | float | None = None,
     chunks: int | Sequence[int] | None = None,
 ) -> xr.Dataset:
@@ -109,8 +110,8 @@ def spectrum(
     sharp as the reference and detail is in its place; noise and invented detail do not raise it. ``resolution_m`` is
     one over the frequency at which ``frc`` first falls below 1/7, or two pixels if it never does.
     """
-    cube = open_cube(sr, units=units, bands=bands)
-    truth = open_like(reference, cube, units=units, what="the reference")
+    cube = open_cube(sr, units=units, bands=fitting(bands, sr))
+    truth = open_like(reference, cube, units=units, what="the reference", bands=bands)
     check_same_grid(cube.geobox, truth.geobox, what="the reference")
     shape = (cube.data.sizes["y"], cube.data.sizes["x"])
     patch = checks.whole("patch", patch, least=SMALLEST, what="a number of pixels")

@@ -23,6 +23,7 @@ from xsr.core.match import (
     open_mask,
     pixel_m,
 )
+from xsr.core.names import BandsLike, fitting
 from xsr.core.types import XarrayObject
 from xsr.kernels import metrics as kernels
 from xsr.kernels.optics import Mtf, Optics, PsfLike
@@ -187,7 +188,7 @@ def strata(
     sensor: str = "sentinel-2",
     border: int = 0,
     mask: xr.DataArray | None = None,
-    bands: Sequence[str] | None = None,
+    bands: BandsLike | None = None,
     units: str | float | None = None,
     chunks: int | Sequence[int] | None = None,
 ) -> xr.Dataset:
@@ -244,8 +245,8 @@ def strata(
     bins are fixed, 1/128 of an octave wide, filled in the same pass as the errors: the edges are those of bins, at most
     0.8 % away from the exact quantile, and ``share`` says what lies between them.
     """
-    cube = open_cube(sr, units=units, bands=bands)
-    truth = open_like(reference, cube, units=units, what="the reference")
+    cube = open_cube(sr, units=units, bands=fitting(bands, sr))
+    truth = open_like(reference, cube, units=units, what="the reference", bands=bands)
     check_same_grid(cube.geobox, truth.geobox, what="the reference")
     if edges is not None and quantiles is not None:
         raise ParameterError("edges= and quantiles= given; expected one of them.")

@@ -12,7 +12,7 @@ from xsr.core import checks, pipeline
 from xsr.core.cube import Cube, open_cube
 from xsr.core.errors import ModelError
 from xsr.core.instants import Look
-from xsr.core.sensors import canonical
+from xsr.core.names import BandsLike
 from xsr.core.types import XarrayObject
 from xsr.models import registry
 from xsr.models.card import ModelCard
@@ -40,7 +40,7 @@ def liif(
     extrapolate: float | None = None,
     fill: bool = True,
     model: str | Path | None = None,
-    bands: Sequence[str] | None = None,
+    bands: BandsLike | None = None,
     units: str | float | None = None,
     device: str = "auto",
     precision: Precision = "auto",
@@ -160,7 +160,7 @@ class Asked:
 def prepare(
     cube: XarrayObject,
     model: str | Path | None,
-    bands: Sequence[str] | None,
+    bands: BandsLike | None,
     units: str | float | None,
     device: str,
     precision: Precision,
@@ -190,7 +190,7 @@ def prepare(
             f"model {card.name!r} answers {'each date by itself' if timed else 'instants'};"
             f" {f'leave t out, or choose {DEFAULT_AT}' if timed else f't=... names them, or choose {DEFAULT}'}."
         )
-    channels = card.channels(tuple(canonical(name) for name in checked.bands))
+    channels = card.channels(checked.canonical, naming=checked.naming)
     warn_of_pixel_size(checked, card)
     exact = resolve_precision(precision, residual=True, device=device)
     function = Liif(spec, channels, card.radius, device, card.mean, card.std, precision=exact)

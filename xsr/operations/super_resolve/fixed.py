@@ -11,7 +11,7 @@ import xarray as xr
 from xsr.core import checks, pipeline
 from xsr.core.cube import open_cube
 from xsr.core.errors import CubeError, GridError, ModelError, ParameterError
-from xsr.core.sensors import canonical
+from xsr.core.names import BandsLike
 from xsr.core.types import XarrayObject
 from xsr.kernels.resample import Interpolation
 from xsr.models import registry
@@ -27,7 +27,7 @@ def sisr(
     weights: str | Path | None = None,
     coarse: XarrayObject | None = None,
     scale: float | None = None,
-    bands: Sequence[str] | None = None,
+    bands: BandsLike | None = None,
     units: str | float | None = None,
     device: str = "auto",
     precision: Precision = "auto",
@@ -104,7 +104,7 @@ def sisr(
     if coarse is not None:
         cube = _with_coarse(cube, coarse, card, units)
     checked = open_cube(cube, units=units, bands=bands)
-    channels = card.channels(tuple(canonical(name) for name in checked.bands))
+    channels = card.channels(checked.canonical, naming=checked.naming)
     warn_of_pixel_size(checked, card)
     function = FixedFactor(
         spec,
@@ -145,7 +145,7 @@ def _with_coarse(cube: XarrayObject, coarse: XarrayObject, card: ModelCard, unit
         )
     _check_dates(fine.data, other.data)
     target = pipeline.resolve_target(other, scale=None, resolution=None, like=fine.geobox)
-    other = replace(other, flipped=fine.flipped)  # y runs as in the cube, whichever way it ran before
+    other = replace(other, flipped=fine.flipped, names=fine.names)  # y runs as in the cube, whichever way it ran before
     brought = pipeline.evaluate(
         other, Interpolation(card.coarser), target, chunks=pipeline.resolve_chunks(None), provenance={}
     )
@@ -154,11 +154,12 @@ def _with_coarse(cube: XarrayObject, coarse: XarrayObject, card: ModelCard, unit
         assert isinstance(brought, xr.Dataset)
         return decoded.assign({name: (decoded[fine.bands[0]].dims, v.data) for name, v in brought.data_vars.items()})
     assert isinstance(brought, xr.DataArray)
-    if "band" not in decoded.dims or "band" not in brought.dims:
+    (band,) = fine.names.of(["band"])
+    if band not in decoded.dims or band not in brought.dims:
         raise ParameterError(
-            "the cube and coarse need a dimension 'band' to be joined along; add .expand_dims('band')."
+            f"the cube and coarse need a dimension {band!r} to be joined along; add .expand_dims({band!r})."
         )
-    return xr.concat([decoded, brought], dim="band", join="override", coords="minimal", compat="override")
+    return xr.concat([decoded, brought], dim=band, join="override", coords="minimal", compat="override")
 
 
 def _check_dates(fine: xr.DataArray, other: xr.DataArray) -> None:

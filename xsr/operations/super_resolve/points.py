@@ -1,6 +1,5 @@
 """The continuous image at scattered points."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from odc.geo.xr import xr_coords
 from xsr.core import graph, pipeline
 from xsr.core.errors import ParameterError
 from xsr.core.grid import EDGE, Points, positive_number, project_points
+from xsr.core.names import BandsLike
 from xsr.core.types import XarrayObject
 from xsr.models.precision import Precision
 from xsr.operations.super_resolve.continuous import TOGETHER, prepare
@@ -35,7 +35,7 @@ def sample(
     fill: bool = True,
     scale: float = 2.0,
     model: str | Path | None = None,
-    bands: Sequence[str] | None = None,
+    bands: BandsLike | None = None,
     units: str | float | None = None,
     device: str = "auto",
     precision: Precision = "auto",
@@ -74,7 +74,7 @@ def sample(
         raise ParameterError(f"scale={scale!r}; expected a number >= 1.")
     warn_of_scale(scale, asked.card)
     dim, coords, east, north = _points(x, y)
-    taken = {"time", "band", *checked.data.coords} & ({dim, *coords} - {"x", "y"})
+    taken = {"time", "band", *checked.names.own.values(), *checked.data.coords} & ({dim, *coords} - {"x", "y"})
     if taken:
         raise ParameterError(
             f"the points bring {sorted(map(str, taken))}, which the cube has too; expected names of their own. Rename"
