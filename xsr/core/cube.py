@@ -16,7 +16,7 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
 import xsr.core.radiometry as radiometry
-from xsr.core import checks
+from xsr.core import aside, checks
 from xsr.core.errors import BandError, CubeError, GridError
 from xsr.core.sensors import canonical
 from xsr.core.types import XarrayObject
@@ -49,6 +49,8 @@ class Cube:
     """The user's names of y and x."""
     flipped: bool
     """Whether the user's y ascends."""
+    layers: tuple[aside.Layer, ...] = ()
+    """Classes beside the bands, set aside; see `xsr.core.aside`."""
 
     @property
     def source(self) -> str | None:
@@ -94,7 +96,7 @@ class Cube:
                 f"bands {missing or 'none'} asked for; the cube has {list(self.bands)}. Name bands of the cube."
             )
         data = self.data.isel(band=[known[canonical(name)] for name in bands])
-        return Cube(data, self.geobox, self.original, self.spatial, self.flipped)
+        return replace(self, data=data)
 
     @property
     def times(self) -> NDArray[np.datetime64]:
@@ -131,7 +133,10 @@ class Cube:
                     if "time" in v.dims and not set(self.spatial) & set(v.dims)
                 ]
             )
-        return Cube(shell, self.geobox, original, self.spatial, self.flipped)
+        dated = [layer for layer in self.layers if "time" in layer.data.dims]
+        aside.warn_dropped(dated, "they belong to the dates of the cube")
+        layers = tuple(layer for layer in self.layers if "time" not in layer.data.dims)
+        return replace(self, data=shell, original=original, layers=layers)
 
     def rewrap(self, values: Any, geobox: GeoBox, provenance: Mapping[str, Any]) -> XarrayObject:
         """Dress values (time, band, y, x) on a new grid as the container, names and coordinates of the user.
@@ -153,6 +158,7 @@ class Cube:
             coords={**self._kept(self.data), **spatial},
             name=self.data.name,
         )
+        data = data.assign_coords(self._classes(data, geobox))
         if self.flipped:
             data = data.isel({y: slice(None, None, -1)})
         if geobox.crs == self.geobox.crs:
@@ -169,7 +175,17 @@ class Cube:
             coords={**self._kept(self.data), **coords},
             name=self.data.name,
         )
+        aside.warn_dropped(self.layers, "the result is points")
         return self._restore(data, provenance)
+
+    def _classes(self, data: xr.DataArray, geobox: GeoBox) -> dict[Hashable, Any]:
+        """Coordinates of a result (time, band, y, x): the layers set aside, on its grid."""
+        axes = dict(zip(("y", "x"), data.dims[-2:], strict=True))
+        layers = aside.carried(self.layers, self.geobox, geobox, data)
+        return {
+            layer.name: ([axes.get(str(dim), dim) for dim in layer.data.dims], layer.data.data, layer.data.attrs)
+            for layer in layers
+        }
 
     @staticmethod
     def _kept(data: xr.DataArray) -> dict[Hashable, Any]:
@@ -206,6 +222,8 @@ class Cube:
             others = {n: v for n, v in original.data_vars.items() if not set(self.spatial) & set(v.dims)}
             others = {name: variable for name, variable in others.items() if not _is_grid_mapping(name, variable)}
             dataset = dataset.rename({name: labels[str(name)] for name in dataset.data_vars})
+            variables = [layer.name for layer in self.layers if layer.role == "variable"]
+            dataset = dataset.reset_coords([name for name in variables if name in dataset.coords])
             return dataset.assign(others).assign_attrs({**clean(original.attrs), **provenance})
         if "band" not in original.dims:
             data = data.isel(band=0)
@@ -240,6 +258,11 @@ def open_cube(obj: XarrayObject, *, units: str | float | None = None, bands: Seq
     bands
         Bands to keep, in this order.
 
+    Returns
+    -------
+    Cube
+        Its bands; layers of classes beside them, such as SCL, are set aside (see `xsr.core.aside`).
+
     Raises
     ------
     CubeError
@@ -247,7 +270,7 @@ def open_cube(obj: XarrayObject, *, units: str | float | None = None, bands: Seq
     GridError
         If the CRS is missing, or coordinates are irregular, duplicated or not monotonic.
     BandError
-        If bands are duplicated, or a band asked for is missing.
+        If bands are duplicated, a band asked for is missing, or it holds classes.
     ParameterError
         If ``bands`` names none.
     """
@@ -258,7 +281,9 @@ def open_cube(obj: XarrayObject, *, units: str | float | None = None, bands: Seq
     if any(np.isnan(size) for variable in variables for sizes in variable.chunks or () for size in sizes):
         raise CubeError("the cube has chunks of unknown size; expected known ones. Call .compute_chunk_sizes() first.")
     spatial = _spatial_dims(obj)
-    data = _stack_bands(obj, spatial, bands, units) if isinstance(obj, xr.Dataset) else radiometry.decode(obj, units)
+    rest, layers = aside.set_aside(obj, spatial)
+    aside.refuse_as_bands(layers, bands)
+    data = _stack_bands(rest, spatial, bands, units) if isinstance(rest, xr.Dataset) else radiometry.decode(rest, units)
     data = data.rename({old: new for old, new in zip(spatial, ("y", "x"), strict=True) if old != new})
     extra = [str(dim) for dim in data.dims if dim not in ("time", "band", "y", "x")]
     if extra:
@@ -268,13 +293,14 @@ def open_cube(obj: XarrayObject, *, units: str | float | None = None, bands: Seq
             data = data.expand_dims(dim)
     if "band" not in data.coords:
         data = data.assign_coords(band=_default_bands(data))
-    data = _with_native_gsd(data, _recorded_sizes(obj, data)).transpose("time", "band", "y", "x")
+    data = _with_native_gsd(data, _recorded_sizes(rest, data)).transpose("time", "band", "y", "x")
     if 0 in data.shape:
         raise CubeError(f"the cube is empty: {dict(data.sizes)}; expected at least one element in every dimension.")
     geobox, flipped = _geobox(obj, spatial)
     if flipped:
         data = data.isel(y=slice(None, None, -1))
-    cube = Cube(data, geobox, obj, spatial, flipped)
+        layers = [layer.turned() for layer in layers]
+    cube = Cube(data, geobox, obj, spatial, flipped, tuple(layers))
     if len({canonical(name) for name in cube.bands}) != len(cube.bands):
         raise BandError(f"bands {list(cube.bands)} name a band twice; expected unique bands. Drop the duplicates.")
     return cube if bands is None else cube.select(bands)
