@@ -489,8 +489,8 @@ class SuperResolution:
     def mask_clouds(
         self,
         *,
-        mask: xr.DataArray | None = None,
-        exclude: Sequence[int] | None = None,
+        mask: xr.DataArray | str | None = None,
+        exclude: str | int | Sequence[str | int] | None = None,
         dilate_m: float = 0.0,
         units: str | float | None = None,
     ) -> "XarrayObject":

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import xarray as xr
+from affine import Affine
 from helpers import make_cube
 from scipy.ndimage import binary_erosion
 
@@ -90,22 +91,137 @@ def test_the_result_survives_zarr(tmp_path):
     np.testing.assert_array_equal(back, out)
 
 
+def with_scl(*, chunks=None, gsd=10.0, turned=False):
+    """Dataset of a band and an SCL variable whose classes are known by place."""
+    cube = make_cube((2, 1, 6, 8), gsd=gsd)
+    scl = np.full((2, 6, 8), 4, np.uint8)
+    scl[:, 0, 0], scl[:, 1, 1], scl[0, 2, 2], scl[:, 3, 3], scl[:, 4, 4] = 0, 3, 9, 11, 6
+    dataset = cube.to_dataset("band").assign(SCL=(("time", "y", "x"), scl))
+    dataset = dataset.isel(y=slice(None, None, -1)) if turned else dataset
+    return dataset if chunks is None else dataset.chunk(chunks)
+
+
+def hidden(out, date=0):
+    """Places (row, column) without data."""
+    return [tuple(place) for place in np.argwhere(np.isnan(out["B02"].isel(time=date).values)).tolist()]
+
+
+def test_a_scene_classification_beside_the_bands_is_found_by_itself():
+    out = mask_clouds(with_scl())
+    assert hidden(out) == [(0, 0), (1, 1), (2, 2)]
+    assert hidden(out, date=1) == [(0, 0), (1, 1)]
+    assert out["SCL"].dtype == np.uint8
+    np.testing.assert_array_equal(out["SCL"], with_scl()["SCL"])
+
+
+@pytest.mark.parametrize(
+    ("exclude", "expected"),
+    [
+        ([9], [(2, 2)]),
+        (11, [(3, 3)]),
+        ("snow", [(3, 3)]),
+        (["shadows", "water"], [(1, 1), (4, 4)]),
+        (["fill", 9], [(0, 0), (2, 2)]),
+        ([], []),
+    ],
+)
+def test_classes_are_excluded_by_number_or_by_word(exclude, expected):
+    assert hidden(mask_clouds(with_scl(), exclude=exclude)) == expected
+
+
+def test_every_way_to_hold_the_classes_gives_the_same():
+    dataset = with_scl()
+    expected = mask_clouds(dataset)["B02"].values
+    scl = dataset["SCL"]
+    stacked = dataset.to_dataarray("band").transpose("time", "band", "y", "x")
+    for given, mask in [
+        (dataset, "SCL"),
+        (dataset, scl),
+        (dataset.drop_vars("SCL"), scl),
+        (dataset.set_coords("SCL"), None),
+        (dataset.rename(SCL="scl"), None),
+        (dataset.chunk({"y": 2}), None),
+    ]:
+        np.testing.assert_array_equal(mask_clouds(given, mask=mask)["B02"], expected)
+    out = mask_clouds(stacked)
+    np.testing.assert_array_equal(out.sel(band="B02"), expected)
+    assert out["band"].values.tolist() == ["B02"]
+    np.testing.assert_array_equal(out["SCL"], scl)
+    turned = mask_clouds(with_scl(turned=True), dilate_m=10)
+    np.testing.assert_array_equal(turned["B02"].values[:, ::-1], mask_clouds(dataset, dilate_m=10)["B02"])
+    np.testing.assert_array_equal(turned["valid"].values[:, ::-1], mask_clouds(dataset, dilate_m=10)["valid"])
+
+
+def test_bits_of_landsat_are_read_as_bits():
+    clear, cloud, shadow, snow = 0b1_0101_0100_0000, 0b1_0110_0000_1000, 0b1_0110_0001_0000, 0b1_1010_0010_0000
+    qa = np.full((2, 6, 8), clear, np.uint16)
+    qa[:, 0, 0], qa[:, 1, 1], qa[:, 2, 2], qa[:, 3, 3], qa[:, 4, 4] = 1, cloud, shadow, snow, clear | 0b10
+    dataset = with_scl().drop_vars("SCL").assign(QA_PIXEL=(("time", "y", "x"), qa))
+    assert hidden(mask_clouds(dataset)) == [(0, 0), (1, 1), (2, 2), (4, 4)]
+    assert hidden(mask_clouds(dataset, exclude="snow")) == [(3, 3)]
+    assert hidden(mask_clouds(dataset, exclude=[4])) == [(2, 2)]
+
+
+def test_a_coarser_mask_is_read_by_nearest_pixels():
+    dataset = with_scl().drop_vars("SCL")
+    coarse = make_cube((2, 1, 3, 4), gsd=20.0).to_dataset("band").rename(B02="SCL")["SCL"]
+    coarse = coarse.copy(data=np.full((2, 3, 4), 4, np.uint8))
+    coarse[:, 1, 2] = 9
+    expected = [(2, 4), (2, 5), (3, 4), (3, 5)]
+    assert hidden(mask_clouds(dataset, mask=coarse)) == expected
+    assert hidden(mask_clouds(dataset, mask=coarse.isel(y=slice(None, None, -1)))) == expected
+    turned = mask_clouds(dataset.isel(y=slice(None, None, -1)), mask=coarse)
+    assert hidden(turned) == [(2, 4), (2, 5), (3, 4), (3, 5)]
+    assert hidden(mask_clouds(dataset, mask=coarse == 4)) == expected
+
+
+def test_a_distance_is_metres_on_the_ground_on_a_grid_in_degrees():
+    step = 1e-4  # at 60 degrees north 11.14 m along y and 5.58 m along x
+    cube = make_cube((1, 9, 9), crs="EPSG:4326", affine=Affine(step, 0, 5, 0, -step, 60 + 4.5 * step))
+    valid = np.ones((9, 9), bool)
+    valid[4, 4] = False
+    mask = xr.DataArray(valid, dims=cube.dims[1:])
+    out = mask_clouds(cube, mask=mask, dilate_m=12)
+    expected = np.ones((9, 9), bool)
+    expected[4, 2:7] = expected[3, 4] = expected[5, 4] = False
+    np.testing.assert_array_equal(out["valid"], expected)
+    assert mask_clouds(cube, mask=mask, dilate_m=12.5)["valid"].values.sum() == 81 - 11
+
+
+def test_several_layers_of_classes_must_be_told_apart():
+    dataset = with_scl().assign(QA60=(("time", "y", "x"), np.full((2, 6, 8), 1 << 10, np.uint16)))
+    with pytest.raises(CubeError, match=r"several layers of classes, \['SCL', 'QA60'\].*Name it with mask="):
+        mask_clouds(dataset)
+    assert hidden(mask_clouds(dataset, mask="SCL")) == [(0, 0), (1, 1), (2, 2)]
+    assert np.isnan(mask_clouds(dataset, mask="QA60")["B02"]).all()
+
+
 def test_what_does_not_fit_is_refused():
     cube = cloudy()
     bare = cube.drop_vars(["valid", "scl"])
-    with pytest.raises(CubeError, match=r"no coordinate 'valid'; .* Pass mask="):
+    with pytest.raises(CubeError, match=r"no coordinate 'valid' and no layer whose classes .* Pass mask="):
         mask_clouds(bare)
-    with pytest.raises(CubeError, match="no coordinate 'scl'"):
+    with pytest.raises(CubeError, match="no layer whose classes are known"):
         mask_clouds(bare, exclude=[9])
+    with pytest.raises(CubeError, match=r"no layer 'SCL'; it has \['scl', 'valid'\]"):
+        mask_clouds(cube, mask="SCL")
+    with pytest.raises(ParameterError, match=r"exclude names 'haze'; the scene classification of Sen2Cor has fill"):
+        mask_clouds(cube, exclude="haze")
+    with pytest.raises(CubeError, match="nothing says what the numbers of 'mask' mean"):
+        mask_clouds(bare, mask=cube.scl.rename("mask"))
     with pytest.raises(ParameterError, match="expected one of them"):
         mask_clouds(cube, mask=cube.valid, exclude=[9])
-    with pytest.raises(ParameterError, match="expected booleans"):
-        mask_clouds(cube, mask=cube.scl)
+    with pytest.raises(ParameterError, match="mask has dtype <U3; expected booleans or the numbers of classes"):
+        mask_clouds(cube, mask=cube.scl.astype(str))
+    with pytest.raises(ParameterError, match="mask is a ndarray; expected a DataArray or the name of a layer"):
+        mask_clouds(cube, mask=cube.valid.values)
     with pytest.raises(ParameterError, match="dilate_m=-1; expected a distance >= 0"):
         mask_clouds(cube, dilate_m=-1)
-    with pytest.raises(GridError, match=r"the mask differs from the cube along 'x' \(25 and 26"):
+    with pytest.raises(GridError, match=r"the mask covers .*expected a mask that covers the cube"):
         mask_clouds(cube, mask=cube.valid.isel(x=slice(1, None)))
-    with pytest.raises(GridError, match="differs from the cube along 'x'"):
-        mask_clouds(cube, mask=cube.valid.assign_coords(x=cube.x + 5))
+    with pytest.raises(GridError, match=r"differs from the cube along 'time' \(1 and 2 places\).*mask.sel"):
+        mask_clouds(cube, mask=cube.valid.isel(time=[1]))
+    with pytest.raises(GridError, match=r"the mask lies in EPSG:32634.*mask.odc.reproject"):
+        mask_clouds(cube, mask=make_cube((30, 27), crs="EPSG:32634") > 0)
     with pytest.raises(GridError, match=r"expected \(\[time,\] y, x\)"):
         mask_clouds(cube, mask=cube > 0.5)

@@ -16,7 +16,7 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
 import xsr.core.radiometry as radiometry
-from xsr.core import checks
+from xsr.core import aside, checks
 from xsr.core.errors import BandError, CubeError, GridError
 from xsr.core.names import BandsLike, Names, did_you_mean, standardise
 from xsr.core.sensors import canonical
@@ -52,6 +52,8 @@ class Cube:
     """Whether the user's y ascends."""
     names: Names = field(default_factory=Names)
     """The user's names of dimensions, and what the names of bands mean."""
+    layers: tuple[aside.Layer, ...] = ()
+    """Classes beside the bands, set aside; see `xsr.core.aside`."""
 
     @property
     def source(self) -> str | None:
@@ -151,7 +153,10 @@ class Cube:
                     if "time" in v.dims and not set(self.spatial) & set(v.dims)
                 ]
             )
-        return replace(self, data=shell, original=original)
+        dated = [layer for layer in self.layers if "time" in layer.data.dims]
+        aside.warn_dropped(dated, "they belong to the dates of the cube")
+        layers = tuple(layer for layer in self.layers if "time" not in layer.data.dims)
+        return replace(self, data=shell, original=original, layers=layers)
 
     def rewrap(self, values: Any, geobox: GeoBox, provenance: Mapping[str, Any]) -> XarrayObject:
         """Dress values (time, band, y, x) on a new grid as the container, names and coordinates of the user.
@@ -173,6 +178,7 @@ class Cube:
             coords={**self._kept(self.data), **spatial},
             name=self.data.name,
         )
+        data = data.assign_coords(self._classes(data, geobox))
         if self.flipped:
             data = data.isel({y: slice(None, None, -1)})
         if geobox.crs == self.geobox.crs:
@@ -189,7 +195,17 @@ class Cube:
             coords={**self._kept(self.data), **coords},
             name=self.data.name,
         )
+        aside.warn_dropped(self.layers, "the result is points")
         return self.names.restore(self._restore(data, provenance), spatial=False)
+
+    def _classes(self, data: xr.DataArray, geobox: GeoBox) -> dict[Hashable, Any]:
+        """Coordinates of a result (time, band, y, x): the layers set aside, on its grid."""
+        axes = dict(zip(("y", "x"), data.dims[-2:], strict=True))
+        layers = aside.carried(self.layers, self.geobox, geobox, data)
+        return {
+            layer.name: ([axes.get(str(dim), dim) for dim in layer.data.dims], layer.data.data, layer.data.attrs)
+            for layer in layers
+        }
 
     @staticmethod
     def _kept(data: xr.DataArray) -> dict[Hashable, Any]:
@@ -226,6 +242,8 @@ class Cube:
             others = {n: v for n, v in original.data_vars.items() if not set(self.spatial) & set(v.dims)}
             others = {name: variable for name, variable in others.items() if not _is_grid_mapping(name, variable)}
             dataset = dataset.rename({name: labels[str(name)] for name in dataset.data_vars})
+            variables = [layer.name for layer in self.layers if layer.role == "variable"]
+            dataset = dataset.reset_coords([name for name in variables if name in dataset.coords])
             return dataset.assign(others).assign_attrs({**clean(original.attrs), **provenance})
         if "band" not in original.dims:
             data = data.isel(band=0)
@@ -260,6 +278,11 @@ def open_cube(obj: XarrayObject, *, units: str | float | None = None, bands: Ban
     bands
         Bands to keep, in this order; or a mapping from the names that they shall have to the labels of the cube.
 
+    Returns
+    -------
+    Cube
+        Its bands; layers of classes beside them, such as SCL, are set aside (see `xsr.core.aside`).
+
     Raises
     ------
     CubeError
@@ -267,7 +290,7 @@ def open_cube(obj: XarrayObject, *, units: str | float | None = None, bands: Ban
     GridError
         If the CRS is missing, or coordinates are irregular, duplicated or not monotonic.
     BandError
-        If bands are duplicated, or a band asked for is missing.
+        If bands are duplicated, a band asked for is missing, or it holds classes.
     ParameterError
         If ``bands`` names none.
     """
@@ -276,10 +299,12 @@ def open_cube(obj: XarrayObject, *, units: str | float | None = None, bands: Ban
     if any(np.isnan(size) for variable in variables for sizes in variable.chunks or () for size in sizes):
         raise CubeError("the cube has chunks of unknown size; expected known ones. Call .compute_chunk_sizes() first.")
     spatial = _spatial_dims(obj)
-    if isinstance(obj, xr.Dataset):
-        data = _stack_bands(obj, spatial, bands, units, meanings=names)
+    rest, layers = aside.set_aside(obj, spatial)
+    aside.refuse_as_bands(layers, bands)
+    if isinstance(rest, xr.Dataset):
+        data = _stack_bands(rest, spatial, bands, units, meanings=names)
     else:
-        data = radiometry.decode(obj, units)
+        data = radiometry.decode(rest, units)
     data = data.rename({old: new for old, new in zip(spatial, ("y", "x"), strict=True) if old != new})
     extra = [str(dim) for dim in data.dims if dim not in ("time", "band", "y", "x")]
     if extra:
@@ -289,13 +314,14 @@ def open_cube(obj: XarrayObject, *, units: str | float | None = None, bands: Ban
             data = data.expand_dims(dim)
     if "band" not in data.coords:
         data = data.assign_coords(band=_default_bands(data))
-    data = _with_native_gsd(data, _recorded_sizes(obj, data)).transpose("time", "band", "y", "x")
+    data = _with_native_gsd(data, _recorded_sizes(rest, data)).transpose("time", "band", "y", "x")
     if 0 in data.shape:
         raise CubeError(f"the cube is empty: {dict(data.sizes)}; expected at least one element in every dimension.")
     geobox, flipped = _geobox(obj, spatial)
     if flipped:
         data = data.isel(y=slice(None, None, -1))
-    cube = Cube(data, geobox, obj, spatial, flipped, names)
+        layers = [layer.turned() for layer in layers]
+    cube = Cube(data, geobox, obj, spatial, flipped, names, tuple(layers))
     if len(set(cube.canonical)) != len(cube.bands):
         raise BandError(f"bands {list(cube.bands)} name a band twice; expected unique bands. Drop the duplicates.")
     return cube if bands is None else cube.select(bands)

@@ -187,7 +187,7 @@ def evaluate_at(
 
     shell = cube.at(asked)
     out = shell.rewrap(run(function), geobox, _record(cube, sampling, provenance))
-    count = replace(shell, data=shell.data.isel(band=[0]), original=_one_band(out))
+    count = replace(shell, data=shell.data.isel(band=[0]), original=_one_band(out), layers=())
     counted = count.rewrap(run(CountValid)[:, :1], geobox, {})
     whole = xr.apply_ufunc(_whole, counted, dask="parallelized", output_dtypes=[np.uint16])
     return out.assign_coords(n_valid=(whole.dims, whole.data))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from xsr.core.blocks import Padding
 
 
-def shrink_valid(valid: NDArray[np.bool_], radius_px: float) -> NDArray[np.bool_]:
+def shrink_valid(valid: NDArray[np.bool_], radius_px: float, *, aspect: float = 1.0) -> NDArray[np.bool_]:
     """Make pixels invalid whose centre lies within a radius of the centre of an invalid one.
 
     Parameters
@@ -17,7 +17,9 @@ def shrink_valid(valid: NDArray[np.bool_], radius_px: float) -> NDArray[np.bool_
     valid
         Mask (h, w).
     radius_px
-        Radius in pixels, >= 0.
+        Radius in pixels along x, >= 0.
+    aspect
+        Height of a pixel in widths of it.
 
     Examples
     --------
@@ -28,7 +30,7 @@ def shrink_valid(valid: NDArray[np.bool_], radius_px: float) -> NDArray[np.bool_
 
     if valid.all():
         return valid
-    return np.asarray(distance_transform_edt(valid) > radius_px + 1e-9) & valid
+    return np.asarray(distance_transform_edt(valid, sampling=(aspect, 1.0)) > radius_px + 1e-9) & valid
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,15 @@ class Shrinking:
     """Block function: shrink a mask, 1 = valid, on its own grid."""
 
     radius_px: float
+    """Radius in pixels along x."""
+    aspect: float = 1.0
+    """Height of a pixel in widths of it."""
     padding: Padding = "edge"
 
     @property
     def halo(self) -> int:
         """Pixels needed around a block: as far as an invalid pixel reaches."""
-        return math.ceil(self.radius_px)
+        return math.ceil(self.radius_px / min(self.aspect, 1.0))
 
     def __call__(
         self,
@@ -54,5 +59,6 @@ class Shrinking:
         y, x = np.rint(rows).astype(np.int64), np.rint(cols).astype(np.int64)
         out = np.empty((*window.shape[:2], y.size, x.size), np.float32)
         for date, band in np.ndindex(window.shape[:2]):
-            out[date, band] = shrink_valid(window[date, band] > 0.5, self.radius_px)[np.ix_(y, x)]
+            shrunk = shrink_valid(window[date, band] > 0.5, self.radius_px, aspect=self.aspect)
+            out[date, band] = shrunk[np.ix_(y, x)]
         return out

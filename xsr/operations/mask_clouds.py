@@ -1,26 +1,33 @@
 """Clouds out: pixels that do not show the surface become no data."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
+from odc.geo.geobox import GeoBox
 
 from xsr._version import __version__
-from xsr.core import graph
-from xsr.core.cube import open_cube
+from xsr.core import aside, graph
+from xsr.core.classes import family_of, shown
+from xsr.core.cube import Cube, open_cube
 from xsr.core.errors import CubeError, GridError, ParameterError
-from xsr.core.grid import Refinement, resolution
+from xsr.core.grid import Refinement, crs_name
+from xsr.core.ground import pixel_size_m
 from xsr.core.names import standard_dims, standardise
 from xsr.core.pipeline import CHUNK
 from xsr.core.types import XarrayObject
 from xsr.kernels.masks import Shrinking
 
+PREFERRED = "valid"
+"""Layer that the readers of products give, and that is used without being named."""
+
 
 def mask_clouds(
     cube: XarrayObject,
     *,
-    mask: xr.DataArray | None = None,
-    exclude: Sequence[int] | None = None,
+    mask: xr.DataArray | str | None = None,
+    exclude: str | int | Sequence[str | int] | None = None,
     dilate_m: float = 0.0,
     units: str | float | None = None,
 ) -> XarrayObject:
@@ -31,14 +38,17 @@ def mask_clouds(
     cube
         DataArray ([time,] [band,] y, x) or Dataset of bands ([time,] y, x).
     mask
-        True where the surface is seen, ([time,] y, x) on the grid of the cube; by default the coordinate ``valid`` that
-        the readers of products give.
+        Which pixels show the surface: booleans, True where it is seen, or classes such as ``cube["SCL"]``, both
+        ([time,] y, x); or the name of such a layer among the variables, bands or coordinates of the cube. By default
+        the coordinate ``valid`` that the readers of products give, else the one layer of the cube whose classes are
+        known. A mask on other pixels of the same CRS is read by nearest pixels, if it covers the cube.
     exclude
-        Classes of the coordinate ``scl`` to set to no data, instead of ``mask``: 3 cloud shadow, 8 and 9 clouds, 10
-        cirrus, 11 snow.
+        Classes to set to no data, by number or by word: ``fill``, ``defect``, ``cloud``, ``shadow``, ``cirrus``,
+        ``snow``, ``water``. By default the first five. Of layers of bits (QA_PIXEL, Fmask of HLS, QA60, CLM) the
+        numbers are positions of bits. See `xsr.core.classes` for the layers that are known.
     dilate_m
-        Also set pixels to no data whose centre is this near to the centre of such a pixel, in units of the CRS (metres
-        for UTM): the edges of clouds are thin.
+        Also set pixels to no data whose centre is this near to the centre of such a pixel, in metres on the ground: the
+        edges of clouds are thin, and classifications miss them. 100 to 200 m is usual for 10 to 30 m pixels.
     units
         Units of the numbers where the metadata do not say; see `xsr.interpolate`.
 
@@ -50,67 +60,151 @@ def mask_clouds(
     Raises
     ------
     CubeError
-        If the cube has no such coordinate, or breaks the contract; see `xsr.core.cube.open_cube`.
+        If no layer of classes is known or several are, or the cube breaks the contract; see `xsr.core.cube.open_cube`.
     GridError
-        If the mask lies on another grid or has other dates.
+        If the mask does not cover the cube or has other dates.
     ParameterError
         If options contradict each other or are out of range.
     """
-    if mask is not None and exclude is not None:
-        raise ParameterError("mask and exclude given together; expected one of them.")
     if not (np.isfinite(dilate_m) and dilate_m >= 0):
-        raise ParameterError(f"dilate_m={dilate_m}; expected a distance >= 0 in units of the CRS.")
+        raise ParameterError(f"dilate_m={dilate_m}; expected a distance >= 0 in metres.")
     cube, _, names = standardise(cube)
     opened = open_cube(cube, units=units)
-    valid = _on_grid(_find(cube, mask, exclude), cube)
+    wanted = [exclude] if isinstance(exclude, str | int) else exclude if exclude is None else list(exclude)
+    valid = _surface(_find(opened, mask, wanted), wanted)
     if dilate_m > 0:
-        valid = _shrunk(valid, dilate_m / resolution(opened.geobox)[0])
-    axes = {opened.spatial[0]: "y", opened.spatial[1]: "x"}
-    shown = xr.DataArray(valid.data, dims=[axes.get(dim, str(dim)) for dim in valid.dims])
-    masked = opened.data.where(shown.isel(y=slice(None, None, -1)) if opened.flipped else shown)
+        valid = _shrunk(valid, dilate_m, opened.geobox)
+    masked = opened.data.where(valid)
     provenance = {"xsr_version": __version__, "xsr_operation": "mask_clouds"}
     result = opened.rewrap(masked.transpose("time", "band", "y", "x").data, opened.geobox, provenance)
-    return names.restore(result.assign_coords(valid=(valid.dims, valid.data)))
+    seen = valid.isel(y=slice(None, None, -1)) if opened.flipped else valid
+    axes = dict(zip(("y", "x"), opened.spatial, strict=True))
+    if "time" in seen.dims and "time" not in result.dims:
+        seen = seen.isel(time=0)
+    layer = ([axes.get(str(dim), dim) for dim in seen.dims], seen.data)
+    return names.restore(result.assign_coords({PREFERRED: layer}))
 
 
-def _find(cube: XarrayObject, mask: xr.DataArray | None, exclude: Sequence[int] | None) -> xr.DataArray:
-    """Mask to use, True where the surface is seen."""
-    if mask is not None:
-        if mask.dtype != bool:
-            raise ParameterError(f"mask has dtype {mask.dtype}; expected booleans, True where the surface is seen.")
-        return mask
-    name = "valid" if exclude is None else "scl"
-    if name not in cube.coords:
-        raise CubeError(
-            f"the cube has no coordinate {name!r}; expected one, as the readers of products give. Pass mask=."
+@dataclass(frozen=True)
+class Mask:
+    """A layer that says what is seen, on the grid of the cube."""
+
+    name: str
+    data: xr.DataArray
+    """Booleans or classes, dims ([time,] y, x), y descending, without coordinates."""
+
+
+def _surface(mask: Mask, exclude: Sequence[str | int] | None) -> xr.DataArray:
+    """Where the surface is seen."""
+    if mask.name == PREFERRED and exclude is None:
+        return mask.data.astype(bool)
+    if mask.data.dtype.kind != "b":
+        return shown(mask.data, exclude, mask.name)
+    if exclude is not None:
+        raise ParameterError(
+            f"exclude={exclude} given for {mask.name!r}, which holds booleans; expected one of them. Drop exclude=, or"
+            " name a layer of classes with mask=."
         )
-    found = cube.coords[name]
-    return found.astype(bool) if exclude is None else ~found.isin(list(exclude))
+    return mask.data
 
 
-def _on_grid(mask: xr.DataArray, cube: XarrayObject) -> xr.DataArray:
-    """Mask with the dims ([time,] y, x) of the cube; refuses other grids and dates."""
-    mask, (y, x) = standard_dims(mask), cube.odc.spatial_dims
+def _find(cube: Cube, mask: xr.DataArray | str | None, exclude: Sequence[str | int] | None) -> Mask:
+    """Choose the layer to use and bring it to the grid of the cube."""
+    if isinstance(mask, xr.DataArray):
+        return Mask("mask" if mask.name is None else str(mask.name), _on_grid(mask, cube))
+    if mask is not None and not isinstance(mask, str):
+        raise ParameterError(f"mask is a {type(mask).__name__}; expected a DataArray or the name of a layer.")
+    layers = {str(layer.name): layer for layer in cube.layers}
+    name = _only_one(layers, exclude) if mask is None else mask
+    if name in layers:
+        return Mask(name, layers[name].data)
+    found = getattr(cube.original, "variables", cube.original.coords).get(name)
+    if found is None:
+        raise CubeError(
+            f"the cube has no layer {name!r}; it has {sorted(layers) or 'none'}. Name one of these, or pass the mask."
+        )
+    return Mask(name, _on_grid(cube.original[name], cube))
+
+
+def _only_one(layers: dict[str, aside.Layer], exclude: Sequence[str | int] | None) -> str:
+    """Name of the layer that is meant where none is named."""
+    if exclude is None and PREFERRED in layers:
+        return PREFERRED
+    known = [
+        name for name, layer in layers.items() if layer.data.dtype.kind != "b" and family_of(name, layer.data.attrs)
+    ]
+    if len(known) == 1:
+        return known[0]
+    if known:
+        raise CubeError(f"the cube has several layers of classes, {known}; expected one. Name it with mask=.")
+    raise CubeError(
+        f"the cube has no coordinate {PREFERRED!r} and no layer whose classes are known, such as SCL, QA_PIXEL or Fmask;"
+        f" it has {sorted(layers) or 'no layer of classes'}. Pass mask=, for some layers with exclude=."
+    )
+
+
+def _on_grid(mask: xr.DataArray, cube: Cube) -> xr.DataArray:
+    """Mask with dims ([time,] y, x) on the grid of the cube; refuses what does not cover it and other dates."""
+    if mask.dtype.kind not in "biuf":
+        raise ParameterError(f"mask has dtype {mask.dtype}; expected booleans or the numbers of classes.")
+    mask, (y, x) = standard_dims(mask), cube.spatial
+    dated = "time" in mask.dims
     extra = set(mask.dims) - {"time", y, x}
-    if extra or not {y, x} <= set(mask.dims) or ("time" in mask.dims and "time" not in cube.dims):
+    if extra or not {y, x} <= set(mask.dims) or (dated and "time" not in cube.original.dims):
         raise GridError(f"the mask has dims {mask.dims}; expected ([time,] {y}, {x}), as the cube.")
-    for dim in mask.dims:
-        same = mask.sizes[dim] == cube.sizes[dim]
-        if not same or (dim in mask.coords and not np.array_equal(mask[dim].values, cube[dim].values)):
-            raise GridError(
-                f"the mask differs from the cube along {dim!r} ({mask.sizes[dim]} and {cube.sizes[dim]} places);"
-                " expected the same grid and dates. Resample it to the cube by nearest pixels."
-            )
-    order = [dim for dim in ("time", y, x) if dim in mask.dims]
-    return mask.transpose(*order)
+    if dated:
+        _same_dates(mask, cube)
+    bare = mask.drop_vars(list(mask.coords)).transpose(..., y, x).rename({y: "y", x: "x"})
+    if all(_same_places(mask, cube.original, dim) for dim in (y, x)):
+        return bare.isel(y=slice(None, None, -1)) if cube.flipped else bare
+    return _read_nearest(mask, bare, cube)
 
 
-def _shrunk(valid: xr.DataArray, radius_px: float) -> xr.DataArray:
-    """Mask with what is not valid grown by a radius."""
+def _same_places(mask: xr.DataArray, cube: XarrayObject, dim: object) -> bool:
+    same = mask.sizes[dim] == cube.sizes[dim]
+    return same and (dim not in mask.coords or np.array_equal(mask[dim].values, cube[dim].values))
+
+
+def _same_dates(mask: xr.DataArray, cube: Cube) -> None:
+    theirs, count = cube.data["time"], cube.data.sizes["time"]
+    known = "time" in mask.coords and "time" in cube.data.coords
+    if mask.sizes["time"] != count or (known and not np.array_equal(mask["time"].values, theirs.values)):
+        raise GridError(
+            f"the mask differs from the cube along 'time' ({mask.sizes['time']} and {count} places); expected the same"
+            " dates. Select them: mask.sel(time=cube.time), or select the dates of the cube that have a mask."
+        )
+
+
+def _read_nearest(mask: xr.DataArray, bare: xr.DataArray, cube: Cube) -> xr.DataArray:
+    """Read a mask of other pixels at the centres of the cube's."""
+    box = mask.odc.geobox
+    y, x = cube.spatial
+    sizes = f"{mask.sizes[y]} x {mask.sizes[x]} pixels, the cube {cube.data.sizes['y']} x {cube.data.sizes['x']}"
+    if box is None or box.crs is None:
+        raise GridError(f"the mask has {sizes}, and no CRS; expected a georeferenced mask. Use .odc.assign_crs(...).")
+    if box.affine.e > 0:
+        box, bare = box.flipy(), bare.isel(y=slice(None, None, -1))
+    index = aside.nearest(box, cube.geobox)
+    if index is None:
+        raise GridError(
+            f"the mask lies in {crs_name(box)}, or not parallel to the cube in {crs_name(cube.geobox)}; expected the"
+            " same CRS. Reproject it: mask.odc.reproject(cube.odc.geobox, resampling='nearest')."
+        )
+    if any(i.min() < 0 or i.max() >= n for i, n in zip(index, box.shape.yx, strict=True)):
+        raise GridError(
+            f"the mask covers {tuple(box.boundingbox.bbox)}, the cube {tuple(cube.geobox.boundingbox.bbox)}; expected a"
+            " mask that covers the cube. Load a larger one, or clip the cube."
+        )
+    return bare.isel(y=index[0], x=index[1])
+
+
+def _shrunk(valid: xr.DataArray, radius_m: float, geobox: GeoBox) -> xr.DataArray:
+    """Mask with what is not valid grown by a radius on the ground."""
+    down_m, across_m = pixel_size_m(geobox)
     stack = valid.data.astype(np.float32)
     stack = stack[:, None] if valid.ndim == 3 else stack[None, None]
     height, width = stack.shape[2:]
-    function = Shrinking(radius_px)
+    function = Shrinking(radius_m / across_m, down_m / across_m)
     sampling = Refinement((height, width), (1.0, 1.0))
     plan = graph.make_plan(sampling, (height, width), halo=function.halo, chunks=(CHUNK, CHUNK))
     out = graph.run(function, stack, plan)[:, 0] > 0.5
