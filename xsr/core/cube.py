@@ -18,7 +18,7 @@ from odc.geo.xr import xr_coords
 import xsr.core.radiometry as radiometry
 from xsr.core import checks
 from xsr.core.errors import BandError, CubeError, GridError
-from xsr.core.georeference import REGISTRATION, Georeference, georeference
+from xsr.core.georeference import REGISTRATION, Georeference, georeference, with_centres
 from xsr.core.rasterindex import raster_index, reindexed
 from xsr.core.sensors import canonical
 from xsr.core.types import XarrayObject
@@ -280,6 +280,7 @@ def open_cube(obj: XarrayObject, *, units: str | float | None = None, bands: Seq
         raise CubeError(f"the cube is empty: {dict(data.sizes)}; expected at least one element in every dimension.")
     read = georeference(obj, spatial)
     geobox, flipped = _geobox(read, spatial[1])
+    data = with_centres(data, read.geobox)
     if flipped:
         data = data.isel(y=slice(None, None, -1))
     cube = Cube(data, geobox, obj, spatial, flipped, moved=read.moved)

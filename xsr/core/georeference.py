@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import xarray as xr
 from affine import Affine
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
-from odc.geo.xr import spatial_dims  # registers the .odc accessor, too
+from odc.geo.xr import spatial_dims, xr_coords  # registers the .odc accessor, too
 from pyproj.exceptions import CRSError
 
 from xsr.core import axes
@@ -81,6 +82,13 @@ def geobox_of(obj: XarrayObject) -> GeoBox | None:
     """Grid of a cube as `georeference` reads it; None without spatial dimensions."""
     spatial = spatial_dims(obj)
     return None if spatial is None else georeference(obj, spatial).geobox
+
+
+def with_centres(data: xr.DataArray, geobox: GeoBox) -> xr.DataArray:
+    """Give an array (..., y, x) without coordinates those of its grid."""
+    missing = [dim for dim in ("y", "x") if dim not in data.coords]
+    centres = xr_coords(geobox, crs_coord_name=None, dims=("y", "x")) if missing else {}
+    return data.assign_coords({dim: centres[dim] for dim in missing})
 
 
 def _crs(obj: XarrayObject, index: Any) -> CRS | None:
