@@ -18,17 +18,18 @@ from odc.geo.xr import xr_coords
 import xsr.core.radiometry as radiometry
 from xsr.core import aside, checks
 from xsr.core.errors import BandError, CubeError, GridError
+from xsr.core.georeference import REGISTRATION, Georeference, georeference, with_centres
 from xsr.core.names import BandsLike, Names, did_you_mean, standardise
+from xsr.core.rasterindex import raster_index, reindexed
 from xsr.core.sensors import canonical
 from xsr.core.types import XarrayObject
 
 NATIVE_GSD = "native_gsd"
 """Coordinate over ``band`` (of a Dataset: attribute of each variable) with the size in metres of the pixels in which a
 band was seen, where it lies on a finer grid."""
-JITTER = 1e-3
-"""Largest deviation of a coordinate from a regular grid, in pixels."""
 STALE_ATTRIBUTES = (
-    *("transform", "res", "grid_mapping", "crs", "_CRS", "gsd", "spatial_resolution"),
+    *("transform", "res", "grid_mapping", "crs", "_CRS", "gsd", "spatial_resolution", "epsg", "spec", "bounds"),
+    *("resolution", "resolution_xy", "edge_size", "edge_size_m", "AREA_OR_POINT", "coord_save_mode"),
     *("nodatavals", "scales", "offsets", "valid_range", "valid_min", "valid_max", "actual_range", "xsr"),
 )
 """Attributes that describe the input's grid, numbers or store and would lie about the output."""
@@ -54,6 +55,8 @@ class Cube:
     """The user's names of dimensions, and what the names of bands mean."""
     layers: tuple[aside.Layer, ...] = ()
     """Classes beside the bands, set aside; see `xsr.core.aside`."""
+    moved: str | None = None
+    """Why the user's coordinates count as corners of pixels, where they do."""
 
     @property
     def source(self) -> str | None:
@@ -183,6 +186,9 @@ class Cube:
             data = data.isel({y: slice(None, None, -1)})
         if geobox.crs == self.geobox.crs:
             data = data.rename({y: self.spatial[0], x: self.spatial[1]})
+        index = raster_index(self.original)
+        if index is not None:
+            data = reindexed(data, geobox.flipy() if self.flipped else geobox, index)
         return self.names.restore(self._restore(data, provenance), spatial=geobox.crs == self.geobox.crs)
 
     def rewrap_points(
@@ -227,6 +233,7 @@ class Cube:
 
     def _restore(self, data: xr.DataArray, provenance: Mapping[str, Any]) -> XarrayObject:
         """Undo, step by step, what else `open_cube` did."""
+        provenance = provenance if self.moved is None else {**provenance, REGISTRATION: self.moved}
         grid = {"grid_mapping": "spatial_ref"} if "spatial_ref" in data.coords else {}
         original = self.original
         if "time" not in self._band_dims():
@@ -317,11 +324,13 @@ def open_cube(obj: XarrayObject, *, units: str | float | None = None, bands: Ban
     data = _with_native_gsd(data, _recorded_sizes(rest, data)).transpose("time", "band", "y", "x")
     if 0 in data.shape:
         raise CubeError(f"the cube is empty: {dict(data.sizes)}; expected at least one element in every dimension.")
-    geobox, flipped = _geobox(obj, spatial)
+    read = georeference(obj, spatial)
+    geobox, flipped = _geobox(read, spatial[1])
+    data = with_centres(data, read.geobox)
     if flipped:
         data = data.isel(y=slice(None, None, -1))
         layers = [layer.turned() for layer in layers]
-    cube = Cube(data, geobox, obj, spatial, flipped, names, tuple(layers))
+    cube = Cube(data, geobox, obj, spatial, flipped, names, tuple(layers), read.moved)
     if len(set(cube.canonical)) != len(cube.bands):
         raise BandError(f"bands {list(cube.bands)} name a band twice; expected unique bands. Drop the duplicates.")
     return cube if bands is None else cube.select(bands)
@@ -418,49 +427,13 @@ def _stack_last(*bands: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.stack(bands, axis=-1)
 
 
-def _geobox(obj: XarrayObject, spatial: tuple[Hashable, Hashable]) -> tuple[GeoBox, bool]:
+def _geobox(read: Georeference, dim: Hashable) -> tuple[GeoBox, bool]:
     """Grid with y descending, and whether the given one ascends."""
-    for dim in spatial:
-        if dim not in obj.coords:
-            raise GridError(f"dimension {dim!r} has no coordinates; expected pixel centres in the units of the CRS.")
-        _check_regular(dim, obj[dim].values)
-    geobox = obj.odc.geobox
-    if geobox is None or geobox.crs is None:
-        sizes = {str(dim): obj.sizes[dim] for dim in spatial}
-        what = "no CRS" if geobox is not None else f"no pixel size (shape {sizes})"
-        raise GridError(
-            f"the cube has {what}; expected a georeferenced grid. Assign one with .odc.assign_crs(...), and for a"
-            " single row or column keep the GeoTransform of spatial_ref."
-        )
-    affine = geobox.affine
+    geobox, affine = read.geobox, read.geobox.affine
+    if geobox.crs is None:
+        raise GridError("the cube has no CRS; expected a georeferenced grid. Assign one with .odc.assign_crs(...).")
     if affine.b == affine.d == 0 and affine.a < 0:
-        raise GridError(f"{spatial[1]!r} descends; expected ascending coordinates. Use .sortby({spatial[1]!r}).")
+        raise GridError(f"{dim!r} descends; expected ascending coordinates. Use .sortby({dim!r}).")
     if affine.b == affine.d == 0 and affine.e > 0:
         return geobox.flipy(), True
     return geobox, False
-
-
-def _check_regular(dim: Hashable, values: np.ndarray[Any, Any]) -> None:
-    if values.dtype.kind not in "iuf":
-        raise GridError(f"coordinate {dim!r} has dtype {values.dtype}; expected numbers, the pixel centres.")
-    if values.size < 2:
-        return
-    step = (float(values[-1]) - float(values[0])) / (values.size - 1)
-    steps = np.diff(values.astype(np.float64))
-    if np.any(steps == 0):
-        where = int(np.flatnonzero(steps == 0)[0])
-        raise GridError(f"coordinate {dim!r} repeats {values[where]} at index {where}; expected unique pixel centres.")
-    if not (np.all(steps > 0) or np.all(steps < 0)):
-        where = int(np.flatnonzero(np.sign(steps) != np.sign(steps[0]))[0])
-        raise GridError(
-            f"coordinate {dim!r} turns at index {where} ({values[where]}, {values[where + 1]}); expected monotonic."
-        )
-    off = np.abs(values - (float(values[0]) + step * np.arange(values.size))) / abs(step)
-    rounding = float(np.finfo(values.dtype).eps * np.abs(values).max() / abs(step)) if values.dtype.kind == "f" else 0.0
-    allowed = max(JITTER, 2 * rounding)
-    if off.max() > allowed:
-        where = int(off.argmax())
-        raise GridError(
-            f"coordinate {dim!r} is irregular: {values[where]} at index {where} lies {off.max():.3g} px off a regular"
-            f" grid of step {step:.6g}; expected at most {allowed:.3g} px. Reproject or rebuild the coordinates."
-        )

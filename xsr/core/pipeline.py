@@ -7,7 +7,6 @@ from numbers import Integral
 from typing import Any, TypeAlias
 
 import numpy as np
-import odc.geo.xr  # noqa: F401  (registers the .odc accessor)
 import xarray as xr
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
@@ -16,6 +15,7 @@ from xsr.core import graph, grid
 from xsr.core.blocks import Padding, chunk_sizes
 from xsr.core.cube import Cube
 from xsr.core.errors import GridError, ParameterError
+from xsr.core.georeference import geobox_of
 from xsr.core.grid import Sampling, target_grid
 from xsr.core.instants import Group, Look, Times, plan_groups, resolve_instants
 from xsr.core.names import standard_dims
@@ -25,16 +25,12 @@ CHUNK = 1024
 """Default output block, in pixels along y and x."""
 
 
-class _NoGrid:
-    geobox = None
-
-
 def resolve_target(
     cube: Cube, *, scale: float | None, resolution: float | None, like: XarrayObject | GeoBox | None
 ) -> tuple[GeoBox, Sampling]:
     """Resolve the three ways to name a finer grid; see `xsr.core.grid.target_grid`."""
-    box: GeoBox | None = like if like is None or isinstance(like, GeoBox) else getattr(like, "odc", _NoGrid).geobox
-    if like is not None and box is None:
+    box = geobox_of(like) if isinstance(like, xr.DataArray | xr.Dataset) else like
+    if like is not None and not isinstance(box, GeoBox):
         raise GridError(f"like={type(like).__name__} has no grid; expected a georeferenced cube or a GeoBox.")
     return target_grid(cube.geobox, scale=scale, resolution_m=resolution, like=box)
 

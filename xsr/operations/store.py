@@ -18,7 +18,7 @@ import numpy as np
 from xsr.core.errors import ParameterError, StoreError, XsrWarning
 from xsr.core.store.ledger import CLIPPED, LEDGER, VALID, BadBlock, Index, read_ledger
 from xsr.core.store.lock import locked
-from xsr.core.store.place import Place, resolve_place, store_errors
+from xsr.core.store.place import RETRY, Place, resolve_place, store_errors
 from xsr.core.store.template import Packing, Prepared, prepare, require_same, write_template
 from xsr.core.store.writing import Errors, check_errors, undone, write_blocks
 from xsr.core.types import XarrayObject
@@ -131,7 +131,7 @@ def to_zarr(
     prepared = prepare(cube, dtype=dtype, zarr_format=zarr_format, inner_chunks=inner_chunks, input_id=input_id)
     place = resolve_place(path, storage_options)
     with locked(place, force=force):
-        with store_errors(place, "looking at"):
+        with store_errors(place, "looking at", remedy=RETRY):
             target = _resumed(place) if resume else _begun_anew(place, overwrite)
         todo = _todo(prepared, target)
         if not force:
@@ -191,7 +191,7 @@ def _todo(prepared: Prepared, target: _Target) -> dict[str, list[Index]]:
     writers = prepared.writers(target.place)
     if not target.begun:
         return {name: list(writer.blocks) for name, writer in writers.items()}
-    with store_errors(target.place, "reading the ledger of"):
+    with store_errors(target.place, "reading the ledger of", remedy=RETRY):
         group = target.place.open("r")
         require_same(group, target.place.path, prepared.settings)
         return undone(writers, read_ledger(group))

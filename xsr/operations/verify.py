@@ -9,7 +9,7 @@ from typing import Any
 from xsr.core.errors import StoreError
 from xsr.core.store.ledger import LEDGER, BadBlock, Index, check_block, check_whole, read_ledger, stored_blocks
 from xsr.core.store.lock import locked
-from xsr.core.store.place import Place, resolve_place, store_errors
+from xsr.core.store.place import RETRY, Place, resolve_place, store_errors
 from xsr.core.store.template import prepare, require_same
 from xsr.core.store.writing import Outcomes, quarantined, write_blocks
 from xsr.core.types import XarrayObject
@@ -89,13 +89,13 @@ def verify(
 def command_of(path: str | Path, *, storage_options: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Arguments of the command that made a store; none if it was made in Python."""
     place = resolve_place(path, storage_options)
-    with store_errors(place, "reading"):
+    with store_errors(place, "reading", remedy=RETRY):
         found: dict[str, Any] = _open(place)[LEDGER].attrs["settings"]["command"]
     return found
 
 
 def _check(place: Place) -> VerifyReport:
-    with store_errors(place, "reading"):
+    with store_errors(place, "reading", remedy=RETRY):
         group = _open(place)
         ledger = read_ledger(group)
         blocks = stored_blocks(group)
@@ -124,7 +124,7 @@ def _open(place: Place) -> Any:
 
 
 def _repair(place: Place, cube: XarrayObject, report: VerifyReport, input_id: str | None, progress: bool) -> Outcomes:
-    with store_errors(place, "reading"):
+    with store_errors(place, "reading", remedy=RETRY):
         group = place.open("r")
         prepared = prepare(cube, **group[LEDGER].attrs["settings"]["packing"], input_id=input_id)
         require_same(group, place.path, prepared.settings)

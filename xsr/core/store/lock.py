@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from xsr.core.errors import StoreError
-from xsr.core.store.place import Place, store_errors
+from xsr.core.store.place import RETRY, Place, store_errors
 
 SUFFIX = ".lock"
 
@@ -37,7 +37,7 @@ def locked(place: Place, *, force: bool = False) -> Iterator[None]:
     """
     lock = place.beside(SUFFIX)
     mine = _me(place)
-    with store_errors(place, "locking"):
+    with store_errors(place, "locking", remedy=RETRY):
         if not _create(lock, mine):
             _take_over(place, lock, mine, force)
     try:

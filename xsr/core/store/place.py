@@ -10,6 +10,7 @@ from typing import Any, Literal
 from xsr.core.errors import ParameterError, StoreError, XsrError
 
 REMEDY = "Blocks written so far are safe; mend the cause and go on with resume=True (xsr run --resume)."
+RETRY = "No block was written by this call; mend the cause and try again."
 
 
 @dataclass(frozen=True)
@@ -113,14 +114,14 @@ def resolve_place(path: str | Path, options: Mapping[str, Any] | None) -> Place:
 
 
 @contextmanager
-def store_errors(place: Place, doing: str) -> Iterator[None]:
-    """Turn whatever a store raises into one `StoreError` that says what was being done."""
+def store_errors(place: Place, doing: str, *, remedy: str = REMEDY) -> Iterator[None]:
+    """Turn whatever a store raises into one `StoreError` that says what was being done, and what to do."""
     try:
         yield
     except XsrError:
         raise
     except Exception as error:
-        raise StoreError(f"{doing} {place.path} failed: {reason(error)}. {REMEDY}") from error
+        raise StoreError(f"{doing} {place.path} failed: {reason(error)}. {remedy}") from error
 
 
 def reason(error: BaseException) -> str:

@@ -15,10 +15,12 @@ from odc.geo.xr import xr_coords  # registers the .odc accessor, too
 from xsr._version import __version__
 from xsr.core import checks
 from xsr.core.errors import CubeError, ParameterError, StoreError
+from xsr.core.georeference import REGISTRATION, geobox_of, georeference
 from xsr.core.grid import crs_name
 from xsr.core.radiometry import ADD_OFFSET, FILL, SCALE_FACTOR
 from xsr.core.store.ledger import LEDGER, Blocks, BlockWriter, checksum, create_ledger
-from xsr.core.store.place import Place, store_errors
+from xsr.core.store.place import RETRY, Place, store_errors
+from xsr.core.store.plain import plain
 from xsr.core.types import XarrayObject
 
 Packing = Literal["float32", "uint16"]
@@ -107,7 +109,8 @@ def settings_of(
     dataset: xr.Dataset, encoding: Mapping[Hashable, Any], packing: Mapping[str, Any], input_id: str | None
 ) -> dict[str, Any]:
     """Everything that decides what a store holds, as plain JSON: a store is continued with the same settings only."""
-    geobox = dataset.odc.geobox
+    geobox = geobox_of(dataset)
+    assert geobox is not None and geobox.crs is not None
     settings = {
         "version": __version__,
         "variables": {str(n): [dataset[n].shape, [len(c) for c in dataset[n].chunks or ()]] for n in encoding},
@@ -185,7 +188,7 @@ def require_same(group: Any, path: str, new: Mapping[str, Any]) -> None:
 
 def write_template(prepared: Prepared, place: Place) -> None:
     """Write a store without blocks; a local one appears as a whole or not at all."""
-    with store_errors(place, "beginning"):
+    with store_errors(place, "beginning", remedy=RETRY):
         if place.remote:
             return _write_template(prepared, place)
         draft = place.beside(".template")
@@ -210,7 +213,8 @@ def _write_template(prepared: Prepared, place: Place) -> None:
         storage_options=place.fsspec,
     )
     group = place.open()
-    geobox = dataset.odc.geobox
+    geobox = geobox_of(dataset)
+    assert geobox is not None and geobox.crs is not None
     for name in names:
         attrs = group[str(name)].attrs
         listed = dict.fromkeys([*str(attrs.get("coordinates", "")).split(), "spatial_ref"])
@@ -288,15 +292,28 @@ def _as_dataset(cube: XarrayObject) -> xr.Dataset:
     if isinstance(cube, xr.DataArray):
         attrs = cube.attrs
         cube = cube.rename("reflectance" if cube.name is None else cube.name).to_dataset().assign_attrs(attrs)
-    if cube.odc.spatial_dims is None or cube.odc.geobox is None or cube.odc.geobox.crs is None:
-        raise StoreError("the cube has no grid or CRS; expected a georeferenced cube. Use .odc.assign_crs(...).")
-    # A cropped cube carries the GeoTransform of the whole, and one without spatial_ref would name what is not there.
-    cube = cube.assign_coords(spatial_ref=xr_coords(cube.odc.geobox)["spatial_ref"])
+    cube = _placed(cube)
     for name, variable in cube.data_vars.items():
         if set(cube.odc.spatial_dims) <= set(variable.dims):
             cube = cube.assign({name: _chunked(variable, set(cube.odc.spatial_dims))})
     labels = {n: c.astype(object) for n, c in cube.coords.items() if c.dtype.kind in "UT"}
-    return cube.assign_coords(labels)
+    return plain(cube.assign_coords(labels))
+
+
+def _placed(cube: xr.Dataset) -> xr.Dataset:
+    """Write the grid into a Dataset: one spatial_ref with its transform, and coordinates of the pixel centres."""
+    dims = cube.odc.spatial_dims
+    read = None if dims is None else georeference(cube, dims)
+    if dims is None or read is None or read.geobox.crs is None:
+        raise StoreError("the cube has no grid or CRS; expected a georeferenced cube. Use .odc.assign_crs(...).")
+    # A cropped cube carries the GeoTransform of the whole, and one without spatial_ref would name what is not there.
+    grid = xr_coords(read.geobox, dims=dims)
+    cube = cube.assign_coords(spatial_ref=grid["spatial_ref"])
+    if read.moved is None and set(dims) <= set(cube.coords):
+        return cube
+    moved = {} if read.moved is None else {REGISTRATION: read.moved}
+    cube = cube.assign_coords({dim: grid[dim] for dim in dims}).assign_attrs(moved)
+    return cube
 
 
 def _chunked(variable: xr.DataArray, spatial: set[Hashable]) -> xr.DataArray:

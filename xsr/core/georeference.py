@@ -1,0 +1,154 @@
+"""The grid of a cube, from all its coordinates and from what it states."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from affine import Affine
+from odc.geo.crs import CRS
+from odc.geo.geobox import GeoBox
+from odc.geo.xr import spatial_dims, xr_coords  # registers the .odc accessor, too
+from pyproj.exceptions import CRSError
+
+from xsr.core import axes
+from xsr.core.axes import Axis
+from xsr.core.errors import GridError
+from xsr.core.rasterindex import raster_index
+from xsr.core.registration import Axes, affine_of, reconcile
+from xsr.core.statements import Dims, Statement, corner_coordinates, is_rotated, statements
+from xsr.core.types import XarrayObject
+
+REGISTRATION = "xsr_registration"
+"""Attribute of results with why the coordinates of the input were moved."""
+
+
+@dataclass(frozen=True)
+class Georeference:
+    """Grid of a cube as its coordinates run."""
+
+    geobox: GeoBox
+    moved: str | None = None
+    """Why the coordinates count as corners, where they do."""
+
+
+def georeference(obj: XarrayObject, spatial: Dims) -> Georeference:
+    """Read the grid of a cube; nothing of its pixels is touched.
+
+    Parameters
+    ----------
+    obj
+        Cube, with or without coordinates.
+    spatial
+        Names of its dimensions (y, x).
+
+    Returns
+    -------
+    Georeference
+        The CRS may be None.
+
+    Raises
+    ------
+    GridError
+        If coordinates are irregular; or there are none, and no transform; or the cube states another grid.
+
+    Warns
+    -----
+    XsrWarning
+        If the coordinates are corners by what the cube states.
+    """
+    index = raster_index(obj)
+    shape = obj.sizes[spatial[0]], obj.sizes[spatial[1]]
+    crs = _crs(obj, index)
+    if index is not None and is_rotated(index.transform()):
+        return Georeference(GeoBox(shape, index.transform(), crs))
+    stated = statements(obj, spatial)
+    found = _axes(obj, spatial, index=index, stated=stated)
+    turned = [s.affine for s in stated if is_rotated(s.affine)]
+    if turned:  # coordinates of a rotated grid count its pixels
+        return Georeference(GeoBox(shape, turned[0] @ affine_of(found), crs))
+    found, moved = reconcile(found, [*stated, *_of_corners(obj, spatial, found)])
+    if any(math.isnan(axis.step) for axis in found):
+        sizes = {str(dim): obj.sizes[dim] for dim in spatial}
+        raise GridError(
+            f"the cube has no pixel size (shape {sizes}); expected a georeferenced grid. For a single row or column,"
+            " keep the GeoTransform of spatial_ref."
+        )
+    return Georeference(GeoBox(shape, affine_of(found), crs), moved)
+
+
+def geobox_of(obj: XarrayObject) -> GeoBox | None:
+    """Grid of a cube as `georeference` reads it; None without spatial dimensions."""
+    spatial = spatial_dims(obj)
+    return None if spatial is None else georeference(obj, spatial).geobox
+
+
+def with_centres(data: xr.DataArray, geobox: GeoBox) -> xr.DataArray:
+    """Give an array (..., y, x) without coordinates those of its grid."""
+    missing = [dim for dim in ("y", "x") if dim not in data.coords]
+    centres = xr_coords(geobox, crs_coord_name=None, dims=("y", "x")) if missing else {}
+    return data.assign_coords({dim: centres[dim] for dim in missing})
+
+
+def _crs(obj: XarrayObject, index: Any) -> CRS | None:
+    """CRS by odc-geo, of the index, of GeoZarr, or the EPSG code that stackstac and cubo keep beside the cube."""
+    crs: CRS | None = obj.odc.crs
+    if crs is not None:
+        return crs
+    epsg = obj.coords["epsg"].values if "epsg" in obj.coords else obj.attrs.get("epsg")
+    named = [obj.attrs.get("proj:code"), obj.attrs.get("proj:wkt2"), epsg]
+    for value in (None if index is None else index.crs, *named):
+        if value is not None and np.ndim(value) == 0:
+            try:
+                return CRS(int(value) if isinstance(value, np.ndarray | np.integer) else value)
+            except (CRSError, ValueError):
+                continue
+    return None
+
+
+def _axes(obj: XarrayObject, spatial: Dims, *, index: Any, stated: list[Statement]) -> Axes:
+    """Axes of y and x: of the index, of the coordinates, or stated where there are none."""
+    if index is not None:
+        affine, (x, y) = index.transform(), index.xy_shape
+        return _axis(affine.f, affine.e, y), _axis(affine.c, affine.a, x)
+    y, x = (
+        axes.fit(dim, obj[dim].values) if dim in obj.coords else _stated_axis(obj, spatial, number, stated)
+        for number, dim in enumerate(spatial)
+    )
+    return y, x
+
+
+def _axis(corner: float, step: float, size: int) -> Axis:
+    return Axis(corner + step / 2, step, size, corner)
+
+
+def _stated_axis(obj: XarrayObject, spatial: Dims, number: int, stated: list[Statement]) -> Axis:
+    """Axis of a dimension without coordinates."""
+    dim, size = spatial[number], obj.sizes[spatial[number]]
+    source = next((s for s in stated if s.binding), next(iter(stated), None))
+    if source is None:
+        raise GridError(
+            f"dimension {dim!r} has no coordinates; expected pixel centres in the units of the CRS, or a transform."
+            " Assign coordinates, or .rio.write_transform(...)."
+        )
+    if source.shape is not None and source.shape[number] != size:
+        raise GridError(
+            f"dimension {dim!r} has no coordinates and {size} pixels; {source.source} is of {source.shape[number]}."
+            " Assign coordinates: which part of the grid this is cannot be known."
+        )
+    a = source.affine
+    if is_rotated(a):
+        return _axis(0.0, 1.0, size)
+    return _axis(a.f, a.e, size) if number == 0 else _axis(a.c, a.a, size)
+
+
+def _of_corners(obj: XarrayObject, spatial: Dims, found: Axes) -> list[Statement]:
+    """Grid of coordinates that are labelled as corners, as sentle does it."""
+    labels = [corner_coordinates(obj, dim) if dim in obj.coords else None for dim in spatial]
+    if not any(labels) or any(math.isnan(axis.step) for axis in found):
+        return []
+    y, x = (axis.start if label else axis.corner for axis, label in zip(found, labels, strict=True))
+    names = [f"cube[{dim!r}].attrs['coord_save_mode']" for dim, label in zip(spatial, labels, strict=True) if label]
+    affine = Affine(found[1].step, 0.0, x, 0.0, found[0].step, y)
+    return [Statement(" and ".join(names), "; ".join(f"del {name}" for name in names), affine)]

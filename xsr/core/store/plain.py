@@ -1,0 +1,128 @@
+"""Attributes and coordinates as Zarr can hold them: JSON, and arrays of one plain type.
+
+Cubes of stackstac carry objects of Python in both. What JSON can say is kept, as lists and text; the rest is set aside
+and named, because a job of hours must not fail over a label.
+"""
+
+import datetime
+import json
+import math
+import os
+import warnings
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from affine import Affine
+
+from xsr.core.errors import XsrWarning
+
+
+class NotPlainError(TypeError):
+    """A value has no form in JSON."""
+
+
+def plain(dataset: xr.Dataset) -> xr.Dataset:
+    """Keep of a Dataset what Zarr can hold; nothing lazy is computed.
+
+    Returns
+    -------
+    xarray.Dataset
+        The same pixels. In attributes, tuples and numbers of NumPy are lists and numbers, dates are text; objects in
+        small variables are JSON text.
+
+    Warns
+    -----
+    XsrWarning
+        If something has no such form: it is left out, and named with its type.
+    """
+    lost: list[str] = []
+    out = dataset.copy()
+    for name, variable in dataset.variables.items():
+        if variable.dtype.kind == "O" and variable.chunks is None:
+            try:
+                values = _as_array(variable.values)
+            except NotPlainError as error:
+                lost.append(f"coordinate {name!r} ({error})" if name in dataset.coords else f"{name!r} ({error})")
+                out = out.drop_vars([name])
+                continue
+            if values is not variable.values:
+                kept = xr.Variable(variable.dims, values, variable.attrs)
+                out = out.assign_coords({name: kept}) if name in dataset.coords else out.assign({name: kept})
+        out[name].attrs = _as_attrs(variable.attrs, f" of {name!r}", lost)
+    out.attrs = _as_attrs(dataset.attrs, "", lost)
+    if lost:
+        warnings.warn(
+            f"Zarr cannot hold {', '.join(lost)}: left out of the store. Convert what must stay to text or numbers.",
+            XsrWarning,
+            stacklevel=4,
+        )
+    return out
+
+
+def _as_attrs(attrs: Mapping[Any, Any], of: str, lost: list[str]) -> dict[str, Any]:
+    kept = {}
+    for name, value in attrs.items():
+        try:
+            kept[_as_name(name)] = as_json(value)
+        except NotPlainError as error:
+            lost.append(f"attribute {name!r}{of} ({error})")
+    return kept
+
+
+def _as_name(name: Hashable) -> str:
+    if not isinstance(name, str):
+        raise NotPlainError(f"its name is of type {type(name).__name__}")
+    return name
+
+
+def as_json(value: object) -> Any:
+    """Bring a value to what JSON can say; numbers of NumPy become those of Python.
+
+    Raises
+    ------
+    NotPlainError
+        If there is no such form; the message is the type.
+    """
+    match value:
+        case None | str() | bool() | int() | float():
+            return value
+        case np.datetime64() | np.timedelta64():
+            return str(value)
+        case np.generic() if value.dtype.kind in "biufUS":
+            return as_json(value.item())
+        case np.ndarray():
+            return as_json(value.tolist() if value.dtype.kind not in "mM" else value.astype(str).tolist())
+        case Affine():
+            return [float(number) for number in tuple(value)[:6]]
+        case datetime.date() | datetime.time():
+            return value.isoformat()
+        case os.PathLike():
+            return os.fspath(value)
+        case Mapping():
+            return {_as_name(key): as_json(one) for key, one in value.items()}
+        case list() | tuple() | range():
+            return [as_json(one) for one in value]
+    raise NotPlainError(type(value).__name__)
+
+
+def _as_array(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Objects as text, JSON where they are no text; as they are where they have one plain type."""
+    held = [one for one in values.ravel() if not _is_missing(one)]
+    kinds = {type(one) for one in held}
+    if not kinds or (len(kinds) == 1 and np.asarray(held[0]).dtype.kind != "O" and np.ndim(held[0]) == 0):
+        return values
+    out = np.empty(values.shape, object)
+    out.ravel()[:] = list(_as_text(values.ravel()))
+    return out
+
+
+def _as_text(values: Iterable[Any]) -> Iterable[str]:
+    for one in values:
+        yield one if isinstance(one, str) else "" if _is_missing(one) else json.dumps(as_json(one))
+
+
+def _is_missing(value: object) -> bool:
+    return value is None or value is pd.NaT or (isinstance(value, float) and math.isnan(value))
