@@ -26,7 +26,7 @@ from xsr.core.cube import open_cube
 from xsr.core.errors import HarmonisationError, ParameterError, ProductError
 from xsr.kernels.resample import METHODS, Method
 from xsr.sources import masks
-from xsr.sources.files import open_file
+from xsr.sources.files import open_file, zarr_store
 from xsr.sources.harmonise import DARKEST, Identity, Statement, check_pixels, parse_baseline, resolve_offset
 from xsr.sources.rasters import CHUNK, Packing, decode, join, nearest, to_grid
 from xsr.sources.scenes import Scene, choose_bands, stack
@@ -104,7 +104,7 @@ def _open_store(path: str) -> Any:
     import zarr
 
     try:
-        return zarr.open_group(path, mode="r")
+        return zarr.open_group(zarr_store(path), mode="r")
     except (OSError, ValueError, KeyError) as error:
         raise ProductError(f"{path} is no Zarr group: {error}. Expected an EOPF product or a GeoZarr cube.") from error
 
@@ -198,7 +198,7 @@ def _array(path: str, name: str, crs: str) -> xr.DataArray:
     group, _, key = name.rpartition("/")
     with warnings.catch_warnings():  # a group need not have consolidated metadata of its own
         warnings.filterwarnings("ignore", category=RuntimeWarning, message="Failed to open Zarr store")
-        data = xr.open_zarr(path, group=group, mask_and_scale=False, decode_coords=False)[key]
+        data = xr.open_zarr(zarr_store(path), group=group, mask_and_scale=False, decode_coords=False)[key]
     data = data.rename(dict(zip(data.dims[-2:], ("y", "x"), strict=True))).expand_dims("band")
     return xr.DataArray(assign_crs(data, crs))
 
