@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from xsr.operations.verify import verify as verify
     from xsr.sources.eopf import open_eopf as open_eopf
     from xsr.sources.fetch import fetch as fetch
+    from xsr.sources.opening import open as open
     from xsr.sources.safe import open_safe as open_safe
     from xsr.sources.stac import open_stac as open_stac
     from xsr.sources.theia import open_theia as open_theia
@@ -50,6 +51,7 @@ _LAZY = {
     "interpolate_time": "xsr.operations.interpolate",
     "liif": "xsr.operations.super_resolve",
     "mask_clouds": "xsr.operations.mask_clouds",
+    "open": "xsr.sources.opening",
     "open_eopf": "xsr.sources.eopf",
     "open_safe": "xsr.sources.safe",
     "open_stac": "xsr.sources.stac",

@@ -1,17 +1,35 @@
-"""Files and stores on disk: Zarr, NetCDF and GeoTIFF."""
+"""Files and stores: Zarr (folder, URL or zip), NetCDF, GeoTIFF and JPEG 2000.
 
+What a file does not say, its reader can be given: names of bands and dims, the CRS, the group. Numbers stay as they are
+stored; what they mean is decided where they are used.
+"""
+
+import re
+import warnings
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import odc.geo.xr  # noqa: F401  (registers the .odc accessor)
 import xarray as xr
 
-from xsr.core.errors import CubeError, GridError, ParameterError
+from xsr.core.errors import CubeError, GridError, ParameterError, XsrError
 from xsr.core.grid import crs_name
-from xsr.core.radiometry import PACKING_ATTRIBUTES
 from xsr.core.types import XarrayObject
+from xsr.sources.labels import Bands, adapt, cube_of, node_of_bands
 
 CHUNK = 1024
 """Chunk of files that have none of their own, in pixels."""
+ZARR_METADATA = ("zarr.json", ".zgroup", ".zmetadata")
+"""Names of the files that describe a Zarr group."""
+HEAD = 1024
+"""Bytes read of a file to know its kind."""
+JPEG2000 = re.compile(rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51")
+"""First bytes of a JPEG 2000 file, with its boxes and without."""
+VRT = re.compile(rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?<VRTDataset")
+"""First bytes of a virtual raster of GDAL."""
 
 
 def open_file(path: str | Path) -> XarrayObject:
@@ -36,48 +54,178 @@ def open_file(path: str | Path) -> XarrayObject:
     text = str(path)
     if "://" not in text and not Path(text).exists():
         raise CubeError(f"{text} not found; expected a Zarr store, a NetCDF file or a GeoTIFF.")
+    suffix = Path(text).suffix.lower()
+    if suffix in (".tif", ".tiff"):
+        return open_raster_file(text)
+    if suffix in (".nc", ".nc4", ".h5"):
+        return open_netcdf(text)
+    if suffix == ".zarr" or "://" in text or Path(text).is_dir():
+        return open_store(text)
+    raise CubeError(f"{text} is of an unknown kind; expected .zarr, .nc, .tif or a folder holding a Zarr store.")
+
+
+def open_raster_file(
+    path: str,
+    *,
+    bands: Bands | None = None,
+    crs: str | int | None = None,
+    chunks: int = CHUNK,
+    allow_vrt: bool = False,
+) -> XarrayObject:
+    """Open a GeoTIFF, a cloud-optimised one too, or a JPEG 2000 file.
+
+    Parameters
+    ----------
+    path
+        Path, URL, or a ``/vsi`` path of GDAL.
+    bands
+        Bands to keep, by their descriptions, or by number from 1 where they have none; or their names, each with
+        that label: ``{"B02": 1, "B03": 2}``.
+    crs
+        CRS, where the file states none.
+    chunks
+        Side of a chunk in pixels.
+    allow_vrt
+        Open a VRT too. It can name any other file or URL, so that one from a stranger is not to be trusted.
+
+    Raises
+    ------
+    CubeError
+        If it cannot be read, or holds several rasters.
+    """
+    import rioxarray
+
+    with _reading(path):
+        data = rioxarray.open_rasterio(path, chunks={"x": chunks, "y": chunks}, driver=_driver(path, allow_vrt))
+    if not isinstance(data, xr.DataArray):
+        raise CubeError(f"{path} holds several rasters; expected one. Name the subdataset.")
+    return adapt(_described(data), bands=bands, crs=crs, label=path)
+
+
+def open_netcdf(
+    path: str,
+    *,
+    bands: Bands | None = None,
+    dims: Mapping[str, str] | None = None,
+    crs: str | int | None = None,
+    group: str | None = None,
+) -> XarrayObject:
+    """Open a NetCDF file.
+
+    Parameters
+    ----------
+    path
+        Path or URL.
+    bands
+        Bands to keep; or their names, each with the label in the file: ``{"B02": "nbart_blue"}``.
+    dims
+        Names of dims, each with its standard one: ``{"t": "time"}``.
+    crs
+        CRS, where the file states none.
+    group
+        Group that holds the bands, where there are several.
+
+    Returns
+    -------
+    DataArray or Dataset
+        Dask-backed. One variable with bands along a dim becomes a DataArray.
+
+    Raises
+    ------
+    CubeError
+        If it cannot be read, or several groups hold bands.
+    """
+    with _reading(path):
+        engine = "scipy" if _head(path).startswith(b"CDF") else "h5netcdf"
+        options = {"chunks": {}, "engine": engine, "decode_coords": "all"}
+        data = xr.open_dataset(path, group=group, **options)  # type: ignore[arg-type]
+        if not data.data_vars and group is None and engine == "h5netcdf":
+            data = node_of_bands(xr.open_datatree(path, **options), label=path)  # type: ignore[arg-type]
+    return adapt(cube_of(data, path), bands=bands, dims=dims, crs=crs, label=path)
+
+
+def open_store(
+    path: str,
+    *,
+    bands: Bands | None = None,
+    dims: Mapping[str, str] | None = None,
+    crs: str | int | None = None,
+    group: str | None = None,
+) -> XarrayObject:
+    """Open a Zarr store: a folder, a URL or a zip archive; as `open_netcdf`."""
+    with _reading(path), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Failed to open Zarr store with consolidated", RuntimeWarning)
+        store = zarr_store(path)
+        data = xr.open_zarr(store, group=group, decode_coords="all")
+        if not data.data_vars and group is None:
+            tree = xr.open_datatree(store, engine="zarr", chunks={}, decode_coords="all")
+            data = node_of_bands(tree, label=path) if tree.children else data
+    return adapt(cube_of(data, path), bands=bands, dims=dims, crs=crs, label=path)
+
+
+def _head(path: str) -> bytes:
+    """First bytes of a file on disk; none of anything else."""
+    if "://" in path or not Path(path).is_file():
+        return b""
+    with Path(path).open("rb") as file:
+        return file.read(HEAD)
+
+
+def zarr_store(path: str) -> Any:
+    """Give what zarr opens: the path itself; of a zip archive the store in it.
+
+    Parameters
+    ----------
+    path
+        Folder, URL or zip archive, whose store may lie at its root or in a folder.
+    """
+    if not _head(path).startswith(b"PK"):
+        return path
+    import zarr
+    from zarr.storage import ZipStore
+
+    with zipfile.ZipFile(path) as file:
+        root = zarr_root(file.namelist())
+    return zarr.open_group(ZipStore(path, mode="r"), path=(root or "").rstrip("/"), mode="r").store_path
+
+
+def zarr_root(names: Iterable[str]) -> str | None:
+    """Folder of the outermost Zarr group among file names, with a trailing slash unless it is the root."""
+    roots = [name[: -len(end)] for name in names for end in ZARR_METADATA if f"/{name}".endswith(f"/{end}")]
+    return min(roots, key=len, default=None)
+
+
+def _driver(path: str, allow_vrt: bool) -> str:
+    """Driver of GDAL that may open a raster: left to choose, it would open files that name others, or sites."""
+    if allow_vrt and (path.partition("?")[0].lower().endswith(".vrt") or VRT.match(_head(path))):
+        return "VRT"
+    if path.partition("?")[0].lower().endswith((".jp2", ".j2k")) or JPEG2000.match(_head(path)):
+        return "JP2OpenJPEG"
+    return "GTiff"
+
+
+@contextmanager
+def _reading(path: str) -> Iterator[None]:
+    """Turn what libraries raise about a file into one error."""
     try:
-        return _open(text)
-    except (OSError, ValueError, KeyError) as error:
-        if isinstance(error, CubeError):
-            raise
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        yield
+    except XsrError:
+        raise
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
         raise CubeError(
-            f"{text} cannot be read: {reason}. Check that it is complete and of the kind it claims."
+            f"{path} cannot be read: {reason}. Check that it is complete and of the kind it claims."
         ) from error
 
 
-def _open(text: str) -> XarrayObject:
-    suffix = Path(text).suffix.lower()
-    if suffix in (".tif", ".tiff"):
-        return _open_geotiff(text)
-    if suffix in (".nc", ".nc4", ".h5"):
-        data = xr.open_dataset(text, chunks={}, engine="h5netcdf", decode_coords="all")
-    elif suffix == ".zarr" or "://" in text or Path(text).is_dir():
-        data = xr.open_zarr(text, decode_coords="all")
-    else:
-        raise CubeError(f"{text} is of an unknown kind; expected .zarr, .nc, .tif or a folder holding a Zarr store.")
-    variables = [name for name, variable in data.data_vars.items() if "band" in variable.dims]
-    if len(variables) == 1:
-        shared = {k: v for k, v in data.attrs.items() if k not in PACKING_ATTRIBUTES}
-        variable = data[variables[0]].assign_attrs({**shared, **data[variables[0]].attrs})
-        variable.encoding["source"] = text
-        return variable
-    return data
-
-
-def _open_geotiff(path: str) -> xr.DataArray:
-    import rioxarray
-
-    data = rioxarray.open_rasterio(path, chunks={"x": CHUNK, "y": CHUNK})
-    if not isinstance(data, xr.DataArray):
-        raise CubeError(f"{path} holds several rasters; expected one. Name the subdataset.")
-    names = data.attrs.pop("long_name", None)
-    if isinstance(names, str):
-        names = (names,)
-    if names is not None and len(names) == data.sizes["band"]:
-        data = data.assign_coords(band=list(names))
-    return data
+def _described(data: xr.DataArray) -> xr.DataArray:
+    """Name bands by their descriptions, where each has its own."""
+    names = data.attrs.get("long_name")
+    names = (names,) if isinstance(names, str) else tuple(names or ())
+    if len(names) != data.sizes["band"] or not all(names) or len(set(names)) != len(names):
+        return data
+    data.attrs.pop("long_name")
+    return data.assign_coords(band=list(names))
 
 
 def crop(cube: XarrayObject, bbox: tuple[float, float, float, float]) -> XarrayObject:

@@ -1,80 +1,48 @@
 """What lies at a path: the kind of product, opened by its reader, and its description in a few lines."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from xsr.core.cube import NATIVE_GSD
-from xsr.core.errors import CubeError
 from xsr.core.grid import crs_name, resolution
 from xsr.core.types import XarrayObject
-from xsr.sources.archive import Archive
-from xsr.sources.files import open_file
+from xsr.sources.detect import Kind
+from xsr.sources.opening import recognise
 
 MANY = 12
 """More dates than these are told by the first and the last."""
 
 
-def open_any(path: str) -> tuple[str, XarrayObject]:
-    """Open whatever lies at a path with its reader.
+def open_any(path: str, **options: Any) -> tuple[str, XarrayObject]:
+    """Open whatever lies at a path, and say what it is; see `xsr.open`.
 
     Parameters
     ----------
     path
-        Product in SAFE format or of MAJA (folder or zip archive), EOPF product, STAC item, collection or catalog
-        (``.json``), Zarr store, NetCDF file or GeoTIFF.
+        Path or URL.
+    options
+        Options of the reader.
 
     Returns
     -------
     kind
-        What it is.
+        What it is; of a product with its level.
     cube
         The cube, lazy.
 
     Raises
     ------
-    CubeError, ProductError, ParameterError
-        If there is nothing, or it cannot be read; see the readers.
+    XsrError
+        If there is nothing, or it cannot be read.
     """
-    from xsr.sources import eopf, safe, stac, theia
-
-    if "://" not in path and not Path(path).exists():
-        raise CubeError(f"{path} not found; expected a product, a Zarr store, a NetCDF file or a GeoTIFF.")
-    names = _names(path)
-    if any(safe.METADATA.search(name) for name in names):
-        cube: XarrayObject = safe.open_safe(path, verify="size")
-        return str(cube.attrs["source"]), cube
-    if any(theia.NAME.match(name.rpartition("/")[2]) for name in names):
-        cube = theia.open_theia(path)
-        return str(cube.attrs["source"]), cube
-    if path.lower().endswith((".json", ".geojson")):
-        return "STAC", stac.open_stac(path)
-    if _has_group(path, eopf.REFLECTANCE):
-        return "Sentinel-2 EOPF", eopf.open_eopf(path)
-    cube = open_file(path)
-    suffix = Path(path).suffix.lower()
-    kind = {".tif": "GeoTIFF", ".tiff": "GeoTIFF", ".nc": "NetCDF", ".nc4": "NetCDF", ".h5": "NetCDF"}
-    return kind.get(suffix, "Zarr store"), cube
-
-
-def _names(path: str) -> tuple[str, ...]:
-    """Names of the files of a product on disk; none for anything else."""
-    local = Path(path)
-    store = any((local / name).exists() for name in ("zarr.json", ".zgroup"))
-    packed = local.is_dir() or local.suffix.lower() == ".zip"
-    return Archive.open(path).names if "://" not in path and packed and not store else ()
-
-
-def _has_group(path: str, name: str) -> bool:
-    """Whether a path is a Zarr store with a group of a name."""
-    import zarr
-
-    try:
-        return name in zarr.open_group(path, mode="r")
-    except (OSError, ValueError, KeyError):
-        return False
+    source = recognise(path)
+    if source.kind is Kind.SAFE:  # a look at the metadata: the pixels are not read
+        options = {"verify": "size", **options}
+    cube = source.open(**options)
+    told = str(cube.attrs.get("source", ""))
+    return (told if source.kind in (Kind.SAFE, Kind.THEIA, Kind.LANDSAT) and told else source.kind.value), cube
 
 
 def describe(cube: XarrayObject) -> dict[str, str]:

@@ -1,0 +1,227 @@
+"""What lies at a path: the kind of file, folder, archive or store, found by its content and not by its name.
+
+A file is known by its first bytes, a folder or archive by the metadata files in it, a store by its Zarr metadata. Only
+a URL is known by the suffix of what it names. Nothing is opened but headers and lists of names.
+"""
+
+import json
+import re
+import tarfile
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+from xsr.core.errors import CubeError
+from xsr.sources.files import HEAD, JPEG2000, VRT, ZARR_METADATA, zarr_root
+from xsr.sources.safe import METADATA as SAFE_METADATA
+from xsr.sources.theia import NAME as THEIA_NAME
+
+MANY = 6
+"""More names than these are listed by the first ones."""
+LANDSAT_METADATA = re.compile(r"(^|/)[^/]*_MTL\.(txt|xml|json)$", re.IGNORECASE)
+REFLECTANCE = "measurements/reflectance/"
+"""Group of an EOPF product that holds its images."""
+RASTERS = (".tif", ".tiff", ".jp2", ".j2k")
+CATALOGS = ("catalog.json", "collection.json")
+STAC_TYPES = ("Feature", "FeatureCollection", "Catalog", "Collection")
+
+
+class Kind(Enum):
+    """A kind of thing that xsr reads, by its name in messages."""
+
+    SAFE = "Sentinel-2 SAFE"
+    THEIA = "Theia"
+    LANDSAT = "Landsat"
+    EOPF = "Sentinel-2 EOPF"
+    STAC = "STAC"
+    GEOTIFF = "GeoTIFF"
+    JPEG2000 = "JPEG 2000"
+    VRT = "VRT"
+    NETCDF = "NetCDF"
+    ZARR = "Zarr store"
+    BANDS = "folder of band files"
+    TREE = "DataTree"
+    XARRAY = "xarray object"
+
+
+SIGNATURES = (
+    (re.compile(rb"(II|MM)[*+]\0|(II|MM)\0[*+]"), Kind.GEOTIFF),
+    (re.compile(rb"\x89HDF\r\n\x1a\n|CDF[\x01\x02\x05]"), Kind.NETCDF),
+    (JPEG2000, Kind.JPEG2000),
+    (VRT, Kind.VRT),
+)
+"""First bytes of files that are read by themselves."""
+UNREAD = (
+    (b"\x0e\x03\x13\x01", "HDF4"),
+    (b"\x89PNG", "a PNG image without georeference"),
+    (b"\xff\xd8\xff", "a JPEG image without georeference"),
+    (b"SQLite format 3", "an SQLite database (GeoPackage or MBTiles)"),
+    (b"PAR1", "Parquet"),
+    (b"\x93NUMPY", "a NumPy array without georeference"),
+    (b"\x1f\x8b", "a gzip file"),
+)
+"""First bytes of files that are known and not read."""
+SUFFIXES = {".tif": Kind.GEOTIFF, ".tiff": Kind.GEOTIFF, ".jp2": Kind.JPEG2000, ".vrt": Kind.VRT, ".nc": Kind.NETCDF}
+SUFFIXES |= {".nc4": Kind.NETCDF, ".h5": Kind.NETCDF, ".json": Kind.STAC, ".geojson": Kind.STAC}
+"""Kinds of what a URL names; a Zarr store has no suffix that could be relied on."""
+SUPPORTED = (
+    "a product (Sentinel-2 SAFE or EOPF, Theia, Landsat: folder, archive or metadata file), STAC, Zarr (.zarr.zip too),"
+    " NetCDF, GeoTIFF or a folder of band files"
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What lies at a path."""
+
+    kind: Kind
+    path: str
+    """Path for the reader: that of the product or store, where one of its metadata files was named."""
+
+
+def detect(path: str) -> Found:
+    """Find out what lies at a path or URL.
+
+    Raises
+    ------
+    CubeError
+        If there is nothing, or nothing that xsr reads; says what was found.
+    """
+    if "://" in path:
+        suffix = PurePosixPath(urlsplit(path).path.rstrip("/")).suffix.lower()
+        return Found(SUFFIXES.get(suffix) or _store_kind(path), path)
+    if path.startswith("/vsi"):  # a file inside another, in the words of GDAL
+        return Found(SUFFIXES.get(PurePosixPath(path).suffix.lower(), Kind.GEOTIFF), path)
+    local = Path(path)
+    if not local.exists():
+        raise CubeError(f"{path} not found; expected {SUPPORTED}. Check the path.")
+    return _detect_folder(local) if local.is_dir() else _detect_file(local)
+
+
+def _detect_folder(folder: Path) -> Found:
+    if any((folder / name).is_file() for name in ZARR_METADATA):
+        return Found(_store_kind(str(folder)), str(folder))
+    product = _product(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
+    if product is not None:
+        return Found(product, str(folder))
+    here = sorted(folder.iterdir())
+    catalog = next((file for file in here if file.name in CATALOGS), None)
+    if catalog is not None:
+        return Found(Kind.STAC, str(catalog))
+    if any(file.suffix.lower() in RASTERS for file in here):
+        return Found(Kind.BANDS, str(folder))
+    inside = _listed(f"{file.name}/" if file.is_dir() else file.name for file in here)
+    raise CubeError(f"{folder} cannot be read: it holds {inside}; expected {SUPPORTED}. Check the path.")
+
+
+def _detect_file(file: Path) -> Found:
+    try:
+        with file.open("rb") as opened:
+            head = opened.read(HEAD)
+    except OSError as error:
+        raise CubeError(f"{file} cannot be read: {error.strerror or error}. Check its permissions.") from error
+    kind = next((kind for pattern, kind in SIGNATURES if pattern.match(head)), None)
+    if kind is not None:
+        return Found(kind, str(file))
+    found = _metadata_file(file) or _archive(file, head)
+    if found is None and head.lstrip()[:1] in (b"{", b"[") and _is_stac(file):
+        found = Found(Kind.STAC, str(file))
+    if found is None:
+        raise CubeError(f"{file} cannot be read: it is {_unread(head)}; expected {SUPPORTED}. Check the path.")
+    return found
+
+
+def _metadata_file(file: Path) -> Found | None:
+    """Product or store that a file describes by its name."""
+    if file.name in ZARR_METADATA:
+        return Found(_store_kind(str(file.parent)), str(file.parent))
+    if file.name in ("manifest.safe", "MTD_TL.xml"):
+        roots = (folder for folder in file.parents[:3] if any(SAFE_METADATA.search(one.name) for one in _files(folder)))
+        return next((Found(Kind.SAFE, str(folder)) for folder in roots), None)
+    kind = _product([file.name]) if file.suffix.lower() in (".xml", ".txt", ".json") else None
+    if kind is Kind.LANDSAT:  # a folder may hold several
+        return Found(kind, str(file))
+    return None if kind is None else Found(kind, str(file.parent))
+
+
+def _archive(file: Path, head: bytes) -> Found | None:
+    """Product or store in a zip or tar archive; None if it is no archive.
+
+    Raises
+    ------
+    CubeError
+        If it is damaged, or holds neither.
+    """
+    if head.startswith(b"PK"):
+        try:
+            with zipfile.ZipFile(file) as opened:
+                names = opened.namelist()
+        except zipfile.BadZipFile as error:
+            raise CubeError(f"{file} cannot be read: {error}. The zip archive is damaged: get it again.") from error
+    elif head[257:262] == b"ustar":
+        with tarfile.open(file) as packed:
+            names = packed.getnames()
+    else:
+        return None
+    if zarr_root(names) is not None:
+        return Found(Kind.EOPF if any(REFLECTANCE in name for name in names) else Kind.ZARR, str(file))
+    kind = _product(names)
+    if kind is None:
+        raise CubeError(f"{file} cannot be read: it holds {_listed(names)}; expected {SUPPORTED}. Unpack it.")
+    return Found(kind, str(file))
+
+
+def _product(names: Iterable[str]) -> Kind | None:
+    """Kind of the product that files belong to by their names."""
+    kinds = set()
+    for name in names:
+        if SAFE_METADATA.search(name):
+            return Kind.SAFE
+        if THEIA_NAME.match(name.rpartition("/")[2]):
+            kinds.add(Kind.THEIA)
+        if LANDSAT_METADATA.search(name):
+            kinds.add(Kind.LANDSAT)
+    return next((kind for kind in (Kind.THEIA, Kind.LANDSAT) if kind in kinds), None)
+
+
+def _store_kind(path: str) -> Kind:
+    """Whether a Zarr store is an EOPF product."""
+    import zarr
+
+    try:
+        return Kind.EOPF if REFLECTANCE.rstrip("/") in zarr.open_group(path, mode="r") else Kind.ZARR
+    except (OSError, ValueError, KeyError):
+        return Kind.ZARR
+
+
+def _is_stac(file: Path) -> bool:
+    try:
+        content: Any = json.loads(file.read_bytes())
+    except ValueError:
+        return False
+    if isinstance(content, list):
+        return bool(content) and all(isinstance(one, dict) and one.get("type") in STAC_TYPES for one in content)
+    return content.get("type") in STAC_TYPES
+
+
+def _unread(head: bytes) -> str:
+    """Name the kind of a file that xsr does not read."""
+    if not head:
+        return "empty"
+    known = next((name for magic, name in UNREAD if head.startswith(magic)), None)
+    text = re.sub(rb"\s+", b" ", head[:24]).decode("latin-1")
+    return known or f"of an unknown kind, beginning with {text!r}"
+
+
+def _files(folder: Path) -> list[Path]:
+    return [file for file in folder.iterdir() if file.is_file()]
+
+
+def _listed(names: Iterable[str]) -> str:
+    found = list(names)
+    more = f" and {len(found) - MANY} more" if len(found) > MANY else ""
+    return (", ".join(found[:MANY]) or "nothing") + more

@@ -1,0 +1,196 @@
+"""What the metadata of a file do not say, given by the user: names of bands and dims, and the CRS.
+
+And, of a file that holds much, the part that is a cube: the variable with bands, the group with images.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+import odc.geo.xr  # noqa: F401  (registers the .odc accessor)
+import xarray as xr
+
+from xsr.core import checks
+from xsr.core.errors import BandError, CubeError, ParameterError
+from xsr.core.grid import crs_name
+from xsr.core.radiometry import PACKING_ATTRIBUTES
+from xsr.core.sensors import canonical
+from xsr.core.types import XarrayObject
+
+Bands: TypeAlias = Sequence[str] | Mapping[str, str | int]
+"""Bands to keep; or their names, each with the label that the file gives the band."""
+BAND_DIMS = ("band", "bands", "variable", "channel")
+"""Dims along which files keep bands."""
+
+
+def adapt(
+    cube: XarrayObject,
+    *,
+    bands: Bands | None = None,
+    dims: Mapping[str, str] | None = None,
+    crs: str | int | None = None,
+    label: str,
+) -> XarrayObject:
+    """Name dims and bands of a cube, and assign the CRS that it lacks.
+
+    Parameters
+    ----------
+    cube
+        Cube as its file gives it.
+    bands
+        Bands to keep; or their names, each with its label in the cube.
+    dims
+        Names of dims in the cube, each with its new one.
+    crs
+        CRS of a cube that states none.
+    label
+        What to call the cube in messages.
+
+    Raises
+    ------
+    BandError
+        If a band is not there, or named twice.
+    ParameterError
+        If a dim is not there, or the cube states another CRS.
+    """
+    if dims:
+        cube = _name_dims(cube, dims, label)
+    if crs is not None:
+        cube = _assign_crs(cube, crs, label)
+    return cube if bands is None else _choose_bands(cube, bands, label)
+
+
+def _name_dims(cube: XarrayObject, dims: Mapping[str, str], label: str) -> XarrayObject:
+    have = [str(dim) for dim in cube.dims]
+    missing = [name for name in dims if name not in have]
+    if missing:
+        raise ParameterError(f"dims {missing} are not in {label}; it has {have}. Name dims of the file.")
+    taken = [name for name in dims.values() if name in have and name not in dims]
+    if taken or len(set(dims.values())) != len(dims):
+        raise ParameterError(f"dims={dict(dims)} gives a name twice; {label} has {have}. Choose other names.")
+    return cube.rename(dims)
+
+
+def _assign_crs(cube: XarrayObject, crs: str | int, label: str) -> XarrayObject:
+    from odc.geo.crs import CRS
+    from pyproj.exceptions import CRSError
+
+    try:
+        wanted = CRS(crs)
+    except (CRSError, ValueError) as error:
+        raise ParameterError(f"crs={crs!r} is not known; expected an EPSG code such as EPSG:32633, or WKT.") from error
+    stated = cube.odc.crs
+    if stated is not None and stated != wanted:
+        name = crs_name(cube.odc.geobox) if cube.odc.geobox else str(stated)
+        raise ParameterError(f"crs={crs!r}, but {label} states {name}; expected the same. Leave crs= out.")
+    assigned: XarrayObject = cube.odc.assign_crs(wanted)
+    return assigned
+
+
+def _choose_bands(cube: XarrayObject, bands: Bands, label: str) -> XarrayObject:
+    labels = _labels(cube, label)
+    wanted = bands if isinstance(bands, Mapping) else {name: name for name in checks.names("bands", bands)}
+    by_name = {canonical(name): name for name in labels} | {name: name for name in labels}
+    found = {new: by_name.get(str(old), by_name.get(canonical(str(old)))) for new, old in wanted.items()}
+    missing = [str(wanted[new]) for new, old in found.items() if old is None]
+    if missing or not found:
+        raise BandError(f"bands {missing or 'none'} requested; {label} has {labels}. Name bands of the file.")
+    chosen = [old for old in found.values() if old is not None]
+    if len(set(chosen)) != len(chosen):
+        raise BandError(f"bands {chosen} name a band twice; expected unique bands. Drop the duplicates.")
+    names = list(found) if isinstance(bands, Mapping) else chosen
+    if isinstance(cube, xr.Dataset):
+        dropped = [name for name in labels if name not in chosen]
+        return cube.drop_vars(dropped).rename_vars(
+            {old: new for old, new in zip(chosen, names, strict=True) if old != new}
+        )
+    dim = next(dim for dim in cube.dims if dim in BAND_DIMS)
+    picked = cube.isel({dim: [labels.index(name) for name in chosen]})
+    return picked.assign_coords({dim: (dim, names)}) if isinstance(bands, Mapping) else picked
+
+
+def _labels(cube: XarrayObject, label: str) -> list[str]:
+    """Labels of the bands, as text, in order; numbers from 1 where the cube has none."""
+    if isinstance(cube, xr.Dataset):
+        return [str(name) for name, variable in cube.data_vars.items() if is_image(variable)]
+    dim = next((dim for dim in cube.dims if dim in BAND_DIMS), None)
+    if dim is None:
+        raise BandError(f"{label} has no dim of bands among {list(cube.dims)}; leave bands= out.")
+    return [str(v) for v in cube[dim].values] if dim in cube.coords else [str(n + 1) for n in range(cube.sizes[dim])]
+
+
+def name_in_order(cube: XarrayObject, names: Sequence[str], *, label: str) -> dict[str, str]:
+    """Names of all bands of a cube in its order, each with the label it has there.
+
+    Raises
+    ------
+    BandError
+        If there are not as many.
+    """
+    labels = _labels(cube, label)
+    if len(names) != len(labels) or len(set(names)) != len(names):
+        raise BandError(
+            f"{len(names)} names {list(names)} given for {len(labels)} bands {labels} of {label}; expected one name"
+            " for each, all different. To name some, give each with its label."
+        )
+    return dict(zip(names, labels, strict=True))
+
+
+def is_image(variable: xr.DataArray) -> bool:
+    """Whether a variable lies over two spatial dims."""
+    spatial = variable.odc.spatial_dims
+    return spatial is not None and set(spatial) <= set(variable.dims)
+
+
+def cube_of(data: xr.Dataset, source: str) -> XarrayObject:
+    """Cube that a Dataset holds: its only variable with bands along a dim, else the Dataset itself.
+
+    Parameters
+    ----------
+    data
+        Content of a file.
+    source
+        Path of the file, kept in the encoding of the variable.
+    """
+    stacked = [name for name, v in data.data_vars.items() if is_image(v) and set(BAND_DIMS) & set(v.dims)]
+    if len(stacked) != 1:
+        return data
+    shared = {key: value for key, value in data.attrs.items() if key not in PACKING_ATTRIBUTES}
+    variable = data[stacked[0]].assign_attrs({**shared, **data[stacked[0]].attrs})
+    variable.encoding["source"] = source
+    return variable
+
+
+def node_of_bands(tree: xr.DataTree, *, label: str) -> xr.Dataset:
+    """Find the only node of a tree that holds images.
+
+    Raises
+    ------
+    CubeError
+        If there is none, or several, with their paths.
+    """
+    found = {node.path: node for node in tree.subtree if any(is_image(v) for v in node.to_dataset().data_vars.values())}
+    if len(found) != 1:
+        paths = ", ".join(found) or "none"
+        example = next(iter(found), "/path")
+        raise CubeError(
+            f"{label} has {len(found)} groups with images ({paths}); expected one. Choose it: group={example!r}."
+        )
+    return next(iter(found.values())).to_dataset()
+
+
+def node_at(tree: xr.DataTree, group: str, *, label: str) -> xr.Dataset:
+    """Node of a tree by its path.
+
+    Raises
+    ------
+    ParameterError
+        If there is none, with the paths there are.
+    """
+    try:
+        node = tree[group]
+    except KeyError:
+        node = None
+    if not isinstance(node, xr.DataTree):
+        paths = ", ".join(one.path for one in tree.subtree)
+        raise ParameterError(f"group={group!r} is not in {label}; it has {paths}. Name one of them.")
+    return node.to_dataset()
