@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from xsr.operations.interpolate import interpolate as interpolate
     from xsr.operations.interpolate import interpolate_time as interpolate_time
     from xsr.operations.mask_clouds import mask_clouds as mask_clouds
+    from xsr.operations.native import native as native
     from xsr.operations.opensr import opensr as opensr
     from xsr.operations.register import register as register
     from xsr.operations.spectrum import spectrum as spectrum
@@ -51,6 +52,7 @@ _LAZY = {
     "interpolate_time": "xsr.operations.interpolate",
     "liif": "xsr.operations.super_resolve",
     "mask_clouds": "xsr.operations.mask_clouds",
+    "native": "xsr.operations.native",
     "open": "xsr.sources.opening",
     "open_eopf": "xsr.sources.eopf",
     "open_safe": "xsr.sources.safe",

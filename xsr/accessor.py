@@ -165,6 +165,20 @@ class SuperResolution:
             chunks=chunks,
         )
 
+    def native(
+        self,
+        *,
+        crs: Any = None,
+        gsd: float | Sequence[float] | None = None,
+        bands: Sequence[str] | None = None,
+        units: str | float | None = None,
+        chunks: int | Sequence[int] | None = None,
+    ) -> "XarrayObject":
+        """Give back the sensor's own pixels of a cube resampled by nearest neighbour; see `xsr.native`."""
+        from xsr.operations.native import native
+
+        return native(self._obj, crs=crs, gsd=gsd, bands=bands, units=units, chunks=chunks)
+
     def guided(
         self,
         guide: "XarrayObject",

@@ -27,6 +27,8 @@ from xsr.core.types import XarrayObject
 NATIVE_GSD = "native_gsd"
 """Coordinate over ``band`` (of a Dataset: attribute of each variable) with the size in metres of the pixels in which a
 band was seen, where it lies on a finer grid."""
+NATIVE_CORNER = ("native_x", "native_y")
+"""Coordinates without dimensions: a corner (x, y) of the larger pixels that such bands repeat unchanged."""
 STALE_ATTRIBUTES = (
     *("transform", "res", "grid_mapping", "crs", "_CRS", "gsd", "spatial_resolution", "epsg", "spec", "bounds"),
     *("resolution", "resolution_xy", "edge_size", "edge_size_m", "AREA_OR_POINT", "coord_save_mode"),
@@ -98,6 +100,18 @@ class Cube:
         """Record the pixel size in metres in which each band was seen; no band's known, no record."""
         data = self.data.drop_vars(NATIVE_GSD, errors="ignore")
         return replace(self, data=_with_native_gsd(data, sizes_m))
+
+    @property
+    def native_corner(self) -> tuple[float, float] | None:
+        """Corner (x, y) of the pixels that bands of a larger `native_gsd` repeat; None if none is known to."""
+        if not set(NATIVE_CORNER) <= set(self.data.coords):
+            return None
+        x, y = (float(self.data[name]) for name in NATIVE_CORNER)
+        return x, y
+
+    def without_corner(self) -> "Cube":
+        """Cube whose bands repeat no larger pixels, or of which a resampling leaves none."""
+        return replace(self, data=self.data.drop_vars(NATIVE_CORNER, errors="ignore"))
 
     def select(self, bands: Sequence[str]) -> "Cube":
         """Keep some bands, named in any spelling the alias table knows, in the order given.

@@ -124,7 +124,7 @@ def evaluate(
     """Evaluate a block function on a grid whose pixels lie where ``target`` says."""
     geobox, sampling = target
     record = _record(cube, sampling, provenance)
-    return cube.rewrap(values(cube, function, sampling, chunks=chunks), geobox, record)
+    return cube.without_corner().rewrap(values(cube, function, sampling, chunks=chunks), geobox, record)
 
 
 def _record(cube: Cube, sampling: Sampling, provenance: Mapping[str, Any]) -> dict[str, Any]:
@@ -181,7 +181,7 @@ def evaluate_at(
         plan = _plan(cube, sampling, frames[0].function.halo, chunks)
         return graph.run_frames(frames, cube.data.data, plan)
 
-    shell = cube.at(asked)
+    shell = cube.at(asked).without_corner()
     out = shell.rewrap(run(function), geobox, _record(cube, sampling, provenance))
     count = replace(shell, data=shell.data.isel(band=[0]), original=_one_band(out), layers=())
     counted = count.rewrap(run(CountValid)[:, :1], geobox, {})

@@ -17,7 +17,15 @@ from xsr.core.types import XarrayObject
 from xsr.models import registry
 from xsr.models.card import ModelCard
 from xsr.models.precision import Precision, resolve_precision
-from xsr.operations.super_resolve.networks import Liif, TemporalLiif, provenance, warn_of_pixel_size, warn_of_scale
+from xsr.operations.super_resolve.networks import (
+    Liif,
+    TemporalLiif,
+    provenance,
+    warn_of_grid,
+    warn_of_pixel_size,
+    warn_of_scale,
+)
+from xsr.operations.super_resolve.repeats import smooth_repeats
 
 DEFAULT = "liif_s2"
 DEFAULT_AT = "temporal_liif_s2"
@@ -192,6 +200,8 @@ def prepare(
         )
     channels = card.channels(checked.canonical, naming=checked.naming)
     warn_of_pixel_size(checked, card)
+    warn_of_grid(checked, card)
+    checked = smooth_repeats(checked, card.coarser)
     exact = resolve_precision(precision, residual=True, device=device)
     function = Liif(spec, channels, card.radius, device, card.mean, card.std, precision=exact)
     series = TemporalLiif(

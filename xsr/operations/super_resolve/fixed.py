@@ -17,7 +17,8 @@ from xsr.kernels.resample import Interpolation
 from xsr.models import registry
 from xsr.models.card import ModelCard
 from xsr.models.precision import Precision, resolve_precision
-from xsr.operations.super_resolve.networks import FixedFactor, provenance, warn_of_pixel_size
+from xsr.operations.super_resolve.networks import FixedFactor, provenance, warn_of_grid, warn_of_pixel_size
+from xsr.operations.super_resolve.repeats import smooth_repeats
 
 
 def sisr(
@@ -106,6 +107,8 @@ def sisr(
     checked = open_cube(cube, units=units, bands=bands)
     channels = card.channels(checked.canonical, naming=checked.naming)
     warn_of_pixel_size(checked, card)
+    warn_of_grid(checked, card)
+    checked = smooth_repeats(checked, card.coarser)
     function = FixedFactor(
         spec,
         channels,

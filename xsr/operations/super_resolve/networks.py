@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
 
 from xsr._version import __version__
 from xsr.core import graph
 from xsr.core.blocks import Padding, Span
 from xsr.core.cube import Cube
 from xsr.core.errors import XsrWarning
-from xsr.core.grid import resolution
+from xsr.core.grid import crs_name, resolution
 from xsr.core.instants import Look
 from xsr.core.types import Stack
 from xsr.kernels import resample
@@ -29,6 +30,10 @@ REACH = 24
 TRUST = 0.7
 """Share that the mean over filled dates has in the base; the mean over clear dates has the rest. Chosen on the training
 series: the errors of the two cancel in part."""
+OWN_M = 10.0
+"""Sentinel-2's finest pixels, at multiples of which its grids begin."""
+ON_GRID = 1e-3
+"""Share of such a pixel by which a grid may be off."""
 SLACK = 1.5
 """Factor by which pixels may leave the range of training before a warning."""
 
@@ -308,6 +313,35 @@ def warn_of_pixel_size(cube: Cube, card: ModelCard) -> None:
             XsrWarning,
             stacklevel=4,
         )
+
+
+def warn_of_grid(cube: Cube, card: ModelCard) -> None:
+    """Warn if a cube of Sentinel-2 does not lie on the sensor's own pixels, unless xsr has made it so."""
+    if card.sensor != "sentinel-2" or any(str(name).startswith("xsr_") for name in cube.original.attrs):
+        return
+    fault = _fault(cube.geobox)
+    if fault:
+        warnings.warn(
+            f"{fault}, where Sentinel-2's pixels do not lie; expected a grid of its UTM zone, at multiples of 10 m. If"
+            f" the cube was resampled by nearest neighbour, cube.sr.native() gives the sensor's pixels back; model"
+            f" {card.name!r} would sharpen what resampling left.",
+            XsrWarning,
+            stacklevel=4,
+        )
+
+
+def _fault(geobox: GeoBox) -> str:
+    """Say how a grid differs from those of Sentinel-2's products; empty if it does not."""
+    crs, a = geobox.crs, geobox.affine
+    assert crs is not None
+    if not (crs.projected and crs.proj.utm_zone is not None):
+        return f"the cube lies in {crs_name(geobox)}"
+    if a.b or a.d:
+        return "the cube's grid is rotated"
+    odd = [v for v in (*resolution(geobox), a.c, a.f) if abs(v / OWN_M - round(v / OWN_M)) > ON_GRID]
+    if odd:
+        return f"the cube's pixels of {resolution(geobox)[1]:g} m begin at ({a.c:.10g}, {a.f:.10g})"
+    return ""
 
 
 def warn_of_scale(scale: float, card: ModelCard) -> None:

@@ -1,0 +1,191 @@
+"""Traces of nearest-neighbour resampling: output pixels that fall in one source pixel must be equal.
+
+Whether they are is counted over neighbouring pixels and compared with how often other neighbours are equal, so that
+water, saturation and no data prove nothing. Arrays only; nothing here knows coordinates.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Cells = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Row and column of the source pixel in which each output pixel lies, both (h, w)."""
+Counts = NDArray[np.int64]
+SLACK = 0.03
+"""Source pixels by which positions may be off: tools approximate projections, and coordinates are rounded."""
+STEPS = 20_000
+"""Steps of a source pixel to which `borders` finds where pixels end."""
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """On how many dates neighbouring pixels hold data, and on how many they are equal."""
+
+    known: tuple[Counts, Counts]
+    """Pairs one above the other (band, h - 1, w), and side by side (band, h, w - 1); one of the two has data."""
+    equal: tuple[Counts, Counts]
+    """Of them, those of two equal numbers."""
+
+
+def neighbours(images: NDArray[np.float32]) -> Neighbours:
+    """Compare every pixel of images (date, band, h, w) with the one below and the one to the right."""
+    finite = np.isfinite(images)
+    found = []
+    for first, second in ((np.s_[..., :-1, :], np.s_[..., 1:, :]), (np.s_[..., :-1], np.s_[..., 1:])):
+        known = finite[first] | finite[second]
+        equal = known & (images[first] == images[second])
+        found.append((known.sum(axis=0), equal.sum(axis=0)))
+    (down, down_equal), (right, right_equal) = found
+    return Neighbours((down, right), (down_equal, right_equal))
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How neighbours that are predicted to repeat one source pixel compare with the others, band by band."""
+
+    repeats: NDArray[np.float64]
+    """Pairs predicted to repeat one source pixel."""
+    possible: NDArray[np.float64]
+    """Pairs that would, were they moved by `SLACK`; they hold those predicted."""
+    equal: NDArray[np.float64]
+    """Of the possible ones, those that are equal."""
+    others: NDArray[np.float64]
+    """All other pairs."""
+    others_equal: NDArray[np.float64]
+    """Of them, those that are equal."""
+
+    def __add__(self, other: "Agreement") -> "Agreement":
+        """Add the counts of two parts of an image."""
+        return Agreement(*(a + b for a, b in zip(vars(self).values(), vars(other).values(), strict=True)))
+
+    def pooled(self) -> "Agreement":
+        """Add up all bands, as one."""
+        return Agreement(*(np.sum(v, keepdims=True) for v in vars(self).values()))
+
+    @property
+    def base(self) -> NDArray[np.float64]:
+        """Share of the other pairs that are equal: what chance gives."""
+        return self.others_equal / np.maximum(self.others, 1)
+
+    @property
+    def evidence(self) -> NDArray[np.float64]:
+        """Number of predicted repeats that chance would not have made equal."""
+        return self.repeats * (1 - self.base)
+
+    @property
+    def contrast(self) -> NDArray[np.float64]:
+        """Equal pairs beyond chance where repeats are possible, as a share of `evidence`: about 1, or about 0."""
+        beyond = self.equal - self.base * self.possible
+        return np.asarray(beyond / np.where(self.evidence > 0, self.evidence, np.inf), np.float64)
+
+
+def agreement(pairs: Neighbours, rows: NDArray[np.float64], cols: NDArray[np.float64]) -> Agreement:
+    """Count neighbours by whether they lie in one source pixel and whether they are equal.
+
+    Parameters
+    ----------
+    pairs
+        From `neighbours`.
+    rows, cols
+        Positions (h, w) in source pixels, counted from a corner of one.
+    """
+    found = []
+    for first, second in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
+        ends = [(v[first], v[second]) for v in (rows, cols)]
+        found.append([np.logical_and(*(_share_pixel(*pair, slack) for pair in ends)) for slack in (0.0, SLACK)])
+    (down, right), (maybe_down, maybe_right) = zip(*found, strict=True)
+    repeats = _count(pairs.known, (down, right))
+    possible, equal = (_count(counts, (maybe_down, maybe_right)) for counts in (pairs.known, pairs.equal))
+    known, all_equal = (sum(c.sum(axis=(1, 2)) for c in counts) for counts in (pairs.known, pairs.equal))
+    return Agreement(repeats, possible, equal, known - possible, all_equal - equal)
+
+
+def _share_pixel(first: NDArray[np.float64], second: NDArray[np.float64], slack: float) -> NDArray[np.bool_]:
+    """Whether two positions lie in one pixel, or would if both were moved by up to ``slack``."""
+    middle, room = (first + second) / 2, (1 - np.abs(second - first)) / 2
+    return np.asarray((room > 0) & (np.abs(middle - np.floor(middle) - 0.5) <= room + slack))
+
+
+def _count(counts: tuple[Counts, Counts], where: Sequence[NDArray[np.bool_]]) -> NDArray[np.float64]:
+    total = sum(c[:, at].sum(axis=1) for c, at in zip(counts, where, strict=True))
+    return np.asarray(total, np.float64)
+
+
+def pick(
+    rows: NDArray[np.int64], cols: NDArray[np.int64], distance: NDArray[np.float64], shape: tuple[int, int]
+) -> NDArray[np.int64]:
+    """Choose for every source pixel the output pixel in it that lies nearest to its centre.
+
+    Parameters
+    ----------
+    rows, cols
+        Source pixel of each output pixel, any shape; those beyond ``shape`` are left out.
+    distance
+        From its centre, of the same shape.
+    shape
+        Source pixels (y, x).
+
+    Returns
+    -------
+    ndarray
+        Shape ``shape``: flat index of the output pixel, -1 where there is none. Of two equally near the later counts.
+    """
+    inside = np.flatnonzero((rows >= 0) & (rows < shape[0]) & (cols >= 0) & (cols < shape[1]))
+    order = inside[np.argsort(-distance.ravel()[inside], kind="stable")]
+    chosen = np.full(shape, -1, np.int64)
+    chosen[rows.ravel()[order], cols.ravel()[order]] = order  # the last one written is the nearest
+    return chosen
+
+
+def reproduced(images: NDArray[np.float32], cells: Cells, distance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Count the pixels (band,) of images (date, band, h, w) that equal the one chosen for their source pixel."""
+    rows, cols = (index - index.min() for index in cells)
+    chosen = pick(rows, cols, distance, (int(rows.max()) + 1, int(cols.max()) + 1))
+    flat = images.reshape(*images.shape[:2], -1)
+    back = flat[..., chosen[rows, cols].ravel()]
+    same = (back == flat) | (np.isnan(back) & np.isnan(flat))
+    return np.asarray(same.sum(axis=(0, 2)), np.float64)
+
+
+def borders(
+    positions: Sequence[NDArray[np.float64]], known: Sequence[Counts], equal: Sequence[Counts], *, axis: int
+) -> NDArray[np.float64]:
+    """Judge every place where source pixels may end along an axis: over a border no repeat reaches.
+
+    Parameters
+    ----------
+    positions
+        Positions (h, w) along the axis of each part of an image, in source pixels.
+    known, equal
+        Counts of pairs along the axis summed over bands, of each part; see `Neighbours`.
+    axis
+        0 for pairs one above the other, 1 for pairs side by side.
+
+    Returns
+    -------
+    ndarray
+        Shape (STEPS,): how many more pairs differ than are equal over borders at ``(k + 1) / STEPS`` of a pixel.
+    """
+    score = np.zeros(STEPS)
+    for position, pairs, repeats in zip(positions, known, equal, strict=True):
+        ends = np.stack([np.delete(position, -1, axis), np.delete(position, 0, axis)])
+        first, second = np.floor(np.sort(ends, axis=0) * STEPS).astype(np.int64)
+        edge = np.zeros(2 * STEPS + 1)
+        gain = (pairs - 2 * repeats).ravel().astype(np.float64)
+        start = (first % STEPS).ravel()
+        np.add.at(edge, start, gain)
+        np.add.at(edge, start + np.minimum(second - first, STEPS).ravel(), -gain)
+        total = np.cumsum(edge)
+        score += total[:STEPS] + total[STEPS : 2 * STEPS]
+    return score
+
+
+def best_border(score: NDArray[np.float64], within: float = 0.5) -> float:
+    """Place of the best of `borders`, -0.5 to 0.5 of a pixel; of equally good ones the nearest to 0."""
+    place = (np.arange(STEPS) + 1.0) / STEPS
+    place = np.where(place > 0.5, place - 1, place)
+    near = np.abs(place) <= within
+    best = near & (score >= score[near].max())
+    return float(place[best][np.argmin(np.abs(place[best]))])

@@ -1,0 +1,5 @@
+"""Native pixels: what nearest-neighbour resampling repeated or skipped, put back where the sensor saw it."""
+
+from xsr.operations.native.operation import native
+
+__all__ = ["native"]

@@ -1,0 +1,204 @@
+"""Lattices of sensors' pixels: in which zones and at which places the pixels of an image may have lain.
+
+The tiles of Sentinel-2 begin at multiples of 60 m east of a zone's false origin and of 60 m from the equator, so that
+the pixels of 10, 20 and 60 m do, too. The corners of Landsat's pixels lie 15 m beside multiples of 30 m.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+from odc.geo.crs import CRS
+from odc.geo.geobox import GeoBox
+
+from xsr.core import checks
+from xsr.core.areas import LONLAT
+from xsr.core.errors import ParameterError
+from xsr.core.grid import project
+from xsr.kernels.native import Cells
+
+SIZES_M = (10.0, 20.0, 30.0, 60.0)
+"""Pixel sizes that are tried: Sentinel-2's and Landsat's."""
+LANDSAT_M = 30.0
+EQUATOR_SOUTH_M = 10_000_000.0
+"""Northing of the equator in the zones of the southern hemisphere."""
+NEAR = 1e-6
+"""Share of a pixel within which a grid lies on a lattice."""
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """Square pixels without end, in metres from the equator and from the false origin of a CRS."""
+
+    size_m: float
+    down_m: float = 0.0
+    """First border of a pixel south of the equator."""
+    right_m: float = 0.0
+    """First border of a pixel east of the false origin."""
+
+    def positions(self, view: "View") -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Positions in pixels, from a corner of one."""
+        return (view.south - self.down_m) / self.size_m, (view.east - self.right_m) / self.size_m
+
+    def cells(self, view: "View") -> tuple[Cells, NDArray[np.float64]]:
+        """Pixel (row, column) in which each position lies, and how far from its centre, in pixels."""
+        rows, cols = self.positions(view)
+        y, x = np.floor(rows), np.floor(cols)
+        distance = np.maximum(np.abs(rows - y - 0.5), np.abs(cols - x - 0.5))
+        return (y.astype(np.int64), x.astype(np.int64)), distance
+
+    def nests_in(self, coarser: "Lattice") -> bool:
+        """Whether the pixels of another lattice are whole blocks of those of this one."""
+        steps = np.array([coarser.size_m, coarser.down_m - self.down_m, coarser.right_m - self.right_m]) / self.size_m
+        return bool(np.all(np.abs(steps - np.rint(steps)) < NEAR))
+
+    def inner(self, size_m: float) -> "Lattice":
+        """Smaller pixels that begin where some of these do."""
+        return Lattice(size_m, self.down_m % size_m, self.right_m % size_m)
+
+    def first(self, target: GeoBox, crs: CRS) -> tuple[float, float]:
+        """Metres, down and right, from the corner of a grid to the first border of a pixel."""
+        origin, corner = _unit_box(crs).affine, target.affine
+        return (self.down_m - origin.f + corner.f) % self.size_m, (self.right_m - corner.c) % self.size_m
+
+    def blocks(self, size_m: float) -> list["Lattice"]:
+        """Every way to join these pixels to larger ones."""
+        count = round(size_m / self.size_m)
+        steps = [step * self.size_m for step in range(count)]
+        places = [((self.down_m + y) % size_m, (self.right_m + x) % size_m) for y in steps for x in steps]
+        return [Lattice(size_m, *place) for place in sorted(places)]
+
+
+@dataclass(frozen=True)
+class View:
+    """Output pixels seen from a zone: metres south of the equator and east of the false origin, both (h, w)."""
+
+    south: NDArray[np.float64]
+    east: NDArray[np.float64]
+
+    def moved(self, down_m: float, right_m: float) -> "View":
+        """Move all pixels."""
+        return View(self.south + down_m, self.east + right_m)
+
+
+def nominal(sizes_m: Sequence[float]) -> list[Lattice]:
+    """Where pixels of these sizes lie in the products of Sentinel-2 and Landsat."""
+    found = [Lattice(size) for size in sizes_m]
+    return found + [Lattice(size, size / 2, size / 2) for size in sizes_m if size == LANDSAT_M]
+
+
+def candidates(geobox: GeoBox) -> list[CRS]:
+    """UTM zone of the centre of a grid, then its neighbours, in the hemisphere of the centre.
+
+    Over a border of hemispheres the zones of both have the same pixels of 10, 20 and 30 m.
+    """
+    height, width = geobox.shape.yx
+    middle = np.array([height / 2]), np.array([width / 2])
+    lat, lon = (float(v[0]) + 0.5 for v in project(geobox, _unit_box(CRS(LONLAT)), *middle))
+    zone = math.floor((lon + 180) / 6) % 60
+    base = 32600 if -lat >= 0 else 32700
+    found = [CRS(f"EPSG:{base + (zone + step) % 60 + 1}") for step in (0, -1, 1)]
+    own = geobox.crs
+    return [own, *(crs for crs in found if crs != own)] if own is not None and is_utm(own) else found
+
+
+def is_utm(crs: CRS) -> bool:
+    """Whether a CRS is a zone of the Universal Transverse Mercator projection, of whatever datum, in metres."""
+    return bool(crs.projected and crs.proj.utm_zone is not None and "metre" in crs.units)
+
+
+def resolve_crs(given: object) -> CRS:
+    """Resolve ``crs=`` to a projected CRS in metres.
+
+    Raises
+    ------
+    ParameterError
+        If it is none.
+    """
+    try:
+        crs = CRS(f"EPSG:{given}" if isinstance(given, int) else given)
+    except Exception as error:  # pyproj and odc-geo have no error in common
+        raise ParameterError(f"crs={given!r}; expected a CRS, such as 'EPSG:32631'.") from error
+    if not crs.projected or "metre" not in crs.units:
+        raise ParameterError(f"crs={given!r} is not in metres; expected the UTM zone of the sensor's own pixels.")
+    return crs
+
+
+def _unit_box(crs: CRS) -> GeoBox:
+    """One pixel of one unit at the origin of a CRS; in a southern zone at its equator."""
+    south = is_utm(crs) and crs.proj.to_dict().get("south", False)
+    return GeoBox((1, 1), Affine(1, 0, 0, 0, -1, EQUATOR_SOUTH_M if south else 0), crs)
+
+
+def view(geobox: GeoBox, crs: CRS, y: NDArray[np.float64], x: NDArray[np.float64]) -> View:
+    """See pixels of a grid from a zone.
+
+    Parameters
+    ----------
+    geobox
+        Grid.
+    crs
+        Zone.
+    y, x
+        Pixel-corner coordinates in the grid, of one shape.
+    """
+    south, east = project(geobox, _unit_box(crs), y, x)
+    return View(south + 0.5, east + 0.5)
+
+
+def own_lattice(geobox: GeoBox, crs: CRS) -> Lattice | None:
+    """Lattice of the pixels of a grid itself, if it is a square one of a zone with axes along the map's."""
+    a = geobox.affine
+    if geobox.crs != crs or a.b or a.d or abs(a.a + a.e) > NEAR * a.a:
+        return None
+    origin = _unit_box(crs).affine
+    return Lattice(a.a, (origin.f - a.f) % a.a, (a.c - origin.c) % a.a)
+
+
+def box(geobox: GeoBox, crs: CRS, lattice: Lattice, coarsest: Lattice) -> GeoBox:
+    """Smallest grid of a lattice that holds the centres of all pixels of a grid, and whole pixels of a coarser lattice.
+
+    Parameters
+    ----------
+    geobox
+        Grid.
+    crs
+        Zone.
+    lattice
+        Lattice of the grid to make.
+    coarsest
+        Lattice of the largest pixels that lie on it.
+    """
+    height, width = geobox.shape.yx
+    rows, cols = np.arange(height) + 0.5, np.arange(width) + 0.5
+    y = np.concatenate([rows, rows, np.full(width, 0.5), np.full(width, height - 0.5)])
+    x = np.concatenate([np.full(height, 0.5), np.full(height, width - 0.5), cols, cols])
+    (south, east), size = coarsest.positions(view(geobox, crs, y, x)), coarsest.size_m
+    top, left = math.floor(south.min()), math.floor(east.min())
+    shape = [
+        round((math.floor(last) + 1 - first) * size / lattice.size_m)
+        for first, last in ((top, south.max()), (left, east.max()))
+    ]
+    north = _unit_box(crs).affine.f - coarsest.down_m - top * size
+    affine = Affine(lattice.size_m, 0, coarsest.right_m + left * size, 0, -lattice.size_m, north)
+    return GeoBox((shape[0], shape[1]), affine, crs)
+
+
+def resolve_sizes(given: float | Sequence[float] | None) -> tuple[float, ...]:
+    """Resolve ``gsd=`` to pixel sizes in metres, ascending.
+
+    Raises
+    ------
+    ParameterError
+        Unless they are positive numbers.
+    """
+    if given is None:
+        return SIZES_M
+    found = checks.several("gsd", given) if isinstance(given, Sequence | np.ndarray) else (given,)
+    sizes = {checks.positive("gsd", size, what="a pixel size in metres, or several") for size in found}
+    if not sizes:
+        raise ParameterError("gsd is empty; expected a pixel size in metres, or several.")
+    return tuple(sorted(sizes))

@@ -1,0 +1,262 @@
+"""The operation: find the sensor's own pixels in an image resampled by nearest neighbour, and give them back."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from odc.geo.crs import CRS
+from odc.geo.geobox import GeoBox
+
+from xsr._version import __version__
+from xsr.core import pipeline
+from xsr.core.cube import NATIVE_CORNER, Cube, open_cube
+from xsr.core.errors import GridError
+from xsr.core.types import XarrayObject
+from xsr.kernels.native import pick
+from xsr.operations.native.gather import Block, Gather, GatherSampling
+from xsr.operations.native.lattices import (
+    Lattice,
+    box,
+    candidates,
+    own_lattice,
+    resolve_crs,
+    resolve_sizes,
+    view,
+)
+from xsr.operations.native.search import CONTRAST, EVIDENCE, REPRODUCED, Fit, Sample, fit, read_sample
+
+COUNTED = 4_000_000
+"""Most pixels of a cube of which those without an output pixel are counted one by one."""
+
+
+def native(
+    cube: XarrayObject,
+    *,
+    crs: Any = None,
+    gsd: float | Sequence[float] | None = None,
+    bands: Sequence[str] | None = None,
+    units: str | float | None = None,
+    chunks: int | Sequence[int] | None = None,
+) -> XarrayObject:
+    """Give back the sensor's own pixels of a cube that was resampled from them by nearest neighbour.
+
+    Parameters
+    ----------
+    cube
+        DataArray ([time,] [band,] y, x) or Dataset of bands ([time,] y, x) of Sentinel-2 or Landsat, in any CRS.
+    crs
+        UTM zone of the sensor's pixels; by default that of the cube's centre or one of its two neighbours, whichever
+        fits. Another datum than WGS 84 must be named.
+    gsd
+        Pixel size of the sensor in metres, or several; 10, 20, 30 and 60 m are tried by default.
+    bands
+        Bands to keep; all by default.
+    units
+        Units of the numbers where the metadata do not say; see `xsr.interpolate`.
+    chunks
+        Output block in pixels, one number or (y, x); each becomes one Dask chunk over all bands.
+
+    Returns
+    -------
+    DataArray or Dataset
+        As the input, float32, on the finest lattice of its bands in the zone found; lazy if the input is. Pixels that
+        no pixel of the cube came from are NaN. Bands of larger pixels repeat them. The coordinate ``native_gsd``
+        (of a Dataset: an attribute of each variable) is each band's own pixel size in metres, NaN where the image is
+        too flat to say; ``native_x`` and ``native_y`` are a corner of the repeated pixels, by which `xsr.liif` and its
+        kin know that they have to be smoothed first.
+
+        Attributes: ``xsr_native_crs``; ``xsr_native_origin``, the corner of the first pixel; ``xsr_native_reproduced``,
+        the share of the sample that the way back reproduces; ``xsr_native_evidence``, the number of repeats it rests
+        on; ``xsr_native_shift``, metres right and up by which the image had to be moved to fit best;
+        ``xsr_native_missing`` and ``xsr_native_recovered``, the number of pixels inside the cube that are NaN because
+        it skipped them and the share of the others, for the largest bands estimated from the middle of the cube.
+
+    Raises
+    ------
+    GridError
+        If the cube is not resampled by nearest neighbour from any candidate, with the best one and its score; if it is
+        too flat or repeats too little to tell; if two zones fit alike; or if it lies on its own pixels already.
+    ParameterError
+        If ``crs`` is not in metres, or ``gsd`` not positive.
+    CubeError, BandError
+        If the cube breaks the contract; see `xsr.core.cube.open_cube`.
+
+    Notes
+    -----
+    *Read at once:* up to 3 x 3 windows of 256 x 256 pixels, spread from border to border, of up to four dates, evenly
+    spread, in all bands. The result itself is lazy.
+
+    Neighbouring pixels whose centres lie in one pixel of a candidate lattice must be equal, and far more often than
+    other neighbours are: with e of the predicted repeats equal, and b of the other pairs, the contrast
+    ``(e - b) / (1 - b)`` is about 1 for the right lattice and about 0 for others. Bilinear or cubic resampling leaves
+    no repeats. Positions may be off by 0.03 pixels. Sentinel-2's lattices begin at multiples of the pixel size,
+    Landsat's 15 m beside them; if none of those fits, the phase is estimated. A pixel is taken from the output pixel in
+    it whose centre lies nearest to its own. NaN equals NaN.
+    """
+    opened = open_cube(cube, units=units, bands=bands)
+    sizes = resolve_sizes(gsd)
+    zones = candidates(opened.geobox) if crs is None else [resolve_crs(crs)]
+    sample = read_sample(opened)
+    fits = [found for found in (fit(sample, zone, sizes) for zone in zones) if found is not None]
+    best = _decide(fits, sample, zones)
+    sizes_m = [math.nan if lattice is None else lattice.size_m for lattice in best.own]
+    recorded = [a if math.isfinite(a) else b for a, b in zip(sizes_m, opened.native_gsd, strict=True)]
+    opened = opened.with_native_gsd(recorded)
+    if own_lattice(opened.geobox, best.crs) == best.trial.lattice:
+        result = _recorded(opened, best)
+    else:
+        result = _gathered(opened, best, pipeline.resolve_chunks(chunks))
+    return _mark(result, best)
+
+
+def _decide(fits: Sequence[Fit], sample: Sample, zones: Sequence[CRS]) -> Fit:
+    """Choose the zone from which the image was resampled."""
+    held = sorted((found for found in fits if found.holds), key=lambda found: -found.reproduced)
+    held = [found for found in held if found.reproduced >= REPRODUCED]
+    if not held:
+        raise GridError(_refusal(fits, sample, zones))
+    lost = [(1 - found.reproduced) * sample.pixels * len(sample.bands) for found in held]
+    if len(held) > 1 and lost[1] <= lost[0] + 3 * math.sqrt(lost[0]) + EVIDENCE:
+        first, second = held[:2]
+        raise GridError(
+            f"the cube may come from the pixels of {_name(first.crs)} or of {_name(second.crs)}: they reproduce"
+            f" {first.reproduced:.2%} and {second.reproduced:.2%} of it; expected one. Name it,"
+            f" crs={_name(first.crs)!r} or crs={_name(second.crs)!r}, or pass a larger part of the image."
+        )
+    return held[0]
+
+
+def _refusal(fits: Sequence[Fit], sample: Sample, zones: Sequence[CRS]) -> str:
+    """Say why no zone fits."""
+    tried = ", ".join(_name(zone) for zone in zones)
+    if not fits:
+        return f"the cube cannot be projected to {tried}; expected an area near them. Clip it, or name the zone: crs=."
+    own = [found for found in fits if own_lattice(sample.geobox, found.crs) is not None]
+    spoiled = [found for found in fits if found.against]
+    if spoiled:
+        found = max(spoiled, key=lambda one: one.evidence)
+        return (
+            f"bands {list(found.against)} do not repeat pixels of {_name(found.crs)} as the others do; expected all"
+            " bands resampled by nearest neighbour. Leave them out with bands=."
+        )
+    best = max(fits, key=lambda found: _contrast(found.trial))
+    speaks = best.trial.agreement.pooled().evidence[0] >= EVIDENCE
+    lattice = best.trial.lattice
+    if own and not speaks:
+        return (
+            f"the cube lies on pixels of {_step(sample.geobox):g} m in {_name(own[0].crs)}, and no band repeats larger"
+            f" ones; expected a cube resampled by nearest neighbour. There is nothing to undo; another zone is tried"
+            " with crs=."
+        )
+    if not speaks:
+        return (
+            f"whether the cube was resampled by nearest neighbour cannot be told: in {tried} fewer than {EVIDENCE:g}"
+            " neighbouring pixels are predicted to repeat one, beyond those that are equal anyway; expected an image"
+            " that is not flat, with pixels that are at least in places finer than the sensor's. Pass a larger part or"
+            " bands with more texture."
+        )
+    return (
+        f"the cube was not resampled by nearest neighbour from {tried}: at best, in {_name(best.crs)} with pixels of"
+        f" {lattice.size_m:g} m, predicted repeats are equal with a contrast of {_contrast(best.trial):.2f}; expected"
+        f" at least {CONTRAST:g}. Name the zone or pixel size if they are others (crs=, gsd=), or keep the cube."
+    )
+
+
+def _contrast(trial: Any) -> float:
+    pooled = trial.agreement.pooled()
+    return float(pooled.contrast[0]) if pooled.evidence[0] >= EVIDENCE else -1.0
+
+
+def _name(crs: CRS) -> str:
+    return f"EPSG:{crs.epsg}" if crs.epsg else str(crs)
+
+
+def _step(geobox: GeoBox) -> float:
+    return float(geobox.affine.a)
+
+
+def _recorded(cube: Cube, best: Fit) -> XarrayObject:
+    """Give a cube back as it is, on its own grid."""
+    provenance = _provenance(best, cube.geobox, missing=0, recovered=1.0)
+    result = cube.rewrap(cube.data.data, cube.geobox, provenance)
+    over = {name: coord for name, coord in cube.original.coords.items() if set(cube.spatial) <= set(coord.dims)}
+    return result.assign_coords(over)
+
+
+def _gathered(cube: Cube, best: Fit, chunks: tuple[int, int]) -> XarrayObject:
+    """Give the sensor's pixels back on a grid of their own."""
+    finest = best.trial.lattice
+    target = box(cube.geobox, best.crs, finest, best.coarsest)
+    sampling = GatherSampling(cube.geobox, target)
+    own = tuple(_block(lattice or finest, finest, target, best.crs) for lattice in best.own)
+    moved = best.moved_m[0] / finest.size_m, best.moved_m[1] / finest.size_m
+    halo = math.ceil(1.5 * max(sampling.cell) * max(block[0] for block in own)) + 2
+    missing, recovered = _missing(cube.geobox, best)
+    return pipeline.evaluate(
+        cube,
+        Gather(sampling, own, moved, halo),
+        (target, sampling),
+        chunks=chunks,
+        provenance=_provenance(best, target, missing=missing, recovered=recovered),
+    )
+
+
+def _block(lattice: Lattice, finest: Lattice, target: GeoBox, crs: CRS) -> Block:
+    """Pixels of a lattice in pixels of the finest, from the corner of a grid."""
+    down, right = (round(start / finest.size_m) for start in lattice.first(target, crs))
+    side = round(lattice.size_m / finest.size_m)
+    return side, down % side, right % side
+
+
+def _missing(geobox: GeoBox, best: Fit) -> tuple[int, float]:
+    """Count the pixels within the cube that it skipped, and the share of the others; in its middle if it is large."""
+    height, width = geobox.shape.yx
+    side = math.isqrt(COUNTED)
+    spans = [np.arange(max(0, (n - side) // 2), min(n, (n + side) // 2)) + 0.5 for n in (height, width)]
+    seen = view(geobox, best.crs, *np.meshgrid(*spans, indexing="ij")).moved(*best.moved_m)
+    (rows, cols), distance = best.trial.lattice.cells(seen)
+    rows, cols = rows - rows.min(), cols - cols.min()
+    found = pick(rows, cols, distance, (int(rows.max()) + 1, int(cols.max()) + 1)) >= 0
+    holes = _enclosed(found)
+    share = float(found.sum() / max(1, found.sum() + holes))
+    scale = height * width / (spans[0].size * spans[1].size)
+    return round(holes * scale), share
+
+
+def _enclosed(found: Any) -> int:
+    """Count the pixels that were not found and have found ones on both sides, along rows and columns."""
+    between = np.ones_like(found)
+    for axis in (0, 1):
+        for step in (1, -1):
+            ahead = found[::step] if axis == 0 else found[:, ::step]
+            seen = np.logical_or.accumulate(ahead, axis=axis)
+            between &= seen[::step] if axis == 0 else seen[:, ::step]
+    return int((between & ~found).sum())
+
+
+def _provenance(best: Fit, target: GeoBox, *, missing: int, recovered: float) -> dict[str, Any]:
+    affine = target.affine
+    return {
+        "xsr_version": __version__,
+        "xsr_operation": "native",
+        "xsr_native_crs": _name(best.crs),
+        "xsr_native_origin": [float(affine.c), float(affine.f)],
+        "xsr_native_reproduced": float(best.reproduced),
+        "xsr_native_evidence": round(best.evidence),
+        "xsr_native_shift": [float(best.moved_m[1]), float(-best.moved_m[0])],
+        "xsr_native_missing": missing,
+        "xsr_native_recovered": recovered,
+    }
+
+
+def _mark(result: XarrayObject, best: Fit) -> XarrayObject:
+    """Record where bands repeat larger pixels."""
+    larger = {lattice for lattice in best.own if lattice is not None} - {best.trial.lattice}
+    if not larger or not all(lattice.nests_in(best.coarsest) for lattice in larger):
+        return result
+    grid = result.odc.geobox
+    down, right = best.coarsest.first(grid, best.crs)
+    corner = (float(grid.affine.c + right), float(max(grid.affine.f, (grid.affine @ (0, grid.shape.y))[1]) - down))
+    attrs = {"long_name": "corner of the pixels that bands of a larger native_gsd repeat", "units": "m"}
+    return result.assign_coords({name: ((), place, attrs) for name, place in zip(NATIVE_CORNER, corner, strict=True)})
