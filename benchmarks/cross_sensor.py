@@ -26,7 +26,8 @@ import xsr
 from xsr.core.errors import XsrWarning
 from xsr.demo import data_folder
 from xsr.models import registry
-from xsr.training.scenes import CLOUDY_CLASSES, FINE, VALIDATION
+from xsr.sources.masks import SCL_INVALID
+from xsr.training.scenes import FINE, VALIDATION
 from xsr.training.worldstrat import enlarged
 
 ROOT = Path(__file__).parents[1]
@@ -34,10 +35,11 @@ TARGET = ROOT / "docs" / "reference" / "cross-sensor.md"
 MARKERS = "<!-- cross-sensor table: written by benchmarks/cross_sensor.py -->", "<!-- end of cross-sensor table -->"
 NAMES = {"red": "B04", "green": "B03", "blue": "B02", "nir": "B08"}
 """Bands of SPOT and those of Sentinel-2 they are compared with."""
+FOLDER = "worldstrat_s2_spot"
 PAN = ("B04", "B03", "B02")
 """Bands whose mean is compared with the panchromatic image."""
 EXTENT_M = 1054 * 1.5
-"""Side of a scene in metres."""
+"""Side of a scene in metres; half of it holds a whole number of pixels of every image, too."""
 BORDER = 16
 """Pixels of the reference left out along each side."""
 PATCH = 96
@@ -55,23 +57,18 @@ class Row:
     scores: dict[str, float]
 
 
-def grid(shape: tuple[int, ...]) -> GeoBox:
-    """Grid of a scene: the same extent with another number of pixels."""
-    height, width = (EXTENT_M / size for size in shape)
-    return GeoBox(shape, Affine(width, 0, 600_000, 0, -height, 5_700_000), "EPSG:32631")
-
-
 def cube(values: NDArray[np.float32], bands: tuple[str, ...]) -> xr.DataArray:
-    """Image of a scene (band, y, x) as a cube."""
-    return xr.DataArray(
-        values, dims=("band", "y", "x"), coords={"band": list(bands), **xr_coords(grid(values.shape[1:]))}
-    )
+    """Image of a scene (band, y, x) as a cube: all have the same extent, with another number of pixels."""
+    shape = values.shape[1:]
+    height, width = (EXTENT_M / size for size in shape)
+    box = GeoBox(shape, Affine(width, 0, 600_000, 0, -height, 5_700_000), "EPSG:32631")
+    return xr.DataArray(values, dims=("band", "y", "x"), coords={"band": list(bands), **xr_coords(box)})
 
 
-def read(path: Path) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
+def read(path: Path) -> tuple[xr.DataArray, ...]:
     """Read the clearest date of Sentinel-2 in reflectance, and both images of SPOT in counts."""
     with xr.open_dataset(path, mask_and_scale=False) as data:
-        cloudy = np.isin(data["scl"].values, CLOUDY_CLASSES).mean(axis=(1, 2))
+        cloudy = np.isin(data["scl"].values, SCL_INVALID).mean(axis=(1, 2))
         days = np.abs(data["time"].values - np.datetime64(data.attrs["spot_date"], "ns"))
         dn = data["s2_l2a"].sel(band=list(FINE)).values[np.lexsort((days, cloudy))[0]]
         names = [NAMES[str(name)] for name in data["band_spot"].values]
@@ -80,6 +77,18 @@ def read(path: Path) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
         pan = data["spot_pan"].values[None].astype(np.float32)
     low = np.where(dn == 0, np.nan, dn * 1e-4).astype(np.float32)
     return cube(low, FINE), cube(spot, FINE), cube(pan, ("pan",))
+
+
+def scenes(data: Path, small: bool) -> Iterator[tuple[str, tuple[xr.DataArray, ...]]]:
+    """Read the scenes kept for validation, or a corner of the first."""
+    for name in VALIDATION[:1] if small else VALIDATION:
+        images = read(data / FOLDER / f"{name}.nc")
+        yield name, tuple(map(corner, images)) if small else images
+
+
+def corner(image: xr.DataArray) -> xr.DataArray:
+    """Quarter of an image."""
+    return image.isel(y=slice(image.sizes["y"] // 2), x=slice(image.sizes["x"] // 2))
 
 
 def harmonised(reference: xr.DataArray, low: xr.DataArray) -> xr.DataArray:
@@ -101,7 +110,7 @@ def visible(image: xr.DataArray) -> xr.DataArray:
 
 def references(low: xr.DataArray, spot: xr.DataArray) -> Iterator[tuple[str, xr.DataArray, float]]:
     """Harmonise a reference where it lies, and registered with the bicubic image; with the shift in metres."""
-    guide = xsr.interpolate(low, like=grid(spot.shape[1:]))
+    guide = xsr.interpolate(low, like=spot.odc.geobox)
     yield "as it lies", harmonised(spot, low), 0.0
     guide = guide if spot.sizes["band"] == 1 else guide.assign_coords(band=spot["band"])
     moved = xsr.register(spot, reference=guide, apply=True)
@@ -115,11 +124,10 @@ METHODS: dict[str, Callable[[xr.DataArray, GeoBox], xr.DataArray]] = {
 }
 
 
-def score(path: Path) -> Iterator[Row]:
+def score(scene: str, low: xr.DataArray, spot: xr.DataArray, pan: xr.DataArray) -> Iterator[Row]:
     """Score both methods on one scene."""
-    low, spot, pan = read(path)
-    fine = {name: method(low, grid(spot.shape[1:])) for name, method in METHODS.items()}
-    finest = {name: visible(method(low, grid(pan.shape[1:]))) for name, method in METHODS.items()}
+    fine = {name: method(low, spot.odc.geobox) for name, method in METHODS.items()}
+    finest = {name: visible(method(low, pan.odc.geobox)) for name, method in METHODS.items()}
     known = zip(references(low, spot), references(visible(low), pan), strict=True)
     for (kind, reference, shift), (_, sharp, _) in known:
         for name, image in fine.items():
@@ -134,7 +142,7 @@ def score(path: Path) -> Iterator[Row]:
             found["FRC, m"] = float(xsr.spectrum(image, reference, patch=PATCH, border=BORDER)["resolution_m"].mean())
             sharpness = xsr.spectrum(finest[name], sharp, patch=4 * PATCH, border=4 * BORDER)
             found["FRC pan, m"] = float(sharpness["resolution_m"].mean())
-            yield Row(path.stem, name, kind, found)
+            yield Row(scene, name, kind, found)
 
 
 def summary(rows: list[Row]) -> Iterator[list[str]]:
@@ -143,7 +151,7 @@ def summary(rows: list[Row]) -> Iterator[list[str]]:
         for key in rows[0].scores:
             values = [np.array([r.scores[key] for r in rows if (r.method, r.reference) == (m, kind)]) for m in METHODS]
             difference = values[1] - values[0]
-            error = difference.std(ddof=1) / np.sqrt(difference.size)
+            error = difference.std(ddof=1) / np.sqrt(difference.size) if difference.size > 1 else np.nan
             digits = 4 if "RMSE" in key or key in ("reflectance", "synthesis") else 3 if key.islower() else 2
             cells = [f"{v.mean():.{digits}f}" for v in values]
             yield [
@@ -159,9 +167,9 @@ def markdown(rows: list[Row]) -> str:
     heads = ["reference", "score", *METHODS, "difference"]
     lines = ["| " + " | ".join(heads) + " |", "| " + " | ".join("---" for _ in heads) + " |"]
     lines += ["| " + " | ".join(cells) + " |" for cells in summary(rows)]
-    scenes = ", ".join(dict.fromkeys(row.scene for row in rows))
+    names = list(dict.fromkeys(row.scene for row in rows))
     note = (
-        f"Mean over {len(VALIDATION)} scenes ({scenes}); the difference is paired, with its standard error over"
+        f"Mean over {len(names)} scenes ({', '.join(names)}); the difference is paired, with its standard error over"
         f" scenes. A border of {BORDER} pixels of 6 m is left out. Weights sha256"
         f" `{registry.card('liif_s2').sha256[:12]}`."
     )
@@ -172,6 +180,7 @@ def main() -> None:
     """Score, print, and write where asked."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true", help="update the documentation")
+    parser.add_argument("--small", action="store_true", help="a small input, to see that it runs")
     options = parser.parse_args()
     data = data_folder()
     if data is None:
@@ -179,12 +188,12 @@ def main() -> None:
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", XsrWarning)  # of a scale a little beyond training, by design
-        rows = [row for name in VALIDATION for row in score(data / "worldstrat_s2_spot" / f"{name}.nc")]
+        rows = [row for scene, images in scenes(data, options.small) for row in score(scene, *images)]
     table = Table("reference", "score", *METHODS, "difference")
     for cells in summary(rows):
         table.add_row(*cells)
     Console().print(table)
-    if options.write:
+    if options.write and not options.small:
         write(TARGET, markdown(rows), MARKERS)
         print(f"wrote {TARGET.relative_to(ROOT)}")
 

@@ -59,7 +59,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--side", type=int, default=4096)
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--small", action="store_true", help="a small input, to see that it runs")
     options = parser.parse_args()
+    if options.small:
+        options.side, options.repeats = 64, 1
     torch.set_num_threads(1)
     image = np.random.default_rng(0).random((options.side, options.side), dtype=np.float32)
     print(
@@ -78,10 +81,11 @@ def main() -> None:
         )
     gaps = image.copy()
     gaps[:, : options.side // 2][gaps[:, : options.side // 2] < 0.01] = np.nan
-    cube = synthetic_cube(size=(512, 512))
+    part = min(512, options.side)
+    cube = synthetic_cube(size=(part, part))
     calls = {
         "kernel, factor 2, every row with gaps": ways(gaps, 2)["xsr"],
-        "xsr.degrade, 4 bands of 512x512, factor 2": lambda: xsr.degrade(cube, scale=2),
+        f"xsr.degrade, 4 bands of {part}x{part}, factor 2": lambda: xsr.degrade(cube, scale=2),
         "the same with noise='sensor'": lambda: xsr.degrade(cube, scale=2, noise="sensor"),
     }
     for name, seconds in medians(calls, options.repeats).items():

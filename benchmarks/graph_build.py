@@ -18,6 +18,8 @@ from odc.geo.xr import xr_coords
 import xsr
 
 SIDE, DATES, SCALE = 10980, 24, 3.4
+SMALL = 2000, 2
+"""Side and dates of a graph that is built at once."""
 BANDS = ["B02", "B03", "B04", "B08"]
 
 
@@ -25,12 +27,12 @@ def _must_not_run(*_: object, **__: object) -> np.ndarray:
     raise RuntimeError("a graph build must not read data")
 
 
-def full_tile() -> xr.DataArray:
-    """Return a lazy cube of a full Sentinel-2 tile series, whose chunks raise when they are computed."""
-    chunks = ((1,) * DATES, (len(BANDS),), *((1024,) * 10 + (740,),) * 2)
+def tile(side: int, dates: int) -> xr.DataArray:
+    """Return a lazy cube of a Sentinel-2 series, whose chunks raise when they are computed."""
+    chunks = da.core.normalize_chunks((1, len(BANDS), 1024, 1024), (dates, len(BANDS), side, side))
     data = da.map_blocks(_must_not_run, chunks=chunks, dtype=np.float32, meta=np.empty((0,) * 4, np.float32))
-    box = GeoBox((SIDE, SIDE), Affine(10, 0, 600_000, 0, -10, 5_700_000), "EPSG:32631")
-    times = np.datetime64("2024-01-01", "ns") + np.arange(DATES) * np.timedelta64(15, "D")
+    box = GeoBox((side, side), Affine(10, 0, 600_000, 0, -10, 5_700_000), "EPSG:32631")
+    times = np.datetime64("2024-01-01", "ns") + np.arange(dates) * np.timedelta64(15, "D")
     coords = {"time": times, "band": BANDS, **xr_coords(box)}
     return xr.DataArray(data, dims=("time", "band", "y", "x"), coords=coords)
 
@@ -39,11 +41,13 @@ def main() -> None:
     """Print the medians."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=3)
-    cube = full_tile()
+    parser.add_argument("--small", action="store_true", help="a small input, to see that it runs")
+    options = parser.parse_args()
+    cube = tile(*(SMALL if options.small else (SIDE, DATES)))
     xsr.liif(cube.isel(time=[0], y=slice(0, 64), x=slice(0, 64)), scale=2)  # imports and first-use work
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     seconds = []
-    for _ in range(parser.parse_args().repeats):
+    for _ in range(options.repeats):
         start = time.perf_counter()
         fine = xsr.liif(cube, scale=SCALE)
         tasks = len(fine.__dask_graph__())

@@ -82,7 +82,10 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, nargs="+", default=[512, 700])
     parser.add_argument("--model", type=str, help="another network")
     parser.add_argument("--write", action="store_true", help="put the numbers into the decision note")
+    parser.add_argument("--small", action="store_true", help="a small input, to see that it runs")
     options = parser.parse_args()
+    if options.small:
+        options.side, options.blocks = 256, [128]
     low, guide = scene(options.side)
     span = float(low.max() - low.min())
     lines = []
@@ -103,7 +106,7 @@ def main() -> None:
                 f" (99.9 % of them below {high:.2f} K); {options.side**2 / seconds / 1e6:.2f} megapixels a second."
             )
     print("\n".join(lines))
-    if options.write:
+    if options.write and not options.small:
         text = PAGE.read_text(encoding="utf-8")
         before, rest = text.split(MARKERS[0])
         text = f"{before}{MARKERS[0]}\n{chr(10).join(lines)}\n{MARKERS[1]}{rest.split(MARKERS[1])[1]}"

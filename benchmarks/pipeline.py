@@ -35,6 +35,8 @@ SIDES = ((1024, 1), (2048, 3))
 """Images, and how often the job and the network alone are run on each."""
 LARGE = ((1024, 0), (4096, 0))
 """Images on which the job is run by itself, once."""
+SMALL = ((64, 1), (128, 1))
+"""Images to see that it runs, which show nothing else."""
 WARM = 256
 """Side of an image that is done before anything counts."""
 CHILD = "XSR_BENCHMARK_JOB"
@@ -116,7 +118,7 @@ def alternate(runs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, lis
     return times
 
 
-def engines(model: Path) -> None:
+def engines(model: Path, patch: int = PATCH) -> None:
     """Print what the network reaches in each precision and in onnxruntime, and the rate of a convolution alone."""
     import torch
 
@@ -125,18 +127,18 @@ def engines(model: Path) -> None:
 
     torch.set_num_threads(1)
     spec = registry.spec(model)
-    images = np.random.default_rng(0).standard_normal((1, len(BANDS), PATCH, PATCH)).astype(np.float32)
+    images = np.random.default_rng(0).standard_normal((1, len(BANDS), patch, patch)).astype(np.float32)
     foreign = registry.load(export(model, model.parent / "onnx", units="reflectance").with_suffix(".yaml"))
-    peaks = {name: peak(getattr(torch, name)) for name in ("float32", "bfloat16")}
+    peaks = {name: peak(getattr(torch, name), min(64, patch)) for name in ("float32", "bfloat16")}
     runs: dict[str, Callable[[], Any]] = {
         "onnxruntime float32": lambda: foreign(torch.from_numpy(images)),
         "xsr float32": lambda: predictor.predict_fixed(spec, images, "cpu", "float32"),
         "xsr bfloat16": lambda: predictor.predict_fixed(spec, images, "cpu", "bfloat16"),
     }
     times = alternate(runs, REPEATS)
-    print(f"{NAME}, {PATCH}x{PATCH} px, one thread, medians of {REPEATS} alternating runs")
+    print(f"{NAME}, {patch}x{patch} px, one thread, medians of {REPEATS} alternating runs")
     for name, values in times.items():
-        rate = PATCH**2 / statistics.median(values)
+        rate = patch**2 / statistics.median(values)
         ratio = statistics.median(o / t for o, t in zip(times["onnxruntime float32"], values, strict=True))
         share = rate * FLOP / peaks[name.rsplit(" ")[1]]
         print(f"{name:<22} {rate / 1e3:6.1f} kpx/s  {ratio:5.2f} times onnxruntime  {share:4.0%} of the peak")
@@ -144,17 +146,17 @@ def engines(model: Path) -> None:
     print(f"peak, the faster of 1x1 and 3x3 convolutions of 256 channels: {told}", flush=True)
 
 
-def peak(dtype: Any) -> float:
+def peak(dtype: Any, side: int) -> float:
     """Rate of convolutions of 256 channels, multiplications and additions a second."""
     import torch
 
     found = []
     for size in (1, 3):
         layer = torch.nn.Conv2d(256, 256, size, padding=size // 2).to(dtype).to(memory_format=torch.channels_last)
-        image = torch.rand(1, 256, 64, 64, dtype=dtype).contiguous(memory_format=torch.channels_last)
+        image = torch.rand(1, 256, side, side, dtype=dtype).contiguous(memory_format=torch.channels_last)
         with torch.inference_mode():
             seconds = alternate({"": lambda layer=layer, image=image: layer(image)}, 15)[""]  # type: ignore[misc]
-        found.append(2 * 256**2 * size**2 * 64**2 / statistics.median(seconds))
+        found.append(2 * 256**2 * size**2 * side**2 / statistics.median(seconds))
     return max(found)
 
 
@@ -177,7 +179,7 @@ def run_job(source: Path, model: Path, side: int, repeats: int) -> dict[str, Any
             fine = xsr.sisr(cube, model=model)
             xsr.to_zarr(fine, Path(folder) / "out.zarr", progress=False)
 
-    job(WARM)
+    job(min(WARM, side))
     assert fine is not None
     precision = fine.attrs["xsr_precision"]
     told = {"precision": precision, "job": [timed(job)], "memory": peak_memory(), "network": []}
@@ -247,13 +249,15 @@ def main() -> None:
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--large", action="store_true", help="the job on an image of 4096 pixels")
-    sides = LARGE if parser.parse_args().large else SIDES
+    parser.add_argument("--small", action="store_true", help="a small input, to see that it runs")
+    options = parser.parse_args()
+    sides = LARGE if options.large else SMALL if options.small else SIDES
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     with tempfile.TemporaryDirectory() as folder:
         model, source = write_model(Path(folder)), Path(folder) / "image.zarr"
-        if sides is SIDES:
-            engines(model)
+        if not options.large:
+            engines(model, 32 if options.small else PATCH)
         write_image(source, max(side for side, _ in sides))
         jobs(source, model, sides)
 

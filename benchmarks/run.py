@@ -45,7 +45,12 @@ def main() -> None:
     """Run, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--large", action="store_true", help="run what takes long, and nothing else")
-    if parser.parse_args().large:
+    parser.add_argument("--small", action="store_true", help="the first benchmark on a small input; nothing is written")
+    options = parser.parse_args()
+    if options.small:
+        section(BENCHMARKS[0], "--small")
+        return
+    if options.large:
         KEPT.write_text(section(*LARGE), encoding="utf-8")
         before = PAGE.read_text(encoding="utf-8").partition(title(*LARGE))[0].rstrip()
         PAGE.write_text(f"{before}\n\n{KEPT.read_text(encoding='utf-8')}", encoding="utf-8")

@@ -52,10 +52,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--side", type=int, default=6144)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--small", action="store_true", help="a small input, to see that it runs")
     options = parser.parse_args()
-    high = cube(options.side, 1024)
-    work = jobs(cube(options.side, 1024, seed=1), high)
-    print(f"4 bands of {options.side}x{options.side} in chunks of 1024, medians of {options.repeats}")
+    chunk = 1024
+    if options.small:
+        options.side, options.repeats, chunk = 128, 1, 64
+    high = cube(options.side, chunk)
+    work = jobs(cube(options.side, chunk, seed=1), high)
+    print(f"4 bands of {options.side}x{options.side} in chunks of {chunk}, medians of {options.repeats}")
     for name, call in work.items():
         times: dict[int, list[float]] = {1: [], 2: []}
         for turn in range(options.repeats + 1):
@@ -67,10 +71,10 @@ def main() -> None:
                         seconds.append(time.perf_counter() - start)
         one, two = (statistics.median(times[n]) for n in (1, 2))
         print(f"{name:<34} one thread {one:6.2f} s  two {two:6.2f} s  {one / two:4.2f} x")
-    block = cube(1024, None)
+    block = cube(chunk, None)
     size = block.nbytes
-    print(f"extra memory of one block of 1024x1024, {size / 1e6:.0f} MB an image")
-    for name, call in jobs(cube(1024, None, seed=1), block).items():
+    print(f"extra memory of one block of {chunk}x{chunk}, {size / 1e6:.0f} MB an image")
+    for name, call in jobs(cube(chunk, None, seed=1), block).items():
         tracemalloc.start()
         call()
         peak = tracemalloc.get_traced_memory()[1]

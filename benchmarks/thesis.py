@@ -43,6 +43,8 @@ REFLECTANCE = 0.3
 EPOCHS, CROP, QUERIES = 120, 128, 16_384
 """Training of the thesis: a crop of every scene an epoch."""
 PIXEL_M = 10.0
+SMALL = 40
+"""Side of a small input in low-resolution pixels."""
 Images = dict[str, list[NDArray[np.float32]]]
 """By method, the images that the mean over scenes is over: several where the dates are scored one by one."""
 
@@ -120,13 +122,23 @@ def score(pair: Pair) -> Iterator[Row]:
             yield Row(method, pair.name, scale, round(float(raw), 3), round(float(fitted), 3))
 
 
-def index3d_hours(scenes: int) -> float:
+def corner(pair: Pair) -> Pair:
+    """Corner of a scene."""
+    rows, cols = pair.low.shape[2:]
+    high = {
+        key: image[:, : round(image.shape[1] * SMALL / rows), : round(image.shape[2] * SMALL / cols)]
+        for key, image in pair.high.items()
+    }
+    return replace(pair, low=pair.low[..., :SMALL, :SMALL], high=high)
+
+
+def index3d_hours(scenes: int, crop: int, queries: int) -> float:
     """Hours that the training of the thesis' three-dimensional network would take here, from one step of it."""
     network = registry.create("temporal_liif_index3d")
-    series = torch.rand(1, DATES, 3, CROP, CROP)
-    at = [torch.rand(QUERIES) * (CROP - 1) for _ in range(2)]
+    series = torch.rand(1, DATES, 3, crop, crop)
+    at = [torch.rand(queries) * (crop - 1) for _ in range(2)]
     begun = time.monotonic()
-    times = torch.full((QUERIES,), (DATES - 1) / 2)
+    times = torch.full((queries,), (DATES - 1) / 2)
     network(series, times, *at, (float(DATES), 0.5, 0.5)).abs().mean().backward()
     return (time.monotonic() - begun) * EPOCHS * scenes / 3600
 
@@ -191,6 +203,7 @@ def main() -> None:
     parser.add_argument("--scenes", type=Path, help="folder of scenes; by default those kept for validation")
     parser.add_argument("--json", type=Path, help="file for the scores of every scene")
     parser.add_argument("--write", action="store_true", help="update docs and card")
+    parser.add_argument("--small", action="store_true", help="a small input, to see that it runs")
     options = parser.parse_args()
     data = data_folder()
     if options.scenes is not None:
@@ -200,15 +213,17 @@ def main() -> None:
     else:
         print("XSR_DATA is not set and no --scenes given: the scores need real images")
         return
+    if options.small:
+        found = [corner(found[0])]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", XsrWarning)  # of scales beyond training, by design
         rows = [row for pair in track(found, "scenes") for row in score(pair)]
     training = len(registry.card(MODEL).training.get("places", ()))
-    hours = index3d_hours(training)
+    hours = index3d_hours(training, *((16, 64) if options.small else (CROP, QUERIES)))
     show(rows, hours)
     if options.json:
         options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n", encoding="utf-8")
-    if options.write:
+    if options.write and not options.small:
         path = registry.find(MODEL)
         write_card(replace(read_card(path), scores=[asdict(row) for row in rows]), path)
         write(TARGET, markdown(rows, hours), MARKERS)

@@ -4,6 +4,7 @@ The reference evaluates the first layer of the MLP for every query and every cor
 thread, alternating; the floor is the multiply-adds of the folded form at the machine's matrix-product rate.
 """
 
+import argparse
 import statistics
 import time
 from itertools import pairwise
@@ -43,12 +44,15 @@ def reference(network: LIIF, image: Tensor, rows: Tensor, cols: Tensor, cell: tu
 
 def main() -> None:
     """Print medians and ratios."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--small", action="store_true", help="a small input, to see that it runs")
+    side, repeats = (16, 1) if parser.parse_args().small else (SIDE, REPEATS)
     torch.set_num_threads(1)
     card = read_card("liif_s2")
     network = load(spec("liif_s2"))
     assert isinstance(network, LIIF)
-    image = torch.rand(1, len(card.bands), SIDE, SIDE, generator=torch.Generator().manual_seed(0))
-    axis = (np.arange(int(SIDE * SCALE)) + 0.5) / SCALE - 0.5
+    image = torch.rand(1, len(card.bands), side, side, generator=torch.Generator().manual_seed(0))
+    axis = (np.arange(int(side * SCALE)) + 0.5) / SCALE - 0.5
     rows, cols = (torch.from_numpy(v.ravel()) for v in np.meshgrid(axis, axis, indexing="ij"))
     cell = (1 / SCALE, 1 / SCALE)
 
@@ -65,7 +69,7 @@ def main() -> None:
     times: dict[str, list[float]] = {name: [] for name in runs}
     with torch.inference_mode():
         first = {name: call() for name, call in runs.items()}
-        for _ in range(REPEATS):
+        for _ in range(repeats):
             for name, call in runs.items():
                 start = time.perf_counter()
                 call()
@@ -79,14 +83,14 @@ def main() -> None:
     encoder = sum(p.numel() for n, p in network.encoder.named_parameters() if n.endswith("weight"))
     first_layer = 9 * card.config["features"] * hidden[0]
     query = 4 * sum(a * b for a, b in pairwise(hidden[:-1]))
-    work = SIDE**2 * (encoder + first_layer + SCALE**2 * query)
+    work = side**2 * (encoder + first_layer + SCALE**2 * query)
     median = {name: statistics.median(values) for name, values in times.items()}
-    print(f"liif_s2, {SIDE}x{SIDE} px, x{SCALE:g}, one thread, medians of {REPEATS}")
+    print(f"liif_s2, {side}x{side} px, x{SCALE:g}, one thread, medians of {repeats}")
     for name, value in median.items():
         ratio = statistics.median(r / t for r, t in zip(times["reference"], times[name], strict=True))
         difference = float(np.abs(first["reference"] - first[name]).max())
         print(
-            f"{name:<10} {value:6.2f} s  {SIDE**2 / value / 1e3:6.1f} kpx/s of input  {ratio:5.2f} times the reference,"
+            f"{name:<10} {value:6.2f} s  {side**2 / value / 1e3:6.1f} kpx/s of input  {ratio:5.2f} times the reference,"
             f" differs by {difference:.1e} standard deviations"
         )
     print(f"floor      {work / rate:6.2f} s at {2 * rate / 1e9:.0f} GFLOP/s of matrix products ({work / 1e9:.1f} GMAC)")

@@ -1,6 +1,7 @@
 """Sphinx configuration. The build works offline: no intersphinx, no executed notebooks."""
 
-import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import sphinx_autosummary_accessors
@@ -48,7 +49,7 @@ def draw_figures(_app: object) -> None:
     """Draw the figures of the explanations, so that no picture is kept in the repository."""
     (HERE / "_static").mkdir(exist_ok=True)
     for name in ("grid_figure.py", "metrics_figure.py"):
-        runpy.run_path(str(HERE / "_scripts" / name), run_name="__main__")
+        subprocess.run([sys.executable, str(HERE / "_scripts" / name)], check=True)
 
 
 def setup(app: object) -> None:

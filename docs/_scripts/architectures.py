@@ -4,7 +4,9 @@ Prints the table; ``--write`` puts it into ``docs/reference/models.md``, so that
 test says when it is out of date.
 """
 
+import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from xsr.models import catalogue, registry
@@ -13,13 +15,13 @@ PAGE = Path(__file__).parents[1] / "reference" / "models.md"
 BEGIN, END = "<!-- architectures: written by docs/_scripts/architectures.py -->", "<!-- end of architectures -->"
 
 
-def markdown() -> str:
+def markdown(names: Sequence[str] = catalogue.LISTED) -> str:
     """Return the table, one row an architecture."""
     lines = [
         "| architecture | kind | trainable | total | radius | tiling | what it is |",
         "| --- | --- | ---: | ---: | ---: | --- | --- |",
     ]
-    for name in catalogue.LISTED:
+    for name in names:
         told = registry.describe(name)
         trainable, total = (f"{number:,}".replace(",", " ") for number in (told.trainable, told.parameters))
         radius = "–" if told.radius is None else told.radius
@@ -37,9 +39,20 @@ def write(path: Path, text: str) -> None:
     path.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}", encoding="utf-8")
 
 
-if __name__ == "__main__":
-    if "--write" in sys.argv[1:]:
+def main() -> None:
+    """Print the table, or write it where asked."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", action="store_true", help="update the documentation")
+    parser.add_argument("--small", action="store_true", help="the first architecture alone, printed")
+    options = parser.parse_args()
+    if options.small:
+        print(markdown(catalogue.LISTED[:1]))
+    elif options.write:
         write(PAGE, markdown())
         print(f"wrote {PAGE}")
     else:
         print(markdown())
+
+
+if __name__ == "__main__":
+    main()

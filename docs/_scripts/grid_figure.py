@@ -1,5 +1,6 @@
 """Draw ``docs/_static/grid.png``: where pixels and kernels lie when a grid is refined or coarsened."""
 
+import argparse
 import math
 from pathlib import Path
 
@@ -65,7 +66,7 @@ def coarsen(ax: Axes, count: int = 10, scale: int = 2) -> None:
     ax.text(1.75, 2.1, "on a high pixel: shifted", color=RED, fontsize=8, ha="right")
 
 
-def main() -> None:
+def draw(output: Path) -> None:
     """Draw both panels and write the file."""
     figure, axes = plt.subplots(2, 1, figsize=(7.5, 4.6), layout="constrained")
     refine(axes[0])
@@ -73,8 +74,15 @@ def main() -> None:
     for ax in axes:
         ax.set_xlim(-1.1, 6.2)
         ax.axis("off")
-    figure.savefig(OUTPUT, dpi=150)
+    figure.savefig(output, dpi=150)
     plt.close(figure)
+
+
+def main() -> None:
+    """Draw where the documentation looks for it, or here."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--small", action="store_true", help="write into the working directory")
+    draw(Path(OUTPUT.name) if parser.parse_args().small else OUTPUT)
 
 
 if __name__ == "__main__":

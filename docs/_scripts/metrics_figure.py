@@ -5,6 +5,7 @@ another spectral response. Run alone, the script also scores a real scene where 
 tables into the page; from the documentation build it draws only.
 """
 
+import argparse
 import os
 import sys
 from dataclasses import dataclass
@@ -63,9 +64,9 @@ def trial(high: xr.DataArray) -> Trial:
     return Trial(high + noise.astype(np.float32), low, references)
 
 
-def scene() -> xr.DataArray:
+def scene(side: int = 160) -> xr.DataArray:
     """Made-up fields, hedges and roads at 5 m."""
-    return synthetic_pair(size=(160, 160), high_gsd_m=5.0, seed=3, bands=("B02", "B03", "B04", "B08")).high
+    return synthetic_pair(size=(side, side), high_gsd_m=5.0, seed=3, bands=("B02", "B03", "B04", "B08")).high
 
 
 def real_scene(root: Path) -> xr.DataArray:
@@ -147,12 +148,12 @@ def draw_power(ax: Axes, case: Trial) -> None:
     ax.legend(frameon=False)
 
 
-def draw(case: Trial) -> None:
+def draw(case: Trial, output: Path) -> None:
     """Draw the three panels and write the file."""
     figure, axes = plt.subplots(1, 3, figsize=(12, 3.8), layout="constrained")
     for ax, panel in zip(axes, (draw_preference, draw_strata, draw_power), strict=True):
         panel(ax, case)
-    figure.savefig(OUTPUT, dpi=130)
+    figure.savefig(output, dpi=130)
     plt.close(figure)
 
 
@@ -167,10 +168,17 @@ def put(text: str, name: str) -> None:
 
 
 def main() -> None:
-    """Draw, and write the tables where the script was asked to."""
+    """Draw, and write the tables where asked."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", action="store_true", help="put the tables into the page")
+    parser.add_argument("--small", action="store_true", help="a small scene, drawn into the working directory")
+    options = parser.parse_args()
+    if options.small:
+        draw(trial(scene(96)), Path(OUTPUT.name))
+        return
     case = trial(scene())
-    draw(case)
-    if "--write" in sys.argv:
+    draw(case, OUTPUT)
+    if options.write:
         put(table(case), "synthetic")
         root = os.environ.get("XSR_DATA")
         if root:

@@ -1,5 +1,6 @@
 """Draw docs/_static/synthetic.png: the truth, what Sentinel-2 sees of it, the seasons and the clouds."""
 
+import argparse
 from pathlib import Path
 
 import matplotlib as mpl
@@ -12,7 +13,8 @@ import matplotlib.pyplot as plt
 from xsr.testing import Scene, synthetic_cube, synthetic_pair
 
 SEED = 11
-SIZE = (192, 192)
+OUTPUT = Path(__file__).resolve().parents[1] / "_static" / "synthetic.png"
+SIDE = 192
 SEASONS = ("2024-02-10", "2024-05-05", "2024-07-01", "2024-09-10")
 RGB = ["B04", "B03", "B02"]
 
@@ -24,12 +26,13 @@ def true_colour(image: xr.DataArray) -> np.ndarray:
     return np.where(np.isfinite(colours), np.clip(colours, 0, 1) ** 0.7, 0.85)
 
 
-def main() -> None:
-    """Write the figure."""
-    pair = synthetic_pair(seed=SEED, size=SIZE, times=["2024-06-01"], bands=RGB)
-    months = synthetic_cube(seed=SEED, size=SIZE, times=SEASONS, bands=RGB)
-    cloudy = synthetic_cube(seed=SEED, size=SIZE, times=["2024-06-01"], bands=RGB, clouds=0.3, cloud_nodata=False)
-    mask = Scene(seed=SEED, size_m=1920.0).cloud_mask(gsd_m=10.0, times=["2024-06-01"], cover=0.3)[0]
+def draw(side: int, output: Path) -> None:
+    """Draw all panels and write the file."""
+    size = (side, side)
+    pair = synthetic_pair(seed=SEED, size=size, times=["2024-06-01"], bands=RGB)
+    months = synthetic_cube(seed=SEED, size=size, times=SEASONS, bands=RGB)
+    cloudy = synthetic_cube(seed=SEED, size=size, times=["2024-06-01"], bands=RGB, clouds=0.3, cloud_nodata=False)
+    mask = Scene(seed=SEED, size_m=10.0 * side).cloud_mask(gsd_m=10.0, times=["2024-06-01"], cover=0.3)[0]
     low, high = pair.low[0], pair.high[0]
     rows, cols = slice(60, 124), slice(50, 114)
     fine = (slice(rows.start * 4, rows.stop * 4), slice(cols.start * 4, cols.stop * 4))
@@ -49,10 +52,9 @@ def main() -> None:
         axis.imshow(panels[titles[number]], interpolation="nearest")
         axis.set_title(titles[number], fontsize=9)
         axis.set_axis_off()
-    target = Path(__file__).parents[1] / "_static" / "synthetic.png"
-    target.parent.mkdir(exist_ok=True)
-    figure.savefig(target, dpi=100)
-    shrink(target)
+    output.parent.mkdir(exist_ok=True)
+    figure.savefig(output, dpi=100)
+    shrink(output)
 
 
 def shrink(path: Path) -> None:
@@ -62,6 +64,13 @@ def shrink(path: Path) -> None:
     with Image.open(path) as image:
         small = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
     small.save(path, optimize=True)
+
+
+def main() -> None:
+    """Draw where the documentation looks for it, or a small scene here."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--small", action="store_true", help="a small scene, drawn into the working directory")
+    draw(*((128, Path(OUTPUT.name)) if parser.parse_args().small else (SIDE, OUTPUT)))
 
 
 if __name__ == "__main__":

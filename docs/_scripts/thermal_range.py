@@ -1,9 +1,12 @@
-"""Write the tables of ``explanation/thermal-range.md``: ranges of two scenes, and what holding the means is worth.
+"""Make the tables of ``explanation/thermal-range.md``: ranges of two scenes, and what holding the means is worth.
 
-The synthetic scene needs nothing; that of Mendoza, Landsat 8, the folder of real images in XSR_DATA.
+Prints them; ``--write`` puts them into the page. The synthetic scene needs nothing; that of Mendoza, Landsat 8, the
+folder of real images in XSR_DATA.
 """
 
+import argparse
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -130,17 +133,42 @@ def write(name: str, text: str) -> None:
     PAGE.write_text(f"{before}{begin}\n\n{text}\n\n{end}{rest.split(end)[1]}", encoding="utf-8")
 
 
-def main() -> None:
-    """Write the tables."""
-    write("synthetic", table(synthetic()))
-    folder = os.environ.get("XSR_DATA")
+def means(scenes: dict[str, tuple[np.ndarray, np.ndarray]]) -> str:
+    """Compare errors without and with held means, on the truth and the guide of some scenes."""
+    names = ("bicubic", "guided filter", "TsHARP", *(f"`{name}`" for name in networks()))
+    lines = [f"| RMSE, K | {' | '.join(names)} |", f"| --- |{' --- |' * len(names)}"]
+    for name, (truth, guide) in scenes.items():
+        lines += conserved(name, truth, guide)
+    return "\n".join(lines)
+
+
+def tables(folder: str | None) -> Iterator[tuple[str, str]]:
+    """Tables by the name of their marks; those of the real scene where there is a folder."""
+    yield "synthetic", table(synthetic())
     if folder:
         truth, guide = mendoza(Path(folder))
-        write("real", table(truth))
-        names = ("bicubic", "guided filter", "TsHARP", *(f"`{name}`" for name in networks()))
-        head = [f"| RMSE, K | {' | '.join(names)} |", f"| --- |{' --- |' * len(names)}"]
-        rows = conserved("Mendoza", truth, guide) + conserved("synthetic fields", *explained())
-        write("means", "\n".join(head + rows))
+        yield "real", table(truth)
+        yield "means", means({"Mendoza": (truth, guide), "synthetic fields": explained()})
+
+
+def small_tables() -> Iterator[tuple[str, str]]:
+    """Tables of corners of the synthetic scenes."""
+    yield "synthetic", table(synthetic()[:64, :64])
+    truth, guide = explained()
+    yield "means", means({"synthetic fields": (truth[:64, :64], guide[:, :64, :64])})
+
+
+def main() -> None:
+    """Print the tables, or write them where asked."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", action="store_true", help="put the tables into the page")
+    parser.add_argument("--small", action="store_true", help="a small input, printed")
+    options = parser.parse_args()
+    for name, text in small_tables() if options.small else tables(os.environ.get("XSR_DATA")):
+        if options.write and not options.small:
+            write(name, text)
+        else:
+            print(f"{name}\n\n{text}\n")
 
 
 if __name__ == "__main__":

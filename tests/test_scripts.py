@@ -1,0 +1,72 @@
+"""Every script beside the library runs as a reader would run it, on little input, and leaves the repository alone."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+SCRIPTS = sorted([*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "docs" / "_scripts").glob("*.py")])
+SAYS = {
+    "any_instant.py": "clear dates behind each pixel",
+    "judge_a_model.py": "resolution in metres",
+    "on_a_cluster.py": "checksum it was written with: True",
+}
+FIGURES = {"grid_figure.py": "grid.png", "metrics_figure.py": "metrics.png", "synthetic_gallery.py": "synthetic.png"}
+"""Scripts that print nothing, and what they draw."""
+
+pytestmark = pytest.mark.slow
+
+
+def run(script, folder, *options):
+    """Run a script in a folder of its own; what it prints."""
+    environment = dict(os.environ)
+    if "XSR_DATA" in environment:
+        environment["XSR_DATA"] = str(Path(environment["XSR_DATA"]).resolve())
+    done = subprocess.run(
+        [sys.executable, script, *options],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def written():
+    """Size and time of every file that a script could write into by mistake."""
+    folders = ("benchmarks", "docs", "examples", "xsr/models/weights")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*") if "__pycache__" not in path.parts]
+    states = {path: path.stat() for path in [*files, ROOT / "README.md"] if path.is_file()}
+    return {path: (state.st_size, state.st_mtime_ns) for path, state in states.items()}
+
+
+def test_no_example_is_forgotten():
+    assert {path.name for path in EXAMPLES} == set(SAYS)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_an_example_runs(path, tmp_path):
+    before = written()
+    assert SAYS[path.name] in run(path, tmp_path)
+    assert written() == before
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_a_script_runs_on_little_input(path, tmp_path):
+    """Each takes ``--small``, with which it writes into the working directory alone."""
+    before = written()
+    says = run(path, tmp_path, "--small")
+    assert written() == before
+    if says.startswith("XSR_DATA is not set"):
+        pytest.skip(says.strip())
+    if path.name in FIGURES:
+        assert (tmp_path / FIGURES[path.name]).stat().st_size > 10_000
+    else:
+        assert any(character.isdigit() for character in says)
