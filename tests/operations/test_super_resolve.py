@@ -535,16 +535,17 @@ def test_network_does_not_travel_in_the_graph(model):
         assert len(cloudpickle.dumps(task)) < 4000
 
 
-def test_same_bytes_from_every_scheduler(model, client):
+def test_same_values_from_every_scheduler(model, client):
+    """To rounding: each scheduler leaves another number of threads to a network."""
     cube = make_cube(24, 20, dates=2, chunks=10)
     cube = cube.where(np.random.default_rng(0).random(cube.shape) > 0.05)
     fine = xsr.liif(cube, scale=3.4, model=str(model), chunks=30)
     wanted = fine.compute(scheduler="synchronous").values
     assert np.isfinite(wanted).any()
-    assert fine.compute(scheduler="threads", num_workers=4).values.tobytes() == wanted.tobytes()
-    assert fine.compute(scheduler="processes", num_workers=1).values.tobytes() == wanted.tobytes()
+    made = [fine.compute(scheduler=kind, num_workers=n).values for kind, n in (("threads", 4), ("processes", 1))]
     with client.as_current():
-        assert client.compute(fine).result().values.tobytes() == wanted.tobytes()
+        made.append(client.compute(fine).result().values)
+    assert max(largest(found, wanted) for found in made) <= 1e-6
 
 
 def test_error_of_a_worker_reaches_the_user(tmp_path, client):

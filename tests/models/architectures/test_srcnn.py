@@ -1,5 +1,6 @@
 import pytest
 import torch
+from helpers import ulps
 from models.architectures.reach import (
     assert_radius_is_measured,
     assert_tiles_need_exactly_the_radius,
@@ -26,7 +27,7 @@ def test_bicubic_equals_torch(up, down):
 @pytest.mark.parametrize("up", [3, 5])
 def test_bicubic_does_not_lose_precision_far_from_the_corner(up):
     x = image(1, 2, 3000).float()
-    assert torch.equal(bicubic(x[..., 2900:], up)[..., 2 * up :], bicubic(x, up)[..., 2902 * up :])
+    assert ulps(bicubic(x[..., 2900:], up)[..., 2 * up :], bicubic(x, up)[..., 2902 * up :]) <= 4
 
 
 def test_bicubic_keeps_constants_and_at_least_single_precision():
