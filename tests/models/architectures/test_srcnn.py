@@ -74,7 +74,10 @@ def test_residual_with_silent_convolutions_is_bicubic():
     assert torch.equal(network(x), bicubic(x, 2))
 
 
-@pytest.mark.parametrize(("factor", "radius"), [(1, 6), (2, 5), (3, 4), (4, 3), (8, 3), (11, 2), (12, 2)])
+@pytest.mark.parametrize(
+    ("factor", "radius"),
+    [(1, 6), (2, 5), (3, 4), (4, 3), (8, 3), *(pytest.param(factor, 2, marks=pytest.mark.slow) for factor in (11, 12))],
+)
 def test_declared_radius_is_measured_for_every_phase(factor, radius):
     network = SRCNN(bands=1, factor=factor)
     assert network.radius == radius
