@@ -12,10 +12,11 @@ export XSR_DATA
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test lint format docs bench clean
+.PHONY: help demo quick test lint format docs bench clean
 
 help:
 	@echo "make demo    super-resolve a small synthetic cube"
+	@echo "make quick   ruff and the quick tests, in about a minute"
 	@echo "make test    ruff, mypy, import contracts and all tests, with coverage"
 	@echo "make lint    the checks without the tests"
 	@echo "make format  let ruff rewrite what it can"
@@ -23,19 +24,33 @@ help:
 	@echo "make bench   run the benchmarks"
 	@echo "make clean   remove what was built; .venv stays"
 
-# torch first and on its own line: the resolver must not swap a CPU build for a CUDA one.
-.venv/.ready: pyproject.toml
+# What the library needs, and its pictures. torch first and on its own line: the resolver must not swap a CPU build for
+# a CUDA one. pip says what it is doing, since this takes minutes.
+.venv/.ready-demo: pyproject.toml
+	@echo "--- step 1 of 3: a virtual environment in .venv"
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "--- step 2 of 3: PyTorch"
 	$(BIN)/python -c "import torch" 2>/dev/null || $(PIP) install $(TORCH)
-	$(PIP) install --quiet -e ".[test,viz]"
+	@echo "--- step 3 of 3: xsr and what it needs"
+	$(PIP) install -e ".[viz]"
 	touch $@
 
-.venv/.ready-docs: .venv/.ready
-	$(PIP) install --quiet -e ".[docs]"
+.venv/.ready: .venv/.ready-demo
+	@echo "--- what the checks need"
+	$(PIP) install -e ".[test]"
 	touch $@
 
-demo: .venv/.ready
+.venv/.ready-docs: .venv/.ready-demo
+	@echo "--- what the documentation needs"
+	$(PIP) install -e ".[docs]"
+	touch $@
+
+demo: .venv/.ready-demo
 	$(BIN)/xsr demo
+
+quick: .venv/.ready
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest -n 2 -m "not slow" --no-cov $(PYTEST_ARGS)
 
 test: .venv/.ready
 	$(BIN)/ruff check .

@@ -41,6 +41,18 @@ def float32() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let PyTorch use one thread, here and in new processes: it orders sums by their number, which schedulers set."""
+    import torch
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """Folder of real scenes, named by the environment variable XSR_DATA."""

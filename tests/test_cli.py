@@ -234,9 +234,11 @@ def test_brackets_in_an_error_are_printed(monkeypatch, capsys):
     assert capsys.readouterr().err == "error: bands ['B11'] are unknown [red]\n"
 
 
-def test_main_returns_after_success(monkeypatch):
-    monkeypatch.setattr(cli, "app", lambda: None)
-    cli.main()
+def test_main_runs_the_application_once_and_returns(monkeypatch):
+    runs = []
+    monkeypatch.setattr(cli, "app", lambda: runs.append("run"))
+    assert cli.main() is None
+    assert runs == ["run"]
 
 
 def test_version():

@@ -76,6 +76,7 @@ def test_any_input_chunks_and_any_output_chunks_give_the_same_bytes(data):
     assert same_bytes(lazy.compute(scheduler="sync"), whole)
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 50), sizes=st.lists(st.integers(0, 7), min_size=2, max_size=6))
 @check
 def test_irregular_and_empty_input_chunks_give_the_same_bytes(seed, sizes):
@@ -131,6 +132,7 @@ def test_like_gives_the_same_bytes_in_any_chunks(like, method):
         assert same_bytes(lazy.compute(scheduler="sync"), whole)
 
 
+@pytest.mark.slow
 def test_processes_give_the_same_bytes():
     cube = make_cube(with_holes((2, 2, 12, 12)))
     lazy = interpolate(cube.chunk({"time": 1, "y": 5}), scale=3.4, chunks=25)
@@ -138,6 +140,7 @@ def test_processes_give_the_same_bytes():
         assert same_bytes(lazy.compute(), interpolate(cube, scale=3.4))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", [{"scale": 3.4}, {"like": LIKES["degrees"]}], ids=["scale", "like"])
 def test_a_cluster_gives_the_same_bytes(cluster, target):
     cube = make_cube(with_holes((2, 2, 14, 14)))
@@ -230,6 +233,7 @@ def test_the_same_call_gives_the_same_keys():
     assert name_of(like=LIKES["degrees"], scale=None) == name_of(like=LIKES["degrees"], scale=None)
 
 
+@pytest.mark.slow
 def test_the_same_call_gives_the_same_keys_in_another_process():
     code = (
         "import sys; sys.path.insert(0, 'tests'); from helpers import make_cube, make_geobox;"
@@ -325,6 +329,7 @@ def test_block_tasks_hand_over_blocks_with_their_index(tmp_path, indices):
     assert seen_in(tmp_path) == {name: [row] for name, row in wanted.items()}
 
 
+@pytest.mark.slow
 def test_compute_uses_the_active_cluster(tmp_path, cluster):
     source = da.from_array(np.arange(12).reshape(3, 4), chunks=(2, 3))
     tasks = tasks_of(recorder(tmp_path), source)
@@ -347,7 +352,7 @@ def on(where, request):
     return request.getfixturevalue("cluster").as_current() if where == "cluster" else dask.config.set(scheduler=where)
 
 
-@pytest.mark.parametrize("where", ["synchronous", "threads", "cluster"])
+@pytest.mark.parametrize("where", ["synchronous", "threads", pytest.param("cluster", marks=pytest.mark.slow)])
 def test_an_error_in_a_block_reaches_the_caller(tmp_path, request, where):
     tasks = tasks_of(failing(tmp_path, (0, 0)), da.zeros((2, 2), chunks=2))
     scheduler = on(where, request)
@@ -355,7 +360,10 @@ def test_an_error_in_a_block_reaches_the_caller(tmp_path, request, where):
         graph.compute([tasks], progress=False)
 
 
-@pytest.mark.parametrize("where", ["synchronous", "threads", "processes", "cluster"])
+@pytest.mark.parametrize(
+    "where",
+    ["synchronous", "threads", *(pytest.param(name, marks=pytest.mark.slow) for name in ("processes", "cluster"))],
+)
 def test_the_others_are_computed_when_asked(tmp_path, request, where):
     tasks = tasks_of(failing(tmp_path, (0, 1), (2, 2)), da.zeros((12, 12), chunks=4))
     scheduler = on(where, request)
@@ -523,6 +531,7 @@ def test_a_block_is_not_begun_again_while_it_is_at_work():
     assert told[1,] is None
 
 
+@pytest.mark.slow
 def test_no_worker_writes_any_more_when_an_error_comes_out(tmp_path, cluster):
     begun, failed, finished = (tmp_path / name for name in ("begun", "failed", "finished"))
 

@@ -96,6 +96,7 @@ def test_keys_say_what_is_computed():
     assert one.name == two.name != other.name
 
 
+@pytest.mark.slow
 def test_a_cluster_gives_the_same_numbers(cluster):
     from helpers import make_cube
 

@@ -14,6 +14,8 @@ from xsr.core.errors import ModelError, ParameterError
 from xsr.models import published, registry
 from xsr.models.export import export
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("onnx")
 ort = pytest.importorskip("onnxruntime")
 

@@ -574,7 +574,8 @@ def same_bytes(one, two):
     return [str(name) for name in names if (one / name).read_bytes() != (two / name).read_bytes()]
 
 
-def test_cluster_writes_the_same_bytes(cube, tmp_path, client, model, capfd):
+@pytest.mark.slow
+def test_cluster_writes_the_same_bytes(cube, tmp_path, client, model, capfd, one_thread):
     fine = xsr.liif(cube, scale=2.0, model=str(model), chunks=20)
     for how in ({}, {"inner_chunks": 10, "dtype": "uint16"}):
         here = xsr.to_zarr(fine, tmp_path / "here.zarr", overwrite=True, progress=False, **how)
@@ -587,6 +588,7 @@ def test_cluster_writes_the_same_bytes(cube, tmp_path, client, model, capfd):
     assert "12/12" in capfd.readouterr().out
 
 
+@pytest.mark.slow
 def test_error_on_a_cluster_surfaces(cube, tmp_path, client, model):
     fine = xsr.liif(cube, scale=2.0, model=str(model), chunks=20, device="cuda:99")
     with client.as_current(), pytest.raises(ParameterError, match="device='cuda:99'"):

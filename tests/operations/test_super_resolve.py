@@ -535,7 +535,8 @@ def test_network_does_not_travel_in_the_graph(model):
         assert len(cloudpickle.dumps(task)) < 4000
 
 
-def test_same_bytes_from_every_scheduler(model, client):
+@pytest.mark.slow
+def test_same_bytes_from_every_scheduler(model, client, one_thread):
     cube = make_cube(24, 20, dates=2, chunks=10)
     cube = cube.where(np.random.default_rng(0).random(cube.shape) > 0.05)
     fine = xsr.liif(cube, scale=3.4, model=str(model), chunks=30)
@@ -547,6 +548,7 @@ def test_same_bytes_from_every_scheduler(model, client):
         assert client.compute(fine).result().values.tobytes() == wanted.tobytes()
 
 
+@pytest.mark.slow
 def test_error_of_a_worker_reaches_the_user(tmp_path, client):
     path = write_model(tmp_path, seed=7)
     fine = xsr.liif(make_cube(chunks=7), scale=2.0, model=path)

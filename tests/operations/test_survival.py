@@ -336,6 +336,7 @@ def test_killed_at_any_write_and_resumed(cube, tmp_path, model, seed):
 # --- clusters ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_worker_killed_twice(cube, tmp_path, cluster):
     (tmp_path / "marks").mkdir()
     made = through(cube, Kills(str(tmp_path / "marks"), ((0, 0, 1, 1), (1, 0, 0, 2))))
@@ -347,6 +348,7 @@ def test_a_worker_killed_twice(cube, tmp_path, cluster):
     assert_same_bytes(tmp_path / "a.zarr", tmp_path / "whole.zarr")
 
 
+@pytest.mark.slow
 def test_a_block_that_always_kills_is_set_aside(cube, tmp_path):
     distributed = pytest.importorskip("distributed")
     (tmp_path / "marks").mkdir()
@@ -362,7 +364,8 @@ def test_a_block_that_always_kills_is_set_aside(cube, tmp_path):
     assert report.computed == 11
 
 
-def test_scheduler_and_workers_started_as_commands(cube, tmp_path, model):
+@pytest.mark.slow
+def test_scheduler_and_workers_started_as_commands(cube, tmp_path, model, one_thread):
     distributed = pytest.importorskip("distributed")
     fine = xsr.liif(cube, scale=2.0, model=str(model), chunks=20)
     file = tmp_path / "scheduler.json"
@@ -394,8 +397,9 @@ def test_scheduler_and_workers_started_as_commands(cube, tmp_path, model):
     assert_same_bytes(tmp_path / "there.zarr", tmp_path / "here.zarr")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunks", [10, 20, 46])
-def test_threads_processes_and_cluster_write_the_same_bytes(cube, tmp_path, cluster, model, chunks):
+def test_threads_processes_and_cluster_write_the_same_bytes(cube, tmp_path, cluster, model, chunks, one_thread):
     fine = xsr.liif(cube, scale=2.0, model=str(model), chunks=chunks)
     with dask.config.set(scheduler="threads", num_workers=2):
         write(fine, tmp_path / "threads.zarr")

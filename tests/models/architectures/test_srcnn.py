@@ -1,5 +1,6 @@
 import pytest
 import torch
+from helpers import ulps
 from models.architectures.reach import (
     assert_radius_is_measured,
     assert_tiles_need_exactly_the_radius,
@@ -26,7 +27,7 @@ def test_bicubic_equals_torch(up, down):
 @pytest.mark.parametrize("up", [3, 5])
 def test_bicubic_does_not_lose_precision_far_from_the_corner(up):
     x = image(1, 2, 3000).float()
-    assert torch.equal(bicubic(x[..., 2900:], up)[..., 2 * up :], bicubic(x, up)[..., 2902 * up :])
+    assert ulps(bicubic(x[..., 2900:], up)[..., 2 * up :], bicubic(x, up)[..., 2902 * up :]) <= 4
 
 
 def test_bicubic_keeps_constants_and_at_least_single_precision():
@@ -73,7 +74,10 @@ def test_residual_with_silent_convolutions_is_bicubic():
     assert torch.equal(network(x), bicubic(x, 2))
 
 
-@pytest.mark.parametrize(("factor", "radius"), [(1, 6), (2, 5), (3, 4), (4, 3), (8, 3), (11, 2), (12, 2)])
+@pytest.mark.parametrize(
+    ("factor", "radius"),
+    [(1, 6), (2, 5), (3, 4), (4, 3), (8, 3), *(pytest.param(factor, 2, marks=pytest.mark.slow) for factor in (11, 12))],
+)
 def test_declared_radius_is_measured_for_every_phase(factor, radius):
     network = SRCNN(bands=1, factor=factor)
     assert network.radius == radius
