@@ -110,7 +110,8 @@ def settings_of(
 ) -> dict[str, Any]:
     """Everything that decides what a store holds, as plain JSON: a store is continued with the same settings only."""
     geobox = geobox_of(dataset)
-    assert geobox is not None and geobox.crs is not None
+    assert geobox is not None
+    assert geobox.crs is not None
     settings = {
         "version": __version__,
         "variables": {str(n): [dataset[n].shape, [len(c) for c in dataset[n].chunks or ()]] for n in encoding},
@@ -214,7 +215,8 @@ def _write_template(prepared: Prepared, place: Place) -> None:
     )
     group = place.open()
     geobox = geobox_of(dataset)
-    assert geobox is not None and geobox.crs is not None
+    assert geobox is not None
+    assert geobox.crs is not None
     for name in names:
         attrs = group[str(name)].attrs
         listed = dict.fromkeys([*str(attrs.get("coordinates", "")).split(), "spatial_ref"])
