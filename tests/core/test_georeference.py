@@ -269,7 +269,7 @@ def test_a_cube_of_cubo_needs_no_crs_by_hand():
     assert open_cube(cube).geobox.crs.epsg == 32633
 
 
-@pytest.mark.parametrize("where", [{"epsg": 32633}, {"proj:code": "EPSG:32633"}])
+@pytest.mark.parametrize("where", [{"epsg": 32633}, {"proj:code": "EPSG:32633"}, {"proj:epsg": 32633.0}])
 def test_the_crs_may_stand_beside_the_cube(where):
     cube = bare().drop_vars("spatial_ref")
     cube = cube.assign_coords({dim: (dim, cube[dim].values) for dim in ("y", "x")})
@@ -362,6 +362,19 @@ def test_the_advice_works(state, remedy):
     assert grid_of(cube) == TRUE
     other = STATEMENTS[state](bare(), OTHERS["another pixel size"])
     assert grid_of(other.drop_vars(["y", "x"])) == OTHERS["another pixel size"]
+
+
+def test_the_advice_drops_all_that_say_the_same():
+    other = OTHERS["another pixel size"]
+    dataset = bare().assign_attrs(transform=other).to_dataset("band").assign_attrs(transform=other)
+    for band in dataset.data_vars.values():
+        band.attrs["transform"] = other
+    with pytest.raises(GridError, match="expected one grid") as error:
+        grid_of(dataset)
+    first, second = str(error.value).split("the statement (")[1].split("), or the coordinates")[0].split("; ")
+    exec(first, {"cube": dataset})
+    exec(second, {"cube": dataset})
+    assert grid_of(dataset) == TRUE
 
 
 def test_statements_half_a_pixel_apart_are_refused_with_both():

@@ -94,6 +94,7 @@ def test_ascending_rows_keep_their_order():
     assert np.array_equal(out.isel(y=slice(None, None, -1)), interpolate(make_cube((2, 6, 8)), scale=2))
 
 
+@pytest.mark.filterwarnings("ignore:The 'shapely.ops.transform:DeprecationWarning")
 def test_a_rotated_index_is_refined_in_place():
     turned = Affine.translation(WEST, NORTH) @ Affine.rotation(30) @ Affine.scale(10, -10)
     index = rasterix.RasterIndex.from_transform(turned, width=8, height=6, crs="EPSG:32633")
@@ -101,6 +102,7 @@ def test_a_rotated_index_is_refined_in_place():
     out = interpolate(cube, scale=2)
     assert box_of(out).almost_equals(turned @ Affine.scale(0.5), precision=1e-6)
     assert set(out["xc"].dims) == {"y", "x"}
+    assert raster_index(clip(cube, open_cube(cube).geobox[1:5, 2:6].extent)) is not None
 
 
 def test_a_result_in_another_crs_has_an_index_of_that_crs():
