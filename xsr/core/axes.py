@@ -9,7 +9,7 @@ least squares.
 
 import math
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,8 @@ DECIMALS = 12
 """Most decimals to which coordinates are thought to be rounded."""
 SIMPLE = 64
 """Largest denominator of a step, or of its inverse, that counts as a simple number."""
+NARROW = ("f2", "f4")
+"""Types whose numbers are rounded so much that even simple ones are estimates."""
 CHANCE = 0.01
 """Probability up to which a simple number in the polygon is not there by chance."""
 
@@ -44,7 +46,7 @@ class Axis:
     corner: float
     """Outer edge of the first pixel."""
     slack: float = 0.0
-    """Largest deviation of the given coordinates from the axis, in their unit."""
+    """How far the first and last centre may lie from the true ones, as far as the coordinates say; in their unit."""
     estimated: bool = False
     """Whether start and step are estimates from rounded coordinates, or from a single one."""
 
@@ -75,20 +77,17 @@ def fit(name: Hashable, values: NDArray[np.generic]) -> Axis:
     if exact.size == 1:
         return Axis(float(exact[0]), math.nan, 1, math.nan, slack=float(_own_rounding(values)[0]), estimated=True)
     _check_order(name, values)
-    axis = _of_first_two(exact)
-    if axis.slack <= EXACT * abs(axis.step):
-        return axis
+    plain = _of_first_two(exact)
+    simple = plain.slack <= EXACT * abs(plain.step)
+    if simple and values.dtype.kind + str(values.dtype.itemsize) not in NARROW:
+        return plain
     for half in _roundings(values, exact):
         found = _between(exact - half, exact + half)
         if found is not None:
-            return _axis(*found, exact)
+            apart = max(abs(plain.start - found.start), abs(plain.stop - found.stop))
+            return replace(plain, slack=found.slack + apart, estimated=True) if simple else found
     _check_regular(name, values)
     return _least_squares(exact)
-
-
-def _axis(start: float, step: float, values: Values) -> Axis:
-    off = float(_deviations(start, step, values).max())
-    return Axis(start, step, values.size, start - step / 2, slack=off, estimated=True)
 
 
 def _of_first_two(values: Values) -> Axis:
@@ -101,7 +100,9 @@ def _least_squares(values: Values) -> Axis:
     index = np.arange(values.size) - (values.size - 1) / 2
     mean = float(values.mean())
     step = float(index @ (values - mean) / (index @ index))
-    return _axis(mean + float(index[0]) * step, step, values)
+    start = mean + float(index[0]) * step
+    off = float(_deviations(start, step, values).max())
+    return Axis(start, step, values.size, start - step / 2, slack=off, estimated=True)
 
 
 def _deviations(start: float, step: float, values: Values) -> Values:
@@ -160,8 +161,8 @@ def _roundings(values: NDArray[np.generic], exact: Values) -> Iterator[Values]:
             yield np.full(exact.size, quantum / 2 + arithmetic)
 
 
-def _between(low: Values, high: Values) -> tuple[float, float] | None:
-    """Start and step in the middle of all lines between the bounds of every value; None where there is no line.
+def _between(low: Values, high: Values) -> Axis | None:
+    """Axis in the middle of all lines between the bounds of every value; None where there is no line.
 
     A simple step (10/3, 1/3600) that is among them, and too simple to be so by chance, is taken at its word.
     """
@@ -172,11 +173,19 @@ def _between(low: Values, high: Values) -> tuple[float, float] | None:
         return None
     steps, least, greatest = polygon
     simple = _simple_step(slope + steps[0], slope + steps[-1])
+    start, step = _centroid(steps, least, greatest)
     if simple is None:
-        start, step = _centroid(steps, least, greatest)
-        return base + start, slope + step
-    starts = (base + float(np.interp(simple - slope, steps, side)) for side in (least, greatest))
-    return _aligned_start(simple, *starts), simple
+        start, step = base + start, slope + step
+    else:
+        bounds = (base + float(np.interp(simple - slope, steps, side)) for side in (least, greatest))
+        start, step = _aligned_start(simple, *bounds), simple
+    last = low.size - 1
+    off = [
+        np.abs(base + side - start + where * (slope + steps - step))
+        for side in (least, greatest)
+        for where in (0, last)
+    ]
+    return Axis(start, step, low.size, start - step / 2, slack=float(np.max(off)), estimated=True)
 
 
 def _polygon(low: Values, high: Values) -> tuple[Values, Values, Values] | None:

@@ -1,6 +1,7 @@
 """The grid of a cube, from all its coordinates and from what it states."""
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from xsr.core.axes import Axis
 from xsr.core.errors import GridError
 from xsr.core.rasterindex import raster_index
 from xsr.core.registration import Axes, affine_of, reconcile
-from xsr.core.statements import Dims, Statement, corner_coordinates, is_rotated, statements
+from xsr.core.statements import Dims, Statement, corner_coordinates, holders, is_rotated, statements
 from xsr.core.types import XarrayObject
 
 REGISTRATION = "xsr_registration"
@@ -60,7 +61,7 @@ def georeference(obj: XarrayObject, spatial: Dims) -> Georeference:
     """
     index = raster_index(obj)
     shape = obj.sizes[spatial[0]], obj.sizes[spatial[1]]
-    crs = _crs(obj, index)
+    crs = _crs(obj, spatial, index)
     if index is not None and is_rotated(index.transform()):
         return Georeference(GeoBox(shape, index.transform(), crs))
     stated = statements(obj, spatial)
@@ -91,19 +92,20 @@ def with_centres(data: xr.DataArray, geobox: GeoBox) -> xr.DataArray:
     return data.assign_coords({dim: centres[dim] for dim in missing})
 
 
-def _crs(obj: XarrayObject, index: Any) -> CRS | None:
+def _crs(obj: XarrayObject, spatial: Dims, index: Any) -> CRS | None:
     """CRS by odc-geo, of the index, of GeoZarr, or the EPSG code that stackstac and cubo keep beside the cube."""
     crs: CRS | None = obj.odc.crs
     if crs is not None:
         return crs
-    epsg = obj.coords["epsg"].values if "epsg" in obj.coords else obj.attrs.get("epsg")
-    named = [obj.attrs.get("proj:code"), obj.attrs.get("proj:wkt2"), epsg]
-    for value in (None if index is None else index.crs, *named):
+    named = [None if index is None else index.crs]
+    for _, attrs in holders(obj, spatial):
+        named += [attrs.get(name) for name in ("proj:code", "proj:wkt2", "proj:epsg", "epsg")]
+    if "epsg" in obj.coords:
+        named.append(obj.coords["epsg"].values)
+    for value in named:
         if value is not None and np.ndim(value) == 0:
-            try:
-                return CRS(int(value) if isinstance(value, np.ndarray | np.integer) else value)
-            except (CRSError, ValueError):
-                continue
+            with suppress(CRSError, TypeError, ValueError):
+                return CRS(int(value) if isinstance(value, np.ndarray | np.integer | float) else value)
     return None
 
 

@@ -62,14 +62,25 @@ def statements(obj: XarrayObject, spatial: Dims) -> list[Statement]:
     GridError
         If ``spatial:registration`` is neither pixel nor node.
     """
-    holders = list(_holders(obj, spatial))
+    places = list(holders(obj, spatial))
     found = [*_grid_mappings(obj), *_coordinates(obj)]
-    for place, attrs in holders:
+    for place, attrs in places:
         found += [*_transforms(place, attrs), *_geozarr(place, attrs), *_of_cubo(place, attrs)]
         found += _of_item(place, attrs, (obj.sizes[spatial[0]], obj.sizes[spatial[1]]))
-    point = any(str(attrs.get("AREA_OR_POINT", "")).lower() == "point" for _, attrs in holders)
-    unique = {s.affine: s for s in reversed(found) if s.affine.determinant and s.affine != Affine.identity()}
-    return [replace(s, point=point) for s in reversed(unique.values())]
+    point = any(str(attrs.get("AREA_OR_POINT", "")).lower() == "point" for _, attrs in places)
+    grids: dict[Affine, list[Statement]] = {}
+    for one in found:
+        if one.affine.determinant and one.affine != Affine.identity():
+            grids.setdefault(one.affine, []).append(one)
+    return [_joined(same, point) for same in grids.values()]
+
+
+def _joined(same: list[Statement], point: bool) -> Statement:
+    """One statement for all that give the same grid: dropping it means to drop them all."""
+    binding = [one for one in same if one.binding] or same
+    remedy = "; ".join(dict.fromkeys(one.remedy for one in same))
+    shape = next((one.shape for one in binding if one.shape is not None), None)
+    return replace(binding[0], remedy=remedy, shape=shape, point=point)
 
 
 def corner_coordinates(obj: XarrayObject, dim: Hashable) -> str | None:
@@ -100,13 +111,20 @@ def _affine(value: object) -> Affine | None:
     return None if found is None else Affine(*found[:6])
 
 
-def _holders(obj: XarrayObject, spatial: Dims) -> Iterator[tuple[str, Mapping[Any, Any]]]:
-    """Attributes of the cube and, in a Dataset, of its bands, and how Python reaches them."""
+def holders(obj: XarrayObject, spatial: Dims) -> Iterator[tuple[str, Mapping[Any, Any]]]:
+    """Attributes of the cube and, in a Dataset, of its bands, and how Python reaches them in a cube called ``cube``."""
     yield "cube", obj.attrs
     if isinstance(obj, xr.Dataset):
         for name, variable in obj.data_vars.items():
             if set(spatial) <= set(variable.dims):
                 yield f"cube[{name!r}]", variable.attrs
+
+
+def _without(place: str, name: str) -> str:
+    """Code that drops an attribute of a cube, or of all bands of a Dataset."""
+    if place == "cube":
+        return f"del cube.attrs[{name!r}]"
+    return f"for band in cube.data_vars.values(): band.attrs.pop({name!r}, None)"
 
 
 def _shape(value: object) -> tuple[int, int] | None:
@@ -152,7 +170,8 @@ def _transforms(place: str, attrs: Mapping[Any, Any]) -> Iterator[Statement]:
         affine = _affine(value)
         if affine is not None:
             where = f"{place}.attrs[{name!r}]"
-            yield Statement(where, f"del {where}", affine, shape if name == "spec" else None, corners=corners)
+            size = shape if name == "spec" else None
+            yield Statement(where, _without(place, name), affine, size, corners=corners)
 
 
 def _geozarr(place: str, attrs: Mapping[Any, Any]) -> Iterator[Statement]:
@@ -168,15 +187,15 @@ def _geozarr(place: str, attrs: Mapping[Any, Any]) -> Iterator[Statement]:
         )
     if registration == "node":
         affine, where = affine @ Affine.translation(-0.5, -0.5), f"{where} (registration: node)"
-    yield Statement(where, f"del {place}.attrs['spatial:transform']", affine, _shape(attrs.get("spatial:shape")))
+    yield Statement(where, _without(place, "spatial:transform"), affine, _shape(attrs.get("spatial:shape")))
 
 
 def _of_item(place: str, attrs: Mapping[Any, Any], size: tuple[int, int]) -> Iterator[Statement]:
     """``proj:transform`` of STAC: of the file behind the cube, unless ``proj:shape`` says that it is all of it."""
     affine, shape = _affine(attrs.get("proj:transform")), _shape(attrs.get("proj:shape"))
     if affine is not None and shape == size:
-        where = f"{place}.attrs['proj:transform']"
-        yield Statement(where, f"del {where}", affine, shape, binding=False)
+        remedy = _without(place, "proj:transform")
+        yield Statement(f"{place}.attrs['proj:transform']", remedy, affine, shape, binding=False)
 
 
 def _of_cubo(place: str, attrs: Mapping[Any, Any]) -> Iterator[Statement]:
@@ -190,5 +209,5 @@ def _of_cubo(place: str, attrs: Mapping[Any, Any]) -> Iterator[Statement]:
     if size > 0 and all(map(math.isfinite, (east, north, edge, size))):
         left, top = ((round(v / size) + way * edge / 2) * size for v, way in ((east, -1), (north, 1)))
         affine = Affine(size, 0.0, left, 0.0, -size, top)
-        where = f"{place}.attrs['central_x'], of cubo"
-        yield Statement(where, f"del {place}.attrs['central_x']", affine, (int(edge), int(edge)), binding=False)
+        where, remedy = f"{place}.attrs['central_x'] of cubo", _without(place, "central_x")
+        yield Statement(where, remedy, affine, (int(edge), int(edge)), binding=False)

@@ -76,7 +76,7 @@ def clip(
     y, x = opened.spatial
     if opened.flipped:
         rows = slice(cube.sizes[y] - rows.stop, cube.sizes[y] - rows.start)
-    over = {name: coord for name, coord in cube.coords.items() if {y, x} <= set(coord.dims)}
+    over = {n: c for n, c in cube.coords.items() if {y, x} <= set(c.dims) and n not in result.coords}
     cut = {name: coord.variable.isel({y: rows, x: cols}) for name, coord in over.items()}
     return names.restore(result.assign_coords(cut))
 

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from affine import Affine
+from xarray.indexes import PandasMultiIndex
 
 from xsr.core.errors import XsrWarning
 
@@ -31,7 +32,7 @@ def plain(dataset: xr.Dataset) -> xr.Dataset:
     -------
     xarray.Dataset
         The same pixels. In attributes, tuples and numbers of NumPy are lists and numbers, dates are text; objects in
-        small variables are JSON text.
+        small variables are JSON text; the levels of a multi-index are coordinates.
 
     Warns
     -----
@@ -39,6 +40,8 @@ def plain(dataset: xr.Dataset) -> xr.Dataset:
         If something has no such form: it is left out, and named with its type.
     """
     lost: list[str] = []
+    paired = {index.dim for index in dataset.xindexes.values() if isinstance(index, PandasMultiIndex)}
+    dataset = dataset.reset_index(list(paired))
     out = dataset.copy()
     for name, variable in dataset.variables.items():
         if variable.dtype.kind == "O" and variable.chunks is None:

@@ -14,12 +14,12 @@ from odc.geo.xr import xr_coords  # registers the .odc accessor, too
 
 from xsr._version import __version__
 from xsr.core import checks
-from xsr.core.errors import CubeError, ParameterError, StoreError
+from xsr.core.errors import CubeError, GridError, ParameterError, StoreError
 from xsr.core.georeference import REGISTRATION, geobox_of, georeference
 from xsr.core.grid import crs_name
 from xsr.core.radiometry import ADD_OFFSET, FILL, SCALE_FACTOR
 from xsr.core.store.ledger import LEDGER, Blocks, BlockWriter, checksum, create_ledger
-from xsr.core.store.place import RETRY, Place, store_errors
+from xsr.core.store.place import RETRY, Place, reason, store_errors
 from xsr.core.store.plain import plain
 from xsr.core.types import XarrayObject
 
@@ -110,7 +110,8 @@ def settings_of(
 ) -> dict[str, Any]:
     """Everything that decides what a store holds, as plain JSON: a store is continued with the same settings only."""
     geobox = geobox_of(dataset)
-    assert geobox is not None and geobox.crs is not None
+    assert geobox is not None
+    assert geobox.crs is not None
     settings = {
         "version": __version__,
         "variables": {str(n): [dataset[n].shape, [len(c) for c in dataset[n].chunks or ()]] for n in encoding},
@@ -203,18 +204,22 @@ def write_template(prepared: Prepared, place: Place) -> None:
 def _write_template(prepared: Prepared, place: Place) -> None:
     dataset, names = prepared.dataset, list(prepared.encoding)
     template = _loaded(dataset, names)
-    template.to_zarr(
-        place.path,
-        mode="w",
-        compute=False,
-        encoding=dict(prepared.encoding),
-        zarr_format=prepared.zarr_format,
-        consolidated=False,
-        storage_options=place.fsspec,
-    )
+    try:
+        template.to_zarr(
+            place.path,
+            mode="w",
+            compute=False,
+            encoding=dict(prepared.encoding),
+            zarr_format=prepared.zarr_format,
+            consolidated=False,
+            storage_options=place.fsspec,
+        )
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise _naming(error, template, names) from error
     group = place.open()
     geobox = geobox_of(dataset)
-    assert geobox is not None and geobox.crs is not None
+    assert geobox is not None
+    assert geobox.crs is not None
     for name in names:
         attrs = group[str(name)].attrs
         listed = dict.fromkeys([*str(attrs.get("coordinates", "")).split(), "spatial_ref"])
@@ -227,6 +232,22 @@ def _write_template(prepared: Prepared, place: Place) -> None:
     whole = {name: checksum(np.asarray(array[...])) for name, array in sorted(group.arrays()) if name not in blockwise}
     blocks = sum(len(writer.blocks) for writer in prepared.writers(place).values())
     create_ledger(group, blocks, {"settings": prepared.settings, "crc32": whole})
+
+
+def _naming(error: Exception, template: xr.Dataset, names: list[Hashable]) -> Exception:
+    """Name the variable beside the bands that Zarr refused; the error itself where it was none of them."""
+    from zarr.storage import MemoryStore
+
+    for name in set(template.variables) - set(names):
+        alone = xr.Dataset({"variable": template[name].variable.to_base_variable()})
+        try:
+            alone.to_zarr(MemoryStore(), consolidated=False)
+        except (TypeError, ValueError, NotImplementedError) as cause:
+            return StoreError(
+                f"{name!r} of type {template[name].dtype} cannot be written: {reason(cause)}. Convert it, or leave"
+                f" it out with .drop_vars({name!r}). {RETRY}"
+            )
+    return error
 
 
 def _loaded(dataset: xr.Dataset, names: list[Hashable]) -> xr.Dataset:
@@ -292,19 +313,24 @@ def _as_dataset(cube: XarrayObject) -> xr.Dataset:
     if isinstance(cube, xr.DataArray):
         attrs = cube.attrs
         cube = cube.rename("reflectance" if cube.name is None else cube.name).to_dataset().assign_attrs(attrs)
-    cube = _placed(cube)
+    cube = plain(_placed(cube))
     for name, variable in cube.data_vars.items():
         if set(cube.odc.spatial_dims) <= set(variable.dims):
             cube = cube.assign({name: _chunked(variable, set(cube.odc.spatial_dims))})
     labels = {n: c.astype(object) for n, c in cube.coords.items() if c.dtype.kind in "UT"}
-    return plain(cube.assign_coords(labels))
+    return cube.assign_coords(labels)
 
 
 def _placed(cube: xr.Dataset) -> xr.Dataset:
     """Write the grid into a Dataset: one spatial_ref with its transform, and coordinates of the pixel centres."""
     dims = cube.odc.spatial_dims
-    read = None if dims is None else georeference(cube, dims)
-    if dims is None or read is None or read.geobox.crs is None:
+    if dims is None:
+        raise StoreError("the cube has no grid or CRS; expected a georeferenced cube. Use .odc.assign_crs(...).")
+    try:
+        read = georeference(cube, dims)
+    except GridError as error:
+        raise StoreError(f"the cube has no grid or CRS to be stored with: {error}") from error
+    if read.geobox.crs is None:
         raise StoreError("the cube has no grid or CRS; expected a georeferenced cube. Use .odc.assign_crs(...).")
     # A cropped cube carries the GeoTransform of the whole, and one without spatial_ref would name what is not there.
     grid = xr_coords(read.geobox, dims=dims)
@@ -312,8 +338,8 @@ def _placed(cube: xr.Dataset) -> xr.Dataset:
     if read.moved is None and set(dims) <= set(cube.coords):
         return cube
     moved = {} if read.moved is None else {REGISTRATION: read.moved}
-    cube = cube.assign_coords({dim: grid[dim] for dim in dims}).assign_attrs(moved)
-    return cube
+    cube = cube.drop_vars(list(dims), errors="ignore").assign_coords({dim: grid[dim] for dim in dims})
+    return cube.assign_attrs(moved)
 
 
 def _chunked(variable: xr.DataArray, spatial: set[Hashable]) -> xr.DataArray:
