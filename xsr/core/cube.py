@@ -16,7 +16,7 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
 import xsr.core.radiometry as radiometry
-from xsr.core import aside, checks
+from xsr.core import aside, checks, graph, plausible
 from xsr.core.errors import BandError, CubeError, GridError
 from xsr.core.sensors import canonical
 from xsr.core.types import XarrayObject
@@ -65,6 +65,14 @@ class Cube:
     def bands(self) -> tuple[str, ...]:
         """Names of the bands as the user spells them."""
         return tuple(str(name) for name in self.data["band"].values)
+
+    @property
+    def is_temperature(self) -> bool:
+        """Whether the user's object states kelvin or degrees Celsius."""
+        if isinstance(self.original, xr.DataArray):
+            return radiometry.is_temperature(self.original.attrs)
+        labels = {str(name): variable.attrs for name, variable in self.original.data_vars.items()}
+        return radiometry.is_temperature(labels.get(self.bands[0], {}))
 
     @property
     def native_gsd(self) -> tuple[float, ...]:
@@ -243,7 +251,9 @@ def _is_grid_mapping(name: Hashable, variable: xr.DataArray) -> bool:
 def clean(attrs: Mapping[Any, Any]) -> dict[Any, Any]:
     """Drop attributes that describe the input's grid or packing."""
     drop = {*STALE_ATTRIBUTES, *radiometry.PACKING_ATTRIBUTES}
-    return {k: v for k, v in attrs.items() if k not in drop and not str(k).startswith(STALE_PREFIXES)}
+    kept = {k: v for k, v in attrs.items() if k not in drop and not str(k).startswith(STALE_PREFIXES)}
+    stored = radiometry.stated_units(attrs) in radiometry.PERCENT | radiometry.COUNTS
+    return kept | {"units": "1"} if stored and "units" in kept else kept
 
 
 def open_cube(obj: XarrayObject, *, units: str | float | None = None, bands: Sequence[str] | None = None) -> Cube:
@@ -254,7 +264,8 @@ def open_cube(obj: XarrayObject, *, units: str | float | None = None, bands: Seq
     obj
         DataArray with dims ([time,] [band,] y, x) or Dataset of band variables with dims ([time,] y, x).
     units
-        Units of the numbers where the metadata do not say; see `xsr.core.radiometry.UNITS`.
+        Units of the numbers where the metadata do not say; see `xsr.core.radiometry.UNITS`. Without it the numbers are
+        looked at as they are computed: a warning says once if they cannot be reflectance (see `xsr.core.plausible`).
     bands
         Bands to keep, in this order.
 
@@ -303,7 +314,14 @@ def open_cube(obj: XarrayObject, *, units: str | float | None = None, bands: Seq
     cube = Cube(data, geobox, obj, spatial, flipped, tuple(layers))
     if len({canonical(name) for name in cube.bands}) != len(cube.bands):
         raise BandError(f"bands {list(cube.bands)} name a band twice; expected unique bands. Drop the duplicates.")
-    return cube if bands is None else cube.select(bands)
+    cube = cube if bands is None else cube.select(bands)
+    return cube if cube.is_temperature or units is not None else _watched(cube)
+
+
+def _watched(cube: Cube) -> Cube:
+    """Let the numbers be looked at when they are computed, where nothing says that they are reflectance."""
+    array = graph.watch(cube.data.data, plausible.Reflectance(cube.bands))
+    return replace(cube, data=cube.data.copy(data=array))
 
 
 def _recorded_sizes(obj: XarrayObject, data: xr.DataArray) -> list[float]:
@@ -371,6 +389,7 @@ def _stack_bands(
             f"variable {odd[0]!r} has dims {data[odd[0]].dims}, {names[0]!r} has {data[names[0]].dims}; expected the"
             " same for every band. Select the bands with bands=, or expand the odd one."
         )
+    radiometry.check_alike({name: data[name] for name in names}, units)
     decoded = {name: radiometry.decode(data[name], units) for name in names}
     stacked: xr.DataArray = xr.apply_ufunc(  # one task a chunk, where concatenation would take several a band
         _stack_last,

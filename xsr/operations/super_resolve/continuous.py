@@ -17,7 +17,14 @@ from xsr.core.types import XarrayObject
 from xsr.models import registry
 from xsr.models.card import ModelCard
 from xsr.models.precision import Precision, resolve_precision
-from xsr.operations.super_resolve.networks import Liif, TemporalLiif, provenance, warn_of_pixel_size, warn_of_scale
+from xsr.operations.super_resolve.networks import (
+    Liif,
+    TemporalLiif,
+    provenance,
+    refuse_temperature,
+    warn_of_pixel_size,
+    warn_of_scale,
+)
 
 DEFAULT = "liif_s2"
 DEFAULT_AT = "temporal_liif_s2"
@@ -190,6 +197,7 @@ def prepare(
             f"model {card.name!r} answers {'each date by itself' if timed else 'instants'};"
             f" {f'leave t out, or choose {DEFAULT_AT}' if timed else f't=... names them, or choose {DEFAULT}'}."
         )
+    refuse_temperature(checked, card)
     channels = card.channels(tuple(canonical(name) for name in checked.bands))
     warn_of_pixel_size(checked, card)
     exact = resolve_precision(precision, residual=True, device=device)
