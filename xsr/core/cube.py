@@ -17,6 +17,7 @@ from odc.geo.xr import xr_coords
 
 import xsr.core.radiometry as radiometry
 from xsr.core import aside, checks, graph, plausible
+from xsr.core.clock import with_utc
 from xsr.core.errors import BandError, CubeError, GridError
 from xsr.core.sensors import canonical
 from xsr.core.types import XarrayObject
@@ -292,6 +293,7 @@ def open_cube(obj: XarrayObject, *, units: str | float | None = None, bands: Seq
     if any(np.isnan(size) for variable in variables for sizes in variable.chunks or () for size in sizes):
         raise CubeError("the cube has chunks of unknown size; expected known ones. Call .compute_chunk_sizes() first.")
     spatial = _spatial_dims(obj)
+    obj = with_utc(obj)
     rest, layers = aside.set_aside(obj, spatial)
     aside.refuse_as_bands(layers, bands)
     data = _stack_bands(rest, spatial, bands, units) if isinstance(rest, xr.Dataset) else radiometry.decode(rest, units)
