@@ -134,7 +134,7 @@ FMASK = "Fmask"
 """Name of HLS, in this spelling. ``fmask`` is used for several tables of classes, and says nothing by itself."""
 
 NAMES = re.compile(
-    r"fmask|valid|scl_60m|classification|bqa|qai|qa\d\d|qa_.+|.+_qa|msk_.+|.*(cloud|snow|water)_?(mask|prob\w*|classi\w*)"
+    r"fmask|valid|scl_60m|classification|bqa|qai|qa\d\d|(.+_)?qa_.+|.+_qa|msk_.+|.*(cloud|snow|water)_?(mask|prob\w*|classi\w*)"
     r"|.*(^|_)(mask|flags?|contiguity)|clp|cld|snw|radsat",
     re.IGNORECASE,
 )

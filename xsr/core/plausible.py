@@ -53,10 +53,17 @@ class Reflectance:
 
 def thinned(block: NDArray[np.float32]) -> NDArray[np.float32]:
     """Take about `SAMPLE` numbers from a block (time, band, y, x), evenly; a view."""
-    step = max(1, math.ceil(math.sqrt(block.size / SAMPLE)))
-    rows, cols = (min(step, size) for size in block.shape[2:])
+    height, width = block.shape[2:]
+    excess = block.size / SAMPLE
+    cols = _step(math.sqrt(excess), width)
+    rows = _step(excess / cols, height)
+    cols = _step(excess / rows, width)
     taken = block[:, :, rows // 2 :: rows, cols // 2 :: cols]
     return taken[:: max(1, taken.size // SAMPLE)]
+
+
+def _step(wanted: float, size: int) -> int:
+    return min(max(1, math.ceil(wanted)), size)
 
 
 def describe(values: NDArray[np.float32]) -> str:
