@@ -5,7 +5,7 @@ import xarray as xr
 from helpers import make_cube
 
 from xsr.core.errors import CubeError, ParameterError
-from xsr.core.radiometry import decode, scale_offset
+from xsr.core.radiometry import check_alike, decode, scale_offset
 
 
 def numbers(values, dtype="uint16", **attrs):
@@ -39,7 +39,13 @@ def test_scale_offset_refuses_what_is_no_unit(units):
 
 @pytest.mark.parametrize(
     ("units", "expected"),
-    [("dn10000", [0.0, 0.1, 1.2]), ("dn10000-1000", [-0.1, 0.0, 1.1]), ("percent", [0, 10, 120]), (0.001, [0, 1, 12])],
+    [
+        ("dn10000", [np.nan, 0.1, 1.2]),
+        ("dn10000-1000", [np.nan, 0.0, 1.1]),
+        ("percent", [0, 10, 120]),
+        (0.001, [0, 1, 12]),
+        (1e-4, [0, 0.1, 1.2]),
+    ],
 )
 def test_units_turn_integers_into_reflectance(units, expected):
     decoded = decode(numbers([0, 1000, 12000]), units)
@@ -113,7 +119,7 @@ def test_no_data_is_a_stored_number_not_a_decoded_one():
 
 @pytest.mark.parametrize("nodata", [-9999, float("nan"), None])
 def test_a_no_data_number_that_integers_cannot_hold_hides_nothing(nodata):
-    assert np.isfinite(decode(numbers([0, 65535], nodata=nodata), "dn10000")).all()
+    assert np.isfinite(decode(numbers([0, 65535], nodata=nodata), 1e-4)).all()
 
 
 @pytest.mark.parametrize("name", ["_FillValue", "missing_value"])
@@ -169,8 +175,95 @@ def test_integers_that_a_reader_only_masked_are_no_reflectance(tmp_path):
     assert float(decode(opened, "dn10000").max()) == pytest.approx(0.13)
 
 
-@pytest.mark.parametrize("value", [[1e-4] * 4, "reflectance = dn * 1e-4"])
+@pytest.mark.parametrize("value", [[1e-4, 2e-4], "reflectance = dn * 1e-4"])
 def test_a_scale_that_is_no_number_is_named(value):
     dn = make_cube((1, 4, 4)).astype(np.uint16).assign_attrs(scale=value)
     with pytest.raises(CubeError, match=r"scale=.*expected one number"):
         decode(dn, None)
+
+
+# --- what floats state --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("attrs", "way_out"),
+    [
+        ({"scale_factor": 1e-4, "add_offset": 0.0}, "units='dn10000'"),
+        ({"scale": 1e-4, "offset": -0.1}, "units='dn10000-1000'"),
+        ({"scales": (1e-4, 1e-4), "offsets": (-0.1, -0.1)}, "units='dn10000-1000'"),
+        ({"scale_factor": 2e-3}, r"units=0\.002"),
+        ({"scale_factor": 2.75e-5, "add_offset": -0.2}, r"\(cube \* 2.75e-05 \+ -0.2\) with units='reflectance'"),
+        ({"add_offset": -1000.0}, r"\(cube \* 1 \+ -1000\) with units='reflectance'"),
+    ],
+)
+def test_a_scale_left_in_the_attributes_of_floats_is_not_passed_over(attrs, way_out):
+    data = numbers([2500.0, 0.15], "float32", **attrs)
+    with pytest.raises(CubeError, match=rf"'B02' holds float32 and states a scale .*Pass {way_out} if not"):
+        decode(data, None)
+    assert decode(data, "reflectance").values.tolist() == data.values.tolist()
+
+
+@pytest.mark.parametrize("attrs", [{}, {"scale_factor": 1.0, "add_offset": 0.0}, {"scales": (1.0, 1.0)}])
+def test_an_identity_states_nothing(attrs):
+    assert decode(numbers([0.15], "float32", **attrs), None).values == pytest.approx(0.15)
+
+
+@pytest.mark.parametrize("units", ["%", "percent", "Percent", "DN", "digital_counts", "Digital numbers"])
+def test_floats_that_state_other_units_are_not_passed_over(units):
+    data = numbers([25.0], "float64", units=units)
+    with pytest.raises(CubeError, match=rf"states the units '{units}'; expected reflectance. Pass units='"):
+        decode(data, None)
+    assert decode(data, "percent").values == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("units", ["1", "", "reflectance", "K", "W m-2 sr-1 um-1"])
+def test_other_stated_units_change_nothing(units):
+    assert decode(numbers([0.25], "float64", units=units), None).values == np.float32(0.25)
+
+
+def test_percent_stated_of_integers_is_a_scale():
+    np.testing.assert_allclose(decode(numbers([25], units="%"), None), [0.25], rtol=1e-6)
+
+
+def test_numbers_decoded_by_a_reader_may_keep_the_units_of_the_file():
+    data = numbers([0.25], "float32", units="DN")
+    data.encoding.update(scale_factor=1e-4, dtype=np.dtype("uint16"))
+    assert decode(data, None).values == np.float32(0.25)
+
+
+@pytest.mark.parametrize("name", ["nodata", "_FillValue", "missing_value"])
+def test_the_no_data_number_of_floats_becomes_nan(name):
+    decoded = decode(numbers([-9999.0, 0.25], "float32", **{name: -9999.0}), None)
+    assert np.isnan(decoded).values.tolist() == [True, False]
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_digital_number_0_is_no_data(dtype):
+    for units in ("dn10000", "dn10000-1000"):
+        assert np.isnan(decode(numbers([0, 1500], dtype), units)).values.tolist() == [True, False]
+    for units in (1e-4, "percent", "reflectance"):
+        assert np.isfinite(decode(numbers([0, 1500], dtype), units)).all()
+
+
+def test_a_stated_no_data_number_stands_instead_of_0_but_where_0_has_an_offset():
+    data = numbers([0, 1500, 65535], nodata=65535)
+    assert np.isnan(decode(data, "dn10000")).values.tolist() == [False, False, True]
+    assert np.isnan(decode(data, "dn10000-1000")).values.tolist() == [True, False, True]
+
+
+# --- several bands ------------------------------------------------------------------------------------
+
+
+def test_temperatures_and_reflectances_do_not_share_a_cube():
+    warm = numbers([300.0], "float32", units="K")
+    with pytest.raises(CubeError, match=r"'B10' is a temperature in 'K', 'B04' is none.*drop_vars\('B10'\)"):
+        check_alike({"B04": numbers([0.1], "float32"), "B10": warm}, None)
+    check_alike({"B10": warm, "B11": warm}, None)
+
+
+def test_one_unit_does_not_serve_two_kinds_of_numbers():
+    kinds = {"B04": numbers([1000]), "ndvi": numbers([0.5], "float32")}
+    with pytest.raises(CubeError, match=r"units='dn10000' given for 'B04' of dtype uint16 and 'ndvi' of float32"):
+        check_alike(kinds, "dn10000")
+    check_alike(kinds, "reflectance")
+    check_alike(kinds, None)

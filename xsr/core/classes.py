@@ -1,14 +1,14 @@
 """Layers of classes: what their names and attributes say they are, and which of their numbers are clouds.
 
-A class is a label. Interpolating it, or scaling it like reflectance, makes numbers that mean nothing, so cubes keep such
-layers apart from their bands (see `xsr.core.aside`). Names follow the products themselves; attributes follow the flags of
-the CF conventions (section 3.5). What an attribute states wins over what a name suggests.
+A class is a label. Interpolating it, or scaling it like reflectance, makes numbers that mean nothing, so cubes keep
+such layers apart from their bands (see `xsr.core.aside`). Names follow the products themselves; attributes follow the
+flags of the CF conventions (section 3.5). What an attribute states wins over what a name suggests.
 
 Sources: Sen2Cor's scene classification: Sentinel-2 Products Specification Document, S2-PDGS-TAS-DI-PSD, table of
 MSK_SCL; QA_PIXEL: Landsat 8-9 Collection 2 Level 2 Science Product Guide, LSDS-1619, table 5-3; pixel_qa: Landsat 8
 Surface Reflectance Code (LaSRC) Product Guide of Collection 1, LSDS-1368, table 7-2; Fmask: HLS Product User Guide 2.0,
-table 9; oa_fmask: Geoscience Australia, fmask of the Analysis Ready Data; QA60: Sentinel-2 in the Earth Engine catalogue;
-CLM: MAJA's product format, section on cloud masks.
+table 9; oa_fmask: Geoscience Australia, fmask of the Analysis Ready Data; QA60: Sentinel-2 in the catalogue of Earth
+Engine; CLM: MAJA's product format, section on cloud masks.
 """
 
 import re
@@ -119,7 +119,7 @@ CLM = Family(
     {"cloud": tuple((1 << bit, 1 << bit) for bit in range(8))} | _bits(shadow=[5, 6], cirrus=[7]),
     bits=True,
 )
-"""Of MAJA, whose lowest bit joins clouds and shadows, and of Sentinel Hub (1 cloud, 255 no data): any bit is a cloud."""
+"""Of MAJA, whose lowest bit joins clouds and shadows, and of Sentinel Hub (1 cloud, 255 no data): any bit counts."""
 
 FAMILIES: dict[str, Family] = {
     **dict.fromkeys(("scl", "scl_20m", "scene_classification", "s2_scl"), SCL),
@@ -134,7 +134,7 @@ FMASK = "Fmask"
 """Name of HLS, in this spelling. ``fmask`` is used for several tables of classes, and says nothing by itself."""
 
 NAMES = re.compile(
-    r"fmask|valid|scl_60m|classification|bqa|qai|qa\d\d|qa_.+|.+_qa|msk_.+|.*(cloud|snow|water)_?(mask|prob\w*|classi\w*)"
+    r"fmask|valid|scl_60m|classification|bqa|qai|qa\d\d|(.+_)?qa_.+|.+_qa|msk_.+|.*(cloud|snow|water)_?(mask|prob\w*|classi\w*)"
     r"|.*(^|_)(mask|flags?|contiguity)|clp|cld|snw|radsat",
     re.IGNORECASE,
 )

@@ -16,7 +16,8 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
 import xsr.core.radiometry as radiometry
-from xsr.core import aside, checks
+from xsr.core import aside, checks, graph, plausible
+from xsr.core.clock import with_utc
 from xsr.core.errors import BandError, CubeError, GridError
 from xsr.core.georeference import REGISTRATION, Georeference, georeference, with_centres
 from xsr.core.names import BandsLike, Names, did_you_mean, standardise
@@ -88,6 +89,14 @@ class Cube:
             return f"{mapping}; or rename the variables: .rename({{{labels[0]!r}: 'B02', ...}})."
         (dim,) = self.names.of(["band"])
         return f"{mapping}; or name all in their order: .assign_coords({dim}=['B02', ...])."
+
+    @property
+    def is_temperature(self) -> bool:
+        """Whether the user's object states kelvin or degrees Celsius."""
+        if isinstance(self.original, xr.DataArray):
+            return radiometry.is_temperature(self.original.attrs)
+        labels = {str(name): variable.attrs for name, variable in self.original.data_vars.items()}
+        return radiometry.is_temperature(labels.get(self.bands[0], {}))
 
     @property
     def native_gsd(self) -> tuple[float, ...]:
@@ -284,7 +293,9 @@ def _is_grid_mapping(name: Hashable, variable: xr.DataArray) -> bool:
 def clean(attrs: Mapping[Any, Any]) -> dict[Any, Any]:
     """Drop attributes that describe the input's grid or packing."""
     drop = {*STALE_ATTRIBUTES, *radiometry.PACKING_ATTRIBUTES}
-    return {k: v for k, v in attrs.items() if k not in drop and not str(k).startswith(STALE_PREFIXES)}
+    kept = {k: v for k, v in attrs.items() if k not in drop and not str(k).startswith(STALE_PREFIXES)}
+    stored = radiometry.stated_units(attrs) in radiometry.PERCENT | radiometry.COUNTS
+    return kept | {"units": "1"} if stored and "units" in kept else kept
 
 
 def open_cube(obj: XarrayObject, *, units: str | float | None = None, bands: BandsLike | None = None) -> Cube:
@@ -295,7 +306,8 @@ def open_cube(obj: XarrayObject, *, units: str | float | None = None, bands: Ban
     obj
         DataArray with dims ([time,] [band,] y, x) or Dataset of band variables with dims ([time,] y, x).
     units
-        Units of the numbers where the metadata do not say; see `xsr.core.radiometry.UNITS`.
+        Units of the numbers where the metadata do not say; see `xsr.core.radiometry.UNITS`. Without it the numbers are
+        looked at as they are computed: a warning says once if they cannot be reflectance (see `xsr.core.plausible`).
     bands
         Bands to keep, in this order; or a mapping from the names that they shall have to the labels of the cube.
 
@@ -320,6 +332,7 @@ def open_cube(obj: XarrayObject, *, units: str | float | None = None, bands: Ban
     if any(np.isnan(size) for variable in variables for sizes in variable.chunks or () for size in sizes):
         raise CubeError("the cube has chunks of unknown size; expected known ones. Call .compute_chunk_sizes() first.")
     spatial = _spatial_dims(obj)
+    obj = with_utc(obj)
     rest, layers = aside.set_aside(obj, spatial)
     aside.refuse_as_bands(layers, bands)
     if isinstance(rest, xr.Dataset):
@@ -347,7 +360,14 @@ def open_cube(obj: XarrayObject, *, units: str | float | None = None, bands: Ban
     cube = Cube(data, geobox, obj, spatial, flipped, names, tuple(layers), read.moved)
     if len(set(cube.canonical)) != len(cube.bands):
         raise BandError(f"bands {list(cube.bands)} name a band twice; expected unique bands. Drop the duplicates.")
-    return cube if bands is None else cube.select(bands)
+    cube = cube if bands is None else cube.select(bands)
+    return cube if cube.is_temperature or units is not None else _watched(cube)
+
+
+def _watched(cube: Cube) -> Cube:
+    """Let the numbers be looked at when they are computed, where nothing says that they are reflectance."""
+    array = graph.watch(cube.data.data, plausible.Reflectance(cube.bands))
+    return replace(cube, data=cube.data.copy(data=array))
 
 
 def _unknown_dims(extra: Sequence[str], dims: Sequence[str]) -> str:
@@ -425,6 +445,7 @@ def _stack_bands(
             f"variable {odd[0]!r} has dims {data[odd[0]].dims}, {names[0]!r} has {data[names[0]].dims}; expected the"
             " same for every band. Select the bands with bands=, or expand the odd one."
         )
+    radiometry.check_alike({name: data[name] for name in names}, units)
     decoded = {name: radiometry.decode(data[name], units) for name in names}
     stacked: xr.DataArray = xr.apply_ufunc(  # one task a chunk, where concatenation would take several a band
         _stack_last,

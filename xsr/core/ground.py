@@ -1,5 +1,7 @@
-"""Sizes on the ground, for what users state in metres: a grid may count in degrees, feet, or the metres of a map that is
-not true to scale."""
+"""Sizes on the ground, for what users state in metres.
+
+A grid may count in degrees, feet, or the metres of a map that is not true to scale.
+"""
 
 from typing import Any
 

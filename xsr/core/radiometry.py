@@ -3,6 +3,7 @@
 Units are read from metadata or given, never guessed from pixel values.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,15 @@ baseline 04.00, whose digital numbers carry an offset of 1000."""
 
 SCALE_FACTOR, ADD_OFFSET, FILL = 1e-4, -0.1, 0
 """Packing of reflectance into uint16, the one of Sentinel-2 products since baseline 04.00."""
+
+ZERO_IS_NODATA: dict[str, bool] = {"dn10000": False, "dn10000-1000": True}
+"""Units in which 0 is no data, and whether it is even where another number is stated. Sentinel-2 products of every
+baseline keep digital number 0 for pixels that were not seen. Where 0 is a value, the factor ``1e-4`` keeps it."""
+KELVIN = frozenset(("k", "kelvin", "kelvins", "degk", "degree_kelvin", "degrees_kelvin"))
+CELSIUS = frozenset(("c", "celsius", "degc", "°c", "deg_c", "degree_celsius", "degrees_celsius", "degree_c"))
+PERCENT = frozenset(("%", "percent", "pct", "per cent"))
+COUNTS = frozenset(("dn", "dns", "digital_number", "digital_numbers", "digital_counts", "digital_count", "counts"))
+"""What the attribute ``units`` says, in lower case and with underscores."""
 
 PACKING_ATTRIBUTES = ("scale_factor", "add_offset", "scale", "offset", "_FillValue", "missing_value", "nodata")
 """Attributes that describe stored numbers and are meaningless once decoded."""
@@ -52,30 +62,107 @@ def decode(data: xr.DataArray, units: str | float | None) -> xr.DataArray:
     Parameters
     ----------
     data
-        Floats count as reflectance unless ``units`` says otherwise; a no-data number counts where their attributes
-        still declare one (in the encoding it has been decoded already). Integers need ``units``, or a scale in
-        their attributes or encoding (``scale_factor``/``add_offset``, ``scale``/``offset``).
+        Floats count as reflectance, or as the temperature that their attribute ``units`` states. A no-data number
+        counts where their attributes still declare one (in the encoding it has been decoded already). Integers need
+        ``units``, or a scale in their attributes or encoding (``scale_factor``/``add_offset``, ``scale``/``offset``).
     units
-        Overrides the metadata; see `UNITS`.
+        Overrides the metadata; see `UNITS`. Of those in `ZERO_IS_NODATA` the number 0 is no data.
 
     Raises
     ------
     CubeError
-        If integers come without a scale, or the numbers are neither integer nor floating.
+        If integers come without a scale; if floats state a scale, percent or digital numbers in their attributes, of
+        which nothing says whether they have been decoded; or the numbers are neither integer nor floating.
     """
     if data.dtype.kind not in "iuf":
         raise CubeError(f"{_label(data)} has dtype {data.dtype}; expected integers or floats.")
     integer = data.dtype.kind in "iu"
-    nodata = _nodata(data, integer)
+    nodata = _nodata_numbers(data, integer, units)
     if not (integer or _masked_integers(data)) and units is None:
-        decoded = data.astype(np.float32, copy=False)
-        return decoded if nodata is None else decoded.where(data != nodata)
+        _refuse_undecoded(data)
+        return _without(data.astype(np.float32, copy=False), data, nodata)
     scale, offset = scale_offset(units) if units is not None else _declared(data)
     decoded = data.astype(np.float32) * np.float32(scale) + np.float32(offset)
-    if nodata is not None:
-        decoded = decoded.where(data != nodata)
+    decoded = _without(decoded, data, nodata)
     decoded.attrs = {k: v for k, v in data.attrs.items() if k not in PACKING_ATTRIBUTES}
     return decoded
+
+
+def _without(decoded: xr.DataArray, numbers: xr.DataArray, nodata: tuple[float | int, ...]) -> xr.DataArray:
+    """Set to NaN what is stored as no data."""
+    for number in nodata:
+        decoded = decoded.where(numbers != number)
+    return decoded
+
+
+def _refuse_undecoded(data: xr.DataArray) -> None:
+    """Refuse floats whose attributes describe stored numbers.
+
+    Readers move such attributes to the encoding as they apply them, arithmetic keeps them: left in the attributes they
+    may have been applied or not.
+    """
+    scale, offset = _packing_of(data)
+    if (scale, offset) != (1.0, 0.0):
+        named = [name for name, known in UNITS.items() if np.allclose(known, (scale, offset), rtol=1e-6, atol=1e-12)]
+        how = f"units={named[0]!r}" if named else f"units={scale:g}"
+        if not named and offset:
+            how = f"(cube * {scale:g} + {offset:g}) with units='reflectance'"
+        raise CubeError(
+            f"{_label(data)} holds {data.dtype} and states a scale of {scale:g} and an offset of {offset:g} in its"
+            f" attributes, which may have been applied or not. Pass {how} if not, units='reflectance' if they have."
+        )
+    stated = stated_units(data.attrs)
+    decoded = data.encoding.get("scale_factor") not in (None, 1)
+    if stated in COUNTS | PERCENT and not decoded:
+        how = "units='percent'" if stated in PERCENT else "units='dn10000', units='dn10000-1000' or a factor"
+        raise CubeError(
+            f"{_label(data)} holds {data.dtype} and states the units {data.attrs.get('units', stated)!r}; expected"
+            f" reflectance. Pass {how}, or units='reflectance' if the numbers have been converted."
+        )
+
+
+def stated_units(attrs: Mapping[Any, Any]) -> str:
+    """Units as attributes state them, in lower case and with underscores; empty if they do not."""
+    found = attrs.get("units", attrs.get("unit"))
+    return "" if found is None else "_".join(str(found).strip().casefold().split())
+
+
+def is_temperature(attrs: Mapping[Any, Any]) -> bool:
+    """Whether attributes state kelvin or degrees Celsius."""
+    return stated_units(attrs) in KELVIN | CELSIUS
+
+
+def check_alike(variables: Mapping[Any, xr.DataArray], units: str | float | None) -> None:
+    """Refuse bands that cannot be one cube: temperatures beside reflectance, or one ``units`` for two kinds of numbers.
+
+    Raises
+    ------
+    CubeError
+        With a variable of either kind.
+    """
+    warm = {name: is_temperature(variable.attrs) for name, variable in variables.items()}
+    pair = _unlike(warm)
+    if pair is not None:
+        hot, other = pair
+        raise CubeError(
+            f"variable {str(hot)!r} is a temperature in {variables[hot].attrs.get('units')!r}, {str(other)!r} is none;"
+            f" expected one kind in a cube. Select one with bands=, or leave the other out: .drop_vars({str(hot)!r})."
+        )
+    stored = {name: v.dtype.kind in "iu" or _masked_integers(v) for name, v in variables.items()}
+    pair = _unlike(stored)
+    if units is not None and pair is not None and scale_offset(units) != (1.0, 0.0):
+        whole, real = pair
+        raise CubeError(
+            f"units={units!r} given for {str(whole)!r} of dtype {variables[whole].dtype} and {str(real)!r} of"
+            f" {variables[real].dtype}; expected one kind of numbers. Select them with bands=, or convert one of them."
+        )
+
+
+def _unlike(kinds: Mapping[Any, bool]) -> tuple[Any, Any] | None:
+    """Name of something that is, and of something that is not; None if all are alike."""
+    if len(set(kinds.values())) < 2:
+        return None
+    return next(n for n, kind in kinds.items() if kind), next(n for n, kind in kinds.items() if not kind)
 
 
 def _masked_integers(data: xr.DataArray) -> bool:
@@ -87,32 +174,48 @@ def _masked_integers(data: xr.DataArray) -> bool:
 
 def _declared(data: xr.DataArray) -> tuple[float, float]:
     """Scale and offset of the metadata; an identity is what drivers write when they know nothing."""
-    scale = _number(data, "scale_factor", "scale")
-    if scale is None or scale == 1.0:
+    scale, offset = _packing_of(data)
+    if scale == 1.0 and stated_units(data.attrs) in PERCENT:
+        return UNITS["percent"]
+    if scale == 1.0:
         stored = data.encoding.get("dtype", data.dtype) if data.dtype.kind == "f" else data.dtype
         raise CubeError(
             f"{_label(data)} holds {stored} without a scale; expected reflectance, or integers with scale and"
             f" offset in attributes or encoding. Pass units= ({', '.join(UNITS)} or a factor), or drop the variable."
         )
-    return scale, _number(data, "add_offset", "offset") or 0.0
+    return scale, offset
 
 
-def _nodata(data: xr.DataArray, integer: bool) -> float | int | None:
-    """Find the number of no data; floats may carry a stale ``nodata``, but a CF attribute means undecoded."""
-    names = ("_FillValue", "nodata", "missing_value") if integer else ("_FillValue", "missing_value")
-    value = _number(data, *names, encoded=integer)
-    if value is None or not np.isfinite(value):
-        return None
-    return int(value) if integer else value
+def _packing_of(data: xr.DataArray) -> tuple[float, float]:
+    """Scale and offset that are stated and not applied: those in the encoding of floats have been."""
+    encoded = data.dtype.kind in "iu" or _masked_integers(data)
+    scale, offset = (
+        _number(data, *names, encoded=encoded)
+        for names in (("scale_factor", "scale", "scales"), ("add_offset", "offset", "offsets"))
+    )
+    return 1.0 if scale is None else scale, offset or 0.0
+
+
+def _nodata_numbers(data: xr.DataArray, integer: bool, units: str | float | None) -> tuple[float | int, ...]:
+    """Find the stored numbers that are no data: the one that is stated, and 0 where the units imply it."""
+    value = _number(data, "_FillValue", "nodata", "missing_value", encoded=integer)
+    stated: tuple[float | int, ...] = ()
+    if value is not None and np.isfinite(value):
+        stated = (int(value) if integer else value,)
+    implied = isinstance(units, str) and units in ZERO_IS_NODATA
+    if implied and 0 not in stated and (not stated or ZERO_IS_NODATA[str(units)]):
+        return (*stated, 0)
+    return stated
 
 
 def _number(data: xr.DataArray, *names: str, encoded: bool = True) -> float | None:
-    """Read the first of some attributes that is set; it must be one number."""
+    """Read the first of some attributes that is set; it must be one number, or the same for every band."""
     for name in names:
         for source in (data.attrs, data.encoding) if encoded else (data.attrs,):
             if source.get(name) is not None:
                 try:
-                    return float(np.asarray(source[name], np.float64).item())
+                    found = np.unique(np.asarray(source[name], np.float64))
+                    return float(found.item())
                 except (TypeError, ValueError):
                     raise CubeError(
                         f"{_label(data)} has {name}={source[name]!r}; expected one number. Pass units= or correct it."

@@ -138,7 +138,7 @@ def _only_one(layers: dict[str, aside.Layer], exclude: Sequence[str | int] | Non
     if known:
         raise CubeError(f"the cube has several layers of classes, {known}; expected one. Name it with mask=.")
     raise CubeError(
-        f"the cube has no coordinate {PREFERRED!r} and no layer whose classes are known, such as SCL, QA_PIXEL or Fmask;"
+        f"the cube has no coordinate {PREFERRED!r} and no layer whose classes are known, such as SCL or QA_PIXEL;"
         f" it has {sorted(layers) or 'no layer of classes'}. Pass mask=, for some layers with exclude=."
     )
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xsr._version import __version__
-from xsr.core import graph, match, pipeline
+from xsr.core import checks, graph, match, pipeline
 from xsr.core.blocks import Padding, Span, Window
 from xsr.core.cube import Cube, open_cube
 from xsr.core.errors import CubeError, XsrWarning
@@ -87,7 +87,7 @@ def register(
     """
     cube, _, names = standardise(cube)
     opened = open_cube(cube, units=units)
-    seen = open_cube(cube, units=units, bands=bands) if bands is not None else opened
+    seen = opened if bands is None else opened.select(checks.names("bands", bands))
     measured = _measure(seen, _open_reference(reference, seen, units))
     shifts = measured if not apply else graph.together(measured)[0]
     moved = cube if not apply else _move(opened, np.asarray(shifts))

@@ -103,7 +103,7 @@ def compute(tasks: Sequence[BlockTasks], *, progress: bool, outcome: Outcome | N
                 outcome(keys[key], error)
             bar.advance(row)
 
-        client = _client()
+        client = active_client()
         if client is not None:
             _compute_on_cluster(client, dsk, list(keys), tell, alone=outcome is not None)
         else:
@@ -189,7 +189,7 @@ def together(*collections: Any) -> tuple[Any, ...]:
     return computed
 
 
-def _client() -> Any:
+def active_client() -> Any:
     """Return the active distributed client, if there is one."""
     import sys
 

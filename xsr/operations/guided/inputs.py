@@ -20,8 +20,6 @@ from xsr.core.types import WindowFunction, XarrayObject
 from xsr.kernels.footprint import AreaMean
 from xsr.kernels.resample import Interpolation
 
-KELVIN = frozenset(("k", "kelvin", "kelvins", "degk", "degree_kelvin", "degrees_kelvin"))
-CELSIUS = frozenset(("c", "celsius", "degc", "°c", "deg_c", "degree_celsius", "degrees_celsius", "degree_c"))
 ZERO_CELSIUS = 273.15
 """Kelvin."""
 SAME = 1.01
@@ -117,7 +115,7 @@ def _to_kelvin(data: xr.DataArray, units: str | None) -> xr.DataArray:
         units = "K"
     told = units if units is not None else data.attrs.get("units", data.attrs.get("unit"))
     key = str(told).strip().casefold()
-    if key not in KELVIN | CELSIUS:
+    if key not in radiometry.KELVIN | radiometry.CELSIUS:
         given = "no attribute 'units'" if told is None else f"units {told!r}"
         raise CubeError(
             f"the cube has {given}; expected a temperature in 'K' or 'degC', never guessed from its values. Say which:"
@@ -133,7 +131,7 @@ def _to_kelvin(data: xr.DataArray, units: str | None) -> xr.DataArray:
             f" {', '.join(TEMPERATURE_PRODUCTS)}."
         )
     decoded = radiometry.decode(data, None)
-    kelvin = decoded + np.float32(ZERO_CELSIUS) if key in CELSIUS else decoded
+    kelvin = decoded + np.float32(ZERO_CELSIUS) if key in radiometry.CELSIUS else decoded
     kept = {name: value for name, value in data.attrs.items() if name not in radiometry.PACKING_ATTRIBUTES}
     out = kelvin.astype(np.float32).assign_attrs({**kept, "units": "K"})
     out.encoding = {name: data.encoding[name] for name in ("source", "grid_mapping") if name in data.encoding}

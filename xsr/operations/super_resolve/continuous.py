@@ -21,6 +21,7 @@ from xsr.operations.super_resolve.networks import (
     Liif,
     TemporalLiif,
     provenance,
+    refuse_temperature,
     warn_of_grid,
     warn_of_pixel_size,
     warn_of_scale,
@@ -198,6 +199,7 @@ def prepare(
             f"model {card.name!r} answers {'each date by itself' if timed else 'instants'};"
             f" {f'leave t out, or choose {DEFAULT_AT}' if timed else f't=... names them, or choose {DEFAULT}'}."
         )
+    refuse_temperature(checked, card)
     channels = card.channels(checked.canonical, naming=checked.naming)
     warn_of_pixel_size(checked, card)
     warn_of_grid(checked, card)

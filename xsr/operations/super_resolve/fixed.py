@@ -17,7 +17,13 @@ from xsr.kernels.resample import Interpolation
 from xsr.models import registry
 from xsr.models.card import ModelCard
 from xsr.models.precision import Precision, resolve_precision
-from xsr.operations.super_resolve.networks import FixedFactor, provenance, warn_of_grid, warn_of_pixel_size
+from xsr.operations.super_resolve.networks import (
+    FixedFactor,
+    provenance,
+    refuse_temperature,
+    warn_of_grid,
+    warn_of_pixel_size,
+)
 from xsr.operations.super_resolve.repeats import smooth_repeats
 
 
@@ -103,8 +109,9 @@ def sisr(
     if card.architecture == "onnx":  # a network that cannot be opened is an error of the call, not of a worker
         registry.load(spec).check_any_size()
     if coarse is not None:
-        cube = _with_coarse(cube, coarse, card, units)
+        cube, units = _with_coarse(cube, coarse, card, units), "reflectance"
     checked = open_cube(cube, units=units, bands=bands)
+    refuse_temperature(checked, card)
     channels = card.channels(checked.canonical, naming=checked.naming)
     warn_of_pixel_size(checked, card)
     warn_of_grid(checked, card)

@@ -12,7 +12,7 @@ from xsr._version import __version__
 from xsr.core import graph
 from xsr.core.blocks import Padding, Span
 from xsr.core.cube import Cube
-from xsr.core.errors import XsrWarning
+from xsr.core.errors import CubeError, XsrWarning
 from xsr.core.grid import crs_name, resolution
 from xsr.core.instants import Look
 from xsr.core.types import Stack
@@ -297,6 +297,21 @@ def provenance(operation: str, card: ModelCard, precision: Exact) -> dict[str, A
         "xsr_weights_sha256": card.sha256,
         "xsr_precision": precision,
     }
+
+
+def refuse_temperature(cube: Cube, card: ModelCard) -> None:
+    """Refuse a temperature where a network was trained on reflectance.
+
+    Raises
+    ------
+    CubeError
+        With the operation that sharpens temperatures.
+    """
+    if cube.is_temperature and card.units == "1":
+        raise CubeError(
+            f"the cube states a temperature; model {card.name!r} was trained on reflectance. Sharpen temperatures with"
+            " guided (cube.sr.guided(guide)), or interpolate."
+        )
 
 
 def warn_of_pixel_size(cube: Cube, card: ModelCard) -> None:

@@ -1,0 +1,128 @@
+import numpy as np
+import pytest
+import xarray as xr
+from affine import Affine
+from helpers import NORTH, WEST, make_cube, make_geobox
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xsr.core.aside import nearest
+from xsr.core.cube import open_cube
+from xsr.core.errors import BandError, XsrWarning
+from xsr.core.types import XarrayObject
+from xsr.operations.store import to_zarr
+from xsr.testing import assert_lazy
+
+SHAPE = (2, 2, 7, 9)
+CLASSES = np.arange(2 * 7 * 9, dtype=np.uint8).reshape(2, 7, 9) % 12
+
+
+def with_classes(*, chunks=None, turned=False) -> xr.Dataset:
+    cube = make_cube(SHAPE).to_dataset("band")
+    cube = cube.assign(SCL=(("time", "y", "x"), CLASSES, {"long_name": "classes", "nodata": 0}))
+    cube = cube.isel(y=slice(None, None, -1)) if turned else cube
+    return cube if chunks is None else cube.chunk(chunks)
+
+
+def repeated(scale, size):
+    """Place in the input of the centre of each output pixel, from the definition of the grid."""
+    count = int(np.floor(size * scale + 1e-6))
+    return np.floor((np.arange(count) + 0.5) / scale + 1e-9).astype(int)
+
+
+@settings(max_examples=25, deadline=None)
+@given(scale=st.sampled_from([1.0, 1.3, 2.0, 3.4, 4.0]), turned=st.booleans(), y=st.integers(2, 7), x=st.integers(2, 9))
+def test_classes_go_to_a_finer_grid_by_nearest_pixels_and_keep_their_type(scale, turned, y, x):
+    cube = with_classes(turned=turned)
+    expected = CLASSES[:, repeated(scale, 7)][:, :, repeated(scale, 9)]
+    lazy = cube.chunk({"y": y, "x": x})
+    with assert_lazy(lazy):
+        planned = lazy.sr.interpolate(scale=scale, chunks=5)
+    for out in (cube.sr.interpolate(scale=scale), planned):
+        scl = out["SCL"].isel(y=slice(None, None, -1)) if turned else out["SCL"]
+        assert list(out.data_vars) == ["B02", "B03", "SCL"]
+        assert scl.dtype == np.uint8
+        assert scl.attrs == {"long_name": "classes", "nodata": 0}
+        np.testing.assert_array_equal(scl, expected)
+    assert planned["SCL"].chunks == planned["B02"].chunks
+
+
+def test_classes_are_decimated_where_the_grid_is_coarser():
+    out = with_classes().sr.degrade(scale=3, mtf=0.3)
+    np.testing.assert_array_equal(out["SCL"], CLASSES[:, 1:6:3, 1::3])
+
+
+def test_units_are_not_those_of_classes():
+    cube = with_classes()
+    numbers = cube.assign({name: (cube[name] * 10000).astype(np.uint16) for name in ("B02", "B03")})
+    np.testing.assert_array_equal(numbers.sr.interpolate(scale=1, units="dn10000-1000")["SCL"], CLASSES)
+
+
+def test_a_band_of_classes_comes_out_as_a_coordinate():
+    stacked = with_classes().to_dataarray("band").transpose("time", "band", "y", "x")
+    out = stacked.sr.interpolate(scale=2)
+    assert out["band"].values.tolist() == ["B02", "B03"]
+    np.testing.assert_array_equal(out["SCL"], CLASSES.repeat(2, axis=1).repeat(2, axis=2))
+    single = stacked.isel(time=0).sr.interpolate(scale=2)
+    assert single["SCL"].dims == ("y", "x")
+
+
+def test_coordinates_of_classes_come_along():
+    cube = make_cube(SHAPE).assign_coords(valid=(("y", "x"), CLASSES[0] > 3), scl=(("time", "y", "x"), CLASSES))
+    out = cube.sr.interpolate(scale=2)
+    np.testing.assert_array_equal(out["valid"], (CLASSES[0] > 3).repeat(2, axis=0).repeat(2, axis=1))
+    np.testing.assert_array_equal(out["scl"], CLASSES.repeat(2, axis=1).repeat(2, axis=2))
+
+
+def test_a_network_takes_the_bands_and_leaves_the_classes():
+    out = with_classes().sr.liif(scale=2)
+    assert list(out.data_vars) == ["B02", "B03", "SCL"]
+    assert set(np.unique(out["SCL"])) == set(np.unique(CLASSES))
+
+
+@pytest.mark.parametrize("given", [with_classes(), with_classes().drop_vars("SCL")])
+def test_classes_do_not_change_the_bands(given: XarrayObject):
+    bare = with_classes().drop_vars("SCL").sr.interpolate(scale=1.7)
+    np.testing.assert_array_equal(given.sr.interpolate(scale=1.7)["B03"], bare["B03"])
+
+
+def test_classes_that_cannot_follow_are_left_out_with_one_warning():
+    cube = with_classes()
+    box = cube.odc.geobox.to_crs("EPSG:32634")
+    with pytest.warns(XsrWarning, match="SCL: classes left out, since the result is not parallel") as caught:
+        out = cube.sr.interpolate(like=box)
+    assert len(caught) == 1
+    assert "SCL" not in out
+    with pytest.warns(XsrWarning, match="SCL: classes left out, since they belong to the dates of the cube"):
+        cube.sr.interpolate(scale=2, t="2024-06-01T12")
+    with pytest.warns(XsrWarning, match="since the result is points"):
+        cube.sr.sample(x=[WEST + 30], y=[NORTH - 30])
+
+
+def test_pixels_outside_the_cube_take_the_fill_of_the_classes():
+    rows, cols = nearest(make_geobox((4, 4)), make_geobox((6, 6), affine=Affine(10, 0, WEST - 10, 0, -10, NORTH + 10)))
+    assert rows.tolist() == cols.tolist() == [-1, 0, 1, 2, 3, 4]
+    cube = with_classes()
+    box = make_geobox((7, 9), affine=Affine(10, 0, WEST - 20, 0, -10, NORTH))
+    out = cube.sr.interpolate(like=box)["SCL"]
+    np.testing.assert_array_equal(out[..., 2:], CLASSES[..., :-2])
+    assert not out[..., :2].any()
+    assert out.dtype == np.uint8
+
+
+def test_the_result_survives_zarr(tmp_path):
+    out = with_classes(chunks={"y": 4}).sr.interpolate(scale=2, chunks=5)
+    to_zarr(out, tmp_path / "a.zarr", progress=False)
+    back = xr.open_zarr(tmp_path / "a.zarr")
+    assert back["SCL"].dtype == np.uint8
+    np.testing.assert_array_equal(back["SCL"], out["SCL"])
+
+
+def test_classes_are_no_bands():
+    with pytest.raises(BandError, match=r"bands names 'SCL', which holds classes.*mask_clouds\(mask='SCL'\)"):
+        open_cube(with_classes(), bands=["B02", "SCL"])
+    with pytest.raises(BandError, match=r"nothing but classes, \['SCL'\]"):
+        open_cube(with_classes()[["SCL"]])
+    with pytest.raises(BandError, match=r"nothing but classes, \['SCL'\]"):
+        open_cube(with_classes()["SCL"])
+    assert open_cube(with_classes(), bands="B03").bands == ("B03",)

@@ -1,0 +1,87 @@
+"""What numbers taken as reflectance look like, and what they rather are.
+
+Reflectance is a share of the light that comes in. Snow, clouds and glint exceed 1, at times 2; over-corrected shadows
+fall below 0. Ten times the light is nothing that a surface returns: beyond it are digital numbers, percent, kelvin, or
+a number for no data. Nothing is changed by what is found here; it becomes a warning.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+LIMIT = 10.0
+"""Largest amount that passes as reflectance."""
+SHARE, COUNT = 0.01, 3
+"""Share and number of the pixels of a band that must lie beyond: a few hot pixels are no matter of units."""
+SAMPLE = 2**16
+"""Numbers looked at in a block."""
+PERCENT = 150.0
+"""Largest number that may be percent."""
+KELVIN = (180.0, 350.0)
+"""Range of the median of temperatures of the Earth."""
+
+
+@dataclass(frozen=True)
+class Reflectance:
+    """Inspect a block (time, band, y, x) of what is taken as reflectance."""
+
+    bands: tuple[str, ...]
+    """Names of the bands of the array that the blocks are of."""
+
+    def __call__(self, block: NDArray[np.float32]) -> str | None:
+        """Say what is odd about a block, None if nothing is."""
+        sample = thinned(block)
+        found = [self._odd(sample[:, band]) for band in range(sample.shape[1])]
+        odd = [band for band, values in enumerate(found) if values is not None]
+        if not odd:
+            return None
+        values = np.concatenate([values for values in found if values is not None])
+        named = len(self.bands) == sample.shape[1]
+        where = f"bands {[self.bands[band] for band in odd]} hold" if named else "the cube holds"
+        return f"{where} {describe(values)}"
+
+    @staticmethod
+    def _odd(values: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        """Finite values of a band if too many of them are no reflectance."""
+        known: NDArray[np.float32] = values[np.isfinite(values)]
+        beyond = np.count_nonzero(np.abs(known) > LIMIT)
+        few = beyond < min(COUNT, known.size) or beyond < SHARE * known.size
+        return None if not beyond or few else known
+
+
+def thinned(block: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Take about `SAMPLE` numbers from a block (time, band, y, x), evenly; a view."""
+    height, width = block.shape[2:]
+    excess = block.size / SAMPLE
+    cols = _step(math.sqrt(excess), width)
+    rows = _step(excess / cols, height)
+    cols = _step(excess / rows, width)
+    taken = block[:, :, rows // 2 :: rows, cols // 2 :: cols]
+    return taken[:: max(1, taken.size // SAMPLE)]
+
+
+def _step(wanted: float, size: int) -> int:
+    return min(max(1, math.ceil(wanted)), size)
+
+
+def describe(values: NDArray[np.float32]) -> str:
+    """Say what numbers, some beyond reflectance, may be, and which argument mends it."""
+    low, high, middle = float(values.min()), float(values.max()), float(np.median(values))
+    if high <= LIMIT:
+        return (
+            f"values down to {low:.6g} in a cube taken as reflectance. If that number means no data, state it:"
+            f" .assign_attrs(_FillValue={low:.6g}); if the values are right, pass units='reflectance'."
+        )
+    spread = f"values up to {high:.6g} in a cube taken as reflectance."
+    if KELVIN[0] <= middle <= KELVIN[1] and high < 2 * KELVIN[1]:
+        meant = "If these are kelvin, state it: .assign_attrs(units='K')"
+    elif high <= PERCENT:
+        meant = "If these are percent, pass units='percent'"
+    else:
+        meant = (
+            "If these are digital numbers, pass units='dn10000', or units='dn10000-1000' for Sentinel-2 since"
+            " processing baseline 04.00; or a factor"
+        )
+    return f"{spread} {meant}; if the values are right, units='reflectance'."
