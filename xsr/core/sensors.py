@@ -352,10 +352,9 @@ def canonical_names(labels: Sequence[str], hints: Sequence[str] = ()) -> tuple[s
     >>> canonical_names(["nbart_blue", "nbart_nir", "nbart_swir_2"])  # Landsat
     ('B02', 'B08', 'B12')
     """
-    found = [_in_context(label, labels) for label in labels]
-    for place, label in enumerate(labels):
-        if found.count(found[place]) > 1 and _band_of(label) != label:  # one band of several dates
-            found[place] = label
+    read = [_in_context(label, labels) for label in labels]
+    repeated = [read.count(name) > 1 and _band_of(label) != label for label, name in zip(labels, read, strict=True)]
+    found = [label if again else name for label, name, again in zip(labels, read, repeated, strict=True)]  # dates
     second = [canonical(hint) for hint in hints]
     for place, hint in enumerate(second):
         if hint in _S2_BANDS and second.count(hint) == 1 and hint not in found and found[place] not in _S2_BANDS:
@@ -399,7 +398,7 @@ def doubt(label: str) -> str:
     Examples
     --------
     >>> doubt("blu"), doubt("quality")
-    ("did you mean B02 ('blue') by 'blu'?", '')
+    ("Did you mean B02 ('blue') by 'blu'?", '')
     """
     word = _split(label)[1]
     if word == "swir_2":
@@ -414,7 +413,7 @@ def doubt(label: str) -> str:
     same = [key for key in words if re.sub(r"\D", "", key) == digits]  # another number is another band
     near = difflib.get_close_matches(word, [key.casefold() for key in same], n=1, cutoff=0.75)
     found = next((key for key in same if near and key.casefold() == near[0]), None)
-    return "" if found is None else f"did you mean {words[found]} ({found!r}) by {label!r}?"
+    return "" if found is None else f"Did you mean {words[found]} ({found!r}) by {label!r}?"
 
 
 def by_colour(name: str, sensor: str | Sensor) -> str:

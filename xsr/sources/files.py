@@ -7,6 +7,7 @@ import xarray as xr
 
 from xsr.core.errors import CubeError, GridError, ParameterError
 from xsr.core.grid import crs_name
+from xsr.core.names import DIMENSIONS
 from xsr.core.radiometry import PACKING_ATTRIBUTES
 from xsr.core.types import XarrayObject
 
@@ -57,13 +58,17 @@ def _open(text: str) -> XarrayObject:
         data = xr.open_zarr(text, decode_coords="all")
     else:
         raise CubeError(f"{text} is of an unknown kind; expected .zarr, .nc, .tif or a folder holding a Zarr store.")
-    variables = [name for name, variable in data.data_vars.items() if "band" in variable.dims]
+    variables = [name for name, variable in data.data_vars.items() if _has_bands(variable)]
     if len(variables) == 1:
         shared = {k: v for k, v in data.attrs.items() if k not in PACKING_ATTRIBUTES}
         variable = data[variables[0]].assign_attrs({**shared, **data[variables[0]].attrs})
         variable.encoding["source"] = text
         return variable
     return data
+
+
+def _has_bands(variable: xr.DataArray) -> bool:
+    return any(str(dim).casefold() in DIMENSIONS["band"] for dim in variable.dims)
 
 
 def _open_geotiff(path: str) -> xr.DataArray:
