@@ -211,6 +211,8 @@ def test_a_geotiff_of_rioxarray_is_named_by_its_descriptions_both_ways(tmp_path,
     assert fine["band"].values.tolist() == ["B4", "B8"]
     np.testing.assert_array_equal(fine.values, xsr.liif(cube, scale=2, model=model, bands=["B04", "B08"]).values)
     split = rioxarray.open_rasterio(path, band_as_variable=True)
+    assert split["band_3"].attrs["long_name"] == "B4"
+    assert list(split.sr.liif(scale=2, model=model, bands=["red", "nir"])) == ["band_3", "band_4"]
     again = split.sr.liif(scale=2, model=model, bands={"B04": "band_3", "B08": "band_4"})
     assert list(again.data_vars) == ["B04", "B08"]
     np.testing.assert_array_equal(again["B08"].values, fine.values[1])

@@ -338,7 +338,7 @@ def canonical_names(labels: Sequence[str], hints: Sequence[str] = ()) -> tuple[s
     labels : sequence of str
         Names of the bands.
     hints : sequence of str, optional
-        A second name for each, such as the common name of STAC, that counts where the first is not known.
+        A second name for each, such as the common name of STAC, that counts where the first is not known and it is.
 
     Returns
     -------
@@ -355,7 +355,7 @@ def canonical_names(labels: Sequence[str], hints: Sequence[str] = ()) -> tuple[s
     read = [_in_context(label, labels) for label in labels]
     repeated = [read.count(name) > 1 and _band_of(label) != label for label, name in zip(labels, read, strict=True)]
     found = [label if again else name for label, name, again in zip(labels, read, repeated, strict=True)]  # dates
-    second = [canonical(hint) for hint in hints]
+    second = [canonical(_band_of(hint)) for hint in hints]
     for place, hint in enumerate(second):
         if hint in _S2_BANDS and second.count(hint) == 1 and hint not in found and found[place] not in _S2_BANDS:
             found[place] = hint
@@ -676,17 +676,26 @@ def _spellings(band: str) -> tuple[str, ...]:
 def _landsat(name: str, source: str) -> Sensor:
     """Landsat OLI and TIRS table."""
     bands = tuple(
-        Band(name=band, aliases=aliases, gsd_m=gsd_m, wavelength_nm=centre, bandwidth_nm=width, mtf=None)
+        Band(band, (*aliases, *_landsat_spellings(band, aliases)), gsd_m, centre, width, None)
         for band, (aliases, gsd_m, centre, width) in _LANDSAT_BANDS.items()
     )
     return Sensor(name=name, bands=bands, source=source)
 
 
+def _landsat_spellings(band: str, words: Sequence[str]) -> tuple[str, ...]:
+    """Names of a Landsat band in Collection 2 of the USGS, and at Digital Earth Australia (ga_ls8c_ard_3)."""
+    levels = ("SR", "ST") if {"thermal", "tirs2"} & set(words) else ("SR",)
+    return (*(f"{level}_{band}" for level in levels), *(f"{p}_{word}" for p in _DEA_PREFIXES for word in words))
+
+
 def _by_edges(name: str, source: str, bands: dict[str, tuple[tuple[str, ...], float, float, float]]) -> Sensor:
     """Table of a sensor from the edges of its bands: aliases, GSD (m), shortest and longest wavelength (um)."""
+    more = _landsat_spellings if name.startswith("landsat") else lambda band, words: ()
     table = tuple(
-        Band(band, aliases, gsd_m, round(500 * (low + high), 3), round(1000 * (high - low), 3), None)
-        for band, (aliases, gsd_m, low, high) in bands.items()
+        Band(
+            band, (*words, *more(band, words)), gsd_m, round(500 * (low + high), 3), round(1000 * (high - low), 3), None
+        )
+        for band, (words, gsd_m, low, high) in bands.items()
     )
     return Sensor(name, table, f"{source} MTF: none.")
 
