@@ -266,6 +266,21 @@ def test_a_mapping_names_numbers_with_and_without_names_of_their_own():
     assert open_cube(make_cube((4, 4)).rename("grey"), bands={"B02": "grey"}).bands == ("B02",)
 
 
+def test_named_bands_may_still_be_selected_by_their_numbers():
+    cube = numbered(long_name=tuple(NAMES))
+    assert open_cube(cube, bands=[4, 1]).bands == ("B8", "B2")
+    assert open_cube(cube, bands=["4", "blue"]).bands == ("B8", "B2")
+    assert open_cube(numbered(), bands=["3"]).bands == ("3",)
+
+
+def test_shifts_are_measured_in_bands_named_by_a_mapping():
+    cube = numbered((2, 4, 32, 32), long_name=tuple(NAMES))
+    found = xsr.register(cube, reference=cube.isel(time=[0]), bands={"B02": 1})
+    wanted = xsr.register(cube, reference=cube.isel(time=[0]), bands=["blue"])
+    assert found["band"].values.tolist() == NAMES
+    np.testing.assert_array_equal(found["shift_x_m"].values, wanted["shift_x_m"].values)
+
+
 def test_a_mapping_may_exchange_names_and_takes_a_name_from_a_variable_that_is_left_out():
     dataset = make_dataset((3, 4, 4))
     opened = open_cube(dataset, bands={"B02": "B03", "B03": "B02"})
@@ -442,6 +457,14 @@ def test_dates_in_a_coordinate_beside_a_numbered_dimension_are_the_dates():
     bare = cube.drop_vars("t")
     assert xsr.interpolate(bare, scale=2)["time"].dims == ("t",)
     assert xsr.interpolate(bare, scale=2, t=["2024-06-01T12"]).sizes["t"] == 1
+
+
+@pytest.mark.parametrize(("y", "x"), [("Y", "X"), ("lat", "lon")])
+def test_a_name_in_the_way_of_an_axis_is_refused_with_a_remedy_that_works(y, x):
+    cube = make_cube((2, 8, 6)).rename(y=y, x=x).assign_coords(y=((y, x), np.zeros((8, 6))))
+    with pytest.raises(CubeError, match=rf"dimension '{y}' is the y of the cube.*\.drop_vars\('y'\)"):
+        open_cube(cube)
+    assert xsr.interpolate(cube.drop_vars("y"), scale=2).dims == ("band", y, x)
 
 
 def test_a_cube_that_runs_x_before_y_is_not_turned():

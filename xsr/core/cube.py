@@ -18,7 +18,7 @@ from odc.geo.xr import xr_coords
 import xsr.core.radiometry as radiometry
 from xsr.core import checks
 from xsr.core.errors import BandError, CubeError, GridError
-from xsr.core.names import BandsLike, Names, default_bands, did_you_mean, standardise
+from xsr.core.names import BandsLike, Names, default_bands, did_you_mean, rename_dims, standardise
 from xsr.core.sensors import canonical, doubt
 from xsr.core.types import XarrayObject
 
@@ -279,7 +279,7 @@ def open_cube(obj: XarrayObject, *, units: str | float | None = None, bands: Ban
         data = _stack_bands(obj, spatial, bands, units, meanings=names)
     else:
         data = radiometry.decode(obj, units)
-    data = data.rename({old: new for old, new in zip(spatial, ("y", "x"), strict=True) if old != new})
+    data = rename_dims(data, {str(old): new for old, new in zip(spatial, ("y", "x"), strict=True)})
     extra = [str(dim) for dim in data.dims if dim not in ("time", "band", "y", "x")]
     if extra:
         raise CubeError(_unknown_dims(extra, [str(dim) for dim in data.dims]))

@@ -238,9 +238,9 @@ def _spatial(obj: XarrayObject) -> dict[str, Hashable]:
     for y, x in SPATIAL:
         if y in folded and x in folded:
             return {"y": folded[y], "x": folded[x]}
-    found = {axis: [dim for dim in obj.dims if _runs_along(obj, dim, axis)] for axis in CF_AXES}
-    unique = all(len(candidates) == 1 for candidates in found.values())
-    return {axis: candidates[0] for axis, candidates in found.items()} if unique else {}
+    stated = {axis: [dim for dim in obj.dims if _runs_along(obj, dim, axis)] for axis in CF_AXES}
+    unique = all(len(candidates) == 1 for candidates in stated.values())
+    return {axis: candidates[0] for axis, candidates in stated.items()} if unique else {}
 
 
 def _runs_along(obj: XarrayObject, dim: Hashable, axis: str) -> bool:
@@ -314,7 +314,7 @@ def _meanings(obj: XarrayObject) -> dict[str, str]:
 def _second_names(obj: XarrayObject) -> list[str]:
     """Read the second name of each band, empty where there is none; no list if no band has one."""
     if isinstance(obj, xr.Dataset):
-        attrs = [obj[name].attrs for name in _labels(obj)]
+        attrs = [obj.variables[name].attrs for name in _labels(obj)]
         found = [next((some[key] for key in SECOND_NAMES if key in some), "") for some in attrs]
         return [str(name) for name in found] if any(found) else []
     coords = (obj.coords[key] for key in COMMON_NAMES if key in obj.coords)
@@ -327,7 +327,7 @@ def _named(data: xr.DataArray) -> xr.DataArray:
     if not labels:
         return data
     along = ("band",) if "band" in data.dims else ()
-    for name in NAME_COORDINATES:
+    for name in NAME_COORDINATES if along else COMMON_NAMES:
         if name in data.coords and data.coords[name].dims == along:
             listed = _listed(np.atleast_1d(data.coords[name].values), len(labels), None)
             if listed is not None:
@@ -415,7 +415,8 @@ def _check_mapping(bands: Mapping[Any, Hashable], known: Iterable[str], labels: 
     """Refuse a mapping without bands, with keys that are no names, or with labels that the cube does not have."""
     if not bands or not all(isinstance(new, str) and not _is_empty(new) for new in bands):
         raise BandError(
-            f"bands={dict(bands)}; expected names with the labels of the cube, such as bands={{'B02': {labels[0]!r}}}."
+            f"bands={dict(bands)}; expected names with the labels of the cube, such as bands={{'B02':"
+            f" {next(iter(labels), 'blue')!r}}}."
         )
     if len({canonical(new) for new in bands}) != len(bands):
         raise BandError(f"bands={dict(bands)} names a band twice; expected unique bands. Drop the duplicates.")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -352,8 +353,9 @@ def canonical_names(labels: Sequence[str], hints: Sequence[str] = ()) -> tuple[s
     >>> canonical_names(["nbart_blue", "nbart_nir", "nbart_swir_2"])  # Landsat
     ('B02', 'B08', 'B12')
     """
-    read = [_in_context(label, labels) for label in labels]
-    repeated = [read.count(name) > 1 and _band_of(label) != label for label, name in zip(labels, read, strict=True)]
+    read = _read_together(labels)
+    counts = Counter(read)
+    repeated = [counts[name] > 1 and _band_of(label) != label for label, name in zip(labels, read, strict=True)]
     found = [label if again else name for label, name, again in zip(labels, read, repeated, strict=True)]  # dates
     second = [canonical(_band_of(hint)) for hint in hints]
     for place, hint in enumerate(second):
@@ -362,19 +364,27 @@ def canonical_names(labels: Sequence[str], hints: Sequence[str] = ()) -> tuple[s
     return tuple(found)
 
 
-def _in_context(label: str, labels: Sequence[str]) -> str:
+def _read_together(labels: Sequence[str]) -> list[str]:
+    """Canonical names of bands, of which each is read beside the words with the same prefix."""
+    parts = [_split(label) for label in labels]
+    beside = {prefix: frozenset(word for start, word in parts if start == prefix) for prefix in dict(parts)}
+    return [
+        _in_context(label, word, beside[prefix], prefixed=bool(prefix))
+        for label, (prefix, word) in zip(labels, parts, strict=True)
+    ]
+
+
+def _in_context(label: str, word: str, others: frozenset[str], *, prefixed: bool) -> str:
     """Canonical name of a band among others; the label itself where it is not known or could be two bands."""
-    prefix, word = _split(label)
-    beside = {other for start, other in map(_split, labels) if start == prefix}
     if word == "swir_2":
-        australian = bool(beside & (_DEA_ALONE if prefix else {"nir_1", "swir_3"}))
-        elsewhere = bool(beside & {"swir_1", "nir"})
+        australian = bool(others & (_DEA_ALONE if prefixed else {"nir_1", "swir_3"}))
+        elsewhere = bool(others & {"swir_1", "nir"})
         if australian != elsewhere:
             return "B11" if australian else "B12"
-        return label if prefix or australian else canonical(word)
+        return label if prefixed or australian else canonical(word)
     if word == "swir_3":
-        return "B12" if prefix or beside & {"swir_2", "nir_1"} else label
-    if word == "nir" and "broadnir" in beside:
+        return "B12" if prefixed or others & {"swir_2", "nir_1"} else label
+    if word == "nir" and "broadnir" in others:
         return "B8A"
     known = canonical(label) != label or label in _S2_BANDS or canonical(word) == word
     return canonical(label) if known else canonical(word)
