@@ -20,9 +20,9 @@ from xsr.core import aside, checks, graph, plausible
 from xsr.core.clock import with_utc
 from xsr.core.errors import BandError, CubeError, GridError
 from xsr.core.georeference import REGISTRATION, Georeference, georeference, with_centres
-from xsr.core.names import BandsLike, Names, did_you_mean, standardise
+from xsr.core.names import BandsLike, Names, default_bands, did_you_mean, rename_dims, standardise
 from xsr.core.rasterindex import raster_index, reindexed
-from xsr.core.sensors import canonical
+from xsr.core.sensors import canonical, doubt
 from xsr.core.types import XarrayObject
 
 NATIVE_GSD = "native_gsd"
@@ -138,9 +138,8 @@ class Cube:
         missing = [name for name, key in zip(bands, keys, strict=True) if key not in known]
         if missing or not bands:
             raise BandError(
-                f"bands {missing or 'none'} asked for; the cube has {list(self.bands)}"
-                f"{did_you_mean(missing[0], self.bands) if missing else ''}. Name bands of the cube, or say which are"
-                " which: bands={'B02': LABEL, ...}."
+                f"bands {missing or 'none'} asked for; the cube has {list(self.bands)}{_hint(missing, self.bands)}."
+                " Name bands of the cube, or say which is which: bands={'B02': LABEL, ...}."
             )
         return replace(self, data=self.data.isel(band=[known[key] for key in keys]))
 
@@ -339,7 +338,7 @@ def open_cube(obj: XarrayObject, *, units: str | float | None = None, bands: Ban
         data = _stack_bands(rest, spatial, bands, units, meanings=names)
     else:
         data = radiometry.decode(rest, units)
-    data = data.rename({old: new for old, new in zip(spatial, ("y", "x"), strict=True) if old != new})
+    data = rename_dims(data, {str(old): new for old, new in zip(spatial, ("y", "x"), strict=True)})
     extra = [str(dim) for dim in data.dims if dim not in ("time", "band", "y", "x")]
     if extra:
         raise CubeError(_unknown_dims(extra, [str(dim) for dim in data.dims]))
@@ -347,7 +346,7 @@ def open_cube(obj: XarrayObject, *, units: str | float | None = None, bands: Ban
         if dim not in data.dims:
             data = data.expand_dims(dim)
     if "band" not in data.coords:
-        data = data.assign_coords(band=_default_bands(data))
+        data = data.assign_coords(band=default_bands(data))
     data = _with_native_gsd(data, _recorded_sizes(rest, data)).transpose("time", "band", "y", "x")
     if 0 in data.shape:
         raise CubeError(f"the cube is empty: {dict(data.sizes)}; expected at least one element in every dimension.")
@@ -380,6 +379,13 @@ def _unknown_dims(extra: Sequence[str], dims: Sequence[str]) -> str:
     )
 
 
+def _hint(missing: Sequence[str], bands: Sequence[str]) -> str:
+    """Guess what is meant by the first band that is missing, among the bands of the cube and of the sensor."""
+    if not missing:
+        return ""
+    return did_you_mean(missing[0], bands) or (f" ({text})" if (text := doubt(missing[0])) else "")
+
+
 def _recorded_sizes(obj: XarrayObject, data: xr.DataArray) -> list[float]:
     """Pixel size in metres in which each band was seen, as the user's object says; NaN where it does not."""
     if isinstance(obj, xr.Dataset):
@@ -403,13 +409,6 @@ def _with_native_gsd(data: xr.DataArray, sizes_m: Sequence[float]) -> xr.DataArr
         return data
     attrs = {"units": "m", "long_name": "pixel size in which the band was seen"}
     return data.assign_coords({NATIVE_GSD: ("band", np.array(sizes_m, np.float64), attrs)})
-
-
-def _default_bands(data: xr.DataArray) -> list[str]:
-    count = data.sizes["band"]
-    if count == 1:
-        return [str(data.name) if data.name is not None else "band_1"]
-    return [f"band_{number + 1}" for number in range(count)]
 
 
 def _spatial_dims(obj: XarrayObject) -> tuple[Hashable, Hashable]:

@@ -42,7 +42,10 @@ CF_AXES = {
 }
 """Value of the attribute ``axis``, and of ``standard_name``, by standard name of a dimension."""
 COMMON_NAMES = ("common_name", "eo:common_name")
-"""Coordinates along the band dimension, or attributes of variables, that hold the common names of STAC."""
+"""Coordinates along the band dimension that hold the common names of STAC."""
+SECOND_NAMES = (*COMMON_NAMES, "long_name")
+"""Attributes of a variable that may say which band it is: rioxarray calls variables ``band_1`` and keeps the name in
+the last. A description is no name, so that only names that are known count."""
 NAME_COORDINATES = ("name", "band_name", *COMMON_NAMES)
 """Coordinates along the band dimension that hold names."""
 NAME_ATTRIBUTES = ("long_name", "descriptions", "band_names")
@@ -121,15 +124,17 @@ def standardise(obj: Obj, bands: BandsLike | None = None) -> tuple[Obj, tuple[st
     own = {**_spatial(obj), **_roles(obj)}
     swapped = frozenset(standard for standard in own if standard in obj.coords)
     obj = _renamed(obj, own)
-    numbers = _labels(obj)
+    numbers = _numbers(obj)
     if isinstance(obj, xr.DataArray):
         obj = _named(obj)
     if isinstance(bands, Mapping):
         obj = _mapped(obj, bands, numbers)
+    elif bands is not None:
+        bands = _by_number(checks.names("bands", bands), _labels(obj), numbers)
     names = Names(own, swapped, _meanings(obj))
     if bands is None:
         _check_empty(obj, names)
-    return obj, None if bands is None else checks.names("bands", bands), names
+    return obj, None if bands is None else tuple(bands), names
 
 
 def rename_dims(obj: Obj, mapping: Mapping[str, str]) -> Obj:
@@ -233,10 +238,9 @@ def _spatial(obj: XarrayObject) -> dict[str, Hashable]:
     for y, x in SPATIAL:
         if y in folded and x in folded:
             return {"y": folded[y], "x": folded[x]}
-    found = {axis: [dim for dim in obj.dims if _runs_along(obj, dim, axis)] for axis in CF_AXES}
-    if all(len(candidates) == 1 for candidates in found.values()):
-        return {axis: candidates[0] for axis, candidates in found.items()}
-    return {}
+    stated = {axis: [dim for dim in obj.dims if _runs_along(obj, dim, axis)] for axis in CF_AXES}
+    unique = all(len(candidates) == 1 for candidates in stated.values())
+    return {axis: candidates[0] for axis, candidates in stated.items()} if unique else {}
 
 
 def _runs_along(obj: XarrayObject, dim: Hashable, axis: str) -> bool:
@@ -248,9 +252,10 @@ def _check_free(obj: XarrayObject, standard: str, own: Hashable) -> None:
     """Refuse to rename a dimension where its new name belongs to something else than a coordinate along it."""
     taken = obj.variables if isinstance(obj, xr.Dataset) else obj.coords
     if standard in obj.dims or (standard in taken and obj[standard].dims != (own,)):
+        remedy = f".drop_dims({standard!r})" if standard in obj.dims else f".drop_vars({standard!r})"
         raise CubeError(
             f"dimension {own!r} is the {standard} of the cube, but {standard!r} is the name of something else; expected"
-            f" one {standard}. Drop or rename the other: .drop_vars({standard!r})."
+            f" one {standard}. Drop or rename the other: {remedy}."
         )
 
 
@@ -268,25 +273,49 @@ def _swapped(obj: Obj, old: Hashable, new: Hashable) -> Obj:
 
 
 def _labels(obj: XarrayObject) -> list[Any]:
-    """Labels of the bands as they are given; an array without any has the numbers from 1."""
+    """Labels of the bands as they are given; an array without any has those of `default_bands`."""
     if isinstance(obj, xr.Dataset):
         spatial = set(obj.odc.spatial_dims or ())
         return [name for name, variable in obj.data_vars.items() if spatial <= set(variable.dims)]
     if "band" in obj.coords:
         return list(np.atleast_1d(obj["band"].values).tolist())
-    return list(range(1, obj.sizes["band"] + 1)) if "band" in obj.dims else ["band_1" if obj.name is None else obj.name]
+    return default_bands(obj)
+
+
+def default_bands(data: xr.DataArray) -> list[str]:
+    """Names of bands that have none: that of the array for a single one, else numbered ones."""
+    count = data.sizes.get("band", 1)
+    if count == 1:
+        return [str(data.name) if data.name is not None else "band_1"]
+    return [f"band_{number + 1}" for number in range(count)]
+
+
+def _numbers(obj: XarrayObject) -> list[Any]:
+    """Labels by which bands may be given although they have names: their numbers."""
+    if isinstance(obj, xr.Dataset) or not {"band"} & {*obj.dims, *obj.coords}:
+        return []
+    labels = _labels(obj) if "band" in obj.coords else list(range(1, obj.sizes["band"] + 1))
+    return labels if all(checks.is_number(label) for label in labels) else []
+
+
+def _by_number(bands: Sequence[str], labels: Sequence[Any], numbers: Sequence[Any]) -> tuple[str, ...]:
+    """Names of the bands to keep, of which some may be given by number."""
+    texts = [str(label) for label in labels]
+    named = {str(number): text for number, text in zip(numbers, texts, strict=False)}
+    return tuple(name if name in texts else named.get(name, name) for name in bands)
 
 
 def _meanings(obj: XarrayObject) -> dict[str, str]:
-    """Canonical name of each band, by its name; STAC's common names count where names are not known."""
+    """Canonical name of each band, by its name; second names count where names are not known."""
     labels = [str(label) for label in _labels(obj)]
-    return dict(zip(labels, canonical_names(labels, _common_names(obj)), strict=True))
+    return dict(zip(labels, canonical_names(labels, _second_names(obj)), strict=True))
 
 
-def _common_names(obj: XarrayObject) -> list[str]:
-    """Read the common name of each band, empty where there is none; no list if no band has one."""
+def _second_names(obj: XarrayObject) -> list[str]:
+    """Read the second name of each band, empty where there is none; no list if no band has one."""
     if isinstance(obj, xr.Dataset):
-        found = [next((obj[n].attrs[key] for key in COMMON_NAMES if key in obj[n].attrs), "") for n in _labels(obj)]
+        attrs = [obj.variables[name].attrs for name in _labels(obj)]
+        found = [next((some[key] for key in SECOND_NAMES if key in some), "") for some in attrs]
         return [str(name) for name in found] if any(found) else []
     coords = (obj.coords[key] for key in COMMON_NAMES if key in obj.coords)
     return next(([str(v) for v in coord.values.tolist()] for coord in coords if coord.dims == ("band",)), [])
@@ -294,11 +323,11 @@ def _common_names(obj: XarrayObject) -> list[str]:
 
 def _named(data: xr.DataArray) -> xr.DataArray:
     """Array whose bands, where they are numbers, have the names that its coordinates or attributes list."""
-    labels = _labels(data)
-    if not all(checks.is_number(label) for label in labels):
+    labels = _numbers(data)
+    if not labels:
         return data
     along = ("band",) if "band" in data.dims else ()
-    for name in NAME_COORDINATES:
+    for name in NAME_COORDINATES if along else COMMON_NAMES:
         if name in data.coords and data.coords[name].dims == along:
             listed = _listed(np.atleast_1d(data.coords[name].values), len(labels), None)
             if listed is not None:
@@ -386,7 +415,8 @@ def _check_mapping(bands: Mapping[Any, Hashable], known: Iterable[str], labels: 
     """Refuse a mapping without bands, with keys that are no names, or with labels that the cube does not have."""
     if not bands or not all(isinstance(new, str) and not _is_empty(new) for new in bands):
         raise BandError(
-            f"bands={dict(bands)}; expected names with the labels of the cube, such as bands={{'B02': {labels[0]!r}}}."
+            f"bands={dict(bands)}; expected names with the labels of the cube, such as bands={{'B02':"
+            f" {next(iter(labels), 'blue')!r}}}."
         )
     if len({canonical(new) for new in bands}) != len(bands):
         raise BandError(f"bands={dict(bands)} names a band twice; expected unique bands. Drop the duplicates.")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -338,7 +339,7 @@ def canonical_names(labels: Sequence[str], hints: Sequence[str] = ()) -> tuple[s
     labels : sequence of str
         Names of the bands.
     hints : sequence of str, optional
-        A second name for each, such as the common name of STAC, that counts where the first is not known.
+        A second name for each, such as the common name of STAC, that counts where the first is not known and it is.
 
     Returns
     -------
@@ -352,30 +353,38 @@ def canonical_names(labels: Sequence[str], hints: Sequence[str] = ()) -> tuple[s
     >>> canonical_names(["nbart_blue", "nbart_nir", "nbart_swir_2"])  # Landsat
     ('B02', 'B08', 'B12')
     """
-    found = [_in_context(label, labels) for label in labels]
-    for place, label in enumerate(labels):
-        if found.count(found[place]) > 1 and _band_of(label) != label:  # one band of several dates
-            found[place] = label
-    second = [canonical(hint) for hint in hints]
+    read = _read_together(labels)
+    counts = Counter(read)
+    repeated = [counts[name] > 1 and _band_of(label) != label for label, name in zip(labels, read, strict=True)]
+    found = [label if again else name for label, name, again in zip(labels, read, repeated, strict=True)]  # dates
+    second = [canonical(_band_of(hint)) for hint in hints]
     for place, hint in enumerate(second):
         if hint in _S2_BANDS and second.count(hint) == 1 and hint not in found and found[place] not in _S2_BANDS:
             found[place] = hint
     return tuple(found)
 
 
-def _in_context(label: str, labels: Sequence[str]) -> str:
+def _read_together(labels: Sequence[str]) -> list[str]:
+    """Canonical names of bands, of which each is read beside the words with the same prefix."""
+    parts = [_split(label) for label in labels]
+    beside = {prefix: frozenset(word for start, word in parts if start == prefix) for prefix in dict(parts)}
+    return [
+        _in_context(label, word, beside[prefix], prefixed=bool(prefix))
+        for label, (prefix, word) in zip(labels, parts, strict=True)
+    ]
+
+
+def _in_context(label: str, word: str, others: frozenset[str], *, prefixed: bool) -> str:
     """Canonical name of a band among others; the label itself where it is not known or could be two bands."""
-    prefix, word = _split(label)
-    beside = {other for start, other in map(_split, labels) if start == prefix}
     if word == "swir_2":
-        australian = bool(beside & (_DEA_ALONE if prefix else {"nir_1", "swir_3"}))
-        elsewhere = bool(beside & {"swir_1", "nir"})
+        australian = bool(others & (_DEA_ALONE if prefixed else {"nir_1", "swir_3"}))
+        elsewhere = bool(others & {"swir_1", "nir"})
         if australian != elsewhere:
             return "B11" if australian else "B12"
-        return label if prefix or australian else canonical(word)
+        return label if prefixed or australian else canonical(word)
     if word == "swir_3":
-        return "B12" if prefix or beside & {"swir_2", "nir_1"} else label
-    if word == "nir" and "broadnir" in beside:
+        return "B12" if prefixed or others & {"swir_2", "nir_1"} else label
+    if word == "nir" and "broadnir" in others:
         return "B8A"
     known = canonical(label) != label or label in _S2_BANDS or canonical(word) == word
     return canonical(label) if known else canonical(word)
@@ -399,7 +408,7 @@ def doubt(label: str) -> str:
     Examples
     --------
     >>> doubt("blu"), doubt("quality")
-    ("did you mean B02 ('blue') by 'blu'?", '')
+    ("Did you mean B02 ('blue') by 'blu'?", '')
     """
     word = _split(label)[1]
     if word == "swir_2":
@@ -414,7 +423,7 @@ def doubt(label: str) -> str:
     same = [key for key in words if re.sub(r"\D", "", key) == digits]  # another number is another band
     near = difflib.get_close_matches(word, [key.casefold() for key in same], n=1, cutoff=0.75)
     found = next((key for key in same if near and key.casefold() == near[0]), None)
-    return "" if found is None else f"did you mean {words[found]} ({found!r}) by {label!r}?"
+    return "" if found is None else f"Did you mean {words[found]} ({found!r}) by {label!r}?"
 
 
 def by_colour(name: str, sensor: str | Sensor) -> str:
@@ -677,17 +686,26 @@ def _spellings(band: str) -> tuple[str, ...]:
 def _landsat(name: str, source: str) -> Sensor:
     """Landsat OLI and TIRS table."""
     bands = tuple(
-        Band(name=band, aliases=aliases, gsd_m=gsd_m, wavelength_nm=centre, bandwidth_nm=width, mtf=None)
+        Band(band, (*aliases, *_landsat_spellings(band, aliases)), gsd_m, centre, width, None)
         for band, (aliases, gsd_m, centre, width) in _LANDSAT_BANDS.items()
     )
     return Sensor(name=name, bands=bands, source=source)
 
 
+def _landsat_spellings(band: str, words: Sequence[str]) -> tuple[str, ...]:
+    """Names of a Landsat band in Collection 2 of the USGS, and at Digital Earth Australia (ga_ls8c_ard_3)."""
+    levels = ("SR", "ST") if {"thermal", "tirs2"} & set(words) else ("SR",)
+    return (*(f"{level}_{band}" for level in levels), *(f"{p}_{word}" for p in _DEA_PREFIXES for word in words))
+
+
 def _by_edges(name: str, source: str, bands: dict[str, tuple[tuple[str, ...], float, float, float]]) -> Sensor:
     """Table of a sensor from the edges of its bands: aliases, GSD (m), shortest and longest wavelength (um)."""
+    more = _landsat_spellings if name.startswith("landsat") else lambda band, words: ()
     table = tuple(
-        Band(band, aliases, gsd_m, round(500 * (low + high), 3), round(1000 * (high - low), 3), None)
-        for band, (aliases, gsd_m, low, high) in bands.items()
+        Band(
+            band, (*words, *more(band, words)), gsd_m, round(500 * (low + high), 3), round(1000 * (high - low), 3), None
+        )
+        for band, (words, gsd_m, low, high) in bands.items()
     )
     return Sensor(name, table, f"{source} MTF: none.")
 

@@ -195,7 +195,7 @@ def degrade(
     min_valid
         Share of a pixel's weight that must lie on valid input pixels; below, the output is NaN.
     bands
-        Bands to keep; all by default.
+        Bands to keep, or a mapping from names to labels of the cube; all by default. See `xsr.liif`.
     units
         Units of the numbers where the metadata do not say; see `xsr.interpolate`.
     chunks

@@ -224,7 +224,8 @@ def evaluate(
     mask
         Boolean DataArray on the grid of ``sr``, True where a pixel is judged.
     bands
-        Bands to judge; all of ``sr`` by default.
+        Bands to judge; all of ``sr`` by default. A mapping from names to labels (see `xsr.liif`) counts for each cube
+        that has its labels; the others have its names.
     units
         Units of the numbers where the metadata do not say; see `xsr.interpolate`.
     chunks

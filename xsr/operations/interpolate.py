@@ -93,7 +93,7 @@ def interpolate(
     extrapolate
         Days by which an instant may lie outside the series; refused by default.
     bands
-        Bands to keep; all by default.
+        Bands to keep, or a mapping from names to labels of the cube; all by default. See `xsr.liif`.
     units
         Units of the numbers where the metadata do not say: ``reflectance``, ``percent``, ``dn10000``,
         ``dn10000-1000``, or a factor.

@@ -85,10 +85,10 @@ def register(
     To register and refine in one resampling, move the coordinates instead of the pixels, ``for date in cube``:
     ``date.assign_coords(x=date.x - date.shift_x_m, y=date.y - date.shift_y_m).sr.liif(like=grid)``.
     """
+    seen = open_cube(cube, units=units, bands=bands)
     cube, _, names = standardise(cube)
-    opened = open_cube(cube, units=units)
-    seen = opened if bands is None else opened.select(checks.names("bands", bands))
-    measured = _measure(seen, _open_reference(reference, seen, units))
+    opened = open_cube(cube, units=units) if bands is not None else seen
+    measured = _measure(seen, _open_reference(reference, seen, units, bands))
     shifts = measured if not apply else graph.together(measured)[0]
     moved = cube if not apply else _move(opened, np.asarray(shifts))
     coords = _coordinates(shifts, seen)
@@ -100,7 +100,9 @@ def register(
     return names.restore(moved)
 
 
-def _open_reference(reference: XarrayObject | None, cube: Cube, units: str | float | None) -> Any:
+def _open_reference(
+    reference: XarrayObject | None, cube: Cube, units: str | float | None, bands: BandsLike | None
+) -> Any:
     """Pixels (1, band, y, x) of the reference."""
     if reference is None:
         return cube.data.data[:1]
@@ -109,7 +111,8 @@ def _open_reference(reference: XarrayObject | None, cube: Cube, units: str | flo
         if reference.sizes["time"] != 1:
             raise CubeError(f"reference= has {reference.sizes['time']} dates; expected one. Select it: .isel(time=0).")
         reference = reference.isel(time=0)
-    opened = match.open_like(reference.drop_vars("time", errors="ignore"), cube, units=units, what="reference=")
+    image = reference.drop_vars("time", errors="ignore")
+    opened = match.open_like(image, cube, units=units, what="reference=", bands=bands)
     match.check_same_grid(cube.geobox, opened.geobox, what="reference=")
     return opened.data.data
 

@@ -7,6 +7,7 @@ import xarray as xr
 
 from xsr.core.cube import NATIVE_GSD
 from xsr.core.grid import crs_name, resolution
+from xsr.core.names import standardise
 from xsr.core.types import XarrayObject
 from xsr.sources.detect import Kind
 from xsr.sources.opening import recognise
@@ -53,6 +54,7 @@ def describe(cube: XarrayObject) -> dict[str, str]:
     dict
         Text by heading; what the cube does not say is left out.
     """
+    cube, _, _ = standardise(cube)
     lines = {"dates": _dates(cube), "bands": _bands(cube), **_grid(cube), "offset": _offsets(cube)}
     for heading, name in (
         ("platform", "platform"),

@@ -15,7 +15,8 @@ from xsr.core.blocks import chunk_sizes
 from xsr.core.cube import Cube, open_cube
 from xsr.core.errors import BandError, CubeError, GridError, ParameterError
 from xsr.core.instants import DAY
-from xsr.core.sensors import TEMPERATURE_PRODUCTS, by_colour
+from xsr.core.names import standard_dims
+from xsr.core.sensors import TEMPERATURE_PRODUCTS, by_colour, get
 from xsr.core.types import WindowFunction, XarrayObject
 from xsr.kernels.footprint import AreaMean
 from xsr.kernels.resample import Interpolation
@@ -89,8 +90,8 @@ def open_temperature(obj: XarrayObject, units: str | None) -> Cube:
     if not isinstance(obj, xr.DataArray | xr.Dataset):
         raise CubeError(f"the cube is a {type(obj).__name__}; expected an xarray DataArray or Dataset.")
     if isinstance(obj, xr.Dataset):
-        spatial = set(obj.odc.spatial_dims or ())
-        names = [name for name, v in obj.data_vars.items() if spatial and spatial <= set(v.dims)]
+        spatial = set(standard_dims(obj).odc.spatial_dims or ())
+        names = [name for name, v in standard_dims(obj).data_vars.items() if spatial and spatial <= set(v.dims)]
         _check_one([str(name) for name in names])
         return open_cube(obj.assign({names[0]: _to_kelvin(obj[names[0]], units)}))
     cube = open_cube(_to_kelvin(obj, units))
@@ -176,7 +177,8 @@ def open_guide(
         If a band is missing.
     """
     cube = open_cube(obj, units=units)
-    known = [by_colour(name, sensor) for name in cube.bands]
+    own = get(sensor).name.startswith("sentinel-2")
+    known = list(cube.canonical) if own else [by_colour(name, sensor) for name in cube.bands]
     if bands is None:
         return cube, tuple(known)
     missing = [band for band in bands if band not in known and band not in optional]

@@ -243,7 +243,8 @@ def _with_coordinates(
     layer = target.rewrap(flag.data, geobox, {})
     if isinstance(layer, xr.Dataset):
         layer = layer[target.bands[0]]
-    layer = layer.isel(band=0) if "band" in layer.dims else layer
+    time, band = target.names.of(["time", "band"])
+    layer = layer.isel({band: 0}) if band in layer.dims else layer
     attrs = {
         "long_name": "how the value was made",
         "flag_masks": np.array([networks.MISSING, networks.AT_LIMIT], np.uint8),
@@ -257,5 +258,5 @@ def _with_coordinates(
         for name, values, where in zip("yx", in_metres(target.geobox, shifts), ("north", "east"), strict=True):
             told = f"displacement of the guide to the {where} against the cube, taken out"
             rows[f"guide_shift_{name}"] = values, {"long_name": told, "units": "m"}
-    dims = ("time",) if "time" in out.dims else ()
+    dims = (time,) if time in out.dims else ()
     return out.assign_coords({name: (dims, v if dims else v[0], attrs) for name, (v, attrs) in rows.items()})

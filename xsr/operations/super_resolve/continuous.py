@@ -87,7 +87,8 @@ def liif(
         Name of packaged weights (see `xsr.models.names`; ``liif_s2`` by default, ``temporal_liif_s2`` with ``t``), or
         a path to a ``.safetensors`` file with its card beside it.
     bands
-        Bands to keep, in any spelling of the alias table (``B02``, ``b2``, ``blue``); all by default.
+        Bands to keep, in any spelling of the alias table (``B02``, ``b2``, ``blue``); or a mapping from the names that
+        they shall have to the labels of the cube, such as ``{"B02": "nbart_blue"}``; all by default.
     units
         Units of the numbers where the metadata do not say: ``reflectance``, ``percent``, ``dn10000``,
         ``dn10000-1000``, or a factor.

@@ -59,7 +59,8 @@ def sisr(
     scale
         The model's factor, or None: a fixed network knows no other.
     bands
-        Bands to keep, in any spelling of the alias table; all by default.
+        Bands to keep, in any spelling of the alias table, or a mapping from names to labels of the cube; all by
+        default. See `liif`.
     units
         Units of the numbers where the metadata do not say; see `liif`.
     device
