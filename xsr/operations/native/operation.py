@@ -99,23 +99,23 @@ def native(
     zones = candidates(opened.geobox) if crs is None else [resolve_crs(crs)]
     sample = read_sample(opened)
     fits = [found for found in (fit(sample, zone, sizes) for zone in zones) if found is not None]
-    best = _decide(fits, sample, zones)
+    best = _decide(fits, sample, zones, sizes)
     sizes_m = [math.nan if lattice is None else lattice.size_m for lattice in best.own]
     recorded = [a if math.isfinite(a) else b for a, b in zip(sizes_m, opened.native_gsd, strict=True)]
     opened = opened.with_native_gsd(recorded)
-    if own_lattice(opened.geobox, best.crs) == best.trial.lattice:
+    if own_lattice(opened.geobox, best.crs, sizes) == best.trial.lattice:
         result = _recorded(opened, best)
     else:
         result = _gathered(opened, best, pipeline.resolve_chunks(chunks))
     return _mark(result, best)
 
 
-def _decide(fits: Sequence[Fit], sample: Sample, zones: Sequence[CRS]) -> Fit:
+def _decide(fits: Sequence[Fit], sample: Sample, zones: Sequence[CRS], sizes: Sequence[float]) -> Fit:
     """Choose the zone from which the image was resampled."""
     held = sorted((found for found in fits if found.holds), key=lambda found: -found.reproduced)
     held = [found for found in held if found.reproduced >= REPRODUCED]
     if not held:
-        raise GridError(_refusal(fits, sample, zones))
+        raise GridError(_refusal(fits, sample, zones, sizes))
     lost = [(1 - found.reproduced) * sample.pixels * len(sample.bands) for found in held]
     if len(held) > 1 and lost[1] <= lost[0] + 3 * math.sqrt(lost[0]) + EVIDENCE:
         first, second = held[:2]
@@ -127,12 +127,12 @@ def _decide(fits: Sequence[Fit], sample: Sample, zones: Sequence[CRS]) -> Fit:
     return held[0]
 
 
-def _refusal(fits: Sequence[Fit], sample: Sample, zones: Sequence[CRS]) -> str:
+def _refusal(fits: Sequence[Fit], sample: Sample, zones: Sequence[CRS], sizes: Sequence[float]) -> str:
     """Say why no zone fits."""
     tried = ", ".join(_name(zone) for zone in zones)
     if not fits:
         return f"the cube cannot be projected to {tried}; expected an area near them. Clip it, or name the zone: crs=."
-    own = [found for found in fits if own_lattice(sample.geobox, found.crs) is not None]
+    own = [found for found in fits if own_lattice(sample.geobox, found.crs, sizes)]
     spoiled = [found for found in fits if found.against]
     if spoiled:
         found = max(spoiled, key=lambda one: one.evidence)

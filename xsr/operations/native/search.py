@@ -33,7 +33,9 @@ EVIDENCE = 10.0
 """Repeats beyond chance without which a band says nothing."""
 EVIDENCE_SEARCHED = 100.0
 """The same where the lattice was moved to fit them."""
-CONTRAST = 0.75
+LEAPS = 8.0
+"""Standard deviations by which neighbours must differ more over skipped pixels, where none is repeated."""
+CONTRAST = 0.6
 """Share of the predicted repeats, beyond chance, that must be equal."""
 SETTLE_M = 0.005
 """Steps in metres by which an image is moved to fit its lattices."""
@@ -156,13 +158,14 @@ def fit(sample: Sample, crs: CRS, sizes_m: Sequence[float]) -> Fit | None:
     views = sample.views(crs)
     if not all(np.isfinite(v).all() for seen in views for v in (seen.south, seen.east)):
         return None
-    grid = own_lattice(sample.geobox, crs)
+    grid = own_lattice(sample.geobox, crs, sizes_m)
     first = nominal(sizes_m) if grid is None else _larger(grid, sizes_m)
     trials = [_try(sample, views, lattice) for lattice in first]
     if grid is None and not any(trial.holds.any() for trial in trials):
         trials += [_try(sample, views, _shifted(sample, views, size), EVIDENCE_SEARCHED) for size in sizes_m]
     if not any(trial.holds.any() for trial in trials):
-        return Fit(crs, max(trials, key=_score)) if trials else None
+        best = max(trials, key=_score)
+        return _by_leaps(sample, views, crs, trials) or Fit(crs, best) if grid is None else Fit(crs, best)
     return _resolve(sample, views, crs, trials, grid, sizes_m)
 
 
@@ -170,6 +173,17 @@ def _larger(grid: Lattice, sizes_m: Sequence[float]) -> list[Lattice]:
     """Lattices of larger pixels than those of a grid, whether or not the grid is a part of them."""
     usual = nominal([size for size in sizes_m if size / grid.size_m > 1 + NEAR])
     return usual + [lattice for lattice in _blocks(grid, sizes_m) if lattice not in usual]
+
+
+def _by_leaps(sample: Sample, views: Sequence[View], crs: CRS, trials: Sequence[Trial]) -> Fit | None:
+    """Judge a zone of which no pixel is repeated by those that are skipped."""
+    pairs = [part.pairs for part in sample.parts]
+    silent = [trial for trial in trials if not (trial.agreement.repeats > 0).any()]
+    scores = [kernels.leaps(pairs, [trial.lattice.cells(seen)[0] for seen in views]) for trial in silent]
+    if not scores or max(scores) < LEAPS:
+        return None
+    trial = silent[int(np.argmax(scores))]
+    return Fit(crs, trial, (trial.lattice,) * len(sample.bands), reproduced=1.0)
 
 
 def _score(trial: Trial) -> float:
