@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 Cells = tuple[NDArray[np.int64], NDArray[np.int64]]
 """Row and column of the source pixel in which each output pixel lies, both (h, w)."""
-Counts = NDArray[np.int64]
+Counts = NDArray[np.float32]
 SLACK = 0.03
 """Source pixels by which positions may be off: tools approximate projections, and coordinates are rounded."""
 STEPS = 20_000
@@ -41,7 +41,8 @@ def neighbours(images: NDArray[np.float32]) -> Neighbours:
         size = np.where(finite[first] & finite[second], np.abs(images[first] - images[second]), 0.0)
         typical = size.mean(axis=(0, 2, 3), keepdims=True, dtype=np.float64)
         change = (size / np.where(typical > 0, typical, 1.0)).mean(axis=(0, 1))
-        found.append((known.sum(axis=0), equal.sum(axis=0), change))
+        counts = (pairs.sum(axis=0, dtype=np.float32) for pairs in (known, equal))
+        found.append((*counts, change))
     down, right = found
     return Neighbours(*zip(down, right, strict=True))
 
@@ -103,7 +104,8 @@ def agreement(pairs: Neighbours, rows: NDArray[np.float64], cols: NDArray[np.flo
     (down, right), (maybe_down, maybe_right) = zip(*found, strict=True)
     repeats = _count(pairs.known, (down, right))
     possible, equal = (_count(counts, (maybe_down, maybe_right)) for counts in (pairs.known, pairs.equal))
-    known, all_equal = (sum(c.sum(axis=(1, 2)) for c in counts) for counts in (pairs.known, pairs.equal))
+    everywhere = [np.ones_like(one) for one in (down, right)]
+    known, all_equal = (_count(counts, everywhere) for counts in (pairs.known, pairs.equal))
     return Agreement(repeats, possible, equal, known - possible, all_equal - equal)
 
 
@@ -147,7 +149,7 @@ def _share_pixel(first: NDArray[np.float64], second: NDArray[np.float64], slack:
 
 
 def _count(counts: tuple[Counts, Counts], where: Sequence[NDArray[np.bool_]]) -> NDArray[np.float64]:
-    total = sum(c[:, at].sum(axis=1) for c, at in zip(counts, where, strict=True))
+    total = sum(c.reshape(len(c), -1) @ at.ravel().astype(np.float32) for c, at in zip(counts, where, strict=True))
     return np.asarray(total, np.float64)
 
 
