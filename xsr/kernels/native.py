@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 Cells = tuple[NDArray[np.int64], NDArray[np.int64]]
 """Row and column of the source pixel in which each output pixel lies, both (h, w)."""
-Counts = NDArray[np.int64]
+Counts = NDArray[np.float32]
 SLACK = 0.03
 """Source pixels by which positions may be off: tools approximate projections, and coordinates are rounded."""
 STEPS = 20_000
@@ -27,6 +27,8 @@ class Neighbours:
     """Pairs one above the other (band, h - 1, w), and side by side (band, h, w - 1); one of the two has data."""
     equal: tuple[Counts, Counts]
     """Of them, those of two equal numbers."""
+    change: tuple[NDArray[np.float64], NDArray[np.float64]]
+    """Mean difference (h - 1, w) and (h, w - 1) of the pairs that hold data, each band's by its mean; 0 of none."""
 
 
 def neighbours(images: NDArray[np.float32]) -> Neighbours:
@@ -36,9 +38,13 @@ def neighbours(images: NDArray[np.float32]) -> Neighbours:
     for first, second in ((np.s_[..., :-1, :], np.s_[..., 1:, :]), (np.s_[..., :-1], np.s_[..., 1:])):
         known = finite[first] | finite[second]
         equal = known & (images[first] == images[second])
-        found.append((known.sum(axis=0), equal.sum(axis=0)))
-    (down, down_equal), (right, right_equal) = found
-    return Neighbours((down, right), (down_equal, right_equal))
+        size = np.where(finite[first] & finite[second], np.abs(images[first] - images[second]), 0.0)
+        typical = size.mean(axis=(0, 2, 3), keepdims=True, dtype=np.float64)
+        change = (size / np.where(typical > 0, typical, 1.0)).mean(axis=(0, 1))
+        counts = (pairs.sum(axis=0, dtype=np.float32) for pairs in (known, equal))
+        found.append((*counts, change))
+    down, right = found
+    return Neighbours(*zip(down, right, strict=True))
 
 
 @dataclass(frozen=True)
@@ -98,8 +104,42 @@ def agreement(pairs: Neighbours, rows: NDArray[np.float64], cols: NDArray[np.flo
     (down, right), (maybe_down, maybe_right) = zip(*found, strict=True)
     repeats = _count(pairs.known, (down, right))
     possible, equal = (_count(counts, (maybe_down, maybe_right)) for counts in (pairs.known, pairs.equal))
-    known, all_equal = (sum(c.sum(axis=(1, 2)) for c in counts) for counts in (pairs.known, pairs.equal))
+    everywhere = [np.ones_like(one) for one in (down, right)]
+    known, all_equal = (_count(counts, everywhere) for counts in (pairs.known, pairs.equal))
     return Agreement(repeats, possible, equal, known - possible, all_equal - equal)
+
+
+def leaps(pairs: Sequence[Neighbours], cells: Sequence[Cells]) -> float:
+    """Judge whether neighbours differ more where source pixels are skipped between them.
+
+    Along every axis a pair is compared with the pairs before and after it, so that texture cancels.
+
+    Parameters
+    ----------
+    pairs
+        From `neighbours`, of each part of an image.
+    cells
+        Source pixels of the parts.
+
+    Returns
+    -------
+    float
+        Standard deviations from chance; positive if they do. Interpolation gives less than 0: it smooths most between
+        two source pixels.
+    """
+    total, square = 0.0, 0.0
+    for part, (rows, cols) in zip(pairs, cells, strict=True):
+        for axis, change in enumerate(part.change):
+            apart = np.hypot(np.diff(rows, axis=axis), np.diff(cols, axis=axis))
+            product = _excess(change, axis) * _excess(apart, axis)
+            total, square = total + product.sum(), square + (product**2).sum()
+    return float(total / np.sqrt(square)) if square > 0 else 0.0
+
+
+def _excess(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+    """By how much values exceed the mean of those before and after."""
+    before, at, after = (np.moveaxis(values, axis, 0)[cut] for cut in (slice(None, -2), slice(1, -1), slice(2, None)))
+    return np.asarray(at - (before + after) / 2, np.float64)
 
 
 def _share_pixel(first: NDArray[np.float64], second: NDArray[np.float64], slack: float) -> NDArray[np.bool_]:
@@ -109,7 +149,7 @@ def _share_pixel(first: NDArray[np.float64], second: NDArray[np.float64], slack:
 
 
 def _count(counts: tuple[Counts, Counts], where: Sequence[NDArray[np.bool_]]) -> NDArray[np.float64]:
-    total = sum(c[:, at].sum(axis=1) for c, at in zip(counts, where, strict=True))
+    total = sum(c.reshape(len(c), -1) @ at.ravel().astype(np.float32) for c, at in zip(counts, where, strict=True))
     return np.asarray(total, np.float64)
 
 

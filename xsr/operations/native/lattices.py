@@ -149,13 +149,15 @@ def view(geobox: GeoBox, crs: CRS, y: NDArray[np.float64], x: NDArray[np.float64
     return View(south + 0.5, east + 0.5)
 
 
-def own_lattice(geobox: GeoBox, crs: CRS) -> Lattice | None:
-    """Lattice of the pixels of a grid itself, if it is a square one of a zone with axes along the map's."""
+def own_lattice(geobox: GeoBox, crs: CRS, sizes_m: Sequence[float]) -> Lattice | None:
+    """Lattice of the pixels of a grid itself, if it has one of the sizes, in a zone and along its axes."""
     a = geobox.affine
-    if geobox.crs != crs or a.b or a.d or abs(a.a + a.e) > NEAR * a.a:
+    fitting = [size for size in sizes_m if max(abs(a.a - size), abs(a.e + size)) < NEAR * size]
+    if geobox.crs != crs or a.b or a.d or not fitting:
         return None
-    origin = _unit_box(crs).affine
-    return Lattice(a.a, (origin.f - a.f) % a.a, (a.c - origin.c) % a.a)
+    size, origin = fitting[0], _unit_box(crs).affine
+    down, right = ((round(place / NEAR) * NEAR) % size for place in (origin.f - a.f, a.c - origin.c))
+    return Lattice(size, down, right)
 
 
 def box(geobox: GeoBox, crs: CRS, lattice: Lattice, coarsest: Lattice) -> GeoBox:

@@ -19,12 +19,12 @@ from xsr.operations.native.lattices import (
     Lattice,
     box,
     candidates,
-    own_lattice,
     resolve_crs,
     resolve_sizes,
     view,
 )
-from xsr.operations.native.search import CONTRAST, EVIDENCE, REPRODUCED, Fit, Sample, fit, read_sample
+from xsr.operations.native.sample import Sample, read_sample
+from xsr.operations.native.search import CONTRAST, EVIDENCE, Fit, search
 
 COUNTED = 4_000_000
 """Most pixels of a cube of which those without an output pixel are counted one by one."""
@@ -98,12 +98,11 @@ def native(
     sizes = resolve_sizes(gsd)
     zones = candidates(opened.geobox) if crs is None else [resolve_crs(crs)]
     sample = read_sample(opened)
-    fits = [found for found in (fit(sample, zone, sizes) for zone in zones) if found is not None]
-    best = _decide(fits, sample, zones)
+    best = _decide(search(sample, zones, sizes), sample, zones)
     sizes_m = [math.nan if lattice is None else lattice.size_m for lattice in best.own]
     recorded = [a if math.isfinite(a) else b for a, b in zip(sizes_m, opened.native_gsd, strict=True)]
     opened = opened.with_native_gsd(recorded)
-    if own_lattice(opened.geobox, best.crs) == best.trial.lattice:
+    if best.grid == best.finest:
         result = _recorded(opened, best)
     else:
         result = _gathered(opened, best, pipeline.resolve_chunks(chunks))
@@ -113,9 +112,8 @@ def native(
 def _decide(fits: Sequence[Fit], sample: Sample, zones: Sequence[CRS]) -> Fit:
     """Choose the zone from which the image was resampled."""
     held = sorted((found for found in fits if found.holds), key=lambda found: -found.reproduced)
-    held = [found for found in held if found.reproduced >= REPRODUCED]
     if not held:
-        raise GridError(_refusal(fits, sample, zones))
+        raise GridError(_refusal(fits, sample, ", ".join(_name(zone) for zone in zones)))
     lost = [(1 - found.reproduced) * sample.pixels * len(sample.bands) for found in held]
     if len(held) > 1 and lost[1] <= lost[0] + 3 * math.sqrt(lost[0]) + EVIDENCE:
         first, second = held[:2]
@@ -127,53 +125,39 @@ def _decide(fits: Sequence[Fit], sample: Sample, zones: Sequence[CRS]) -> Fit:
     return held[0]
 
 
-def _refusal(fits: Sequence[Fit], sample: Sample, zones: Sequence[CRS]) -> str:
+def _refusal(fits: Sequence[Fit], sample: Sample, tried: str) -> str:
     """Say why no zone fits."""
-    tried = ", ".join(_name(zone) for zone in zones)
     if not fits:
         return f"the cube cannot be projected to {tried}; expected an area near them. Clip it, or name the zone: crs=."
-    own = [found for found in fits if own_lattice(sample.geobox, found.crs) is not None]
-    spoiled = [found for found in fits if found.against]
-    if spoiled:
-        found = max(spoiled, key=lambda one: one.evidence)
+    spoiled = max((found for found in fits if found.against), key=lambda found: found.evidence, default=None)
+    if spoiled is not None:
         return (
-            f"bands {list(found.against)} do not repeat pixels of {_name(found.crs)} as the others do; expected all"
+            f"bands {list(spoiled.against)} do not repeat pixels of {_name(spoiled.crs)} as the others do; expected all"
             " bands resampled by nearest neighbour. Leave them out with bands=."
         )
-    best = max(fits, key=lambda found: _contrast(found.trial))
-    speaks = best.trial.agreement.pooled().evidence[0] >= EVIDENCE
-    lattice = best.trial.lattice
-    if own and not speaks:
+    best = max(fits, key=lambda found: found.score)
+    own = next((found for found in fits if found.grid is not None), None)
+    if own is not None and own.grid is not None and best.score < CONTRAST:
         return (
-            f"the cube lies on pixels of {_step(sample.geobox):g} m in {_name(own[0].crs)}, and no band repeats larger"
-            f" ones; expected a cube resampled by nearest neighbour. There is nothing to undo; another zone is tried"
-            " with crs=."
+            f"the cube lies on pixels of {own.grid.size_m:g} m in {_name(own.crs)}, and neither repeats larger ones nor"
+            f" those of another zone (best contrast {max(best.score, 0):.2f}); expected a cube resampled by nearest"
+            " neighbour. There is nothing to undo: use it as it is, or name another zone with crs=."
         )
-    if not speaks:
+    if best.score < 0:
         return (
-            f"whether the cube was resampled by nearest neighbour cannot be told: in {tried} fewer than {EVIDENCE:g}"
-            " neighbouring pixels are predicted to repeat one, beyond those that are equal anyway; expected an image"
-            " that is not flat, with pixels that are at least in places finer than the sensor's. Pass a larger part or"
-            " bands with more texture."
+            f"whether the cube was resampled by nearest neighbour cannot be decided: from {tried} fewer than"
+            f" {EVIDENCE:g} pairs of neighbours would repeat one pixel, beyond those that are equal by chance; expected"
+            " an image with texture. Pass a larger part of it, or bands that are not flat."
         )
     return (
         f"the cube was not resampled by nearest neighbour from {tried}: at best, in {_name(best.crs)} with pixels of"
-        f" {lattice.size_m:g} m, predicted repeats are equal with a contrast of {_contrast(best.trial):.2f}; expected"
-        f" at least {CONTRAST:g}. Name the zone or pixel size if they are others (crs=, gsd=), or keep the cube."
+        f" {best.finest.size_m:g} m, the predicted repeats have a contrast of {best.score:.2f}; expected"
+        f" {CONTRAST:g} or more, and 1 if all are equal. Use the cube as it is, or name another zone or pixel size (crs=, gsd=)."
     )
-
-
-def _contrast(trial: Any) -> float:
-    pooled = trial.agreement.pooled()
-    return float(pooled.contrast[0]) if pooled.evidence[0] >= EVIDENCE else -1.0
 
 
 def _name(crs: CRS) -> str:
     return f"EPSG:{crs.epsg}" if crs.epsg else str(crs)
-
-
-def _step(geobox: GeoBox) -> float:
-    return float(geobox.affine.a)
 
 
 def _recorded(cube: Cube, best: Fit) -> XarrayObject:
@@ -186,7 +170,7 @@ def _recorded(cube: Cube, best: Fit) -> XarrayObject:
 
 def _gathered(cube: Cube, best: Fit, chunks: tuple[int, int]) -> XarrayObject:
     """Give the sensor's pixels back on a grid of their own."""
-    finest = best.trial.lattice
+    finest = best.finest
     target = box(cube.geobox, best.crs, finest, best.coarsest)
     sampling = GatherSampling(cube.geobox, target)
     own = tuple(_block(lattice or finest, finest, target, best.crs) for lattice in best.own)
@@ -215,7 +199,7 @@ def _missing(geobox: GeoBox, best: Fit) -> tuple[int, float]:
     side = math.isqrt(COUNTED)
     spans = [np.arange(max(0, (n - side) // 2), min(n, (n + side) // 2)) + 0.5 for n in (height, width)]
     seen = view(geobox, best.crs, *np.meshgrid(*spans, indexing="ij")).moved(*best.moved_m)
-    (rows, cols), distance = best.trial.lattice.cells(seen)
+    (rows, cols), distance = best.finest.cells(seen)
     rows, cols = rows - rows.min(), cols - cols.min()
     found = pick(rows, cols, distance, (int(rows.max()) + 1, int(cols.max()) + 1)) >= 0
     holes = _enclosed(found)
@@ -252,7 +236,7 @@ def _provenance(best: Fit, target: GeoBox, *, missing: int, recovered: float) ->
 
 def _mark(result: XarrayObject, best: Fit) -> XarrayObject:
     """Record where bands repeat larger pixels."""
-    larger = {lattice for lattice in best.own if lattice is not None} - {best.trial.lattice}
+    larger = {lattice for lattice in best.own if lattice is not None} - {best.finest}
     if not larger or not all(lattice.nests_in(best.coarsest) for lattice in larger):
         return result
     grid = result.odc.geobox
