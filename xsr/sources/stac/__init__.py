@@ -42,7 +42,17 @@ from xsr.sources.stac.reading import ItemsLike
 from xsr.sources.stac.reading import read_items as _read_items
 from xsr.sources.stac.search import find_items
 
-__all__ = ["Errors", "OffsetLike", "Resampling", "_read_items", "acquisition", "find_items", "open_stac"]
+__all__ = [
+    "Errors",
+    "ItemsLike",
+    "OffsetLike",
+    "Resampling",
+    "TimesLike",
+    "_read_items",
+    "acquisition",
+    "find_items",
+    "open_stac",
+]
 
 ATTRIBUTES: dict[Quantity, dict[str, str]] = {
     "reflectance": {"units": "1", "long_name": "reflectance"},

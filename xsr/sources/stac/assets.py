@@ -58,7 +58,7 @@ class Access:
 def addresses(item: "pystac.Item", key: str, alternate: str | None) -> list[str]:
     """Addresses of an asset: its main one, then its alternates as they are listed; preferred ones first."""
     asset = item.assets[key]
-    main = asset.get_absolute_href() or asset.href
+    main = asset.href if TEMPLATE.search(asset.href) else asset.get_absolute_href() or asset.href
     others = asset.extra_fields.get("alternate") or {}
     found = [("", main), *((str(name), str(one["href"])) for name, one in others.items() if one.get("href"))]
     found.sort(key=lambda one: alternate is not None and alternate not in (one[0], one[1].partition("://")[0]))
@@ -90,12 +90,14 @@ def open_file(item: "pystac.Item", source: Source, access: Access) -> File:
 
 def _refuse_other_kinds(item: "pystac.Item", key: str, path: str) -> None:
     template = TEMPLATE.search(path)
+    store = ZARR.search(path) or "zarr" in str(item.assets[key].media_type)
     if template:
         raise ProductError(
-            f"asset {key!r} of item {item.id} has the address {path!r}, a template; expected an address. Pass"
-            f" patch_url= with a function that fills in {template[0]!r}."
+            f"asset {key!r} of item {item.id} has the address {path!r}, a template that its catalogue left open;"
+            f" expected an address. patch_url= is the function that fills in {template[0]!r}"
+            + (", but what it names is a Zarr store: open that with xsr.open_eopf." if store else ".")
         )
-    if ZARR.search(path) or "zarr" in str(item.assets[key].media_type):
+    if store:
         raise ProductError(
             f"asset {key!r} of item {item.id} is a Zarr store ({path}); expected a raster file. Open the store with"
             " xsr.open_eopf."

@@ -215,6 +215,13 @@ def sources(item: "pystac.Item", choice: Choice, size: float | None) -> dict[str
     return {name: have[sensor.resolve(name)] for name in choice.names}
 
 
+def _is_image(item: "pystac.Item", key: str) -> bool:
+    """Whether an asset may hold a band: no text, and no picture."""
+    kind = str(item.assets[key].media_type or "")
+    texts = kind.startswith(("text/", "application/")) or re.search(r"\.(txt|xml|json|html?)$", item.assets[key].href)
+    return not texts and kind not in ("image/jpeg", "image/png") and not PICTURES.search(key)
+
+
 def missing(item: "pystac.Item", sensor: Sensor, lacking: Sequence[str]) -> str:
     """Message about bands that an item lacks, with its assets and what they were taken for."""
     taken: dict[str, list[str]] = {key: [] for key in item.assets}
@@ -224,7 +231,9 @@ def missing(item: "pystac.Item", sensor: Sensor, lacking: Sequence[str]) -> str:
     if kinds is not None:
         taken[kinds.key].append("classification")
     have = sorted(find_assets(item, sensor, None))
-    lines = [f"{key} ({', '.join(what) or 'not recognised'})" for key, what in taken.items()]
+    lines = [
+        f"{key} ({', '.join(what) or 'not recognised'})" for key, what in taken.items() if what or _is_image(item, key)
+    ]
     return (
         f"item {item.id} has no asset of bands {list(lacking)}; it has {', '.join(have) or f'no band of {sensor.name}'}"
         f" among its assets {', '.join(lines) or '(none)'}. Choose other bands, or name the asset after its band:"

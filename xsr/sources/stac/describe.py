@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 APART = 0.5
 """Footprints of one acquisition and tile that share less of the smaller one are its parts, not its processings."""
-LANDSAT_ID = re.compile(r"L[COTEM](\d{2})_(L\w{3})_(\d{6})_(\d{8})_(\d{8})_(\d{2})_(?:T1|T2|RT)(?:_(SR|ST))?")
-"""Mission, level, path and row, day, day of the processing, collection and kind in the name of a Landsat product."""
+LANDSAT_ID = re.compile(r"L([COTEM])(\d{2})_(L\w{3})_(\d{6})_(\d{8})(?:_(\d{8}))?_(\d{2})_(?:T1|T2|RT)(?:_(SR|ST))?")
+"""Instrument, mission, level, path and row, day, day of processing, collection and kind in the name of a product."""
 HLS = re.compile(r"HLS\.?([LS])30")
 """Harmonized Landsat Sentinel: which of the two it is."""
 
@@ -111,8 +111,8 @@ def _identity(item: "pystac.Item") -> Identity:
     generated = str(known.get("s2:generation_time") or known.get("processing:datetime") or known.get("created") or "")
     product = landsat_product(item)
     if product:
-        acquired = (platform_of(item), product[3], product[4], product[2], product[7] or "")
-        return Identity(acquired, generated=product[5])
+        acquired = (platform_of(item), product[4], product[5], product[3], product[8] or "")
+        return Identity(acquired, generated=product[6] or generated)
     datastrip = sensing_start(str(known.get("s2:datastrip_id") or known.get("eopf:datastrip_id") or ""))
     acquired_tile = (*acquisition(item), mgrs_tile(item) or item.id)
     return Identity(acquired_tile, parse_baseline(baseline(item)), generated, datastrip)
@@ -149,6 +149,12 @@ def sensor_of(item: "pystac.Item") -> Sensor:
     if harmonised:
         return sensors.get("landsat-8" if harmonised[1] == "L" else "sentinel-2")
     platform = str(known.get("platform") or known.get("eo:platform") or "")
+    product = landsat_product(item)
+    if (product and product[1] == "M") or [str(one).lower() for one in known.get("instruments") or ()] == ["mss"]:
+        raise ParameterError(
+            f"item {item.id} is an image of the Multispectral Scanner (MSS), whose Level-1 numbers are radiance;"
+            " expected reflectance or temperature. Choose Level-2 products of Landsat 4 to 9."
+        )
     if "," in platform:
         raise ParameterError(
             f"item {item.id} joins several satellites ({platform}): a composite, whose bands are those of no sensor;"
@@ -157,9 +163,8 @@ def sensor_of(item: "pystac.Item") -> Sensor:
     for text in (platform, str(known.get("constellation") or ""), item.collection_id or ""):
         if "sentinel-2" in text.lower().replace(" ", "-"):
             return sensors.get("sentinel-2")
-    product = landsat_product(item)
     if not platform and product:
-        platform = f"landsat-{int(product[1])}"
+        platform = f"landsat-{int(product[2])}"
     try:
         return sensors.get(platform)
     except ParameterError as error:

@@ -14,7 +14,7 @@ from xsr.sources.harmonise import DARKEST, Identity, Statement, check_pixels, du
 from xsr.sources.rasters import Packing, read_sample
 from xsr.sources.stac.assets import Access, File, open_file
 from xsr.sources.stac.bands import Choice, Source, sources
-from xsr.sources.stac.classes import Kind, find_classification
+from xsr.sources.stac.classes import SCL, Kind, find_classification
 from xsr.sources.stac.describe import acquisition, identities, sensor_of
 from xsr.sources.stac.packing import OffsetLike, find_packing, offset_of
 
@@ -98,7 +98,8 @@ def examine(
             dead.setdefault(acquisition(item), result)
     first = next(iter(dead.values()), None)
     if first is not None and errors == "raise":
-        raise type(first)(f"{first} Or pass errors='drop' to leave its date out.") from first
+        remedy = " Or pass errors='drop' to leave its date out." if len({*map(acquisition, items)}) > len(dead) else ""
+        raise type(first)(f"{first}{remedy}") from first
     for error in dead.values():
         warnings.warn(f"{error} Its date is left out.", XsrWarning, stacklevel=3)
     alive = [one for one in results if isinstance(one, Candidate) and acquisition(one.item) not in dead]
@@ -129,7 +130,7 @@ def _examine(item: "pystac.Item", identity: Identity, request: Request) -> Candi
     packings = {name: packing for name, (packing, _) in stated.items()}
     origin = next(iter(stated.values()))[1]
     if override is None and sensor.name == "sentinel-2":
-        _compare(item, files, classes, packings, origin)
+        _compare(item, files, classes if found and found.kind is SCL else None, packings, origin)
     return Candidate(item, identity, sensor, files, packings, origin, found.kind if found else None, classes)
 
 
@@ -140,7 +141,7 @@ def _compare(
     packings: Mapping[str, Packing],
     origin: str,
 ) -> None:
-    """Refuse an offset that the pixels contradict."""
+    """Refuse an offset that the pixels contradict; ``classes`` is a scene classification."""
     band = min(files, key=DARKEST.index)
     numbers = read_sample(files[band].path, SAMPLE)
     seen = ~np.isin(numbers, packings[band].special)

@@ -68,6 +68,9 @@ def find_grid(
             " accept that reprojection before super-resolution changes the point spread function."
         )
     system = finest.crs if crs is None else crs
+    covered = _cover([file.geobox for file in files], system)
+    size = _pixel_size(finest, system) if resolution is None else resolution
+    _check_size(size, system, covered if area is None else area)
     if system != finest.crs or len(systems) > 1:
         warnings.warn(
             f"items in {', '.join(sorted(systems))} are reprojected to {name_crs(system)}: that changes their point"
@@ -75,9 +78,6 @@ def find_grid(
             XsrWarning,
             stacklevel=3,
         )
-    covered = _cover([file.geobox for file in files], system)
-    size = _pixel_size(finest, system) if resolution is None else resolution
-    _check_size(size, system, covered if area is None else area)
     return _fit(area, covered, system, size=size, origin=_corner(finest, system))
 
 

@@ -38,7 +38,8 @@ def find_items(
     where = name(items) if url is None else url
     span = None if datetime is None else interval(datetime)
     collections = _names(collection)
-    found = read_items(items) if url is None else _search(url, area=area, span=span, collections=collections)
+    online = url if url is not None else items if _is_client(items) else None
+    found = read_items(items) if online is None else _search(online, area=area, span=span, collections=collections)
     total = len(found)
     found = [item for item in found if _wanted(item, span, collections, max_cloud)]
     inside = [item for item in found if area is None or touches(item, area)]
@@ -71,7 +72,15 @@ def _corners(area: Geometry | None) -> tuple[float, ...] | None:
     return None if area is None else tuple(round(value, 4) for value in lonlat(area).boundingbox)
 
 
-def _search(url: str, *, area: Geometry | None, span: str | None, collections: list[str] | None) -> "list[pystac.Item]":
+def _is_client(items: ItemsLike) -> bool:
+    from pystac_client import Client
+
+    return isinstance(items, Client)
+
+
+def _search(
+    online: Any, *, area: Geometry | None, span: str | None, collections: list[str] | None
+) -> "list[pystac.Item]":
     import pystac
     import pystac_client
     import pystac_client.warnings
@@ -79,13 +88,13 @@ def _search(url: str, *, area: Geometry | None, span: str | None, collections: l
 
     try:
         with pystac_client.warnings.ignore():
-            client = pystac_client.Client.open(url)
+            client = pystac_client.Client.open(online) if isinstance(online, str) else online
             if not client.conforms_to("ITEM_SEARCH"):
                 return list(client.get_items(recursive=True))
             intersects = None if area is None else lonlat(area).json
             return list(client.search(collections=collections, intersects=intersects, datetime=span).items())
     except (OSError, APIError, pystac.STACError, pystac.STACTypeError, KeyError, ValueError) as error:
-        raise ParameterError(f"{url} cannot be read as STAC: {error}. Check the address.") from error
+        raise ParameterError(f"{online} cannot be read as STAC: {error}. Check the address.") from error
 
 
 def _wanted(item: "pystac.Item", span: str | None, collections: list[str] | None, max_cloud: float | None) -> bool:
