@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from xsr.core import checks
 from xsr.core.errors import BandError, ParameterError
 from xsr.core.sensors import Sensor
 from xsr.sources.stac import classes
@@ -18,7 +19,8 @@ THERMAL_NM = 3000.0
 """Wavelength above which the ground's own radiation counts, and a band shows temperature."""
 PICTURES = re.compile(r"visual|overview|preview|thumbnail|tci|true.?colou?r|pvi", re.IGNORECASE)
 """Assets that are pictures to look at, whatever bands they show."""
-PREFIX = re.compile(r"(?:nbart?|sr|st|oli|tirs|etm|tm|msi|band)[_-]", re.IGNORECASE)
+PREFIX = re.compile(r"^(?:(?:nbart?|sr|st|oli|tirs|etm|tm|msi|band)[_-])+", re.IGNORECASE)
+NUMBER = re.compile(r"^band[ _-]?(?=\d)", re.IGNORECASE)
 SUFFIX = re.compile(r"\.(?:tiff?|jp2)$", re.IGNORECASE)
 GEOSCIENCE_AUSTRALIA = {"nir_1": "B08", "nir_2": "B8A", "swir_2": "B11", "swir_3": "B12"}
 """Sentinel-2 bands as Digital Earth Australia and Africa number them; elsewhere ``swir_2`` is B12."""
@@ -55,7 +57,7 @@ def resolve(sensor: Sensor, name: str) -> str:
         If the sensor has no such band.
     """
     try:
-        plain = PREFIX.sub("", SUFFIX.sub("", name.strip()), count=1)
+        plain = NUMBER.sub("B", PREFIX.sub("", SUFFIX.sub("", name.strip())))
         if sensor.name == "sentinel-2" and name.lower().startswith("nbar") and plain.lower() in GEOSCIENCE_AUSTRALIA:
             return GEOSCIENCE_AUSTRALIA[plain.lower()]
         return sensor.resolve(plain)
@@ -156,17 +158,28 @@ def choose_bands(items: "Sequence[pystac.Item]", bands: Sequence[str] | None) ->
     if bands is None:
         return _common_bands(items, alike)
     sensor = sensor_of(items[0])
-    wanted = [bands] if isinstance(bands, str) else list(bands)
+    wanted = checks.names("bands", bands)
+    _refuse_classes(items, wanted)
     names = tuple(_name_in_cube(sensor, name, alike) for name in wanted)
     if not names or len(set(names)) != len(names):
-        raise BandError(f"bands={wanted}; expected at least one, each once.")
+        raise BandError(f"bands={list(wanted)}; expected at least one, each once.")
     thermal = [name for name in names if is_thermal(sensor, name)]
     if thermal and len(thermal) < len(names):
         raise BandError(
-            f"bands={wanted} mix reflectance and temperature ({', '.join(thermal)}); expected one of the two. Open"
+            f"bands={list(wanted)} mix reflectance and temperature ({', '.join(thermal)}); expected one of them. Open"
             f" the temperature by itself with bands={thermal}."
         )
     return Choice(names, "temperature" if thermal else "reflectance")
+
+
+def _refuse_classes(items: "Sequence[pystac.Item]", wanted: Sequence[str]) -> None:
+    kinds = {found.kind.name for item in items if (found := classes.find_classification(item)) is not None}
+    for name in wanted:
+        if re.sub(r"^oa_|(_\d+m|\.tif)$", "", name.strip().lower()) in kinds:
+            raise BandError(
+                f"{name!r} is no band but a classification; expected bands. Leave it out: the cube has it as a"
+                " coordinate anyway."
+            )
 
 
 def _name_in_cube(sensor: Sensor, name: str, alike: bool) -> str:

@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from odc.geo.crs import CRS
+from odc.geo.geom import Geometry
 
 from xsr.core import sensors
 from xsr.core.errors import ParameterError, ProductError
@@ -92,18 +94,26 @@ def landsat_product(item: "pystac.Item") -> "re.Match[str] | None":
 def identities(items: "Sequence[pystac.Item]") -> list[Identity]:
     """Acquisition, part of the tile and processing of each item.
 
-    Items of one acquisition and tile that name no datastrip are parts of it where their footprints lie apart.
+    Where an item names no datastrip, it shows the part of the tile whose footprint it shares.
     """
     found = [_identity(item) for item in items]
-    by_acquisition: dict[tuple[str, ...], list[int]] = {}
+    tiles: dict[tuple[str, ...], list[int]] = {}
     for index, one in enumerate(found):
-        by_acquisition.setdefault(one.acquisition, []).append(index)
-    for same in by_acquisition.values():
-        unknown = [index for index in same if not found[index].datastrip]
-        for index, part in zip(unknown, _parts([items[index] for index in unknown]), strict=True):
-            one = found[index]
-            found[index] = Identity(one.acquisition, one.baseline, one.generated, part)
+        tiles.setdefault(one.acquisition, []).append(index)
+    for same in tiles.values():
+        if len(same) > 1:
+            labels = _parts([items[index] for index in same], [found[index].datastrip for index in same])
+            for index, label in zip(same, labels, strict=True):
+                found[index] = replace(found[index], datastrip=label)
     return found
+
+
+def datastrip_of(item: "pystac.Item") -> str:
+    """Start of sensing of the datastrip of an item, which the folder of its granule bears as well; else nothing."""
+    known = item.properties
+    stated = sensing_start(str(known.get("s2:datastrip_id") or known.get("eopf:datastrip_id") or ""))
+    folders = (re.search(r"/L\w{2}_T\w{5}_A\d{6}_(\d{8}T\d{6})/", asset.href) for asset in item.assets.values())
+    return stated or next((found[1] for found in folders if found), "")
 
 
 def _identity(item: "pystac.Item") -> Identity:
@@ -113,26 +123,24 @@ def _identity(item: "pystac.Item") -> Identity:
     if product:
         acquired = (platform_of(item), product[4], product[5], product[3], product[8] or "")
         return Identity(acquired, generated=product[6] or generated)
-    datastrip = sensing_start(str(known.get("s2:datastrip_id") or known.get("eopf:datastrip_id") or ""))
     acquired_tile = (*acquisition(item), mgrs_tile(item) or item.id)
-    return Identity(acquired_tile, parse_baseline(baseline(item)), generated, datastrip)
+    return Identity(acquired_tile, parse_baseline(baseline(item)), generated, datastrip_of(item))
 
 
-def _parts(items: "Sequence[pystac.Item]") -> list[str]:
-    """Label the part of a tile that each item shows, by footprints; the first has no label."""
+def _parts(items: "Sequence[pystac.Item]", datastrips: Sequence[str]) -> list[str]:
+    """Label the part of a tile that each item shows: by its datastrip, else by footprints."""
     outlines = [footprint(item) for item in items]
-    labels = [""] * len(items)
-    first: list[Any] = []
+    labels = list(datastrips)
+    known = [(label, outline) for label, outline in zip(labels, outlines, strict=True) if label]
     for index, outline in enumerate(outlines):
-        alike = [n for n, other in enumerate(first) if _same_part(outline, other)]
-        if not alike:
-            first.append(outline)
-        number = alike[0] if alike else len(first) - 1
-        labels[index] = f"part {number}" if number else ""
+        if not labels[index]:
+            alike = (label for label, other in known if _same_part(outline, other))
+            labels[index] = next(alike, f"part {len(known)}")
+            known.append((labels[index], outline))
     return labels
 
 
-def _same_part(one: Any, other: Any) -> bool:
+def _same_part(one: Geometry | None, other: Geometry | None) -> bool:
     return one is None or other is None or overlap(one, other) >= APART
 
 

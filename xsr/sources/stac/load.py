@@ -69,7 +69,7 @@ def find_grid(
         )
     system = finest.crs if crs is None else crs
     covered = _cover([file.geobox for file in files], system)
-    size = _pixel_size(finest, system) if resolution is None else resolution
+    size = _pixel_size(finest, system) if resolution is None else (resolution, resolution)
     _check_size(size, system, covered if area is None else area)
     if system != finest.crs or len(systems) > 1:
         warnings.warn(
@@ -87,7 +87,9 @@ def _cover(grids: Sequence[GeoBox], system: CRS) -> Geometry:
     return covered
 
 
-def _fit(area: Geometry | None, covered: Geometry, system: CRS, *, size: float, origin: tuple[float, float]) -> GeoBox:
+def _fit(
+    area: Geometry | None, covered: Geometry, system: CRS, *, size: tuple[float, float], origin: tuple[float, float]
+) -> GeoBox:
     """Fit a grid around an area that the images cover, or around the images."""
     target = snap(covered if area is None else area, system, size, origin)
     if not target.extent.intersects(covered):
@@ -108,20 +110,21 @@ def _size_m(file: File) -> float:
     return pixel_size(file.geobox)[0] * (DEGREE_M if file.crs.geographic else 1.0)
 
 
-def _pixel_size(finest: File, system: CRS) -> float:
-    """Pixel size of the finest band in the unit of a CRS; in degrees what its metres are along a meridian."""
+def _pixel_size(finest: File, system: CRS) -> tuple[float, float]:
+    """Pixel size (y, x) of the finest band in the unit of a CRS; in degrees what its metres are along a meridian."""
     if system == finest.crs:
-        return pixel_size(finest.geobox)[0]
-    return _size_m(finest) / DEGREE_M if system.geographic else pixel_size(finest.geobox.to_crs(system))[0]
+        return pixel_size(finest.geobox)
+    size = _size_m(finest) / DEGREE_M if system.geographic else pixel_size(finest.geobox.to_crs(system))[0]
+    return size, size
 
 
-def _check_size(size: float, system: CRS, area: Geometry) -> None:
+def _check_size(size: tuple[float, float], system: CRS, area: Geometry) -> None:
     if not system.geographic:
         return
-    if size > 1:
+    if max(size) > 1:
         raise ParameterError(
-            f"resolution={size:g} in {name_crs(system)} is in degrees; expected a fraction of one. Pass"
-            f" resolution={size / DEGREE_M:.6g} for {size:g} m."
+            f"resolution={max(size):g} in {name_crs(system)} is in degrees; expected a fraction of one. Pass"
+            f" resolution={max(size) / DEGREE_M:.6g} for {max(size):g} m."
         )
     west, _, east, _ = area.to_crs(system, resolution=math.inf).boundingbox
     if east - west > 180:
