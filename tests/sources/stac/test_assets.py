@@ -9,6 +9,7 @@ from products import NORTH, SIDE, WEST, truth, warned
 
 from xsr.core.errors import BandError, GridError, ParameterError, ProductError
 from xsr.sources.stac import open_stac
+from xsr.testing import assert_lazy
 
 RGBN = ("B02", "B03", "B04", "B08")
 
@@ -247,3 +248,54 @@ def test_a_relative_address_without_a_home_says_so(tmp_path):
     item = make_item(tmp_path, bands=("B04",))
     with pytest.raises(ProductError, match="Its address is relative, and the item does not say to what"):
         open_stac(item)
+
+
+def test_pixels_that_are_not_square_keep_their_shape(tmp_path):
+    item = make_item(tmp_path, bands=("B04",))
+    item["properties"]["proj:epsg"] = 4326
+    for asset in item["assets"].values():
+        n = asset["proj:shape"][0]
+        place = Affine(1.5e-4 * SIDE / n, 0, -9, 0, -1e-4 * SIDE / n, 53.25)
+        rewrite(tmp_path, asset, crs="EPSG:4326", transform=place)
+    cube = opened(tmp_path, item)
+    assert cube.shape == (1, 1, SIDE, SIDE)
+    np.testing.assert_allclose(cube[0, 0], truth("B04", 10), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["SCL", "scl_20m"])
+def test_a_classification_is_no_band(tmp_path, name):
+    with pytest.raises(BandError, match=rf"'{name}' is no band but a classification; .* as a coordinate anyway"):
+        opened(tmp_path, make_item(tmp_path, bands=("B04",)), bands=["B04", name])
+
+
+@pytest.mark.parametrize("key", ["B4", "b04", "band4", "Band 4", "sr_band4", "B04.jp2", "S2_red"])
+def test_a_number_is_read_in_any_spelling_or_not_at_all(tmp_path, key):
+    item = make_item(tmp_path, names=lambda _: key, bands=("B04",))
+    if key == "S2_red":
+        with pytest.raises(BandError, match=r"S2_red \(not recognised\)"):
+            opened(tmp_path, item)
+    else:
+        np.testing.assert_allclose(opened(tmp_path, item)[0, 0], truth("B04", 10), atol=1e-6)
+
+
+def test_a_cube_is_lazy_and_the_same_in_any_chunks(tmp_path):
+    path = write_items(tmp_path / "items.json", [make_item(tmp_path, bands=("B04", "B05"))])
+    whole = open_stac(path, bands=["B04", "B05"])
+    with assert_lazy(whole):
+        small = open_stac(path, bands=["B04", "B05"], chunks=17)
+    assert small.chunks != whole.chunks
+    np.testing.assert_allclose(small, whole, atol=1e-6)
+
+
+def test_the_scheme_of_an_address_can_be_preferred(tmp_path):
+    from pystac import Item
+
+    from xsr.sources.stac.assets import addresses
+
+    item = make_item(tmp_path, bands=("B04",))
+    web, bucket, mirror = "https://a/b.tif", "s3://a/b.tif", "https://c/b.tif"
+    item["assets"]["B04"] |= {"href": bucket, "alternate": {"web": {"href": web}, "mirror": {"href": mirror}}}
+    read = Item.from_dict(item)
+    assert addresses(read, "B04", alternate=None) == [bucket, web, mirror]
+    assert addresses(read, "B04", alternate="https") == [web, mirror, bucket]
+    assert addresses(read, "B04", alternate="mirror") == [mirror, bucket, web]

@@ -173,3 +173,16 @@ def test_a_composite_of_satellites_is_no_image(data_dir):
     item = pystac.Item.from_file(str(data_dir / "stac_items" / "only_crs_proj.json"))
     with pytest.raises(ParameterError, match=r"joins several satellites \(landsat-5,landsat-7,landsat-8\)"):
         choose_bands([item], None)
+
+
+def test_temperatures_are_fetched_under_their_own_name(tmp_path):
+    import xarray as xr
+
+    from xsr.sources.fetch import fetch
+
+    path = write_items(tmp_path / "items.json", [landsat(tmp_path, "landsat-8", "2024-06-15")])
+    fetch(tmp_path / "a.zarr", path, bands=["lwir11"], progress=False)
+    with xr.open_zarr(tmp_path / "a.zarr", decode_coords="all") as held:
+        assert list(held.data_vars) == ["surface_temperature"]
+        assert held["surface_temperature"].attrs["units"] == "K"
+        np.testing.assert_allclose(held["surface_temperature"][0, 0], kelvin("B04"), atol=1e-3)

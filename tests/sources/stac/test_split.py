@@ -79,3 +79,22 @@ def test_where_both_parts_have_a_pixel_the_latest_processing_counts(tmp_path):
     for items in ([first, later], [later, first]):
         cube = open_stac(write_items(tmp_path / "items.json", items), bands=["B04"])
         np.testing.assert_allclose(cube, 0.3321, atol=1e-6)
+
+
+def test_the_folder_of_the_granule_names_the_datastrip_too(tmp_path):
+    from pystac import Item
+
+    from xsr.sources.stac.describe import datastrip_of
+
+    item = make_item(tmp_path, bands=("B04",))
+    assert datastrip_of(Item.from_dict(item)) == ""
+    item["assets"]["B04"]["href"] = "https://a/x.SAFE/GRANULE/L2A_T29UNU_A038058_20240615T110618/IMG_DATA/R10m/B04.tif"
+    assert datastrip_of(Item.from_dict(item)) == "20240615T110618"
+
+
+def test_a_processing_without_datastrip_replaces_the_part_whose_footprint_it_shares(tmp_path):
+    named = part(tmp_path, "n", north=True, second=18, rows=slice(None))
+    plain = part(tmp_path, "p", north=True, second=18, rows=slice(None), strip=False, generated="2025-01-01T00:00:00Z")
+    with warned(rf"dropped {named['id']} \(kept {plain['id']}\)"):
+        cube = open_stac(write_items(tmp_path / "items.json", [named, plain]), bands=["B04"])
+    assert cube.product_id.values.tolist() == [plain["id"]]

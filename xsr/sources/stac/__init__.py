@@ -153,19 +153,19 @@ def open_stac(
     The header of every asset is read at once, and a small sample of one band of each Sentinel-2 item; pixels are lazy.
     Landsat 4 to 9 make one series; where their sensors number bands differently, bands go by colour (``red``, ``nir``).
     """
-    system = _check_options(errors, resampling, resolution, crs)
+    system = _check_options(errors, resampling, resolution=resolution, crs=crs)
     area = resolve_area(bbox, geometry)
     found = find_items(items, url=url, area=area, datetime=datetime, collection=collection, max_cloud=max_cloud)
     choice = choose_bands(found, bands)
     kept, identities, duplicated = latest(found)
     request = Request(choice, resolution, offset, Access(patch_url, alternate, system), mask)
-    candidates, dead = examine(kept, identities, request, errors=errors)
+    candidates, dead = examine(kept, identities, request=request, errors=errors)
     target = find_grid(candidates, area, resolution=resolution, crs=system)
     layout = Layout(target, _common_kind(candidates), resampling, chunks)
     groups: dict[tuple[str, ...], list[Candidate]] = {}
     for one in candidates:
         groups.setdefault(acquisition(one.item), []).append(one)
-    scenes = [make_scene(group, choice.names, layout) for group in groups.values()]
+    scenes = [make_scene(group, choice.names, layout=layout) for group in groups.values()]
     attrs: dict[str, Any] = {"source": f"STAC {url or collection or 'items'}", **ATTRIBUTES[choice.quantity]}
     attrs |= {"dropped_duplicates": duplicated} if duplicated else {}
     attrs |= {"dropped_dates": dead} if dead else {}
@@ -173,7 +173,7 @@ def open_stac(
     return stack(scenes, name=name, attrs=attrs, mask=mask)
 
 
-def _check_options(errors: str, resampling: str, resolution: float | None, crs: str | int | None) -> CRS | None:
+def _check_options(errors: str, resampling: str, *, resolution: float | None, crs: str | int | None) -> CRS | None:
     """Refuse options out of range; the CRS that is wanted."""
     if errors not in get_args(Errors):
         raise ParameterError(f"errors={errors!r}; expected 'raise' or 'drop'.")

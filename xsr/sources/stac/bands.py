@@ -65,7 +65,7 @@ def resolve(sensor: Sensor, name: str) -> str:
         return sensor.resolve(name)
 
 
-def find_assets(item: "pystac.Item", sensor: Sensor, size: float | None) -> dict[str, Source]:
+def find_assets(item: "pystac.Item", sensor: Sensor, *, size: float | None) -> dict[str, Source]:
     """Find the sources by canonical band: at the pixel size that is wanted, else the finest."""
     found: dict[str, list[tuple[float, int, str, Source]]] = {}
     for key, asset in item.assets.items():
@@ -160,7 +160,7 @@ def choose_bands(items: "Sequence[pystac.Item]", bands: Sequence[str] | None) ->
     sensor = sensor_of(items[0])
     wanted = checks.names("bands", bands)
     _refuse_classes(items, wanted)
-    names = tuple(_name_in_cube(sensor, name, alike) for name in wanted)
+    names = tuple(_name_in_cube(sensor, name, alike=alike) for name in wanted)
     if not names or len(set(names)) != len(names):
         raise BandError(f"bands={list(wanted)}; expected at least one, each once.")
     thermal = [name for name in names if is_thermal(sensor, name)]
@@ -182,7 +182,7 @@ def _refuse_classes(items: "Sequence[pystac.Item]", wanted: Sequence[str]) -> No
             )
 
 
-def _name_in_cube(sensor: Sensor, name: str, alike: bool) -> str:
+def _name_in_cube(sensor: Sensor, name: str, *, alike: bool) -> str:
     if alike:
         return resolve(sensor, name)
     if name.lower() not in COLOURS:
@@ -198,10 +198,10 @@ def _name_in_cube(sensor: Sensor, name: str, alike: bool) -> str:
 def _common_bands(items: "Sequence[pystac.Item]", alike: bool) -> Choice:
     """Bands of all items in which any is recognised."""
     sensor = sensor_of(items[0])
-    found = [(sensor_of(item), find_assets(item, sensor_of(item), None)) for item in items]
+    found = [(sensor_of(item), find_assets(item, sensor_of(item), size=None)) for item in items]
     have = [(one, assets) for one, assets in found if assets]
     if not have:
-        raise BandError(missing(items[0], sensor, ()))
+        raise BandError(missing(items[0], sensor, lacking=()))
     order = sensor.band_names if alike else COLOURS
     shared = [name for name in order if all(one.resolve(name) in assets for one, assets in have)]
     reflectances = tuple(name for name in shared if not is_thermal(sensor, name))
@@ -212,7 +212,7 @@ def _common_bands(items: "Sequence[pystac.Item]", alike: bool) -> Choice:
     raise BandError(f"items have no band of {sensor.name} in common; name the bands.")
 
 
-def sources(item: "pystac.Item", choice: Choice, size: float | None) -> dict[str, Source]:
+def sources(item: "pystac.Item", choice: Choice, *, size: float | None) -> dict[str, Source]:
     """Find the sources of the bands of a cube in an item.
 
     Raises
@@ -221,10 +221,10 @@ def sources(item: "pystac.Item", choice: Choice, size: float | None) -> dict[str
         If it lacks one, with the assets it has and what they were taken for.
     """
     sensor = sensor_of(item)
-    have = find_assets(item, sensor, size)
+    have = find_assets(item, sensor, size=size)
     lacking = [name for name in choice.names if sensor.resolve(name) not in have]
     if lacking:
-        raise BandError(missing(item, sensor, lacking))
+        raise BandError(missing(item, sensor, lacking=lacking))
     return {name: have[sensor.resolve(name)] for name in choice.names}
 
 
@@ -235,15 +235,15 @@ def _is_image(item: "pystac.Item", key: str) -> bool:
     return not texts and kind not in ("image/jpeg", "image/png") and not PICTURES.search(key)
 
 
-def missing(item: "pystac.Item", sensor: Sensor, lacking: Sequence[str]) -> str:
+def missing(item: "pystac.Item", sensor: Sensor, *, lacking: Sequence[str]) -> str:
     """Message about bands that an item lacks, with its assets and what they were taken for."""
     taken: dict[str, list[str]] = {key: [] for key in item.assets}
-    for band, source in find_assets(item, sensor, None).items():
+    for band, source in find_assets(item, sensor, size=None).items():
         taken[source.key].append(band)
     kinds = classes.find_classification(item)
     if kinds is not None:
         taken[kinds.key].append("classification")
-    have = sorted(find_assets(item, sensor, None))
+    have = sorted(find_assets(item, sensor, size=None))
     lines = [
         f"{key} ({', '.join(what) or 'not recognised'})" for key, what in taken.items() if what or _is_image(item, key)
     ]

@@ -191,11 +191,11 @@ def stated_crs(item: "pystac.Item", key: str) -> tuple[CRS, str] | None:
         for name in ("proj:code", "proj:epsg", "proj:wkt2", "proj:projjson"):
             value = fields.get(name)
             if value not in (None, "", {}):
-                return _parse_crs(item, name, value), f"{name} of the {holder}"
+                return _parse_crs(item, name, value=value), f"{name} of the {holder}"
     return None
 
 
-def _parse_crs(item: "pystac.Item", name: str, value: Any) -> CRS:
+def _parse_crs(item: "pystac.Item", name: str, *, value: Any) -> CRS:
     from pyproj import CRS as PROJ
     from pyproj.exceptions import CRSError
 

@@ -88,7 +88,7 @@ def offset_of(item: "pystac.Item", offset: OffsetLike) -> float | None:
 
 
 def find_packing(
-    item: "pystac.Item", sensor: Sensor, band: str, source: Source, override: float | None
+    item: "pystac.Item", sensor: Sensor, *, band: str, source: Source, override: float | None
 ) -> tuple[Packing, str]:
     """How the numbers of a band become reflectance or kelvin, and what says so.
 
@@ -100,7 +100,7 @@ def find_packing(
     thermal = is_thermal(sensor, band)
     fields = band_fields(item, source)
     known = known_numbers(item, thermal=thermal)
-    unit = _unit(item, source, fields, known, thermal)
+    unit = _unit(item, source, fields=fields, known=known, thermal=thermal)
     scale = fields.get("scale", fields.get("raster:scale")) or (known.scale if known else None)
     shift = fields.get("offset", fields.get("raster:offset"))
     sentinel = sensor.name == "sentinel-2"
@@ -134,7 +134,9 @@ def band_fields(item: "pystac.Item", source: Source) -> dict[str, Any]:
     return {**asset, **(band if isinstance(band, Mapping) else {})}
 
 
-def _unit(item: "pystac.Item", source: Source, fields: Mapping[str, Any], known: Numbers | None, thermal: bool) -> str:
+def _unit(
+    item: "pystac.Item", source: Source, *, fields: Mapping[str, Any], known: Numbers | None, thermal: bool
+) -> str:
     """Read the unit of a band, in lower case; refuse one of another quantity."""
     stated = str(fields.get("unit") or "").strip().lower()
     unit = stated or (known.unit if known else "")

@@ -41,7 +41,7 @@ def find_items(
     online = url if url is not None else items if _is_client(items) else None
     found = read_items(items) if online is None else _search(online, area=area, span=span, collections=collections)
     total = len(found)
-    found = [item for item in found if _wanted(item, span, collections, max_cloud)]
+    found = [item for item in found if _wanted(item, span, collections=collections, max_cloud=max_cloud)]
     inside = [item for item in found if area is None or touches(item, area)]
     if found and not inside:
         raise ParameterError(
@@ -50,7 +50,7 @@ def find_items(
         )
     if not inside:
         filters = {"datetime": datetime, "collection": collection, "max_cloud": max_cloud, "area": _corners(area)}
-        raise ParameterError(_nothing(where, filters, total))
+        raise ParameterError(_nothing(where, filters, total=total))
     return sorted(inside, key=lambda item: (time_of(item), item.id))
 
 
@@ -63,7 +63,7 @@ def _names(collection: str | Sequence[str] | None) -> list[str] | None:
     return names
 
 
-def _nothing(where: str, filters: Mapping[str, Any], total: int) -> str:
+def _nothing(where: str, filters: Mapping[str, Any], *, total: int) -> str:
     given = {key: value for key, value in filters.items() if value is not None}
     return f"no items of {where} match {given} ({total} before filtering). Ask for less."
 
@@ -97,7 +97,7 @@ def _search(
         raise ParameterError(f"{online} cannot be read as STAC: {error}. Check the address.") from error
 
 
-def _wanted(item: "pystac.Item", span: str | None, collections: list[str] | None, max_cloud: float | None) -> bool:
+def _wanted(item: "pystac.Item", span: str | None, *, collections: list[str] | None, max_cloud: float | None) -> bool:
     cover = item.properties.get("eo:cloud_cover")
     if max_cloud is not None and cover is not None and float(cover) > max_cloud:
         return False
