@@ -22,6 +22,7 @@ from xsr.core.grid import crs_name
 from xsr.core.sensors import canonical
 from xsr.sources.rasters import CHUNK
 from xsr.sources.stac import (
+    BandsLike,
     Errors,
     ItemsLike,
     OffsetLike,
@@ -60,7 +61,7 @@ def fetch(
     geometry: GeometryLike | None = None,
     datetime: TimesLike | None = None,
     collection: str | Sequence[str] | None = None,
-    bands: Sequence[str] | None = None,
+    bands: BandsLike | None = None,
     resolution: float | None = None,
     crs: str | int | None = None,
     resampling: Resampling = "cubic",
@@ -108,9 +109,7 @@ def fetch(
     area = resolve_area(bbox, geometry)
     asked = {
         "area": None if area is None else [round(value, 7) for value in lonlat(area).boundingbox],
-        "bands": None
-        if bands is None
-        else [canonical(name) for name in ([bands] if isinstance(bands, str) else bands)],
+        "bands": _record_bands(bands),
         "collection": collection if collection is None or isinstance(collection, str) else list(collection),
         "resolution": resolution,
         "crs": crs,
@@ -140,6 +139,13 @@ def fetch(
     )
     store.extend(_plain(cube), progress=progress)
     return FetchReport(str(path), store.dates, cube.sizes["time"])
+
+
+def _record_bands(bands: BandsLike | None) -> Any:
+    """Bands as the store keeps them."""
+    if bands is None or isinstance(bands, Mapping):
+        return None if bands is None else dict(bands)
+    return [canonical(name) for name in ([bands] if isinstance(bands, str) else bands)]
 
 
 def _record(offset: OffsetLike) -> Any:

@@ -89,8 +89,12 @@ def test_assets_that_cannot_be_named_are_listed_with_what_they_were_taken_for(tm
         opened(tmp_path, item, bands=["red"])
     with pytest.raises(BandError, match="no band of sentinel-2 among its assets layer4"):
         opened(tmp_path, item)
-    item["assets"]["B04"] = item["assets"].pop("layer4")  # as the message says
-    np.testing.assert_allclose(opened(tmp_path, item, bands=["red"])[0, 0], truth("B04", 10), atol=1e-6)
+    cube = opened(tmp_path, item, bands={"B04": "layer4", "nir": "layer8"})  # as the message says
+    assert cube.band.values.tolist() == ["B04", "B08"]
+    np.testing.assert_allclose(cube[0, 0], truth("B04", 10), atol=1e-6)
+    np.testing.assert_allclose(cube[0, 1], truth("B08", 10), atol=1e-6)
+    with pytest.raises(BandError, match=r"has no asset of bands \['B08'\]"):
+        opened(tmp_path, item, bands={"B04": "layer4", "B08": "layer9"})
 
 
 @pytest.mark.parametrize(("letter", "platform", "red"), [("L", "landsat-8", "B4"), ("S", "sentinel-2", "B04")])

@@ -95,3 +95,9 @@ def test_several_collections_are_searched(path):
         open_stac(path, collection=["other"])
     with pytest.raises(ParameterError, match=r"collection=\[\]; expected the name"):
         open_stac(path, collection=[])
+
+
+def test_an_api_in_place_of_items_is_named(folder, path):
+    served = json.loads(path.read_text())["features"]
+    with serving(folder, served) as server, pytest.raises(ParameterError, match=r"is an API; .* Pass it as url="):
+        open_stac(server.url)

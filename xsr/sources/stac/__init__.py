@@ -31,7 +31,7 @@ from xsr.core.grid import positive_number
 from xsr.sources.rasters import CHUNK
 from xsr.sources.scenes import stack
 from xsr.sources.stac.assets import Access
-from xsr.sources.stac.bands import Quantity, choose_bands
+from xsr.sources.stac.bands import BandsLike, Quantity, choose_bands
 from xsr.sources.stac.classes import Kind
 from xsr.sources.stac.describe import acquisition
 from xsr.sources.stac.examine import Candidate, Errors, Request, examine, latest
@@ -43,6 +43,7 @@ from xsr.sources.stac.reading import read_items as _read_items
 from xsr.sources.stac.search import find_items
 
 __all__ = [
+    "BandsLike",
     "Errors",
     "ItemsLike",
     "OffsetLike",
@@ -69,7 +70,7 @@ def open_stac(
     geometry: GeometryLike | None = None,
     datetime: TimesLike | None = None,
     collection: str | Sequence[str] | None = None,
-    bands: Sequence[str] | None = None,
+    bands: BandsLike | None = None,
     resolution: float | None = None,
     crs: str | int | None = None,
     resampling: Resampling = "cubic",
@@ -99,8 +100,9 @@ def open_stac(
     collection
         Collection to search, or several.
     bands
-        Bands in the order wanted, in any spelling; by default all reflectances that every item has. Temperatures
-        (``lwir11``, ``ST_B10``) make a cube of their own.
+        Bands in the order wanted, in any spelling, or a mapping from bands to the keys of their assets, where the names
+        of assets tell nothing; by default all reflectances that every item has. Temperatures (``lwir11``, ``ST_B10``)
+        make a cube of their own.
     resolution
         Pixel size in units of the CRS; by default that of the finest band chosen.
     crs
@@ -183,9 +185,11 @@ def _check_options(errors: str, resampling: str, *, resolution: float | None, cr
         positive_number("resolution", resolution)
     if crs is None:
         return None
+    from pyproj.exceptions import CRSError
+
     try:
         return CRS(crs)
-    except ValueError as error:
+    except (CRSError, ValueError, TypeError) as error:
         raise ParameterError(f"crs={crs!r} is no CRS ({error}); expected an EPSG code, such as 32633.") from error
 
 

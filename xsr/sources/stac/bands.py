@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from xsr.core import checks
 from xsr.core.errors import BandError, ParameterError
@@ -14,6 +14,8 @@ from xsr.sources.stac.describe import sensor_of
 if TYPE_CHECKING:
     import pystac
 
+BandsLike: TypeAlias = Sequence[str] | Mapping[str, str]
+"""Bands in any spelling, or the key of the asset of each band."""
 Quantity = Literal["reflectance", "temperature"]
 THERMAL_NM = 3000.0
 """Wavelength above which the ground's own radiation counts, and a band shows temperature."""
@@ -46,6 +48,8 @@ class Choice:
     names: tuple[str, ...]
     """Names in the cube: canonical ones, or colours where sensors number their bands differently."""
     quantity: Quantity
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """Keys of assets that were named for bands."""
 
 
 def resolve(sensor: Sensor, name: str) -> str:
@@ -142,7 +146,7 @@ def one_family(items: "Sequence[pystac.Item]") -> bool:
     )
 
 
-def choose_bands(items: "Sequence[pystac.Item]", bands: Sequence[str] | None) -> Choice:
+def choose_bands(items: "Sequence[pystac.Item]", bands: BandsLike | None) -> Choice:
     """Choose the bands of a cube.
 
     By default all that every item has: reflectances, or temperatures where there are no others.
@@ -169,7 +173,8 @@ def choose_bands(items: "Sequence[pystac.Item]", bands: Sequence[str] | None) ->
             f"bands={list(wanted)} mix reflectance and temperature ({', '.join(thermal)}); expected one of them. Open"
             f" the temperature by itself with bands={thermal}."
         )
-    return Choice(names, "temperature" if thermal else "reflectance")
+    keys = dict(zip(names, bands.values(), strict=True)) if isinstance(bands, Mapping) else {}
+    return Choice(names, "temperature" if thermal else "reflectance", keys)
 
 
 def _refuse_classes(items: "Sequence[pystac.Item]", wanted: Sequence[str]) -> None:
@@ -222,6 +227,10 @@ def sources(item: "pystac.Item", choice: Choice, *, size: float | None) -> dict[
     """
     sensor = sensor_of(item)
     have = find_assets(item, sensor, size=size)
+    for name, key in choice.keys.items():
+        have.pop(sensor.resolve(name), None)
+        if key in item.assets:
+            have[sensor.resolve(name)] = Source(key)
     lacking = [name for name in choice.names if sensor.resolve(name) not in have]
     if lacking:
         raise BandError(missing(item, sensor, lacking=lacking))
@@ -249,6 +258,6 @@ def missing(item: "pystac.Item", sensor: Sensor, *, lacking: Sequence[str]) -> s
     ]
     return (
         f"item {item.id} has no asset of bands {list(lacking)}; it has {', '.join(have) or f'no band of {sensor.name}'}"
-        f" among its assets {', '.join(lines) or '(none)'}. Choose other bands, or name the asset after its band:"
-        " item.assets['B04'] = item.assets.pop(...)."
+        f" among its assets {', '.join(lines) or '(none)'}. Choose other bands, or name the asset of each band:"
+        " bands={'B04': '...'}."
     )

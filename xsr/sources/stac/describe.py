@@ -58,7 +58,8 @@ def _product_names(item: "pystac.Item") -> list[str]:
 def platform_of(item: "pystac.Item") -> str:
     """Platform of an item in lower case, or nothing."""
     known = item.properties
-    return str(known.get("platform") or known.get("eo:platform") or known.get("constellation") or "").lower()
+    platform = str(known.get("platform") or known.get("eo:platform") or known.get("constellation") or "").lower()
+    return re.sub(r"^landsat_(?=\d)", "landsat-", platform)
 
 
 def acquisition(item: "pystac.Item") -> tuple[str, str]:
@@ -152,13 +153,35 @@ def sensor_of(item: "pystac.Item") -> Sensor:
     ParameterError
         If none is registered for it, or it is a composite of several.
     """
-    known = item.properties
     harmonised = HLS.search(item.collection_id or "") or HLS.search(item.id)
     if harmonised:
         return sensors.get("landsat-8" if harmonised[1] == "L" else "sentinel-2")
-    platform = str(known.get("platform") or known.get("eo:platform") or "")
+    known = item.properties
+    platform = str(known.get("platform") or known.get("eo:platform") or _platform_by_name(item) or "")
+    _refuse_unusable(item, platform)
+    for text in (platform, str(known.get("constellation") or ""), item.collection_id or ""):
+        if "sentinel-2" in text.lower().replace(" ", "-"):
+            return sensors.get("sentinel-2")
+    try:
+        found = sensors.get(platform)
+    except ParameterError as error:
+        raise ParameterError(f"item {item.id}: {error}") from None
+    return sensors.get("sentinel-2") if found.name.startswith("sentinel-2") else found
+
+
+def _platform_by_name(item: "pystac.Item") -> str | None:
+    """Platform by the name of the product, of an item that states none."""
     product = landsat_product(item)
-    if (product and product[1] == "M") or [str(one).lower() for one in known.get("instruments") or ()] == ["mss"]:
+    if product:
+        return f"landsat-{int(product[2])}"
+    found = next((match for name in _product_names(item) if (match := re.match(r"(S2[A-Z])_", name))), None)
+    return found[1] if found else None
+
+
+def _refuse_unusable(item: "pystac.Item", platform: str) -> None:
+    product = landsat_product(item)
+    instruments = [str(one).lower() for one in item.properties.get("instruments") or ()]
+    if (product and product[1] == "M") or instruments == ["mss"]:
         raise ParameterError(
             f"item {item.id} is an image of the Multispectral Scanner (MSS), whose Level-1 numbers are radiance;"
             " expected reflectance or temperature. Choose Level-2 products of Landsat 4 to 9."
@@ -168,15 +191,6 @@ def sensor_of(item: "pystac.Item") -> Sensor:
             f"item {item.id} joins several satellites ({platform}): a composite, whose bands are those of no sensor;"
             " expected images of one satellite. Choose another collection."
         )
-    for text in (platform, str(known.get("constellation") or ""), item.collection_id or ""):
-        if "sentinel-2" in text.lower().replace(" ", "-"):
-            return sensors.get("sentinel-2")
-    if not platform and product:
-        platform = f"landsat-{int(product[2])}"
-    try:
-        return sensors.get(platform)
-    except ParameterError as error:
-        raise ParameterError(f"item {item.id}: {error}") from None
 
 
 def stated_crs(item: "pystac.Item", key: str) -> tuple[CRS, str] | None:
