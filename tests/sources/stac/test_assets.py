@@ -75,6 +75,8 @@ def test_one_file_of_several_bands_is_read_band_by_band(tmp_path):
     for band in RGBN:
         np.testing.assert_allclose(cube.sel(band=band)[0], truth(band, 10), atol=1e-6)
     np.testing.assert_array_equal(opened(tmp_path, item, bands=["nir", "blue"]), cube[:, [3, 0]])
+    plain = {**item, "assets": {**item["assets"], "image": {**image, "eo:bands": []}}}
+    np.testing.assert_array_equal(opened(tmp_path, plain, bands={"nir": "image.4", "B02": "image"}), cube[:, [3, 0]])
     image["eo:bands"].append({"name": "B05"})
     with pytest.raises(ProductError, match=r"asset 'image' .* should hold band 5 after its eo:bands; the file has 4"):
         opened(tmp_path, item, bands=["B05"])
@@ -187,6 +189,9 @@ def test_a_cube_in_degrees_has_latitude_and_longitude_and_keeps_the_contract(tmp
     assert 0 < float(middle) < 0.4
     fine = cube.sr.interpolate(scale=2)
     assert fine.dims == cube.dims
+    assert max(cube.chunks[2]) == SIDE + 1
+    with warned("are reprojected to EPSG:4326"):
+        assert max(opened(tmp_path, item, bands=["B04"], crs=4326, chunks=32).chunks[3]) == 32
     with pytest.raises(ParameterError, match=r"resolution=10 in EPSG:4326 is in degrees; .* resolution=8\.98315e-05"):
         opened(tmp_path, item, bands=["B04"], crs=4326, resolution=10)
 

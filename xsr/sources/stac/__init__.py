@@ -100,9 +100,9 @@ def open_stac(
     collection
         Collection to search, or several.
     bands
-        Bands in the order wanted, in any spelling, or a mapping from bands to the keys of their assets, where the names
-        of assets tell nothing; by default all reflectances that every item has. Temperatures (``lwir11``, ``ST_B10``)
-        make a cube of their own.
+        Bands in the order wanted, in any spelling, or a mapping from bands to the keys of their assets (``image.3`` is
+        the third band of a file) where those do not name bands; by default all reflectances that every item has.
+        Temperatures (``lwir11``, ``ST_B10``) make a cube of their own.
     resolution
         Pixel size in units of the CRS; by default that of the finest band chosen.
     crs

@@ -112,7 +112,7 @@ def _open(item: "pystac.Item", source: Source, *, path: str, crs: CRS | None) ->
     if source.index > len(types):
         raise ProductError(
             f"asset {source.key!r} of item {item.id} should hold band {source.index} after its eo:bands; the file has"
-            f" {len(types)}. Mend the item."
+            f" {len(types)}. Correct them, or name the band: bands={{'B04': '{source.key}.1'}}."
         )
     placed = _placed(item, source.key, transform=transform)
     stated = stated_crs(item, source.key)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pystac
 
 BandsLike: TypeAlias = Sequence[str] | Mapping[str, str]
-"""Bands in any spelling, or the key of the asset of each band."""
+"""Bands in any spelling, or the key of the asset of each band (``image.3`` for the third band of ``image``)."""
 Quantity = Literal["reflectance", "temperature"]
 THERMAL_NM = 3000.0
 """Wavelength above which the ground's own radiation counts, and a band shows temperature."""
@@ -229,8 +229,8 @@ def sources(item: "pystac.Item", choice: Choice, *, size: float | None) -> dict[
     have = find_assets(item, sensor, size=size)
     for name, key in choice.keys.items():
         have.pop(sensor.resolve(name), None)
-        if key in item.assets:
-            have[sensor.resolve(name)] = Source(key)
+        named = _named_source(item, key)
+        have |= {} if named is None else {sensor.resolve(name): named}
     lacking = [name for name in choice.names if sensor.resolve(name) not in have]
     if lacking:
         raise BandError(missing(item, sensor, lacking=lacking))
@@ -242,6 +242,14 @@ def _is_image(item: "pystac.Item", key: str) -> bool:
     kind = str(item.assets[key].media_type or "")
     texts = kind.startswith(("text/", "application/")) or re.search(r"\.(txt|xml|json|html?)$", item.assets[key].href)
     return not texts and kind not in ("image/jpeg", "image/png") and not PICTURES.search(key)
+
+
+def _named_source(item: "pystac.Item", key: str) -> Source | None:
+    """Source that a user names: an asset, or one band of it as ``image.3``."""
+    if key in item.assets:
+        return Source(key)
+    stem, _, number = key.rpartition(".")
+    return Source(stem, int(number)) if stem in item.assets and number.isdecimal() and int(number) else None
 
 
 def missing(item: "pystac.Item", sensor: Sensor, *, lacking: Sequence[str]) -> str:
