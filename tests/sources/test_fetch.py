@@ -202,3 +202,16 @@ def test_the_mask_can_be_burnt_in(items, tmp_path):
     cube = open_file(tmp_path / "a.zarr").compute()
     np.testing.assert_array_equal(np.isnan(cube[:, 0]), ~cube.valid)
     assert not cube.valid.all()
+
+
+def test_offsets_of_single_items_are_recorded_and_may_not_change(folder, tmp_path):
+    wrong = make_item(folder, day="2024-08-01", added=0, stated=-0.1)
+    right = make_item(folder, day="2024-08-11", stated=-0.1)
+    path = write_items(folder / "mixed.json", [wrong, right])
+    out = tmp_path / "a.zarr"
+    fetch(out, path, offset={wrong["id"]: 0}, **AREA)
+    cube = open_file(out).compute()
+    np.testing.assert_allclose(cube[0], cube[1], atol=1e-6)
+    with pytest.raises(StoreError, match=rf"offset \{{'{wrong['id']}': 0\}} then, None now"):
+        fetch(out, path, **AREA)
+    assert fetch(out, path, offset={wrong["id"]: 0}, **AREA).fetched == 0

@@ -360,6 +360,7 @@ def test_no_data_and_saturation_are_nan(tmp_path):
         ({"errors": "ignore"}, "errors='ignore'; expected 'raise' or 'drop'"),
         ({"resampling": "bicubic75"}, "resampling='bicubic75'; expected one of nearest"),
         ({"resolution": -1}, "resolution"),
+        ({"crs": "UTM"}, "crs='UTM' is no CRS .* expected an EPSG code"),
         ({"url": "http://x"}, r"expected either items or url="),
     ],
 )

@@ -129,7 +129,7 @@ def lonlat(area: Geometry) -> Geometry:
     return area if str(area.crs) == LONLAT else area.to_crs(LONLAT, resolution=math.inf)
 
 
-def snap(area: Geometry, crs: Any, resolution: float, origin: tuple[float, float]) -> GeoBox:
+def snap(area: Geometry, crs: Any, resolution: tuple[float, float], origin: tuple[float, float]) -> GeoBox:
     """Smallest grid of whole pixels around an area.
 
     Parameters
@@ -139,7 +139,7 @@ def snap(area: Geometry, crs: Any, resolution: float, origin: tuple[float, float
     crs
         CRS of the grid.
     resolution
-        Pixel size in its units.
+        Pixel size (y, x) in its units.
     origin
         A pixel corner (x, y) of the grid to snap to.
 
@@ -149,10 +149,10 @@ def snap(area: Geometry, crs: Any, resolution: float, origin: tuple[float, float
         Grid, y descending.
     """
     left, bottom, right, top = project(area, crs).boundingbox
-    x0, y0 = origin
-    west, east = math.floor((left - x0) / resolution + SNAP), math.ceil((right - x0) / resolution - SNAP)
-    south, north = math.floor((bottom - y0) / resolution + SNAP), math.ceil((top - y0) / resolution - SNAP)
-    affine = Affine(resolution, 0, x0 + west * resolution, 0, -resolution, y0 + north * resolution)
+    (x0, y0), (height, width) = origin, resolution
+    west, east = math.floor((left - x0) / width + SNAP), math.ceil((right - x0) / width - SNAP)
+    south, north = math.floor((bottom - y0) / height + SNAP), math.ceil((top - y0) / height - SNAP)
+    affine = Affine(width, 0, x0 + west * width, 0, -height, y0 + north * height)
     return GeoBox((max(1, north - south), max(1, east - west)), affine, crs)
 
 

@@ -826,6 +826,7 @@ _SENSORS: dict[str, Sensor] = {
         ),
         _landsat("landsat-8", f"{_OLI}; {_TIRS}. MTF: none."),
         _landsat("landsat-9", f"{_OLI}, assumed for OLI-2; {_TIRS}, assumed for TIRS-2. MTF: none."),
+        _by_edges("landsat-4", "TM: USGS band edges, centres taken half-way.", _TM),
         _by_edges("landsat-5", "TM: USGS band edges, centres taken half-way.", _TM),
         _by_edges("landsat-7", "ETM+: USGS band edges of TM and of the panchromatic band, centres half-way.", _ETM),
         _by_edges("modis", "NASA MODIS band edges; bands 1 to 7, 31 and 32 of 36.", _MODIS),

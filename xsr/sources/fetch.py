@@ -7,10 +7,10 @@ was asked for: the next run must ask for the same.
 
 import shutil
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -19,16 +19,22 @@ from xsr._version import __version__
 from xsr.core.areas import GeometryLike, lonlat, resolve_area
 from xsr.core.errors import StoreError
 from xsr.core.grid import crs_name
-from xsr.core.sensors import canonical_band
+from xsr.core.sensors import canonical
 from xsr.sources.rasters import CHUNK
-from xsr.sources.stac import Errors, Resampling, acquisition, find_items, open_stac
-
-if TYPE_CHECKING:
-    import pystac
+from xsr.sources.stac import (
+    BandsLike,
+    Errors,
+    ItemsLike,
+    OffsetLike,
+    Resampling,
+    TimesLike,
+    acquisition,
+    find_items,
+    open_stac,
+)
 
 RECORD = "xsr_fetch"
 """Attribute of the store: what was asked for, and how many dates are down."""
-VARIABLE = "reflectance"
 TIME = {"units": "microseconds since 1970-01-01", "dtype": "int64"}
 """Encoding of time: STAC gives fractions of a second."""
 PER_DATE = 1024
@@ -48,22 +54,23 @@ class FetchReport:
 
 def fetch(
     path: str | Path,
-    items: "Iterable[pystac.Item] | str | Path | None" = None,
+    items: ItemsLike | None = None,
     *,
     url: str | None = None,
     bbox: Sequence[float] | None = None,
     geometry: GeometryLike | None = None,
-    datetime: str | None = None,
-    collection: str | None = None,
-    bands: Sequence[str] | None = None,
+    datetime: TimesLike | None = None,
+    collection: str | Sequence[str] | None = None,
+    bands: BandsLike | None = None,
     resolution: float | None = None,
     crs: str | int | None = None,
     resampling: Resampling = "cubic",
     max_cloud: float | None = None,
     mask: bool = False,
-    offset: float | None = None,
+    offset: OffsetLike = None,
     errors: Errors = "raise",
     patch_url: Callable[[str], str] | None = None,
+    alternate: str | None = None,
     chunks: int = CHUNK,
     progress: bool = True,
 ) -> FetchReport:
@@ -76,7 +83,7 @@ def fetch(
         are skipped and the others are added; interval and cloud cover may change.
     items, url, bbox, geometry, datetime, collection, bands, resolution, crs, resampling
         What to download; see `xsr.open_stac`.
-    max_cloud, mask, offset, errors, patch_url, chunks
+    max_cloud, mask, offset, errors, patch_url, alternate, chunks
         As of `xsr.open_stac`.
     progress
         Show a progress bar over the dates.
@@ -95,20 +102,20 @@ def fetch(
 
     Notes
     -----
-    The store holds the variable ``reflectance`` (time, band, y, x), float32, in the order of time, with all coordinates
-    of `xsr.open_stac`: provenance, and ``scl`` and ``valid`` where there is a scene classification. One process may
-    write to a store at a time.
+    The store holds the variable ``reflectance`` (or ``surface_temperature``) over (time, band, y, x), float32, in the
+    order of time, with all coordinates of `xsr.open_stac`: provenance, and ``valid`` where there are classes.
+    One process may write to a store at a time.
     """
     area = resolve_area(bbox, geometry)
     asked = {
         "area": None if area is None else [round(value, 7) for value in lonlat(area).boundingbox],
-        "bands": None if bands is None else [canonical_band(b) for b in ([bands] if isinstance(bands, str) else bands)],
-        "collection": collection,
+        "bands": _record_bands(bands),
+        "collection": collection if collection is None or isinstance(collection, str) else list(collection),
         "resolution": resolution,
         "crs": crs,
         "resampling": resampling,
         "mask": mask,
-        "offset": offset,
+        "offset": _record(offset),
     }
     store = _Store(Path(path), asked)
     known = store.resume()
@@ -127,18 +134,34 @@ def fetch(
         offset=offset,
         errors=errors,
         patch_url=patch_url,
+        alternate=alternate,
         chunks=chunks,
     )
     store.extend(_plain(cube), progress=progress)
     return FetchReport(str(path), store.dates, cube.sizes["time"])
 
 
+def _record_bands(bands: BandsLike | None) -> Any:
+    """Bands as the store keeps them."""
+    if bands is None or isinstance(bands, Mapping):
+        return None if bands is None else dict(bands)
+    return [canonical(name) for name in ([bands] if isinstance(bands, str) else bands)]
+
+
+def _record(offset: OffsetLike) -> Any:
+    """Offset as the store keeps it; of a function its name."""
+    if callable(offset):
+        return getattr(offset, "__qualname__", type(offset).__name__)
+    return dict(offset) if isinstance(offset, Mapping) else offset
+
+
 def _plain(cube: xr.DataArray) -> xr.Dataset:
     """Cube as it is stored: all bands in a chunk, one date in a chunk, labels as plain text."""
     cube = cube.copy(deep=False)
     cube.attrs = {name: value for name, value in cube.attrs.items() if not name.startswith("dropped_")}
-    dataset = cube.rename(VARIABLE).chunk({"time": 1, "band": -1}).to_dataset().drop_encoding()
-    dataset[VARIABLE].encoding["grid_mapping"] = "spatial_ref"
+    name = str(cube.name)
+    dataset = cube.chunk({"time": 1, "band": -1}).to_dataset().drop_encoding()
+    dataset[name].encoding["grid_mapping"] = "spatial_ref"
     small = {n: c.compute() for n, c in dataset.coords.items() if not set(cube.odc.spatial_dims) <= set(c.dims)}
     return dataset.assign_coords({n: c.astype(object) if c.dtype.kind in "UT" else c for n, c in small.items()})
 
@@ -258,7 +281,7 @@ class _Store:
         order = np.argsort(held["time"].values, kind="stable")
         if (np.diff(order) == 1).all():
             return
-        held = _plain(held[VARIABLE])
+        held = _plain(next(iter(held.data_vars.values())))
         shutil.rmtree(self.stage, ignore_errors=True)
         self.dates = 0
         for number in order:

@@ -31,7 +31,7 @@ from xsr.core.grid import positive_number
 from xsr.sources.rasters import CHUNK
 from xsr.sources.scenes import stack
 from xsr.sources.stac.assets import Access
-from xsr.sources.stac.bands import Quantity, choose_bands
+from xsr.sources.stac.bands import BandsLike, Quantity, choose_bands
 from xsr.sources.stac.classes import Kind
 from xsr.sources.stac.describe import acquisition
 from xsr.sources.stac.examine import Candidate, Errors, Request, examine, latest
@@ -42,7 +42,18 @@ from xsr.sources.stac.reading import ItemsLike
 from xsr.sources.stac.reading import read_items as _read_items
 from xsr.sources.stac.search import find_items
 
-__all__ = ["Errors", "OffsetLike", "Resampling", "_read_items", "acquisition", "find_items", "open_stac"]
+__all__ = [
+    "BandsLike",
+    "Errors",
+    "ItemsLike",
+    "OffsetLike",
+    "Resampling",
+    "TimesLike",
+    "_read_items",
+    "acquisition",
+    "find_items",
+    "open_stac",
+]
 
 ATTRIBUTES: dict[Quantity, dict[str, str]] = {
     "reflectance": {"units": "1", "long_name": "reflectance"},
@@ -59,7 +70,7 @@ def open_stac(
     geometry: GeometryLike | None = None,
     datetime: TimesLike | None = None,
     collection: str | Sequence[str] | None = None,
-    bands: Sequence[str] | None = None,
+    bands: BandsLike | None = None,
     resolution: float | None = None,
     crs: str | int | None = None,
     resampling: Resampling = "cubic",
@@ -89,8 +100,9 @@ def open_stac(
     collection
         Collection to search, or several.
     bands
-        Bands in the order wanted, in any spelling; by default all reflectances that every item has. Temperatures
-        (``lwir11``, ``ST_B10``) make a cube of their own.
+        Bands in the order wanted, in any spelling, or a mapping from bands to the keys of their assets (``image.3`` is
+        the third band of a file) where those do not name bands; by default all reflectances that every item has.
+        Temperatures (``lwir11``, ``ST_B10``) make a cube of their own.
     resolution
         Pixel size in units of the CRS; by default that of the finest band chosen.
     crs
@@ -143,19 +155,19 @@ def open_stac(
     The header of every asset is read at once, and a small sample of one band of each Sentinel-2 item; pixels are lazy.
     Landsat 4 to 9 make one series; where their sensors number bands differently, bands go by colour (``red``, ``nir``).
     """
-    system = _check_options(errors, resampling, resolution, crs)
+    system = _check_options(errors, resampling, resolution=resolution, crs=crs)
     area = resolve_area(bbox, geometry)
     found = find_items(items, url=url, area=area, datetime=datetime, collection=collection, max_cloud=max_cloud)
     choice = choose_bands(found, bands)
     kept, identities, duplicated = latest(found)
     request = Request(choice, resolution, offset, Access(patch_url, alternate, system), mask)
-    candidates, dead = examine(kept, identities, request, errors=errors)
+    candidates, dead = examine(kept, identities, request=request, errors=errors)
     target = find_grid(candidates, area, resolution=resolution, crs=system)
     layout = Layout(target, _common_kind(candidates), resampling, chunks)
     groups: dict[tuple[str, ...], list[Candidate]] = {}
     for one in candidates:
         groups.setdefault(acquisition(one.item), []).append(one)
-    scenes = [make_scene(group, choice.names, layout) for group in groups.values()]
+    scenes = [make_scene(group, choice.names, layout=layout) for group in groups.values()]
     attrs: dict[str, Any] = {"source": f"STAC {url or collection or 'items'}", **ATTRIBUTES[choice.quantity]}
     attrs |= {"dropped_duplicates": duplicated} if duplicated else {}
     attrs |= {"dropped_dates": dead} if dead else {}
@@ -163,7 +175,7 @@ def open_stac(
     return stack(scenes, name=name, attrs=attrs, mask=mask)
 
 
-def _check_options(errors: str, resampling: str, resolution: float | None, crs: str | int | None) -> CRS | None:
+def _check_options(errors: str, resampling: str, *, resolution: float | None, crs: str | int | None) -> CRS | None:
     """Refuse options out of range; the CRS that is wanted."""
     if errors not in get_args(Errors):
         raise ParameterError(f"errors={errors!r}; expected 'raise' or 'drop'.")
@@ -173,9 +185,11 @@ def _check_options(errors: str, resampling: str, resolution: float | None, crs: 
         positive_number("resolution", resolution)
     if crs is None:
         return None
+    from pyproj.exceptions import CRSError
+
     try:
         return CRS(crs)
-    except ValueError as error:
+    except (CRSError, ValueError, TypeError) as error:
         raise ParameterError(f"crs={crs!r} is no CRS ({error}); expected an EPSG code, such as 32633.") from error
 
 

@@ -55,17 +55,17 @@ class Access:
     """CRS of files that name none, and whose items name none."""
 
 
-def addresses(item: "pystac.Item", key: str, alternate: str | None) -> list[str]:
+def addresses(item: "pystac.Item", key: str, *, alternate: str | None) -> list[str]:
     """Addresses of an asset: its main one, then its alternates as they are listed; preferred ones first."""
     asset = item.assets[key]
-    main = asset.get_absolute_href() or asset.href
+    main = asset.href if TEMPLATE.search(asset.href) else asset.get_absolute_href() or asset.href
     others = asset.extra_fields.get("alternate") or {}
     found = [("", main), *((str(name), str(one["href"])) for name, one in others.items() if one.get("href"))]
     found.sort(key=lambda one: alternate is not None and alternate not in (one[0], one[1].partition("://")[0]))
     return [address for _, address in found]
 
 
-def open_file(item: "pystac.Item", source: Source, access: Access) -> File:
+def open_file(item: "pystac.Item", source: Source, *, access: Access) -> File:
     """Open the header of a band at the first of its addresses that can be opened.
 
     Raises
@@ -74,11 +74,11 @@ def open_file(item: "pystac.Item", source: Source, access: Access) -> File:
         If none can, it is no raster, or its CRS is unknown or contradicts the item.
     """
     failures = []
-    for address in addresses(item, source.key, access.alternate):
+    for address in addresses(item, source.key, alternate=access.alternate):
         path = access.patch_url(address) if access.patch_url is not None else address
-        _refuse_other_kinds(item, source.key, path)
+        _refuse_other_kinds(item, source.key, path=path)
         try:
-            return _open(item, source, path, access.crs)
+            return _open(item, source, path=path, crs=access.crs)
         except ProductError:
             raise
         except Exception as error:  # a dead asset, whatever the reader says about it
@@ -88,21 +88,23 @@ def open_file(item: "pystac.Item", source: Source, access: Access) -> File:
     raise ProductError(f"asset {source.key!r} of item {item.id} cannot be opened: {'; '.join(failures)}.{advice}")
 
 
-def _refuse_other_kinds(item: "pystac.Item", key: str, path: str) -> None:
+def _refuse_other_kinds(item: "pystac.Item", key: str, *, path: str) -> None:
     template = TEMPLATE.search(path)
+    store = ZARR.search(path) or "zarr" in str(item.assets[key].media_type)
     if template:
         raise ProductError(
-            f"asset {key!r} of item {item.id} has the address {path!r}, a template; expected an address. Pass"
-            f" patch_url= with a function that fills in {template[0]!r}."
+            f"asset {key!r} of item {item.id} has the address {path!r}, a template that its catalogue left open;"
+            f" expected an address. patch_url= is the function that fills in {template[0]!r}"
+            + (", but what it names is a Zarr store: open that with xsr.open_eopf." if store else ".")
         )
-    if ZARR.search(path) or "zarr" in str(item.assets[key].media_type):
+    if store:
         raise ProductError(
             f"asset {key!r} of item {item.id} is a Zarr store ({path}); expected a raster file. Open the store with"
             " xsr.open_eopf."
         )
 
 
-def _open(item: "pystac.Item", source: Source, path: str, crs: CRS | None) -> File:
+def _open(item: "pystac.Item", source: Source, *, path: str, crs: CRS | None) -> File:
     import rasterio
 
     with rasterio.Env(**HTTP), rasterio.open(path) as file:
@@ -110,13 +112,13 @@ def _open(item: "pystac.Item", source: Source, path: str, crs: CRS | None) -> Fi
     if source.index > len(types):
         raise ProductError(
             f"asset {source.key!r} of item {item.id} should hold band {source.index} after its eo:bands; the file has"
-            f" {len(types)}. Mend the item."
+            f" {len(types)}. Correct them, or name the band: bands={{'B04': '{source.key}.1'}}."
         )
-    placed = _placed(item, source.key, transform)
+    placed = _placed(item, source.key, transform=transform)
     stated = stated_crs(item, source.key)
     if own is not None:
         box = GeoBox(shape, placed, own.to_wkt())
-        _check_stated(item, source.key, box, stated)
+        _check_stated(item, source.key, box=box, stated=stated)
     else:
         system = stated[0] if stated else tile_crs(item) or crs
         if system is None:
@@ -126,10 +128,10 @@ def _open(item: "pystac.Item", source: Source, path: str, crs: CRS | None) -> Fi
         box = GeoBox(shape, placed, system)
     if own is not None and placed == transform and source.index == 1:
         return File(path, box)
-    return _described(path, box, source.index, types[source.index - 1])
+    return _described(path, box, band=source.index, dtype=types[source.index - 1])
 
 
-def _placed(item: "pystac.Item", key: str, transform: Affine) -> Affine:
+def _placed(item: "pystac.Item", key: str, *, transform: Affine) -> Affine:
     """Transform of a file, or of the item where the file has none."""
     if transform != Affine.identity():
         return transform
@@ -143,7 +145,7 @@ def _placed(item: "pystac.Item", key: str, transform: Affine) -> Affine:
     return Affine(*(float(number) for number in numbers[:6]))
 
 
-def _check_stated(item: "pystac.Item", key: str, box: GeoBox, stated: tuple[CRS, str] | None) -> None:
+def _check_stated(item: "pystac.Item", key: str, *, box: GeoBox, stated: tuple[CRS, str] | None) -> None:
     """Refuse a file whose CRS is another than its item states."""
     if stated is None or stated[0] == box.crs or _same_place(box, stated[0]):
         return
@@ -166,7 +168,7 @@ def _same_place(box: GeoBox, other: CRS) -> bool:
     return bool(np.abs(moved - corners).max() < SAME_PX * min(resolution(box)))
 
 
-def _described(path: str, box: GeoBox, band: int, dtype: str) -> File:
+def _described(path: str, box: GeoBox, *, band: int, dtype: str) -> File:
     """One band of a file, described to GDAL (VRT) with the grid and CRS that the file itself does not give."""
     assert box.crs is not None
     height, width = box.shape.yx

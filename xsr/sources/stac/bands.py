@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from xsr.core import checks
 from xsr.core.errors import BandError, ParameterError
 from xsr.core.sensors import Sensor
 from xsr.sources.stac import classes
@@ -13,12 +14,15 @@ from xsr.sources.stac.describe import sensor_of
 if TYPE_CHECKING:
     import pystac
 
+BandsLike: TypeAlias = Sequence[str] | Mapping[str, str]
+"""Bands in any spelling, or the key of the asset of each band (``image.3`` for the third band of ``image``)."""
 Quantity = Literal["reflectance", "temperature"]
 THERMAL_NM = 3000.0
 """Wavelength above which the ground's own radiation counts, and a band shows temperature."""
 PICTURES = re.compile(r"visual|overview|preview|thumbnail|tci|true.?colou?r|pvi", re.IGNORECASE)
 """Assets that are pictures to look at, whatever bands they show."""
-PREFIX = re.compile(r"(?:nbart?|sr|st|oli|tirs|etm|tm|msi|band)[_-]", re.IGNORECASE)
+PREFIX = re.compile(r"^(?:(?:nbart?|sr|st|oli|tirs|etm|tm|msi|band)[_-])+", re.IGNORECASE)
+NUMBER = re.compile(r"^band[ _-]?(?=\d)", re.IGNORECASE)
 SUFFIX = re.compile(r"\.(?:tiff?|jp2)$", re.IGNORECASE)
 GEOSCIENCE_AUSTRALIA = {"nir_1": "B08", "nir_2": "B8A", "swir_2": "B11", "swir_3": "B12"}
 """Sentinel-2 bands as Digital Earth Australia and Africa number them; elsewhere ``swir_2`` is B12."""
@@ -44,6 +48,8 @@ class Choice:
     names: tuple[str, ...]
     """Names in the cube: canonical ones, or colours where sensors number their bands differently."""
     quantity: Quantity
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """Keys of assets that were named for bands."""
 
 
 def resolve(sensor: Sensor, name: str) -> str:
@@ -55,7 +61,7 @@ def resolve(sensor: Sensor, name: str) -> str:
         If the sensor has no such band.
     """
     try:
-        plain = PREFIX.sub("", SUFFIX.sub("", name.strip()), count=1)
+        plain = NUMBER.sub("B", PREFIX.sub("", SUFFIX.sub("", name.strip())))
         if sensor.name == "sentinel-2" and name.lower().startswith("nbar") and plain.lower() in GEOSCIENCE_AUSTRALIA:
             return GEOSCIENCE_AUSTRALIA[plain.lower()]
         return sensor.resolve(plain)
@@ -63,7 +69,7 @@ def resolve(sensor: Sensor, name: str) -> str:
         return sensor.resolve(name)
 
 
-def find_assets(item: "pystac.Item", sensor: Sensor, size: float | None) -> dict[str, Source]:
+def find_assets(item: "pystac.Item", sensor: Sensor, *, size: float | None) -> dict[str, Source]:
     """Find the sources by canonical band: at the pixel size that is wanted, else the finest."""
     found: dict[str, list[tuple[float, int, str, Source]]] = {}
     for key, asset in item.assets.items():
@@ -140,7 +146,7 @@ def one_family(items: "Sequence[pystac.Item]") -> bool:
     )
 
 
-def choose_bands(items: "Sequence[pystac.Item]", bands: Sequence[str] | None) -> Choice:
+def choose_bands(items: "Sequence[pystac.Item]", bands: BandsLike | None) -> Choice:
     """Choose the bands of a cube.
 
     By default all that every item has: reflectances, or temperatures where there are no others.
@@ -156,20 +162,32 @@ def choose_bands(items: "Sequence[pystac.Item]", bands: Sequence[str] | None) ->
     if bands is None:
         return _common_bands(items, alike)
     sensor = sensor_of(items[0])
-    wanted = [bands] if isinstance(bands, str) else list(bands)
-    names = tuple(_name_in_cube(sensor, name, alike) for name in wanted)
+    wanted = checks.names("bands", bands)
+    _refuse_classes(items, wanted)
+    names = tuple(_name_in_cube(sensor, name, alike=alike) for name in wanted)
     if not names or len(set(names)) != len(names):
-        raise BandError(f"bands={wanted}; expected at least one, each once.")
+        raise BandError(f"bands={list(wanted)}; expected at least one, each once.")
     thermal = [name for name in names if is_thermal(sensor, name)]
     if thermal and len(thermal) < len(names):
         raise BandError(
-            f"bands={wanted} mix reflectance and temperature ({', '.join(thermal)}); expected one of the two. Open"
+            f"bands={list(wanted)} mix reflectance and temperature ({', '.join(thermal)}); expected one of them. Open"
             f" the temperature by itself with bands={thermal}."
         )
-    return Choice(names, "temperature" if thermal else "reflectance")
+    keys = dict(zip(names, bands.values(), strict=True)) if isinstance(bands, Mapping) else {}
+    return Choice(names, "temperature" if thermal else "reflectance", keys)
 
 
-def _name_in_cube(sensor: Sensor, name: str, alike: bool) -> str:
+def _refuse_classes(items: "Sequence[pystac.Item]", wanted: Sequence[str]) -> None:
+    kinds = {found.kind.name for item in items if (found := classes.find_classification(item)) is not None}
+    for name in wanted:
+        if re.sub(r"^oa_|(_\d+m|\.tif)$", "", name.strip().lower()) in kinds:
+            raise BandError(
+                f"{name!r} is no band but a classification; expected bands. Leave it out: the cube has it as a"
+                " coordinate anyway."
+            )
+
+
+def _name_in_cube(sensor: Sensor, name: str, *, alike: bool) -> str:
     if alike:
         return resolve(sensor, name)
     if name.lower() not in COLOURS:
@@ -185,10 +203,10 @@ def _name_in_cube(sensor: Sensor, name: str, alike: bool) -> str:
 def _common_bands(items: "Sequence[pystac.Item]", alike: bool) -> Choice:
     """Bands of all items in which any is recognised."""
     sensor = sensor_of(items[0])
-    found = [(sensor_of(item), find_assets(item, sensor_of(item), None)) for item in items]
+    found = [(sensor_of(item), find_assets(item, sensor_of(item), size=None)) for item in items]
     have = [(one, assets) for one, assets in found if assets]
     if not have:
-        raise BandError(missing(items[0], sensor, ()))
+        raise BandError(missing(items[0], sensor, lacking=()))
     order = sensor.band_names if alike else COLOURS
     shared = [name for name in order if all(one.resolve(name) in assets for one, assets in have)]
     reflectances = tuple(name for name in shared if not is_thermal(sensor, name))
@@ -199,7 +217,7 @@ def _common_bands(items: "Sequence[pystac.Item]", alike: bool) -> Choice:
     raise BandError(f"items have no band of {sensor.name} in common; name the bands.")
 
 
-def sources(item: "pystac.Item", choice: Choice, size: float | None) -> dict[str, Source]:
+def sources(item: "pystac.Item", choice: Choice, *, size: float | None) -> dict[str, Source]:
     """Find the sources of the bands of a cube in an item.
 
     Raises
@@ -208,25 +226,46 @@ def sources(item: "pystac.Item", choice: Choice, size: float | None) -> dict[str
         If it lacks one, with the assets it has and what they were taken for.
     """
     sensor = sensor_of(item)
-    have = find_assets(item, sensor, size)
+    have = find_assets(item, sensor, size=size)
+    for name, key in choice.keys.items():
+        have.pop(sensor.resolve(name), None)
+        named = _named_source(item, key)
+        have |= {} if named is None else {sensor.resolve(name): named}
     lacking = [name for name in choice.names if sensor.resolve(name) not in have]
     if lacking:
-        raise BandError(missing(item, sensor, lacking))
+        raise BandError(missing(item, sensor, lacking=lacking))
     return {name: have[sensor.resolve(name)] for name in choice.names}
 
 
-def missing(item: "pystac.Item", sensor: Sensor, lacking: Sequence[str]) -> str:
+def _is_image(item: "pystac.Item", key: str) -> bool:
+    """Whether an asset may hold a band: no text, and no picture."""
+    kind = str(item.assets[key].media_type or "")
+    texts = kind.startswith(("text/", "application/")) or re.search(r"\.(txt|xml|json|html?)$", item.assets[key].href)
+    return not texts and kind not in ("image/jpeg", "image/png") and not PICTURES.search(key)
+
+
+def _named_source(item: "pystac.Item", key: str) -> Source | None:
+    """Source that a user names: an asset, or one band of it as ``image.3``."""
+    if key in item.assets:
+        return Source(key)
+    stem, _, number = key.rpartition(".")
+    return Source(stem, int(number)) if stem in item.assets and number.isdecimal() and int(number) else None
+
+
+def missing(item: "pystac.Item", sensor: Sensor, *, lacking: Sequence[str]) -> str:
     """Message about bands that an item lacks, with its assets and what they were taken for."""
     taken: dict[str, list[str]] = {key: [] for key in item.assets}
-    for band, source in find_assets(item, sensor, None).items():
+    for band, source in find_assets(item, sensor, size=None).items():
         taken[source.key].append(band)
     kinds = classes.find_classification(item)
     if kinds is not None:
         taken[kinds.key].append("classification")
-    have = sorted(find_assets(item, sensor, None))
-    lines = [f"{key} ({', '.join(what) or 'not recognised'})" for key, what in taken.items()]
+    have = sorted(find_assets(item, sensor, size=None))
+    lines = [
+        f"{key} ({', '.join(what) or 'not recognised'})" for key, what in taken.items() if what or _is_image(item, key)
+    ]
     return (
         f"item {item.id} has no asset of bands {list(lacking)}; it has {', '.join(have) or f'no band of {sensor.name}'}"
-        f" among its assets {', '.join(lines) or '(none)'}. Choose other bands, or name the asset after its band:"
-        " item.assets['B04'] = item.assets.pop(...)."
+        f" among its assets {', '.join(lines) or '(none)'}. Choose other bands, or name the asset of each band:"
+        " bands={'B04': '...'}."
     )

@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from odc.geo.crs import CRS
+from odc.geo.geom import Geometry
 
 from xsr.core import sensors
 from xsr.core.errors import ParameterError, ProductError
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
 
 APART = 0.5
 """Footprints of one acquisition and tile that share less of the smaller one are its parts, not its processings."""
-LANDSAT_ID = re.compile(r"L[COTEM](\d{2})_(L\w{3})_(\d{6})_(\d{8})_(\d{8})_(\d{2})_(?:T1|T2|RT)(?:_(SR|ST))?")
-"""Mission, level, path and row, day, day of the processing, collection and kind in the name of a Landsat product."""
+LANDSAT_ID = re.compile(r"L([COTEM])(\d{2})_(L\w{3})_(\d{6})_(\d{8})(?:_(\d{8}))?_(\d{2})_(?:T1|T2|RT)(?:_(SR|ST))?")
+"""Instrument, mission, level, path and row, day, day of processing, collection and kind in the name of a product."""
 HLS = re.compile(r"HLS\.?([LS])30")
 """Harmonized Landsat Sentinel: which of the two it is."""
 
@@ -56,7 +58,8 @@ def _product_names(item: "pystac.Item") -> list[str]:
 def platform_of(item: "pystac.Item") -> str:
     """Platform of an item in lower case, or nothing."""
     known = item.properties
-    return str(known.get("platform") or known.get("eo:platform") or known.get("constellation") or "").lower()
+    platform = str(known.get("platform") or known.get("eo:platform") or known.get("constellation") or "").lower()
+    return re.sub(r"^landsat_(?=\d)", "landsat-", platform)
 
 
 def acquisition(item: "pystac.Item") -> tuple[str, str]:
@@ -92,18 +95,26 @@ def landsat_product(item: "pystac.Item") -> "re.Match[str] | None":
 def identities(items: "Sequence[pystac.Item]") -> list[Identity]:
     """Acquisition, part of the tile and processing of each item.
 
-    Items of one acquisition and tile that name no datastrip are parts of it where their footprints lie apart.
+    Where an item names no datastrip, it shows the part of the tile whose footprint it shares.
     """
     found = [_identity(item) for item in items]
-    by_acquisition: dict[tuple[str, ...], list[int]] = {}
+    tiles: dict[tuple[str, ...], list[int]] = {}
     for index, one in enumerate(found):
-        by_acquisition.setdefault(one.acquisition, []).append(index)
-    for same in by_acquisition.values():
-        unknown = [index for index in same if not found[index].datastrip]
-        for index, part in zip(unknown, _parts([items[index] for index in unknown]), strict=True):
-            one = found[index]
-            found[index] = Identity(one.acquisition, one.baseline, one.generated, part)
+        tiles.setdefault(one.acquisition, []).append(index)
+    for same in tiles.values():
+        if len(same) > 1:
+            labels = _parts([items[index] for index in same], [found[index].datastrip for index in same])
+            for index, label in zip(same, labels, strict=True):
+                found[index] = replace(found[index], datastrip=label)
     return found
+
+
+def datastrip_of(item: "pystac.Item") -> str:
+    """Start of sensing of the datastrip of an item, which the folder of its granule bears as well; else nothing."""
+    known = item.properties
+    stated = sensing_start(str(known.get("s2:datastrip_id") or known.get("eopf:datastrip_id") or ""))
+    folders = (re.search(r"/L\w{2}_T\w{5}_A\d{6}_(\d{8}T\d{6})/", asset.href) for asset in item.assets.values())
+    return stated or next((found[1] for found in folders if found), "")
 
 
 def _identity(item: "pystac.Item") -> Identity:
@@ -111,28 +122,26 @@ def _identity(item: "pystac.Item") -> Identity:
     generated = str(known.get("s2:generation_time") or known.get("processing:datetime") or known.get("created") or "")
     product = landsat_product(item)
     if product:
-        acquired = (platform_of(item), product[3], product[4], product[2], product[7] or "")
-        return Identity(acquired, generated=product[5])
-    datastrip = sensing_start(str(known.get("s2:datastrip_id") or known.get("eopf:datastrip_id") or ""))
+        acquired = (platform_of(item), product[4], product[5], product[3], product[8] or "")
+        return Identity(acquired, generated=product[6] or generated)
     acquired_tile = (*acquisition(item), mgrs_tile(item) or item.id)
-    return Identity(acquired_tile, parse_baseline(baseline(item)), generated, datastrip)
+    return Identity(acquired_tile, parse_baseline(baseline(item)), generated, datastrip_of(item))
 
 
-def _parts(items: "Sequence[pystac.Item]") -> list[str]:
-    """Label the part of a tile that each item shows, by footprints; the first has no label."""
+def _parts(items: "Sequence[pystac.Item]", datastrips: Sequence[str]) -> list[str]:
+    """Label the part of a tile that each item shows: by its datastrip, else by footprints."""
     outlines = [footprint(item) for item in items]
-    labels = [""] * len(items)
-    first: list[Any] = []
+    labels = list(datastrips)
+    known = [(label, outline) for label, outline in zip(labels, outlines, strict=True) if label]
     for index, outline in enumerate(outlines):
-        alike = [n for n, other in enumerate(first) if _same_part(outline, other)]
-        if not alike:
-            first.append(outline)
-        number = alike[0] if alike else len(first) - 1
-        labels[index] = f"part {number}" if number else ""
+        if not labels[index]:
+            alike = (label for label, other in known if _same_part(outline, other))
+            labels[index] = next(alike, f"part {len(known)}")
+            known.append((labels[index], outline))
     return labels
 
 
-def _same_part(one: Any, other: Any) -> bool:
+def _same_part(one: Geometry | None, other: Geometry | None) -> bool:
     return one is None or other is None or overlap(one, other) >= APART
 
 
@@ -144,26 +153,44 @@ def sensor_of(item: "pystac.Item") -> Sensor:
     ParameterError
         If none is registered for it, or it is a composite of several.
     """
-    known = item.properties
     harmonised = HLS.search(item.collection_id or "") or HLS.search(item.id)
     if harmonised:
         return sensors.get("landsat-8" if harmonised[1] == "L" else "sentinel-2")
-    platform = str(known.get("platform") or known.get("eo:platform") or "")
+    known = item.properties
+    platform = str(known.get("platform") or known.get("eo:platform") or _platform_by_name(item) or "")
+    _refuse_unusable(item, platform)
+    for text in (platform, str(known.get("constellation") or ""), item.collection_id or ""):
+        if "sentinel-2" in text.lower().replace(" ", "-"):
+            return sensors.get("sentinel-2")
+    try:
+        found = sensors.get(platform)
+    except ParameterError as error:
+        raise ParameterError(f"item {item.id}: {error}") from None
+    return sensors.get("sentinel-2") if found.name.startswith("sentinel-2") else found
+
+
+def _platform_by_name(item: "pystac.Item") -> str | None:
+    """Platform by the name of the product, of an item that states none."""
+    product = landsat_product(item)
+    if product:
+        return f"landsat-{int(product[2])}"
+    found = next((match for name in _product_names(item) if (match := re.match(r"(S2[A-Z])_", name))), None)
+    return found[1] if found else None
+
+
+def _refuse_unusable(item: "pystac.Item", platform: str) -> None:
+    product = landsat_product(item)
+    instruments = [str(one).lower() for one in item.properties.get("instruments") or ()]
+    if (product and product[1] == "M") or instruments == ["mss"]:
+        raise ParameterError(
+            f"item {item.id} is an image of the Multispectral Scanner (MSS), whose Level-1 numbers are radiance;"
+            " expected reflectance or temperature. Choose Level-2 products of Landsat 4 to 9."
+        )
     if "," in platform:
         raise ParameterError(
             f"item {item.id} joins several satellites ({platform}): a composite, whose bands are those of no sensor;"
             " expected images of one satellite. Choose another collection."
         )
-    for text in (platform, str(known.get("constellation") or ""), item.collection_id or ""):
-        if "sentinel-2" in text.lower().replace(" ", "-"):
-            return sensors.get("sentinel-2")
-    product = landsat_product(item)
-    if not platform and product:
-        platform = f"landsat-{int(product[1])}"
-    try:
-        return sensors.get(platform)
-    except ParameterError as error:
-        raise ParameterError(f"item {item.id}: {error}") from None
 
 
 def stated_crs(item: "pystac.Item", key: str) -> tuple[CRS, str] | None:
@@ -178,11 +205,11 @@ def stated_crs(item: "pystac.Item", key: str) -> tuple[CRS, str] | None:
         for name in ("proj:code", "proj:epsg", "proj:wkt2", "proj:projjson"):
             value = fields.get(name)
             if value not in (None, "", {}):
-                return _parse_crs(item, name, value), f"{name} of the {holder}"
+                return _parse_crs(item, name, value=value), f"{name} of the {holder}"
     return None
 
 
-def _parse_crs(item: "pystac.Item", name: str, value: Any) -> CRS:
+def _parse_crs(item: "pystac.Item", name: str, *, value: Any) -> CRS:
     from pyproj import CRS as PROJ
     from pyproj.exceptions import CRSError
 

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -14,7 +15,7 @@ from xsr.sources.harmonise import DARKEST, Identity, Statement, check_pixels, du
 from xsr.sources.rasters import Packing, read_sample
 from xsr.sources.stac.assets import Access, File, open_file
 from xsr.sources.stac.bands import Choice, Source, sources
-from xsr.sources.stac.classes import Kind, find_classification
+from xsr.sources.stac.classes import SCL, Kind, find_classification
 from xsr.sources.stac.describe import acquisition, identities, sensor_of
 from xsr.sources.stac.packing import OffsetLike, find_packing, offset_of
 
@@ -74,7 +75,7 @@ def latest(items: "Sequence[pystac.Item]") -> "tuple[list[pystac.Item], list[Ide
 
 
 def examine(
-    items: "Sequence[pystac.Item]", known: Sequence[Identity], request: Request, *, errors: Errors
+    items: "Sequence[pystac.Item]", known: Sequence[Identity], *, request: Request, errors: Errors
 ) -> tuple[list[Candidate], list[str]]:
     """Open the headers of all assets, and decide what their numbers mean.
 
@@ -91,14 +92,15 @@ def examine(
         If an item cannot be used and ``errors`` is ``raise``, or no date is left.
     """
     with ThreadPoolExecutor(WORKERS) as pool:
-        results = list(pool.map(lambda item, identity: _try(item, identity, request), items, known))
+        results = list(pool.map(partial(_try, request), items, known))
     dead: dict[tuple[str, str], XsrError] = {}
     for item, result in zip(items, results, strict=True):
         if isinstance(result, XsrError):
             dead.setdefault(acquisition(item), result)
     first = next(iter(dead.values()), None)
     if first is not None and errors == "raise":
-        raise type(first)(f"{first} Or pass errors='drop' to leave its date out.") from first
+        remedy = " Or pass errors='drop' to leave its date out." if len({*map(acquisition, items)}) > len(dead) else ""
+        raise type(first)(f"{first}{remedy}") from first
     for error in dead.values():
         warnings.warn(f"{error} Its date is left out.", XsrWarning, stacklevel=3)
     alive = [one for one in results if isinstance(one, Candidate) and acquisition(one.item) not in dead]
@@ -107,40 +109,44 @@ def examine(
     return alive, [str(error) for error in dead.values()]
 
 
-def _try(item: "pystac.Item", identity: Identity, request: Request) -> Candidate | XsrError:
+def _try(request: Request, item: "pystac.Item", identity: Identity) -> Candidate | XsrError:
     try:
-        return _examine(item, identity, request)
+        return _examine(item, identity, request=request)
     except REFUSED as error:
         return error
 
 
-def _examine(item: "pystac.Item", identity: Identity, request: Request) -> Candidate:
+def _examine(item: "pystac.Item", identity: Identity, *, request: Request) -> Candidate:
     sensor = sensor_of(item)
-    wanted = sources(item, request.choice, request.size)
+    wanted = sources(item, request.choice, size=request.size)
     override = offset_of(item, request.offset)
-    files = {name: open_file(item, source, request.access) for name, source in wanted.items()}
+    files = {name: open_file(item, source, access=request.access) for name, source in wanted.items()}
     found = find_classification(item)
-    classes = None if found is None else open_file(item, Source(found.key), request.access)
+    classes = None if found is None else open_file(item, Source(found.key), access=request.access)
     if found is None and request.mask:
         raise ProductError(f"mask=True, but item {item.id} has no classification; expected one. Pass mask=False.")
     stated = {
-        name: find_packing(item, sensor, sensor.resolve(name), source, override) for name, source in wanted.items()
+        name: find_packing(item, sensor, band=sensor.resolve(name), source=source, override=override)
+        for name, source in wanted.items()
     }
     packings = {name: packing for name, (packing, _) in stated.items()}
     origin = next(iter(stated.values()))[1]
     if override is None and sensor.name == "sentinel-2":
-        _compare(item, files, classes, packings, origin)
+        _compare(
+            item, files, classes=classes if found and found.kind is SCL else None, packings=packings, origin=origin
+        )
     return Candidate(item, identity, sensor, files, packings, origin, found.kind if found else None, classes)
 
 
 def _compare(
     item: "pystac.Item",
     files: Mapping[str, File],
+    *,
     classes: File | None,
     packings: Mapping[str, Packing],
     origin: str,
 ) -> None:
-    """Refuse an offset that the pixels contradict."""
+    """Refuse an offset that the pixels contradict; ``classes`` is a scene classification."""
     band = min(files, key=DARKEST.index)
     numbers = read_sample(files[band].path, SAMPLE)
     seen = ~np.isin(numbers, packings[band].special)

@@ -30,7 +30,7 @@ def footprint(item: "pystac.Item") -> Geometry | None:
         return None
     try:
         whole = Geometry(item.geometry, LONLAT)
-        parts = list(whole) if whole.is_multi else [whole]
+        parts = list(whole.geoms) if whole.is_multi else [whole]
         joined: Geometry | None = unary_union([_unwrap(part) for part in parts if not part.is_empty])
     except (KeyError, TypeError, ValueError, AttributeError, AssertionError, IndexError) as error:
         raise ProductError(

@@ -68,6 +68,9 @@ def find_grid(
             " accept that reprojection before super-resolution changes the point spread function."
         )
     system = finest.crs if crs is None else crs
+    covered = _cover([file.geobox for file in files], system)
+    size = _pixel_size(finest, system) if resolution is None else (resolution, resolution)
+    _check_size(size, system, area=covered if area is None else area)
     if system != finest.crs or len(systems) > 1:
         warnings.warn(
             f"items in {', '.join(sorted(systems))} are reprojected to {name_crs(system)}: that changes their point"
@@ -75,10 +78,7 @@ def find_grid(
             XsrWarning,
             stacklevel=3,
         )
-    covered = _cover([file.geobox for file in files], system)
-    size = _pixel_size(finest, system) if resolution is None else resolution
-    _check_size(size, system, covered if area is None else area)
-    return _fit(area, covered, system, size=size, origin=_corner(finest, system))
+    return _fit(area, covered, system=system, size=size, origin=_corner(finest, system))
 
 
 def _cover(grids: Sequence[GeoBox], system: CRS) -> Geometry:
@@ -87,7 +87,9 @@ def _cover(grids: Sequence[GeoBox], system: CRS) -> Geometry:
     return covered
 
 
-def _fit(area: Geometry | None, covered: Geometry, system: CRS, *, size: float, origin: tuple[float, float]) -> GeoBox:
+def _fit(
+    area: Geometry | None, covered: Geometry, *, system: CRS, size: tuple[float, float], origin: tuple[float, float]
+) -> GeoBox:
     """Fit a grid around an area that the images cover, or around the images."""
     target = snap(covered if area is None else area, system, size, origin)
     if not target.extent.intersects(covered):
@@ -108,20 +110,21 @@ def _size_m(file: File) -> float:
     return pixel_size(file.geobox)[0] * (DEGREE_M if file.crs.geographic else 1.0)
 
 
-def _pixel_size(finest: File, system: CRS) -> float:
-    """Pixel size of the finest band in the unit of a CRS; in degrees what its metres are along a meridian."""
+def _pixel_size(finest: File, system: CRS) -> tuple[float, float]:
+    """Pixel size (y, x) of the finest band in the unit of a CRS; in degrees what its metres are along a meridian."""
     if system == finest.crs:
-        return pixel_size(finest.geobox)[0]
-    return _size_m(finest) / DEGREE_M if system.geographic else pixel_size(finest.geobox.to_crs(system))[0]
+        return pixel_size(finest.geobox)
+    size = _size_m(finest) / DEGREE_M if system.geographic else pixel_size(finest.geobox.to_crs(system))[0]
+    return size, size
 
 
-def _check_size(size: float, system: CRS, area: Geometry) -> None:
+def _check_size(size: tuple[float, float], system: CRS, *, area: Geometry) -> None:
     if not system.geographic:
         return
-    if size > 1:
+    if max(size) > 1:
         raise ParameterError(
-            f"resolution={size:g} in {name_crs(system)} is in degrees; expected a fraction of one. Pass"
-            f" resolution={size / DEGREE_M:.6g} for {size:g} m."
+            f"resolution={max(size):g} in {name_crs(system)} is in degrees; expected a fraction of one. Pass"
+            f" resolution={max(size) / DEGREE_M:.6g} for {max(size):g} m."
         )
     west, _, east, _ = area.to_crs(system, resolution=math.inf).boundingbox
     if east - west > 180:
@@ -131,7 +134,7 @@ def _check_size(size: float, system: CRS, area: Geometry) -> None:
         )
 
 
-def make_scene(group: Sequence[Candidate], bands: tuple[str, ...], layout: Layout) -> Scene:
+def make_scene(group: Sequence[Candidate], bands: tuple[str, ...], *, layout: Layout) -> Scene:
     """One acquisition, its tiles and their parts joined.
 
     Where several have a pixel, that of the first tile in the order of time and name counts, and within a tile that of
@@ -140,7 +143,7 @@ def make_scene(group: Sequence[Candidate], bands: tuple[str, ...], layout: Layou
     import dask.array as da
 
     ordered = _by_precedence(group)
-    layers = [_load(one, bands, layout) for one in ordered]
+    layers = [_load(one, bands, layout=layout) for one in ordered]
     pixels, classes = layers[0]
     for other, other_classes in layers[1:]:
         pixels = da.where(da.isnan(pixels), other, pixels)
@@ -156,16 +159,22 @@ def make_scene(group: Sequence[Candidate], bands: tuple[str, ...], layout: Layou
         geobox=layout.target,
         native_gsd_m=tuple(max(first.sensor.band(band).gsd_m, _size_m(first.files[band])) for band in bands),
         identity=Identity(acquisition(first.item)),
-        record={
-            "platform": acquisition(first.item)[0],
-            "processing_baseline": " ".join(sorted({baseline(one.item) or "" for one in group})),
-            "product_id": " ".join(one.item.id for one in group),
-            "datatake": acquisition(first.item)[1],
-            "offset_source": " / ".join(sorted({one.offset_source for one in group})),
-        },
+        record=_record(group),
         offset_dn=tuple(first.packings[band].offset for band in bands),
         masks=shown,
     )
+
+
+def _record(group: Sequence[Candidate]) -> dict[str, str]:
+    """Where a date comes from."""
+    platform, datatake = acquisition(group[0].item)
+    return {
+        "platform": platform,
+        "processing_baseline": " ".join(sorted({baseline(one.item) or "" for one in group})),
+        "product_id": " ".join(one.item.id for one in group),
+        "datatake": datatake,
+        "offset_source": " / ".join(sorted({one.offset_source for one in group})),
+    }
 
 
 def _by_precedence(group: Sequence[Candidate]) -> list[Candidate]:
@@ -176,7 +185,7 @@ def _by_precedence(group: Sequence[Candidate]) -> list[Candidate]:
     return sorted(newest_first, key=lambda one: tiles[one.identity.acquisition])
 
 
-def _load(one: Candidate, bands: tuple[str, ...], layout: Layout) -> tuple[Any, Any]:
+def _load(one: Candidate, bands: tuple[str, ...], *, layout: Layout) -> tuple[Any, Any]:
     """Values (band, y, x) and classes (y, x) of an item."""
     import dask.array as da
     import odc.stac

@@ -4,6 +4,7 @@ Sentinel-2 follows `xsr.sources.harmonise`. Of other items a scale must be state
 whose packing its maker publishes. Nothing is guessed.
 """
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -62,7 +63,7 @@ def known_numbers(item: "pystac.Item", *, thermal: bool) -> Numbers | None:
     """
     collection = (item.collection_id or str(item.properties.get("odc:product") or "")).lower()
     product = landsat_product(item)
-    second = product is not None and product[2].startswith("L2") and product[6] == "02"
+    second = product is not None and product[3].startswith("L2") and product[7] == "02"
     if second or re.fullmatch(r"landsat-?c2-?l2(-s[rt])?", collection):
         return LANDSAT_ST if thermal else LANDSAT_SR
     if HLS.search(item.collection_id or "") or HLS.search(item.id):
@@ -81,13 +82,13 @@ def offset_of(item: "pystac.Item", offset: OffsetLike) -> float | None:
     value = offset(item) if callable(offset) else offset.get(item.id) if isinstance(offset, Mapping) else offset
     if value is None:
         return None
-    if not checks.is_number(value):
+    if not (checks.is_number(value) and math.isfinite(value)):
         raise ParameterError(f"offset for item {item.id} is {value!r}; expected a finite number, or None.")
     return float(value)
 
 
 def find_packing(
-    item: "pystac.Item", sensor: Sensor, band: str, source: Source, override: float | None
+    item: "pystac.Item", sensor: Sensor, *, band: str, source: Source, override: float | None
 ) -> tuple[Packing, str]:
     """How the numbers of a band become reflectance or kelvin, and what says so.
 
@@ -99,7 +100,7 @@ def find_packing(
     thermal = is_thermal(sensor, band)
     fields = band_fields(item, source)
     known = known_numbers(item, thermal=thermal)
-    unit = _unit(item, source, fields, known, thermal)
+    unit = _unit(item, source, fields=fields, known=known, thermal=thermal)
     scale = fields.get("scale", fields.get("raster:scale")) or (known.scale if known else None)
     shift = fields.get("offset", fields.get("raster:offset"))
     sentinel = sensor.name == "sentinel-2"
@@ -133,7 +134,9 @@ def band_fields(item: "pystac.Item", source: Source) -> dict[str, Any]:
     return {**asset, **(band if isinstance(band, Mapping) else {})}
 
 
-def _unit(item: "pystac.Item", source: Source, fields: Mapping[str, Any], known: Numbers | None, thermal: bool) -> str:
+def _unit(
+    item: "pystac.Item", source: Source, *, fields: Mapping[str, Any], known: Numbers | None, thermal: bool
+) -> str:
     """Read the unit of a band, in lower case; refuse one of another quantity."""
     stated = str(fields.get("unit") or "").strip().lower()
     unit = stated or (known.unit if known else "")
@@ -141,8 +144,8 @@ def _unit(item: "pystac.Item", source: Source, fields: Mapping[str, Any], known:
         return unit
     if thermal:
         raise HarmonisationError(
-            f"item {item.id}: asset {source.key!r} of a thermal band states the unit {unit or 'of nothing'!r}; expected"
-            " kelvin. Radiances become temperatures by xsr.sources.landsat.brightness_temperature."
+            f"item {item.id}: asset {source.key!r} is a thermal band whose numbers are {unit or 'in no stated unit'};"
+            " expected kelvin. Radiances become temperatures by xsr.sources.landsat.brightness_temperature."
         )
     if unit not in REFLECTANCE:
         raise HarmonisationError(

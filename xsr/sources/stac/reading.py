@@ -68,6 +68,8 @@ def _read_path(path: str) -> "list[pystac.Item]":
     content = json.loads(text)
     if not isinstance(content, dict):
         raise ParameterError(f"{path} holds a JSON {type(content).__name__}; expected an item, collection or catalog.")
+    if "conformsTo" in content:
+        raise ParameterError(f"{path} is an API; expected items. Pass it as url=, to search it.")
     if content.get("type") != "FeatureCollection":
         return _read(pystac.read_file(where))
     found = _read_mapping(content)

@@ -38,9 +38,10 @@ def find_items(
     where = name(items) if url is None else url
     span = None if datetime is None else interval(datetime)
     collections = _names(collection)
-    found = read_items(items) if url is None else _search(url, area=area, span=span, collections=collections)
+    online = url if url is not None else items if _is_client(items) else None
+    found = read_items(items) if online is None else _search(online, area=area, span=span, collections=collections)
     total = len(found)
-    found = [item for item in found if _wanted(item, span, collections, max_cloud)]
+    found = [item for item in found if _wanted(item, span, collections=collections, max_cloud=max_cloud)]
     inside = [item for item in found if area is None or touches(item, area)]
     if found and not inside:
         raise ParameterError(
@@ -49,7 +50,7 @@ def find_items(
         )
     if not inside:
         filters = {"datetime": datetime, "collection": collection, "max_cloud": max_cloud, "area": _corners(area)}
-        raise ParameterError(_nothing(where, filters, total))
+        raise ParameterError(_nothing(where, filters, total=total))
     return sorted(inside, key=lambda item: (time_of(item), item.id))
 
 
@@ -62,7 +63,7 @@ def _names(collection: str | Sequence[str] | None) -> list[str] | None:
     return names
 
 
-def _nothing(where: str, filters: Mapping[str, Any], total: int) -> str:
+def _nothing(where: str, filters: Mapping[str, Any], *, total: int) -> str:
     given = {key: value for key, value in filters.items() if value is not None}
     return f"no items of {where} match {given} ({total} before filtering). Ask for less."
 
@@ -71,7 +72,15 @@ def _corners(area: Geometry | None) -> tuple[float, ...] | None:
     return None if area is None else tuple(round(value, 4) for value in lonlat(area).boundingbox)
 
 
-def _search(url: str, *, area: Geometry | None, span: str | None, collections: list[str] | None) -> "list[pystac.Item]":
+def _is_client(items: ItemsLike) -> bool:
+    from pystac_client import Client
+
+    return isinstance(items, Client)
+
+
+def _search(
+    online: Any, *, area: Geometry | None, span: str | None, collections: list[str] | None
+) -> "list[pystac.Item]":
     import pystac
     import pystac_client
     import pystac_client.warnings
@@ -79,16 +88,16 @@ def _search(url: str, *, area: Geometry | None, span: str | None, collections: l
 
     try:
         with pystac_client.warnings.ignore():
-            client = pystac_client.Client.open(url)
+            client = pystac_client.Client.open(online) if isinstance(online, str) else online
             if not client.conforms_to("ITEM_SEARCH"):
                 return list(client.get_items(recursive=True))
             intersects = None if area is None else lonlat(area).json
             return list(client.search(collections=collections, intersects=intersects, datetime=span).items())
     except (OSError, APIError, pystac.STACError, pystac.STACTypeError, KeyError, ValueError) as error:
-        raise ParameterError(f"{url} cannot be read as STAC: {error}. Check the address.") from error
+        raise ParameterError(f"{online} cannot be read as STAC: {error}. Check the address.") from error
 
 
-def _wanted(item: "pystac.Item", span: str | None, collections: list[str] | None, max_cloud: float | None) -> bool:
+def _wanted(item: "pystac.Item", span: str | None, *, collections: list[str] | None, max_cloud: float | None) -> bool:
     cover = item.properties.get("eo:cloud_cover")
     if max_cloud is not None and cover is not None and float(cover) > max_cloud:
         return False
