@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from xsr.operations.verify import verify as verify
     from xsr.sources.eopf import open_eopf as open_eopf
     from xsr.sources.fetch import fetch as fetch
+    from xsr.sources.landsat import open_landsat as open_landsat
     from xsr.sources.safe import open_safe as open_safe
     from xsr.sources.stac import open_stac as open_stac
     from xsr.sources.theia import open_theia as open_theia
@@ -51,6 +52,7 @@ _LAZY = {
     "liif": "xsr.operations.super_resolve",
     "mask_clouds": "xsr.operations.mask_clouds",
     "open_eopf": "xsr.sources.eopf",
+    "open_landsat": "xsr.sources.landsat",
     "open_safe": "xsr.sources.safe",
     "open_stac": "xsr.sources.stac",
     "open_theia": "xsr.sources.theia",
