@@ -152,6 +152,24 @@ def test_dates_are_joined_and_duplicates_dropped(tmp_path):
     assert cube.generated.values.tolist() == ["2025-01-01T00:00:00Z", "2024-06-15T18:00:00Z"]
 
 
+def test_two_datastrips_of_one_tile_are_one_date(tmp_path, product):
+    paths = []
+    for name, part in (("S20240615T110618", slice(48, None)), ("S20240615T110918", slice(None, 48))):
+        path = write_eopf(tmp_path / f"{name}.zarr")
+        root = zarr.open_group(path, mode="r+")
+        discovery = root.attrs["stac_discovery"]
+        discovery["properties"]["eopf:datastrip_id"] = f"S2D_OPER_MSI_L2A_DS_2DPS_20240615T180000_{name}_N05.11"
+        root.attrs["stac_discovery"] = discovery
+        for size, names in BANDS.items():
+            rows = slice(*(None if n is None else n * 10 // size for n in (part.start, part.stop)))
+            for band in names:
+                root[f"measurements/reflectance/r{size}m/{band}"][rows] = 0
+        paths.append(path)
+    cube = open_eopf(paths)
+    np.testing.assert_array_equal(cube, open_eopf(product))
+    assert cube.sizes["time"] == 1
+
+
 def test_a_flat_cube_opens_with_its_grid(tmp_path):
     cube = make_cube((2, 3, 12, 10), crs="EPSG:32629", chunks={"y": 6})
     to_zarr(cube, tmp_path / "a.zarr", progress=False)

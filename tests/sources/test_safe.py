@@ -435,12 +435,19 @@ def test_two_datastrips_of_one_tile_are_one_date(tmp_path, l2a):
     assert cube.dn_offset.values.tolist() == [[-1000] * 4]
 
 
-def test_bands_of_20_m_have_no_gap_between_datastrips(tmp_path):
-    cube = open_safe(strips(tmp_path), bands=["B02", "B05", "B12"])
-    assert not np.isnan(cube).any()
-    np.testing.assert_array_equal(
-        open_safe(strips(tmp_path / "b"), bands=["B05"])[0, 0], truth("B05", 20).astype(np.float32)
-    )
+@pytest.mark.parametrize("options", [{}, {"resolution": 20}, {"resolution": 60, "bands": ["B02", "B05"]}])
+def test_the_seam_of_datastrips_cannot_be_seen_in_bands_that_are_resampled(tmp_path, l2a, options):
+    cube, whole = open_safe(strips(tmp_path), **options), open_safe(l2a, **options)
+    np.testing.assert_array_equal(cube, whole)
+    np.testing.assert_array_equal(cube.scl, whole.scl)
+    np.testing.assert_array_equal(cube.valid, whole.valid)
+
+
+def test_joining_parts_is_lazy_and_independent_of_chunks(tmp_path, l2a):
+    parts = strips(tmp_path)
+    with assert_lazy(open_safe(l2a)):
+        cube = open_safe(parts, chunks=40)
+    np.testing.assert_array_equal(cube, open_safe(l2a))
 
 
 def test_where_datastrips_overlap_the_latest_processing_comes_first(tmp_path):

@@ -15,7 +15,7 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -289,16 +289,17 @@ def _scene(product: EopfProduct, bands: Sequence[str] | None, options: _Options)
     if options.offset is None:
         _check(arrays, packings, scl, product.label)
     target = _target(arrays, choice.sizes, choice.gsd_m)
+    images = tuple(_reflectance(arrays[name], packings[name]) for name in names)
+    place = partial(to_grid, target=target, method=options.resampling, chunk=options.chunk)
     classes = {} if scl is None else {"scl": nearest(scl, target, dtype=np.uint8, chunk=options.chunk)[0]}
     valid = {"valid": masks.valid_scl(classes["scl"])} if classes else {}
     return Scene(
         label=product.label,
         time=product.time,
         bands=names,
-        pixels=join(
-            to_grid(_reflectance(arrays[n], packings[n]), target, method=options.resampling, chunk=options.chunk)
-            for n in names
-        ),
+        pixels=join(map(place, images)),
+        images=images,
+        place=place,
         geobox=target,
         native_gsd_m=tuple(max(float(_own(n)), grid.resolution(arrays[n].odc.geobox)[0]) for n in names),
         identity=product.identity,

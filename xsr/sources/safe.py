@@ -11,7 +11,7 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -426,14 +426,15 @@ def _scene(product: SafeProduct, bands: tuple[str, ...], options: _Options) -> S
     stated = _offset(product, bands, files, classes.get("SCL"), options)
     offsets = [stated[band] for band in bands]
     packings = [Packing(product.quantification, one.offset_dn, product.special) for one in offsets]
+    decoded = tuple(decode(images[band], packing) for band, packing in zip(bands, packings, strict=True))
+    place = partial(to_grid, target=target, method=options.resampling, chunk=options.chunk)
     return Scene(
         label=product.label,
         time=_time(product),
         bands=bands,
-        pixels=join(
-            to_grid(decode(images[band], packing), target, method=options.resampling, chunk=options.chunk)
-            for band, packing in zip(bands, packings, strict=True)
-        ),
+        pixels=join(map(place, decoded)),
+        images=decoded,
+        place=place,
         geobox=target,
         native_gsd_m=tuple(max(float(native_gsd(band)), grid.resolution(images[band].odc.geobox)[0]) for band in bands),
         identity=product.identity,

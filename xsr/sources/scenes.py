@@ -6,7 +6,7 @@ to a cube that keeps the contract: dims (time, band, y, x), float32, NaN = no da
 
 import itertools
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -47,6 +47,10 @@ class Scene:
     """Offset added to the digital numbers of each band."""
     masks: Mapping[str, Any] = field(default_factory=dict)
     """Masks (y, x) or (band, y, x) by the name of their coordinate; Dask-backed."""
+    images: tuple[xr.DataArray, ...] = ()
+    """Images of the bands, each on its own grid, where ``pixels`` come from them through ``place``."""
+    place: Callable[[xr.DataArray], Any] | None = None
+    """Brings an image to the grid. With it parts of a date are joined before, and the seam cannot be seen."""
 
 
 def choose_bands(bands: Sequence[str] | None, have: Sequence[str], label: str) -> tuple[str, ...]:
@@ -131,6 +135,17 @@ def stack(scenes: Sequence[Scene], *, name: str, attrs: Mapping[str, Any], mask:
         da.stack([scene.pixels for scene in scenes]), coords, ("time", "band", "y", "x"), name, {**attrs, **extra}
     )
     return apply_mask(cube) if mask else cube
+
+
+def _joined_images(parts: Sequence[Scene]) -> list[xr.DataArray]:
+    """Images of the bands, each pixel from the first part that has it."""
+    images = []
+    for one, *others in zip(*(part.images for part in parts), strict=True):
+        image = one
+        for other in others:
+            image = image.where(image.notnull(), other)
+        images.append(image)
+    return images
 
 
 def on_one_lattice(scenes: Sequence[Scene]) -> list[Scene]:
@@ -218,6 +233,8 @@ def _mosaic(parts: Sequence[Scene]) -> Scene:
             for key, mask in masks.items()
         }
         pixels = da.where(empty, part.pixels, pixels)
+    if first.place is not None:
+        pixels = da.concatenate([first.place(image) for image in _joined_images(parts)])
     in_time = sorted(parts, key=lambda part: (part.time, part.identity.datastrip))
     record = {key: "; ".join(dict.fromkeys(part.record[key] for part in in_time)) for key in first.record}
     offsets = np.array([part.offset_dn for part in parts], np.float64)
