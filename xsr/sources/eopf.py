@@ -55,10 +55,11 @@ SAMPLE = 1024
 BAND = re.compile(r"b\d[\da]", re.IGNORECASE)
 """Name of the array of a band."""
 NAME = re.compile(
-    r"(?P<platform>S2[A-Z])_MSIL\w+_(?P<datatake>\d{8}T\d{6})_N(?P<baseline>\d{4})_R\d{3}_T(?P<tile>\d{2}[C-X][A-Z]{2})"
-    r"_(?P<generated>\d{8}T\d{6})"
+    r"(?P<platform>S2[A-Z])_MSIL\w+_(?P<datatake>\d{8}T\d{6})_N(?P<baseline>\d{4})_R\d{3}_T\d{2}[C-X][A-Z]{2}_\d{8}T\d{6}"
 )
 """Name of a Sentinel-2 product."""
+TILE = re.compile(r"_T(\d{2}[C-X][A-Z]{2})(?=[_.]|$)")
+"""MGRS tile in such a name, or in another."""
 
 
 def open_eopf(
@@ -167,9 +168,15 @@ class EopfProduct:
 
     @cached_property
     def named(self) -> Mapping[str, str]:
-        """What the name says: platform, datatake, baseline, tile, generated; empty where it is no product's name."""
+        """What the name says: platform, datatake and baseline; empty where it is no product's name."""
         found = NAME.search(self.label) or NAME.search(self.tree.label)
         return found.groupdict() if found else {}
+
+    @cached_property
+    def tile(self) -> str:
+        """MGRS tile in the name."""
+        found = TILE.search(self.label) or TILE.search(self.tree.label)
+        return found[1] if found else ""
 
     def property(self, *keys: str) -> str:
         """First of some properties that is there, as text."""
@@ -203,7 +210,7 @@ class EopfProduct:
         """Acquisition and processing."""
         datatake = self.property("eopf:datatake_id", "datetime") or self.named.get("datatake", "") or self.label
         return Identity(
-            (self.platform, re.sub(r"_N[\d.]+$", "", datatake), self.named.get("tile", "")),
+            (self.platform, re.sub(r"_N[\d.]+$", "", datatake), self.tile),
             parse_baseline(self.baseline),
             self.property("created"),
             sensing_start(self.property("eopf:datastrip_id")),
@@ -280,7 +287,7 @@ def _scene(product: EopfProduct, bands: Sequence[str] | None, options: _Options)
     choice = _choose(product, bands, options.resolution)
     names, paths = tuple(choice.paths), choice.paths
     _check_stored(product, paths)
-    crs = placement.find_crs(product.tree, paths.values(), product.properties, product.named.get("tile"), options.crs)
+    crs = placement.find_crs(product.tree, paths.values(), product.properties, product.tile, options.crs)
     scl_path = _classes(product, choice.gsd_m)
     grids = placement.find_grids(product.tree, [*paths.values(), *filter(None, [scl_path])], crs)
     arrays = {name: _array(product, path, grids, options.chunk) for name, path in paths.items()}

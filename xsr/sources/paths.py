@@ -61,7 +61,9 @@ def product_path(path: str | Path, metadata: re.Pattern[str]) -> Path:
 def _local(path: str | Path) -> Path:
     text = str(path)
     part = GDAL_SUBDATASET.match(text)
-    text = GDAL_ARCHIVE.sub("/", part[1] if part else text).replace("{", "").replace("}", "")
+    text = part[1] if part else text
+    if GDAL_ARCHIVE.match(text):
+        text = GDAL_ARCHIVE.sub("/", text).replace("/{", "/", 1).replace("}", "", 1)
     if URL.match(text):
         raise ProductError(
             f"{path} is a URL; expected a product on disk, for its images are read in many small pieces. Download the"

@@ -36,7 +36,7 @@ def find_crs(
     tree: Tree,
     paths: Iterable[str],
     properties: Mapping[str, Any],
-    tile: str | None,
+    tile: str,
     given: str | int | None,
 ) -> str:
     """CRS of arrays of a tree.
@@ -50,7 +50,7 @@ def find_crs(
     properties
         Properties of the STAC item that describes the product.
     tile
-        MGRS tile in its name.
+        MGRS tile in its name, empty if there is none.
     given
         CRS that the user gave; it ends the matter.
 
@@ -95,7 +95,7 @@ def _overridden(given: str | int, stated: Sequence[tuple[CRS, str]], label: str)
 
 
 def _statements(
-    tree: Tree, paths: Sequence[str], properties: Mapping[str, Any], tile: str | None
+    tree: Tree, paths: Sequence[str], properties: Mapping[str, Any], tile: str
 ) -> Iterator[tuple[CRS, str]]:
     """Every CRS that is stated, and where."""
     other = mapping(tree.attributes("").get("other_metadata"))

@@ -334,7 +334,7 @@ def open_safe(
             "products of Level-1C and Level-2A were given together; expected one level. Open them apart."
         )
     scenes = [_scene(product, _choose(product, bands, resolution), options) for product in products]
-    scenes = _tell_parts(products, scenes)
+    scenes = _separate_parts(products, scenes)
     level = "Level-2A" if products[0].surface else "Level-1C"
     attrs = {"source": f"Sentinel-2 {level}", "units": "1", "long_name": _LONG_NAMES[products[0].surface]}
     return stack(scenes, name="reflectance", attrs=attrs, mask=mask)
@@ -367,12 +367,12 @@ def _by_images(
     return ordered, resolution or (min(sizes) if sizes else None)
 
 
-def _tell_parts(products: Sequence[SafeProduct], scenes: Sequence[Scene]) -> list[Scene]:
-    """Tell parts of a tile from processings of one part, where the metadata state no datastrip.
+def _separate_parts(products: Sequence[SafeProduct], scenes: Sequence[Scene]) -> list[Scene]:
+    """Separate parts of a tile from processings of one part, where the metadata state no datastrip.
 
     Products of one baseline that see ground which the other does not see are parts.
     """
-    told = list(scenes)
+    separated = list(scenes)
     groups: dict[Any, list[int]] = {}
     for index, product in enumerate(products):
         if not product.stated_datastrip:
@@ -384,8 +384,10 @@ def _tell_parts(products: Sequence[SafeProduct], scenes: Sequence[Scene]) -> lis
         for index in seen:
             if seen[index].shape == seen[latest].shape and (seen[index] & ~seen[latest]).any():
                 one = products[index].identity
-                told[index] = replace(told[index], identity=replace(one, datastrip=f"{one.datastrip} {one.generated}"))
-    return told
+                separated[index] = replace(
+                    separated[index], identity=replace(one, datastrip=f"{one.datastrip} {one.generated}")
+                )
+    return separated
 
 
 def _seen(product: SafeProduct) -> NDArray[np.bool_]:
