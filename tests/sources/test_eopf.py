@@ -1,5 +1,9 @@
 import json
 import shutil
+import threading
+import warnings
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -444,6 +448,39 @@ def test_bands_without_a_stored_chunk_are_refused_and_others_named(tmp_path, pro
     with pytest.raises(ProductError, match=message):
         open_eopf(path, bands=["B02"])
     assert open_eopf(path / "measurements/reflectance/r60m").shape == (1, 1, 16, 16)
+
+
+class _Plain(SimpleHTTPRequestHandler):
+    """A server that lists no folder, as object stores behind https."""
+
+    def list_directory(self, path):
+        self.send_error(404)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def serve(tmp_path):
+    """Address of a server of the folder of the test."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Plain, directory=str(tmp_path))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def test_a_store_behind_a_server_that_lists_nothing_opens(tmp_path, product, serve):
+    shutil.copytree(product, tmp_path / "a.zarr")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        zarr.consolidate_metadata(tmp_path / "a.zarr")
+    xr.testing.assert_identical(open_eopf(f"{serve}/a.zarr").compute(), open_eopf(product).compute())
+    part = open_eopf(f"{serve}/a.zarr/measurements/reflectance/r60m")
+    assert part.band.values.tolist() == ["B01"]
+    for chunk in (tmp_path / "a.zarr/measurements/reflectance/r10m/b02").glob("[0-9]*"):
+        chunk.unlink()
+    with pytest.raises(ProductError, match=r"holds no pixels of .*r10m/b02"):
+        open_eopf(f"{serve}/a.zarr", bands=["B02"])
 
 
 def test_chunks_that_decoded_floats_lack_are_no_data_and_reported(tmp_path, product):

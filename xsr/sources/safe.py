@@ -195,9 +195,10 @@ class SafeProduct:
 
     @cached_property
     def datatake(self) -> str:
-        """Identifier of the datatake, without the baseline at its end."""
+        """Identifier of the datatake, without the baseline at its end; the start of sensing where there is none."""
         found = self.tree.find(".//{*}Datatake")
-        return re.sub(r"_N[\d.]+$", "", "" if found is None else found.get("datatakeIdentifier", ""))
+        stated = "" if found is None else found.get("datatakeIdentifier", "")
+        return re.sub(r"_N[\d.]+$", "", stated or self.need("PRODUCT_START_TIME"))
 
     @cached_property
     def tile(self) -> str:
