@@ -291,6 +291,18 @@ def test_contradictory_statements_of_the_crs_are_refused_by_name_and_settled_by_
     broken = state(write_eopf(tmp_path / "c.zarr"), item={"proj:code": "nowhere"})
     with pytest.raises(ProductError, match=r"proj:code of the STAC item is 'nowhere'; .*Pass crs="):
         open_eopf(broken)
+    assert open_eopf(broken, bands=["B02"], crs=32629).odc.crs.epsg == 32629
+
+
+def test_one_crs_in_several_spellings_is_no_contradiction(tmp_path):
+    path = state(
+        write_eopf(tmp_path / "a.zarr"),
+        other={"horizontal_CRS_code": 32629},
+        group={"proj:wkt2": CRS("EPSG:32629").proj.to_wkt("WKT1_ESRI")},
+        array={"proj:wkt2": WKT, "proj:code": "EPSG:32629"},
+        name=TILED,
+    )
+    assert open_eopf(path, bands=["B02"]).odc.crs.epsg == 32629
 
 
 def test_a_crs_by_hand_that_replaces_another_is_reported(product):

@@ -178,14 +178,14 @@ class EopfProduct:
         found = TILE.search(self.label) or TILE.search(self.tree.label)
         return found[1] if found else ""
 
-    def property(self, *keys: str) -> str:
+    def text(self, *keys: str) -> str:
         """First of some properties that is there, as text."""
         return next((str(self.properties[key]) for key in keys if self.properties.get(key) is not None), "")
 
     @cached_property
     def time(self) -> np.datetime64:
         """Start of the acquisition, UTC."""
-        text = self.property("datetime", "start_datetime") or self.named.get("datatake", "")
+        text = self.text("datetime", "start_datetime") or self.named.get("datatake", "")
         moment = pd.to_datetime(text, errors="coerce", utc=True)
         if pd.isna(moment):
             raise ProductError(
@@ -197,23 +197,23 @@ class EopfProduct:
     @cached_property
     def platform(self) -> str:
         """Satellite in lower case."""
-        return self.property("platform").lower() or re.sub("^S2", "sentinel-2", self.named.get("platform", "")).lower()
+        return self.text("platform").lower() or re.sub("^S2", "sentinel-2", self.named.get("platform", "")).lower()
 
     @cached_property
     def baseline(self) -> str:
         """Processing baseline."""
         digits = self.named.get("baseline", "")
-        return self.property("processing:version") or (f"{digits[:2]}.{digits[2:]}" if digits else "")
+        return self.text("processing:version") or (f"{digits[:2]}.{digits[2:]}" if digits else "")
 
     @cached_property
     def identity(self) -> Identity:
         """Acquisition and processing."""
-        datatake = self.property("eopf:datatake_id", "datetime") or self.named.get("datatake", "") or self.label
+        datatake = self.text("eopf:datatake_id", "datetime") or self.named.get("datatake", "") or self.label
         return Identity(
             (self.platform, re.sub(r"_N[\d.]+$", "", datatake), self.tile),
             parse_baseline(self.baseline),
-            self.property("created"),
-            sensing_start(self.property("eopf:datastrip_id")),
+            self.text("created"),
+            sensing_start(self.text("eopf:datastrip_id")),
         )
 
     @cached_property
@@ -240,7 +240,7 @@ class EopfProduct:
         children = self.tree.children(group)
         if "0" in children:
             group, children = f"{group}/0", self.tree.children(f"{group}/0")
-        names = [name for name in children if BAND.fullmatch(name)]
+        names = _band_names(children)
         stated = re.search(r"/r(\d+)m(?:/0)?$", group)
         if stated or not names:
             return group, float(stated[1]) if stated else 0.0, names
@@ -255,6 +255,12 @@ class EopfProduct:
                 if "scl" in self.tree.children(name.rpartition("/")[0]) and self.tree.stored(name)[0]:
                     found[size] = name
         return found
+
+
+def _band_names(children: Sequence[str]) -> list[str]:
+    """Names of arrays that are bands of Sentinel-2."""
+    known = sensors.get("sentinel-2").band_names
+    return [name for name in children if BAND.fullmatch(name) and sensors.canonical(name) in known]
 
 
 @dataclass(frozen=True)
@@ -314,7 +320,7 @@ def _scene(product: EopfProduct, bands: Sequence[str] | None, options: _Options)
             "platform": product.platform,
             "processing_baseline": product.baseline,
             "product_id": product.label,
-            "generated": product.property("created"),
+            "generated": product.text("created"),
         },
         offset_dn=tuple(0.0 if (p := packings[n]) is None else p.offset for n in names),
         masks={**classes, **valid},
@@ -373,7 +379,7 @@ def _elsewhere(product: EopfProduct) -> str:
     levels = [f"{group}/{level}" for group in groups for level in tree.children(group)]
     found = []
     for group in (*groups, *levels):
-        bands = [name for name in tree.children(group) if BAND.fullmatch(name) and tree.stored(f"{group}/{name}")[0]]
+        bands = [name for name in _band_names(tree.children(group)) if tree.stored(f"{group}/{name}")[0]]
         if bands:
             found.append(f"{group} ({' '.join(sorted(bands))})")
     if not found:
