@@ -80,6 +80,7 @@ def write_safe(
     classified=True,
     values=truth,
     side=SIDE,
+    datastrip=None,
 ):
     """Write a product and return its folder: digital numbers are reflectance times 10000 plus `added`."""
     stamp = re.sub(r"[-:]|\..*", "", start)
@@ -105,6 +106,8 @@ def write_safe(
         for size in (20, 60):
             listed.append(f"{granule}/IMG_DATA/R{size}m/T{tile}_{stamp}_SCL_{size}m")
             write_jp2(root / f"{listed[-1]}.jp2", classes(size, side=side), size)
+    strip = f'datastripIdentifier="{short}_OPER_MSI_L{level}_DS_2APS_{plain}_S{datastrip}_N{baseline}"'
+    strip = strip if datastrip else ""
     images = "".join(f"<IMAGE_FILE>{one}</IMAGE_FILE>" for one in listed)
     kind, tag = ("BOA", "BOA_QUANTIFICATION_VALUE") if level == "2A" else ("RADIO", "QUANTIFICATION_VALUE")
     offsets = "".join(f'<{kind}_ADD_OFFSET band_id="{n}">{stated}</{kind}_ADD_OFFSET>' for n in range(13))
@@ -115,7 +118,8 @@ def write_safe(
 <GENERATION_TIME>{generated}</GENERATION_TIME>
 <Datatake datatakeIdentifier="G{short}_{stamp}_038058_N{baseline}">
 <SPACECRAFT_NAME>{satellite}</SPACECRAFT_NAME></Datatake>
-<Product_Organisation><Granule_List><Granule>{images}</Granule></Granule_List></Product_Organisation></Product_Info>
+<Product_Organisation><Granule_List><Granule {strip}>{images}</Granule></Granule_List></Product_Organisation>
+</Product_Info>
 <Product_Image_Characteristics>
 <Special_Values><SPECIAL_VALUE_INDEX>0</SPECIAL_VALUE_INDEX></Special_Values>
 <Special_Values><SPECIAL_VALUE_INDEX>65535</SPECIAL_VALUE_INDEX></Special_Values>

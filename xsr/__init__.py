@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from xsr.operations.verify import verify as verify
     from xsr.sources.eopf import open_eopf as open_eopf
     from xsr.sources.fetch import fetch as fetch
+    from xsr.sources.landsat import open_landsat as open_landsat
     from xsr.sources.opening import open as open
     from xsr.sources.safe import open_safe as open_safe
     from xsr.sources.stac import open_stac as open_stac
@@ -55,6 +56,7 @@ _LAZY = {
     "native": "xsr.operations.native",
     "open": "xsr.sources.opening",
     "open_eopf": "xsr.sources.eopf",
+    "open_landsat": "xsr.sources.landsat",
     "open_safe": "xsr.sources.safe",
     "open_stac": "xsr.sources.stac",
     "open_theia": "xsr.sources.theia",

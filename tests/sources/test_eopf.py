@@ -1,5 +1,9 @@
 import json
 import shutil
+import threading
+import warnings
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -152,6 +156,24 @@ def test_dates_are_joined_and_duplicates_dropped(tmp_path):
     assert cube.generated.values.tolist() == ["2025-01-01T00:00:00Z", "2024-06-15T18:00:00Z"]
 
 
+def test_two_datastrips_of_one_tile_are_one_date(tmp_path, product):
+    paths = []
+    for name, part in (("S20240615T110618", slice(48, None)), ("S20240615T110918", slice(None, 48))):
+        path = write_eopf(tmp_path / f"{name}.zarr")
+        root = zarr.open_group(path, mode="r+")
+        discovery = root.attrs["stac_discovery"]
+        discovery["properties"]["eopf:datastrip_id"] = f"S2D_OPER_MSI_L2A_DS_2DPS_20240615T180000_{name}_N05.11"
+        root.attrs["stac_discovery"] = discovery
+        for size, names in BANDS.items():
+            rows = slice(*(None if n is None else n * 10 // size for n in (part.start, part.stop)))
+            for band in names:
+                root[f"measurements/reflectance/r{size}m/{band}"][rows] = 0
+        paths.append(path)
+    cube = open_eopf(paths)
+    np.testing.assert_array_equal(cube, open_eopf(product))
+    assert cube.sizes["time"] == 1
+
+
 def test_a_flat_cube_opens_with_its_grid(tmp_path):
     cube = make_cube((2, 3, 12, 10), crs="EPSG:32629", chunks={"y": 6})
     to_zarr(cube, tmp_path / "a.zarr", progress=False)
@@ -269,6 +291,18 @@ def test_contradictory_statements_of_the_crs_are_refused_by_name_and_settled_by_
     broken = state(write_eopf(tmp_path / "c.zarr"), item={"proj:code": "nowhere"})
     with pytest.raises(ProductError, match=r"proj:code of the STAC item is 'nowhere'; .*Pass crs="):
         open_eopf(broken)
+    assert open_eopf(broken, bands=["B02"], crs=32629).odc.crs.epsg == 32629
+
+
+def test_one_crs_in_several_spellings_is_no_contradiction(tmp_path):
+    path = state(
+        write_eopf(tmp_path / "a.zarr"),
+        other={"horizontal_CRS_code": 32629},
+        group={"proj:wkt2": CRS("EPSG:32629").proj.to_wkt("WKT1_ESRI")},
+        array={"proj:wkt2": WKT, "proj:code": "EPSG:32629"},
+        name=TILED,
+    )
+    assert open_eopf(path, bands=["B02"]).odc.crs.epsg == 32629
 
 
 def test_a_crs_by_hand_that_replaces_another_is_reported(product):
@@ -426,6 +460,39 @@ def test_bands_without_a_stored_chunk_are_refused_and_others_named(tmp_path, pro
     with pytest.raises(ProductError, match=message):
         open_eopf(path, bands=["B02"])
     assert open_eopf(path / "measurements/reflectance/r60m").shape == (1, 1, 16, 16)
+
+
+class _Plain(SimpleHTTPRequestHandler):
+    """A server that lists no folder, as object stores behind https."""
+
+    def list_directory(self, path):
+        self.send_error(404)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def serve(tmp_path):
+    """Address of a server of the folder of the test."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Plain, directory=str(tmp_path))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def test_a_store_behind_a_server_that_lists_nothing_opens(tmp_path, product, serve):
+    shutil.copytree(product, tmp_path / "a.zarr")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        zarr.consolidate_metadata(tmp_path / "a.zarr")
+    xr.testing.assert_identical(open_eopf(f"{serve}/a.zarr").compute(), open_eopf(product).compute())
+    part = open_eopf(f"{serve}/a.zarr/measurements/reflectance/r60m")
+    assert part.band.values.tolist() == ["B01"]
+    for chunk in (tmp_path / "a.zarr/measurements/reflectance/r10m/b02").glob("[0-9]*"):
+        chunk.unlink()
+    with pytest.raises(ProductError, match=r"holds no pixels of .*r10m/b02"):
+        open_eopf(f"{serve}/a.zarr", bands=["B02"])
 
 
 def test_chunks_that_decoded_floats_lack_are_no_data_and_reported(tmp_path, product):

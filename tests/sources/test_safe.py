@@ -1,4 +1,6 @@
+import re
 import zipfile
+from pathlib import Path
 
 import dask
 import numpy as np
@@ -292,6 +294,196 @@ def test_pixels_that_belie_the_metadata_raise_and_name_both(tmp_path):
         open_safe(left_in)
     for product, offset in ((taken_out, 0), (left_in, -1000)):
         np.testing.assert_allclose(open_safe(product, offset=offset).sel(band="B02")[0], truth("B02", 10), atol=1e-6)
+
+
+# --- names of products, and products of other ages -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("inside", ["MTD_MSIL2A.xml", "manifest.safe", "GRANULE", "GRANULE/*", "GRANULE/*/MTD_TL.xml"])
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_file_or_folder_inside_names_the_product(l2a, inside, kind):
+    path = next(l2a.glob(inside))
+    assert open_safe(kind(path), bands="B04").product_id.values.tolist() == [l2a.name]
+
+
+def test_names_as_gdal_spells_them_work(l2a, tmp_path):
+    path = zipped(copy(l2a, tmp_path))
+    for name in (
+        f"SENTINEL2_L2A:{l2a}/MTD_MSIL2A.xml:10m:EPSG_32629",
+        f"/vsizip/{path}/{l2a.name}/MTD_MSIL2A.xml",
+        f"/vsizip/{{{path}}}/{l2a.name}",
+        path / l2a.name,
+    ):
+        assert open_safe(name, bands="B04").product_id.values.tolist() == [l2a.name]
+
+
+def test_images_name_their_product_their_bands_and_their_pixel_size(l2a):
+    fine = open_safe(sorted(l2a.rglob("*_10m.jp2")))
+    assert fine.band.values.tolist() == ["B02", "B03", "B04", "B08"]
+    assert fine.sizes["time"] == 1
+    coarse = open_safe([image(l2a, "B12", 20), image(l2a, "B02", 20), image(l2a, "SCL", 20)])
+    assert coarse.band.values.tolist() == ["B02", "B12"]
+    assert coarse.odc.geobox.resolution.x == 20
+    np.testing.assert_array_equal(coarse, open_safe(l2a, bands=["B02", "B12"], resolution=20))
+    assert open_safe(image(l2a, "B04", 10)).band.values.tolist() == ["B04"]
+    assert open_safe(image(l2a, "B04", 10), bands=["B05"]).band.values.tolist() == ["B05"]
+    assert open_safe(image(l2a, "SCL", 20)).sizes["band"] == 7
+
+
+@pytest.mark.parametrize("url", ["s3://eodata/x.SAFE", "https://example.org/x.SAFE.zip", Path("s3://eodata/x.SAFE")])
+def test_a_url_is_refused_with_what_is_supported(url):
+    with pytest.raises(ProductError, match=r"is a URL; expected a product on disk.*Download .*open_stac"):
+        open_safe(url)
+
+
+def test_a_file_of_no_product_is_refused(tmp_path):
+    (tmp_path / "a.tif").write_bytes(b"II*")
+    with pytest.raises(ProductError, match=r"a\.tif belongs to no product"):
+        open_safe(tmp_path / "a.tif")
+
+
+OLD_NAMES = (
+    ("User_Product", "Level-2A_User_Product"),
+    ("Product_Info>", "L2A_Product_Info>"),
+    ("Product_Organisation>", "L2A_Product_Organisation>"),
+    ("Product_Image_Characteristics>", "L2A_Product_Image_Characteristics>"),
+    ("PRODUCT_URI>", "PRODUCT_URI_2A>"),
+    ("Level-2A</PROCESSING", "Level-2Ap</PROCESSING"),
+    ("<BOA_QUANTIFICATION_VALUE", "<L2A_BOA_QUANTIFICATION_VALUE"),
+    ("</BOA_QUANTIFICATION_VALUE", "</L2A_BOA_QUANTIFICATION_VALUE"),
+    ("Granule>", "Granules>"),
+    ("<Granule ", "<Granules "),
+)
+
+
+def of_2018(folder):
+    """Product of Level-2A of April 2018, whose elements have other names."""
+    product = write_safe(folder, baseline="02.06", stated=None, added=0, start="2018-04-05T10:10:21.024Z")
+    file = product / "MTD_MSIL2A.xml"
+    text = file.read_text()
+    for old, new in OLD_NAMES:
+        assert old in text
+        text = text.replace(old, new)
+    return product, file, text
+
+
+@pytest.mark.parametrize("tag", ["IMAGE_FILE", "IMAGE_FILE_2A", "IMAGE_ID_2A"])
+def test_level_2a_of_2017_and_2018_opens(tmp_path, tag):
+    product, file, text = of_2018(tmp_path)
+    images = re.sub(r"(?<=<IMAGE_FILE>)GRANULE/[^<]*/", "", text) if tag == "IMAGE_ID_2A" else text
+    file.write_text(images.replace("IMAGE_FILE", tag))
+    write_manifest(product)
+    cube = open_safe(product)
+    assert cube.product_id.values.tolist() == [product.name]
+    assert cube.attrs["source"] == "Sentinel-2 Level-2A"
+    assert cube.offset_source.values.tolist() == ["processing baseline 02.06"]
+    np.testing.assert_allclose(cube.sel(band="B02")[0], truth("B02", 10), atol=1e-6)
+    assert cube.valid.any()
+
+
+def test_a_choice_of_images_that_are_missing_names_those_that_are_there(tmp_path):
+    product = write_safe(tmp_path, bands=("B02", "B05"))
+    image(product, "B02", 10).unlink()
+    image(product, "B05", 20).unlink()
+    with pytest.raises(ProductError) as caught:
+        open_safe(product)
+    assert str(caught.value).endswith(
+        "(and 1 more), though the product lists it. Add the file, or choose bands and resolution= whose files are"
+        " there: B02 SCL (20 m), B02 B05 SCL (60 m)."
+    )
+    for file in product.rglob("*_B??_?0m.jp2"):
+        file.unlink()
+    with pytest.raises(ProductError, match=r"holds no reflectance: .*only SCL \(20 m\), SCL \(60 m\); expected"):
+        open_safe(product)
+
+
+# --- datastrips ------------------------------------------------------------------------------------------------------
+
+
+def half(upper, overlap=0):
+    """Reflectance of the north or the south of a tile, no data in the other half."""
+
+    def values(band, size, *, side, seed=3):
+        whole = truth(band, size, side=side, seed=seed)
+        middle, more = len(whole) // 2, overlap * 10 // size
+        rows = np.arange(len(whole)) < middle + more if upper else np.arange(len(whole)) >= middle - more
+        return np.where(rows[:, None], whole, -0.1)
+
+    return values
+
+
+def strips(folder, **options):
+    """Two products of one tile: its north, sensed first, and its south."""
+    first = {"datastrip": "20240615T110618", "generated": "2024-06-15T18:00:00.000000Z", "values": half(True)}
+    second = {"datastrip": "20240615T110918", "generated": "2024-06-15T18:40:00.000000Z", "values": half(False)}
+    return write_safe(folder / "n", **first | options), write_safe(folder / "s", **second | options)
+
+
+@pytest.mark.filterwarnings("error::xsr.core.errors.XsrWarning")
+def test_two_datastrips_of_one_tile_are_one_date(tmp_path, l2a):
+    north, south = strips(tmp_path)
+    cube = open_safe([south, north], bands=["B02", "B03", "B04", "B08"])
+    assert cube.sizes["time"] == 1
+    assert "dropped_duplicates" not in cube.attrs
+    whole = open_safe(l2a, bands=["B02", "B03", "B04", "B08"])
+    np.testing.assert_array_equal(cube, whole)
+    np.testing.assert_array_equal(cube.scl, whole.scl)
+    assert cube.time.values.tolist() == whole.time.values.tolist()
+    assert cube.product_id.values.tolist() == [f"{north.name}; {south.name}"]
+    assert cube.platform.values.tolist() == ["sentinel-2a"]
+    assert cube.generated.values.tolist() == ["2024-06-15T18:00:00.000000Z; 2024-06-15T18:40:00.000000Z"]
+    assert cube.dn_offset.values.tolist() == [[-1000] * 4]
+
+
+@pytest.mark.parametrize("options", [{}, {"resolution": 20}, {"resolution": 60, "bands": ["B02", "B05"]}])
+def test_the_seam_of_datastrips_cannot_be_seen_in_bands_that_are_resampled(tmp_path, l2a, options):
+    cube, whole = open_safe(strips(tmp_path), **options), open_safe(l2a, **options)
+    np.testing.assert_array_equal(cube, whole)
+    np.testing.assert_array_equal(cube.scl, whole.scl)
+    np.testing.assert_array_equal(cube.valid, whole.valid)
+
+
+def test_joining_parts_is_lazy_and_independent_of_chunks(tmp_path, l2a):
+    parts = strips(tmp_path)
+    with assert_lazy(open_safe(l2a)):
+        cube = open_safe(parts, chunks=40)
+    np.testing.assert_array_equal(cube, open_safe(l2a))
+
+
+def test_where_datastrips_overlap_the_latest_processing_comes_first(tmp_path):
+    def brighter(band, size, *, side, seed=3):
+        values = half(False, overlap=10)(band, size, side=side, seed=seed)
+        return np.where(values > 0, values + 0.1, values)
+
+    north, _ = strips(tmp_path / "a", values=half(True, overlap=10))
+    _, south = strips(tmp_path / "b", values=brighter)
+    cube = open_safe([north, south], bands=["B02"])[0, 0]
+    np.testing.assert_allclose(cube[:38], truth("B02", 10)[:38], atol=1e-6)
+    np.testing.assert_allclose(cube[38:], truth("B02", 10)[38:] + 0.1, atol=1e-6)
+
+
+def test_each_datastrip_keeps_its_latest_processing(tmp_path):
+    old = strips(tmp_path / "a", baseline="04.00")
+    new = strips(tmp_path / "b")
+    with warned(r"dropped .*N0400.* \(kept .*N0500"):
+        cube = open_safe([*old, *new], bands=["B02"])
+    assert not np.isnan(cube).any()
+    assert cube.product_id.values.tolist() == [f"{new[0].name}; {new[1].name}"]
+    assert len(cube.attrs["dropped_duplicates"]) == 2
+
+
+def test_parts_that_state_no_datastrip_are_known_by_what_they_show(tmp_path, l2a):
+    cube = open_safe(strips(tmp_path, datastrip=None), bands=["B02"])
+    np.testing.assert_array_equal(cube, open_safe(l2a, bands=["B02"]))
+
+
+def test_the_date_of_parts_is_the_earliest_and_unequal_offsets_are_unknown(tmp_path):
+    north = write_safe(tmp_path / "a", baseline="03.01", stated=None, added=0, datastrip="20240615T110618")
+    south = write_safe(tmp_path / "b", values=half(False), datastrip="20240615T110918")
+    cube = open_safe([south, north], bands=["B02"])
+    assert np.isnan(cube.dn_offset).all()
+    assert cube.processing_baseline.values.tolist() == ["03.01; 05.00"]
+    np.testing.assert_allclose(cube[0, 0], truth("B02", 10), atol=1e-6)
 
 
 # --- duplicates ------------------------------------------------------------------------------------------------------

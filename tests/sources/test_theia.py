@@ -197,3 +197,24 @@ def test_options_out_of_range_are_refused(tmp_path):
         open_theia(root, resampling="cubic")
     with pytest.raises(ParameterError, match="resolution=60; expected 10 or 20"):
         open_theia(root, resolution=60)
+
+
+@pytest.mark.parametrize("inside", ["*_MTD_ALL.xml", "*_FRE_B2.tif", "MASKS", "."])
+def test_a_file_or_folder_inside_names_the_product(tmp_path, inside):
+    root, _ = write_theia(tmp_path, quantification=10000)
+    path = root if inside == "." else next(root.glob(inside))
+    assert open_theia(path).product_id.values.tolist() == [root.name]
+    with pytest.raises(ProductError, match=r"is a URL; expected a product on disk"):
+        open_theia("https://example.org/SENTINEL2A.zip")
+
+
+@pytest.mark.parametrize(
+    "stem",
+    ["LANDSAT8-OLITIRS-XS_20160613-104021-000_L2A_T31TCJ_C_V1-1", "VENUS-XS_20200613-104021-000_L2A_SUDOUE-4_C_V2-2"],
+)
+def test_products_of_other_satellites_are_refused_for_their_bands(tmp_path, stem):
+    for band in ("B2", "B5"):
+        write_tiff(tmp_path / stem / f"{stem}_FRE_{band}.tif", np.ones((4, 4), np.int16), 30)
+    platform = stem.partition("_")[0]
+    with pytest.raises(ProductError, match=rf"is a product of {platform}; expected Sentinel-2, .*Open its images as"):
+        open_theia(tmp_path / stem)

@@ -1,10 +1,11 @@
-"""Folders and zip archives, read in place.
+"""Folders, zip and tar archives, read in place.
 
-A product arrives as a folder or as the zip that was downloaded. `Archive` gives both one face: names with forward
+A product arrives as a folder or as the archive that was downloaded. `Archive` gives both one face: names with forward
 slashes, bytes, and the path under which GDAL reads a member without unpacking it.
 """
 
 import re
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -18,27 +19,29 @@ from xsr.core.errors import ProductError
 
 PIECE = 1 << 20
 """Bytes read at a time."""
+TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+"""Endings of the names of tar archives."""
 
 
 @dataclass(frozen=True)
 class Archive:
-    """A folder or zip archive."""
+    """A folder, zip archive or tar archive."""
 
     path: Path
-    """Absolute path of the folder or of the zip file."""
+    """Absolute path of the folder or archive."""
 
     @classmethod
     def open(cls, path: str | Path) -> "Archive":
-        """Open a folder or zip archive.
+        """Open a folder, zip archive or tar archive.
 
         Raises
         ------
         ProductError
-            If there is nothing at the path, the zip is damaged, or a name in it points outside of it.
+            If there is nothing at the path, the archive is damaged, or a name in it points outside of it.
         """
         archive = cls(Path(path).absolute())
         if not archive.path.exists():
-            raise ProductError(f"{path} not found; expected a product folder or zip archive. Check the path.")
+            raise ProductError(f"{path} not found; expected a product folder or archive. Check the path.")
         for name in archive.names:
             check_name(name, archive.path.name)
         return archive
@@ -46,11 +49,18 @@ class Archive:
     @cached_property
     def zipped(self) -> bool:
         """Whether it is a zip archive."""
-        return not self.path.is_dir()
+        return not (self.path.is_dir() or self.tarred)
+
+    @cached_property
+    def tarred(self) -> bool:
+        """Whether it is a tar archive, as Landsat comes in."""
+        return self.path.name.lower().endswith(TAR) and self.path.is_file()
 
     @cached_property
     def sizes(self) -> dict[str, int]:
         """Sizes in bytes of all files by name."""
+        if self.tarred:
+            return self._tar_sizes()
         if not self.zipped:
             files = (file for file in sorted(self.path.rglob("*")) if file.is_file())
             return {file.relative_to(self.path).as_posix(): file.stat().st_size for file in files}
@@ -60,6 +70,20 @@ class Archive:
         except (zipfile.BadZipFile, OSError) as error:
             raise ProductError(
                 f"{self.path} cannot be read: {error}. Expected a folder or a complete zip archive; download it again."
+            ) from error
+
+    def _tar_sizes(self) -> dict[str, int]:
+        if not self.path.name.lower().endswith(".tar"):
+            raise ProductError(
+                f"{self.path} is a compressed tar archive, in which no file can be read by itself; expected a folder,"
+                " zip or plain tar archive. Unpack it first."
+            )
+        try:
+            with tarfile.open(self.path) as file:
+                return {info.name.removeprefix("./"): info.size for info in file if info.isfile()}
+        except (tarfile.TarError, OSError) as error:
+            raise ProductError(
+                f"{self.path} cannot be read: {error}. Expected a complete tar archive; download it again."
             ) from error
 
     @property
@@ -79,13 +103,16 @@ class Archive:
         if name not in self.sizes:
             raise ProductError(f"{name} is missing in {self.path}; expected a complete product. Download it again.")
         try:
-            if self.zipped:
+            if self.tarred:
+                with tarfile.open(self.path) as tar:
+                    yield _member(tar, name)
+            elif self.zipped:
                 with zipfile.ZipFile(self.path) as file, file.open(name) as member:
                     yield member
             else:
                 with (self.path / name).open("rb") as plain:
                     yield plain
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, tarfile.TarError) as error:
             raise ProductError(f"{name} in {self.path} is damaged: {error}. Download the product again.") from error
 
     def read(self, name: str) -> bytes:
@@ -108,14 +135,24 @@ class Archive:
             If one is missing or damaged.
         """
         for name in names:
-            if not self.zipped and name in self.sizes:
+            if not (self.zipped or self.tarred) and name in self.sizes:
                 continue
             for _ in self.pieces(name):
                 pass
 
     def gdal(self, name: str) -> str:
         """Path under which GDAL reads a file."""
+        if self.tarred:
+            return f"/vsitar/{{{self.path}}}/{name}"
         return f"/vsizip/{{{self.path}}}/{name}" if self.zipped else str(self.path / name)
+
+
+def _member(tar: tarfile.TarFile, name: str) -> IO[bytes]:
+    """Open a file of a tar archive, whose names may begin with a dot."""
+    found = next(info for info in tar if info.name.removeprefix("./") == name)
+    file = tar.extractfile(found)
+    assert file is not None, name
+    return file
 
 
 def check_name(name: str, where: str) -> None:

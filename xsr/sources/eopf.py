@@ -15,7 +15,7 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +55,11 @@ SAMPLE = 1024
 BAND = re.compile(r"b\d[\da]", re.IGNORECASE)
 """Name of the array of a band."""
 NAME = re.compile(
-    r"(?P<platform>S2[A-Z])_MSIL\w+_(?P<datatake>\d{8}T\d{6})_N(?P<baseline>\d{4})_R\d{3}_T(?P<tile>\d{2}[C-X][A-Z]{2})"
-    r"_(?P<generated>\d{8}T\d{6})"
+    r"(?P<platform>S2[A-Z])_MSIL\w+_(?P<datatake>\d{8}T\d{6})_N(?P<baseline>\d{4})_R\d{3}_T\d{2}[C-X][A-Z]{2}_\d{8}T\d{6}"
 )
 """Name of a Sentinel-2 product."""
+TILE = re.compile(r"_T(\d{2}[C-X][A-Z]{2})(?=[_.]|$)")
+"""MGRS tile in such a name, or in another."""
 
 
 def open_eopf(
@@ -167,18 +168,24 @@ class EopfProduct:
 
     @cached_property
     def named(self) -> Mapping[str, str]:
-        """What the name says: platform, datatake, baseline, tile, generated; empty where it is no product's name."""
+        """What the name says: platform, datatake and baseline; empty where it is no product's name."""
         found = NAME.search(self.label) or NAME.search(self.tree.label)
         return found.groupdict() if found else {}
 
-    def property(self, *keys: str) -> str:
+    @cached_property
+    def tile(self) -> str:
+        """MGRS tile in the name."""
+        found = TILE.search(self.label) or TILE.search(self.tree.label)
+        return found[1] if found else ""
+
+    def text(self, *keys: str) -> str:
         """First of some properties that is there, as text."""
         return next((str(self.properties[key]) for key in keys if self.properties.get(key) is not None), "")
 
     @cached_property
     def time(self) -> np.datetime64:
         """Start of the acquisition, UTC."""
-        text = self.property("datetime", "start_datetime") or self.named.get("datatake", "")
+        text = self.text("datetime", "start_datetime") or self.named.get("datatake", "")
         moment = pd.to_datetime(text, errors="coerce", utc=True)
         if pd.isna(moment):
             raise ProductError(
@@ -190,23 +197,23 @@ class EopfProduct:
     @cached_property
     def platform(self) -> str:
         """Satellite in lower case."""
-        return self.property("platform").lower() or re.sub("^S2", "sentinel-2", self.named.get("platform", "")).lower()
+        return self.text("platform").lower() or re.sub("^S2", "sentinel-2", self.named.get("platform", "")).lower()
 
     @cached_property
     def baseline(self) -> str:
         """Processing baseline."""
         digits = self.named.get("baseline", "")
-        return self.property("processing:version") or (f"{digits[:2]}.{digits[2:]}" if digits else "")
+        return self.text("processing:version") or (f"{digits[:2]}.{digits[2:]}" if digits else "")
 
     @cached_property
     def identity(self) -> Identity:
         """Acquisition and processing."""
-        datatake = self.property("eopf:datatake_id", "datetime") or self.named.get("datatake", "") or self.label
+        datatake = self.text("eopf:datatake_id", "datetime") or self.named.get("datatake", "") or self.label
         return Identity(
-            (self.platform, re.sub(r"_N[\d.]+$", "", datatake), self.named.get("tile", "")),
+            (self.platform, re.sub(r"_N[\d.]+$", "", datatake), self.tile),
             parse_baseline(self.baseline),
-            self.property("created"),
-            sensing_start(self.property("eopf:datastrip_id")),
+            self.text("created"),
+            sensing_start(self.text("eopf:datastrip_id")),
         )
 
     @cached_property
@@ -233,7 +240,7 @@ class EopfProduct:
         children = self.tree.children(group)
         if "0" in children:
             group, children = f"{group}/0", self.tree.children(f"{group}/0")
-        names = [name for name in children if BAND.fullmatch(name)]
+        names = _band_names(children)
         stated = re.search(r"/r(\d+)m(?:/0)?$", group)
         if stated or not names:
             return group, float(stated[1]) if stated else 0.0, names
@@ -248,6 +255,12 @@ class EopfProduct:
                 if "scl" in self.tree.children(name.rpartition("/")[0]) and self.tree.stored(name)[0]:
                     found[size] = name
         return found
+
+
+def _band_names(children: Sequence[str]) -> list[str]:
+    """Names of arrays that are bands of Sentinel-2."""
+    known = sensors.get("sentinel-2").band_names
+    return [name for name in children if BAND.fullmatch(name) and sensors.canonical(name) in known]
 
 
 @dataclass(frozen=True)
@@ -280,7 +293,7 @@ def _scene(product: EopfProduct, bands: Sequence[str] | None, options: _Options)
     choice = _choose(product, bands, options.resolution)
     names, paths = tuple(choice.paths), choice.paths
     _check_stored(product, paths)
-    crs = placement.find_crs(product.tree, paths.values(), product.properties, product.named.get("tile"), options.crs)
+    crs = placement.find_crs(product.tree, paths.values(), product.properties, product.tile, options.crs)
     scl_path = _classes(product, choice.gsd_m)
     grids = placement.find_grids(product.tree, [*paths.values(), *filter(None, [scl_path])], crs)
     arrays = {name: _array(product, path, grids, options.chunk) for name, path in paths.items()}
@@ -289,16 +302,17 @@ def _scene(product: EopfProduct, bands: Sequence[str] | None, options: _Options)
     if options.offset is None:
         _check(arrays, packings, scl, product.label)
     target = _target(arrays, choice.sizes, choice.gsd_m)
+    images = tuple(_reflectance(arrays[name], packings[name]) for name in names)
+    place = partial(to_grid, target=target, method=options.resampling, chunk=options.chunk)
     classes = {} if scl is None else {"scl": nearest(scl, target, dtype=np.uint8, chunk=options.chunk)[0]}
     valid = {"valid": masks.valid_scl(classes["scl"])} if classes else {}
     return Scene(
         label=product.label,
         time=product.time,
         bands=names,
-        pixels=join(
-            to_grid(_reflectance(arrays[n], packings[n]), target, method=options.resampling, chunk=options.chunk)
-            for n in names
-        ),
+        pixels=join(map(place, images)),
+        images=images,
+        place=place,
         geobox=target,
         native_gsd_m=tuple(max(float(_own(n)), grid.resolution(arrays[n].odc.geobox)[0]) for n in names),
         identity=product.identity,
@@ -306,7 +320,7 @@ def _scene(product: EopfProduct, bands: Sequence[str] | None, options: _Options)
             "platform": product.platform,
             "processing_baseline": product.baseline,
             "product_id": product.label,
-            "generated": product.property("created"),
+            "generated": product.text("created"),
         },
         offset_dn=tuple(0.0 if (p := packings[n]) is None else p.offset for n in names),
         masks={**classes, **valid},
@@ -365,7 +379,7 @@ def _elsewhere(product: EopfProduct) -> str:
     levels = [f"{group}/{level}" for group in groups for level in tree.children(group)]
     found = []
     for group in (*groups, *levels):
-        bands = [name for name in tree.children(group) if BAND.fullmatch(name) and tree.stored(f"{group}/{name}")[0]]
+        bands = [name for name in _band_names(tree.children(group)) if tree.stored(f"{group}/{name}")[0]]
         if bands:
             found.append(f"{group} ({' '.join(sorted(bands))})")
     if not found:

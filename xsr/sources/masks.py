@@ -35,6 +35,24 @@ def _look_up(values: NDArray[np.uint8], table: NDArray[np.bool_]) -> NDArray[np.
     return table[values]
 
 
+QA_PIXEL_INVALID = (0, 1, 2, 3, 4)
+"""Bits of Landsat's QA_PIXEL (LSDS-1619, table 5-3) that do not show the surface: fill, dilated cloud, cirrus, cloud
+and cloud shadow."""
+
+
+def valid_qa_pixel(flags: Any, exclude: Collection[int] = QA_PIXEL_INVALID) -> Any:
+    """Whether each pixel of Landsat's QA_PIXEL has none of some bits set; lazy for Dask arrays.
+
+    Examples
+    --------
+    Fill, a clear pixel, a cloud, and a clear pixel of snow:
+
+    >>> valid_qa_pixel(np.array([1, 21824, 22280, 30048], np.uint16))
+    array([False,  True, False,  True])
+    """
+    return (flags & sum(1 << bit for bit in exclude)) == 0
+
+
 def valid_maja(clouds: Any, edge: Any, saturation: Any) -> Any:
     """Whether each pixel is free of clouds and their shadows, inside the image and saturated in no band.
 

@@ -5,15 +5,17 @@ archive that holds all of it.
 """
 
 import re
+import zipfile
 from pathlib import Path
 
 from xsr.core.errors import ProductError
+from xsr.sources.archive import TAR
 
 URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:/+")
 """Beginning of a URL; `pathlib` leaves one slash of two. A drive of one letter is none."""
 GDAL_SUBDATASET = re.compile(r"^SENTINEL2_\w+:(.+?\.(?:xml|zip))(?::.*)?$", re.IGNORECASE)
 """Name that GDAL's driver gives to a part of a Sentinel-2 product."""
-GDAL_ZIP = re.compile(r"^/vsizip/+")
+GDAL_ARCHIVE = re.compile(r"^/vsi(zip|tar)/+")
 LEVELS = 6
 """Folders above a file among which its product is looked for; an image lies four below."""
 
@@ -36,30 +38,42 @@ def product_path(path: str | Path, metadata: re.Pattern[str]) -> Path:
     Raises
     ------
     ProductError
-        If it is a URL, or nothing is there.
+        If it is a URL, nothing is there, or it is a file that belongs to no product.
     """
     local = _local(path)
     if not local.exists():
-        archive = next((one for one in local.parents if one.suffix.lower() == ".zip" and one.is_file()), None)
+        archive = next((one for one in local.parents if _is_archive(one)), None)
         if archive is None:
-            raise ProductError(f"{path} not found; expected a product folder or zip archive. Check the path.")
+            raise ProductError(f"{path} not found; expected a product folder or archive. Check the path.")
         return archive
-    if local.is_file() and local.suffix.lower() == ".zip":
+    if _is_archive(local):
         return local
     above = [local, *local.parents][: LEVELS + 1] if local.is_dir() else list(local.parents)[:LEVELS]
-    return next((folder for folder in above if _holds(folder, metadata)), local)
+    found = next((folder for folder in above if _holds(folder, metadata)), None)
+    if found is None and local.is_file() and not zipfile.is_zipfile(local):
+        raise ProductError(
+            f"{path} belongs to no product: no metadata of one lie beside it or in a folder above; expected the folder"
+            " or archive of a product, or a file inside. Open a single file by itself."
+        )
+    return local if found is None else found
 
 
 def _local(path: str | Path) -> Path:
     text = str(path)
     part = GDAL_SUBDATASET.match(text)
-    text = GDAL_ZIP.sub("/", part[1] if part else text).replace("{", "").replace("}", "")
+    text = part[1] if part else text
+    if GDAL_ARCHIVE.match(text):
+        text = GDAL_ARCHIVE.sub("/", text).replace("/{", "/", 1).replace("}", "", 1)
     if URL.match(text):
         raise ProductError(
-            f"{path} is a URL; expected a product on disk, for its images are read in many small pieces and checked"
-            " against its manifest. Download the product, or open its scenes from a catalog with xsr.open_stac."
+            f"{path} is a URL; expected a product on disk, for its images are read in many small pieces. Download the"
+            " product, or open the same scenes from a catalog with xsr.open_stac."
         )
     return Path(text).absolute()
+
+
+def _is_archive(path: Path) -> bool:
+    return path.is_file() and path.name.lower().endswith((".zip", *TAR))
 
 
 def _holds(folder: Path, metadata: re.Pattern[str]) -> bool:

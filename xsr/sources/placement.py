@@ -24,7 +24,7 @@ from xsr.core.errors import GridError, ParameterError, ProductError, XsrWarning
 from xsr.sources.rasters import CHUNK
 from xsr.sources.trees import Tree, mapping
 
-CRS_KEYS = ("proj:code", "proj:epsg", "proj:wkt2", "crs_wkt")
+CRS_KEYS = ("horizontal_CRS_code", "proj:code", "proj:epsg", "proj:wkt2", "crs_wkt")
 """Attributes that state a CRS."""
 TRANSFORM_KEYS = (("proj:transform", "proj:shape"), ("spatial:transform", "spatial:shape"))
 """Attributes that state a transform, each with the one that says of which shape."""
@@ -36,7 +36,7 @@ def find_crs(
     tree: Tree,
     paths: Iterable[str],
     properties: Mapping[str, Any],
-    tile: str | None,
+    tile: str,
     given: str | int | None,
 ) -> str:
     """CRS of arrays of a tree.
@@ -50,7 +50,7 @@ def find_crs(
     properties
         Properties of the STAC item that describes the product.
     tile
-        MGRS tile in its name.
+        MGRS tile in its name, empty if there is none.
     given
         CRS that the user gave; it ends the matter.
 
@@ -66,7 +66,13 @@ def find_crs(
     ProductError
         If nothing states a CRS, or statements are contradictory.
     """
-    stated = list(_statements(tree, list(paths), properties, tile))
+    stated = []
+    for text, where in _statements(tree, list(paths), properties, tile):
+        parsed = _parse(text)
+        if parsed is not None:
+            stated.append((parsed, where))
+        elif given is None:
+            raise ProductError(f"{tree.label}: {where} is {text!r}; expected a CRS. Pass crs=, for example crs=32633.")
     if given is not None:
         return _overridden(given, stated, tree.label)
     if not stated:
@@ -76,7 +82,7 @@ def find_crs(
         )
     first, where = stated[0]
     for other, place in stated[1:]:
-        if other != first:
+        if not _same(other, first):
             raise ProductError(
                 f"{tree.label} contradicts itself: {where} says {_name(first)}, {place} says {_name(other)}; expected"
                 f" one CRS. Pass the true one, crs={_name(first)!r} or crs={_name(other)!r}."
@@ -88,40 +94,31 @@ def _overridden(given: str | int, stated: Sequence[tuple[CRS, str]], label: str)
     crs = _parse(given)
     if crs is None:
         raise ParameterError(f"crs={given!r}; expected a CRS, such as 32633 or 'EPSG:32633'.")
-    if len({other for other, _ in stated}) == 1 and stated[0][0] != crs:
+    if stated and all(_same(other, stated[0][0]) for other, _ in stated) and not _same(crs, stated[0][0]):
         other, where = stated[0]
         warnings.warn(f"crs={given} replaces {_name(other)} of {where} in {label}.", XsrWarning, stacklevel=6)
     return _name(crs)
 
 
 def _statements(
-    tree: Tree, paths: Sequence[str], properties: Mapping[str, Any], tile: str | None
-) -> Iterator[tuple[CRS, str]]:
-    """Every CRS that is stated, and where."""
-    other = mapping(tree.attributes("").get("other_metadata"))
-    yield from _parsed(tree.label, other, ("horizontal_CRS_code", "horizontal_crs_code"), "other_metadata")
-    yield from _parsed(tree.label, properties, CRS_KEYS, "the STAC item")
-    for group in dict.fromkeys(str(parent).strip(".") for path in paths for parent in PurePosixPath(path).parents):
-        yield from _parsed(tree.label, tree.attributes(group), CRS_KEYS, f"group {group or '/'}")
-        if "spatial_ref" in tree.children(group):
-            yield from _parsed(tree.label, tree.attributes(f"{group}/spatial_ref"), CRS_KEYS, f"{group}/spatial_ref")
-    for path in paths:
-        yield from _parsed(tree.label, tree.attributes(path), CRS_KEYS, f"array {path}")
+    tree: Tree, paths: Sequence[str], properties: Mapping[str, Any], tile: str
+) -> Iterator[tuple[Any, str]]:
+    """Every statement of a CRS: its value, and where it is."""
+    groups = dict.fromkeys(str(parent).strip(".") for path in paths for parent in PurePosixPath(path).parents)
+    mapped = [f"{group}/spatial_ref".lstrip("/") for group in groups if "spatial_ref" in tree.children(group)]
+    places: list[tuple[Mapping[str, Any], str]] = [
+        (mapping(tree.attributes("").get("other_metadata")), "other_metadata"),
+        (properties, "the STAC item"),
+        *((tree.attributes(group), f"group {group or '/'}") for group in groups),
+        *((tree.attributes(path), f"array {path}") for path in (*mapped, *paths)),
+    ]
+    for attributes, where in places:
+        for key in CRS_KEYS:
+            if attributes.get(key) not in (None, ""):
+                yield attributes[key], f"{key} of {where}"
     if tile:
         code = (32600 if tile[2] >= "N" else 32700) + int(tile[:2])
-        yield CRS(f"EPSG:{code}"), f"the MGRS tile {tile} in the name"
-
-
-def _parsed(label: str, attributes: Mapping[str, Any], keys: Sequence[str], where: str) -> Iterator[tuple[CRS, str]]:
-    for key in keys:
-        if attributes.get(key) not in (None, ""):
-            crs = _parse(attributes[key])
-            if crs is None:
-                raise ProductError(
-                    f"{label}: {key} of {where} is {attributes[key]!r}; expected a CRS. Pass crs=, for example"
-                    " crs=32633."
-                )
-            yield crs, f"{key} of {where}"
+        yield f"EPSG:{code}", f"the MGRS tile {tile} in the name"
 
 
 def _parse(text: Any) -> CRS | None:
@@ -130,6 +127,11 @@ def _parse(text: Any) -> CRS | None:
         return CRS(f"EPSG:{code[1]}" if code else str(text))
     except Exception:  # pyproj and odc raise their own for anything that is no CRS
         return None
+
+
+def _same(one: CRS, other: CRS) -> bool:
+    """Whether two CRS are one, however they are written."""
+    return one == other or bool(one.proj.equals(other.proj, ignore_axis_order=True))
 
 
 def _name(crs: CRS) -> str:
@@ -176,7 +178,8 @@ def _affine(tree: Tree, path: str) -> tuple[Affine, bool]:
     if stated is None:
         raise ProductError(
             f"{path} of {tree.label} has no coordinates x and y that are stored, and no spatial:transform or"
-            " proj:transform for its shape; expected one of them. Open the store with xarray and assign coordinates."
+            " proj:transform for its shape; expected one of them. Open the store with xarray.open_datatree, assign"
+            " coordinates, and pass the tree."
         )
     return stated, False
 
@@ -192,7 +195,7 @@ def _agreed(stated: Affine, measured: Affine, path: str) -> tuple[Affine, bool]:
             return stated, True
     raise GridError(
         f"{path}: its coordinates give the transform {tuple(measured)[:6]}, its attributes give {tuple(stated)[:6]};"
-        " expected one grid. Open the store with xarray and keep the right one."
+        " expected one grid. Open the store with xarray.open_datatree, drop the wrong one, and pass the tree."
     )
 
 

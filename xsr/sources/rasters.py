@@ -6,6 +6,7 @@ A file is opened through rioxarray, decoded chunk by chunk and brought to the gr
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,7 @@ def open_raster(path: str, *, label: str, chunk: int = CHUNK) -> xr.DataArray:
         raise ProductError(f"{label} cannot be read: {error}. Download it again.") from error
     assert isinstance(data, xr.DataArray)
     if data.odc.geobox is None or data.odc.crs is None:
-        raise ProductError(f"{label} has no grid or CRS; expected a georeferenced file. Download it again.")
+        raise ProductError(f"{label} has no grid or CRS; expected a georeferenced file. Check that it is the original.")
     return data
 
 
@@ -171,7 +172,7 @@ def nearest(data: xr.DataArray, target: GeoBox, *, dtype: Any, chunk: int = CHUN
         Shape (band, *target.shape), of the type asked for.
     """
     values = to_grid(data.astype(np.float32), target, method="nearest", chunk=chunk)
-    return values.map_blocks(whole_numbers, dtype=dtype)
+    return values.map_blocks(partial(whole_numbers, dtype=dtype), dtype=dtype)  # Dask keeps its dtype= to itself
 
 
 def whole_numbers(values: NDArray[np.float32], dtype: Any = None) -> NDArray[Any]:

@@ -11,7 +11,7 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -195,9 +195,10 @@ class SafeProduct:
 
     @cached_property
     def datatake(self) -> str:
-        """Identifier of the datatake, without the baseline at its end."""
+        """Identifier of the datatake, without the baseline at its end; the start of sensing where there is none."""
         found = self.tree.find(".//{*}Datatake")
-        return re.sub(r"_N[\d.]+$", "", "" if found is None else found.get("datatakeIdentifier", ""))
+        stated = "" if found is None else found.get("datatakeIdentifier", "")
+        return re.sub(r"_N[\d.]+$", "", stated or self.need("PRODUCT_START_TIME"))
 
     @cached_property
     def tile(self) -> str:
@@ -334,7 +335,7 @@ def open_safe(
             "products of Level-1C and Level-2A were given together; expected one level. Open them apart."
         )
     scenes = [_scene(product, _choose(product, bands, resolution), options) for product in products]
-    scenes = _tell_parts(products, scenes)
+    scenes = _separate_parts(products, scenes)
     level = "Level-2A" if products[0].surface else "Level-1C"
     attrs = {"source": f"Sentinel-2 {level}", "units": "1", "long_name": _LONG_NAMES[products[0].surface]}
     return stack(scenes, name="reflectance", attrs=attrs, mask=mask)
@@ -367,12 +368,12 @@ def _by_images(
     return ordered, resolution or (min(sizes) if sizes else None)
 
 
-def _tell_parts(products: Sequence[SafeProduct], scenes: Sequence[Scene]) -> list[Scene]:
-    """Tell parts of a tile from processings of one part, where the metadata state no datastrip.
+def _separate_parts(products: Sequence[SafeProduct], scenes: Sequence[Scene]) -> list[Scene]:
+    """Separate parts of a tile from processings of one part, where the metadata state no datastrip.
 
     Products of one baseline that see ground which the other does not see are parts.
     """
-    told = list(scenes)
+    separated = list(scenes)
     groups: dict[Any, list[int]] = {}
     for index, product in enumerate(products):
         if not product.stated_datastrip:
@@ -384,8 +385,10 @@ def _tell_parts(products: Sequence[SafeProduct], scenes: Sequence[Scene]) -> lis
         for index in seen:
             if seen[index].shape == seen[latest].shape and (seen[index] & ~seen[latest]).any():
                 one = products[index].identity
-                told[index] = replace(told[index], identity=replace(one, datastrip=f"{one.datastrip} {one.generated}"))
-    return told
+                separated[index] = replace(
+                    separated[index], identity=replace(one, datastrip=f"{one.datastrip} {one.generated}")
+                )
+    return separated
 
 
 def _seen(product: SafeProduct) -> NDArray[np.bool_]:
@@ -426,14 +429,15 @@ def _scene(product: SafeProduct, bands: tuple[str, ...], options: _Options) -> S
     stated = _offset(product, bands, files, classes.get("SCL"), options)
     offsets = [stated[band] for band in bands]
     packings = [Packing(product.quantification, one.offset_dn, product.special) for one in offsets]
+    decoded = tuple(decode(images[band], packing) for band, packing in zip(bands, packings, strict=True))
+    place = partial(to_grid, target=target, method=options.resampling, chunk=options.chunk)
     return Scene(
         label=product.label,
         time=_time(product),
         bands=bands,
-        pixels=join(
-            to_grid(decode(images[band], packing), target, method=options.resampling, chunk=options.chunk)
-            for band, packing in zip(bands, packings, strict=True)
-        ),
+        pixels=join(map(place, decoded)),
+        images=decoded,
+        place=place,
         geobox=target,
         native_gsd_m=tuple(max(float(native_gsd(band)), grid.resolution(images[band].odc.geobox)[0]) for band in bands),
         identity=product.identity,

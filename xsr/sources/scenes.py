@@ -6,12 +6,13 @@ to a cube that keeps the contract: dims (time, band, y, x), float32, NaN = no da
 
 import itertools
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from affine import Affine
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
@@ -19,6 +20,9 @@ from xsr.core.errors import BandError, GridError, ProductError, XsrWarning
 from xsr.core.grid import crs_name
 from xsr.core.sensors import canonical_band
 from xsr.sources.harmonise import Identity, duplicates
+
+ALIGNED = 1e-6
+"""Largest deviation, in pixels, of a grid from the lattice of another."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,10 @@ class Scene:
     """Offset added to the digital numbers of each band."""
     masks: Mapping[str, Any] = field(default_factory=dict)
     """Masks (y, x) or (band, y, x) by the name of their coordinate; Dask-backed."""
+    images: tuple[xr.DataArray, ...] = ()
+    """Images of the bands, each on its own grid, where ``pixels`` come from them through ``place``."""
+    place: Callable[[xr.DataArray], Any] | None = None
+    """Brings an image to the grid. With it parts of a date are joined before, and the seam cannot be seen."""
 
 
 def choose_bands(bands: Sequence[str] | None, have: Sequence[str], label: str) -> tuple[str, ...]:
@@ -131,6 +139,66 @@ def stack(scenes: Sequence[Scene], *, name: str, attrs: Mapping[str, Any], mask:
     return apply_mask(cube) if mask else cube
 
 
+def _joined_images(parts: Sequence[Scene]) -> list[xr.DataArray]:
+    """Images of the bands, each pixel from the first part that has it."""
+    images = []
+    for one, *others in zip(*(part.images for part in parts), strict=True):
+        image = one
+        for other in others:
+            image = image.where(image.notnull(), other)
+        images.append(image)
+    return images
+
+
+def on_one_lattice(scenes: Sequence[Scene]) -> list[Scene]:
+    """Extend scenes of one lattice of pixels to the extent of all, as Landsat's need, whose frames differ by date.
+
+    Returns
+    -------
+    list of Scene
+        Outside its own frame a scene is NaN, and its masks are 0. If the lattices differ, the scenes as they are.
+    """
+    first = scenes[0].geobox
+    corners = [_corner(first, scene.geobox) for scene in scenes]
+    if any(corner is None for corner in corners):
+        return list(scenes)
+    begin = np.array(corners, int)
+    end = begin + [scene.geobox.shape.yx for scene in scenes]
+    top, left = begin.min(axis=0).tolist()
+    bottom, right = end.max(axis=0).tolist()
+    a = first.affine
+    affine = Affine(a.a, 0.0, a.c + left * a.a, 0.0, a.e, a.f + top * a.e)
+    box = GeoBox((bottom - top, right - left), affine, first.crs)
+    return [_extended(scene, box, (y - top, x - left)) for scene, (y, x) in zip(scenes, begin.tolist(), strict=True)]
+
+
+def _corner(lattice: GeoBox, box: GeoBox) -> tuple[int, int] | None:
+    """Row and column of the first pixel of a grid on the lattice of another; None if it is not on it."""
+    a, b = lattice.affine, box.affine
+    row, column = (b.f - a.f) / a.e, (b.c - a.c) / a.a
+    steps = abs(b.a / a.a - 1) + abs(b.e / a.e - 1)
+    if box.crs != lattice.crs or max(steps, abs(row - round(row)), abs(column - round(column))) > ALIGNED:
+        return None
+    return round(row), round(column)
+
+
+def _extended(scene: Scene, box: GeoBox, corner: tuple[int, int]) -> Scene:
+    """Put a scene on a larger grid, its first pixel at a row and column."""
+    import dask.array as da
+
+    if scene.geobox == box:
+        return scene
+    (height, width), (row, column) = scene.geobox.shape.yx, corner
+    around = ((row, box.shape.y - row - height), (column, box.shape.x - column - width))
+
+    def pad(values: Any, fill: float) -> Any:
+        sides = (*[(0, 0)] * (values.ndim - 2), *around)
+        return da.pad(values, sides, constant_values=fill).rechunk(values.chunksize)
+
+    masks = {key: pad(values, 0) for key, values in scene.masks.items()}
+    return replace(scene, geobox=box, pixels=pad(scene.pixels, np.nan), masks=masks)
+
+
 def apply_mask(cube: xr.DataArray) -> xr.DataArray:
     """Set pixels that the coordinate ``valid`` excludes to NaN.
 
@@ -167,6 +235,8 @@ def _mosaic(parts: Sequence[Scene]) -> Scene:
             for key, mask in masks.items()
         }
         pixels = da.where(empty, part.pixels, pixels)
+    if first.place is not None:
+        pixels = da.concatenate([first.place(image) for image in _joined_images(parts)])
     in_time = sorted(parts, key=lambda part: (part.time, part.identity.datastrip))
     record = {key: "; ".join(dict.fromkeys(part.record[key] for part in in_time)) for key in first.record}
     offsets = np.array([part.offset_dn for part in parts], np.float64)

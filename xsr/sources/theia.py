@@ -21,6 +21,7 @@ from xsr.kernels.resample import METHODS, Method
 from xsr.sources import masks
 from xsr.sources.archive import Archive
 from xsr.sources.harmonise import Identity
+from xsr.sources.paths import product_path
 from xsr.sources.rasters import CHUNK, Packing, decode, join, nearest, open_raster, to_grid
 from xsr.sources.scenes import Scene, choose_bands, stack
 
@@ -31,9 +32,11 @@ QUANTIFICATION, NO_DATA = 10000.0, -10000.0
 MASKS = ("CLM", "EDG", "SAT")
 """Clouds and their shadows, edges of the image, saturation."""
 NAME = re.compile(
-    r"(?P<stem>(?P<platform>[A-Z0-9-]+)_(?P<time>\d{8}-\d{6}-\d{3})_L2A_T?(?P<tile>\w+?)_[A-Z]_V(?P<version>\d+-\d+))"
+    r"(?P<stem>(?P<platform>[A-Z0-9-]+)_(?P<time>\d{8}-\d{6}-\d{3})_L2A_T?(?P<tile>[\w-]+?)_[A-Z]_V(?P<version>\d+-\d+))"
 )
 """Beginning of the names of the files of a product."""
+INSIDE = re.compile(r"_(MTD_ALL\.xml|(FRE|SRE)_B\w+\.tif)$", re.IGNORECASE)
+"""End of the name of a file in the folder of a product."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ def open_theia(
     Parameters
     ----------
     path
-        Folder or zip archive of one product or of several dates; or a list of them.
+        Folder or zip archive of one product or of several dates, or a file inside a product; or a list of them.
     bands
         Bands in the order wanted, in any spelling; by default all.
     tile
@@ -142,11 +145,12 @@ def find_products(path: str | Path | Sequence[str | Path]) -> list[TheiaProduct]
     """
     found: dict[tuple[str, str], TheiaProduct] = {}
     for one in [path] if isinstance(path, str | Path) else path:
-        archive = Archive.open(one)
+        archive = Archive.open(product_path(one, INSIDE))
         for name in archive.names:
             match = NAME.match(name.rpartition("/")[2])
             if match is None:
                 continue
+            _check_platform(match)
             key = (str(archive.path), match["stem"])
             product = found.setdefault(key, _product(archive, match))
             product.files[name.rpartition("/")[2][match.end() + 1 :].rpartition(".")[0]] = name
@@ -156,6 +160,15 @@ def find_products(path: str | Path | Sequence[str | Path]) -> list[TheiaProduct]
             "T38KPE_D_V1-4_FRE_B2.tif. Check the path."
         )
     return list(found.values())
+
+
+def _check_platform(match: re.Match[str]) -> None:
+    """Refuse products of other satellites, whose bands have other meanings under the same names."""
+    if not match["platform"].startswith("SENTINEL2"):
+        raise ProductError(
+            f"{match['stem']} is a product of {match['platform']}; expected Sentinel-2, for the bands of others mean"
+            " other wavelengths. Open its images as files and name their bands."
+        )
 
 
 def _product(archive: Archive, match: re.Match[str]) -> TheiaProduct:
@@ -197,7 +210,10 @@ def _scene(
     }
     missing = [kind for kind, name in ring.items() if not name]
     if missing:
-        raise ProductError(f"{product.stem} lacks its masks {', '.join(missing)}; download the product again.")
+        raise ProductError(
+            f"{product.stem} lacks its masks {', '.join(missing)}; expected files such as MASKS/{product.stem}_"
+            f"{missing[0]}_R1.tif. Add the folder MASKS of the product."
+        )
     product.archive.check([*(files[name] for name in names), *ring.values()])
     images = {name: _open(product, files[name], chunk) for name in names}
     finest = min(names, key=_native_gsd)

@@ -8,9 +8,9 @@ array is read with NaN in its place.
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
@@ -55,6 +55,8 @@ class ZarrTree:
     label: str
     group: Any
     """The `zarr.Group` at the root."""
+    _known: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """Coordinates and counts of chunks that have been read, for a remote store is slow."""
 
     def attributes(self, path: str) -> dict[str, Any]:
         """Attributes of a group or array; empty where there is none."""
@@ -84,16 +86,19 @@ class ZarrTree:
             attributes.setdefault("_FillValue", node.fill_value)
         names = getattr(node.metadata, "dimension_names", None) or attributes.pop("_ARRAY_DIMENSIONS", None)
         dims = tuple(names) if names and None not in names else ("y", "x")[-node.ndim :]
-        data = da.from_zarr(source, chunks=sizes) if node.ndim > 1 else source[:]
+        data = da.from_zarr(source, chunks=sizes) if node.ndim > 1 else self._once(path, lambda: source[:])
         return xr.DataArray(data, dims=dims, name=PurePosixPath(path).name, attrs=attributes)
 
     def stored(self, path: str) -> tuple[int, int]:
         """How many chunks of an array are stored, and how many it has."""
         node = self._node(path)
-        try:
-            return node.nchunks_initialized, node.nchunks
-        except (OSError, NotImplementedError):  # a server that lists nothing
-            return node.nchunks, node.nchunks
+        counts: tuple[int, int] = self._once(f"chunks of {path}", lambda: _stored(node))
+        return counts
+
+    def _once(self, key: str, read: Callable[[], Any]) -> Any:
+        if key not in self._known:
+            self._known[key] = read()
+        return self._known[key]
 
     def omits_empty(self, path: str) -> bool:
         """Whether a chunk that is not stored is one without data, as is usual; else it is missing."""
@@ -222,6 +227,23 @@ def _inside(path: str, group: str) -> str:
     base = str(PurePosixPath(marks[0]).parent) if marks else "."
     base = "" if base == "." else base
     return group if group.startswith(base) else f"{base}/{group}".strip("/")
+
+
+def _stored(node: Any) -> tuple[int, int]:
+    """How many chunks are stored, and how many there are; of a remote array whether any is.
+
+    A web server need not list what it has, so that chunks are looked for one by one, the middle of the image first.
+    """
+    import zarr
+    from zarr.core.sync import sync
+
+    if isinstance(node.store, zarr.storage.LocalStore | zarr.storage.ZipStore | zarr.storage.MemoryStore):
+        return node.nchunks_initialized, node.nchunks
+    counts = [-(-n // size) for n, size in zip(node.shape, node.shards or node.chunks, strict=True)]
+    middle = [n // 2 for n in counts]
+    places = sorted(np.ndindex(*counts), key=lambda at: sum(abs(i - m) for i, m in zip(at, middle, strict=True)))
+    found = any(sync((node.store_path / node.metadata.encode_chunk_key(place)).exists()) for place in places)
+    return node.nchunks if found else 0, node.nchunks
 
 
 def _with_gaps(node: Any) -> Any:
