@@ -5,6 +5,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
+from xsr.cli.options import OptionError
 from xsr.cli.terminal import warnings_shown
 from xsr.cli.words import OPENING, Words
 from xsr.core.errors import XsrError
@@ -28,6 +29,8 @@ class Command(TyperCommand):
         try:
             with warnings_shown(words_of(self).reword):
                 return super().invoke(ctx)
+        except OptionError:
+            raise
         except XsrError as error:
             words = words_of(self, opening=OPENING in getattr(error, "__notes__", ()))
             error.args = (words.reword(str(error)), *error.args[1:])

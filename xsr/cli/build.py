@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from xsr.cli import options
 from xsr.cli.inputs import Reading
-from xsr.core.errors import ParameterError
 
 if TYPE_CHECKING:
     from xsr.core.types import XarrayObject
@@ -93,14 +92,14 @@ def _operation(
         unknown.append("weights")
     if unknown:
         listed = ", ".join(f"--{name}" for name in unknown)
-        raise ParameterError(
+        raise options.OptionError(
             f"{listed} given; model {model!r} {KINDS[verb]} (one factor); expected none of these. Leave them out."
             if verb == "sisr"
             else f"{listed} given; model {model!r} {KINDS[verb]} and takes none of these. Leave them out."
         )
     without = [name for name in IN_TIME if given.get(name) is not None and given.get("t") is None]
     if without:
-        raise ParameterError(
+        raise options.OptionError(
             f"{', '.join(f'--{name}' for name in without)} given without --t; expected target times. Add --t, or leave"
             " it out."
         )

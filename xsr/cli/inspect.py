@@ -11,7 +11,6 @@ from xsr.cli.inputs import Reading
 from xsr.cli.models import model_lines
 from xsr.cli.terminal import console, say, say_lines
 from xsr.cli.train import score_table
-from xsr.core.errors import ParameterError
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -116,10 +115,10 @@ def evaluate(
 def _check_request(out: Path | None, reference: str | None, low: str | None, *, compared: bool, opensr: bool) -> None:
     """Refuse what cannot be scored or written, before anything is read."""
     if out is not None and out.suffix.lower() not in (".json", ".csv"):
-        raise ParameterError(f"--out {out}; expected a name that ends with .json or .csv.")
+        raise options.OptionError(f"--out {out}; expected a name that ends with .json or .csv.")
     if out is not None:
         options.check_folder("--out", out)
     if compared and reference is None:
-        raise ParameterError("--strata and --opensr compare with REF, which is not given.")
+        raise options.OptionError("--strata and --opensr compare with REF, which is not given.")
     if opensr and low is None:
-        raise ParameterError("--opensr compares with LOW; expected --low.")
+        raise options.OptionError("--opensr compares with LOW; expected --low.")

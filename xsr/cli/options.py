@@ -10,6 +10,11 @@ import typer
 
 from xsr.core.errors import ParameterError
 
+
+class OptionError(ParameterError):
+    """An option of the command, in its words already."""
+
+
 ANY_CUBE = "Product, STAC file, Zarr store, NetCDF file, GeoTIFF or folder of band files"
 
 In: TypeAlias = Annotated[str, typer.Argument(metavar="IN", help=f"{ANY_CUBE}; path or URL.")]
@@ -55,7 +60,7 @@ def band_names(text: str | None) -> list[str] | dict[str, str] | None:
 
     Raises
     ------
-    ParameterError
+    OptionError
         If some have a label and others not, or one is named twice.
     """
     found = names(text)
@@ -69,16 +74,16 @@ def pairs(option: str, given: Sequence[str], example: str) -> dict[str, str]:
 
     Raises
     ------
-    ParameterError
+    OptionError
         If one has no value, or a name comes twice.
     """
     found: dict[str, str] = {}
     for one in given:
         name, sign, value = (part.strip() for part in one.partition("="))
         if not (name and sign and value):
-            raise ParameterError(f"{option} {one!r}; expected a name and a value, such as {example}.")
+            raise OptionError(f"{option} {one!r}; expected a name and a value, such as {example}.")
         if name in found:
-            raise ParameterError(f"{option} names {name!r} twice; expected each once.")
+            raise OptionError(f"{option} names {name!r} twice; expected each once.")
         found[name] = value
     return found
 
@@ -105,13 +110,13 @@ def bbox(text: str) -> tuple[float, float, float, float]:
 
     Raises
     ------
-    ParameterError
+    OptionError
         If they are not four numbers.
     """
     try:
         left, bottom, right, top = (float(part) for part in text.split(","))
     except ValueError:
-        raise ParameterError(f"--bbox {text!r}; expected four numbers: left,bottom,right,top.") from None
+        raise OptionError(f"--bbox {text!r}; expected four numbers: left,bottom,right,top.") from None
     return left, bottom, right, top
 
 
@@ -120,13 +125,13 @@ def check_choice(option: str, value: str, known: Sequence[str]) -> None:
 
     Raises
     ------
-    ParameterError
+    OptionError
         With the nearest one, if there is any.
     """
     if value not in known:
         near = get_close_matches(value, known, n=1)
         hint = f"Did you mean {near[0]}?" if near else f"Give {option} {known[0]}."
-        raise ParameterError(f"{option} {value}; expected one of {', '.join(known)}. {hint}")
+        raise OptionError(f"{option} {value}; expected one of {', '.join(known)}. {hint}")
 
 
 def check_folder(option: str, path: str | Path) -> None:
@@ -134,7 +139,7 @@ def check_folder(option: str, path: str | Path) -> None:
 
     Raises
     ------
-    ParameterError
+    OptionError
         If a file stands where a folder should, or it cannot be written to.
     """
     if "://" in str(path):
@@ -143,7 +148,7 @@ def check_folder(option: str, path: str | Path) -> None:
     while not folder.exists():
         folder = folder.parent
     if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise ParameterError(f"{option} {path}; {folder} is no folder that can be written to. Choose another path.")
+        raise OptionError(f"{option} {path}; {folder} is no folder that can be written to. Choose another path.")
 
 
 def absolute(source: str) -> str:
@@ -156,12 +161,12 @@ def check_apart(out: str, **inputs: str) -> None:
 
     Raises
     ------
-    ParameterError
+    OptionError
         If OUT is one of them.
     """
     for name, source in inputs.items():
         if absolute(source) == absolute(out):
-            raise ParameterError(f"OUT is {name} ({source}); expected another path.")
+            raise OptionError(f"OUT is {name} ({source}); expected another path.")
 
 
 def share_cores(workers: int | None) -> None:
@@ -172,6 +177,6 @@ def share_cores(workers: int | None) -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     count = cores if workers is None else workers
     if count < 1:
-        raise ParameterError(f"--workers {count}; expected at least 1.")
+        raise OptionError(f"--workers {count}; expected at least 1.")
     dask.config.set(num_workers=count)
     torch.set_num_threads(max(1, cores // count))

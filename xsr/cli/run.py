@@ -11,7 +11,6 @@ from xsr.cli import options
 from xsr.cli.base import Command, app
 from xsr.cli.inputs import Reading
 from xsr.cli.terminal import say
-from xsr.core.errors import ParameterError
 
 if TYPE_CHECKING:
     from xsr.core.types import XarrayObject
@@ -171,10 +170,7 @@ def _rebuild(store: str) -> "XarrayObject":
 
     arguments = command_of(store)
     if arguments.pop("command", None) != "run":
-        raise ParameterError(
-            f"{store} does not say how it was made; --repair needs a store of xsr run. Repair it in Python, by"
-            " xsr.verify(path, repair=cube)."
-        )
+        raise options.OptionError(f"{store} does not say how it was made; --repair needs a store of xsr run.")
     return building.build(**arguments)
 
 
@@ -228,7 +224,9 @@ def _noise(text: str | None) -> "Noise":
     try:
         return float(text)
     except ValueError:
-        raise ParameterError(f"--noise {text!r}; expected a standard deviation in reflectance, or 'sensor'.") from None
+        raise options.OptionError(
+            f"--noise {text!r}; expected a standard deviation in reflectance, or 'sensor'."
+        ) from None
 
 
 @app.command(cls=Command)

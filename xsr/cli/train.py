@@ -10,7 +10,6 @@ from rich.table import Table
 from xsr.cli import options
 from xsr.cli.base import Command, app
 from xsr.cli.terminal import add_row, console, make_table, say
-from xsr.core.errors import ParameterError
 
 if TYPE_CHECKING:
     from xsr.training.loop import Progress
@@ -38,7 +37,7 @@ def train(
         torch.set_num_threads(threads)
     root = data or data_folder()
     if root is None and not synthetic_only:
-        raise ParameterError(
+        raise options.OptionError(
             "no training images: set XSR_DATA or pass --data, or train on synthetic scenes with --synthetic-only."
         )
     path = out or Path(f"{recipe}.safetensors")

@@ -14,7 +14,9 @@ from typing import Any
 OPENING = "while an input was opened"
 """Note on an error of a reader: the arguments that it names are the reader's."""
 VALUE = r"""'[^']*'|"[^"]*"|\[[^\]]*\]|\{[^}]*\}|\((?:[^()]|\([^()]*\))*\)|\.\.\.|[\w+\-:/]+(?:\.\w+)*"""
-ARGUMENT = re.compile(rf"(?<!--open )(?<![\w?&/.\-'\"])(?P<name>[a-z][a-z_]*)=(?!=)(?P<value>{VALUE})?")
+ARGUMENT = re.compile(
+    rf"(?<!--open )(?<!--dim )(?<!--band-names )(?<![\w?&/.,\-'\"])(?P<name>[a-z][a-z_]*)=(?!=)(?P<value>{VALUE})?"
+)
 """An argument with or without a value; not the query of a URL, nor a variable of the environment."""
 CODE = re.compile(r"\.\w+\(|\b(?:xsr|xarray|ds|cube)\.\w+|\w+\([^)]*=|\bcube\[\[|`")
 """What is Python and no option."""
@@ -27,7 +29,7 @@ REPEATED = re.compile(r"(--[\w-]+)(?: \S+)? \((?:xsr run )?\1\)")
 """An option whose flag the message names in brackets as well."""
 METHODS = (
     (re.compile(r"\.rename\((?:\{)?['\"]?(\w+)['\"]?\s*[=:]\s*['\"](\w+)['\"]\}?\)"), "dims", r"--dim \1=\2"),
-    (re.compile(r"\.assign_coords\(band=\[[^\]]*\]\)"), "band_names", "--band-names"),
+    (re.compile(r"\.assign_coords\(band=\[[^\]]*\]\)"), "band_names", "--band-names B02,B03,..."),
     (re.compile(r"\.(?:odc\.assign_crs|rio\.write_crs)\([^)]*\)"), "crs", "--crs"),
 )
 """Code that an option stands for, by the argument of the command."""
@@ -55,10 +57,10 @@ class Words:
         >>> words.reword("a.zarr exists. Choose another path, or pass overwrite=True. Use .chunk(y=4).")
         'a.zarr exists. Choose another path, or pass --overwrite.'
         """
-        message = CALL.sub("`code`", message)
         for pattern, name, flag in METHODS:
             if name in self.flags:
                 message = pattern.sub(flag, message)
+        message = CALL.sub("`code`", message)
         message = REPEATED.sub(r"\1", ARGUMENT.sub(self._option, message))
         first, *rest = SENTENCES.split(message)
         return " ".join([_facts(first), *filter(None, map(_advice, rest))])
