@@ -68,12 +68,13 @@ def test_warnings_of_xsr_are_lines_in_the_words_of_the_command(capsys):
     assert capsys.readouterr().err == "warning: Far beyond reflectance: pass --units.\n"
 
 
-def test_the_first_column_of_a_table_is_whole_in_a_narrow_terminal():
+def test_columns_that_do_not_wrap_are_whole_in_a_narrow_terminal():
     sent = io.StringIO()
-    table = terminal.make_table("model", "bands", "licence", whole=1)
+    table = terminal.make_table("model", "bands", "licence", wrapped=["bands"])
     name = "a_model_of_a_rather_long_name_x64g4sw"
     terminal.add_row(table, name, " ".join(f"B{n:02d}" for n in range(13)), "CC-BY-NC-4.0")
     Console(file=sent, width=80).print(table)
     assert name in sent.getvalue()
+    assert "CC-BY-NC-4.0" in sent.getvalue()
     assert "…" not in sent.getvalue()
     assert max(map(len, sent.getvalue().splitlines())) <= 80

@@ -8,19 +8,22 @@ import typer
 from xsr.cli.base import Command, models_app
 from xsr.cli.terminal import add_row, console, make_table, say, say_lines
 
+NARROW = ("architecture", "bands")
+"""Columns that wrap in a narrow terminal."""
+
 
 @models_app.command("list", cls=Command)
 def models_list() -> None:
     """List trained models, then the architectures that weights can be given to."""
     from xsr.models import catalogue, registry
 
-    trained = make_table("model", "architecture", "parameters", "bands", "scales", "licence", whole=1)
+    trained = make_table("model", "architecture", "parameters", "bands", "scales", "licence", wrapped=NARROW)
     for name in registry.names():
         known = registry.describe(name)
         bands = " ".join(known.bands)
         add_row(trained, name, known.architecture, _count(known.parameters), bands, known.scale, known.licence)
     console.print(trained)
-    untrained = make_table("architecture", "kind", "trainable", "total", "tiling", whole=1)
+    untrained = make_table("architecture", "kind", "trainable", "total", "tiling")
     for name in catalogue.LISTED:
         known = registry.describe(name)
         add_row(untrained, name, known.kind, _count(known.trainable), _count(known.parameters), known.tiling)

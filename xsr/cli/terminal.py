@@ -6,10 +6,11 @@ markup.
 
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -40,20 +41,19 @@ def complain(kind: str, text: str) -> None:
     Console(stderr=True).print(line, highlight=False, soft_wrap=True)
 
 
-def make_table(*headings: str, whole: int = 0) -> Table:
+def make_table(*headings: str, wrapped: Collection[str] = ()) -> Table:
     """Make an empty table.
 
     Parameters
     ----------
     headings
         Titles of the columns.
-    whole
-        Columns, from the first, whose content is never wrapped or cut.
+    wrapped
+        Columns whose cells go on below where the terminal is narrow; the others are kept whole.
     """
-    table = Table()
-    for number, heading in enumerate(headings):
-        kept = number < whole
-        table.add_column(Text(printable(heading)), no_wrap=kept, overflow="fold", min_width=None)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for heading in headings:
+        table.add_column(Text(printable(heading)), no_wrap=heading not in wrapped, overflow="fold")
     return table
 
 
