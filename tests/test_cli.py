@@ -17,12 +17,12 @@ from models.helpers import BANDS, lively_carn, make_cube, write_fixed, write_mod
 from models.test_catalogue import COUNTS
 from odc.geo.geom import box
 from PIL import Image
-from products import NORTH, WEST, truth
+from products import NORTH, WEST, truth, write_safe, zipped
 from typer.testing import CliRunner
 
 import xsr
 from xsr import cli
-from xsr.core.errors import CubeError, ModelError, ParameterError, StoreError
+from xsr.core.errors import BandError, CubeError, ModelError, ParameterError, StoreError
 from xsr.models import catalogue, registry
 from xsr.models.card import read_card
 from xsr.sources.files import open_file
@@ -171,8 +171,21 @@ def test_run_interpolates_a_box(cube, tmp_path, method):
         (["--scale", "2", "--bbox", "1,2,3"], ParameterError, "expected four numbers"),
         (["--scale", "2", "--bbox", "0,0,1,1"], ParameterError, "holds no pixel"),
         (["--scale", "2", "--bbox", "1,0,0,1"], ParameterError, "left < right"),
-        (["--scale", "2", "--workers", "0"], ParameterError, "workers=0"),
-        (["--scale", "2", "--dtype", "int8"], ParameterError, "dtype='int8'"),
+        (["--scale", "2", "--workers", "0"], ParameterError, "--workers 0; expected at least 1"),
+        (["--scale", "2", "--dtype", "int8"], ParameterError, "--dtype int8; expected one of float32, uint16. Did you"),
+        (["--scale", "2", "--zarr-format", "4"], ParameterError, "--zarr-format 4; expected one of 3, 2"),
+        (["--scale", "2", "--errors", "rais"], ParameterError, "--errors rais; expected .* Did you mean raise"),
+        (["--scale", "2", "--precision", "foo"], ParameterError, "--precision foo; expected one of"),
+        (["--scale", "2", "--device", "tpu"], ParameterError, "--device tpu; expected auto, cpu, cuda"),
+        (["--scale", "2", "--frames", "3"], ParameterError, "--frames given without --t"),
+        (
+            ["--scale", "2", "--t", "2024-06-05", "--fill"],
+            ParameterError,
+            "--fill given; .* is an interpolation method",
+        ),
+        (["--scale", "2", "--t", "2030-01-01"], ParameterError, r"To go beyond, say how far: --extrapolate \d+\."),
+        (["--scale", "2", "--resolution", "5"], ParameterError, "exactly one of --scale, --resolution or --like"),
+        (["--scale", "2", "--bands", "B02,B02"], BandError, "--bands B02,B02 names a band twice"),
     ],
 )
 def test_run_refuses(cube, tmp_path, arguments, error, told):
@@ -542,16 +555,28 @@ def test_degrade_refuses(cube, tmp_path, options, message):
         CliRunner().invoke(cli.app, args, catch_exceptions=False)
 
 
-@pytest.mark.parametrize("command", ["degrade", "evaluate"])
-def test_a_folder_that_is_not_there_is_told_before_anything_is_read(command, tmp_path):
+@pytest.mark.parametrize("command", ["run", "degrade", "evaluate"])
+def test_folders_on_the_way_to_the_output_are_made(command, cube, tmp_path):
+    source = save(cube, tmp_path / "in.zarr")
+    out = tmp_path / "a" / "b" / ("scores.json" if command == "evaluate" else "out.zarr")
+    options = {
+        "run": [source, out, "--scale", 2, "--model", "bicubic"],
+        "degrade": [source, out, "--scale", 2],
+        "evaluate": [source, source, "--out", out],
+    }
+    call(command, *options[command])
+    assert out.exists()
+
+
+@pytest.mark.parametrize("command", ["run", "degrade", "evaluate", "guided"])
+def test_a_place_that_cannot_hold_the_output_is_told_before_anything_is_read(command, tmp_path):
     """The input does not exist either: the place to write is looked at first."""
-    out = str(tmp_path / "nowhere" / "out.json")
-    last = ["--out", out] if command == "evaluate" else [out, "--scale", "2"]
-    with pytest.raises(
-        ParameterError, match=r"out\.json; expected a path in a folder that exists\. Make .*nowhere first"
-    ):
-        CliRunner().invoke(cli.app, [command, str(tmp_path / "in.zarr"), *last], catch_exceptions=False)
-    assert not (tmp_path / "nowhere").exists()
+    (tmp_path / "file").write_text("no folder")
+    out = tmp_path / "file" / "out.json"
+    inputs = ["in.zarr"] * (2 if command == "guided" else 1)
+    last = {"evaluate": ["--out", out], "guided": [out]}.get(command, [out, "--scale", 2])
+    with pytest.raises(ParameterError, match=r"out\.json; .*file is no folder that can be written to"):
+        call(command, *inputs, *last)
 
 
 def test_degrade_refuses_to_write_over_its_input(tmp_path):
@@ -638,7 +663,7 @@ def test_repair_from_an_input_that_changed_is_refused(written, cube, tmp_path):
 def test_a_store_made_in_python_says_not_how(cube, tmp_path):
     save(cube, tmp_path / "a.zarr")
     assert call("verify", tmp_path / "a.zarr").exit_code == 0
-    with pytest.raises(ParameterError, match=r"does not say how it was made.*xsr\.verify\(path, repair=cube\)"):
+    with pytest.raises(ParameterError, match=r"does not say how it was made; --repair needs a store of xsr run\.$"):
         call("verify", tmp_path / "a.zarr", "--repair")
 
 
@@ -704,6 +729,193 @@ def test_from_a_catalog_to_scores(model, tmp_path):
     fidelity = [r for r in json.loads(scores.read_text())["scores"] if r["metric"] == "low_fidelity"]
     assert len(fidelity) == 8
     assert all(0 < row["value"] < 1 for row in fidelity)
+
+
+# --- what the metadata do not say ------------------------------------------------------------------------------------
+
+
+def write_geotiff(path, cube, *, names=(), crs="EPSG:32631"):
+    grid = cube.odc.geobox
+    values = (cube.isel(time=0).clip(1e-4).values * 1e4).round().astype(np.uint16)
+    profile = dict(height=grid.shape[0], width=grid.shape[1], count=len(values), dtype="uint16")
+    with rasterio.open(path, "w", driver="GTiff", crs=crs, transform=grid.affine, **profile) as target:
+        target.write(values)
+        target.descriptions = tuple(names) or (None,) * len(values)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("names", "given"),
+    [
+        ((), "B02,B03,B04,B08"),
+        ((), "B02=1,B03=2,B04=3,B08=4"),
+        (("nbart_a", "nbart_b", "nbart_c", "nbart_d"), "B08=nbart_d,B02=nbart_a,B04=nbart_c,B03=2"),
+    ],
+)
+def test_bands_of_a_geotiff_are_named(cube, model, tmp_path, names, given):
+    source = write_geotiff(tmp_path / "in.tif", cube, names=names)
+    out = tmp_path / "out.zarr"
+    call(
+        "run", source, out, "--scale", 2, "--model", model, "--units", "dn10000", "--band-names", given, "--crs", 32631
+    )
+    found = fine_of(out)["reflectance"]
+    assert found.band.values.tolist() == [one.partition("=")[0] for one in given.split(",")]
+    wanted = xsr.liif(cube.isel(time=0).clip(1e-4), scale=2, model=model).sel(band=found.band.values)
+    assert np.abs(found.values - wanted.values).max() < 3e-3  # digital numbers are rounded
+    before = content(out)
+    chunk_of(out, 0, 0, 0).unlink()
+    assert call("verify", out, "--repair").exit_code == 0
+    assert content(out) == before
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("B02,B03", r"2 names \['B02', 'B03'\] given for 4 bands \['1', '2', '3', '4'\]"),
+        ("B02=1,B03", r"--band-names 'B03'; expected a name and a value, such as B02=nbart_blue"),
+        ("B02=1,B02=2", r"--band-names names 'B02' twice"),
+        ("B02=9", r"bands \['9'\] requested; .*in\.tif has \['1', '2', '3', '4'\]"),
+    ],
+)
+def test_names_that_do_not_fit_are_refused(cube, tmp_path, given, message):
+    source = write_geotiff(tmp_path / "in.tif", cube)
+    with pytest.raises((ParameterError, BandError), match=message):
+        call("run", source, tmp_path / "out.zarr", "--scale", 2, "--band-names", given)
+
+
+def test_dims_are_named(cube, tmp_path):
+    cube.rename(time="acquired").rename("r").to_netcdf(tmp_path / "in.nc", engine="h5netcdf")
+    out = tmp_path / "out.zarr"
+    call("run", tmp_path / "in.nc", out, "--scale", 2, "--model", "nearest", "--dim", "acquired=time")
+    assert fine_of(out)["r"].sizes["time"] == 2
+    assert "dates:        2: " in call("info", tmp_path / "in.nc", "--dim", "acquired=time").output
+    with pytest.raises(ParameterError, match=r"dims \['t'\] are not in .*in\.nc"):
+        call("info", tmp_path / "in.nc", "--dim", "t=time")
+    with pytest.raises(ParameterError, match=r"--dim 'acquired'; expected a name and a value, such as t=time"):
+        call("info", tmp_path / "in.nc", "--dim", "acquired")
+
+
+def test_a_result_gets_the_grid_of_another_file(cube, tmp_path):
+    source = save(cube, tmp_path / "in.zarr")
+    grid = save(xsr.interpolate(cube, scale=2.5).isel(x=slice(3, 20)), tmp_path / "grid.zarr")
+    out = tmp_path / "out.zarr"
+    call("run", source, out, "--like", grid, "--model", "bicubic", "--chunks", 20)
+    found = fine_of(out)["reflectance"]
+    wanted = xsr.interpolate(cube, like=open_file(grid))
+    np.testing.assert_allclose(found.values, wanted.values, atol=1e-6)
+    assert_same_grid(found, wanted)
+    before = content(out)
+    chunk_of(out, 0, 0, 1, 0).unlink()
+    call("verify", out, "--repair")
+    assert content(out) == before
+
+
+@pytest.mark.parametrize(
+    ("given", "arguments"),
+    [
+        (["--extrapolate", 3], {"extrapolate": 3.0}),
+        (["--extrapolate", 3, "--temporal", "mean", "--frames", 1], {"temporal": "mean", "frames": 1}),
+        (["--extrapolate", 3, "--window", 9], {"window": 9.0}),
+    ],
+)
+def test_options_of_target_times_reach_the_operation(cube, tmp_path, given, arguments):
+    source = save(cube, tmp_path / "in.zarr")
+    day = str((cube.time.values[-1] + np.timedelta64(2, "D")).astype("datetime64[D]"))
+    out = tmp_path / "out.zarr"
+    call("run", source, out, "--scale", 2, "--t", day, "--model", "bilinear", *given)
+    wanted = xsr.interpolate(cube, scale=2, t=day, method="bilinear", **{"extrapolate": 3.0, **arguments})
+    np.testing.assert_allclose(fine_of(out)["reflectance"].values, wanted.values, atol=1e-6)
+    before = content(out)
+    chunk_of(out, 0, 0, 0, 0).unlink()
+    call("verify", out, "--repair")
+    assert content(out) == before
+
+
+def test_gap_filling_is_an_option_of_the_network_in_time(cube, tmp_path):
+    holes = xr.concat([cube, cube.assign_coords(time=cube.time + np.timedelta64(20, "D"))], "time").copy()
+    holes[0, :, :8, :8] = np.nan
+    source = save(holes, tmp_path / "in.zarr")
+    day = str(holes.time.values[0].astype("datetime64[D]"))
+    for name, option in (("filled", "--fill"), ("plain", "--no-fill")):
+        call("run", source, tmp_path / f"{name}.zarr", "--scale", 2, "--t", day, option)
+        wanted = xsr.liif(holes, scale=2, t=day, fill=option == "--fill")
+        np.testing.assert_allclose(fine_of(tmp_path / f"{name}.zarr")["reflectance"].values, wanted.values, atol=1e-5)
+    assert not np.array_equal(*(fine_of(tmp_path / f"{n}.zarr")["reflectance"].values for n in ("filled", "plain")))
+
+
+def test_products_are_run_directly(tmp_path):
+    root = write_safe(tmp_path, bands=("B02", "B03", "B05"))
+    for number, source in enumerate((root / "MTD_MSIL2A.xml", zipped(root))):
+        out = tmp_path / f"{number}.zarr"
+        call("run", source, out, "--scale", 2, "--model", "nearest", "--bands", "B03,B02", "--open", "mask=true")
+        found = fine_of(out)["reflectance"]
+        assert found.band.values.tolist() == ["B03", "B02"]
+        wanted = xsr.open_safe(root, bands=["B03", "B02"], mask=True)
+        np.testing.assert_array_equal(found[:, :, ::2, ::2], wanted)
+    with pytest.raises(ParameterError, match=r"--open resolution=15; expected one of"):
+        call("info", root, "--open", "resolution=15")
+    with pytest.raises(ParameterError, match=r"option masks is not known for a Sentinel-2 SAFE; its options are"):
+        call("info", root, "--open", "masks=true")
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("bicubci", "bicubic"),
+        ("liif_s3", "liif_s2"),
+        ("lanczos", "lanczos3"),
+        ("carn_3x3x64g4sw_s3", "carn_3x3x64g4sw"),
+    ],
+)
+def test_a_name_that_is_nearly_right_is_suggested_whatever_it_is(cube, tmp_path, name, meant):
+    source = save(cube, tmp_path / "in.zarr")
+    with pytest.raises(ModelError, match=rf"model '{name}' not found; did you mean .*{meant}"):
+        call("run", source, tmp_path / "out.zarr", "--scale", 2, "--model", name)
+
+
+def test_a_store_of_an_earlier_version_is_repaired(written):
+    """Its command knows no options that came since."""
+    _, out = written
+    before = content(out)
+    root = json.loads((out / "zarr.json").read_text())
+    attrs = json.loads(xr.open_zarr(out)["reflectance"].attrs["xsr_command"])
+    assert set(attrs) == {
+        *("command", "source", "t", "model", "weights", "bbox", "device", "precision", "scale", "resolution"),
+        *("bands", "units", "chunks"),
+    }
+    chunk_of(out, 0, 0, 0, 0).unlink()
+    assert call("verify", out, "--repair").exit_code == 0
+    assert content(out) == before
+    assert json.loads((out / "zarr.json").read_text()) == root
+
+
+def test_text_of_files_reaches_the_terminal_as_text(cube, tmp_path):
+    hostile = "B02\x1b[31m[red]x"
+    named = cube.assign_coords(band=[hostile, "B03", "B04", "B08"]).assign_coords(
+        product_id=("time", ["a\x1b[2J", "b"])
+    )
+    named.rename("r").to_netcdf(tmp_path / "[bold]in.nc", engine="h5netcdf")
+    output = call("info", tmp_path / "[bold]in.nc").output
+    assert r"B02\x1b[31m[red]x, B03" in output
+    assert r"a\x1b[2J" in output
+    assert "\x1b" not in output
+    done = command("run", tmp_path / "[bold]in.nc", tmp_path / "out.zarr", "--scale", "2")
+    assert done.returncode == 1
+    assert r"\x1b[31m[red]x" in done.stderr
+    assert "\x1b" not in done.stderr
+    out = tmp_path / "[bold]out.zarr"
+    assert f"wrote {out}" in call("run", tmp_path / "[bold]in.nc", out, "--scale", 2, "--model", "nearest").output
+    scored = call("evaluate", tmp_path / "[bold]in.nc", tmp_path / "[bold]in.nc").output
+    assert r"\x1b[31m[red]x" in scored
+    assert "\x1b" not in scored
+
+
+def test_models_list_shows_whole_names_in_a_narrow_terminal(monkeypatch):
+    monkeypatch.setattr(cli.console, "_width", 80)
+    output = call("models", "list").output
+    for name in (*registry.names(), *catalogue.LISTED):
+        assert name in output
+    assert max(map(len, output.splitlines())) <= 80
 
 
 def test_info_tells_products_and_models(model, cube, tmp_path):

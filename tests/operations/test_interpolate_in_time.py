@@ -141,7 +141,10 @@ def test_beyond_the_series_only_on_request_and_then_its_last_clear_date():
     ("options", "message"),
     [
         ({"temporal": "cubic"}, "temporal='cubic'; expected one of linear, nearest, mean"),
-        ({"temporal": "mean", "frames": 0}, "frames=0; expected at least 1"),
+        ({"temporal": "mean", "frames": 0}, "frames=0; expected a whole number >= 1"),
+        ({"frames": 2.5}, r"frames=2\.5; expected a whole number >= 1"),
+        ({"frames": True}, "frames=True; expected a whole number >= 1"),
+        ({"frames": "3"}, "frames='3'; expected a whole number >= 1"),
         ({"t": "soon"}, "neither a date nor"),
         ({"method": "cubic"}, "method='cubic'"),
         ({"scale": None}, "scale"),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from xsr._version import __version__
-from xsr.core import pipeline
+from xsr.core import checks, pipeline
 from xsr.core.cube import open_cube
 from xsr.core.errors import ParameterError
 from xsr.core.instants import Look
@@ -127,8 +127,7 @@ def interpolate(
     if t is not None:
         if temporal not in TEMPORAL:
             raise ParameterError(f"temporal={temporal!r}; expected one of {', '.join(TEMPORAL)}.")
-        if frames < 1:
-            raise ParameterError(f"frames={frames}; expected at least 1.")
+        frames = checks.whole("frames", frames, least=1)
         checked = open_cube(cube, units=units, bands=bands)
         target = pipeline.resolve_target(checked, scale=scale, resolution=resolution, like=like)
         return pipeline.evaluate_at(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xsr._version import __version__
-from xsr.core import checks, graph, match, pipeline
+from xsr.core import graph, match, pipeline
 from xsr.core.blocks import Padding, Span, Window
 from xsr.core.cube import Cube, open_cube
 from xsr.core.errors import CubeError, XsrWarning

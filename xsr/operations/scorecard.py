@@ -9,10 +9,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import xarray as xr
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
 from xsr.core import graph
 from xsr.core.errors import ParameterError
+from xsr.core.text import printable
 
 Scores: TypeAlias = dict[str, xr.Dataset]
 """Datasets of scores by title."""
@@ -34,14 +36,20 @@ def score_tables(scores: Scores) -> list[Table]:
             rows = [dim for dim in dims if dim != "band"]
             keys = [str(dim) for dim in rows if dim != "time" or "time" in dataset.coords]
             bands = [_label(dataset, "band", n) for n in range(dataset.sizes["band"])] if "band" in dims else ["value"]
-            table = Table(*keys, "metric", *bands, title=title)
+            table = Table(*(Column(_plain_text(name)) for name in (*keys, "metric", *bands)), title=title)
             for index in np.ndindex(*(dataset.sizes[dim] for dim in rows)):
                 place = dict(zip(rows, index, strict=True))
                 labels = [_label(dataset, str(dim), place[dim]) for dim in rows if str(dim) in keys]
                 for name in names:
-                    table.add_row(*labels, name, *map(_number, np.atleast_1d(dataset[name].isel(place).values)))
+                    numbers = map(_number, np.atleast_1d(dataset[name].isel(place).values))
+                    table.add_row(*map(_plain_text, (*labels, name, *numbers)))
             tables.append(table)
     return tables
+
+
+def _plain_text(text: str) -> Text:
+    """Text without markup: names of bands come from files."""
+    return Text(printable(text))
 
 
 def write_scores(scores: Scores, path: Path) -> None:

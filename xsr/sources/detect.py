@@ -22,6 +22,8 @@ from xsr.sources.theia import NAME as THEIA_NAME
 
 MANY = 6
 """More names than these are listed by the first ones."""
+DEPTH = 4
+"""Folders above a file among which its product is looked for."""
 LANDSAT_METADATA = re.compile(r"(^|/)[^/]*_MTL\.(txt|xml|json)$", re.IGNORECASE)
 REFLECTANCE = "measurements/reflectance/"
 """Group of an EOPF product that holds its images."""
@@ -114,6 +116,9 @@ def _detect_folder(folder: Path) -> Found:
         return Found(Kind.STAC, str(catalog))
     if any(file.suffix.lower() in RASTERS for file in here):
         return Found(Kind.BANDS, str(folder))
+    root = _safe_root(folder)
+    if root is not None:
+        return Found(Kind.SAFE, str(root))
     inside = _listed(f"{file.name}/" if file.is_dir() else file.name for file in here)
     raise CubeError(f"{folder} cannot be read: it holds {inside}; expected {SUPPORTED}. Check the path.")
 
@@ -140,12 +145,18 @@ def _metadata_file(file: Path) -> Found | None:
     if file.name in ZARR_METADATA:
         return Found(_store_kind(str(file.parent)), str(file.parent))
     if file.name in ("manifest.safe", "MTD_TL.xml"):
-        roots = (folder for folder in file.parents[:3] if any(SAFE_METADATA.search(one.name) for one in _files(folder)))
-        return next((Found(Kind.SAFE, str(folder)) for folder in roots), None)
+        root = _safe_root(file)
+        return None if root is None else Found(Kind.SAFE, str(root))
     kind = _product([file.name]) if file.suffix.lower() in (".xml", ".txt", ".json") else None
     if kind is Kind.LANDSAT:  # a folder may hold several
         return Found(kind, str(file))
     return None if kind is None else Found(kind, str(file.parent))
+
+
+def _safe_root(path: Path) -> Path | None:
+    """Folder of the SAFE product that a file or folder is part of."""
+    above = list(path.absolute().parents)[:DEPTH]
+    return next((one for one in above if any(SAFE_METADATA.search(file.name) for file in _files(one))), None)
 
 
 def _archive(file: Path, head: bytes) -> Found | None:
@@ -192,6 +203,8 @@ def _store_kind(path: str) -> Kind:
     """Whether a Zarr store is an EOPF product."""
     import zarr
 
+    if REFLECTANCE.rstrip("/") in path.replace("\\", "/"):  # a group of a product
+        return Kind.EOPF
     try:
         return Kind.EOPF if REFLECTANCE.rstrip("/") in zarr.open_group(path, mode="r") else Kind.ZARR
     except (OSError, ValueError, KeyError):

@@ -9,41 +9,25 @@ from xsr.core.cube import NATIVE_GSD
 from xsr.core.grid import crs_name, resolution
 from xsr.core.names import standardise
 from xsr.core.types import XarrayObject
-from xsr.sources.detect import Kind
-from xsr.sources.opening import recognise
+from xsr.sources.detect import Kind, detect
 
 MANY = 12
 """More dates than these are told by the first and the last."""
 
 
-def open_any(path: str, **options: Any) -> tuple[str, XarrayObject]:
-    """Open whatever lies at a path, and say what it is; see `xsr.open`.
+def kind_of(path: str, cube: XarrayObject) -> str:
+    """Name the kind of what lies at a path, of a product with its level.
 
     Parameters
     ----------
     path
         Path or URL.
-    options
-        Options of the reader.
-
-    Returns
-    -------
-    kind
-        What it is; of a product with its level.
     cube
-        The cube, lazy.
-
-    Raises
-    ------
-    XsrError
-        If there is nothing, or it cannot be read.
+        What was opened there.
     """
-    source = recognise(path)
-    if source.kind is Kind.SAFE:  # a look at the metadata: the pixels are not read
-        options = {"verify": "size", **options}
-    cube = source.open(**options)
-    told = str(cube.attrs.get("source", ""))
-    return (told if source.kind in (Kind.SAFE, Kind.THEIA, Kind.LANDSAT) and told else source.kind.value), cube
+    kind = detect(path).kind
+    level = cube.attrs.get("source")
+    return str(level) if level and kind in (Kind.SAFE, Kind.THEIA, Kind.LANDSAT) else kind.value
 
 
 def describe(cube: XarrayObject) -> dict[str, str]:

@@ -87,29 +87,53 @@ def _assign_crs(cube: XarrayObject, crs: str | int, label: str) -> XarrayObject:
 
 
 def _choose_bands(cube: XarrayObject, bands: Bands, label: str) -> XarrayObject:
-    labels = _labels(cube, label)
+    have = labels(cube, label=label)
     wanted = bands if isinstance(bands, Mapping) else {name: name for name in checks.names("bands", bands)}
-    by_name = {canonical(name): name for name in labels} | {name: name for name in labels}
-    found = {new: by_name.get(str(old), by_name.get(canonical(str(old)))) for new, old in wanted.items()}
-    missing = [str(wanted[new]) for new, old in found.items() if old is None]
+    found = {new: _place(str(old), have, numbered=isinstance(cube, xr.DataArray)) for new, old in wanted.items()}
+    missing = [str(wanted[new]) for new, place in found.items() if place is None]
     if missing or not found:
-        raise BandError(f"bands {missing or 'none'} requested; {label} has {labels}. Name bands of the file.")
-    chosen = [old for old in found.values() if old is not None]
-    if len(set(chosen)) != len(chosen):
+        raise BandError(f"bands {missing or 'none'} requested; {label} has {have}. Name bands of the file.")
+    places = [place for place in found.values() if place is not None]
+    if len(set(places)) != len(places):
+        chosen = [have[place] for place in places]
         raise BandError(f"bands {chosen} name a band twice; expected unique bands. Drop the duplicates.")
-    names = list(found) if isinstance(bands, Mapping) else chosen
-    if isinstance(cube, xr.Dataset):
-        dropped = [name for name in labels if name not in chosen]
-        return cube.drop_vars(dropped).rename_vars(
-            {old: new for old, new in zip(chosen, names, strict=True) if old != new}
-        )
+    names = list(found) if isinstance(bands, Mapping) else None
+    return _picked(cube, places, names) if isinstance(cube, xr.DataArray) else _kept(cube, have, places, names)
+
+
+def _place(name: str, have: Sequence[str], *, numbered: bool) -> int | None:
+    """Place of a band by its label, by another spelling of it, or, of an array, by its number from 1."""
+    if name in have:
+        return have.index(name)
+    spelled = [canonical(label) for label in have]
+    if canonical(name) in spelled:
+        return spelled.index(canonical(name))
+    return int(name) - 1 if numbered and name.isdecimal() and 1 <= int(name) <= len(have) else None
+
+
+def _picked(cube: xr.DataArray, places: list[int], names: list[str] | None) -> xr.DataArray:
     dim = next(dim for dim in cube.dims if dim in BAND_DIMS)
-    picked = cube.isel({dim: [labels.index(name) for name in chosen]})
-    return picked.assign_coords({dim: (dim, names)}) if isinstance(bands, Mapping) else picked
+    picked = cube.isel({dim: places})
+    return picked if names is None else picked.assign_coords({dim: (dim, names)})
 
 
-def _labels(cube: XarrayObject, label: str) -> list[str]:
-    """Labels of the bands, as text, in order; numbers from 1 where the cube has none."""
+def _kept(cube: xr.Dataset, have: list[str], places: list[int], names: list[str] | None) -> xr.Dataset:
+    """Dataset without the other bands; what is no band stays."""
+    chosen = [have[place] for place in places]
+    kept = cube.drop_vars([name for name in have if name not in chosen])
+    if names is None:
+        return kept
+    return kept.rename_vars({old: new for old, new in zip(chosen, names, strict=True) if old != new})
+
+
+def labels(cube: XarrayObject, *, label: str = "the cube") -> list[str]:
+    """Labels of the bands of a cube, as text, in order; numbers from 1 where it has none.
+
+    Raises
+    ------
+    BandError
+        If it has no dim of bands.
+    """
     if isinstance(cube, xr.Dataset):
         return [str(name) for name, variable in cube.data_vars.items() if is_image(variable)]
     dim = next((dim for dim in cube.dims if dim in BAND_DIMS), None)
@@ -126,13 +150,13 @@ def name_in_order(cube: XarrayObject, names: Sequence[str], *, label: str) -> di
     BandError
         If there are not as many.
     """
-    labels = _labels(cube, label)
-    if len(names) != len(labels) or len(set(names)) != len(names):
+    have = labels(cube, label=label)
+    if len(names) != len(have) or len(set(names)) != len(names):
         raise BandError(
-            f"{len(names)} names {list(names)} given for {len(labels)} bands {labels} of {label}; expected one name"
-            " for each, all different. To name some, give each with its label."
+            f"{len(names)} names {list(names)} given for {len(have)} bands {have} of {label}; expected one name for"
+            " each, all different. To name some, give each with its label."
         )
-    return dict(zip(names, labels, strict=True))
+    return dict(zip(names, have, strict=True))
 
 
 def is_image(variable: xr.DataArray) -> bool:

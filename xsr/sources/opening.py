@@ -19,7 +19,7 @@ from xsr.sources.labels import Bands, adapt, cube_of, node_at, node_of_bands
 
 Reader: TypeAlias = Callable[..., XarrayObject]
 REFLECTANCE = "measurements/reflectance"
-SEVERAL = (Kind.SAFE, Kind.THEIA, Kind.EOPF)
+SEVERAL = (Kind.SAFE, Kind.THEIA, Kind.EOPF, Kind.LANDSAT)
 """Kinds whose readers take several products, one date each."""
 BY_BAND = (Kind.SAFE, Kind.THEIA, Kind.EOPF, Kind.LANDSAT, Kind.STAC, Kind.BANDS)
 """Kinds whose readers open the chosen bands alone, on a grid that depends on them."""
@@ -138,7 +138,7 @@ def _several(paths: list[str]) -> Source:
     if len(kinds) > 1 or found[0].kind not in SEVERAL:
         names = ", ".join(sorted(kind.value for kind in kinds))
         raise CubeError(
-            f"{len(paths)} paths of {names} given; expected products of one kind, SAFE, Theia or EOPF, one date each."
+            f"{len(paths)} paths of {names} given; expected products of one kind, one date each."
             " Open them one by one and join them, as by xarray.concat."
         )
     return Source(found[0].kind, [one.path for one in found], _reader(found[0]))
@@ -203,15 +203,9 @@ def _tree(tree: xr.DataTree) -> Source:
     """Source of a tree: an EOPF product is opened from where it came, of any other the node with images is taken."""
     from xsr.sources.eopf import open_eopf
 
-    path = tree.encoding.get("source")
     if REFLECTANCE not in {node.path.strip("/") for node in tree.subtree}:
         return Source(Kind.TREE, tree, _node)
-    if path is None:
-        raise CubeError(
-            "the tree is an EOPF product that was not opened from a store; expected one from xarray.open_datatree, or"
-            " its path. Open the path."
-        )
-    return Source(Kind.EOPF, str(path), open_eopf)
+    return Source(Kind.EOPF, tree.encoding.get("source", tree), open_eopf)
 
 
 def _node(

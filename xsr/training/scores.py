@@ -17,9 +17,9 @@ from odc.geo.xr import xr_coords
 from xsr.core import sensors
 from xsr.kernels.degrade import blur_decimate
 from xsr.kernels.resample import fill_nodata, interpolate_filled
-from xsr.models import registry
 from xsr.operations.interpolate import interpolate
 from xsr.operations.super_resolve import liif, sisr
+from xsr.operations.verbs import verb_of
 from xsr.sources.masks import SCL_INVALID
 from xsr.training.pairs import REACH
 from xsr.training.scenes import CLEAR_SHARE, COARSE, FINE, Image, to_reflectance
@@ -177,7 +177,7 @@ def score(place: TestPlace, scale: float, model: str | Path) -> Score:
 
 def super_resolve(low: xr.DataArray, scale: float, model: str | Path) -> xr.DataArray:
     """Super-resolve by a continuous model, or by one of a fixed factor whose factor ``scale`` is."""
-    fixed = registry.card(model).factor is not None
+    fixed = verb_of(model) == "sisr"
     fine = sisr(low, scale=scale, model=model) if fixed else liif(low, scale=scale, model=model)
     assert isinstance(fine, xr.DataArray)
     return fine

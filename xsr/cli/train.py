@@ -1,0 +1,79 @@
+"""The command that trains, and the table of scores against bicubic interpolation."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from xsr.cli import options
+from xsr.cli.base import Command, app
+from xsr.cli.terminal import add_row, console, make_table, say
+
+if TYPE_CHECKING:
+    from xsr.training.loop import Progress
+    from xsr.training.scores import Score
+
+
+@app.command(cls=Command)
+def train(
+    recipe: Annotated[str, typer.Argument(help="Recipe, for example liif_s2.")],
+    out: Annotated[Path | None, typer.Option(help="Weight file to write; RECIPE.safetensors by default.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of training images; XSR_DATA by default.")] = None,
+    synthetic_only: Annotated[bool, typer.Option("--synthetic-only", help="Train on synthetic scenes alone.")] = False,
+    minutes: Annotated[float | None, typer.Option(help="Stop after so many minutes instead of all steps.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    threads: Annotated[int | None, typer.Option(help="Threads of PyTorch.")] = None,
+) -> None:
+    """Train a model by a recipe and write its weights and card."""
+    import torch
+
+    from xsr.demo import data_folder
+    from xsr.training import recipes
+    from xsr.training.run import record_scores, run_recipe, score_model
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    root = data or data_folder()
+    if root is None and not synthetic_only:
+        raise options.OptionError(
+            "no training images: set XSR_DATA or pass --data, or train on synthetic scenes with --synthetic-only."
+        )
+    path = out or Path(f"{recipe}.safetensors")
+    options.check_folder("--out", path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    report = _Report()
+    real = None if synthetic_only else root
+    card = run_recipe(recipes.get(recipe), path, data=real, minutes=minutes, device=device, report=report)
+    # Other tasks have benchmarks of their own: temporal.py, thesis.py and thermal.py.
+    if root is not None and recipes.get(recipe).task in ("liif", "fixed"):
+        scores = score_model(path, root)
+        record_scores(path, scores)
+        console.print(score_table(scores))
+    say(f"wrote {path} ({card.parameters} parameters, sha256 {card.sha256})")
+
+
+class _Report:
+    """Prints the mean gain over bicubic interpolation every hundred steps."""
+
+    def __init__(self) -> None:
+        self._ratios: list[float] = []
+
+    def __call__(self, progress: "Progress") -> None:
+        import math
+
+        self._ratios.append(progress.loss / max(progress.baseline, 1e-9))
+        if progress.step % 100 == 0:
+            gain = -20 * math.log10(sum(self._ratios) / len(self._ratios))
+            say(f"step {progress.step}, {progress.share:.0%}, error {gain:+.2f} dB below bicubic")
+            self._ratios.clear()
+
+
+def score_table(scores: "Sequence[Score]") -> Table:
+    """Table of scores against bicubic interpolation."""
+    table = make_table("place", "scale", "dates", "bicubic dB", "model dB", "gain dB")
+    for row in scores:
+        numbers = (f"{row.bicubic_db:.2f}", f"{row.model_db:.2f}", f"{row.gain_db:+.2f}")
+        add_row(table, row.place, f"x{row.scale:g}", row.dates, *numbers)
+    return table
