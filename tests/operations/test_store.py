@@ -19,6 +19,8 @@ import xsr
 from xsr.core.errors import CubeError, ParameterError, StoreError
 from xsr.core.radiometry import ADD_OFFSET, SCALE_FACTOR, pack
 from xsr.core.store.ledger import BlockWriter
+from xsr.core.store.place import resolve_place
+from xsr.core.store.template import prepare, write_template
 from xsr.testing import assert_lazy, assert_same_grid
 
 HALF = SCALE_FACTOR / 2 * 1.01
@@ -623,3 +625,27 @@ def test_uneven_dates_are_written_one_by_one(tmp_path):
     dates = make_cube(8, 8, dates=3).chunk(time=(1, 2))
     report = xsr.to_zarr(dates, tmp_path / "a.zarr", progress=False)
     assert report.blocks == 3
+
+
+def test_lazy_layers_over_the_pixels_are_written_block_by_block(tmp_path):
+    cube = make_cube(40, 36, dates=2).chunk(time=1, y=20, x=18)
+    asked = []
+
+    def classes(block_info=None):
+        asked.append(block_info[None]["array-location"])
+        return np.full(block_info[None]["chunk-shape"], 4, np.uint8)
+
+    lazy = da.map_blocks(
+        classes, chunks=((1, 1), (20, 20), (18, 18)), dtype=np.uint8, meta=np.empty((0, 0, 0), np.uint8)
+    )
+    layered = cube.assign_coords(scl=(("time", "y", "x"), lazy))
+    write_template(prepare(layered), resolve_place(tmp_path / "begun.zarr", None))
+    assert not asked
+    report = layered.sr.to_zarr(tmp_path / "out.zarr", progress=False)
+    assert len(asked) == 8
+    assert report.blocks == 16
+    assert report.valid == int(np.isfinite(cube).sum())
+    stored = xr.open_zarr(tmp_path / "out.zarr")
+    assert stored["scl"].dtype == np.uint8
+    assert (stored.coords["scl"] == 4).all()
+    assert xsr.verify(tmp_path / "out.zarr").ok

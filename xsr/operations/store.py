@@ -143,7 +143,8 @@ def to_zarr(
             target = _in_place(target)
         with store_errors(target.place, "reading the ledger of"):
             ledger = read_ledger(target.place.open("r"))
-    valid, clipped = (int(ledger[:, column].sum()) for column in (VALID, CLIPPED))
+    bands = [row for name in prepared.images for row in prepared.writers(target.place)[name].blocks.rows]
+    valid, clipped = (int(ledger[bands, column].sum()) for column in (VALID, CLIPPED))
     return StoreReport(target.place.path, len(ledger), valid, clipped, outcomes.done, tuple(outcomes.failed))
 
 

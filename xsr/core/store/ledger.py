@@ -57,6 +57,11 @@ class Blocks:
     def __len__(self) -> int:
         return int(np.prod([len(sizes) for sizes in self.sizes]))
 
+    @property
+    def rows(self) -> range:
+        """Rows of all blocks in the ledger."""
+        return range(self.first, self.first + len(self))
+
     def row(self, index: Index) -> int:
         """Row of a block in the ledger."""
         return self.first + int(np.ravel_multi_index(index, tuple(len(sizes) for sizes in self.sizes)))

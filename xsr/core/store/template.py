@@ -60,6 +60,12 @@ class Prepared:
         """Hash of the settings."""
         return hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()
 
+    @property
+    def images(self) -> list[str]:
+        """Variables that hold images, not classes or masks beside them."""
+        kinds = {name: self.dataset[name].dtype.kind for name in self.encoding if name in self.dataset.data_vars}
+        return [str(name) for name, kind in kinds.items() if kind == "f"] or [str(name) for name in kinds]
+
     def writers(self, place: Place) -> dict[str, BlockWriter]:
         """Writer of every variable."""
         found: dict[str, BlockWriter] = {}
@@ -98,11 +104,19 @@ def prepare(
     if inner_chunks is not None:
         inner_chunks = checks.whole("inner_chunks", inner_chunks, least=1, what="a number of pixels")
     dataset = _as_dataset(cube)
-    names = [name for name, v in dataset.data_vars.items() if set(dataset.odc.spatial_dims) <= set(v.dims)]
+    names = _blockwise(dataset)
     encoding = {name: _encoding(dataset[name], inner_chunks, dtype, zarr_format) for name in names}
     packing = {"dtype": dtype, "zarr_format": zarr_format, "inner_chunks": inner_chunks}
     settings = settings_of(dataset, encoding, packing, input_id)
     return Prepared(dataset, encoding, zarr_format, settings)
+
+
+def _blockwise(dataset: xr.Dataset) -> list[Hashable]:
+    """Variables that are written block by block: what lies over y and x, of coordinates only what is lazy."""
+    spatial = set(dataset.odc.spatial_dims)
+    over = {name: v for name, v in dataset.variables.items() if spatial <= set(v.dims)}
+    lazy = [name for name, v in over.items() if name in dataset.coords and v.chunks is not None]
+    return [name for name in over if name in dataset.data_vars] + lazy
 
 
 def settings_of(
@@ -220,7 +234,7 @@ def _write_template(prepared: Prepared, place: Place) -> None:
     geobox = geobox_of(dataset)
     assert geobox is not None
     assert geobox.crs is not None
-    for name in names:
+    for name in set(names) & set(dataset.data_vars):
         attrs = group[str(name)].attrs
         listed = dict.fromkeys([*str(attrs.get("coordinates", "")).split(), "spatial_ref"])
         crs: dict[str, Any] = {"wkt": geobox.crs.to_wkt()}
@@ -314,9 +328,10 @@ def _as_dataset(cube: XarrayObject) -> xr.Dataset:
         attrs = cube.attrs
         cube = cube.rename("reflectance" if cube.name is None else cube.name).to_dataset().assign_attrs(attrs)
     cube = plain(_placed(cube))
-    for name, variable in cube.data_vars.items():
-        if set(cube.odc.spatial_dims) <= set(variable.dims):
-            cube = cube.assign({name: _chunked(variable, set(cube.odc.spatial_dims))})
+    spatial = set(cube.odc.spatial_dims)
+    for name in _blockwise(cube):
+        chunked = _chunked(cube[name], spatial)
+        cube = cube.assign_coords({name: chunked}) if name in cube.coords else cube.assign({name: chunked})
     labels = {n: c.astype(object) for n, c in cube.coords.items() if c.dtype.kind in "UT"}
     return cube.assign_coords(labels)
 
