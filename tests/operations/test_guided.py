@@ -286,6 +286,7 @@ def test_dates_together_in_a_chunk__one_of_them_empty(dctnet):
 # ---- blocks
 
 
+@pytest.mark.slow
 @settings(max_examples=6)
 @given(
     chunk=st.integers(17, 60),
