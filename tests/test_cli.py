@@ -397,6 +397,7 @@ def test_paths_with_brackets_are_printed_whole(cube, tmp_path):
     assert f"wrote {out}:" in call("run", source, out, "--scale", 2, "--model", "bicubic").output
 
 
+@pytest.mark.slow
 def test_demo_on_the_real_series(data_dir, model, tmp_path, monkeypatch):
     monkeypatch.setenv("XSR_DATA", str(data_dir))
     output = call("demo", "--out", tmp_path / "demo", "--model", model).output
@@ -451,6 +452,7 @@ def test_train_needs_images_or_consent(tiny_recipe):
 # --- real images -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_run_on_31ues(data_dir, tmp_path):
     source = data_dir / "s2_ts_belgium_31UES" / "s2_10m.nc"
     box = "574800,5622000,574960,5622120"
@@ -506,12 +508,14 @@ def check_geotiff(path, out, box, bands, names, factor, arguments):
     assert np.abs(found.values.mean(axis=(1, 2)) - raw.mean(axis=(1, 2))).max() < 5e-3
 
 
+@pytest.mark.slow
 def test_run_on_madagascar(data_dir, tmp_path):
     path = data_dir / "s2_theia_madagascar_38KPE" / "S2A_20170203_T38KPD_FRE_STACK.tif"
     box, bands = "677000,7893200,677500,7893600", "B2,B3,B4,B8"
     check_geotiff(path, tmp_path / "out.zarr", box, bands, bands.split(","), 1e-4, ["--units", "dn10000"])
 
 
+@pytest.mark.slow
 def test_run_on_aberystwyth(data_dir, tmp_path):
     path = data_dir / "s2_aberystwyth_10m" / "s2_20210527_aber.tif"
     with rasterio.open(path) as source:

@@ -6,7 +6,7 @@ test says when it is out of date.
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from xsr.models import catalogue, registry
@@ -15,7 +15,7 @@ PAGE = Path(__file__).parents[1] / "reference" / "models.md"
 BEGIN, END = "<!-- architectures: written by docs/_scripts/architectures.py -->", "<!-- end of architectures -->"
 
 
-def markdown(names: Sequence[str] = catalogue.LISTED) -> str:
+def markdown(names: Iterable[str] = catalogue.LISTED) -> str:
     """Return the table, one row an architecture."""
     lines = [
         "| architecture | kind | trainable | total | radius | tiling | what it is |",
@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="the first architecture alone, printed")
     options = parser.parse_args()
     if options.small:
-        print(markdown(catalogue.LISTED[:1]))
+        print(markdown(list(catalogue.LISTED)[:1]))
     elif options.write:
         write(PAGE, markdown())
         print(f"wrote {PAGE}")

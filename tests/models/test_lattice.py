@@ -50,6 +50,7 @@ def _windows(sources, rows, cols):
     return cut
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [DCTNet, DCTRRDBNet])
 def test_a_global_transform_on_the_lattice_does_not_depend_on_the_blocks(make):
     torch.manual_seed(0)

@@ -71,6 +71,7 @@ def test_every_spelling_of_an_area_gives_the_same(tmp_path):
     xr.testing.assert_equal(cube.sr.clip(feature, crs=UTM), expected)
 
 
+@pytest.mark.slow
 @given(
     corners=st.lists(st.tuples(st.floats(-20, 150), st.floats(-20, 130)), min_size=3, max_size=6, unique=True),
     chunk=st.integers(1, 14),

@@ -137,6 +137,7 @@ def fitted(image, model, centre):
     return least_squares(error, (centre[row], centre[col], image.max()), x_scale=(1, 1, 0.1), xtol=1e-9).x[:2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mtf", [0.2, 0.304, 0.4])
 @pytest.mark.parametrize("scale", [2, 3, 4, 2.5, 3.4])
 def test_a_single_point_is_found_where_it_is(scale, mtf):
@@ -167,6 +168,7 @@ def test_a_single_point_is_found_where_it_is(scale, mtf):
 # --- laziness and chunks ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(
     shape=st.tuples(st.integers(1, 2), st.integers(1, 3), st.integers(8, 40), st.integers(8, 40)),

@@ -48,6 +48,7 @@ def largest(left, right):
 # --- chunks ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(
     height=st.integers(3, 45),

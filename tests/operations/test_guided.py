@@ -286,6 +286,7 @@ def test_dates_together_in_a_chunk__one_of_them_empty(dctnet):
 # ---- blocks
 
 
+@pytest.mark.slow
 @settings(max_examples=6)
 @given(
     chunk=st.integers(17, 60),
@@ -723,6 +724,7 @@ def test_no_overlap_in_another_crs():
         LOW.sr.guided(guide, method="tsharp")
 
 
+@pytest.mark.slow
 def test_the_packaged_network_is_the_default():
     fine = LOW.sr.guided(GUIDE)
     assert fine.attrs["xsr_model"] == DEFAULT
@@ -847,6 +849,7 @@ def test_the_function_is_the_accessor(dctnet):
     assert out.name == "temperature"
 
 
+@pytest.mark.slow
 def test_a_real_scene(data_dir):
     """Brightness temperature over Mendoza at 90 m, seen at 360 m: the guide tells more than interpolation."""
     rioxarray = pytest.importorskip("rioxarray")

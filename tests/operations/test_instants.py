@@ -44,6 +44,7 @@ def largest(one, two):
     return float(np.nanmax(np.abs(one - two)))
 
 
+@pytest.mark.slow
 @settings(max_examples=12)
 @given(st.sampled_from([1.0, 2.0, 2.7]), st.integers(5, 30), st.integers(3, 20), st.integers(1, 6))
 def test_any_chunks_and_order_of_dates_give_the_same_image(model, scale, chunk_out, chunk_in, chunk_time):

@@ -206,6 +206,7 @@ def test_only_the_ten_nearest_dates_on_either_side_may_answer():
 # --- any chunks, any order -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @settings(max_examples=25)
 def test_any_chunks_of_time_and_space_give_the_same_bytes(data):
@@ -271,6 +272,7 @@ def test_an_ascending_y_is_given_back_ascending(target):
     assert np.array_equal(found.n_valid, wanted.n_valid)
 
 
+@pytest.mark.slow
 def test_processes_give_the_same_bytes():
     found = interpolate(make_series(chunks={"time": 2, "y": 5}), t=ASKED, scale=2, chunks=9)
     with dask.config.set(scheduler="processes", num_workers=1):

@@ -14,6 +14,8 @@ from xsr.core.errors import StoreError
 from xsr.core.store.lock import locked
 from xsr.core.store.place import Place
 
+pytestmark = pytest.mark.slow
+
 HOW = [{}, {"inner_chunks": 5}]
 
 

@@ -38,6 +38,7 @@ def largest(left, right):
 # --- tiling ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     height=st.integers(1, 23),

@@ -91,6 +91,7 @@ def test_resume_begins_a_store_and_leaves_a_complete_one_alone(cube, tmp_path):
     assert content(tmp_path / "a.zarr") == before
 
 
+@pytest.mark.slow
 @given(lost=st.sets(st.integers(0, 11)), left=st.sets(st.integers(0, 11)))
 @settings(max_examples=10)
 def test_whatever_the_ledger_misses_is_computed_again(tmp_path_factory, lost, left):

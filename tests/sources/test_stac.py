@@ -145,6 +145,7 @@ def _absolute(item, folder):
     return {**item, "assets": assets}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [

@@ -429,6 +429,7 @@ def t33uub(data_dir):
     )
 
 
+@pytest.mark.slow
 def test_shipped_weights_are_better_than_bicubic_in_every_band_of_a_scene_kept_out(data_dir):
     for place in t33uub(data_dir):
         found = scores.score(place, 2.0, SHIPPED)

@@ -135,6 +135,7 @@ def test_synthetic_scenes_know_every_band_and_differ():
     assert not np.array_equal(one.image, two.image)
 
 
+@pytest.mark.slow
 def test_places_of_the_train_split_are_whole_and_no_other_is_read(data_dir, tmp_path):
     for folder in data_dir.iterdir():
         if folder.is_dir() and folder.name not in TEST_FOLDERS:

@@ -105,6 +105,7 @@ def cropped(place, dates, size=128):
     return TestPlace(place.name, place.bands, images)
 
 
+@pytest.mark.slow
 def test_series_31ues(data_dir):
     place = series_31ues(data_dir)
     assert place.bands == BANDS
@@ -113,6 +114,7 @@ def test_series_31ues(data_dir):
     assert tuple(place.box.boundingbox) == (574680, 5621800, 575320, 5622440)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scale", "gain"), [(2.0, 2.0), (4.0, 1.0)])
 def test_shipped_weights_beat_bicubic_and_are_faithful(data_dir, scale, gain):
     places = {place.name: place for place in test_places(data_dir)}

@@ -272,6 +272,7 @@ def test_nothing_to_train_on_and_folders_that_lack_images_are_named(tmp_path):
         series.load(tmp_path, synthetic_scenes=0)
 
 
+@pytest.mark.slow
 def test_real_series_are_in_order_and_those_kept_for_validation_are_not_among_them(data_dir):
     found = series.load(data_dir, synthetic_scenes=0)
     names = {one.place.removesuffix(" at 20 m") for one in found}

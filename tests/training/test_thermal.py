@@ -307,6 +307,7 @@ def test_pennsylvania_is_plausible(data_dir):
     assert not np.isfinite(andalusia.guide).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [name for name, row in METHODS.items() if row.get("model") in registry.names()])
 def test_shipped_weights_beat_bicubic_on_a_place_never_trained_on(data_dir, method):
     july = next(iter(thermal_scores.test_scenes(data_dir)))

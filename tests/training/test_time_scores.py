@@ -49,6 +49,7 @@ def test_a_series_without_a_clear_date_between_others(zero_model):
     assert score_series(series, 2.0, "hidden", temporal=zero_model) is None
 
 
+@pytest.mark.slow
 def test_series_kept_apart(data_dir):
     places = [series.place for series in test_series(data_dir)]
     assert places[0] == "s2_ts_belgium_31UES"

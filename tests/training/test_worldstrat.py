@@ -304,6 +304,7 @@ def test_the_recipe_needs_its_scenes(tmp_path):
             worldstrat.build(RECIPE, data)
 
 
+@pytest.mark.slow
 def test_the_recipe_trains_on_no_scene_kept_for_validation(data_dir, monkeypatch):
     monkeypatch.setattr(worldstrat, "sharpened", lambda coarse, fine, pan: fine)
     task, told = worldstrat.build(TINY, data_dir)
