@@ -169,6 +169,16 @@ def test_what_is_no_transform_is_left_out(value):
     assert grid_of(bare().assign_attrs(transform=value)) == TRUE
 
 
+def test_double_precision_gives_the_numbers_of_odc_geo_to_the_last_bit():
+    """Results of cubes that were read right before must not change in their last digits."""
+    for step in (10.0, 10 / 3.4, 10 / 3, 8.983152841195215e-05):
+        affine = Affine(step, 0, 4.41, 0, -step, 50.98)
+        for cube in (make_cube((1, 30, 20), affine=affine), make_cube((1, 30, 20), affine=affine).isel(y=slice(3, 9))):
+            assert grid_of(cube) == cube.odc.geobox.affine
+            bare = cube.drop_vars("spatial_ref")
+            assert grid_of(bare) == bare.odc.geobox.affine
+
+
 # --- half a pixel --------------------------------------------------------------------------------------
 
 
@@ -375,6 +385,17 @@ def test_the_advice_drops_all_that_say_the_same():
     exec(first, {"cube": dataset})
     exec(second, {"cube": dataset})
     assert grid_of(dataset) == TRUE
+
+
+@pytest.mark.parametrize("shift", [(-3.3, 6.1), (5.0, -5.0)])
+def test_coordinates_that_were_moved_by_a_recorded_shift_stay_where_they_are(shift):
+    """The recipe of `register`: one resampling instead of two."""
+    date = geotransform(bare()).assign_coords(shift_y_m=shift[0], shift_x_m=shift[1])
+    moved = date.assign_coords(x=date.x - date.shift_x_m, y=date.y - date.shift_y_m)
+    assert grid_of(date) == TRUE
+    assert grid_of(moved).almost_equals(Affine.translation(-shift[1], -shift[0]) @ TRUE, precision=1e-9)
+    with pytest.raises(GridError, match="expected one grid"):
+        grid_of(moved.assign_coords(x=date.x - 7))
 
 
 def test_statements_half_a_pixel_apart_are_refused_with_both():
