@@ -68,8 +68,9 @@ def georeference(obj: XarrayObject, spatial: Dims) -> Georeference:
         return Georeference(GeoBox(shape, index.transform(), crs))
     stated = statements(obj, spatial)
     found = _axes(obj, spatial, index=index, stated=stated)
-    turned = [s.affine for s in stated if is_rotated(s.affine)]
-    if turned:  # coordinates of a rotated grid count its pixels
+    absent = index is None and not set(spatial) & set(obj.coords)
+    turned = [s.affine for s in stated if is_rotated(s.affine) and (s.counted or absent)]
+    if turned:
         return Georeference(GeoBox(shape, turned[0] @ affine_of(found), crs))
     stated = [*stated, *_of_corners(obj, spatial, found)]
     before = _unregistered(obj, found)
