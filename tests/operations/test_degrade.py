@@ -712,7 +712,7 @@ def test_bad_series_are_refused():
         GridError, match=r"series has \(16, 16\) pixels of 10 x 10, its corner 0 px off; expected \(32, 32\)"
     ):
         xsr.semi_simulate(high, scale=2, series=series)
-    moved = series.assign_coords(x=series.x + 4)
+    moved = series.assign_coords(x=series.x + 4).odc.assign_crs(series.odc.crs)
     with pytest.raises(GridError, match=r"corner 0.4 px off"):
         xsr.semi_simulate(high, scale=4, series=moved)
     with pytest.raises(GridError, match="series is in EPSG:32634 and high in EPSG:32633; expected one CRS"):

@@ -2,7 +2,7 @@
 
 import math
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,12 @@ from xsr.core import axes
 from xsr.core.axes import Axis
 from xsr.core.errors import GridError
 from xsr.core.rasterindex import raster_index
-from xsr.core.registration import Axes, affine_of, reconcile
+from xsr.core.registration import Axes, affine_of, agrees, reconcile
 from xsr.core.statements import Dims, Statement, corner_coordinates, holders, is_rotated, statements
 from xsr.core.types import XarrayObject
 
+SHIFTS = ("shift_y_m", "shift_x_m")
+"""Coordinates of a date with what its own coordinates may have been moved by; see `xsr.register`."""
 REGISTRATION = "xsr_registration"
 """Attribute of results with why the coordinates of the input were moved."""
 
@@ -66,10 +68,13 @@ def georeference(obj: XarrayObject, spatial: Dims) -> Georeference:
         return Georeference(GeoBox(shape, index.transform(), crs))
     stated = statements(obj, spatial)
     found = _axes(obj, spatial, index=index, stated=stated)
-    turned = [s.affine for s in stated if is_rotated(s.affine)]
-    if turned:  # coordinates of a rotated grid count its pixels
+    absent = index is None and not set(spatial) & set(obj.coords)
+    turned = [s.affine for s in stated if is_rotated(s.affine) and (s.counted or absent)]
+    if turned:
         return Georeference(GeoBox(shape, turned[0] @ affine_of(found), crs))
-    found, moved = reconcile(found, [*stated, *_of_corners(obj, spatial, found)])
+    stated = [*stated, *_of_corners(obj, spatial, found)]
+    before = _unregistered(obj, found)
+    found, moved = reconcile(found, [s for s in stated if agrees(found, s) or not agrees(before, s)])
     if any(math.isnan(axis.step) for axis in found):
         sizes = {str(dim): obj.sizes[dim] for dim in spatial}
         raise GridError(
@@ -143,6 +148,18 @@ def _stated_axis(obj: XarrayObject, spatial: Dims, number: int, stated: list[Sta
     if is_rotated(a):
         return _axis(0.0, 1.0, size)
     return _axis(a.f, a.e, size) if number == 0 else _axis(a.c, a.a, size)
+
+
+def _unregistered(obj: XarrayObject, found: Axes) -> Axes:
+    """Axes as they were if coordinates have been moved by the shifts that `xsr.register` found."""
+    shifts = [obj.coords[name].values if name in obj.coords else 0.0 for name in SHIFTS]
+    if any(np.ndim(shift) or not np.isfinite(shift) for shift in shifts):
+        return found
+    y, x = (
+        replace(axis, start=axis.start + float(shift), corner=axis.corner + float(shift))
+        for axis, shift in zip(found, shifts, strict=True)
+    )
+    return y, x
 
 
 def _of_corners(obj: XarrayObject, spatial: Dims, found: Axes) -> list[Statement]:

@@ -9,8 +9,8 @@ import math
 import warnings
 from dataclasses import dataclass
 
+import numpy as np
 from affine import Affine
-from odc.geo.math import approx_equal_affine
 
 from xsr.core.axes import JITTER, Axis
 from xsr.core.errors import GridError, XsrWarning
@@ -85,13 +85,21 @@ def reconcile(found: Axes, stated: list[Statement]) -> tuple[Axes, str | None]:
     statement, match = fitting[0]
     if any(axis.shift for axis in match):
         return (match[0].axis, match[1].axis), _moved(found, statement, match)
-    return _refined(found, match), None
+    return _refined(found, statement.affine, match), None
 
 
-def _refined(found: Axes, match: Matches) -> Axes:
-    """Prefer the numbers of a statement to estimates, and to those of the same grid in other digits."""
-    if approx_equal_affine(affine_of(found), affine_of((match[0].axis, match[1].axis)), tol=SAME):
-        return match[0].axis, match[1].axis
+def agrees(found: Axes, statement: Statement) -> bool:
+    """Whether axes lie on a stated grid as they are."""
+    match = _match(found, statement)
+    return match is not None and not any(axis.shift for axis in match)
+
+
+def _refined(found: Axes, stated: Affine, match: Matches) -> Axes:
+    """Prefer the numbers of a statement to estimates, and to those of the very same grid in other digits."""
+    if not any(math.isnan(axis.step) for axis in found):
+        apart = np.subtract(tuple(~stated @ affine_of(found)), tuple(Affine.identity()))
+        if np.abs(apart).max() < SAME:
+            return match[0].axis, match[1].axis
     y, x = (m.axis if axis.estimated and m.fits else axis for axis, m in zip(found, match, strict=True))
     return y, x
 
@@ -148,8 +156,9 @@ def _along(axis: Axis, *, corner: float, step: float, factor: int, size: int | N
     for shift in _shifts(position, position + length, factor, corners=corners):
         low, high = sorted((position + shift, position + shift + length))
         if low >= 0 and (size is None or high <= size - 1):
-            start, whole = corner + (position + shift + 0.5) * step, factor * step
-            moved = Axis(start, whole, axis.size, start - whole / 2)
+            centre = position + shift + 0.5
+            edge = corner + (centre - factor / 2) * step
+            moved = Axis(corner + centre * step, factor * step, axis.size, edge)
             return _Match(shift, moved, fits=off <= JITTER + slack)
     return None
 

@@ -40,6 +40,8 @@ class Statement:
     """Whether pixels are said to be points: the transform may then place their centres."""
     corners: bool = False
     """Whether its author writes corners as coordinates unless told otherwise."""
+    counted: bool = False
+    """Whether coordinates of a rotated grid count its pixels, as odc-geo writes them."""
 
 
 def is_rotated(affine: Affine) -> bool:
@@ -107,8 +109,12 @@ def numbers(value: object) -> tuple[float, ...] | None:
 
 
 def _affine(value: object) -> Affine | None:
+    """Transform of six or nine numbers; those that only the order of GDAL makes parallel to the axes are in it."""
     found = numbers(value)
-    return None if found is None else Affine(*found[:6])
+    if found is None:
+        return None
+    affine, other = Affine(*found[:6]), Affine.from_gdal(*found[:6])
+    return other if is_rotated(affine) and not is_rotated(other) else affine
 
 
 def holders(obj: XarrayObject, spatial: Dims) -> Iterator[tuple[str, Mapping[Any, Any]]]:
@@ -141,7 +147,7 @@ def _grid_mappings(obj: XarrayObject) -> Iterator[Statement]:
         found = numbers(obj[name].attrs.get("GeoTransform"))
         if found is not None and len(found) == 6:
             where = f"cube[{name!r}].attrs['GeoTransform']"
-            yield Statement(where, f"del {where}", Affine.from_gdal(*found))
+            yield Statement(where, f"del {where}", Affine.from_gdal(*found), counted=True)
 
 
 def grid_mappings(obj: XarrayObject) -> list[Hashable]:

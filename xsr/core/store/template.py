@@ -15,7 +15,7 @@ from odc.geo.xr import xr_coords  # registers the .odc accessor, too
 from xsr._version import __version__
 from xsr.core import checks
 from xsr.core.errors import CubeError, GridError, ParameterError, StoreError
-from xsr.core.georeference import REGISTRATION, geobox_of, georeference
+from xsr.core.georeference import REGISTRATION, Georeference, geobox_of, georeference
 from xsr.core.grid import crs_name
 from xsr.core.radiometry import ADD_OFFSET, FILL, SCALE_FACTOR
 from xsr.core.store.ledger import LEDGER, Blocks, BlockWriter, checksum, create_ledger
@@ -324,10 +324,11 @@ def _as_dataset(cube: XarrayObject) -> xr.Dataset:
     """Dataset with Dask arrays, spatial_ref as a coordinate and plain string labels."""
     if not isinstance(cube, xr.DataArray | xr.Dataset):
         raise CubeError(f"got {type(cube).__name__}; expected an xarray DataArray or Dataset.")
+    read = _read(cube)
     if isinstance(cube, xr.DataArray):
         attrs = cube.attrs
         cube = cube.rename("reflectance" if cube.name is None else cube.name).to_dataset().assign_attrs(attrs)
-    cube = plain(_placed(cube))
+    cube = plain(_placed(cube, read))
     spatial = set(cube.odc.spatial_dims)
     for name in _blockwise(cube):
         chunked = _chunked(cube[name], spatial)
@@ -336,8 +337,8 @@ def _as_dataset(cube: XarrayObject) -> xr.Dataset:
     return cube.assign_coords(labels)
 
 
-def _placed(cube: xr.Dataset) -> xr.Dataset:
-    """Write the grid into a Dataset: one spatial_ref with its transform, and coordinates of the pixel centres."""
+def _read(cube: XarrayObject) -> Georeference:
+    """Grid and CRS of a cube, both of which a store must have."""
     dims = cube.odc.spatial_dims
     if dims is None:
         raise StoreError("the cube has no grid or CRS; expected a georeferenced cube. Use .odc.assign_crs(...).")
@@ -347,6 +348,12 @@ def _placed(cube: xr.Dataset) -> xr.Dataset:
         raise StoreError(f"the cube has no grid or CRS to be stored with: {error}") from error
     if read.geobox.crs is None:
         raise StoreError("the cube has no grid or CRS; expected a georeferenced cube. Use .odc.assign_crs(...).")
+    return read
+
+
+def _placed(cube: xr.Dataset, read: Georeference) -> xr.Dataset:
+    """Write the grid into a Dataset: one spatial_ref with its transform, and coordinates of the pixel centres."""
+    dims = cube.odc.spatial_dims
     # A cropped cube carries the GeoTransform of the whole, and one without spatial_ref would name what is not there.
     grid = xr_coords(read.geobox, dims=dims)
     cube = cube.assign_coords(spatial_ref=grid["spatial_ref"])
