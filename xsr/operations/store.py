@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from xsr.core.errors import ParameterError, StoreError, XsrWarning
+from xsr.core.radiometry import warn_of_clipping
 from xsr.core.store.ledger import CLIPPED, LEDGER, VALID, BadBlock, Index, read_ledger
 from xsr.core.store.lock import locked
 from xsr.core.store.place import Place, resolve_place, store_errors
@@ -143,7 +144,9 @@ def to_zarr(
             target = _in_place(target)
         with store_errors(target.place, "reading the ledger of"):
             ledger = read_ledger(target.place.open("r"))
-    valid, clipped = (int(ledger[:, column].sum()) for column in (VALID, CLIPPED))
+    rows = slice(prepared.rows)
+    valid, clipped = (int(ledger[rows, column].sum()) for column in (VALID, CLIPPED))
+    warn_of_clipping(valid, clipped)
     return StoreReport(target.place.path, len(ledger), valid, clipped, outcomes.done, tuple(outcomes.failed))
 
 

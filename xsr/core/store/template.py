@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import re
 import warnings
 from collections.abc import Hashable, Mapping
@@ -58,6 +59,12 @@ class Prepared:
         """Hash of the settings."""
         return hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()
 
+    @property
+    def rows(self) -> int:
+        """Rows of the ledger that belong to variables; those of layers among the coordinates follow."""
+        names = [name for name in self.encoding if name in self.dataset.data_vars]
+        return sum(math.prod(map(len, self.dataset[name].chunks or ())) for name in names)
+
     def writers(self, place: Place) -> dict[str, BlockWriter]:
         """Writer of every variable."""
         found: dict[str, BlockWriter] = {}
@@ -96,8 +103,11 @@ def prepare(
     if inner_chunks is not None:
         inner_chunks = checks.whole("inner_chunks", inner_chunks, least=1, what="a number of pixels")
     dataset = _as_dataset(cube)
-    names = [name for name, v in dataset.data_vars.items() if set(dataset.odc.spatial_dims) <= set(v.dims)]
+    over = set(dataset.odc.spatial_dims)
+    names = [name for name, v in dataset.data_vars.items() if over <= set(v.dims)]
     encoding = {name: _encoding(dataset[name], inner_chunks, dtype, zarr_format) for name in names}
+    lazy = [name for name, c in dataset.coords.items() if over <= set(c.dims) and _writable(c)]
+    encoding |= {name: _encoding(dataset[name], inner_chunks, "float32", zarr_format) for name in lazy}
     packing = {"dtype": dtype, "zarr_format": zarr_format, "inner_chunks": inner_chunks}
     settings = settings_of(dataset, encoding, packing, input_id)
     return Prepared(dataset, encoding, zarr_format, settings)
@@ -306,6 +316,11 @@ def _chunked(variable: xr.DataArray, spatial: set[Hashable]) -> xr.DataArray:
     sizes = zip(variable.dims, variable.chunks, strict=True)
     uneven = [dim for dim, chunks in sizes if dim not in spatial and not _even(chunks)]
     return variable.chunk(dict.fromkeys(uneven, 1)) if uneven else variable
+
+
+def _writable(coord: xr.DataArray) -> bool:
+    """Whether a coordinate is lazy and can be written block by block; others are computed whole."""
+    return coord.chunks is not None and all(_even(sizes) for sizes in coord.chunks)
 
 
 def _even(chunks: tuple[int, ...]) -> bool:
