@@ -79,12 +79,12 @@ def describe(values: NDArray[np.float32], stated: str = "") -> str:
         )
     if high <= LIMIT:
         return (
-            f"values down to {low:.6g} in a cube taken as reflectance. If that number means no data, state it:"
-            f" .assign_attrs(_FillValue={low:.6g}); if the values are right, pass units='reflectance'."
+            f"values down to {low:.6g} in a cube taken as reflectance. If that number means no data, make it"
+            f" NaN: cube.where(cube != {low:.6g}); if the values are right, pass units='reflectance'."
         )
     spread = f"values up to {high:.6g} in a cube taken as reflectance."
     if KELVIN[0] <= middle <= KELVIN[1] and high < 2 * KELVIN[1]:
-        meant = "If these are kelvin, state it: .assign_attrs(units='K')"
+        meant = "If these are kelvin, set the attribute units='K' of the DataArray, or of each variable of the Dataset"
     elif high <= PERCENT:
         meant = "If these are percent, pass units='percent'"
     else:
