@@ -126,3 +126,15 @@ def test_classes_are_no_bands():
     with pytest.raises(BandError, match=r"nothing but classes, \['SCL'\]"):
         open_cube(with_classes()["SCL"])
     assert open_cube(with_classes(), bands="B03").bands == ("B03",)
+
+
+def test_layers_among_the_coordinates_are_written_block_by_block(tmp_path):
+    cube = make_cube(SHAPE).assign_coords(scl=(("time", "y", "x"), CLASSES)).chunk({"y": 4})
+    out = cube.sr.interpolate(scale=2, chunks=6)
+    report = to_zarr(out, tmp_path / "a.zarr", progress=False)
+    assert report.blocks == 2 * out.data.npartitions == 2 * out["scl"].data.npartitions
+    assert report.valid == out.size
+    back = xr.open_zarr(tmp_path / "a.zarr", decode_coords="all")
+    assert "scl" in back.coords
+    assert back["scl"].dtype == np.uint8
+    np.testing.assert_array_equal(back["scl"], out["scl"])

@@ -86,6 +86,29 @@ def test_temperatures_that_are_stated_are_not_questioned():
     assert len(heard(lambda: cube.assign_attrs(units="").sr.interpolate(scale=2))[1]) == 1
 
 
+@pytest.mark.parametrize(
+    ("attrs", "way_out"),
+    [({"scale_factor": 1e-2}, "units='percent'"), ({"units": "%"}, "units='percent'"), ({"units": "DN"}, "dn10000")],
+)
+def test_a_scale_that_was_not_applied_is_told_from_one_that_was(attrs, way_out):
+    cube = make_cube((1, 2, 24, 20)).assign_attrs(attrs)
+    assert heard(lambda: cube.sr.interpolate(scale=2))[1] == []  # 0 to 1: it has been applied
+    percent = (cube * 8).assign_attrs(attrs)
+    (text,) = heard(lambda: percent.sr.interpolate(scale=2))[1]
+    assert "while its attributes state" in text
+    assert way_out in text
+    assert heard(lambda: percent.to_dataset("band").assign_attrs(attrs).sr.interpolate(scale=2))[1] == []
+    dataset = percent.to_dataset("band")
+    dataset["B03"].attrs.update(attrs)
+    assert len(heard(lambda: dataset.sr.interpolate(scale=2))[1]) == 1
+
+
+def test_what_was_stated_of_stored_numbers_is_not_stated_of_the_result():
+    out = (make_cube((1, 8, 8)) * 100).assign_attrs(units="%", scale=0.01).sr.interpolate(scale=2, units="percent")
+    assert out.attrs["units"] == "1"
+    assert "scale" not in out.attrs
+
+
 def test_reflectance_is_let_through():
     cube = make_cube((2, 2, 24, 20), chunks={"y": 8})
     assert heard(cube.sr.interpolate(scale=2).compute)[1] == []

@@ -22,8 +22,8 @@ def test_what_surfaces_clouds_and_glint_reflect_is_not_odd():
     [
         (9938.35, "values up to 9938.35 .*units='dn10000', or units='dn10000-1000'"),
         (42.5, "values up to 42.5 .*percent, pass units='percent'"),
-        (298.0, r"values up to 298 .*kelvin, state it: .assign_attrs\(units='K'\)"),
-        (-9999.0, r"values down to -9999 .*assign_attrs\(_FillValue=-9999\)"),
+        (298.0, r"values up to 298 .*kelvin, set the attribute units='K'"),
+        (-9999.0, r"values down to -9999 .*make it NaN: cube.where\(cube != -9999\)"),
     ],
 )
 def test_what_is_none_is_named_with_its_way_out(value, way_out):

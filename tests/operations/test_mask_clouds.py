@@ -152,6 +152,15 @@ def test_every_way_to_hold_the_classes_gives_the_same():
     np.testing.assert_array_equal(turned["valid"].values[:, ::-1], mask_clouds(dataset, dilate_m=10)["valid"])
 
 
+def test_a_variable_of_any_name_may_hold_the_classes():
+    dataset = with_scl().rename(SCL="labels")
+    out = mask_clouds(dataset, mask="labels", exclude=[9])
+    assert hidden(out) == [(2, 2)]
+    np.testing.assert_array_equal(out["labels"], dataset["labels"])
+    with pytest.raises(CubeError, match="nothing says what the numbers of 'labels' mean"):
+        mask_clouds(dataset, mask="labels")
+
+
 def test_bits_of_landsat_are_read_as_bits():
     clear, cloud, shadow, snow = 0b1_0101_0100_0000, 0b1_0110_0000_1000, 0b1_0110_0001_0000, 0b1_1010_0010_0000
     qa = np.full((2, 6, 8), clear, np.uint16)

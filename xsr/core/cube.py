@@ -360,12 +360,15 @@ def open_cube(obj: XarrayObject, *, units: str | float | None = None, bands: Ban
     if len(set(cube.canonical)) != len(cube.bands):
         raise BandError(f"bands {list(cube.bands)} name a band twice; expected unique bands. Drop the duplicates.")
     cube = cube if bands is None else cube.select(bands)
-    return cube if cube.is_temperature or units is not None else _watched(cube)
+    return cube if cube.is_temperature or units is not None else _watched(cube, rest)
 
 
-def _watched(cube: Cube) -> Cube:
+def _watched(cube: Cube, obj: XarrayObject) -> Cube:
     """Let the numbers be looked at when they are computed, where nothing says that they are reflectance."""
-    array = graph.watch(cube.data.data, plausible.Reflectance(cube.bands))
+    variables = [v for n, v in obj.data_vars.items() if str(n) in cube.bands] if isinstance(obj, xr.Dataset) else [obj]
+    stated = filter(None, map(radiometry.stated_otherwise, variables))
+    inspect = plausible.Reflectance(cube.bands, next(stated, ""))
+    array = graph.watch(cube.data.data, inspect)
     return replace(cube, data=cube.data.copy(data=array))
 
 

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 LIMIT = 10.0
 """Largest amount that passes as reflectance."""
+BRIGHT = 2.0
+"""Largest amount that does where attributes state something else: brighter are only a few glints."""
 SHARE, COUNT = 0.01, 3
 """Share and number of the pixels of a band that must lie beyond: a few hot pixels are no matter of units."""
 SAMPLE = 2**16
@@ -29,6 +31,8 @@ class Reflectance:
 
     bands: tuple[str, ...]
     """Names of the bands of the array that the blocks are of."""
+    stated: str = ""
+    """What attributes state that contradicts reflectance, and the way out."""
 
     def __call__(self, block: NDArray[np.float32]) -> str | None:
         """Say what is odd about a block, None if nothing is."""
@@ -40,13 +44,12 @@ class Reflectance:
         values = np.concatenate([values for values in found if values is not None])
         named = len(self.bands) == sample.shape[1]
         where = f"bands {[self.bands[band] for band in odd]} hold" if named else "the cube holds"
-        return f"{where} {describe(values)}"
+        return f"{where} {describe(values, self.stated)}"
 
-    @staticmethod
-    def _odd(values: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    def _odd(self, values: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """Finite values of a band if too many of them are no reflectance."""
         known: NDArray[np.float32] = values[np.isfinite(values)]
-        beyond = np.count_nonzero(np.abs(known) > LIMIT)
+        beyond = np.count_nonzero(np.abs(known) > (BRIGHT if self.stated else LIMIT))
         few = beyond < min(COUNT, known.size) or beyond < SHARE * known.size
         return None if not beyond or few else known
 
@@ -66,17 +69,22 @@ def _step(wanted: float, size: int) -> int:
     return min(max(1, math.ceil(wanted)), size)
 
 
-def describe(values: NDArray[np.float32]) -> str:
+def describe(values: NDArray[np.float32], stated: str = "") -> str:
     """Say what numbers, some beyond reflectance, may be, and which argument mends it."""
     low, high, middle = float(values.min()), float(values.max()), float(np.median(values))
+    if stated:
+        return (
+            f"values from {low:.6g} to {high:.6g} in a cube taken as reflectance, while its attributes state {stated};"
+            " if the values are right, units='reflectance'."
+        )
     if high <= LIMIT:
         return (
-            f"values down to {low:.6g} in a cube taken as reflectance. If that number means no data, state it:"
-            f" .assign_attrs(_FillValue={low:.6g}); if the values are right, pass units='reflectance'."
+            f"values down to {low:.6g} in a cube taken as reflectance. If that number means no data, make it"
+            f" NaN: cube.where(cube != {low:.6g}); if the values are right, pass units='reflectance'."
         )
     spread = f"values up to {high:.6g} in a cube taken as reflectance."
     if KELVIN[0] <= middle <= KELVIN[1] and high < 2 * KELVIN[1]:
-        meant = "If these are kelvin, state it: .assign_attrs(units='K')"
+        meant = "If these are kelvin, set the attribute units='K' of the DataArray, or of each variable of the Dataset"
     elif high <= PERCENT:
         meant = "If these are percent, pass units='percent'"
     else:

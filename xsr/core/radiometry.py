@@ -3,6 +3,7 @@
 Units are read from metadata or given, never guessed from pixel values.
 """
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xsr.core.errors import CubeError, ParameterError
+from xsr.core.errors import CubeError, ParameterError, XsrWarning
 
 UNITS: dict[str, tuple[float, float]] = {
     "reflectance": (1.0, 0.0),
@@ -32,6 +33,9 @@ CELSIUS = frozenset(("c", "celsius", "degc", "°c", "deg_c", "degree_celsius", "
 PERCENT = frozenset(("%", "percent", "pct", "per cent"))
 COUNTS = frozenset(("dn", "dns", "digital_number", "digital_numbers", "digital_counts", "digital_count", "counts"))
 """What the attribute ``units`` says, in lower case and with underscores."""
+
+CLIPPED_SHARE = 0.5
+"""Share of pixels that packing may clip before a warning: more is a matter of units, not of glints and ringing."""
 
 PACKING_ATTRIBUTES = ("scale_factor", "add_offset", "scale", "offset", "_FillValue", "missing_value", "nodata")
 """Attributes that describe stored numbers and are meaningless once decoded."""
@@ -71,15 +75,13 @@ def decode(data: xr.DataArray, units: str | float | None) -> xr.DataArray:
     Raises
     ------
     CubeError
-        If integers come without a scale; if floats state a scale, percent or digital numbers in their attributes, of
-        which nothing says whether they have been decoded; or the numbers are neither integer nor floating.
+        If integers come without a scale, or the numbers are neither integer nor floating.
     """
     if data.dtype.kind not in "iuf":
         raise CubeError(f"{_label(data)} has dtype {data.dtype}; expected integers or floats.")
     integer = data.dtype.kind in "iu"
     nodata = _nodata_numbers(data, integer, units)
     if not (integer or _masked_integers(data)) and units is None:
-        _refuse_undecoded(data)
         return _without(data.astype(np.float32, copy=False), data, nodata)
     scale, offset = scale_offset(units) if units is not None else _declared(data)
     decoded = data.astype(np.float32) * np.float32(scale) + np.float32(offset)
@@ -95,30 +97,26 @@ def _without(decoded: xr.DataArray, numbers: xr.DataArray, nodata: tuple[float |
     return decoded
 
 
-def _refuse_undecoded(data: xr.DataArray) -> None:
-    """Refuse floats whose attributes describe stored numbers.
+def stated_otherwise(data: xr.DataArray) -> str:
+    """Say what attributes of floats state that contradicts reflectance, and the argument for it; empty if nothing.
 
-    Readers move such attributes to the encoding as they apply them, arithmetic keeps them: left in the attributes they
-    may have been applied or not.
+    Readers move a scale to the encoding as they apply it, arithmetic keeps it in the attributes: there it may have been
+    applied or not, and so may percent or digital numbers have been converted. The numbers have the last word.
     """
+    if data.dtype.kind != "f" or _masked_integers(data):
+        return ""
     scale, offset = _packing_of(data)
     if (scale, offset) != (1.0, 0.0):
         named = [name for name, known in UNITS.items() if np.allclose(known, (scale, offset), rtol=1e-6, atol=1e-12)]
         how = f"units={named[0]!r}" if named else f"units={scale:g}"
         if not named and offset:
-            how = f"(cube * {scale:g} + {offset:g}) with units='reflectance'"
-        raise CubeError(
-            f"{_label(data)} holds {data.dtype} and states a scale of {scale:g} and an offset of {offset:g} in its"
-            f" attributes, which may have been applied or not. Pass {how} if not, units='reflectance' if they have."
-        )
-    stated = stated_units(data.attrs)
-    decoded = data.encoding.get("scale_factor") not in (None, 1)
-    if stated in COUNTS | PERCENT and not decoded:
-        how = "units='percent'" if stated in PERCENT else "units='dn10000', units='dn10000-1000' or a factor"
-        raise CubeError(
-            f"{_label(data)} holds {data.dtype} and states the units {data.attrs.get('units', stated)!r}; expected"
-            f" reflectance. Pass {how}, or units='reflectance' if the numbers have been converted."
-        )
+            how = f"cube * {scale:g} + ({offset:g}) with units='reflectance'"
+        return f"a scale of {scale:g} and an offset of {offset:g}: pass {how}"
+    stated, decoded = stated_units(data.attrs), data.encoding.get("scale_factor") not in (None, 1)
+    if decoded or stated not in COUNTS | PERCENT:
+        return ""
+    how = "units='percent'" if stated in PERCENT else "units='dn10000', units='dn10000-1000' or a factor"
+    return f"the units {data.attrs.get('units', data.attrs.get('unit'))!r}: pass {how}"
 
 
 def stated_units(attrs: Mapping[Any, Any]) -> str:
@@ -242,3 +240,21 @@ def pack(values: NDArray[np.floating[Any]]) -> tuple[NDArray[np.uint16], int]:
     number = np.rint((np.where(finite, values, 0).astype(np.float64) - ADD_OFFSET) / SCALE_FACTOR)
     clipped = int(((number < 1) | (number > 65535))[finite].sum())
     return np.where(finite, np.clip(number, 1, 65535), FILL).astype(np.uint16), clipped
+
+
+def warn_of_clipping(valid: int, clipped: int) -> None:
+    """Warn if packing has clipped most pixels.
+
+    Parameters
+    ----------
+    valid, clipped
+        Pixels with a value, and those of them that were clipped.
+    """
+    if clipped > CLIPPED_SHARE * valid:
+        warnings.warn(
+            f"packing into uint16 clipped {clipped} of {valid} pixels, which lie outside {ADD_OFFSET + SCALE_FACTOR:g}"
+            f" to {ADD_OFFSET + 65535 * SCALE_FACTOR:.4g}: they are no reflectance. Pass units= where the cube is"
+            " opened, or write dtype='float32'.",
+            XsrWarning,
+            stacklevel=4,
+        )

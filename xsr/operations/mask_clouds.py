@@ -9,7 +9,7 @@ from odc.geo.geobox import GeoBox
 
 from xsr._version import __version__
 from xsr.core import aside, graph
-from xsr.core.classes import family_of, shown
+from xsr.core.classes import family_of, holds_classes, shown
 from xsr.core.cube import Cube, open_cube
 from xsr.core.errors import CubeError, GridError, ParameterError
 from xsr.core.grid import Refinement, crs_name
@@ -69,7 +69,8 @@ def mask_clouds(
     if not (np.isfinite(dilate_m) and dilate_m >= 0):
         raise ParameterError(f"dilate_m={dilate_m}; expected a distance >= 0 in metres.")
     cube, _, names = standardise(cube)
-    opened = open_cube(cube, units=units)
+    given = _without(cube, mask)
+    opened = open_cube(given, units=units)
     wanted = [exclude] if isinstance(exclude, str | int) else exclude if exclude is None else list(exclude)
     valid = _surface(_find(opened, mask, wanted), wanted)
     if dilate_m > 0:
@@ -82,7 +83,16 @@ def mask_clouds(
     if "time" in seen.dims and "time" not in result.dims:
         seen = seen.isel(time=0)
     layer = ([axes.get(str(dim), dim) for dim in seen.dims], seen.data)
+    if given is not cube:
+        result = result.assign({mask: cube[mask].variable})
     return names.restore(result.assign_coords({PREFERRED: layer}))
+
+
+def _without(cube: XarrayObject, mask: xr.DataArray | str | None) -> XarrayObject:
+    """Cube whose variable of the mask is no band, whatever its name."""
+    if not isinstance(cube, xr.Dataset) or not isinstance(mask, str) or mask not in cube.data_vars:
+        return cube
+    return cube if holds_classes(mask, cube[mask]) else cube.set_coords([mask])
 
 
 @dataclass(frozen=True)

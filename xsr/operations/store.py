@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from xsr.core.errors import ParameterError, StoreError, XsrWarning
+from xsr.core.radiometry import warn_of_clipping
 from xsr.core.store.ledger import CLIPPED, LEDGER, VALID, BadBlock, Index, read_ledger
 from xsr.core.store.lock import locked
 from xsr.core.store.place import RETRY, Place, resolve_place, store_errors
@@ -145,6 +146,7 @@ def to_zarr(
             ledger = read_ledger(target.place.open("r"))
     bands = [row for name in prepared.images for row in prepared.writers(target.place)[name].blocks.rows]
     valid, clipped = (int(ledger[bands, column].sum()) for column in (VALID, CLIPPED))
+    warn_of_clipping(valid, clipped)
     return StoreReport(target.place.path, len(ledger), valid, clipped, outcomes.done, tuple(outcomes.failed))
 
 

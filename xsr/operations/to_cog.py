@@ -113,6 +113,7 @@ def to_cog(
                     counts += (valid, clipped)
                     advance()
                 _copy(plain, whole, blocksize=blocksize, compress=compress)
+    radiometry.warn_of_clipping(int(counts[0]), int(counts[1]))
     return CogReport(tuple(paths), int(counts[0]), int(counts[1]))
 
 

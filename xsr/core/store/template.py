@@ -105,7 +105,8 @@ def prepare(
         inner_chunks = checks.whole("inner_chunks", inner_chunks, least=1, what="a number of pixels")
     dataset = _as_dataset(cube)
     names = _blockwise(dataset)
-    encoding = {name: _encoding(dataset[name], inner_chunks, dtype, zarr_format) for name in names}
+    kinds = {name: dtype if name in dataset.data_vars else "float32" for name in names}
+    encoding = {name: _encoding(dataset[name], inner_chunks, kind, zarr_format) for name, kind in kinds.items()}
     packing = {"dtype": dtype, "zarr_format": zarr_format, "inner_chunks": inner_chunks}
     settings = settings_of(dataset, encoding, packing, input_id)
     return Prepared(dataset, encoding, zarr_format, settings)
