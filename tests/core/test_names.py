@@ -332,6 +332,8 @@ def test_scores_follow_a_mapping_in_whichever_cube_has_its_labels(model):
     scores = fine.sr.evaluate(truth, bands=mapping)
     named = truth.sel(band=[1, 3]).assign_coords(band=["B02", "B04"])
     xr.testing.assert_equal(scores, fine.sr.evaluate(named))
+    words = named.assign_coords(band=["blue", "red"])
+    np.testing.assert_array_equal(words.sr.evaluate(truth, bands=mapping)["rmse"].values, 0)
     assert truth.sr.evaluate(truth, bands=mapping)["band"].values.tolist() == ["B02", "B04"]
 
 
