@@ -22,7 +22,7 @@ from xsr.core.errors import BandError, CubeError, GridError
 from xsr.core.georeference import REGISTRATION, Georeference, georeference, with_centres
 from xsr.core.names import BandsLike, Names, default_bands, did_you_mean, rename_dims, standardise
 from xsr.core.rasterindex import raster_index, reindexed
-from xsr.core.sensors import canonical, doubt
+from xsr.core.sensors import canonical, doubt, get
 from xsr.core.types import XarrayObject
 
 NATIVE_GSD = "native_gsd"
@@ -79,6 +79,14 @@ class Cube:
     def canonical(self) -> tuple[str, ...]:
         """Canonical names of the bands, each read beside the others; a band's own name where it is not known."""
         return tuple(self.names.bands.get(name, canonical(name)) for name in self.bands)
+
+    def spelled(self, sensor: str) -> tuple[str, ...]:
+        """Names of the bands for the table of a sensor: their own, or the meaning where that depends on the others."""
+        alone = tuple(map(canonical, self.bands))
+        if alone == self.canonical or not get(sensor).name.startswith("sentinel-2"):
+            return self.bands
+        found = zip(self.bands, alone, self.canonical, strict=True)
+        return tuple(name if one == meaning else meaning for name, one, meaning in found)
 
     @property
     def naming(self) -> str:

@@ -192,9 +192,13 @@ def fitting(bands: BandsLike | None, obj: XarrayObject) -> BandsLike | None:
     """
     if not isinstance(bands, Mapping) or not isinstance(obj, xr.DataArray | xr.Dataset):
         return bands
-    labels = {str(label) for label in _labels(standard_dims(obj))}
-    has_labels = {str(label) for label in bands.values()} <= labels
-    return bands if has_labels or not set(bands) <= labels else tuple(bands)
+    plain = standard_dims(obj)
+    named = _named(plain) if isinstance(plain, xr.DataArray) else plain
+    labels = {str(label) for label in (*_numbers(plain), *_labels(named))}
+    if {str(label) for label in bands.values()} <= labels:
+        return bands
+    has_keys = {canonical(str(new)) for new in bands} <= {canonical(label) for label in labels}
+    return tuple(bands) if has_keys else bands
 
 
 def did_you_mean(name: object, known: Iterable[object]) -> str:

@@ -673,7 +673,7 @@ def _sentinel2(name: str, spectral: Iterable[tuple[float, float]], source: str) 
 def _spellings(band: str) -> tuple[str, ...]:
     """Names of a Sentinel-2 band in products; ``TOC-`` is Terrascope's, in openEO, too."""
     sizes = tuple(f"{band}_{gsd}m" for gsd in (10, 20, 60))
-    words = (*(word for word in _DEA_BANDS.get(band, ())), f"band{band[1:]}")
+    words = (*_DEA_BANDS.get(band, ()), f"band{band[1:]}", band)
     return (
         *sizes,
         *(f"TOC-{name}" for name in (band, *sizes)),

@@ -221,9 +221,9 @@ def degrade(
     """
     opened, factor = open_cube(cube, units=units, bands=bands), _checked_scale(scale)
     seeing = _Seeing(opened, factor, Optics(sensor, mtf, psf, source_mtf))
-    models = _noise_models(opened.bands, noise, sensor)
+    models = _noise_models(opened.spelled(sensor), noise, sensor)
     function = Degradation(
-        tuple(seeing.band(name, model) for name, model in zip(opened.bands, models, strict=True)),
+        tuple(seeing.band(name, model) for name, model in zip(opened.spelled(sensor), models, strict=True)),
         tuple(Frame(key) for key in _date_keys(opened.data)),
         min_valid=_share(min_valid),
         seed=_seed(seed),
@@ -301,11 +301,11 @@ def wald(
     opened, factor = open_cube(cube, units=units, bands=bands), _checked_scale(scale)
     seeing = _Seeing(opened, factor, Optics(sensor, mtf, psf, source_mtf))
     sizes = _native_sizes(opened, native_gsd, sensor)
-    models = _noise_models(opened.bands, noise, sensor)
+    models = _noise_models(opened.spelled(sensor), noise, sensor)
     frames = tuple(Frame(key) for key in _date_keys(opened.data))
     coarsest, record = max(sizes), _record("wald", psf)
     low_shape, high_shape = _common_shapes(opened, factor, coarsest)
-    bands_low = [seeing.moved(n, b, sizes, m) for n, b, m in zip(opened.bands, sizes, models, strict=True)]
+    bands_low = [seeing.moved(n, b, sizes, m) for n, b, m in zip(opened.spelled(sensor), sizes, models, strict=True)]
     seen_low, seen_high = _recorded_pair(opened, sizes, factor, sensor)
     low = pipeline.coarsen(
         seen_low,
@@ -318,7 +318,7 @@ def wald(
     if coarsest == 1:
         values = opened.data.isel(y=slice(high_shape[0]), x=slice(high_shape[1])).data
         return low, seen_high.rewrap(values, opened.geobox[: high_shape[0], : high_shape[1]], record)
-    bands_high = [seeing.truth(name, b, coarsest) for name, b in zip(opened.bands, sizes, strict=True)]
+    bands_high = [seeing.truth(name, b, coarsest) for name, b in zip(opened.spelled(sensor), sizes, strict=True)]
     truth = Degradation(tuple(bands_high), frames, _share(min_valid)).checked()
     return low, pipeline.coarsen(seen_high, truth, scale=coarsest, shape=high_shape, chunks=None, provenance={**record})
 
@@ -405,7 +405,7 @@ def semi_simulate(
     seed = _seed(seed)
     plan = _FramePlan.draw(opened, real, factor, frames, shift_px, blur_jitter, seed)
     seeing = _Seeing(opened, factor, Optics(sensor, mtf, psf))
-    seen = Degradation(tuple(seeing.band(n) for n in opened.bands), plan.frames, _share(min_valid)).checked()
+    seen = Degradation(tuple(seeing.band(n) for n in opened.spelled(sensor)), plan.frames, _share(min_valid)).checked()
     provenance = _record("semi_simulate", psf)
     many = plan.repeated(_seen_again(opened, factor, sensor))
     blocks = pipeline.resolve_chunks(math.ceil(pipeline.CHUNK / factor) if chunks is None else chunks)
@@ -415,8 +415,8 @@ def semi_simulate(
         still = replace(seen, frames=(Frame(0),))
         base = pipeline.values(opened, still, target[1], chunks=blocks)
         values = values + _change(real, plan.dates, base, target, change_px, blocks)
-    models = _noise_models(opened.bands, noise, sensor)
-    keys = tuple(_key(canonical(name)) for name in opened.bands)
+    models = _noise_models(opened.spelled(sensor), noise, sensor)
+    keys = tuple(_key(canonical(name)) for name in opened.spelled(sensor))
     finish = Finish(tuple(models), keys, tuple(f.key for f in plan.frames), _cover(cloud_cover), seed)
     whole = replace(many, data=_on(many.data, values), geobox=target[0])
     values = pipeline.values(whole, finish, grid.coarsen(target[0], 1)[1], chunks=blocks)
@@ -563,10 +563,10 @@ def _native_sizes(cube: Cube, native_gsd: Any, sensor: str) -> list[int]:
     metres = pixel_m(cube.geobox)[0] / gsd
     recorded = [size / metres if math.isfinite(size) else None for size in cube.native_gsd]
     if native_gsd == "sensor":
-        pairs = zip(cube.bands, recorded, strict=True)
+        pairs = zip(cube.spelled(sensor), recorded, strict=True)
         return [_whole(name, size or table.band(name).gsd_m / metres, gsd) for name, size in pairs]
-    known = [size or _known_gsd(table, name, metres) for name, size in zip(cube.bands, recorded, strict=True)]
-    coarse = _without_truth(cube.bands, known, gsd)
+    known = [size or _known_gsd(table, name, metres) for name, size in zip(cube.spelled(sensor), recorded, strict=True)]
+    coarse = _without_truth(cube.spelled(sensor), known, gsd)
     if coarse:
         raise ParameterError(
             f"bands {coarse} of {table.name} are coarser than the grid of {gsd:g}: they have no truth there. Pass"
@@ -822,8 +822,8 @@ def _seen_again(cube: Cube, factor: float, sensor: str) -> Cube:
     """Bring the record of the pixels in which bands were seen to a grid ``factor`` times coarser."""
     gsd, metres = resolution(cube.geobox)[0], pixel_m(cube.geobox)[0]
     table = sensors.get(sensor)
-    known = [_known_gsd(table, name, metres / gsd) for name in cube.bands]
-    if not _without_truth(cube.bands, known, gsd):
+    known = [_known_gsd(table, name, metres / gsd) for name in cube.spelled(sensor)]
+    if not _without_truth(cube.spelled(sensor), known, gsd):
         cube = _seen_as_given(cube, factor, sensor)
     return cube.with_native_gsd([max(s, metres * factor) if math.isfinite(s) else s for s in cube.native_gsd])
 
@@ -834,7 +834,7 @@ def _seen_as_given(cube: Cube, factor: float, sensor: str) -> Cube:
     The pixels of the cube are taken as those in which the bands were seen.
     """
     table, least = sensors.get(sensor), pixel_m(cube.geobox)[0] * factor
-    known = [_known_gsd(table, name, 1.0) for name in cube.bands]
+    known = [_known_gsd(table, name, 1.0) for name in cube.spelled(sensor)]
     found = [least if size is not None and size > 1.01 * least else math.nan for size in known]
     return cube.with_native_gsd([a if math.isfinite(a) else b for a, b in zip(cube.native_gsd, found, strict=True)])
 

@@ -271,7 +271,7 @@ def evaluate(
     names = _resolve_metrics(metrics, truth is not None, low is not None, data_range, scale)
     factors = coarse.scale if coarse is not None else (scale or 1.0, scale or 1.0)
     optics = Optics(sensor, mtf, psf, source_mtf)
-    unknown = () if metrics is not None else tuple(name for name in cube.bands if not optics.knows(name))
+    unknown = () if metrics is not None else tuple(name for name in cube.spelled(sensor) if not optics.knows(name))
     names = _known_metrics(names, unknown, cube)
     wants_psf = not FIDELITY.isdisjoint(names)
     function = Scores(
@@ -294,7 +294,7 @@ def evaluate(
     values = graph.reduce_windows(function, sources, jobs, shape, name="evaluate")
     scores = _dataset(values, names, cube, function)
     if wants_psf:
-        scores.attrs.update(optics.record(cube.bands))
+        scores.attrs.update(optics.record(cube.spelled(sensor)))
         scores.attrs.update({"bands_without_mtf": list(unknown)} if unknown else {})
     return scores
 
@@ -321,7 +321,7 @@ def _sensors(
     low_m, pixel = pixel_m(cube.geobox)[0] * scale[0], resolution(cube.geobox)
     return tuple(
         None if name in unknown else optics.low_sensor(name, scale=scale, pixel=pixel, low_m=low_m, native_m=size)
-        for name, size in zip(cube.bands, native, strict=True)
+        for name, size in zip(cube.spelled(optics.sensor), native, strict=True)
     )
 
 

@@ -271,7 +271,7 @@ def strata(
     shape = (len(function.metrics) + len(ALWAYS), len(cube.bands), count)
     values = graph.reduce_windows(function, sources, jobs, shape, name="strata")
     scores = _dataset(values, cube, function)
-    scores.attrs.update(optics.record(cube.bands) if function.sensors else {})
+    scores.attrs.update(optics.record(cube.spelled(sensor)) if function.sensors else {})
     return scores
 
 
@@ -280,7 +280,7 @@ def _sensors(cube: Cube, optics: Optics, scale: float) -> tuple[kernels.Sensor, 
     low_m, pixel = pixel_m(cube.geobox)[0] * scale, resolution(cube.geobox)
     return tuple(
         optics.low_sensor(name, scale=(scale, scale), pixel=pixel, low_m=low_m, native_m=size)
-        for name, size in zip(cube.bands, cube.native_gsd, strict=True)
+        for name, size in zip(cube.spelled(optics.sensor), cube.native_gsd, strict=True)
     )
 
 
