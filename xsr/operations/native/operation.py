@@ -152,7 +152,8 @@ def _refusal(fits: Sequence[Fit], sample: Sample, tried: str) -> str:
     return (
         f"the cube was not resampled by nearest neighbour from {tried}: at best, in {_name(best.crs)} with pixels of"
         f" {best.finest.size_m:g} m, the predicted repeats have a contrast of {best.score:.2f}; expected"
-        f" {CONTRAST:g} or more, and 1 if all are equal. Use the cube as it is, or name another zone or pixel size (crs=, gsd=)."
+        f" {CONTRAST:g} or more, and 1 if all are equal. Keep the cube, or name another zone or pixel size (crs=,"
+        " gsd=)."
     )
 
 
