@@ -277,6 +277,9 @@ def test_repeated_pixels_on_the_grid_are_recognised_wherever_they_begin(phase):
     np.testing.assert_array_equal(found.values, cube.values)
     np.testing.assert_array_equal(found.x, cube.x)
     assert found.native_gsd.values.tolist() == [10] * 4 + [20] * 3
+    turned = cube.isel(y=slice(None, None, -1)).to_dataset("band").sr.native()
+    xr.testing.assert_equal(turned.native_y, found.native_y)
+    np.testing.assert_array_equal(turned["B05"].values[:, ::-1], cube.sel(band="B05").values)
     affine = cube.odc.geobox.affine
     assert (float(found.native_x) - affine.c) / 10 % 2 == phase[1]
     assert (affine.f - float(found.native_y)) / 10 % 2 == phase[0]
@@ -400,12 +403,14 @@ def test_the_mark_of_repeats_survives_a_crop_and_laziness():
     np.testing.assert_allclose(crop.values[inner], fine.values[..., 26:120, 16:118][inner], rtol=0, atol=2e-6)
 
 
-def grid_warnings(cube, **options):
-    """Warnings of `liif` about the grid."""
+def grid_warnings(cube, network=lambda cube: xsr.liif(cube, scale=2)):
+    """Messages of the warnings about the grid that a network gives."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        cube.sr.liif(scale=2, **options)
-    return [str(one.message) for one in caught if "native()" in str(one.message)]
+        network(cube)
+    found = [one for one in caught if "native()" in str(one.message)]
+    assert all(issubclass(one.category, XsrWarning) and one.filename == __file__ for one in found)
+    return [str(one.message) for one in found]
 
 
 @pytest.mark.parametrize(
@@ -442,10 +447,8 @@ def test_networks_do_not_warn_of_what_xsr_made():
 
 def test_networks_of_one_factor_and_points_warn_too():
     cube = make_cube((1, 10, 24, 24), crs="EPSG:3857")
-    with pytest.warns(XsrWarning, match=r"EPSG:3857.*native\(\)"):
-        cube.sr.sisr(model="carn_3x3x64g4sw_s2")
-    with pytest.warns(XsrWarning, match=r"EPSG:3857.*native\(\)"):
-        cube.sr.sample(x=[600_100.0], y=[5_799_900.0])
+    assert len(grid_warnings(cube, lambda cube: xsr.sisr(cube, model="carn_3x3x64g4sw_s2"))) == 1
+    assert len(grid_warnings(cube, lambda cube: xsr.sample(cube, x=[600_100.0], y=[5_799_900.0]))) == 1
 
 
 @pytest.mark.parametrize("place", ["Landcover-1864782", "Landcover-771547", "Landcover-8732", "UNHCR-CODs026832"])
