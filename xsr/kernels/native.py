@@ -24,7 +24,7 @@ class Neighbours:
     """On how many dates neighbouring pixels hold data, and on how many they are equal."""
 
     known: tuple[Counts, Counts]
-    """Pairs one above the other (band, h - 1, w), and side by side (band, h, w - 1); one of the two has data."""
+    """Pairs one above the other (band, h - 1, w), and side by side (band, h, w - 1); both hold data."""
     equal: tuple[Counts, Counts]
     """Of them, those of two equal numbers."""
     change: tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -36,9 +36,9 @@ def neighbours(images: NDArray[np.float32]) -> Neighbours:
     finite = np.isfinite(images)
     found = []
     for first, second in ((np.s_[..., :-1, :], np.s_[..., 1:, :]), (np.s_[..., :-1], np.s_[..., 1:])):
-        known = finite[first] | finite[second]
+        known = finite[first] & finite[second]
         equal = known & (images[first] == images[second])
-        size = np.where(finite[first] & finite[second], np.abs(images[first] - images[second]), 0.0)
+        size = np.where(known, np.abs(images[first] - images[second]), 0.0)
         typical = size.mean(axis=(0, 2, 3), keepdims=True, dtype=np.float64)
         change = (size / np.where(typical > 0, typical, 1.0)).mean(axis=(0, 1))
         counts = (pairs.sum(axis=0, dtype=np.float32) for pairs in (known, equal))

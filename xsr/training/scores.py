@@ -54,7 +54,8 @@ class TestPlace:
         coords = {"band": list(self.bands), **xr_coords(GeoBox(images.shape[2:], coarse, crs))}
         if self.times is not None:
             coords["time"] = np.array(self.times, "datetime64[ns]")
-        return xr.DataArray(images, dims=("time", "band", "y", "x"), coords=coords)
+        made = {} if scale == 1.0 else {"xsr_operation": "degrade"}
+        return xr.DataArray(images, dims=("time", "band", "y", "x"), coords=coords, attrs=made)
 
 
 @dataclass(frozen=True)

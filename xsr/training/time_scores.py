@@ -62,7 +62,8 @@ def as_cube(series: Series, images: NDArray[np.float32], scale: float) -> xr.Dat
     """Images (date, band, y, x) of a series on a grid ``scale`` times coarser than a 10 m one."""
     box = GeoBox(images.shape[2:], Affine(10 * scale, 0, 600_000, 0, -10 * scale, 5_700_000), "EPSG:32631")
     coords = {"time": series.times, "band": list(FINE), **xr_coords(box)}
-    return xr.DataArray(images, dims=("time", "band", "y", "x"), coords=coords)
+    made = {} if scale == 1.0 else {"xsr_operation": "degrade"}
+    return xr.DataArray(images, dims=("time", "band", "y", "x"), coords=coords, attrs=made)
 
 
 def score_series(

@@ -129,7 +129,7 @@ def resolve_crs(given: object) -> CRS:
 
 def _unit_box(crs: CRS) -> GeoBox:
     """One pixel of one unit at the origin of a CRS; in a southern zone at its equator."""
-    south = is_utm(crs) and crs.proj.to_dict().get("south", False)
+    south = is_utm(crs) and str(crs.proj.utm_zone).endswith("S")
     return GeoBox((1, 1), Affine(1, 0, 0, 0, -1, EQUATOR_SOUTH_M if south else 0), crs)
 
 

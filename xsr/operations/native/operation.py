@@ -26,7 +26,7 @@ from xsr.operations.native.lattices import (
 from xsr.operations.native.sample import Sample, read_sample
 from xsr.operations.native.search import CONTRAST, EVIDENCE, Fit, search
 
-COUNTED = 4_000_000
+COUNTED = 1_000_000
 """Most pixels of a cube of which those without an output pixel are counted one by one."""
 
 
@@ -70,7 +70,7 @@ def native(
         the share of the sample that the way back reproduces; ``xsr_native_evidence``, the number of repeats it rests
         on; ``xsr_native_shift``, metres right and up by which the image had to be moved to fit best;
         ``xsr_native_missing`` and ``xsr_native_recovered``, the number of pixels inside the cube that are NaN because
-        it skipped them and the share of the others, for the largest bands estimated from the middle of the cube.
+        it skipped them and the share of the others, of a large cube estimated in its middle.
 
     Raises
     ------
@@ -103,10 +103,9 @@ def native(
     recorded = [a if math.isfinite(a) else b for a, b in zip(sizes_m, opened.native_gsd, strict=True)]
     opened = opened.with_native_gsd(recorded)
     if best.grid == best.finest:
-        result = _recorded(opened, best)
-    else:
-        result = _gathered(opened, best, pipeline.resolve_chunks(chunks))
-    return _mark(result, best)
+        return _mark(_recorded(opened, best), opened.geobox, best)
+    target = box(opened.geobox, best.crs, best.finest, best.coarsest)
+    return _mark(_gathered(opened, best, target, pipeline.resolve_chunks(chunks)), target, best)
 
 
 def _decide(fits: Sequence[Fit], sample: Sample, zones: Sequence[CRS]) -> Fit:
@@ -152,7 +151,8 @@ def _refusal(fits: Sequence[Fit], sample: Sample, tried: str) -> str:
     return (
         f"the cube was not resampled by nearest neighbour from {tried}: at best, in {_name(best.crs)} with pixels of"
         f" {best.finest.size_m:g} m, the predicted repeats have a contrast of {best.score:.2f}; expected"
-        f" {CONTRAST:g} or more, and 1 if all are equal. Use the cube as it is, or name another zone or pixel size (crs=, gsd=)."
+        f" {CONTRAST:g} or more, and 1 if all are equal. Keep the cube, or name another zone or pixel size (crs=,"
+        " gsd=)."
     )
 
 
@@ -168,10 +168,9 @@ def _recorded(cube: Cube, best: Fit) -> XarrayObject:
     return result.assign_coords(over)
 
 
-def _gathered(cube: Cube, best: Fit, chunks: tuple[int, int]) -> XarrayObject:
+def _gathered(cube: Cube, best: Fit, target: GeoBox, chunks: tuple[int, int]) -> XarrayObject:
     """Give the sensor's pixels back on a grid of their own."""
     finest = best.finest
-    target = box(cube.geobox, best.crs, finest, best.coarsest)
     sampling = GatherSampling(cube.geobox, target)
     own = tuple(_block(lattice or finest, finest, target, best.crs) for lattice in best.own)
     moved = best.moved_m[0] / finest.size_m, best.moved_m[1] / finest.size_m
@@ -234,13 +233,12 @@ def _provenance(best: Fit, target: GeoBox, *, missing: int, recovered: float) ->
     }
 
 
-def _mark(result: XarrayObject, best: Fit) -> XarrayObject:
-    """Record where bands repeat larger pixels."""
+def _mark(result: XarrayObject, grid: GeoBox, best: Fit) -> XarrayObject:
+    """Record where bands repeat larger pixels of a grid."""
     larger = {lattice for lattice in best.own if lattice is not None} - {best.finest}
     if not larger or not all(lattice.nests_in(best.coarsest) for lattice in larger):
         return result
-    grid = result.odc.geobox
     down, right = best.coarsest.first(grid, best.crs)
-    corner = (float(grid.affine.c + right), float(max(grid.affine.f, (grid.affine @ (0, grid.shape.y))[1]) - down))
+    corner = float(grid.affine.c + right), float(grid.affine.f - down)
     attrs = {"long_name": "corner of the pixels that bands of a larger native_gsd repeat", "units": "m"}
     return result.assign_coords({name: ((), place, attrs) for name, place in zip(NATIVE_CORNER, corner, strict=True)})
