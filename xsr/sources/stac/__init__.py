@@ -10,7 +10,7 @@ search      which items are wanted
 footprint   where they lie
 describe    what they are
 bands       which asset is which band
-classes     which asset tells clouds, and how
+classes     which asset classifies pixels, and which classes are clear
 assets      where the files are, and on which grid
 packing     what their numbers mean
 examine     whether an item can be used
