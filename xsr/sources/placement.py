@@ -29,7 +29,9 @@ CRS_KEYS = ("horizontal_CRS_code", "proj:code", "proj:epsg", "proj:wkt2", "crs_w
 TRANSFORM_KEYS = (("proj:transform", "proj:shape"), ("spatial:transform", "spatial:shape"))
 """Attributes that state a transform, each with the one that says of which shape."""
 TOLERANCE_PX = 1e-3
-"""Largest deviation of coordinates from a regular grid, and of two statements of one grid, in pixels."""
+"""Largest deviation of two statements of one grid, in pixels."""
+REGULAR_PX = 1e-2
+"""Largest deviation of coordinates from a regular grid, in pixels."""
 
 
 def find_crs(
@@ -217,7 +219,7 @@ def _line(tree: Tree, path: str) -> tuple[float, float]:
         return float(centres[0]), 0.0
     step = float(centres[-1] - centres[0]) / (centres.size - 1)
     wrong = np.abs(centres - (centres[0] + step * np.arange(centres.size))).max()
-    if step == 0 or wrong > max(TOLERANCE_PX, 0.01) * abs(step):
+    if not (step and wrong <= REGULAR_PX * abs(step)):
         raise GridError(
             f"the coordinate {path} is not regular: it deviates by {wrong:g} from steps of {step:g}; expected a grid."
         )

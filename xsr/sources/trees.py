@@ -103,7 +103,7 @@ class ZarrTree:
     def omits_empty(self, path: str) -> bool:
         """Whether a chunk that is not stored is one without data, as is usual; else it is missing."""
         node = self._node(path)
-        return node.dtype.kind != "f" or bool(np.isnan(node.fill_value))
+        return node.dtype.kind != "f" or _is_nan(node.fill_value)
 
     def _node(self, path: str) -> Any:
         with explained(self.label):
@@ -246,15 +246,18 @@ def _stored(node: Any) -> tuple[int, int]:
     return node.nchunks if found else 0, node.nchunks
 
 
+def _is_nan(fill: Any) -> bool:
+    return fill is not None and bool(np.isnan(fill))
+
+
 def _with_gaps(node: Any) -> Any:
     """Read chunks that are not stored as NaN."""
     import zarr
 
-    if node.fill_value is not None and np.isnan(node.fill_value):
+    if _is_nan(node.fill_value):
         return node
-    inner = node.async_array
-    metadata = replace(inner.metadata, fill_value=node.dtype.type(np.nan))
-    return zarr.Array(zarr.AsyncArray(metadata=metadata, store_path=inner.store_path, config=inner.config))
+    metadata = replace(node.metadata, fill_value=node.dtype.type(np.nan))
+    return zarr.Array(zarr.AsyncArray(metadata=metadata, store_path=node.store_path))
 
 
 @contextmanager
