@@ -483,8 +483,8 @@ def markdown(rows: list[Row]) -> str:
         lines.append(f"| {row.way.tool} | {row.built} | `{row.way.line}` | {row.way.remark} | {gain} |")
     worst = max(abs(row.gain_db - row.direct_db) for row in rows)
     note = (
-        f"Series 31UES degraded by two (Wald protocol), `liif_s2` ×2 against the truth; files and xarray-eopf hold the first"
-        f" date alone. The largest difference between a tool's way and the direct one is {worst:.3f} dB."
+        f"Series 31UES degraded by two (Wald protocol), `liif_s2` ×2 against the truth; files and xarray-eopf hold one"
+        f" date. The largest difference between a tool's way and the direct one is {worst:.3f} dB."
     )
     return "\n".join([*lines, "", note])
 
