@@ -72,9 +72,11 @@ def findings(scores: list[TimeScore], single: str) -> list[str]:
 
 
 def corner(data: Path) -> Iterator[Series]:
-    """Corner of a few dates of the first series."""
+    """Corner of a few clear dates of the first series."""
     series = next(test_series(data))
-    yield replace(series, times=series.times[:4], image=series.image[:4, ..., :SMALL, :SMALL], coarse=None)
+    near = replace(series, image=series.image[..., :SMALL, :SMALL], coarse=None)
+    dates = near.clear()[:4]
+    yield replace(near, times=near.times[dates], image=near.image[dates])
 
 
 def main() -> None:
