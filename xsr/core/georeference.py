@@ -1,6 +1,7 @@
 """The grid of a cube, from all its coordinates and from what it states."""
 
 import math
+from collections.abc import Hashable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -120,7 +121,7 @@ def _axes(obj: XarrayObject, spatial: Dims, *, index: Any, stated: list[Statemen
         affine, (x, y) = index.transform(), index.xy_shape
         return _axis(affine.f, affine.e, y), _axis(affine.c, affine.a, x)
     y, x = (
-        axes.fit(dim, obj[dim].values) if dim in obj.coords else _stated_axis(obj, spatial, number, stated)
+        axes.fit(dim, obj[dim].values) if dim in obj.coords else _stated_axis(obj, dim, number=number, stated=stated)
         for number, dim in enumerate(spatial)
     )
     return y, x
@@ -130,9 +131,9 @@ def _axis(corner: float, step: float, size: int) -> Axis:
     return Axis(corner + step / 2, step, size, corner)
 
 
-def _stated_axis(obj: XarrayObject, spatial: Dims, number: int, stated: list[Statement]) -> Axis:
-    """Axis of a dimension without coordinates."""
-    dim, size = spatial[number], obj.sizes[spatial[number]]
+def _stated_axis(obj: XarrayObject, dim: Hashable, *, number: int, stated: list[Statement]) -> Axis:
+    """Axis of a dimension without coordinates, number 0 for y and 1 for x."""
+    size = obj.sizes[dim]
     source = next((s for s in stated if s.binding), next(iter(stated), None))
     if source is None:
         raise GridError(

@@ -41,19 +41,11 @@ def plain(dataset: xr.Dataset) -> xr.Dataset:
     """
     lost: list[str] = []
     paired = {index.dim for index in dataset.xindexes.values() if isinstance(index, PandasMultiIndex)}
-    dataset = dataset.reset_index(list(paired))
-    out = dataset.copy()
-    for name, variable in dataset.variables.items():
-        if variable.dtype.kind == "O" and variable.chunks is None:
-            try:
-                values = _as_array(variable.values)
-            except NotPlainError as error:
-                lost.append(f"coordinate {name!r} ({error})" if name in dataset.coords else f"{name!r} ({error})")
-                out = out.drop_vars([name])
-                continue
-            if values is not variable.values:
-                kept = xr.Variable(variable.dims, values, variable.attrs)
-                out = out.assign_coords({name: kept}) if name in dataset.coords else out.assign({name: kept})
+    out = dataset.reset_index(list(paired)).copy()
+    objects = [n for n, v in out.variables.items() if v.dtype.kind == "O" and v.chunks is None]
+    for name in objects:
+        out = _with_text(out, name, lost)
+    for name, variable in out.variables.items():
         out[name].attrs = _as_attrs(variable.attrs, f" of {name!r}", lost)
     out.attrs = _as_attrs(dataset.attrs, "", lost)
     if lost:
@@ -63,6 +55,21 @@ def plain(dataset: xr.Dataset) -> xr.Dataset:
             stacklevel=4,
         )
     return out
+
+
+def _with_text(dataset: xr.Dataset, name: Hashable, lost: list[str]) -> xr.Dataset:
+    """Bring a variable of objects to text, or leave it out."""
+    variable = dataset.variables[name]
+    beside = name in dataset.coords
+    try:
+        values = _as_array(variable.values)
+    except NotPlainError as error:
+        lost.append(f"{'coordinate ' if beside else ''}{name!r} ({error})")
+        return dataset.drop_vars([name])
+    if values is variable.values:
+        return dataset
+    kept = {name: xr.Variable(variable.dims, values, variable.attrs)}
+    return dataset.assign_coords(kept) if beside else dataset.assign(kept)
 
 
 def _as_attrs(attrs: Mapping[Any, Any], of: str, lost: list[str]) -> dict[str, Any]:

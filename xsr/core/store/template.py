@@ -219,18 +219,7 @@ def write_template(prepared: Prepared, place: Place) -> None:
 def _write_template(prepared: Prepared, place: Place) -> None:
     dataset, names = prepared.dataset, list(prepared.encoding)
     template = _loaded(dataset, names)
-    try:
-        template.to_zarr(
-            place.path,
-            mode="w",
-            compute=False,
-            encoding=dict(prepared.encoding),
-            zarr_format=prepared.zarr_format,
-            consolidated=False,
-            storage_options=place.fsspec,
-        )
-    except (TypeError, ValueError, NotImplementedError) as error:
-        raise _naming(error, template, names) from error
+    _write_empty(prepared, place, template)
     group = place.open()
     geobox = geobox_of(dataset)
     assert geobox is not None
@@ -247,6 +236,22 @@ def _write_template(prepared: Prepared, place: Place) -> None:
     whole = {name: checksum(np.asarray(array[...])) for name, array in sorted(group.arrays()) if name not in blockwise}
     blocks = sum(len(writer.blocks) for writer in prepared.writers(place).values())
     create_ledger(group, blocks, {"settings": prepared.settings, "crc32": whole})
+
+
+def _write_empty(prepared: Prepared, place: Place, template: xr.Dataset) -> None:
+    """Write metadata and what lies beside the bands; a variable that Zarr refuses is named."""
+    try:
+        template.to_zarr(
+            place.path,
+            mode="w",
+            compute=False,
+            encoding=dict(prepared.encoding),
+            zarr_format=prepared.zarr_format,
+            consolidated=False,
+            storage_options=place.fsspec,
+        )
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise _naming(error, template, list(prepared.encoding)) from error
 
 
 def _naming(error: Exception, template: xr.Dataset, names: list[Hashable]) -> Exception:
