@@ -252,6 +252,13 @@ def test_coarse_bands_stay_lazy(ten, container):
     xr.testing.assert_allclose(found.compute(), wanted, rtol=0, atol=1e-6)
 
 
+def test_units_of_coarse_bands_are_taken_once(ten):
+    fine, coarse = fine_and_coarse()
+    wanted = xsr.sisr(fine, model="carn_1x1x4g2", weights=ten, coarse=coarse)
+    found = xsr.sisr(fine * 100, model="carn_1x1x4g2", weights=ten, coarse=coarse * 100, units="percent")
+    assert largest(found.values, wanted.values) <= 1e-5
+
+
 def test_coarse_bands_of_a_cube_with_ascending_y(ten):
     fine, coarse = fine_and_coarse()
     wanted = xsr.sisr(fine, model="carn_1x1x4g2", weights=ten, coarse=coarse)

@@ -16,7 +16,7 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
 import xsr
-from xsr.core.errors import CubeError, ParameterError, StoreError
+from xsr.core.errors import CubeError, ParameterError, StoreError, XsrWarning
 from xsr.core.radiometry import ADD_OFFSET, SCALE_FACTOR, pack
 from xsr.core.store.ledger import BlockWriter
 from xsr.core.store.place import resolve_place
@@ -204,6 +204,11 @@ def test_writing_computes_each_block_once(tmp_path):
 
 
 # --- packing -----------------------------------------------------------------------------------------------
+
+
+def test_a_cube_that_is_no_reflectance_is_not_packed_in_silence(cube, tmp_path):
+    with pytest.warns(XsrWarning, match=r"clipped \d+ of \d+ pixels, which lie outside -0.0999 to 6.454.*Pass units="):
+        (abs(cube) * 10000 + 100).sr.to_zarr(tmp_path / "a.zarr", dtype="uint16", progress=False)
 
 
 def test_clipped_values_are_counted_and_stay_at_the_limits(cube, tmp_path):

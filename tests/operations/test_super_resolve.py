@@ -305,6 +305,13 @@ def test_units(model):
         xsr.liif(bare, scale=2.0, model=model)
 
 
+def test_a_temperature_is_no_matter_for_a_network_of_reflectance(model):
+    warm = (make_cube() + 290).assign_attrs(units="K")
+    with pytest.raises(CubeError, match=r"states a temperature; .*trained on reflectance.*cube.sr.guided"):
+        xsr.liif(warm, scale=2.0, model=model)
+    assert xsr.interpolate(warm, scale=2.0).attrs["units"] == "K"
+
+
 # --- arguments ---------------------------------------------------------------------------------------------
 
 
