@@ -7,6 +7,7 @@ pixel values. What a band name means is said by `xsr.core.sensors`.
 """
 
 import difflib
+import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
@@ -44,8 +45,9 @@ CF_AXES = {
 COMMON_NAMES = ("common_name", "eo:common_name")
 """Coordinates along the band dimension that hold the common names of STAC."""
 SECOND_NAMES = (*COMMON_NAMES, "long_name")
-"""Attributes of a variable that may say which band it is: rioxarray calls variables ``band_1`` and keeps the name in
-the last. A description is no name, so that only names that are known count."""
+"""Attributes of a variable that may say which band it is; they count where they are names that are known."""
+NUMBERED = re.compile(r"band_\d+")
+"""Variables of a GeoTIFF that rioxarray opens with ``band_as_variable``; their names are in ``long_name``."""
 NAME_COORDINATES = ("name", "band_name", *COMMON_NAMES)
 """Coordinates along the band dimension that hold names."""
 NAME_ATTRIBUTES = ("long_name", "descriptions", "band_names")
@@ -103,8 +105,8 @@ def standardise(obj: Obj, bands: BandsLike | None = None) -> tuple[Obj, tuple[st
     Returns
     -------
     obj
-        The same with dimensions ``time``, ``band``, ``y``, ``x`` where they were recognised, and, of a DataArray whose
-        bands are numbers, with the names that its coordinates or attributes list.
+        The same with dimensions ``time``, ``band``, ``y``, ``x`` where they were recognised, and, where the bands are
+        numbers, with the names that coordinates or attributes give them.
     bands
         Names of the bands to keep; None keeps all.
     names
@@ -127,6 +129,8 @@ def standardise(obj: Obj, bands: BandsLike | None = None) -> tuple[Obj, tuple[st
     numbers = _numbers(obj)
     if isinstance(obj, xr.DataArray):
         obj = _named(obj)
+    else:
+        obj = _named_variables(obj)
     if isinstance(bands, Mapping):
         obj = _mapped(obj, bands, numbers)
     elif bands is not None:
@@ -193,7 +197,7 @@ def fitting(bands: BandsLike | None, obj: XarrayObject) -> BandsLike | None:
     if not isinstance(bands, Mapping) or not isinstance(obj, xr.DataArray | xr.Dataset):
         return bands
     plain = standard_dims(obj)
-    named = _named(plain) if isinstance(plain, xr.DataArray) else plain
+    named = _named(plain) if isinstance(plain, xr.DataArray) else _named_variables(plain)
     labels = {str(label) for label in (*_numbers(plain), *_labels(named))}
     if {str(label) for label in bands.values()} <= labels:
         return bands
@@ -296,7 +300,10 @@ def default_bands(data: xr.DataArray) -> list[str]:
 
 def _numbers(obj: XarrayObject) -> list[Any]:
     """Labels by which bands may be given although they have names: their numbers."""
-    if isinstance(obj, xr.Dataset) or not {"band"} & {*obj.dims, *obj.coords}:
+    if isinstance(obj, xr.Dataset):
+        labels = _labels(obj)
+        return labels if all(NUMBERED.fullmatch(str(label)) for label in labels) else []
+    if "band" not in {*obj.dims, *obj.coords}:
         return []
     labels = _labels(obj) if "band" in obj.coords else list(range(1, obj.sizes["band"] + 1))
     return labels if all(checks.is_number(label) for label in labels) else []
@@ -346,6 +353,24 @@ def _named(data: xr.DataArray) -> xr.DataArray:
     return data
 
 
+def _named_variables(data: xr.Dataset) -> xr.Dataset:
+    """Dataset whose variables, where all are numbered, have the names that their attributes give them."""
+    given = {label: data.variables[label].attrs.get("long_name") for label in _numbers(data)}
+    found = {label: text for label, text in given.items() if isinstance(text, str) and _is_name(text)}
+    taken = {*map(str, data.variables), *map(str, data.dims)}
+    if len(set(found.values())) != len(found) or not taken.isdisjoint(found.values()):
+        return data
+    named = data.rename(found)
+    for name in found.values():
+        named[name].attrs = {key: value for key, value in named[name].attrs.items() if key != "long_name"}
+    return named
+
+
+def _is_name(text: str) -> bool:
+    """Whether a text names a band instead of describing it: it is one word, or known."""
+    return not _is_empty(text) and (len(text.split()) == 1 or canonical_names((text,)) != (text,))
+
+
 def _labelled(data: xr.DataArray, names: Sequence[str]) -> xr.DataArray:
     return data.assign_coords(band=("band", list(names)) if "band" in data.dims else names[0])
 
@@ -353,11 +378,10 @@ def _labelled(data: xr.DataArray, names: Sequence[str]) -> xr.DataArray:
 def _listed(value: Any, count: int, numbers: Sequence[float] | None) -> list[str] | None:
     """Names among those that metadata list, by the numbers of the bands, which count from 1; None if they are none.
 
-    A band without a name keeps its number. One text for one band may be a description: a name is one word, or known.
+    A band without a name keeps its number.
     """
     if isinstance(value, str):
-        word = len(value.split()) == 1 or canonical_names((value,)) != (value,)
-        return [value] if count == 1 and word else None
+        return [value] if count == 1 and _is_name(value) else None
     if not isinstance(value, list | tuple | np.ndarray):
         return None
     places: Sequence[float] = range(count)
