@@ -9,6 +9,7 @@ from xsr.core.blocks import Padding, Span, Window
 from xsr.core.grid import Bounds, Positions, Warp, WarpQuery, input_window, project
 from xsr.core.types import Stack
 from xsr.kernels.native import pick
+from xsr.operations.native.lattices import project_straight
 
 NOWHERE = Span(0, 0)
 OUTSIDE = -1e9
@@ -58,6 +59,8 @@ class Gather:
     """Pixels of each band of the cube; larger ones are repeated onto the finest lattice."""
     moved: tuple[float, float]
     """Added to the positions of output pixels, in pixels of the finest lattice, down and right."""
+    straight: bool
+    """Whether rows were projected along straight pieces; see `xsr.operations.native.lattices.project_straight`."""
     halo: int
     padding: Padding = "edge"
     rows: Span = NOWHERE
@@ -88,7 +91,12 @@ class Gather:
         assert isinstance(window, Window)
         y, x = (np.arange(span.start, span.stop) for span in (window.rows, window.cols))
         inside = ((y >= 0) & (y < source.shape.y))[:, None] & (x >= 0) & (x < source.shape.x)
-        seen = project(source, self.sampling.target, *np.meshgrid(y + 0.5, x + 0.5, indexing="ij"))
+        target = self.sampling.target
+        seen = (
+            project_straight(source, target, y.astype(np.float64), x.astype(np.float64))
+            if self.straight
+            else project(source, target, *np.meshgrid(y + 0.5, x + 0.5, indexing="ij"))
+        )
         south, east = (
             np.where(inside & np.isfinite(v), v + 0.5 + moved, OUTSIDE)
             for v, moved in zip(seen, self.moved, strict=True)

@@ -25,6 +25,8 @@ SIZES_M = (10.0, 20.0, 30.0, 60.0)
 LANDSAT_M = 30.0
 EQUATOR_SOUTH_M = 10_000_000.0
 """Northing of the equator in the zones of the southern hemisphere."""
+TOLERANCE = 0.125
+"""Source pixels by which GDAL's projections may be off, unless it is told otherwise."""
 NEAR = 1e-6
 """Share of a pixel within which a grid lies on a lattice."""
 
@@ -133,6 +135,16 @@ def _unit_box(crs: CRS) -> GeoBox:
     return GeoBox((1, 1), Affine(1, 0, 0, 0, -1, EQUATOR_SOUTH_M if south else 0), crs)
 
 
+def straight_view(
+    geobox: GeoBox, crs: CRS, rows: NDArray[np.float64], cols: NDArray[np.float64], finest: Lattice
+) -> View:
+    """See pixels of a grid from a zone as GDAL does; see `project_straight`."""
+    unit = _unit_box(crs)
+    scaled = GeoBox((1, 1), unit.affine @ Affine.scale(finest.size_m), crs)
+    south, east = project_straight(geobox, scaled, rows, cols)
+    return View((south + 0.5) * finest.size_m, (east + 0.5) * finest.size_m)
+
+
 def view(geobox: GeoBox, crs: CRS, y: NDArray[np.float64], x: NDArray[np.float64]) -> View:
     """See pixels of a grid from a zone.
 
@@ -147,6 +159,49 @@ def view(geobox: GeoBox, crs: CRS, y: NDArray[np.float64], x: NDArray[np.float64
     """
     south, east = project(geobox, _unit_box(crs), y, x)
     return View(south + 0.5, east + 0.5)
+
+
+def project_straight(
+    source: GeoBox, target: GeoBox, rows: NDArray[np.float64], cols: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Project pixels of a grid as GDAL does by default: along straight pieces of each row.
+
+    A row is halved until its middle lies within an eighth of a target pixel of the line between its ends.
+
+    Parameters
+    ----------
+    source, target
+        Grids.
+    rows, cols
+        Whole numbers of pixels, (h,) and (w,).
+
+    Returns
+    -------
+    ndarray, ndarray
+        Row and column positions (h, w) of pixel centres in ``target``.
+    """
+    middle = np.full(1, source.shape.y / 2)
+    ends = _pieces(source, target, middle, 0, source.shape.x)
+    first, last = (np.array(side) for side in zip(*ends, strict=True))
+    piece = np.clip(np.searchsorted(first, cols, side="right") - 1, 0, len(first) - 1)
+    y = np.broadcast_to(rows[:, None] + 0.5, (len(rows), len(first)))
+    starts, stops = (project(source, target, y, np.broadcast_to(x + 0.5, y.shape)) for x in (first, last - 1))
+    share = (cols - first[piece]) / np.maximum(last[piece] - 1 - first[piece], 1)
+    down, right = (a[:, piece] + share * (b - a)[:, piece] for a, b in zip(starts, stops, strict=True))
+    return down, right
+
+
+def _pieces(source: GeoBox, target: GeoBox, row: NDArray[np.float64], start: int, stop: int) -> list[tuple[int, int]]:
+    """Halve a range of columns until a row of it is straight."""
+    count = stop - start
+    at = np.array([start, start + (count - 1) // 2, stop - 1]) + 0.5
+    y, x = project(source, target, np.broadcast_to(row, at.shape), at)
+    share = (at[1] - at[0]) / max(at[2] - at[0], 1)
+    bent = sum(abs(v[1] - v[0] - share * (v[2] - v[0])) for v in (y, x))
+    if count < 6 or not bent > TOLERANCE:
+        return [(start, stop)]
+    half = start + (count - 1) // 2
+    return [*_pieces(source, target, row, start, half), *_pieces(source, target, row, half, stop)]
 
 
 def own_lattice(geobox: GeoBox, crs: CRS, sizes_m: Sequence[float]) -> Lattice | None:

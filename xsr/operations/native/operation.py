@@ -178,7 +178,7 @@ def _gathered(cube: Cube, best: Fit, target: GeoBox, chunks: tuple[int, int]) ->
     missing, recovered = _missing(cube.geobox, best)
     return pipeline.evaluate(
         cube,
-        Gather(sampling, own, moved, halo),
+        Gather(sampling, own, moved, best.straight, halo),
         (target, sampling),
         chunks=chunks,
         provenance=_provenance(best, target, missing=missing, recovered=recovered),

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -15,7 +15,7 @@ from xsr.core.blocks import Span
 from xsr.core.cube import Cube
 from xsr.kernels import native as kernels
 from xsr.kernels.native import Agreement, Neighbours
-from xsr.operations.native.lattices import Lattice, View, own_lattice, view
+from xsr.operations.native.lattices import Lattice, View, own_lattice, straight_view, view
 
 WINDOW = 256
 """Side in pixels of a window of the sample."""
@@ -107,6 +107,15 @@ class Zone:
     def leaps(self, lattice: Lattice) -> float:
         """Judge whether neighbours differ more over skipped pixels; see `xsr.kernels.native.leaps`."""
         return kernels.leaps([part.pairs for part in self.sample.parts], [lattice.cells(v)[0] for v in self.views])
+
+
+def look_straight(zone: Zone, finest: Lattice) -> Zone:
+    """See the sample as a tool does that projects straight pieces of rows."""
+    geobox, views = zone.sample.geobox, []
+    for part in zone.sample.parts:
+        y, x = (np.arange(span.start, span.stop, dtype=np.float64) for span in (part.rows, part.cols))
+        views.append(straight_view(geobox, zone.crs, y, x, finest))
+    return replace(zone, views=tuple(views))
 
 
 def look_from(sample: Sample, crs: CRS, sizes_m: Sequence[float]) -> Zone | None:

@@ -7,7 +7,7 @@ reproduce the image. A band's own pixels are the largest for which both hold.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from odc.geo.crs import CRS
 from xsr.kernels import native as kernels
 from xsr.kernels.native import STEPS, Agreement
 from xsr.operations.native.lattices import NEAR, Lattice, nominal
-from xsr.operations.native.sample import Sample, Zone, look_from
+from xsr.operations.native.sample import Sample, Zone, look_from, look_straight
 
 EVIDENCE = 10.0
 """Repeats beyond chance without which a band says nothing."""
@@ -88,6 +88,9 @@ class Fit:
     """Bands that are not of this zone's pixels."""
     moved_m: tuple[float, float] = (0.0, 0.0)
     """By how much the image's pixels lie farther down and right than its coordinates say: centimetres of rounding."""
+
+    straight: bool = False
+    """Whether rows were projected along straight pieces, as GDAL does by default."""
 
     @property
     def coarsest(self) -> Lattice:
@@ -212,12 +215,20 @@ def _summary(zone: Zone, base: Trial, own: Sequence[Lattice | None], against: tu
     """Pool what the bands say, each on its own lattice."""
     finest, places = base.lattice, [lattice or base.lattice for lattice in own]
     groups = {lattice: [band for band, one in enumerate(places) if one == lattice] for lattice in dict.fromkeys(places)}
+    evidence = sum(float(zone.agreement(lattice).evidence[bands].sum()) for lattice, bands in groups.items())
+    found = Fit(zone.crs, zone.grid, finest, base.score, tuple(own), math.nan, evidence, against)
+    exact = _settled(found, zone, groups)
+    if zone.grid is not None:
+        return exact
+    straight = _settled(replace(found, straight=True), look_straight(zone, finest), groups)
+    return max(exact, straight, key=lambda fit: fit.reproduced)
+
+
+def _settled(found: Fit, zone: Zone, groups: dict[Lattice, list[int]]) -> Fit:
+    """Move the image to where it fits best, and go there and back."""
     moved = _settle(zone, groups)
-    same, evidence = 0.0, 0.0
-    for lattice, bands in groups.items():
-        same += float(zone.reproduced(lattice, bands, moved).sum())
-        evidence += float(zone.agreement(lattice).evidence[bands].sum())
-    return Fit(zone.crs, zone.grid, finest, base.score, tuple(own), same / len(own), evidence, against, moved)
+    same = sum(float(zone.reproduced(lattice, bands, moved).sum()) for lattice, bands in groups.items())
+    return replace(found, reproduced=same / len(found.own), moved_m=moved)
 
 
 def _settle(zone: Zone, groups: dict[Lattice, list[int]]) -> tuple[float, float]:
