@@ -119,10 +119,10 @@ def test_no_message_of_the_library_reaches_the_command_as_python(command, openin
     texts = messages()
     assert len(texts) > 100
     for text in texts:
-        told = reword(text, command, opening=opening)
-        assert told.startswith(("--", text.split()[0].partition("=")[0])), (text, told)
-        assert not CODE.search(re.sub(r"xsr\.kernels\.psf", "", told)), (text, told)
-        assert not ARGUMENT.search(re.sub(r"--open \w+=\S+|X=X", "", told)), (text, told)
+        said = reword(text, command, opening=opening)
+        assert said.startswith(("--", text.split()[0].partition("=")[0])), (text, said)
+        assert not CODE.search(re.sub(r"xsr\.kernels\.psf", "", said)), (text, said)
+        assert not ARGUMENT.search(re.sub(r"--open \w+=\S+|X=X", "", said)), (text, said)
 
 
 @pytest.mark.parametrize("command", ["run", "degrade", "guided", "evaluate"])

@@ -250,7 +250,19 @@ def test_files_without_band_names_are_given_them(tmp_path):
     cube = xsr.open(tmp_path, bands={"B03": "two", "B02": "one"})
     assert list(cube.data_vars) == ["B03", "B02"]
     np.testing.assert_array_equal(cube["B02"], numbers("B02"))
-    write_tif(tmp_path / "LC08_L2SP_193027_20240615_SR_B4.TIF", numbers("B04"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "LC08_L2SP_193027_20240615_SR_B4.TIF",
+        "l8_sr_b4.tif",
+        "HLS.L30.T32UQD.2024167T100000.v2.0.B05.tif",
+        "landsat_B4.tif",
+    ],
+)
+def test_bands_of_landsat_are_not_taken_for_those_of_sentinel_2(tmp_path, name):
+    write_tif(tmp_path / name, numbers("B04"))
     with pytest.raises(BandError, match=r"a band of Landsat, without the metadata .*_MTL"):
         xsr.open(tmp_path)
 
@@ -327,7 +339,7 @@ def test_a_cube_is_returned_as_it_is(cube):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"", "it is empty"),
         (b"\x0e\x03\x13\x01rest", "it is HDF4"),
@@ -336,10 +348,10 @@ def test_a_cube_is_returned_as_it_is(cube):
         (b"PK\x03\x04broken", "The zip archive is damaged"),
     ],
 )
-def test_a_file_of_another_kind_is_named(tmp_path, content, told):
+def test_a_file_of_another_kind_is_named(tmp_path, content, message):
     path = tmp_path / "file.tif"
     path.write_bytes(content)
-    with pytest.raises(CubeError, match=rf"file\.tif cannot be read: .*{told}"):
+    with pytest.raises(CubeError, match=rf"file\.tif cannot be read: .*{message}"):
         xsr.open(path)
 
 
@@ -368,7 +380,7 @@ def test_an_option_of_another_kind_is_refused_with_those_of_this_one(tmp_path):
         xsr.open(path, mask=True)
 
 
-def test_a_url_is_told_by_its_suffix_and_not_by_its_query():
+def test_a_url_is_known_by_its_suffix_and_not_by_its_query():
     assert detect("https://host/a.tif?sig=x.json&y").kind is Kind.GEOTIFF
     assert detect("s3://bucket/items.json").kind is Kind.STAC
     assert detect("/vsizip/a.zip/b.jp2").kind is Kind.JPEG2000

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xsr.cli import build as building
 from xsr.cli import options
 from xsr.cli.base import Command, app
+from xsr.cli.build import Request
 from xsr.cli.inputs import Reading
 from xsr.cli.terminal import say
 
@@ -77,29 +77,33 @@ def run(
     options.check_apart(out, IN=source)
     options.check_folder("OUT", out)
     _check_packing(dtype, zarr_format, errors)
-    building.checked(device, precision)
-    options.share_cores(workers)
-    knobs = {"frames": frames, "window": window, "extrapolate": extrapolate, "fill": fill, "temporal": temporal}
-    fine = building.build(
+    request = Request(
         source=options.absolute(source),
         t=options.names(t),
         model=model,
         weights=None if weights is None else str(Path(weights).resolve()),
         bbox=None if bbox is None else options.bbox(bbox),
-        like=None if like is None else options.absolute(like),
         device=device,
         precision=precision,
+        scale=scale,
+        resolution=resolution,
         bands=options.names(bands),
+        units=units,
+        chunks=chunks,
+        like=None if like is None else options.absolute(like),
+        frames=frames,
+        window=window,
+        extrapolate=extrapolate,
+        fill=fill,
+        temporal=temporal,
         band_names=band_names,
         dims=dims or None,
         crs=crs,
         reader=reader or None,
-        scale=scale,
-        resolution=resolution,
-        units=units,
-        chunks=chunks,
-        **knobs,
     )
+    request.check()
+    options.share_cores(workers)
+    fine = request.build()
     packing = {"dtype": dtype, "zarr_format": zarr_format}
     _write(fine, out, resume=resume, overwrite=overwrite, errors=errors, force=force, **packing)
 
@@ -171,7 +175,7 @@ def _rebuild(store: str) -> "XarrayObject":
     arguments = command_of(store)
     if arguments.pop("command", None) != "run":
         raise options.OptionError(f"{store} does not say how it was made; --repair needs a store of xsr run.")
-    return building.build(**arguments)
+    return Request(**arguments).build()
 
 
 @app.command(cls=Command)

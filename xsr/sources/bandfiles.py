@@ -20,8 +20,8 @@ from xsr.sources.files import CHUNK, open_raster_file
 from xsr.sources.labels import Bands
 
 SUFFIXES = (".tif", ".tiff", ".jp2", ".j2k")
-LANDSAT = re.compile(r"L[COTEM]0\d_", re.IGNORECASE)
-"""Beginning of Landsat's names, whose bands have other numbers."""
+LANDSAT = re.compile(r"(^|[_\-. ])(L[COTEM]0?[4-9]|L[4-9]_|landsat|HLS\.L30)", re.IGNORECASE)
+"""What names of Landsat's files hold, whose bands have other numbers."""
 SIZE = re.compile(r"\d+m", re.IGNORECASE)
 
 
@@ -103,7 +103,7 @@ def _choose(folder: Path, bands: Bands | None) -> dict[str, Path]:
 
 
 def _by_band(folder: Path, rasters: list[Path]) -> dict[str, Path]:
-    landsat = next((file.name for file in rasters if LANDSAT.match(file.name)), None)
+    landsat = next((file.name for file in rasters if LANDSAT.search(file.name)), None)
     if landsat is not None:
         raise BandError(
             f"{folder} holds {landsat}, a band of Landsat, without the metadata that say which band and what its"

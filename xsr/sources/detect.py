@@ -120,7 +120,7 @@ def _detect_folder(folder: Path) -> Found:
     if root is not None:
         return Found(Kind.SAFE, str(root))
     inside = _listed(f"{file.name}/" if file.is_dir() else file.name for file in here)
-    raise CubeError(f"{folder} cannot be read: it holds {inside}; expected {SUPPORTED}. Check the path.")
+    raise CubeError(f"{folder} cannot be read: it holds {inside}; expected {SUPPORTED}. Name one of what is inside.")
 
 
 def _detect_file(file: Path) -> Found:
