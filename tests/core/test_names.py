@@ -54,9 +54,9 @@ SPELLINGS = {
     "Digital Earth Australia": (
         (
             *("nbart_blue", "nbart_green", "nbart_red", "nbart_nir_1", "nbart_red_edge_1", "nbart_red_edge_2"),
-            *("nbart_red_edge_3", "nbart_nir_2", "nbart_swir_2", "nbart_swir_3", "oa_fmask"),
+            *("nbart_red_edge_3", "nbart_nir_2", "nbart_swir_2", "nbart_swir_3"),
         ),
-        (*BANDS, "oa_fmask"),
+        BANDS,
     ),
     "its aliases": (("nbart_band02", "nbart_band8a", "nbart_common_nir", "nbart_B04"), ("B02", "B8A", "B08", "B04")),
     "the same without prefix": (("blue", "nir_1", "nir_2", "swir_2", "swir_3"), ("B02", "B08", "B8A", "B11", "B12")),
@@ -70,7 +70,7 @@ SPELLINGS = {
     "GDAL": (("B4, central wavelength 665 nm", "B8A, central wavelength 865 nm"), ("B04", "B8A")),
     "files of a product": (("T31UFS_20240615T105031_B02_10m", "S2A_T31UFS_20240615T105031_B8A"), ("B02", "B8A")),
     "Landsat's numbers": (("SR_B2", "SR_B5", "ST_B10"), ("SR_B2", "SR_B5", "ST_B10")),
-    "what is no band": (("NDVI", "SCL", "band_1", "1"), ("NDVI", "SCL", "band_1", "1")),
+    "what is no band": (("NDVI", "albedo", "band_1", "1"), ("NDVI", "albedo", "band_1", "1")),
 }
 
 
