@@ -87,7 +87,7 @@ def georeference(obj: XarrayObject, spatial: Dims) -> Georeference:
 
 def geobox_of(obj: XarrayObject) -> GeoBox | None:
     """Grid of a cube as `georeference` reads it; None without spatial dimensions."""
-    spatial = spatial_dims(obj)
+    spatial = spatial_dims(obj, relaxed=True)
     return None if spatial is None else georeference(obj, spatial).geobox
 
 
