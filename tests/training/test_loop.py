@@ -68,6 +68,7 @@ def same(one, two):
     )
 
 
+@pytest.mark.slow
 def test_sixty_steps_lower_the_loss_and_repeat_to_the_byte():
     seen = []
     network, steps, minutes = train(TINY, make_task(), report=seen.append)

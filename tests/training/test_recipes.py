@@ -60,6 +60,7 @@ def trained(tmp_path_factory):
     return path, run_recipe(TINY, path, data=None)
 
 
+@pytest.mark.slow
 def test_run_writes_weights_in_half_precision_with_their_card(trained):
     path, card = trained
     assert as_json(card) == as_json(read_card(path))
@@ -104,6 +105,7 @@ def test_new_weights_super_resolve(trained):
     assert fine.attrs["xsr_weights_sha256"] == card.sha256
 
 
+@pytest.mark.slow
 def test_same_recipe_same_bytes(trained, tmp_path):
     run_recipe(TINY, tmp_path / "again.safetensors", data=None)
     assert (tmp_path / "again.safetensors").read_bytes() == trained[0].read_bytes()
