@@ -241,6 +241,7 @@ def child(*paths):
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path})
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_goes_on_to_the_same_bytes(tmp_path):
     checkpoint, out, whole = tmp_path / "run.checkpoint", tmp_path / "out.safetensors", tmp_path / "whole.safetensors"
     at = int(np.random.default_rng().integers(3, 13))

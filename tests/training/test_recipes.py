@@ -111,6 +111,7 @@ def test_same_recipe_same_bytes(trained, tmp_path):
     assert (tmp_path / "again.safetensors").read_bytes() == trained[0].read_bytes()
 
 
+@pytest.mark.slow
 def test_a_second_stage_asks_at_squares(trained, tmp_path, monkeypatch):
     first = tmp_path / "tiny_first.safetensors"
     first.write_bytes(trained[0].read_bytes())
@@ -123,6 +124,7 @@ def test_a_second_stage_asks_at_squares(trained, tmp_path, monkeypatch):
     assert runs[0].sha256 == runs[1].sha256 != trained[1].sha256
 
 
+@pytest.mark.slow
 def test_stages_share_a_budget_of_minutes_by_their_steps(tmp_path, monkeypatch):
     given = []
 
@@ -162,6 +164,7 @@ def test_mtf_of_bands():
         band_mtf(("B2",), sensor="landsat-8")
 
 
+@pytest.mark.slow
 def test_a_recipe_of_time_starts_from_the_encoder_of_single_dates():
     recipe = replace(recipes.TEMPORAL_LIIF_S2, synthetic=1, patch=14, queries=32, batch=2)
     task, told = build(recipe, None)
