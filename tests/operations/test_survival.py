@@ -66,6 +66,7 @@ def write(cube, path, **how):
 # --- resume ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [{}, {"inner_chunks": 5}, {"zarr_format": 2}, {"dtype": "uint16"}], ids=str)
 def test_an_interrupted_store_is_continued(cube, tmp_path, flag, how):
     made = through(cube, Fails(str(flag), ((1, 0, 0, 1),)))
@@ -314,7 +315,8 @@ def command(*arguments, **env):
     )
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 6))])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(6))
 def test_killed_at_any_write_and_resumed(cube, tmp_path, model, seed):
     """The kill comes before any object: of the template, a block, a ledger row, the last attribute."""
     write(cube, tmp_path / "in.zarr")

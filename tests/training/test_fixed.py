@@ -323,6 +323,7 @@ def trained(tmp_path_factory):
     return path, run_recipe(TINY, path, data=None)
 
 
+@pytest.mark.slow
 def test_same_recipe_same_bytes(trained, tmp_path):
     run_recipe(TINY, tmp_path / "again.safetensors", data=None)
     assert (tmp_path / "again.safetensors").read_bytes() == trained[0].read_bytes()
@@ -449,6 +450,7 @@ def test_shipped_weights_are_those_of_their_recipe():
     assert registry.load(SHIPPED).radius == card.radius == 30
 
 
+@pytest.mark.slow
 def test_shipped_weights_are_chunk_invariant():
     cube = ten_bands(20, 17)
     whole = xsr.sisr(cube, model=SHIPPED)

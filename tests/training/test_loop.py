@@ -68,6 +68,7 @@ def same(one, two):
     )
 
 
+@pytest.mark.slow
 def test_sixty_steps_lower_the_loss_and_repeat_to_the_byte():
     seen = []
     network, steps, minutes = train(TINY, make_task(), report=seen.append)
@@ -240,6 +241,7 @@ def child(*paths):
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path})
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_goes_on_to_the_same_bytes(tmp_path):
     checkpoint, out, whole = tmp_path / "run.checkpoint", tmp_path / "out.safetensors", tmp_path / "whole.safetensors"
     at = int(np.random.default_rng().integers(3, 13))

@@ -60,6 +60,7 @@ def trained(tmp_path_factory):
     return path, run_recipe(TINY, path, data=None)
 
 
+@pytest.mark.slow
 def test_run_writes_weights_in_half_precision_with_their_card(trained):
     path, card = trained
     assert as_json(card) == as_json(read_card(path))
@@ -104,11 +105,13 @@ def test_new_weights_super_resolve(trained):
     assert fine.attrs["xsr_weights_sha256"] == card.sha256
 
 
+@pytest.mark.slow
 def test_same_recipe_same_bytes(trained, tmp_path):
     run_recipe(TINY, tmp_path / "again.safetensors", data=None)
     assert (tmp_path / "again.safetensors").read_bytes() == trained[0].read_bytes()
 
 
+@pytest.mark.slow
 def test_a_second_stage_asks_at_squares(trained, tmp_path, monkeypatch):
     first = tmp_path / "tiny_first.safetensors"
     first.write_bytes(trained[0].read_bytes())
@@ -121,6 +124,7 @@ def test_a_second_stage_asks_at_squares(trained, tmp_path, monkeypatch):
     assert runs[0].sha256 == runs[1].sha256 != trained[1].sha256
 
 
+@pytest.mark.slow
 def test_stages_share_a_budget_of_minutes_by_their_steps(tmp_path, monkeypatch):
     given = []
 
@@ -160,6 +164,7 @@ def test_mtf_of_bands():
         band_mtf(("B2",), sensor="landsat-8")
 
 
+@pytest.mark.slow
 def test_a_recipe_of_time_starts_from_the_encoder_of_single_dates():
     recipe = replace(recipes.TEMPORAL_LIIF_S2, synthetic=1, patch=14, queries=32, batch=2)
     task, told = build(recipe, None)

@@ -325,6 +325,7 @@ def test_no_default_loads_weights_that_are_not_for_commercial_use():
     assert all("NC" not in registry.card(name).licence for name in (DEFAULT, DEFAULT_AT))
 
 
+@pytest.mark.slow
 def test_the_weights_answer_alike_in_any_chunks():
     found = pair(height=44, width=42)
     box = GeoBox(found.low.shape[2:], Affine(10, 0, 600_000, 0, -10, 5_700_000), "EPSG:32631")
