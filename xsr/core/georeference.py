@@ -70,7 +70,7 @@ def georeference(obj: XarrayObject, spatial: Dims) -> Georeference:
     stated = statements(obj, spatial)
     found = _axes(obj, spatial, index=index, stated=stated)
     absent = index is None and not set(spatial) & set(obj.coords)
-    turned = [s.affine for s in stated if is_rotated(s.affine) and (s.counted or absent)]
+    turned = [s.affine for s in stated if is_rotated(s.affine) and (s.mapping or absent)]
     if turned:
         return Georeference(GeoBox(shape, turned[0] @ affine_of(found), crs))
     stated = [*stated, *_of_corners(obj, spatial, found)]

@@ -123,9 +123,18 @@ def _match(found: Axes, statement: Statement) -> Matches | None:
     match = _on(found, statement, statement.affine)
     if match is not None and statement.point and any(m.shift for m in match):
         points = _on(found, statement, statement.affine @ Affine.translation(-0.5, -0.5))
-        if points is not None and not any(m.shift for m in points):
-            return points
+        match = points if points is not None and not any(m.shift for m in points) else match
+    if match is None and statement.mapping and not is_rotated(statement.affine):
+        parts = _on(found, statement, statement.affine @ Affine.scale(*_parts(found, statement.affine)))
+        match = parts if parts is not None and not any(m.shift for m in parts) else None
     return match
+
+
+def _parts(found: Axes, affine: Affine) -> tuple[float, float]:
+    """Size of pixels that divide stated ones into whole parts, (x, y), as shares of these."""
+    shares = [abs(axis.step / step) for axis, step in zip(found, (affine.e, affine.a), strict=True)]
+    down, across = (1 / round(1 / share) if 0 < share < 1 else 1.0 for share in shares)
+    return across, down
 
 
 def _on(found: Axes, statement: Statement, affine: Affine) -> Matches | None:

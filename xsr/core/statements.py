@@ -40,8 +40,9 @@ class Statement:
     """Whether pixels are said to be points: the transform may then place their centres."""
     corners: bool = False
     """Whether its author writes corners as coordinates unless told otherwise."""
-    counted: bool = False
-    """Whether coordinates of a rotated grid count its pixels, as odc-geo writes them."""
+    mapping: bool = False
+    """Whether it is of a grid mapping: a scalar coordinate, which comes along from another array (its time, say), and
+    beside which the coordinates of a rotated grid count pixels, as odc-geo writes them."""
 
 
 def is_rotated(affine: Affine) -> bool:
@@ -147,7 +148,7 @@ def _grid_mappings(obj: XarrayObject) -> Iterator[Statement]:
         found = numbers(obj[name].attrs.get("GeoTransform"))
         if found is not None and len(found) == 6:
             where = f"cube[{name!r}].attrs['GeoTransform']"
-            yield Statement(where, f"del {where}", Affine.from_gdal(*found), counted=True)
+            yield Statement(where, f"del {where}", Affine.from_gdal(*found), mapping=True)
 
 
 def grid_mappings(obj: XarrayObject) -> list[Hashable]:
