@@ -207,8 +207,9 @@ def test_writing_computes_each_block_once(tmp_path):
 
 
 def test_a_cube_that_is_no_reflectance_is_not_packed_in_silence(cube, tmp_path):
-    with pytest.warns(XsrWarning, match=r"clipped \d+ of \d+ pixels, which lie outside -0.0999 to 6.454.*Pass units="):
+    with pytest.raises(XsrWarning, match=r"clipped 3276 of 3276 pixels, .* -0.0999 to 6.454: .*units="):
         (abs(cube) * 10000 + 100).sr.to_zarr(tmp_path / "a.zarr", dtype="uint16", progress=False)
+    assert xr.open_zarr(tmp_path / "a.zarr").attrs["xsr"]["complete"]
 
 
 def test_clipped_values_are_counted_and_stay_at_the_limits(cube, tmp_path):
