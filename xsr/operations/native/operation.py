@@ -227,7 +227,7 @@ def _provenance(best: Fit, target: GeoBox, *, missing: int, recovered: float) ->
         "xsr_native_origin": [float(affine.c), float(affine.f)],
         "xsr_native_reproduced": float(best.reproduced),
         "xsr_native_evidence": round(best.evidence),
-        "xsr_native_shift": [float(best.moved_m[1]), float(-best.moved_m[0])],
+        "xsr_native_shift": [0.0 + best.moved_m[1], 0.0 - best.moved_m[0]],
         "xsr_native_missing": missing,
         "xsr_native_recovered": recovered,
     }
