@@ -12,6 +12,7 @@ from xsr.core import aside, graph
 from xsr.core.classes import family_of, holds_classes, shown
 from xsr.core.cube import Cube, open_cube
 from xsr.core.errors import CubeError, GridError, ParameterError
+from xsr.core.georeference import geobox_of
 from xsr.core.grid import Refinement, crs_name
 from xsr.core.ground import pixel_size_m
 from xsr.core.names import standard_dims, standardise
@@ -187,7 +188,7 @@ def _same_dates(mask: xr.DataArray, cube: Cube) -> None:
 
 def _read_nearest(mask: xr.DataArray, bare: xr.DataArray, cube: Cube) -> xr.DataArray:
     """Read a mask of other pixels at the centres of the cube's."""
-    box = mask.odc.geobox
+    box = geobox_of(mask)
     y, x = cube.spatial
     sizes = f"{mask.sizes[y]} x {mask.sizes[x]} pixels, the cube {cube.data.sizes['y']} x {cube.data.sizes['x']}"
     if box is None or box.crs is None:

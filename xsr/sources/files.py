@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import odc.geo.xr  # noqa: F401  (registers the .odc accessor)
 import xarray as xr
+from odc.geo.xr import spatial_dims, xr_coords  # registers the .odc accessor, too
 
 from xsr.core.errors import CubeError, GridError, ParameterError, XsrError
+from xsr.core.georeference import geobox_of
 from xsr.core.grid import crs_name
 from xsr.core.types import XarrayObject
 from xsr.sources.labels import Bands, adapt, cube_of, node_of_bands
@@ -239,13 +240,14 @@ def crop(cube: XarrayObject, bbox: tuple[float, float, float, float]) -> XarrayO
     left, bottom, right, top = bbox
     if not (left < right and bottom < top):
         raise ParameterError(f"bbox {bbox}; expected left < right and bottom < top, in the CRS of the cube.")
-    if cube.odc.spatial_dims is None or cube.odc.geobox is None or cube.odc.crs is None:
+    box, dims = geobox_of(cube), spatial_dims(cube, relaxed=True)
+    if box is None or dims is None or box.crs is None:
         raise GridError("the cube has no grid or CRS; a bbox needs both. Assign a CRS with .odc.assign_crs(...).")
-    y, x = cube.odc.spatial_dims
-    rows = ((cube[y] >= bottom) & (cube[y] <= top)).values.nonzero()[0]
-    cols = ((cube[x] >= left) & (cube[x] <= right)).values.nonzero()[0]
+    y, x = dims
+    centres = xr_coords(box, dims=(y, x))
+    rows = ((centres[y] >= bottom) & (centres[y] <= top)).values.nonzero()[0]
+    cols = ((centres[x] >= left) & (centres[x] <= right)).values.nonzero()[0]
     if not (rows.size and cols.size):
-        box = cube.odc.geobox
         raise ParameterError(
             f"bbox {bbox} holds no pixel; the cube covers {tuple(box.boundingbox)} in {crs_name(box)}."
         )

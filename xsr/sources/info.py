@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from xsr.core.cube import NATIVE_GSD
+from xsr.core.georeference import geobox_of
 from xsr.core.grid import crs_name, resolution
 from xsr.core.names import standardise
 from xsr.core.types import XarrayObject
@@ -79,7 +80,7 @@ def _bands(cube: XarrayObject) -> str:
 
 
 def _grid(cube: XarrayObject) -> dict[str, str]:
-    box = cube.odc.geobox
+    box = geobox_of(cube)
     if box is None or box.crs is None:
         return {"CRS": "none"}
     down, across = resolution(box)

@@ -12,13 +12,14 @@ import xarray as xr
 from xsr.core import checks
 from xsr.core.errors import BandError, CubeError, ParameterError
 from xsr.core.grid import crs_name
+from xsr.core.names import DIMENSIONS
 from xsr.core.radiometry import PACKING_ATTRIBUTES
 from xsr.core.sensors import canonical
 from xsr.core.types import XarrayObject
 
 Bands: TypeAlias = Sequence[str] | Mapping[str, str | int]
 """Bands to keep; or their names, each with the label that the file gives the band."""
-BAND_DIMS = ("band", "bands", "variable", "channel")
+BAND_DIMS = DIMENSIONS["band"]
 """Dims along which files keep bands."""
 
 
