@@ -18,6 +18,7 @@ from odc.geo.xr import xr_coords
 import xsr.core.radiometry as radiometry
 from xsr.core import aside, checks, graph, plausible
 from xsr.core.clock import with_utc
+from xsr.core.crs import warn_of_others
 from xsr.core.errors import BandError, CubeError, GridError
 from xsr.core.georeference import REGISTRATION, Georeference, georeference, with_centres
 from xsr.core.names import BandsLike, Names, default_bands, did_you_mean, rename_dims, standardise
@@ -31,7 +32,8 @@ band was seen, where it lies on a finer grid."""
 NATIVE_CORNER = ("native_x", "native_y")
 """Coordinates without dimensions: a corner (x, y) of the larger pixels that such bands repeat unchanged."""
 STALE_ATTRIBUTES = (
-    *("transform", "res", "grid_mapping", "crs", "_CRS", "gsd", "spatial_resolution", "epsg", "spec", "bounds"),
+    *("transform", "res", "grid_mapping", "crs", "crs_wkt", "spatial_ref", "_CRS", "epsg", "spec", "bounds"),
+    *("gsd", "spatial_resolution"),
     *("resolution", "resolution_xy", "edge_size", "edge_size_m", "AREA_OR_POINT", "coord_save_mode"),
     *("nodatavals", "scales", "offsets", "valid_range", "valid_min", "valid_max", "actual_range", "xsr"),
 )
@@ -360,6 +362,7 @@ def open_cube(obj: XarrayObject, *, units: str | float | None = None, bands: Ban
         raise CubeError(f"the cube is empty: {dict(data.sizes)}; expected at least one element in every dimension.")
     read = georeference(obj, spatial)
     geobox, flipped = _geobox(read, spatial[1])
+    warn_of_others(obj, spatial, geobox)
     data = with_centres(data, read.geobox)
     if flipped:
         data = data.isel(y=slice(None, None, -1))

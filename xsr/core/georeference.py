@@ -2,24 +2,22 @@
 
 import math
 from collections.abc import Hashable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from affine import Affine
-from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import spatial_dims, xr_coords  # registers the .odc accessor, too
-from pyproj.exceptions import CRSError
 
 from xsr.core import axes
 from xsr.core.axes import Axis
+from xsr.core.crs import check_coordinates, crs_of
 from xsr.core.errors import GridError
 from xsr.core.rasterindex import raster_index
 from xsr.core.registration import Axes, affine_of, agrees, reconcile
-from xsr.core.statements import Dims, Statement, corner_coordinates, holders, is_rotated, statements
+from xsr.core.statements import Dims, Statement, corner_coordinates, is_rotated, statements
 from xsr.core.types import XarrayObject
 
 SHIFTS = ("shift_y_m", "shift_x_m")
@@ -55,7 +53,8 @@ def georeference(obj: XarrayObject, spatial: Dims) -> Georeference:
     Raises
     ------
     GridError
-        If coordinates are irregular; or there are none, and no transform; or the cube states another grid.
+        If coordinates are irregular, or not those of the CRS; or there are none, and no transform; or the cube states
+        another grid or two CRSs.
 
     Warns
     -----
@@ -64,7 +63,7 @@ def georeference(obj: XarrayObject, spatial: Dims) -> Georeference:
     """
     index = raster_index(obj)
     shape = obj.sizes[spatial[0]], obj.sizes[spatial[1]]
-    crs = _crs(obj, spatial, index)
+    crs = crs_of(obj, spatial, index)
     if index is not None and is_rotated(index.transform()):
         return Georeference(GeoBox(shape, index.transform(), crs))
     stated = statements(obj, spatial)
@@ -82,7 +81,9 @@ def georeference(obj: XarrayObject, spatial: Dims) -> Georeference:
             f"the cube has no pixel size (shape {sizes}); expected a georeferenced grid. For a single row or column,"
             " keep the GeoTransform of spatial_ref."
         )
-    return Georeference(GeoBox(shape, affine_of(found), crs), moved)
+    geobox = GeoBox(shape, affine_of(found), crs)
+    check_coordinates(obj, spatial, geobox)
+    return Georeference(geobox, moved)
 
 
 def geobox_of(obj: XarrayObject) -> GeoBox | None:
@@ -96,23 +97,6 @@ def with_centres(data: xr.DataArray, geobox: GeoBox) -> xr.DataArray:
     missing = [dim for dim in ("y", "x") if dim not in data.coords]
     centres = xr_coords(geobox, crs_coord_name=None, dims=("y", "x")) if missing else {}
     return data.assign_coords({dim: centres[dim] for dim in missing})
-
-
-def _crs(obj: XarrayObject, spatial: Dims, index: Any) -> CRS | None:
-    """CRS by odc-geo, of the index, of GeoZarr, or the EPSG code that stackstac and cubo keep beside the cube."""
-    crs: CRS | None = obj.odc.crs
-    if crs is not None:
-        return crs
-    named = [None if index is None else index.crs]
-    for _, attrs in holders(obj, spatial):
-        named += [attrs.get(name) for name in ("proj:code", "proj:wkt2", "proj:epsg", "epsg")]
-    if "epsg" in obj.coords:
-        named.append(obj.coords["epsg"].values)
-    for value in named:
-        if value is not None and np.ndim(value) == 0:
-            with suppress(CRSError, TypeError, ValueError):
-                return CRS(int(value) if isinstance(value, np.ndarray | np.integer | float) else value)
-    return None
 
 
 def _axes(obj: XarrayObject, spatial: Dims, *, index: Any, stated: list[Statement]) -> Axes:

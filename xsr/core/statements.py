@@ -21,6 +21,9 @@ Dims = tuple[Hashable, Hashable]
 CUBO = {"central_x", "central_y", "edge_size", "resolution"}
 """Attributes of a cube of cubo, which deletes the transform of stackstac and keeps its coordinates."""
 
+MAPPING = {"GeoTransform", "crs_wkt", "spatial_ref", "grid_mapping_name"}
+"""Attributes of which a grid mapping has one."""
+
 
 @dataclass(frozen=True)
 class Statement:
@@ -127,8 +130,8 @@ def holders(obj: XarrayObject, spatial: Dims) -> Iterator[tuple[str, Mapping[Any
                 yield f"cube[{name!r}]", variable.attrs
 
 
-def _without(place: str, name: str) -> str:
-    """Code that drops an attribute of a cube, or of all bands of a Dataset."""
+def without_attribute(place: str, name: str) -> str:
+    """Code that drops an attribute of a cube, or of all bands of a Dataset, as `holders` places it."""
     if place == "cube":
         return f"del cube.attrs[{name!r}]"
     return f"for band in cube.data_vars.values(): band.attrs.pop({name!r}, None)"
@@ -152,12 +155,16 @@ def _grid_mappings(obj: XarrayObject) -> Iterator[Statement]:
 
 
 def grid_mappings(obj: XarrayObject) -> list[Hashable]:
-    """Names of the variables that describe the CRS or the transform: the one that is referred to, else all."""
+    """Names of the variables that describe the CRS or the transform: those that are referred to, else all."""
     variables = obj.variables if isinstance(obj, xr.Dataset) else obj.coords
-    named = obj.encoding.get("grid_mapping", obj.attrs.get("grid_mapping"))
-    if named in variables:
-        return [named]
-    return [n for n, v in variables.items() if not v.dims and {"GeoTransform", "crs_wkt", "spatial_ref"} & set(v.attrs)]
+    known = [name for name, variable in variables.items() if not variable.dims and MAPPING & set(variable.attrs)]
+    return [name for name in known if is_referred(obj, name)] or known
+
+
+def is_referred(obj: XarrayObject, name: Hashable) -> bool:
+    """Whether a cube, or a band of a Dataset, names a variable as its grid mapping."""
+    bands = obj.data_vars.values() if isinstance(obj, xr.Dataset) else ()
+    return any(one.encoding.get("grid_mapping", one.attrs.get("grid_mapping")) == name for one in (obj, *bands))
 
 
 def _coordinates(obj: XarrayObject) -> Iterator[Statement]:
@@ -178,7 +185,7 @@ def _transforms(place: str, attrs: Mapping[Any, Any]) -> Iterator[Statement]:
         if affine is not None:
             where = f"{place}.attrs[{name!r}]"
             size = shape if name == "spec" else None
-            yield Statement(where, _without(place, name), affine, size, corners=corners)
+            yield Statement(where, without_attribute(place, name), affine, size, corners=corners)
 
 
 def _geozarr(place: str, attrs: Mapping[Any, Any]) -> Iterator[Statement]:
@@ -194,14 +201,14 @@ def _geozarr(place: str, attrs: Mapping[Any, Any]) -> Iterator[Statement]:
         )
     if registration == "node":
         affine, where = affine @ Affine.translation(-0.5, -0.5), f"{where} (registration: node)"
-    yield Statement(where, _without(place, "spatial:transform"), affine, _shape(attrs.get("spatial:shape")))
+    yield Statement(where, without_attribute(place, "spatial:transform"), affine, _shape(attrs.get("spatial:shape")))
 
 
 def _of_item(place: str, attrs: Mapping[Any, Any], size: tuple[int, int]) -> Iterator[Statement]:
     """``proj:transform`` of STAC: of the file behind the cube, unless ``proj:shape`` says that it is all of it."""
     affine, shape = _affine(attrs.get("proj:transform")), _shape(attrs.get("proj:shape"))
     if affine is not None and shape == size:
-        remedy = _without(place, "proj:transform")
+        remedy = without_attribute(place, "proj:transform")
         yield Statement(f"{place}.attrs['proj:transform']", remedy, affine, shape, binding=False)
 
 
@@ -216,5 +223,5 @@ def _of_cubo(place: str, attrs: Mapping[Any, Any]) -> Iterator[Statement]:
     if size > 0 and all(map(math.isfinite, (east, north, edge, size))):
         left, top = ((round(v / size) + way * edge / 2) * size for v, way in ((east, -1), (north, 1)))
         affine = Affine(size, 0.0, left, 0.0, -size, top)
-        where, remedy = f"{place}.attrs['central_x'] of cubo", _without(place, "central_x")
+        where, remedy = f"{place}.attrs['central_x'] of cubo", without_attribute(place, "central_x")
         yield Statement(where, remedy, affine, (int(edge), int(edge)), binding=False)

@@ -14,6 +14,7 @@ from odc.geo.xr import xr_coords  # registers the .odc accessor, too
 
 from xsr._version import __version__
 from xsr.core import checks
+from xsr.core.crs import warn_of_others
 from xsr.core.errors import CubeError, GridError, ParameterError, StoreError
 from xsr.core.georeference import REGISTRATION, Georeference, geobox_of, georeference
 from xsr.core.grid import crs_name
@@ -354,6 +355,7 @@ def _read(cube: XarrayObject) -> Georeference:
         raise StoreError(f"the cube has no grid or CRS to be stored with: {error}") from error
     if read.geobox.crs is None:
         raise StoreError("the cube has no grid or CRS; expected a georeferenced cube. Use .odc.assign_crs(...).")
+    warn_of_others(cube, dims, read.geobox)
     return read
 
 
