@@ -1,6 +1,10 @@
 import numpy as np
 import pytest
+import xarray as xr
+from helpers import make_cube
 
+from xsr.core.cube import open_cube
+from xsr.core.errors import XsrWarning
 from xsr.core.plausible import SAMPLE, Reflectance, thinned
 
 BANDS = ("B02", "B08")
@@ -15,6 +19,7 @@ def test_what_surfaces_clouds_and_glint_reflect_is_not_odd():
     assert Reflectance(BANDS)(values) is None
     assert Reflectance(BANDS)(block(np.nan)) is None
     assert Reflectance(BANDS)(block(np.inf)) is None
+    assert Reflectance(BANDS)(block(0.2, (0, 2, 20, 20))) is None
 
 
 @pytest.mark.parametrize(
@@ -33,6 +38,34 @@ def test_what_is_none_is_named_with_its_way_out(value, way_out):
     assert text is not None
     assert re.search(way_out, text)
     assert "units='reflectance'" in text
+
+
+def filled(number, share=0.02):
+    """Dark reflectance, of which a share of the pixels holds a number."""
+    values = np.linspace(0.01, 0.4, 800, dtype=np.float32).reshape(1, 2, 20, 20)
+    values[:, :, 0, : round(400 * share)] = number
+    return values
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_no_data_that_was_scaled_like_reflectance_is_named_as_it_was_stored(given):
+    text = Reflectance(BANDS, packing=(1e-4, -0.1), given=given)(filled(-1.0999))
+    assert text.startswith("bands ['B02', 'B08'] hold values down to -1.0999")
+    assert "set the attribute _FillValue=-9999" in text
+
+
+def test_no_data_that_was_scaled_before_is_named_as_it_is():
+    assert "cube.where(cube != -0.9999)" in Reflectance(BANDS)(filled(-0.9999))
+
+
+def test_indices_and_single_dark_pixels_are_no_numbers_for_no_data():
+    index = np.linspace(-0.95, 0.95, 800, dtype=np.float32).reshape(1, 2, 20, 20)
+    for values in (index, filled(-1.0), filled(-0.9999, share=0.005), filled(-0.2)):
+        assert Reflectance(BANDS, packing=(1e-4, 0.0))(values) is None
+
+
+def test_given_units_are_not_doubted():
+    assert Reflectance(BANDS, packing=(1e-4, 0.0), given=True)(block(42.5)) is None
 
 
 def test_the_bands_concerned_are_named():
@@ -60,3 +93,24 @@ def test_only_a_sample_is_looked_at(shape):
     assert 1 <= sample.size <= max(2 * SAMPLE, shape[0] * shape[1])
     assert np.shares_memory(sample, source)
     assert sample.shape[1] == shape[1]
+
+
+@pytest.mark.filterwarnings("ignore:Use .* matmul:PendingDeprecationWarning")  # odc-geo
+@pytest.mark.parametrize("dataset", [False, True])
+@pytest.mark.parametrize("how", ["units", "attributes"])
+def test_advice_for_no_data_that_nothing_states_works(how, dataset):
+    values = np.full((2, 8, 8), 2000, np.int16)
+    values[:, :2] = -9999
+    cube = make_cube(values)
+    options = {"units": "dn10000"} if how == "units" else {}
+    attrs = {} if how == "units" else {"scale_factor": 1e-4}
+
+    def opened(**more):
+        given = cube.assign_attrs({**attrs, **more})
+        if dataset:
+            given = xr.Dataset({str(b): given.sel(band=b, drop=True) for b in given.band.values})
+        return open_cube(given, **options)
+
+    with pytest.warns(XsrWarning, match="stored as -9999.* set the attribute _FillValue=-9999"):
+        opened()
+    assert np.isnan(opened(_FillValue=-9999).data[..., :2, :]).all()

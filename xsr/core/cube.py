@@ -317,6 +317,8 @@ def open_cube(obj: XarrayObject, *, units: str | float | None = None, bands: Ban
     units
         Units of the numbers where the metadata do not say; see `xsr.core.radiometry.UNITS`. Without it the numbers are
         looked at as they are computed: a warning says once if they cannot be reflectance (see `xsr.core.plausible`).
+        With it only a negative number that many pixels share is, as no data that nothing states; with "reflectance"
+        nothing.
     bands
         Bands to keep, in this order; or a mapping from the names that they shall have to the labels of the cube.
 
@@ -371,14 +373,15 @@ def open_cube(obj: XarrayObject, *, units: str | float | None = None, bands: Ban
     if len(set(cube.canonical)) != len(cube.bands):
         raise BandError(f"bands {list(cube.bands)} name a band twice; expected unique bands. Drop the duplicates.")
     cube = cube if bands is None else cube.select(bands)
-    return cube if cube.is_temperature or units is not None else _watched(cube, rest)
+    return cube if cube.is_temperature or units == "reflectance" else _watched(cube, rest, units)
 
 
-def _watched(cube: Cube, obj: XarrayObject) -> Cube:
-    """Let the numbers be looked at when they are computed, where nothing says that they are reflectance."""
+def _watched(cube: Cube, obj: XarrayObject, units: str | float | None) -> Cube:
+    """Let the numbers be looked at when they are computed; those of given units for a number that means no data."""
     variables = [v for n, v in obj.data_vars.items() if str(n) in cube.bands] if isinstance(obj, xr.Dataset) else [obj]
     stated = filter(None, map(radiometry.stated_otherwise, variables))
-    inspect = plausible.Reflectance(cube.bands, next(stated, ""))
+    packing = radiometry.packing(variables[0], units)
+    inspect = plausible.Reflectance(cube.bands, next(stated, ""), packing, given=units is not None)
     array = graph.watch(cube.data.data, inspect)
     return replace(cube, data=cube.data.copy(data=array))
 

@@ -15,6 +15,8 @@ LIMIT = 10.0
 """Largest amount that passes as reflectance."""
 BRIGHT = 2.0
 """Largest amount that does where attributes state something else: brighter are only a few glints."""
+DARK = -0.5
+"""Reflectance below it that many pixels share to the last digit is a number for no data; -1 may be an index."""
 SHARE, COUNT = 0.01, 3
 """Share and number of the pixels of a band that must lie beyond: a few hot pixels are no matter of units."""
 SAMPLE = 2**16
@@ -33,9 +35,15 @@ class Reflectance:
     """Names of the bands of the array that the blocks are of."""
     stated: str = ""
     """What attributes state that contradicts reflectance, and the way out."""
+    packing: tuple[float, float] = (1.0, 0.0)
+    """Scale and offset from stored numbers to those of the blocks."""
+    given: bool = False
+    """Whether the user gave the units: then only a number for no data is looked for."""
 
     def __call__(self, block: NDArray[np.float32]) -> str | None:
         """Say what is odd about a block, None if nothing is."""
+        if block.size == 0:
+            return None
         sample = thinned(block)
         found = [self._odd(sample[:, band]) for band in range(sample.shape[1])]
         odd = [band for band, values in enumerate(found) if values is not None]
@@ -44,11 +52,22 @@ class Reflectance:
         values = np.concatenate([values for values in found if values is not None])
         named = len(self.bands) == sample.shape[1]
         where = f"bands {[self.bands[band] for band in odd]} hold" if named else "the cube holds"
-        return f"{where} {describe(values, self.stated)}"
+        filler = self.stored(values)
+        return f"{where} {describe(values, self.stated) if filler is None else unmasked(values, filler)}"
+
+    def stored(self, values: NDArray[np.float32]) -> int | None:
+        """Integer that the least number was stored as, if that is a number for no data."""
+        scale, offset = self.packing
+        packed = self.packing != (1.0, 0.0) and _filler(values) is not None
+        return round((float(values.min()) - offset) / scale) if packed else None
 
     def _odd(self, values: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """Finite values of a band if too many of them are no reflectance."""
         known: NDArray[np.float32] = values[np.isfinite(values)]
+        if _filler(known) is not None:
+            return known
+        if self.given:
+            return None
         beyond = np.count_nonzero(np.abs(known) > (BRIGHT if self.stated else LIMIT))
         few = beyond < min(COUNT, known.size) or beyond < SHARE * known.size
         return None if not beyond or few else known
@@ -67,6 +86,21 @@ def thinned(block: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _step(wanted: float, size: int) -> int:
     return min(max(1, math.ceil(wanted)), size)
+
+
+def _filler(values: NDArray[np.float32]) -> float | None:
+    """Least of the finite values of a band, if it is negative as no reflectance is and shared by many pixels."""
+    low = float(values.min(initial=0.0))
+    shared = low < DARK and low != -1.0 and np.count_nonzero(values == low) >= max(COUNT, SHARE * values.size)
+    return low if shared else None
+
+
+def unmasked(values: NDArray[np.float32], number: int) -> str:
+    """Say that a stored number looks like one for no data, and how to state that it is."""
+    return (
+        f"values down to {float(values.min()):.6g} in a cube taken as reflectance, stored as {number}. If that number"
+        f" means no data, set the attribute _FillValue={number} of the DataArray, or of each variable of the Dataset."
+    )
 
 
 def describe(values: NDArray[np.float32], stated: str = "") -> str:

@@ -83,11 +83,18 @@ def decode(data: xr.DataArray, units: str | float | None) -> xr.DataArray:
     nodata = _nodata_numbers(data, integer, units)
     if not (integer or _masked_integers(data)) and units is None:
         return _without(data.astype(np.float32, copy=False), data, nodata)
-    scale, offset = scale_offset(units) if units is not None else _declared(data)
+    scale, offset = packing(data, units)
     decoded = data.astype(np.float32) * np.float32(scale) + np.float32(offset)
     decoded = _without(decoded, data, nodata)
     decoded.attrs = {k: v for k, v in data.attrs.items() if k not in PACKING_ATTRIBUTES}
     return decoded
+
+
+def packing(data: xr.DataArray, units: str | float | None) -> tuple[float, float]:
+    """Scale and offset that `decode` applies; (1, 0) for numbers that it leaves alone."""
+    if units is not None:
+        return scale_offset(units)
+    return _declared(data) if data.dtype.kind in "iu" or _masked_integers(data) else (1.0, 0.0)
 
 
 def _without(decoded: xr.DataArray, numbers: xr.DataArray, nodata: tuple[float | int, ...]) -> xr.DataArray:
