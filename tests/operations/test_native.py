@@ -438,6 +438,15 @@ def test_few_pixels_are_undecidable_unless_the_user_names_their_source():
     np.testing.assert_array_equal(found.values[known], whole.values[known])
 
 
+def test_landsats_pixels_come_back_from_pixels_whose_centres_lie_on_their_borders():
+    coarse = scene((64, 64), gsd=30.0, corner=(500_025.0, 4_999_995.0))
+    grid = GeoBox((90, 90), Affine(10, 0, 500_100, 0, -10, 4_999_900), "EPSG:32631")
+    found = xr_reproject(coarse, grid, resampling="nearest").sr.native()
+    assert found.native_gsd.values.tolist() == [30.0] * 4
+    same = coarse.sel(x=found.x[1:-1], y=found.y[1:-1])
+    np.testing.assert_array_equal(found[..., 1:-1, 1:-1].values, same.values)
+
+
 def test_a_statement_that_the_pixels_contradict_is_refused():
     cube = scene()
     grid = other_grid(cube, "EPSG:4326", 8)
