@@ -3,6 +3,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,17 +17,18 @@ from catalogs import make_item, serving
 from models.helpers import BANDS, lively_carn, make_cube, write_fixed, write_model
 from models.test_catalogue import COUNTS
 from odc.geo.geom import box
+from odc.geo.xr import xr_reproject
 from PIL import Image
 from products import NORTH, WEST, truth, write_safe, zipped
 from typer.testing import CliRunner
 
 import xsr
 from xsr import cli
-from xsr.core.errors import BandError, CubeError, ModelError, ParameterError, StoreError
+from xsr.core.errors import BandError, CubeError, ModelError, ParameterError, StoreError, XsrWarning
 from xsr.models import catalogue, registry
 from xsr.models.card import read_card
 from xsr.sources.files import open_file
-from xsr.testing import assert_same_grid
+from xsr.testing import assert_same_grid, synthetic_cube
 from xsr.training import recipes
 from xsr.training.scores import Score
 
@@ -533,6 +535,33 @@ def test_bbox_works_in_a_process_of_its_own(tmp_path):
     done = subprocess.run([*command, "--bbox", box], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert xr.open_zarr(tmp_path / "b.zarr")["reflectance"].shape[-2:] == (30, 24)
+
+
+@pytest.fixture
+def degrees(tmp_path):
+    """File of a scene brought to degrees by nearest neighbour, and the cube itself."""
+    scene = synthetic_cube(size=(40, 40))
+    grid = scene.odc.geobox.to_crs("EPSG:4326", resolution=8e-5)
+    low = xr_reproject(scene, grid, resampling="nearest")
+    low.to_dataset(name="reflectance").to_netcdf(tmp_path / "in.nc")
+    return str(tmp_path / "in.nc"), low
+
+
+def test_native_writes_what_the_function_returns(degrees, tmp_path):
+    path, low = degrees
+    args = ["native", path, str(tmp_path / "out.zarr")]
+    result = CliRunner().invoke(cli.app, args, catch_exceptions=False)
+    assert "zone EPSG:32631, 100.00% of the sample" in result.output
+    with xr.open_zarr(tmp_path / "out.zarr") as found:
+        np.testing.assert_array_equal(found.reflectance, xsr.native(low))
+
+
+def test_the_warning_of_a_grid_names_the_command(degrees, tmp_path):
+    args = ["run", degrees[0], str(tmp_path / "out.zarr"), "--scale", "2"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", XsrWarning)
+        result = CliRunner().invoke(cli.app, args, catch_exceptions=False)
+    assert "xsr native gives the sensor's pixels back" in " ".join(result.stderr.split())
 
 
 def test_degrade_writes_what_the_function_returns(cube, tmp_path):

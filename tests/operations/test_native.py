@@ -423,6 +423,45 @@ def test_the_mark_of_repeats_survives_a_crop_and_laziness():
     np.testing.assert_allclose(crop.values[inner], fine.values[..., 26:120, 16:118][inner], rtol=0, atol=2e-6)
 
 
+def test_few_pixels_are_undecidable_unless_the_user_names_their_source():
+    cube = scene()
+    low, _ = by_nearest(cube, other_grid(cube, "EPSG:4326", 8))
+    y, x = low.dims[-2:]
+    few = low.isel({y: slice(10, 13), x: slice(10, 13)})
+    with pytest.raises(GridError, match=r"cannot be decided.* crs=, gsd="):
+        few.sr.native()
+    with pytest.warns(XsrWarning, match=r"pixels of 10 m in EPSG:32631, because crs= and gsd= say so"):
+        found = few.sr.native(crs="EPSG:32631", gsd=10)
+    whole = low.sr.native().sel(x=found.x, y=found.y)
+    known = np.isfinite(found.values)
+    assert known.any()
+    np.testing.assert_array_equal(found.values[known], whole.values[known])
+
+
+def test_landsats_pixels_come_back_from_pixels_whose_centres_lie_on_their_borders():
+    coarse = scene((64, 64), gsd=30.0, corner=(500_025.0, 4_999_995.0))
+    grid = GeoBox((90, 90), Affine(10, 0, 500_100, 0, -10, 4_999_900), "EPSG:32631")
+    found = xr_reproject(coarse, grid, resampling="nearest").sr.native()
+    assert found.native_gsd.values.tolist() == [30.0] * 4
+    same = coarse.sel(x=found.x[1:-1], y=found.y[1:-1])
+    np.testing.assert_array_equal(found[..., 1:-1, 1:-1].values, same.values)
+
+
+def test_a_statement_that_the_pixels_contradict_is_refused():
+    cube = scene()
+    grid = other_grid(cube, "EPSG:4326", 8)
+    smooth = xr_reproject(cube, grid, resampling="bilinear")
+    y, x = smooth.dims[-2:]
+    with pytest.raises(GridError, match="contrast of 0"):
+        smooth.isel({y: slice(20, 26), x: slice(20, 26)}).sr.native(crs="EPSG:32631", gsd=10)
+
+
+def test_a_flat_cube_on_a_lattice_of_its_own_is_not_said_to_be_the_sensors():
+    flat = xr.full_like(scene((24, 24)), 0.2)
+    with pytest.raises(GridError, match=r"cannot be decided.* not flat\.$"):
+        flat.sr.native()
+
+
 def grid_warnings(cube, network=lambda cube: xsr.liif(cube, scale=2)):
     """Messages of the warnings about the grid that a network gives."""
     with warnings.catch_warnings(record=True) as caught:
@@ -463,6 +502,34 @@ def test_networks_do_not_warn_of_what_xsr_made():
     low, _ = by_nearest(cube, other_grid(cube, "EPSG:4326", 8))
     assert len(grid_warnings(low)) == 1
     assert grid_warnings(low.sr.native()) == []
+
+
+@pytest.mark.parametrize("platform", ["landsat-8", "PlanetScope"])
+def test_networks_do_not_warn_of_cubes_of_other_satellites(platform):
+    cube = make_cube((1, 4, 24, 24), crs="EPSG:32631", affine=Affine(30, 0, 500_007, 0, -30, 5_000_007))
+    assert len(grid_warnings(cube.assign_attrs(platform="Sentinel-2A"))) == 1
+    assert grid_warnings(cube.assign_attrs(platform=platform)) == []
+
+
+def test_networks_do_not_warn_of_landsats_own_grid():
+    cube = make_cube((1, 4, 24, 24), crs="EPSG:32631", affine=Affine(30, 0, 500_025, 0, -30, 5_000_025))
+    assert grid_warnings(cube) == []
+
+
+def test_a_utm_zone_counts_by_its_parameters():
+    zone = "+proj=tmerc +lat_0=0 +lon_0=3 +k=0.9996 +x_0=500000 +y_0=0 +datum=WGS84 +units=m"
+    for crs in (zone, "EPSG:28355"):
+        assert grid_warnings(make_cube((1, 4, 24, 24), crs=crs)) == []
+
+
+def test_cutting_a_cube_does_not_silence_the_warning_but_keeps_what_xsr_made():
+    cube = make_cube((1, 4, 24, 24), crs="EPSG:3857")
+    left, bottom, right, top = cube.odc.geobox.boundingbox
+    area = (left, bottom, right - 40, top)
+    assert len(grid_warnings(xsr.clip(cube, area, crs="EPSG:3857"))) == 1
+    low = scene().sr.degrade(scale=3.4)
+    box = low.odc.geobox.boundingbox
+    assert grid_warnings(xsr.clip(low, (box.left, box.bottom, box.right - 100, box.top), crs="EPSG:32631")) == []
 
 
 def test_networks_of_one_factor_and_points_warn_too():

@@ -1,4 +1,4 @@
-"""Commands that write a store: run, degrade, guided, fetch; and verify, which mends one."""
+"""Commands that write a store: run, native, degrade, guided, fetch; and verify, which mends one."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -176,6 +176,38 @@ def _rebuild(store: str) -> "XarrayObject":
     if arguments.pop("command", None) != "run":
         raise options.OptionError(f"{store} does not say how it was made; --repair needs a store of xsr run.")
     return Request(**arguments).build()
+
+
+@app.command(cls=Command)
+def native(
+    source: options.In,
+    out: options.Out,
+    crs: Annotated[
+        str | None, typer.Option(help="UTM zone of the sensor's pixels, EPSG:32631; found by default.")
+    ] = None,
+    gsd: Annotated[float | None, typer.Option(help="Pixel size of the sensor in metres; found by default.")] = None,
+    bands: options.Bands = None,
+    band_names: options.BandNames = None,
+    dims: options.Dims = None,
+    reader: options.Reader = None,
+    units: options.Units = None,
+    chunks: options.Chunks = None,
+    overwrite: options.Overwrite = False,
+    resume: options.Resume = False,
+    workers: options.Workers = None,
+) -> None:
+    """Write to OUT the sensor's own pixels of IN, which was resampled from them by nearest neighbour."""
+    import xsr
+
+    options.check_apart(out, IN=source)
+    options.check_folder("OUT", out)
+    options.share_cores(workers)
+    kept = options.names(bands)
+    cube = Reading(band_names, dims, None, reader).open(source, bands=kept)
+    found = xsr.native(cube, crs=crs, gsd=gsd, bands=kept, units=units, chunks=chunks)
+    found.attrs["xsr_input"] = source.rstrip("/").rsplit("/", 1)[-1]
+    _write(found, out, resume=resume, overwrite=overwrite)
+    say(f"zone {found.attrs['xsr_native_crs']}, {found.attrs['xsr_native_reproduced']:.2%} of the sample reproduced")
 
 
 @app.command(cls=Command)

@@ -33,6 +33,8 @@ METHODS = (
     (re.compile(r"\.(?:odc\.assign_crs|rio\.write_crs)\([^)]*\)"), "crs", "--crs"),
 )
 """Code that an option stands for, by the argument of the command."""
+COMMANDS = re.compile(r"\bcube\.sr\.(native)\(\)")
+"""Code that a command of its own stands for."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Words:
         for pattern, name, flag in METHODS:
             if name in self.flags:
                 message = pattern.sub(flag, message)
+        message = COMMANDS.sub(r"xsr \1", message)
         message = CALL.sub("`code`", message)
         message = REPEATED.sub(r"\1", ARGUMENT.sub(self._option, message))
         first, *rest = SENTENCES.split(message)

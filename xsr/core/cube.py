@@ -41,6 +41,9 @@ STALE_ATTRIBUTES = (
 STALE_PREFIXES = ("proj:", "spatial:", "zarr_conventions", "xsr_", "STATISTICS_")
 """Beginnings of such attributes and coordinates: GeoZarr's, and the provenance of an earlier operation."""
 
+KEEPS_PIXELS = ("clip", "mask_clouds")
+"""Operations after which pixels are where they were, and as they were or no data."""
+
 
 @dataclass(frozen=True)
 class Cube:
@@ -192,6 +195,18 @@ class Cube:
         aside.warn_dropped(dated, "they belong to the dates of the cube")
         layers = tuple(layer for layer in self.layers if "time" not in layer.data.dims)
         return replace(self, data=shell, original=original, layers=layers)
+
+    @property
+    def regridded(self) -> bool:
+        """Whether an operation of xsr has made the grid or the values; cutting and masking do not."""
+        attrs = self.original.attrs
+        made = any(str(name).startswith("xsr_") for name in attrs)
+        return made and (attrs.get("xsr_operation") not in KEEPS_PIXELS or "xsr_scale" in attrs)
+
+    @property
+    def scale_made(self) -> dict[str, Any]:
+        """``xsr_scale``, for results of operations that keep pixels; empty where xsr has not made the grid."""
+        return {name: value for name, value in self.original.attrs.items() if name == "xsr_scale"}
 
     def rewrap(self, values: Any, geobox: GeoBox, provenance: Mapping[str, Any]) -> XarrayObject:
         """Dress values (time, band, y, x) on a new grid as the container, names and coordinates of the user.

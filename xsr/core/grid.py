@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
+from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
 from xsr.core.blocks import Span, Window
@@ -225,6 +226,29 @@ def crs_name(geobox: GeoBox) -> str:
     """Name the CRS for a message: its EPSG code if it has one, because its text fills a screen."""
     crs = geobox.crs
     return "no CRS" if crs is None else f"EPSG:{crs.epsg}" if crs.epsg else str(crs)
+
+
+def utm_equator_m(crs: CRS) -> float | None:
+    """Northing of the equator in a zone of the Universal Transverse Mercator projection; None in any other CRS.
+
+    Recognised by the parameters, since zones of national datums, and those that software writes anew, have other names.
+
+    Examples
+    --------
+    >>> from odc.geo.crs import CRS
+    >>> utm_equator_m(CRS("EPSG:32631")), utm_equator_m(CRS("EPSG:28355")), utm_equator_m(CRS("EPSG:3857"))
+    (0.0, 10000000.0, None)
+    """
+    operation = crs.proj.coordinate_operation if crs.projected and "metre" in crs.units else None
+    if operation is None or operation.method_name != "Transverse Mercator":
+        return None
+    known = {one.name: float(one.value) for one in operation.params}
+    zone = (known.get("Longitude of natural origin", math.nan) - 3) / 6
+    fixed = [known.get(name) for name in ("Latitude of natural origin", "Scale factor at natural origin")]
+    north = known.get("False northing")
+    usual = zone == round(zone) if math.isfinite(zone) else False
+    shifted = known.get("False easting") == 500_000.0 and north in (0.0, 10_000_000.0)
+    return north if usual and shifted and fixed == [0.0, 0.9996] else None
 
 
 def refine(geobox: GeoBox, scale: tuple[float, float]) -> GeoBox:

@@ -72,7 +72,8 @@ def clip(
     chunks = (CHUNK, CHUNK) if pixels.chunks is None else pixels.chunks[2:]
     plan = graph.make_plan(Refinement(shape, (1.0, 1.0)), shape, halo=0, chunks=chunks)
     kept = graph.run(Clipping(area, geobox, all_touched), pixels.data, plan)
-    result = opened.rewrap(kept, geobox, {"xsr_version": __version__, "xsr_operation": "clip"})
+    provenance = {"xsr_version": __version__, "xsr_operation": "clip", **opened.scale_made}
+    result = opened.rewrap(kept, geobox, provenance)
     y, x = opened.spatial
     if opened.flipped:
         rows = slice(cube.sizes[y] - rows.stop, cube.sizes[y] - rows.start)

@@ -77,7 +77,7 @@ def mask_clouds(
     if dilate_m > 0:
         valid = _shrunk(valid, dilate_m, opened.geobox)
     masked = opened.data.where(valid)
-    provenance = {"xsr_version": __version__, "xsr_operation": "mask_clouds"}
+    provenance = {"xsr_version": __version__, "xsr_operation": "mask_clouds", **opened.scale_made}
     result = opened.rewrap(masked.transpose("time", "band", "y", "x").data, opened.geobox, provenance)
     seen = valid.isel(y=slice(None, None, -1)) if opened.flipped else valid
     axes = dict(zip(("y", "x"), opened.spatial, strict=True))

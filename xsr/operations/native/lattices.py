@@ -7,6 +7,7 @@ the pixels of 10, 20 and 60 m do, too. The corners of Landsat's pixels lie 15 m 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 from affine import Affine
@@ -17,14 +18,12 @@ from odc.geo.geobox import GeoBox
 from xsr.core import checks
 from xsr.core.areas import LONLAT
 from xsr.core.errors import ParameterError
-from xsr.core.grid import project
+from xsr.core.grid import project, utm_equator_m
 from xsr.kernels.native import Cells
 
 SIZES_M = (10.0, 20.0, 30.0, 60.0)
 """Pixel sizes that are tried: Sentinel-2's and Landsat's."""
 LANDSAT_M = 30.0
-EQUATOR_SOUTH_M = 10_000_000.0
-"""Northing of the equator in the zones of the southern hemisphere."""
 TOLERANCE = 0.125
 """Source pixels by which GDAL's projections may be off, unless it is told otherwise."""
 NEAR = 1e-6
@@ -104,12 +103,8 @@ def candidates(geobox: GeoBox) -> list[CRS]:
     base = 32600 if -lat >= 0 else 32700
     found = [CRS(f"EPSG:{base + (zone + step) % 60 + 1}") for step in (0, -1, 1)]
     own = geobox.crs
-    return [own, *(crs for crs in found if crs != own)] if own is not None and is_utm(own) else found
-
-
-def is_utm(crs: CRS) -> bool:
-    """Whether a CRS is a zone of the Universal Transverse Mercator projection, of whatever datum, in metres."""
-    return bool(crs.projected and crs.proj.utm_zone is not None and "metre" in crs.units)
+    known = own is not None and utm_equator_m(own) is not None
+    return [own, *(crs for crs in found if crs != own)] if own is not None and known else found
 
 
 def resolve_crs(given: object) -> CRS:
@@ -121,7 +116,7 @@ def resolve_crs(given: object) -> CRS:
         If it is none.
     """
     try:
-        crs = CRS(f"EPSG:{given}" if isinstance(given, int) else given)
+        crs = CRS(f"EPSG:{given}" if isinstance(given, Integral) else given)
     except Exception as error:  # pyproj and odc-geo have no error in common
         raise ParameterError(f"crs={given!r}; expected a CRS, such as 'EPSG:32631'.") from error
     if not crs.projected or "metre" not in crs.units:
@@ -131,8 +126,7 @@ def resolve_crs(given: object) -> CRS:
 
 def _unit_box(crs: CRS) -> GeoBox:
     """One pixel of one unit at the origin of a CRS; in a southern zone at its equator."""
-    south = is_utm(crs) and str(crs.proj.utm_zone).endswith("S")
-    return GeoBox((1, 1), Affine(1, 0, 0, 0, -1, EQUATOR_SOUTH_M if south else 0), crs)
+    return GeoBox((1, 1), Affine(1, 0, 0, 0, -1, utm_equator_m(crs) or 0), crs)
 
 
 def straight_view(
@@ -254,7 +248,8 @@ def resolve_sizes(given: float | Sequence[float] | None) -> tuple[float, ...]:
     """
     if given is None:
         return SIZES_M
-    found = checks.several("gsd", given) if isinstance(given, Sequence | np.ndarray) else (given,)
+    listed = isinstance(given, Sequence | np.ndarray) and not isinstance(given, str)
+    found = checks.several("gsd", given) if listed else (given,)
     sizes = {checks.positive("gsd", size, what="a pixel size in metres, or several") for size in found}
     if not sizes:
         raise ParameterError("gsd is empty; expected a pixel size in metres, or several.")

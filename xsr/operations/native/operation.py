@@ -1,6 +1,7 @@
 """The operation: find the sensor's own pixels in an image resampled by nearest neighbour, and give them back."""
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from odc.geo.geobox import GeoBox
 from xsr._version import __version__
 from xsr.core import pipeline
 from xsr.core.cube import NATIVE_CORNER, Cube, open_cube
-from xsr.core.errors import GridError
+from xsr.core.errors import GridError, XsrWarning
 from xsr.core.types import XarrayObject
 from xsr.kernels.native import pick
 from xsr.operations.native.gather import Block, Gather, GatherSampling
@@ -24,7 +25,7 @@ from xsr.operations.native.lattices import (
     view,
 )
 from xsr.operations.native.sample import Sample, read_sample
-from xsr.operations.native.search import CONTRAST, EVIDENCE, Fit, search
+from xsr.operations.native.search import CONTRAST, EVIDENCE, REPRODUCED, Fit, search, trust
 
 COUNTED = 1_000_000
 """Most pixels of a cube of which those without an output pixel are counted one by one."""
@@ -49,7 +50,8 @@ def native(
         UTM zone of the sensor's pixels; by default that of the cube's centre or one of its two neighbours, whichever
         fits. Another datum than WGS 84 must be named.
     gsd
-        Pixel size of the sensor in metres, or several; 10, 20, 30 and 60 m are tried by default.
+        Pixel size of the sensor in metres, or several; 10, 20, 30 and 60 m are tried by default. With ``crs`` one size
+        is believed, with a warning, where the cube is too small or flat to test it.
     bands
         Bands to keep; all by default.
     units
@@ -98,7 +100,11 @@ def native(
     sizes = resolve_sizes(gsd)
     zones = candidates(opened.geobox) if crs is None else [resolve_crs(crs)]
     sample = read_sample(opened)
-    best = _decide(search(sample, zones, sizes), sample, zones)
+    fits = search(sample, zones, sizes)
+    trusted = trust(sample, zones[0], sizes[0]) if crs is not None and len(sizes) == 1 and _untested(fits) else None
+    if trusted is not None:
+        _warn_of_trust(trusted)
+    best = trusted or _decide(fits, sample, zones)
     sizes_m = [math.nan if lattice is None else lattice.size_m for lattice in best.own]
     recorded = [a if math.isfinite(a) else b for a, b in zip(sizes_m, opened.native_gsd, strict=True)]
     opened = opened.with_native_gsd(recorded)
@@ -106,6 +112,19 @@ def native(
         return _mark(_recorded(opened, best), opened.geobox, best)
     target = box(opened.geobox, best.crs, best.finest, best.coarsest)
     return _mark(_gathered(opened, best, target, pipeline.resolve_chunks(chunks)), target, best)
+
+
+def _untested(fits: Sequence[Fit]) -> bool:
+    return bool(fits) and all(found.untested for found in fits)
+
+
+def _warn_of_trust(fit: Fit) -> None:
+    warnings.warn(
+        f"too few neighbouring pixels show whether the cube was resampled by nearest neighbour; it is taken to be, from"
+        f" pixels of {fit.finest.size_m:g} m in {_name(fit.crs)}, because crs= and gsd= say so.",
+        XsrWarning,
+        stacklevel=3,
+    )
 
 
 def _decide(fits: Sequence[Fit], sample: Sample, zones: Sequence[CRS]) -> Fit:
@@ -136,17 +155,24 @@ def _refusal(fits: Sequence[Fit], sample: Sample, tried: str) -> str:
         )
     best = max(fits, key=lambda found: found.score)
     own = next((found for found in fits if found.grid is not None), None)
-    if own is not None and own.grid is not None and best.score < CONTRAST:
+    if own is not None and own.grid is not None and not own.untested and best.score < CONTRAST:
         return (
             f"the cube lies on pixels of {own.grid.size_m:g} m in {_name(own.crs)}, and neither repeats larger ones nor"
             f" those of another zone (best contrast {max(best.score, 0):.2f}); expected a cube resampled by nearest"
             " neighbour. There is nothing to undo: use it as it is, or name another zone with crs=."
         )
-    if best.score < 0:
+    if best.untested:
+        way = "" if own is not None else "; or name pixels of 10, 20 or 60 m to be taken untested: crs=, gsd="
         return (
             f"whether the cube was resampled by nearest neighbour cannot be decided: from {tried} fewer than"
-            f" {EVIDENCE:g} pairs of neighbours would repeat one pixel, beyond those that are equal by chance; expected"
-            " an image with texture. Pass a larger part of it, or bands that are not flat."
+            f" {EVIDENCE:g} pairs of neighbours of a band would repeat one pixel, beyond those that are equal by"
+            f" chance; expected an image with texture. Pass a larger part of it, or bands that are not flat{way}."
+        )
+    if best.score >= CONTRAST:
+        return (
+            f"the cube was not resampled by nearest neighbour from {tried}: at best, in {_name(best.crs)} with pixels"
+            f" of {best.finest.size_m:g} m, the way there and back reproduces {best.reproduced:.1%} of it; expected"
+            f" {REPRODUCED:.0%} or more. Keep the cube, or pass a part or dates of one origin."
         )
     return (
         f"the cube was not resampled by nearest neighbour from {tried}: at best, in {_name(best.crs)} with pixels of"

@@ -93,6 +93,12 @@ class Fit:
     """Whether rows were projected along straight pieces, as GDAL does by default."""
 
     @property
+    def untested(self) -> bool:
+        """Whether the sample says nothing: no band alone has repeats to test, and all together none that differ."""
+        scarce = self.score < 0 or (self.score >= CONTRAST and math.isnan(self.reproduced))
+        return not self.own and scarce
+
+    @property
     def coarsest(self) -> Lattice:
         """Lattice of the largest pixels of a band."""
         known = [lattice for lattice in (*self.own, self.finest) if lattice is not None]
@@ -118,6 +124,22 @@ def search(sample: Sample, zones: Sequence[CRS], sizes_m: Sequence[float]) -> li
             return skipped
         trials = [tried + _shifted(zone, sizes_m) for zone, tried in zip(seen, trials, strict=True)]
     return [_judge(zone, tried, sizes_m) for zone, tried in zip(seen, trials, strict=True)]
+
+
+def trust(sample: Sample, crs: CRS, size_m: float) -> Fit | None:
+    """Take an image to be resampled from pixels that cannot be tested; None where it lies on pixels of the zone itself.
+
+    None, too, where products have pixels of the size at several places, and where going there and back shows that the
+    statement is wrong.
+    """
+    zone, lattices = look_from(sample, crs, (size_m,)), nominal((size_m,))
+    if zone is None or zone.grid is not None or len(lattices) > 1:
+        return None
+    (lattice,), bands = lattices, range(len(sample.bands))
+    pooled, back = zone.agreement(lattice).pooled(), zone.reproduced(lattice, bands).mean()
+    evidence = float(pooled.evidence[0])
+    fit = Fit(crs, None, lattice, float(pooled.contrast[0]), (lattice,) * len(bands), float(back), evidence)
+    return fit if fit.holds else None
 
 
 def _usual(zone: Zone, sizes_m: Sequence[float]) -> list[Trial]:
@@ -167,8 +189,10 @@ def _judge(zone: Zone, trials: Sequence[Trial], sizes_m: Sequence[float]) -> Fit
     held = [trial for trial in trials if trial.holds.any()]
     if not held:
         best = max(trials, key=lambda trial: trial.score, default=None)
-        lattice = zone.grid or Lattice(min(sizes_m))
-        return Fit(zone.crs, zone.grid, best.lattice if best else lattice, best.score if best else -1.0)
+        if best is None:
+            return Fit(zone.crs, zone.grid, zone.grid or Lattice(min(sizes_m)), -1.0)
+        back = float(np.fmin.reduce(best.same))
+        return Fit(zone.crs, zone.grid, best.lattice, best.score, reproduced=back)
     count = len(zone.sample.bands)
     finest = _finest(zone, held, sizes_m)
     base = _try(zone, finest, max(trial.least for trial in held))

@@ -1,5 +1,6 @@
 """Block functions of networks, and what their operations check and record alike."""
 
+import re
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from xsr.core import graph
 from xsr.core.blocks import Padding, Span
 from xsr.core.cube import Cube
 from xsr.core.errors import CubeError, XsrWarning
-from xsr.core.grid import crs_name, resolution
+from xsr.core.grid import crs_name, resolution, utm_equator_m
 from xsr.core.instants import Look
 from xsr.core.types import Stack
 from xsr.kernels import resample
@@ -32,6 +33,10 @@ TRUST = 0.7
 series: the errors of the two cancel in part."""
 OWN_M = 10.0
 """Sentinel-2's finest pixels, at multiples of which its grids begin."""
+LANDSAT_M = 30.0
+"""Landsat's pixels, whose grids begin half a pixel beside multiples of their size."""
+PLATFORM = ("platform", "constellation", "mission")
+"""Attributes that name the satellite of a cube."""
 ON_GRID = 1e-3
 """Share of such a pixel by which a grid may be off."""
 SLACK = 1.5
@@ -331,8 +336,11 @@ def warn_of_pixel_size(cube: Cube, card: ModelCard) -> None:
 
 
 def warn_of_grid(cube: Cube, card: ModelCard) -> None:
-    """Warn if a cube of Sentinel-2 does not lie on the sensor's own pixels, unless xsr has made it so."""
-    if card.sensor != "sentinel-2" or any(str(name).startswith("xsr_") for name in cube.original.attrs):
+    """Warn if a cube of Sentinel-2 does not lie on the sensor's own pixels, unless xsr has made its grid."""
+    attrs = cube.original.attrs
+    stated = [str(attrs[name]).lower() for name in PLATFORM if name in attrs]
+    other = bool(stated) and not any(re.search(r"s(entinel)?[-_ ]?2", text) for text in stated)
+    if card.sensor != "sentinel-2" or other or cube.regridded:
         return
     fault = _fault(cube.geobox)
     if fault:
@@ -349,14 +357,20 @@ def _fault(geobox: GeoBox) -> str:
     """Say how a grid differs from those of Sentinel-2's products; empty if it does not."""
     crs, a = geobox.crs, geobox.affine
     assert crs is not None
-    if not (crs.projected and crs.proj.utm_zone is not None):
+    if utm_equator_m(crs) is None:
         return f"the cube lies in {crs_name(geobox)}"
     if a.b or a.d:
         return "the cube's grid is rotated"
-    odd = [v for v in (*resolution(geobox), a.c, a.f) if abs(v / OWN_M - round(v / OWN_M)) > ON_GRID]
-    if odd:
-        return f"the cube's pixels of {resolution(geobox)[1]:g} m begin at ({a.c:.10g}, {a.f:.10g})"
-    return ""
+    down, across = resolution(geobox)
+    on_landsat = down == across == LANDSAT_M and _multiples(LANDSAT_M, a.c - LANDSAT_M / 2, a.f - LANDSAT_M / 2)
+    if on_landsat or _multiples(OWN_M, down, across, a.c, a.f):
+        return ""
+    return f"the cube's pixels of {across:g} m begin at ({a.c:.10g}, {a.f:.10g})"
+
+
+def _multiples(size_m: float, *places: float) -> bool:
+    """Whether places are multiples of a pixel size, by `ON_GRID`."""
+    return all(abs(place / size_m - round(place / size_m)) <= ON_GRID for place in places)
 
 
 def warn_of_scale(scale: float, card: ModelCard) -> None:
