@@ -86,6 +86,7 @@ def test_classes_do_not_change_the_bands(given: XarrayObject):
     np.testing.assert_array_equal(given.sr.interpolate(scale=1.7)["B03"], bare["B03"])
 
 
+@pytest.mark.filterwarnings("ignore:Use .* matmul:PendingDeprecationWarning")  # odc-geo
 def test_classes_that_cannot_follow_are_left_out_with_one_warning():
     cube = with_classes()
     box = cube.odc.geobox.to_crs("EPSG:32634")

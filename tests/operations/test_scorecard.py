@@ -16,7 +16,7 @@ from xsr.operations.scorecard import compute_scores, score_tables, write_scores
 def settings_restored(monkeypatch):
     """The command shares cores between pools; a wide terminal keeps tables whole."""
     monkeypatch.setattr(cli.console, "_width", 250)
-    monkeypatch.setattr(cli, "_share_cores", lambda workers: None)
+    monkeypatch.setattr("xsr.cli.options.share_cores", lambda workers: None)
 
 
 @pytest.fixture(scope="module")

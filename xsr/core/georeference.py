@@ -72,9 +72,7 @@ def georeference(obj: XarrayObject, spatial: Dims) -> Georeference:
     turned = [s.affine for s in stated if is_rotated(s.affine) and (s.mapping or absent)]
     if turned:
         return Georeference(GeoBox(shape, turned[0] @ affine_of(found), crs))
-    stated = [*stated, *_of_corners(obj, spatial, found)]
-    before = _unregistered(obj, found)
-    found, moved = reconcile(found, [s for s in stated if agrees(found, s) or not agrees(before, s)])
+    found, moved = reconcile(found, _still_meant(obj, found, [*stated, *_of_corners(obj, spatial, found)]))
     if any(math.isnan(axis.step) for axis in found):
         sizes = {str(dim): obj.sizes[dim] for dim in spatial}
         raise GridError(
@@ -135,13 +133,24 @@ def _stated_axis(obj: XarrayObject, dim: Hashable, *, number: int, stated: list[
     return _axis(a.f, a.e, size) if number == 0 else _axis(a.c, a.a, size)
 
 
+def _still_meant(obj: XarrayObject, found: Axes, stated: list[Statement]) -> list[Statement]:
+    """Statements without those that coordinates left as they were moved by the shifts that `xsr.register` found."""
+    if all(agrees(found, statement) for statement in stated):  # lazy shifts are computed for a contradiction alone
+        return stated
+    before = _unregistered(obj, found)
+    return [s for s in stated if agrees(found, s) or not agrees(before, s)]
+
+
 def _unregistered(obj: XarrayObject, found: Axes) -> Axes:
     """Axes as they were if coordinates have been moved by the shifts that `xsr.register` found."""
-    shifts = [obj.coords[name].values if name in obj.coords else 0.0 for name in SHIFTS]
-    if any(np.ndim(shift) or not np.isfinite(shift) for shift in shifts):
+    known = [obj.coords[name] for name in SHIFTS if name in obj.coords]
+    if any(shift.ndim for shift in known):
+        return found
+    shifts = [float(obj.coords[name]) if name in obj.coords else 0.0 for name in SHIFTS]
+    if not np.isfinite(shifts).all():
         return found
     y, x = (
-        replace(axis, start=axis.start + float(shift), corner=axis.corner + float(shift))
+        replace(axis, start=axis.start + shift, corner=axis.corner + shift)
         for axis, shift in zip(found, shifts, strict=True)
     )
     return y, x

@@ -42,6 +42,8 @@ class Reflectance:
 
     def __call__(self, block: NDArray[np.float32]) -> str | None:
         """Say what is odd about a block, None if nothing is."""
+        if not block.size:
+            return None
         if block.size == 0:
             return None
         sample = thinned(block)
