@@ -16,7 +16,7 @@ import numpy as np
 import odc.geo.xr  # noqa: F401  (registers the .odc accessor)
 import xarray as xr
 
-from xsr.core import checks
+from xsr.core import checks, platforms
 from xsr.core.errors import BandError, CubeError, ParameterError
 from xsr.core.sensors import canonical, canonical_names
 from xsr.core.types import XarrayObject
@@ -317,9 +317,13 @@ def _by_number(bands: Sequence[str], labels: Sequence[Any], numbers: Sequence[An
 
 
 def _meanings(obj: XarrayObject) -> dict[str, str]:
-    """Canonical name of each band, by its name; second names count where names are not known."""
+    """Canonical name of each band, by its name; second names count where names are not known.
+
+    Of a sensor that numbers its bands in its own way, and that the cube states, by what the names mean for it.
+    """
     labels = [str(label) for label in _labels(obj)]
-    return dict(zip(labels, canonical_names(labels, _second_names(obj)), strict=True))
+    read = canonical_names(labels, _second_names(obj))
+    return dict(zip(labels, platforms.meanings(labels, read, platforms.stated(obj)), strict=True))
 
 
 def _second_names(obj: XarrayObject) -> list[str]:
