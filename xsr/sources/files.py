@@ -212,7 +212,7 @@ def _reading(path: str) -> Iterator[None]:
         yield
     except XsrError:
         raise
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except Exception as error:  # of any kind, where a library reaches a file on the web
         reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
         raise CubeError(
             f"{path} cannot be read: {reason}. Check that it is complete and of the kind it claims."
