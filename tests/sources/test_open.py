@@ -90,6 +90,38 @@ def test_a_folder_with_one_archive_is_what_the_archive_holds(tmp_path):
         xsr.open(folder)
 
 
+def test_an_open_tree_is_read_as_it_is_and_not_from_where_it_came(tmp_path):
+    path = write_eopf(tmp_path / "product.zarr")
+    tree = xr.open_datatree(path, engine="zarr", chunks={}, consolidated=False)
+    expected = xsr.open(path)
+    np.testing.assert_allclose(xsr.open(tree), expected, atol=1e-6)
+    half = xsr.open(tree.isel(y=slice(0, 60), missing_dims="ignore"), resolution=10, bands=["B02"])
+    assert half.sizes["y"] == 60
+    node = tree["measurements/reflectance/r10m"]
+    assert xsr.open(node).dims == ("time", "band", "y", "x")
+
+
+def test_a_group_in_an_archive_is_found(tmp_path):
+    path = packed(Path(write_eopf(tmp_path / "product.zarr")), tmp_path / "product.zarr.zip")
+    expected = xsr.open(tmp_path / "product.zarr" / "measurements/reflectance/r10m")
+    xr.testing.assert_equal(xsr.open(path / "measurements/reflectance/r10m").compute(), expected.compute())
+    with pytest.raises(CubeError, match="not found"):
+        xsr.open(packed(tmp_path / "product.zarr" / "measurements", tmp_path / "other.zip") / "nothing")
+
+
+@pytest.mark.parametrize("chunks", [0, {"x": 10}, "auto"])
+def test_chunks_of_a_raster_are_a_number_of_pixels(tmp_path, chunks):
+    path = write_tif(tmp_path / "image.tif", np.ones((2, 6, 5), np.uint16))
+    with pytest.raises(ParameterError, match="expected the side of a chunk in pixels"):
+        xsr.open(path, chunks=chunks)
+
+
+@pytest.mark.parametrize("offset", ["x", np.inf, True])
+def test_an_offset_is_a_number(tmp_path, offset):
+    with pytest.raises(ParameterError, match="expected a finite number, such as -1000"):
+        xsr.open(write_safe(tmp_path, bands=("B02",)), offset=offset)
+
+
 def test_names_of_gdal_lead_to_the_product():
     for name in ("SENTINEL2_L2A:/data/a.SAFE/MTD_MSIL2A.xml:10m:EPSG_32629", "/vsizip/a.zip/a.SAFE/MTD_MSIL2A.xml"):
         assert detect(name).kind is Kind.SAFE

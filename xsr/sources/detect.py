@@ -103,6 +103,11 @@ def detect(path: str) -> Found:
     if path.startswith("/vsi"):  # a file inside another, in the words of GDAL
         return Found(SUFFIXES.get(PurePosixPath(path).suffix.lower(), Kind.GEOTIFF), path)
     local = Path(path).expanduser()
+    if path and not local.exists():
+        archive = next((one for one in local.parents if one.is_file()), None)
+        found = None if archive is None else _detect_file(archive)
+        if found is not None and found.kind in (Kind.SAFE, Kind.EOPF, Kind.THEIA, Kind.LANDSAT):
+            return Found(found.kind, str(local))
     if not path or not local.exists():
         raise CubeError(f"{path or 'an empty path'} not found; expected {SUPPORTED}. Check the path.")
     return _detect_folder(local) if local.is_dir() else _detect_file(local)

@@ -15,6 +15,7 @@ from typing import Any
 import xarray as xr
 from odc.geo.xr import spatial_dims, xr_coords  # registers the .odc accessor, too
 
+from xsr.core import checks
 from xsr.core.errors import CubeError, GridError, ParameterError, XsrError
 from xsr.core.georeference import geobox_of
 from xsr.core.grid import crs_name
@@ -96,6 +97,8 @@ def open_raster_file(
     """
     import rioxarray
 
+    if not checks.is_number(chunks) or chunks < 1:
+        raise ParameterError(f"chunks={chunks!r}; expected the side of a chunk in pixels, such as {CHUNK}.")
     with _reading(path):
         data = rioxarray.open_rasterio(path, chunks={"x": chunks, "y": chunks}, driver=_driver(path, allow_vrt))
     if not isinstance(data, xr.DataArray):

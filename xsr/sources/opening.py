@@ -204,12 +204,14 @@ def _adapted(
 
 
 def _tree(tree: xr.DataTree) -> Source:
-    """Source of a tree: an EOPF product is opened from where it came, of any other the node with images is taken."""
+    """Source of a tree or node: an EOPF product is opened as one, of any other the node with images is taken."""
     from xsr.sources.eopf import open_eopf
 
-    if REFLECTANCE not in {node.path.strip("/") for node in tree.subtree}:
-        return Source(Kind.TREE, tree, _node)
-    return Source(Kind.EOPF, tree.encoding.get("source", tree), open_eopf)
+    within = tree.path.strip("/")
+    if within.startswith("measurements") or not within:
+        if REFLECTANCE in {node.path.strip("/") for node in tree.root.subtree}:
+            return Source(Kind.EOPF, tree, open_eopf)
+    return Source(Kind.TREE, tree, _node)
 
 
 def _node(

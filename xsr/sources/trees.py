@@ -187,7 +187,8 @@ def open_tree(path: str | Path | xr.DataTree) -> tuple[Tree, str]:
     """
     if isinstance(path, xr.DataTree):
         root = path.root
-        label = str(root.attrs.get("stac_discovery", {}).get("id") or root.name or "the tree")
+        source = str(root.encoding.get("source") or "").rstrip("/").rpartition("/")[2]
+        label = str(mapping(root.attrs.get("stac_discovery")).get("id") or root.name or source or "the tree")
         return OpenTree(label, root), path.path.strip("/")
     text = str(path).rstrip("/")
     parts = re.fullmatch(r"(.*?)/(measurements(?:/.*)?)", text)
