@@ -196,7 +196,7 @@ def zarr_store(path: str) -> Any:
 def zarr_root(names: Iterable[str]) -> str | None:
     """Folder of the outermost Zarr group among file names, with a trailing slash unless it is the root."""
     roots = [name[: -len(end)] for name in names for end in ZARR_METADATA if f"/{name}".endswith(f"/{end}")]
-    return min(roots, key=len, default=None)
+    return min(roots, key=lambda root: (root.count("/"), root), default=None)
 
 
 def _driver(path: str, allow_vrt: bool) -> str:

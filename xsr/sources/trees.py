@@ -18,11 +18,10 @@ import numpy as np
 import xarray as xr
 
 from xsr.core.errors import ProductError
+from xsr.sources.files import zarr_root
 
 NEW_CODECS = ("scale_offset", "cast_value")
 """Codecs that zarr reads from 3.2 on."""
-GROUP_FILES = ("zarr.json", ".zgroup", ".zmetadata")
-"""Names of the metadata of a Zarr group."""
 
 
 class Tree(Protocol):
@@ -224,9 +223,7 @@ def _inside(path: str, group: str) -> str:
             names = file.namelist()
     except (zipfile.BadZipFile, OSError) as error:
         raise ProductError(f"{path} cannot be read: {error}. Expected a complete zip archive; get it again.") from error
-    marks = sorted((name for name in names if PurePosixPath(name).name in GROUP_FILES), key=lambda n: n.count("/"))
-    base = str(PurePosixPath(marks[0]).parent) if marks else "."
-    base = "" if base == "." else base
+    base = (zarr_root(names) or "").rstrip("/")
     return group if group.startswith(base) else f"{base}/{group}".strip("/")
 
 
