@@ -79,3 +79,11 @@ def test_a_lazy_coordinate_of_platforms_is_read_without_the_scheduler_of_the_use
 
     with dask.config.set(scheduler=refuse):
         assert open_cube(lazy).canonical == OLI_COLOURS
+
+
+def test_optics_by_band_go_by_the_cubes_own_names():
+    mtf = {"B4": 0.1, "B5": 0.3}
+    ours = xsr.degrade(cube_of(("B4", "B5"), "landsat-8"), scale=2, mtf=mtf)
+    expected = xsr.degrade(cube_of(("B4", "B5")), scale=2, mtf=mtf)
+    np.testing.assert_array_equal(ours.values, expected.values)
+    assert open_cube(cube_of(("B10",), "landsat-8")).spelled("sentinel-2") == ("B10",)

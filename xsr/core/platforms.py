@@ -42,6 +42,11 @@ def _registered(platforms: Sequence[str]) -> tuple[Sensor, ...]:
     return tuple(found)
 
 
+def number_otherwise(found: Sequence[Sensor]) -> bool:
+    """Whether any of some sensors numbers its bands otherwise than Sentinel-2."""
+    return not all(sensor.name.startswith("sentinel-2") for sensor in found)
+
+
 def meanings(labels: Sequence[str], read: Sequence[str], found: Sequence[Sensor]) -> list[str]:
     """Canonical names of Sentinel-2 for the bands of other sensors.
 
@@ -65,7 +70,7 @@ def meanings(labels: Sequence[str], read: Sequence[str], found: Sequence[Sensor]
     >>> meanings(["B5", "B10"], ["B05", "B10"], [sensors.get("landsat-8")])
     ['B08', 'B10 of landsat-8']
     """
-    if all(sensor.name.startswith("sentinel-2") for sensor in found):
+    if not number_otherwise(found):
         return list(read)
     return [_meaning(label, plain, found) for label, plain in zip(labels, read, strict=True)]
 
