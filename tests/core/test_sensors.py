@@ -115,6 +115,8 @@ def test_thermal_tables():
         ("VI008", "gk2a-ami", "B08"),
         ("B1", "modis", "B04"),
         ("B10", "landsat-8", "B10"),
+        ("B8", "landsat-8", "B8"),
+        ("B6", "landsat-5", "B6"),
         ("elevation", "landsat-8", "elevation"),
         ("nir", "landsat-8", "B08"),
         ("B05", "sentinel-2b", "B05"),

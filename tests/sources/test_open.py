@@ -1,3 +1,4 @@
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -58,6 +59,84 @@ def test_every_way_to_name_a_safe_product_opens_the_same_cube(tmp_path):
         opened = xsr.open(way, bands=["B02", "B03"])
         assert opened.attrs["source"] == "Sentinel-2 Level-2A"
         xr.testing.assert_equal(opened.compute(), expected.compute())
+
+
+def test_an_image_inside_a_safe_product_is_opened_with_what_the_product_says_of_its_numbers(tmp_path):
+    root = write_safe(tmp_path, bands=("B02", "B03", "B05"))
+    images = {file.name.split("_")[2]: file for file in sorted(root.rglob("*_10m.jp2"))}
+    expected = xsr.open_safe(root, bands=["B02", "B03"], resolution=10)
+    for way in ([images["B02"], images["B03"]], sorted(images["B02"].parent.glob("*.jp2")), images["B02"].parent):
+        xr.testing.assert_equal(xsr.open(way).compute(), expected.compute())
+    xr.testing.assert_equal(xsr.open(images["B02"]).compute(), expected.sel(band=["B02"]).compute())
+    classes = next(root.rglob("*_SCL_20m.jp2"))
+    assert xsr.open(classes).dtype == np.uint8
+    assert xsr.open([images["B02"], classes]).band.values.tolist() == ["B02"]
+    (granule,) = (root / "GRANULE").iterdir()
+    mask = granule / "QI_DATA" / "MSK_DETFOO_B02.jp2"
+    write_jp2(mask, np.ones((12, 12), np.uint8), 10)
+    assert detect(str(mask)).kind is Kind.JPEG2000
+
+
+def test_a_folder_with_one_archive_is_what_the_archive_holds(tmp_path):
+    root = write_safe(tmp_path / "unpacked", bands=("B02",))
+    folder = tmp_path / "downloads"
+    folder.mkdir()
+    shutil.move(zipped(root), folder / "product.zip")
+    (folder / "readme.txt").write_text("from the hub")
+    xr.testing.assert_equal(xsr.open(folder).compute(), xsr.open_safe(root).compute())
+    assert xsr.open((folder / "product.zip").as_uri()).sizes["time"] == 1
+    shutil.copy(folder / "product.zip", folder / "other.zip")
+    with pytest.raises(CubeError, match=r"it holds other\.zip, product\.zip, readme\.txt; .* Name one"):
+        xsr.open(folder)
+
+
+def test_an_open_tree_is_read_as_it_is_and_not_from_where_it_came(tmp_path):
+    path = write_eopf(tmp_path / "product.zarr")
+    tree = xr.open_datatree(path, engine="zarr", chunks={}, consolidated=False)
+    expected = xsr.open(path)
+    np.testing.assert_allclose(xsr.open(tree), expected, atol=1e-6)
+    half = xsr.open(tree.isel(y=slice(0, 60), missing_dims="ignore"), resolution=10, bands=["B02"])
+    assert half.sizes["y"] == 60
+    node = tree["measurements/reflectance/r10m"]
+    assert xsr.open(node).dims == ("time", "band", "y", "x")
+
+
+def test_a_group_in_an_archive_is_found(tmp_path):
+    path = packed(Path(write_eopf(tmp_path / "product.zarr")), tmp_path / "product.zarr.zip")
+    expected = xsr.open(tmp_path / "product.zarr" / "measurements/reflectance/r10m")
+    xr.testing.assert_equal(xsr.open(path / "measurements/reflectance/r10m").compute(), expected.compute())
+    with pytest.raises(CubeError, match="not found"):
+        xsr.open(packed(tmp_path / "product.zarr" / "measurements", tmp_path / "other.zip") / "nothing")
+
+
+@pytest.mark.parametrize("chunks", [0, {"x": 10}, "auto"])
+def test_chunks_of_a_raster_are_a_number_of_pixels(tmp_path, chunks):
+    path = write_tif(tmp_path / "image.tif", np.ones((2, 6, 5), np.uint16))
+    with pytest.raises(ParameterError, match="expected the side of a chunk in pixels"):
+        xsr.open(path, chunks=chunks)
+
+
+@pytest.mark.parametrize("offset", ["x", np.inf, True])
+def test_an_offset_is_a_number(tmp_path, offset):
+    with pytest.raises(ParameterError, match="expected a finite number, such as -1000"):
+        xsr.open(write_safe(tmp_path, bands=("B02",)), offset=offset)
+
+
+def test_names_of_gdal_lead_to_the_product():
+    for name in ("SENTINEL2_L2A:/data/a.SAFE/MTD_MSIL2A.xml:10m:EPSG_32629", "/vsizip/a.zip/a.SAFE/MTD_MSIL2A.xml"):
+        assert detect(name).kind is Kind.SAFE
+
+
+@pytest.mark.parametrize("name", ["S2A_MSIL2A.SAFE.zip", "LC08.tar", "a.tar.gz"])
+def test_an_archive_of_a_product_at_a_url_is_refused(name):
+    with pytest.raises(CubeError, match=r"is an archive at a URL; .* Download it"):
+        detect(f"https://example.com/{name}?token=1")
+    assert detect("/vsizip/a.zip/b.tif").kind is Kind.GEOTIFF
+
+
+def test_an_empty_path_is_not_the_folder_at_hand():
+    with pytest.raises(CubeError, match="an empty path not found"):
+        xsr.open("")
 
 
 def test_dates_of_one_kind_are_joined_and_two_kinds_are_refused(tmp_path):
@@ -295,10 +374,12 @@ def test_bands_of_a_dataset_are_renamed_and_what_is_no_band_stays(tmp_path):
     opened = xsr.open(tmp_path / "a.nc", bands={"B02": "blue_1", "B04": "B04"})
     assert list(opened.data_vars) == ["B02", "B04", "cloud_cover"]
     assert list(xsr.open(tmp_path / "a.nc", bands=["b4"]).data_vars) == ["B04", "cloud_cover"]
-    with pytest.raises(ParameterError, match=r"dims \['t'\] are not in .*a\.nc; it has \['time', 'y', 'x'\]"):
+    with pytest.raises(CubeError, match=r"dimension 't' not found; the cube has \['time', 'y', 'x'\]"):
         xsr.open(tmp_path / "a.nc", dims={"t": "time"})
-    with pytest.raises(ParameterError, match=r"gives a name twice"):
+    with pytest.raises(CubeError, match=r"'x' is the name of something else"):
         xsr.open(tmp_path / "a.nc", dims={"y": "x"})
+    with pytest.raises(ParameterError, match=r"expected each of time, band, y, x at most once"):
+        xsr.open(tmp_path / "a.nc", dims={"time": "t"})
 
 
 def test_classic_netcdf_opens(tmp_path):

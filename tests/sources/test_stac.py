@@ -226,6 +226,7 @@ def test_an_area_is_the_same_as_box_geojson_and_vector_file(folder, series, tmp_
         ({"bbox": (10, 50, 11, 51)}, r"the area \(10.0, 50.0, 11.0, 51.0\) lies outside all 3 items"),
         ({"bbox": (179, -18, -179, -17)}, "crosses the antimeridian"),
         ({"bbox": (179, -18, 181, -17)}, "crosses the antimeridian"),
+        ({"bbox": (350, 53, 351, 54)}, "from -180 to 180. Subtract 360 degrees"),
         ({"bbox": (1, 2, 3)}, "expected four numbers"),
         ({"bbox": (1, 2, 3, 1)}, "west < east and south < north"),
         ({"bbox": (1, 2, 3, 4), "geometry": {}}, "expected one of them"),

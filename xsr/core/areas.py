@@ -116,6 +116,11 @@ def _check(area: Geometry | None, label: str) -> Geometry:
     if area is None or area.is_empty:
         raise ParameterError(f"{label} is empty; expected an area.")
     west, _, east, _ = lonlat(area).boundingbox
+    if west >= 180 or east <= -180:
+        turn = "Subtract" if west > 0 else "Add"
+        raise ParameterError(
+            f"{label} lies at longitudes {west:g} to {east:g}; expected them from -180 to 180. {turn} 360 degrees."
+        )
     if east - west > 180 or west < -180 or east > 180:
         raise ParameterError(
             f"{label} crosses the antimeridian (longitudes {west:g} to {east:g}); expected an area on one side of it."

@@ -88,7 +88,7 @@ class Cube:
     def spelled(self, sensor: str) -> tuple[str, ...]:
         """Names of the bands for the table of a sensor: their own, or the meaning where that depends on the others."""
         alone = tuple(map(canonical, self.bands))
-        if alone == self.canonical or not get(sensor).name.startswith("sentinel-2"):
+        if self.names.foreign or alone == self.canonical or not get(sensor).name.startswith("sentinel-2"):
             return self.bands
         found = zip(self.bands, alone, self.canonical, strict=True)
         return tuple(name if one == meaning else meaning for name, one, meaning in found)

@@ -16,9 +16,9 @@ import numpy as np
 import odc.geo.xr  # noqa: F401  (registers the .odc accessor)
 import xarray as xr
 
-from xsr.core import checks
+from xsr.core import checks, platforms
 from xsr.core.errors import BandError, CubeError, ParameterError
-from xsr.core.sensors import canonical, canonical_names
+from xsr.core.sensors import Sensor, canonical, canonical_names
 from xsr.core.types import XarrayObject
 
 BandsLike: TypeAlias = Sequence[str] | Mapping[str, Hashable]
@@ -64,6 +64,8 @@ class Names:
     """Those whose standard name a coordinate had already, which became the dimension's."""
     bands: Mapping[str, str] = field(default_factory=dict)
     """Canonical name by name; a name that is not known, or could be two bands, means itself."""
+    foreign: bool = False
+    """Whether the cube states a sensor that numbers its bands otherwise than Sentinel-2."""
 
     def of(self, dims: Iterable[Hashable]) -> tuple[Hashable, ...]:
         """Dimensions, given by their standard names, as the user calls them."""
@@ -135,7 +137,8 @@ def standardise(obj: Obj, bands: BandsLike | None = None) -> tuple[Obj, tuple[st
         obj = _mapped(obj, bands, numbers)
     elif bands is not None:
         bands = _by_number(checks.names("bands", bands), _labels(obj), numbers)
-    names = Names(own, swapped, _meanings(obj))
+    found = platforms.stated(obj)
+    names = Names(own, swapped, _meanings(obj, found), platforms.number_otherwise(found))
     if bands is None:
         _check_empty(obj, names)
     return obj, None if bands is None else tuple(bands), names
@@ -316,10 +319,14 @@ def _by_number(bands: Sequence[str], labels: Sequence[Any], numbers: Sequence[An
     return tuple(name if name in texts else named.get(name, name) for name in bands)
 
 
-def _meanings(obj: XarrayObject) -> dict[str, str]:
-    """Canonical name of each band, by its name; second names count where names are not known."""
+def _meanings(obj: XarrayObject, found: Sequence[Sensor]) -> dict[str, str]:
+    """Canonical name of each band, by its name; second names count where names are not known.
+
+    Of a sensor that numbers its bands in its own way, and that the cube states, by what the names mean for it.
+    """
     labels = [str(label) for label in _labels(obj)]
-    return dict(zip(labels, canonical_names(labels, _second_names(obj)), strict=True))
+    read = canonical_names(labels, _second_names(obj))
+    return dict(zip(labels, platforms.meanings(labels, read, found), strict=True))
 
 
 def _second_names(obj: XarrayObject) -> list[str]:

@@ -447,7 +447,7 @@ def by_colour(name: str, sensor: str | Sensor) -> str:
     if found.name.startswith("sentinel-2"):
         return canonical(name)
     try:
-        words = [alias for alias in found.band(name).aliases if not re.fullmatch(r"[Bb]\d+\w?", alias)]
+        words = [alias for alias in found.band(name).aliases if not re.fullmatch(r"(\w+_)?[Bb]\d+\w?", alias)]
     except BandError:
         return canonical(name)
     return next((canonical(word) for word in words if canonical(word) != word), name)

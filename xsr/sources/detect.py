@@ -13,17 +13,18 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from xsr.core.errors import CubeError
+from xsr.sources.archive import TAR
 from xsr.sources.files import HEAD, JPEG2000, VRT, ZARR_METADATA, zarr_root
+from xsr.sources.paths import GDAL_SUBDATASET, LEVELS
+from xsr.sources.safe import IMAGE as SAFE_IMAGE
 from xsr.sources.safe import METADATA as SAFE_METADATA
 from xsr.sources.theia import NAME as THEIA_NAME
 
 MANY = 6
 """More names than these are listed by the first ones."""
-DEPTH = 4
-"""Folders above a file among which its product is looked for."""
 LANDSAT_METADATA = re.compile(r"(^|/)[^/]*_MTL\.(txt|xml|json)$", re.IGNORECASE)
 REFLECTANCE = "measurements/reflectance/"
 """Group of an EOPF product that holds its images."""
@@ -93,15 +94,33 @@ def detect(path: str) -> Found:
     CubeError
         If there is nothing, or nothing that xsr reads; says what was found.
     """
+    if path.startswith("file://"):
+        path = unquote(urlsplit(path).path)
     if "://" in path:
-        suffix = PurePosixPath(urlsplit(path).path.rstrip("/")).suffix.lower()
-        return Found(SUFFIXES.get(suffix) or _store_kind(path), path)
+        return _detect_url(path)
+    if GDAL_SUBDATASET.match(path) or (path.startswith("/vsi") and SAFE_METADATA.search(path)):
+        return Found(Kind.SAFE, path)
     if path.startswith("/vsi"):  # a file inside another, in the words of GDAL
         return Found(SUFFIXES.get(PurePosixPath(path).suffix.lower(), Kind.GEOTIFF), path)
-    local = Path(path)
-    if not local.exists():
-        raise CubeError(f"{path} not found; expected {SUPPORTED}. Check the path.")
+    local = Path(path).expanduser()
+    if path and not local.exists():
+        archive = next((one for one in local.parents if one.is_file()), None)
+        found = None if archive is None else _detect_file(archive)
+        if found is not None and found.kind in (Kind.SAFE, Kind.EOPF, Kind.THEIA, Kind.LANDSAT):
+            return Found(found.kind, str(local))
+    if not path or not local.exists():
+        raise CubeError(f"{path or 'an empty path'} not found; expected {SUPPORTED}. Check the path.")
     return _detect_folder(local) if local.is_dir() else _detect_file(local)
+
+
+def _detect_url(url: str) -> Found:
+    name = urlsplit(url).path.rstrip("/").lower()
+    if name.endswith((".zip", *TAR)) and not name.endswith(".zarr.zip"):
+        raise CubeError(
+            f"{url} is an archive at a URL; expected a product on disk, for its images are read in many small pieces."
+            " Download it, or open the same scenes from a catalog with xsr.open_stac."
+        )
+    return Found(SUFFIXES.get(PurePosixPath(name).suffix) or _store_kind(url), url)
 
 
 def _detect_folder(folder: Path) -> Found:
@@ -111,14 +130,19 @@ def _detect_folder(folder: Path) -> Found:
     if product is not None:
         return Found(product, str(folder))
     here = sorted(folder.iterdir())
+    root = _safe_root(folder)
+    if root is not None and any(SAFE_IMAGE.search(file.name) for file in here):
+        return Found(Kind.SAFE, str(folder))
     catalog = next((file for file in here if file.name in CATALOGS), None)
     if catalog is not None:
         return Found(Kind.STAC, str(catalog))
     if any(file.suffix.lower() in RASTERS for file in here):
         return Found(Kind.BANDS, str(folder))
-    root = _safe_root(folder)
     if root is not None:
         return Found(Kind.SAFE, str(root))
+    archives = [file for file in here if file.name.lower().endswith((".zip", *TAR))]
+    if len(archives) == 1:
+        return _detect_file(archives[0])
     inside = _listed(f"{file.name}/" if file.is_dir() else file.name for file in here)
     raise CubeError(f"{folder} cannot be read: it holds {inside}; expected {SUPPORTED}. Name one of what is inside.")
 
@@ -130,6 +154,8 @@ def _detect_file(file: Path) -> Found:
     except OSError as error:
         raise CubeError(f"{file} cannot be read: {error.strerror or error}. Check its permissions.") from error
     kind = next((kind for pattern, kind in SIGNATURES if pattern.match(head)), None)
+    if kind is Kind.JPEG2000 and _is_band_of_safe(file):
+        return Found(Kind.SAFE, str(file))
     if kind is not None:
         return Found(kind, str(file))
     found = _metadata_file(file) or _archive(file, head)
@@ -144,9 +170,9 @@ def _metadata_file(file: Path) -> Found | None:
     """Product or store that a file describes by its name."""
     if file.name in ZARR_METADATA:
         return Found(_store_kind(str(file.parent)), str(file.parent))
-    if file.name in ("manifest.safe", "MTD_TL.xml"):
-        root = _safe_root(file)
-        return None if root is None else Found(Kind.SAFE, str(root))
+    root = _safe_root(file) if file.suffix.lower() in (".safe", ".xml") else None
+    if root is not None:
+        return Found(Kind.SAFE, str(root))
     kind = _product([file.name]) if file.suffix.lower() in (".xml", ".txt", ".json") else None
     if kind is Kind.LANDSAT:  # a folder may hold several
         return Found(kind, str(file))
@@ -155,8 +181,14 @@ def _metadata_file(file: Path) -> Found | None:
 
 def _safe_root(path: Path) -> Path | None:
     """Folder of the SAFE product that a file or folder is part of."""
-    above = list(path.absolute().parents)[:DEPTH]
+    above = list(path.absolute().parents)[:LEVELS]
     return next((one for one in above if any(SAFE_METADATA.search(file.name) for file in _files(one))), None)
+
+
+def _is_band_of_safe(file: Path) -> bool:
+    """Whether an image is that of a band in a SAFE product, whose metadata say what its numbers are."""
+    image = SAFE_IMAGE.search(file.name)
+    return image is not None and image[1] != "SCL" and _safe_root(file) is not None
 
 
 def _archive(file: Path, head: bytes) -> Found | None:
@@ -207,7 +239,7 @@ def _store_kind(path: str) -> Kind:
         return Kind.EOPF
     try:
         return Kind.EOPF if REFLECTANCE.rstrip("/") in zarr.open_group(path, mode="r") else Kind.ZARR
-    except (OSError, ValueError, KeyError):
+    except Exception:  # of any kind for a store on the web; its reader says what is wrong
         return Kind.ZARR
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import xarray as xr
 from odc.geo.xr import spatial_dims, xr_coords  # registers the .odc accessor, too
 
+from xsr.core import checks
 from xsr.core.errors import CubeError, GridError, ParameterError, XsrError
 from xsr.core.georeference import geobox_of
 from xsr.core.grid import crs_name
@@ -96,6 +97,8 @@ def open_raster_file(
     """
     import rioxarray
 
+    if not checks.is_number(chunks) or chunks < 1:
+        raise ParameterError(f"chunks={chunks!r}; expected the side of a chunk in pixels, such as {CHUNK}.")
     with _reading(path):
         data = rioxarray.open_rasterio(path, chunks={"x": chunks, "y": chunks}, driver=_driver(path, allow_vrt))
     if not isinstance(data, xr.DataArray):
@@ -193,7 +196,7 @@ def zarr_store(path: str) -> Any:
 def zarr_root(names: Iterable[str]) -> str | None:
     """Folder of the outermost Zarr group among file names, with a trailing slash unless it is the root."""
     roots = [name[: -len(end)] for name in names for end in ZARR_METADATA if f"/{name}".endswith(f"/{end}")]
-    return min(roots, key=len, default=None)
+    return min(roots, key=lambda root: (root.count("/"), root), default=None)
 
 
 def _driver(path: str, allow_vrt: bool) -> str:
@@ -212,7 +215,7 @@ def _reading(path: str) -> Iterator[None]:
         yield
     except XsrError:
         raise
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except Exception as error:  # of any kind, where a library reaches a file on the web
         reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
         raise CubeError(
             f"{path} cannot be read: {reason}. Check that it is complete and of the kind it claims."

@@ -7,6 +7,7 @@ comes from what the product states about itself. Two statements that disagree ar
 them.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xsr.core.errors import HarmonisationError
+from xsr.core import checks
+from xsr.core.errors import HarmonisationError, ParameterError
 
 SINCE = (4, 0)
 """First baseline whose digital numbers carry an offset."""
@@ -126,8 +128,12 @@ def resolve_offset(
     ------
     HarmonisationError
         If statements disagree, or nothing is known.
+    ParameterError
+        If ``override`` is no finite number.
     """
     if override is not None:
+        if not (checks.is_number(override) and math.isfinite(override)):
+            raise ParameterError(f"offset={override!r}; expected a finite number, such as {OFFSET:g}.")
         return Statement(float(override), "offset=")
     for other in statements[1:]:
         if abs(other.offset_dn - statements[0].offset_dn) > 0.5:

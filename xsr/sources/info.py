@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from xsr.core.cube import NATIVE_GSD
+from xsr.core.errors import GridError
 from xsr.core.georeference import geobox_of
 from xsr.core.grid import crs_name, resolution
 from xsr.core.names import standardise
@@ -80,7 +81,10 @@ def _bands(cube: XarrayObject) -> str:
 
 
 def _grid(cube: XarrayObject) -> dict[str, str]:
-    box = geobox_of(cube)
+    try:
+        box = geobox_of(cube)
+    except GridError:  # a file without coordinates has other things to describe
+        box = None
     if box is None or box.crs is None:
         return {"CRS": "none"}
     down, across = resolution(box)

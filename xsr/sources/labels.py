@@ -12,7 +12,7 @@ import xarray as xr
 from xsr.core import checks
 from xsr.core.errors import BandError, CubeError, ParameterError
 from xsr.core.grid import crs_name
-from xsr.core.names import DIMENSIONS
+from xsr.core.names import DIMENSIONS, rename_dims
 from xsr.core.radiometry import PACKING_ATTRIBUTES
 from xsr.core.sensors import canonical
 from xsr.core.types import XarrayObject
@@ -40,7 +40,7 @@ def adapt(
     bands
         Bands to keep; or their names, each with its label in the cube.
     dims
-        Names of dims in the cube, each with its new one.
+        Names of dims in the cube, each with its standard one (``time``, ``band``, ``y``, ``x``).
     crs
         CRS of a cube that states none.
     label
@@ -50,25 +50,16 @@ def adapt(
     ------
     BandError
         If a band is not there, or named twice.
+    CubeError
+        If a dim is not there.
     ParameterError
-        If a dim is not there, or the cube states another CRS.
+        If a dim is given another name than a standard one, or the cube states another CRS.
     """
     if dims:
-        cube = _name_dims(cube, dims, label)
+        cube = rename_dims(cube, dims)
     if crs is not None:
         cube = _assign_crs(cube, crs, label)
     return cube if bands is None else _choose_bands(cube, bands, label)
-
-
-def _name_dims(cube: XarrayObject, dims: Mapping[str, str], label: str) -> XarrayObject:
-    have = [str(dim) for dim in cube.dims]
-    missing = [name for name in dims if name not in have]
-    if missing:
-        raise ParameterError(f"dims {missing} are not in {label}; it has {have}. Name dims of the file.")
-    taken = [name for name in dims.values() if name in have and name not in dims]
-    if taken or len(set(dims.values())) != len(dims):
-        raise ParameterError(f"dims={dict(dims)} gives a name twice; {label} has {have}. Choose other names.")
-    return cube.rename(dims)
 
 
 def _assign_crs(cube: XarrayObject, crs: str | int, label: str) -> XarrayObject:

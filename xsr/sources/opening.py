@@ -5,7 +5,7 @@ What something is follows from its content (`xsr.sources.detect`); its reader ge
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -66,10 +66,11 @@ def open(x: Any, /, **options: Any) -> XarrayObject:
     x
         One of these:
 
-        - path or URL of a product (Sentinel-2 SAFE or EOPF, Theia, Landsat: folder, archive or metadata file), of a
-          STAC item, collection or catalog, of a Zarr store (``.zarr.zip`` too), a NetCDF file, a GeoTIFF, a JPEG 2000
-          file, a folder with one file for each band, or, with ``allow_vrt=True``, a VRT;
-        - paths of several products of one kind, one date each;
+        - path or URL of a product (Sentinel-2 SAFE or EOPF, Theia, Landsat: folder, archive or metadata file; of SAFE
+          also an image of a band, or a folder of them), or of a folder with one archive of a product; of a STAC item,
+          collection or catalog, of a Zarr store (``.zarr.zip`` too), a NetCDF file, a GeoTIFF, a JPEG 2000 file, a
+          folder with one file for each band, or, with ``allow_vrt=True``, a VRT;
+        - paths of several products of one kind, one date each, or of several images of one SAFE product;
         - STAC items as pystac or dicts hold them, or a search of pystac-client;
         - a DataTree; a DataArray or Dataset, which is returned as it is.
     options
@@ -135,6 +136,9 @@ def _several(paths: list[str]) -> Source:
         return recognise(paths[0])
     found = [detect(path) for path in paths]
     kinds = {one.kind for one in found}
+    if kinds == {Kind.SAFE, Kind.JPEG2000}:  # images of a product: classes and pictures beside the bands
+        found = [replace(one, kind=Kind.SAFE) for one in found]
+        kinds = {Kind.SAFE}
     if len(kinds) > 1 or found[0].kind not in SEVERAL:
         names = ", ".join(sorted(kind.value for kind in kinds))
         raise CubeError(
@@ -200,12 +204,14 @@ def _adapted(
 
 
 def _tree(tree: xr.DataTree) -> Source:
-    """Source of a tree: an EOPF product is opened from where it came, of any other the node with images is taken."""
+    """Source of a tree or node: an EOPF product is opened as one, of any other the node with images is taken."""
     from xsr.sources.eopf import open_eopf
 
-    if REFLECTANCE not in {node.path.strip("/") for node in tree.subtree}:
-        return Source(Kind.TREE, tree, _node)
-    return Source(Kind.EOPF, tree.encoding.get("source", tree), open_eopf)
+    within = tree.path.strip("/")
+    if within.startswith("measurements") or not within:
+        if REFLECTANCE in {node.path.strip("/") for node in tree.root.subtree}:
+            return Source(Kind.EOPF, tree, open_eopf)
+    return Source(Kind.TREE, tree, _node)
 
 
 def _node(

@@ -41,8 +41,8 @@ from xsr.sources.scenes import Scene, choose_bands, stack
 
 METADATA = re.compile(r"(^|/)(MTD_MSIL\w+|S2\w_(OPER|USER)_MTD_SAFL\w+)\.xml$")
 """Name of the metadata file of a product."""
-IMAGE = re.compile(r"_(B\d[\dA]|SCL)(?:_(\d+)m)?\.jp2$")
-"""End of the name of an image: band or classification, and its pixel size where there are several."""
+IMAGE = re.compile(r"(?:^|[/\\])(?!MSK_)[^/\\]*_(B\d[\dA]|SCL)(?:_(\d+)m)?\.jp2$")
+"""End of the path of an image: band or classification, not a mask, and its pixel size where there are several."""
 RESOLUTIONS = (10, 20, 60)
 """Pixel sizes of the products in metres."""
 SAMPLE = 512
@@ -275,7 +275,8 @@ def open_safe(
     ----------
     path
         A product, Level-1C or Level-2A, folder or zip archive; or several of one tile. Any file or folder inside a
-        product names it, as ``MTD_MSIL2A.xml`` does; images (``.jp2``) name their bands and pixel size, too.
+        product names it, as ``MTD_MSIL2A.xml`` does; images (``.jp2``), and folders of them, name their bands and pixel
+        size, too.
     bands
         Bands in the order wanted, in any spelling; by default those of the images given, else all, for Level-2A all
         that have an image at the requested resolution or a coarser one.
@@ -358,14 +359,21 @@ def _by_images(
     paths: Sequence[str | Path], bands: Sequence[str] | None, resolution: int | None
 ) -> tuple[Sequence[str] | None, int | None]:
     """Bands and pixel size by the names of images, where the paths are images and nothing else is requested."""
-    found = [IMAGE.search(str(path)) for path in paths if str(path).lower().endswith(".jp2")]
+    files = [file for path in paths for file in _images_in(path)]
+    found = [IMAGE.search(file) for file in files if file.lower().endswith(".jp2")]
     images = [match for match in found if match is not None and match[1] != "SCL"]
-    if bands is not None or not images or len(found) < len(paths):
+    if bands is not None or not images or len(found) < len(files):
         return bands, resolution
     names = {match[1] for match in images}
     sizes = [int(match[2]) for match in images if match[2]]
     ordered = [name for name in sensors.get("sentinel-2").band_names if name in names]
     return ordered, resolution or (min(sizes) if sizes else None)
+
+
+def _images_in(path: str | Path) -> list[str]:
+    """Images of the bands in a folder of images; anything else as it is."""
+    inside = sorted(str(file) for file in Path(path).glob("*.jp2")) if Path(path).is_dir() else []
+    return [file for file in inside if IMAGE.search(file)] or [str(path)]
 
 
 def _separate_parts(products: Sequence[SafeProduct], scenes: Sequence[Scene]) -> list[Scene]:

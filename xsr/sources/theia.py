@@ -183,7 +183,7 @@ def _of_tile(products: list[TheiaProduct], tile: str | None) -> list[TheiaProduc
     tiles = sorted({product.tile for product in products})
     if tile is None and len(tiles) > 1:
         raise ParameterError(f"tiles {', '.join(tiles)} are there; expected one a cube. Pass tile='{tiles[0]}'.")
-    wanted = tiles[0] if tile is None else tile.upper().removeprefix("T")
+    wanted = tiles[0] if tile is None else str(tile).upper().removeprefix("T")
     if wanted not in tiles:
         raise ParameterError(f"tile={tile!r}; the products show {', '.join(tiles)}. Name one of them.")
     return [product for product in products if product.tile == wanted]

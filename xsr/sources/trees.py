@@ -18,11 +18,10 @@ import numpy as np
 import xarray as xr
 
 from xsr.core.errors import ProductError
+from xsr.sources.files import zarr_root
 
 NEW_CODECS = ("scale_offset", "cast_value")
 """Codecs that zarr reads from 3.2 on."""
-GROUP_FILES = ("zarr.json", ".zgroup", ".zmetadata")
-"""Names of the metadata of a Zarr group."""
 
 
 class Tree(Protocol):
@@ -187,7 +186,8 @@ def open_tree(path: str | Path | xr.DataTree) -> tuple[Tree, str]:
     """
     if isinstance(path, xr.DataTree):
         root = path.root
-        label = str(root.attrs.get("stac_discovery", {}).get("id") or root.name or "the tree")
+        source = str(root.encoding.get("source") or "").rstrip("/").rpartition("/")[2]
+        label = str(mapping(root.attrs.get("stac_discovery")).get("id") or root.name or source or "the tree")
         return OpenTree(label, root), path.path.strip("/")
     text = str(path).rstrip("/")
     parts = re.fullmatch(r"(.*?)/(measurements(?:/.*)?)", text)
@@ -223,9 +223,7 @@ def _inside(path: str, group: str) -> str:
             names = file.namelist()
     except (zipfile.BadZipFile, OSError) as error:
         raise ProductError(f"{path} cannot be read: {error}. Expected a complete zip archive; get it again.") from error
-    marks = sorted((name for name in names if PurePosixPath(name).name in GROUP_FILES), key=lambda n: n.count("/"))
-    base = str(PurePosixPath(marks[0]).parent) if marks else "."
-    base = "" if base == "." else base
+    base = (zarr_root(names) or "").rstrip("/")
     return group if group.startswith(base) else f"{base}/{group}".strip("/")
 
 

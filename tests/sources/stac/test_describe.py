@@ -1,4 +1,4 @@
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 
 import pystac
 import pytest
@@ -8,7 +8,10 @@ from xsr.sources.stac.describe import (
     acquisition,
     baseline,
     datastrip_of,
+    level_of,
     mgrs_tile,
+    number_of,
+    platform_of,
     sensor_of,
     stated_crs,
     tile_crs,
@@ -105,3 +108,43 @@ def test_an_item_without_time_is_named():
     made.datetime = None
     with pytest.raises(ProductError, match="item one has no time"):
         time_of(made)
+
+
+def test_times_of_other_zones_become_utc():
+    made = item()
+    made.datetime = datetime(2024, 6, 15, 11, 6, 21, tzinfo=timezone(timedelta(hours=2)))
+    assert str(time_of(made)) == "2024-06-15T09:06:21.000000000"
+
+
+@pytest.mark.parametrize(
+    ("made", "level"),
+    [
+        (item(**{"processing:level": "L1C"}), "1C"),
+        (item(**{"processing:level": "Level-2A"}), "2A"),
+        (item(**{"s2:product_type": "S2MSI1C"}), "1C"),
+        (item(NAME), "2A"),
+        (item("S2A_28QCH_20200714_0_L1C"), "1C"),
+        (item(collection="sentinel-2-c1-l2a"), "2A"),
+        (item("HLS.S30.T10TES.2021123T185612.v2.0"), ""),
+        (item("S2A_L1CH"), ""),
+    ],
+)
+def test_the_level_is_found_in_properties_names_or_collection(made, level):
+    assert level_of(made) == level
+
+
+def test_a_platform_that_is_not_stated_is_that_of_the_product():
+    assert platform_of(item("HLS.L30.T10TES.2021123T185612.v2.0")) == "landsat-8"
+    assert platform_of(item("LE07_L2SP_021030_20100109_02_T1")) == "landsat-7"
+    assert platform_of(item("LE07_L2SP_021030_20100109_02_T1", platform="LANDSAT_7")) == "landsat-7"
+    assert platform_of(item("one")) == ""
+
+
+@pytest.mark.parametrize(("value", "number"), [("0.0001", 1e-4), (2, 2.0), (None, None), ("", None)])
+def test_a_number_may_be_text(value, number):
+    assert number_of(item(), "scale", value) == number
+
+
+def test_what_is_no_number_is_named():
+    with pytest.raises(ProductError, match=r"item one: scale is 'abc'; expected a number\."):
+        number_of(item(), "scale", "abc")

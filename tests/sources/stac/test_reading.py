@@ -101,3 +101,10 @@ def test_an_api_in_place_of_items_is_named(folder, path):
     served = json.loads(path.read_text())["features"]
     with serving(folder, served) as server, pytest.raises(ParameterError, match=r"is an API; .* Pass it as url="):
         open_stac(server.url)
+
+
+def test_an_item_without_id_is_refused(folder):
+    item = make_item(folder / "unnamed")
+    del item["id"]
+    with pytest.raises(ParameterError, match=r"an item has the id None; expected text\. Correct the item"):
+        open_stac(item)

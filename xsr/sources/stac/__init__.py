@@ -34,7 +34,7 @@ from xsr.sources.stac.assets import Access
 from xsr.sources.stac.bands import BandsLike, Quantity, choose_bands
 from xsr.sources.stac.classes import Kind
 from xsr.sources.stac.describe import acquisition
-from xsr.sources.stac.examine import Candidate, Errors, Request, examine, latest
+from xsr.sources.stac.examine import Candidate, Errors, Request, examine, processings
 from xsr.sources.stac.interval import TimesLike
 from xsr.sources.stac.load import Layout, Resampling, find_grid, make_scene
 from xsr.sources.stac.packing import OffsetLike
@@ -119,7 +119,8 @@ def open_stac(
         that has one are not checked.
     errors
         What to do about an item that cannot be used, since an asset cannot be opened, a band is missing or its metadata
-        contradict each other or the pixels: ``raise``, or ``drop`` its date with a warning.
+        contradict each other or the pixels: ``raise``, or ``drop`` it with a warning: an older processing takes its
+        place where there is one, else its date is left out.
     patch_url
         Function applied to each address before it is read, such as the signing of Planetary Computer.
     alternate
@@ -159,18 +160,17 @@ def open_stac(
     area = resolve_area(bbox, geometry)
     found = find_items(items, url=url, area=area, datetime=datetime, collection=collection, max_cloud=max_cloud)
     choice = choose_bands(found, bands)
-    kept, identities, duplicated = latest(found)
     request = Request(choice, resolution, offset, Access(patch_url, alternate, system), mask)
-    candidates, dead = examine(kept, identities, request=request, errors=errors)
-    target = find_grid(candidates, area, resolution=resolution, crs=system)
-    layout = Layout(target, _common_kind(candidates), resampling, chunks)
+    usable = examine(processings(found), request=request, errors=errors)
+    target = find_grid(usable.candidates, area, resolution=resolution, crs=system)
+    layout = Layout(target, _common_kind(usable.candidates), resampling, chunks)
     groups: dict[tuple[str, ...], list[Candidate]] = {}
-    for one in candidates:
+    for one in usable.candidates:
         groups.setdefault(acquisition(one.item), []).append(one)
     scenes = [make_scene(group, choice.names, layout=layout) for group in groups.values()]
     attrs: dict[str, Any] = {"source": f"STAC {url or collection or 'items'}", **ATTRIBUTES[choice.quantity]}
-    attrs |= {"dropped_duplicates": duplicated} if duplicated else {}
-    attrs |= {"dropped_dates": dead} if dead else {}
+    attrs |= {"dropped_duplicates": usable.duplicates} if usable.duplicates else {}
+    attrs |= {"dropped_dates": usable.dead} if usable.dead else {}
     name = attrs.get("standard_name", choice.quantity)
     return stack(scenes, name=name, attrs=attrs, mask=mask)
 
@@ -203,8 +203,8 @@ def _common_kind(candidates: Sequence[Candidate]) -> Kind | None:
     lacking = [one.item.id for one in candidates if one.kind is None]
     if kinds and lacking:
         warnings.warn(
-            f"{', '.join(lacking)} have no classification: whether they show the surface is unknown, and `valid` is"
-            " False for them.",
+            f"no classification comes with {', '.join(lacking)}: whether the surface is seen there is unknown, and"
+            " `valid` is False.",
             XsrWarning,
             stacklevel=3,
         )

@@ -9,7 +9,7 @@ from xsr.core import checks
 from xsr.core.errors import BandError, ParameterError
 from xsr.core.sensors import Sensor
 from xsr.sources.stac import classes
-from xsr.sources.stac.describe import sensor_of
+from xsr.sources.stac.describe import level_of, number_of, sensor_of
 
 if TYPE_CHECKING:
     import pystac
@@ -80,7 +80,8 @@ def find_assets(item: "pystac.Item", sensor: Sensor, *, size: float | None) -> d
             band, rank = _first(sensor, names)
             if band is None:
                 continue
-            gsd = float(suffix[1] if suffix else asset.extra_fields.get("gsd") or sensor.band(band).gsd_m)
+            stated = suffix[1] if suffix else number_of(item, "gsd", asset.extra_fields.get("gsd"))
+            gsd = float(stated or sensor.band(band).gsd_m)
             found.setdefault(band, []).append((gsd, rank, key, Source(key, index)))
     chosen = {}
     for band, options in found.items():
@@ -146,6 +147,16 @@ def one_family(items: "Sequence[pystac.Item]") -> bool:
     )
 
 
+def _refuse_two_levels(items: "Sequence[pystac.Item]") -> None:
+    levels = {level: item.id for item in items if (level := level_of(item))}
+    if len(levels) > 1 and sensor_of(items[0]).name == "sentinel-2":
+        named = " and ".join(f"Level-{level} ({levels[level]})" for level in sorted(levels))
+        raise ParameterError(
+            f"items of {named} together; expected one level, for reflectance at the top of the atmosphere and at the"
+            " surface make no common series. Open them apart, as by collection=."
+        )
+
+
 def choose_bands(items: "Sequence[pystac.Item]", bands: BandsLike | None) -> Choice:
     """Choose the bands of a cube.
 
@@ -154,11 +165,12 @@ def choose_bands(items: "Sequence[pystac.Item]", bands: BandsLike | None) -> Cho
     Raises
     ------
     ParameterError
-        If items belong to sensors that make no common series.
+        If items belong to sensors that make no common series, or are of two levels.
     BandError
         If bands are unknown, named twice, of two kinds, or none is common to all items.
     """
     alike = one_family(items)
+    _refuse_two_levels(items)
     if bands is None:
         return _common_bands(items, alike)
     sensor = sensor_of(items[0])

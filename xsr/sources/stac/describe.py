@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,7 +38,22 @@ def time_of(item: "pystac.Item") -> np.datetime64:
     moment = item.datetime or item.common_metadata.start_datetime
     if moment is None:
         raise ProductError(f"item {item.id} has no time; expected datetime or start_datetime.")
-    return np.datetime64(moment.replace(tzinfo=None), "ns")
+    utc = moment.astimezone(UTC) if moment.tzinfo else moment
+    return np.datetime64(utc.replace(tzinfo=None), "ns")
+
+
+def number_of(item: "pystac.Item", name: str, value: Any) -> float | None:
+    """Read a number that an item states, which may be text; None where it states none.
+
+    Raises
+    ------
+    ProductError
+        If it is no number.
+    """
+    try:
+        return None if value is None or value == "" else float(value)
+    except (TypeError, ValueError) as error:
+        raise ProductError(f"item {item.id}: {name} is {value!r}; expected a number. Correct the item.") from error
 
 
 def baseline(item: "pystac.Item") -> str | None:
@@ -55,10 +71,26 @@ def _product_names(item: "pystac.Item") -> list[str]:
     return [str(item.properties[key]) for key in keys if item.properties.get(key)] + [item.id]
 
 
+def level_of(item: "pystac.Item") -> str:
+    """Level of a Sentinel-2 item, ``1C`` or ``2A``; nothing where it does not say."""
+    known = item.properties
+    texts = [known.get(key) for key in ("processing:level", "s2:product_type", "s2:processing_level")]
+    for text in (*texts, *_product_names(item), item.collection_id):
+        found = re.search(r"(?:^|[^a-z])(?:L|LEVEL-?|MSI|MSIL)-?(1C|2A)(?:$|[^a-z0-9])", str(text or ""), re.IGNORECASE)
+        if found:
+            return found[1].upper()
+    return ""
+
+
 def platform_of(item: "pystac.Item") -> str:
-    """Platform of an item in lower case, or nothing."""
+    """Platform of an item in lower case, of a Landsat or HLS product also by its name; or nothing."""
     known = item.properties
     platform = str(known.get("platform") or known.get("eo:platform") or known.get("constellation") or "").lower()
+    harmonised, product = HLS.search(item.collection_id or "") or HLS.search(item.id), landsat_product(item)
+    if not platform and harmonised:
+        return sensor_of(item).name
+    if not platform and product:
+        return f"landsat-{int(product[2])}"
     return re.sub(r"^landsat_(?=\d)", "landsat-", platform)
 
 

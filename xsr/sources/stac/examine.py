@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
 from xsr.core.errors import BandError, HarmonisationError, ProductError, XsrError, XsrWarning
 from xsr.core.sensors import Sensor
-from xsr.sources.harmonise import DARKEST, Identity, Statement, check_pixels, duplicates
+from xsr.sources.harmonise import DARKEST, Identity, Statement, check_pixels
 from xsr.sources.rasters import Packing, read_sample
 from xsr.sources.stac.assets import Access, File, open_file
 from xsr.sources.stac.bands import Choice, Source, sources
@@ -62,29 +62,36 @@ class Request:
     """Whether every date needs a classification."""
 
 
-def latest(items: "Sequence[pystac.Item]") -> "tuple[list[pystac.Item], list[Identity], list[str]]":
-    """Keep one processing of each part of an acquisition; warn of the others."""
+Processing: TypeAlias = "tuple[pystac.Item, Identity]"
+"""An item, and which processing of which part of an acquisition it is."""
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What of the items can be used."""
+
+    candidates: list[Candidate]
+    """One item for each part of an acquisition, of the dates that are whole."""
+    dead: list[str]
+    """Why the other dates were left out."""
+    duplicates: list[str]
+    """Other processings of the candidates, which were not needed."""
+
+
+def processings(items: "Sequence[pystac.Item]") -> list[list[Processing]]:
+    """Group items by the part of an acquisition that they show, each with its latest processing first."""
     known = identities(items)
-    kept, dropped = duplicates(known)
-    lines = [f"{items[lost].id} (kept {items[winner].id})" for lost, winner in dropped]
-    if lines:
-        warnings.warn(
-            f"the same acquisition was found more than once; dropped {'; '.join(lines)}.", XsrWarning, stacklevel=3
-        )
-    return [items[index] for index in kept], [known[index] for index in kept], lines
+    parts: dict[tuple[tuple[str, ...], str], list[int]] = {}
+    for index, one in enumerate(known):
+        parts.setdefault((one.acquisition, one.datastrip), []).append(index)
+    ranked = [sorted(part, key=lambda index: known[index].rank, reverse=True) for part in parts.values()]
+    return [[(items[index], known[index]) for index in part] for part in sorted(ranked)]
 
 
-def examine(
-    items: "Sequence[pystac.Item]", known: Sequence[Identity], *, request: Request, errors: Errors
-) -> tuple[list[Candidate], list[str]]:
+def examine(parts: Sequence[Sequence[Processing]], *, request: Request, errors: Errors) -> Examined:
     """Open the headers of all assets, and decide what their numbers mean.
 
-    Returns
-    -------
-    candidates
-        Items of the dates that are whole.
-    dropped
-        Why the other dates were left out.
+    Of each part its latest processing is taken; if that cannot be used, and ``errors`` is ``drop``, the next older one.
 
     Raises
     ------
@@ -92,21 +99,57 @@ def examine(
         If an item cannot be used and ``errors`` is ``raise``, or no date is left.
     """
     with ThreadPoolExecutor(WORKERS) as pool:
-        results = list(pool.map(partial(_try, request), items, known))
+        tried = list(pool.map(partial(_usable, request, errors=errors), parts))
     dead: dict[tuple[str, str], XsrError] = {}
-    for item, result in zip(items, results, strict=True):
-        if isinstance(result, XsrError):
-            dead.setdefault(acquisition(item), result)
+    for part, results in zip(parts, tried, strict=True):
+        failed = [one for one in results if isinstance(one, XsrError)]
+        if len(failed) == len(results):
+            dead.setdefault(acquisition(part[0][0]), failed[0])
     first = next(iter(dead.values()), None)
     if first is not None and errors == "raise":
-        remedy = " Or pass errors='drop' to leave its date out." if len({*map(acquisition, items)}) > len(dead) else ""
-        raise type(first)(f"{first}{remedy}") from first
+        raise type(first)(f"{first}{_remedy(parts, dead)}") from first
     for error in dead.values():
         warnings.warn(f"{error} Its date is left out.", XsrWarning, stacklevel=3)
-    alive = [one for one in results if isinstance(one, Candidate) and acquisition(one.item) not in dead]
+    duplicates = []
+    for part, results in zip(parts, tried, strict=True):
+        if acquisition(part[0][0]) not in dead:
+            duplicates += _unneeded(part, results)
+    if duplicates:
+        warnings.warn(
+            f"the same acquisition was found more than once; dropped {'; '.join(duplicates)}.", XsrWarning, stacklevel=3
+        )
+    last = [results[-1] for results in tried]
+    alive = [one for one in last if isinstance(one, Candidate) and acquisition(one.item) not in dead]
     if not alive:
         raise ProductError(f"no date is left: {first}") from first
-    return alive, [str(error) for error in dead.values()]
+    return Examined(alive, [str(error) for error in dead.values()], duplicates)
+
+
+def _remedy(parts: Sequence[Sequence[Processing]], dead: Mapping[tuple[str, str], XsrError]) -> str:
+    """Advice about an item that cannot be used, where anything is left without it."""
+    acquisitions = {acquisition(part[0][0]) for part in parts}
+    older = any(len(part) > 1 for part in parts if acquisition(part[0][0]) in dead)
+    if older:
+        return " Or pass errors='drop' to use an older processing in its place."
+    return " Or pass errors='drop' to leave its date out." if len(acquisitions) > len(dead) else ""
+
+
+def _unneeded(part: Sequence[Processing], results: "Sequence[Candidate | XsrError]") -> list[str]:
+    """Name the processings that were not needed; warn of those that could not be used."""
+    used = part[len(results) - 1][0]
+    for error in results[:-1]:
+        warnings.warn(f"{error} The older processing {used.id} is used in its place.", XsrWarning, stacklevel=4)
+    return [f"{item.id} (kept {used.id})" for item, _ in part[len(results) :]]
+
+
+def _usable(request: Request, part: Sequence[Processing], *, errors: Errors) -> "list[Candidate | XsrError]":
+    """Examine processings until one can be used; the last is that one, if any can."""
+    results: list[Candidate | XsrError] = []
+    for item, identity in part if errors == "drop" else part[:1]:
+        results.append(_try(request, item, identity))
+        if isinstance(results[-1], Candidate):
+            break
+    return results
 
 
 def _try(request: Request, item: "pystac.Item", identity: Identity) -> Candidate | XsrError:

@@ -16,7 +16,7 @@ from xsr.core.sensors import TEMPERATURE_PRODUCTS, Sensor
 from xsr.sources.harmonise import OFFSET, SINCE, Statement, parse_baseline, resolve_offset
 from xsr.sources.rasters import Packing
 from xsr.sources.stac.bands import Source, is_thermal
-from xsr.sources.stac.describe import HLS, baseline, landsat_product
+from xsr.sources.stac.describe import HLS, baseline, landsat_product, number_of
 
 if TYPE_CHECKING:
     import pystac
@@ -101,18 +101,20 @@ def find_packing(
     fields = band_fields(item, source)
     known = known_numbers(item, thermal=thermal)
     unit = _unit(item, source, fields=fields, known=known, thermal=thermal)
-    scale = fields.get("scale", fields.get("raster:scale")) or (known.scale if known else None)
-    shift = fields.get("offset", fields.get("raster:offset"))
+    scale = number_of(item, "scale", fields.get("scale", fields.get("raster:scale"))) or (
+        known.scale if known else None
+    )
+    shift = number_of(item, "offset", fields.get("offset", fields.get("raster:offset")))
     sentinel = sensor.name == "sentinel-2"
     if not scale and not sentinel:
         raise HarmonisationError(
             f"item {item.id}: asset {source.key!r} states no scale in raster:bands; expected one."
             " Add it to the item, or choose another collection."
         )
-    quantification = round(1 / float(scale), 6) if scale else QUANTIFICATION
+    quantification = round(1 / scale, 6) if scale else QUANTIFICATION
     statements = []
     if shift is not None:
-        statements.append(Statement(round(float(shift) * quantification, 3), "raster:bands"))
+        statements.append(Statement(round(shift * quantification, 3), "raster:bands"))
     elif known is not None:
         statements.append(Statement(round(known.offset * quantification, 3), known.source))
     if sentinel and known is None:
@@ -123,13 +125,14 @@ def find_packing(
         statements, product=f"item {item.id}", baseline=baseline(item), override=override, item=item.id
     )
     celsius = ZERO_CELSIUS_K * quantification if unit in CELSIUS else 0.0
-    return Packing(quantification, decided.offset_dn + celsius, _special(fields, known)), decided.source
+    return Packing(quantification, decided.offset_dn + celsius, _special(item, fields, known)), decided.source
 
 
 def band_fields(item: "pystac.Item", source: Source) -> dict[str, Any]:
     """Read what an item says about the numbers of a band."""
     asset = item.assets[source.key].extra_fields
     listed = asset.get("raster:bands") or asset.get("bands") or [{}]
+    listed = [listed] if isinstance(listed, Mapping) else listed
     band = listed[source.index - 1] if source.index <= len(listed) else listed[0]
     return {**asset, **(band if isinstance(band, Mapping) else {})}
 
@@ -155,11 +158,11 @@ def _unit(
     return unit
 
 
-def _special(fields: Mapping[str, Any], known: Numbers | None) -> tuple[float, ...]:
-    no_data = fields.get("nodata")
+def _special(item: "pystac.Item", fields: Mapping[str, Any], known: Numbers | None) -> tuple[float, ...]:
+    no_data = number_of(item, "nodata", fields.get("nodata"))
     if no_data is None:
         no_data = known.no_data if known else NO_DATA
-    return float(no_data), SATURATED
+    return no_data, SATURATED
 
 
 def sentinel_statements(item: "pystac.Item") -> list[Statement]:

@@ -43,6 +43,8 @@ def _read(items: ItemsLike) -> "list[pystac.Item]":
     import pystac
 
     if isinstance(items, pystac.Item):
+        if not isinstance(items.id, str):
+            raise ParameterError(f"an item has the id {items.id!r}; expected text. Correct the item.")
         return [items]
     if isinstance(items, str | Path):
         return _read_path(str(items))
@@ -86,7 +88,7 @@ def _read_mapping(content: Mapping[str, Any]) -> "list[pystac.Item]":
     if kind == "FeatureCollection":
         return [item for feature in content["features"] for item in _read(feature)]
     if kind == "Feature":
-        return [pystac.Item.from_dict(dict(content))]
+        return _read(pystac.Item.from_dict(dict(content)))
     if kind == "Collection":
         return _read_catalog(pystac.Collection.from_dict(dict(content)))
     if kind == "Catalog":

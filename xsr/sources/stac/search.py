@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from odc.geo.geom import Geometry
 
+from xsr.core import checks
 from xsr.core.areas import lonlat
 from xsr.core.errors import ParameterError
-from xsr.sources.stac.describe import time_of
+from xsr.sources.stac.describe import number_of, time_of
 from xsr.sources.stac.footprint import bounds, touches
 from xsr.sources.stac.interval import TimesLike, interval, within
 from xsr.sources.stac.reading import ItemsLike, name, read_items
@@ -35,6 +36,8 @@ def find_items(
     """
     if (items is None) == (url is None):
         raise ParameterError("expected either items or url=. Pass one of them.")
+    if max_cloud is not None and not checks.is_number(max_cloud):
+        raise ParameterError(f"max_cloud={max_cloud!r}; expected a number from 0 to 100 (percent).")
     where = name(items) if url is None else url
     span = None if datetime is None else interval(datetime)
     collections = _names(collection)
@@ -98,9 +101,10 @@ def _search(
 
 
 def _wanted(item: "pystac.Item", span: str | None, *, collections: list[str] | None, max_cloud: float | None) -> bool:
-    cover = item.properties.get("eo:cloud_cover")
-    if max_cloud is not None and cover is not None and float(cover) > max_cloud:
-        return False
+    if max_cloud is not None:
+        cover = number_of(item, "eo:cloud_cover", item.properties.get("eo:cloud_cover"))
+        if cover is not None and cover > max_cloud:
+            return False
     if collections is not None and item.collection_id not in (None, *collections):
         return False
     return span is None or within(np.datetime64(time_of(item)), span)

@@ -1,0 +1,93 @@
+"""Which sensors a cube states that its images come from, and what their own band names mean.
+
+Satellites number their bands in their own ways: ``B5`` is a red edge of Sentinel-2, the near infrared of Landsat 8 and
+the short-wave infrared of Landsat 5. Readers and catalogues put the satellite beside the dates (``platform``); where
+they do, a band means the band of Sentinel-2 that shows the same colour.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from xsr.core import sensors
+from xsr.core.errors import BandError, ParameterError
+from xsr.core.sensors import Sensor
+from xsr.core.types import XarrayObject
+
+KEYS = ("platform", "eo:platform", "constellation", "SPACECRAFT_ID", "spacecraft_id")
+"""Coordinates and attributes that name the satellite: of STAC, and of Landsat's metadata."""
+
+
+def stated(obj: XarrayObject) -> tuple[Sensor, ...]:
+    """Sensors that the first of `KEYS` names in the coordinates or attributes of a cube; none where none is registered.
+
+    A coordinate is read, also of a lazy cube: it holds one word for each date.
+    """
+    for key in KEYS:
+        if key in obj.coords and obj.coords[key].dtype.kind in "OUST":
+            found = obj.coords[key].compute(scheduler="synchronous").values
+            return _registered(np.unique(found.astype(str)).tolist())
+        if isinstance(obj.attrs.get(key), str):
+            return _registered([obj.attrs[key]])
+    return ()
+
+
+def _registered(platforms: Sequence[str]) -> tuple[Sensor, ...]:
+    found = []
+    for platform in platforms:
+        try:
+            found.append(sensors.get(platform))
+        except ParameterError:
+            continue
+    return tuple(found)
+
+
+def number_otherwise(found: Sequence[Sensor]) -> bool:
+    """Whether any of some sensors numbers its bands otherwise than Sentinel-2."""
+    return not all(sensor.name.startswith("sentinel-2") for sensor in found)
+
+
+def meanings(labels: Sequence[str], read: Sequence[str], found: Sequence[Sensor]) -> list[str]:
+    """Canonical names of Sentinel-2 for the bands of other sensors.
+
+    Parameters
+    ----------
+    labels
+        Names of the bands.
+    read
+        What each means where no sensor is stated, or the sensor has no band of the name.
+    found
+        The sensors.
+
+    Returns
+    -------
+    list of str
+        Of a band that resembles none of Sentinel-2, or different ones from sensor to sensor, its label with the
+        sensors, which is the name of no band.
+
+    Examples
+    --------
+    >>> meanings(["B5", "B10"], ["B05", "B10"], [sensors.get("landsat-8")])
+    ['B08', 'B10 of landsat-8']
+    """
+    if not number_otherwise(found):
+        return list(read)
+    return [_meaning(label, plain, found) for label, plain in zip(labels, read, strict=True)]
+
+
+def _meaning(label: str, plain: str, found: Sequence[Sensor]) -> str:
+    colours = {_colour(label, plain, sensor) for sensor in found}
+    colour = colours.pop() if len(colours) == 1 else None
+    return colour or f"{label} of {', '.join(sorted(sensor.name for sensor in found))}"
+
+
+def _colour(label: str, plain: str, sensor: Sensor) -> str | None:
+    """Canonical name of the band that shows the same colour; None if there is none."""
+    try:
+        sensor.resolve(label)
+    except BandError:
+        return plain
+    if sensor.name.startswith("sentinel-2"):
+        return plain
+    colour = sensors.by_colour(label, sensor)
+    return None if colour == label else colour
