@@ -538,6 +538,12 @@ def test_bbox_works_in_a_process_of_its_own(tmp_path):
     assert xr.open_zarr(tmp_path / "b.zarr")["reflectance"].shape[-2:] == (30, 24)
 
 
+def test_a_store_of_a_newer_version_is_not_repaired(monkeypatch):
+    monkeypatch.setattr("xsr.operations.verify.command_of", lambda store: {"command": "run", "source": "a", "later": 1})
+    with pytest.raises(ParameterError, match=r"a\.zarr was made with \['later'\], unknown to xsr .* Update xsr"):
+        CliRunner().invoke(cli.app, ["verify", "a.zarr", "--repair"], catch_exceptions=False)
+
+
 @pytest.fixture
 def degrees(tmp_path):
     """File of a scene brought to degrees by nearest neighbour, and the cube itself."""

@@ -92,7 +92,7 @@ def test_classes_that_cannot_follow_are_left_out_with_one_warning():
     box = cube.odc.geobox.to_crs("EPSG:32634")
     with pytest.warns(XsrWarning, match="SCL: classes left out, since the result is not parallel") as caught:
         out = cube.sr.interpolate(like=box)
-    assert len(caught) == 1
+    assert [one.category for one in caught if one.category is XsrWarning] == [XsrWarning]
     assert "SCL" not in out
     with pytest.warns(XsrWarning, match="SCL: classes left out, since they belong to the dates of the cube"):
         cube.sr.interpolate(scale=2, t="2024-06-01T12")

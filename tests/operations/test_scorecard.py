@@ -76,7 +76,7 @@ def test_evaluate_without_a_reference(stores):
     [
         (["--out", "scores.txt"], r"--out scores\.txt; expected a name that ends with"),
         (["--strata", 3], "--strata and --opensr compare with REF"),
-        ([], "neither a reference nor low= given"),
+        ([], "neither a reference nor --low given"),
     ],
 )
 def test_bad_arguments(stores, arguments, message):

@@ -20,7 +20,7 @@ from xsr.sources import landsat
 from xsr.sources.bandfiles import band_of
 from xsr.sources.detect import Kind, detect
 from xsr.sources.opening import recognise
-from xsr.testing import assert_lazy, assert_same_grid
+from xsr.testing import assert_lazy, assert_same_grid, synthetic_cube
 
 
 def write_tif(path, values, *, size=10, names=(), nodata=None, driver="GTiff", crs="EPSG:32633"):
@@ -465,3 +465,11 @@ def test_a_url_is_known_by_its_suffix_and_not_by_its_query():
     assert detect("https://host/a.tif?sig=x.json&y").kind is Kind.GEOTIFF
     assert detect("s3://bucket/items.json").kind is Kind.STAC
     assert detect("/vsizip/a.zip/b.jp2").kind is Kind.JPEG2000
+
+
+def test_a_dim_that_the_user_names_band_makes_its_variable_the_cube(tmp_path):
+    cube = synthetic_cube(size=(16, 16))
+    cube.rename(time="acquired", band="wave").to_dataset(name="reflectance").to_netcdf(tmp_path / "a.nc")
+    found = xsr.open(str(tmp_path / "a.nc"), dims={"acquired": "time", "wave": "band"})
+    assert found.dims == ("time", "band", "y", "x")
+    np.testing.assert_array_equal(found, cube)

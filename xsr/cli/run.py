@@ -1,11 +1,13 @@
 """Commands that write a store: run, native, degrade, guided, fetch; and verify, which mends one."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from xsr._version import __version__
 from xsr.cli import options
 from xsr.cli.base import Command, app
 from xsr.cli.build import Request
@@ -175,6 +177,9 @@ def _rebuild(store: str) -> "XarrayObject":
     arguments = command_of(store)
     if arguments.pop("command", None) != "run":
         raise options.OptionError(f"{store} does not say how it was made; --repair needs a store of xsr run.")
+    unknown = sorted(set(arguments) - {field.name for field in fields(Request)})
+    if unknown:
+        raise options.OptionError(f"{store} was made with {unknown}, unknown to xsr {__version__}. Update xsr.")
     return Request(**arguments).build()
 
 

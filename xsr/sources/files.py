@@ -145,7 +145,7 @@ def open_netcdf(
         data = xr.open_dataset(path, group=group, **options)  # type: ignore[arg-type]
         if not data.data_vars and group is None and engine == "h5netcdf":
             data = node_of_bands(xr.open_datatree(path, **options), label=path)  # type: ignore[arg-type]
-    return adapt(cube_of(data, path), bands=bands, dims=dims, crs=crs, label=path)
+    return adapt(cube_of(data, path, dims), bands=bands, dims=dims, crs=crs, label=path)
 
 
 def open_store(
@@ -164,7 +164,7 @@ def open_store(
         if not data.data_vars and group is None:
             tree = xr.open_datatree(store, engine="zarr", chunks={}, decode_coords="all")
             data = node_of_bands(tree, label=path) if tree.children else data
-    return adapt(cube_of(data, path), bands=bands, dims=dims, crs=crs, label=path)
+    return adapt(cube_of(data, path, dims), bands=bands, dims=dims, crs=crs, label=path)
 
 
 def _head(path: str) -> bytes:

@@ -157,7 +157,7 @@ def is_image(variable: xr.DataArray) -> bool:
     return spatial is not None and set(spatial) <= set(variable.dims)
 
 
-def cube_of(data: xr.Dataset, source: str) -> XarrayObject:
+def cube_of(data: xr.Dataset, source: str, dims: Mapping[str, str] | None = None) -> XarrayObject:
     """Cube that a Dataset holds: its only variable with bands along a dim, else the Dataset itself.
 
     Parameters
@@ -166,8 +166,11 @@ def cube_of(data: xr.Dataset, source: str) -> XarrayObject:
         Content of a file.
     source
         Path of the file, kept in the encoding of the variable.
+    dims
+        Names of dims that the user gives, each with its standard one; see `adapt`.
     """
-    stacked = [name for name, v in data.data_vars.items() if is_image(v) and set(BAND_DIMS) & set(v.dims)]
+    along = {*BAND_DIMS, *(name for name, standard in (dims or {}).items() if standard in BAND_DIMS)}
+    stacked = [name for name, v in data.data_vars.items() if is_image(v) and along & set(v.dims)]
     if len(stacked) != 1:
         return data
     shared = {key: value for key, value in data.attrs.items() if key not in PACKING_ATTRIBUTES}

@@ -223,7 +223,7 @@ def _node(
     group: str | None = None,
 ) -> XarrayObject:
     node = node_of_bands(tree, label="the tree") if group is None else node_at(tree, group, label="the tree")
-    return adapt(cube_of(node, ""), bands=bands, dims=dims, crs=crs, label="the tree")
+    return adapt(cube_of(node, "", dims), bands=bands, dims=dims, crs=crs, label="the tree")
 
 
 def _is_stac(x: Any) -> bool:
