@@ -229,6 +229,7 @@ def command(*arguments, **env):
     )
 
 
+@pytest.mark.slow
 def test_an_error_is_one_line_on_standard_error(tmp_path):
     done = command("run", tmp_path / "missing.zarr", tmp_path / "out.zarr", "--scale", "2")
     assert done.returncode == 1
@@ -356,6 +357,7 @@ def test_run_with_a_network_of_one_factor(cube, tmp_path):
 # --- demo --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_demo(model, tmp_path, monkeypatch):
     monkeypatch.delenv("XSR_DATA", raising=False)
     out = tmp_path / "made" / "demo"
@@ -427,6 +429,7 @@ def test_train(tiny_recipe, tmp_path):
     assert np.isfinite(fine.values).all()
 
 
+@pytest.mark.slow
 def test_train_reports_its_gain(tiny_recipe, tmp_path, monkeypatch):
     monkeypatch.setitem(recipes.RECIPES, "tiny", replace(TINY, steps=100))
     monkeypatch.chdir(tmp_path)
@@ -435,6 +438,7 @@ def test_train_reports_its_gain(tiny_recipe, tmp_path, monkeypatch):
     assert read_card(tmp_path / "tiny.safetensors").training["steps"] == 100
 
 
+@pytest.mark.slow
 def test_train_scores_where_there_are_images(tiny_recipe, tmp_path, monkeypatch):
     scores = [Score("Somewhere", 2.0, 3, 30.0, 31.5, {"B02": 1.5})]
     monkeypatch.setattr("xsr.training.run.score_model", lambda path, root: scores)
@@ -527,6 +531,7 @@ def test_run_on_aberystwyth(data_dir, tmp_path):
         check_geotiff(path, tmp_path / "out.zarr", box, bands, bands.split(","), 1e-3, ["--units", "0.001"])
 
 
+@pytest.mark.slow
 def test_bbox_works_in_a_process_of_its_own(tmp_path):
     cube = make_cube(30, 30).rename("reflectance")
     xsr.to_zarr(cube, tmp_path / "a.zarr", progress=False)
@@ -739,6 +744,7 @@ def write_shapefile(path, *, left, top, width, height):
     return path
 
 
+@pytest.mark.slow
 def test_from_a_catalog_to_scores(model, tmp_path):
     """Download by area and dates, super-resolve, judge: what the commands promise together."""
     aoi = write_shapefile(tmp_path / "aoi.shp", left=200, top=320, width=400, height=300)

@@ -60,6 +60,7 @@ def test_blocks_beyond_the_cube_have_no_window():
 # --- same numbers ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @settings(max_examples=120)
 def test_any_input_chunks_and_any_output_chunks_give_the_same_bytes(data):

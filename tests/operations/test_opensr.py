@@ -30,6 +30,7 @@ def test_scores_are_those_of_the_kernel(trio):
     np.testing.assert_allclose([scores[name].values[1] for name in METRICS], direct, rtol=1e-9)
 
 
+@pytest.mark.slow
 @settings(max_examples=5, deadline=None)
 @given(time=st.integers(1, 2), band=st.integers(1, 4), own=st.integers(9, 140), other=st.integers(9, 140))
 def test_lazy_and_independent_of_chunks(trio, time, band, own, other):

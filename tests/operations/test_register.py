@@ -37,6 +37,7 @@ def test_shifts_are_those_of_the_simulation():
     assert error_px(shifted(noise="sensor")) < 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cover", "most"), [(0.2, 0.08), (0.5, 0.15)])
 def test_clouds_and_changed_brightness_cost_little(cover, most):
     cube = shifted(noise="sensor")
@@ -110,6 +111,7 @@ def test_whole_pixels_are_moved_without_a_trace():
     assert np.isnan(out[1]).sum() == 2 * 60 + 3 * 50 - 6 + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunks", [{"y": 37, "x": 41}, {"time": 2, "band": 1, "y": 50}])
 def test_any_chunks_give_the_same_and_nothing_is_computed(chunks, monkeypatch):
     monkeypatch.setattr(module, "WINDOW", 64)

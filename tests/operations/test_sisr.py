@@ -73,6 +73,7 @@ def test_sisr_is_the_network_with_its_normalisation(carn):
     assert fine.attrs["xsr_weights_sha256"] == registry.card(carn).sha256
 
 
+@pytest.mark.slow
 @settings(max_examples=40, derandomize=True)
 @given(
     height=st.integers(1, 23),

@@ -206,6 +206,7 @@ def test_an_interrupted_replacement_is_continued(cube, replaced, tmp_path):
     assert_same_bytes(tmp_path / "a.zarr", tmp_path / "whole.zarr")
 
 
+@pytest.mark.slow
 def test_a_replacement_that_died_between_two_renames(replaced, tmp_path):
     """The new store is complete, the old one is out of the way: nothing is at the path."""
     write(replaced, tmp_path / "whole.zarr")
@@ -232,6 +233,7 @@ def test_a_replacement_that_begins_anew_forgets_the_interrupted_one(cube, replac
 # --- quarantine --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheduler", ["synchronous", "threads"])
 def test_blocks_that_fail_are_set_aside(cube, tmp_path, flag, scheduler):
     bad = ((0, 0, 1, 1), (1, 0, 0, 2))

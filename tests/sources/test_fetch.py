@@ -61,6 +61,7 @@ def test_dates_that_are_down_are_not_read_again(items, tmp_path):
     xr.testing.assert_equal(open_file(out).compute(), open_stac(items, bands=["B02", "B08"]).compute())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("break_at", [1, 2, 3])
 def test_an_interrupted_download_continues_with_the_date_it_was_at(folder, items, tmp_path, break_at):
     """A file of one date is gone when it is read; what the failed run began is not trusted."""

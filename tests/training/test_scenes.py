@@ -126,6 +126,7 @@ def test_small_scenes_and_scenes_without_20m_bands_make_none():
 # --- loading -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_synthetic_scenes_know_every_band_and_differ():
     one, two = scenes.load(None, synthetic=2)
     assert one.place == two.place == "synthetic"

@@ -255,6 +255,7 @@ def test_coarser_series_know_every_band():
     assert series.coarser(Series("here", TIMES[:3], image[..., :90], coarse[..., :45])) is None
 
 
+@pytest.mark.slow
 def test_synthetic_series_have_clouds_and_every_band():
     one, two = series.load(None, synthetic_scenes=2)  # those with too few clear dates would be left out
     assert one.image.shape == (12, len(BANDS), 128, 128)

@@ -104,6 +104,7 @@ def scene(size, seed=3):
     return mean.astype(np.float32)
 
 
+@pytest.mark.slow
 def test_detail_of_the_panchromatic_image_is_taken_over():
     """Bands that are the panchromatic image up to a gain get its detail with that gain; a flat one gets none."""
     gains = np.array([0.3, -0.5, 0.0], np.float32)[:, None, None]
