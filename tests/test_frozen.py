@@ -160,6 +160,9 @@ def output(kind: str, name: str) -> np.ndarray:
     return values[:: -(-values.size // KEPT)]
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def frozen() -> dict[str, np.ndarray]:
     """Outputs of the earlier state."""

@@ -98,8 +98,8 @@ def test_what_json_cannot_say(tmp_path):
     with pytest.raises(ParameterError, match=r"scores\.txt; expected a name"):
         write_scores(scores, tmp_path / "scores.txt")
     (table,) = score_tables(scores)
-    assert [column.header for column in table.columns] == ["metric", "B02", "B03"]  # no dates, no column
-    assert list(table.columns[0].cells) == ["psnr", "count"]
+    assert [str(column.header) for column in table.columns] == ["metric", "B02", "B03"]  # no dates, no column
+    assert [str(cell) for cell in table.columns[0].cells] == ["psnr", "count"]
 
 
 def test_an_unknown_mtf_is_null_in_json(tmp_path):
