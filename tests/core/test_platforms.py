@@ -7,6 +7,7 @@ import xarray as xr
 from helpers import make_cube
 
 import xsr
+from xsr.core import platforms, sensors
 from xsr.core.cube import open_cube
 from xsr.core.errors import BandError
 from xsr.core.sensors import canonical_names
@@ -87,3 +88,24 @@ def test_optics_by_band_go_by_the_cubes_own_names():
     expected = xsr.degrade(cube_of(("B4", "B5")), scale=2, mtf=mtf)
     np.testing.assert_array_equal(ours.values, expected.values)
     assert open_cube(cube_of(("B10",), "landsat-8")).spelled("sentinel-2") == ("B10",)
+
+
+def test_a_mapping_says_what_bands_are_whatever_the_satellite():
+    cube = make_cube((1, 2, 8, 8), bands=["B4", "B5"]).assign_attrs(platform="landsat-8")
+    assert open_cube(cube).canonical == ("B04", "B08")
+    assert open_cube(cube, bands={"B04": "B4", "B08": "B5"}).canonical == ("B04", "B08")
+
+
+def test_padded_numbers_of_landsat_are_its_own():
+    landsat = sensors.get("landsat-8")
+    assert platforms.meanings(["B02", "B05", "B08"], ["B02", "B05", "B08"], [landsat]) == [
+        "B02",
+        "B08",
+        "B08 of landsat-8",
+    ]
+
+
+def test_satellites_in_texts_of_any_kind_are_read():
+    cube = make_cube((2, 1, 8, 8), bands=["B5"])
+    texts = np.array(["landsat-8", "landsat-9"], np.dtypes.StringDType())
+    assert open_cube(cube.assign_coords(platform=("time", texts))).canonical == ("B08",)

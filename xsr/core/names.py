@@ -137,7 +137,7 @@ def standardise(obj: Obj, bands: BandsLike | None = None) -> tuple[Obj, tuple[st
         obj = _mapped(obj, bands, numbers)
     elif bands is not None:
         bands = _by_number(checks.names("bands", bands), _labels(obj), numbers)
-    found = platforms.stated(obj)
+    found = () if isinstance(bands, Mapping) else platforms.stated(obj)  # names of a mapping are what they say
     names = Names(own, swapped, _meanings(obj, found), platforms.number_otherwise(found))
     if bands is None:
         _check_empty(obj, names)

@@ -26,7 +26,7 @@ def stated(obj: XarrayObject) -> tuple[Sensor, ...]:
     for key in KEYS:
         if key in obj.coords and obj.coords[key].dtype.kind in "OUST":
             found = obj.coords[key].compute(scheduler="synchronous").values
-            return _registered(np.unique(found.astype(str)).tolist())
+            return _registered(sorted({str(name) for name in np.ravel(found).tolist()}))
         if isinstance(obj.attrs.get(key), str):
             return _registered([obj.attrs[key]])
     return ()
@@ -84,10 +84,10 @@ def _meaning(label: str, plain: str, found: Sequence[Sensor]) -> str:
 def _colour(label: str, plain: str, sensor: Sensor) -> str | None:
     """Canonical name of the band that shows the same colour; None if there is none."""
     try:
-        sensor.resolve(label)
+        own = sensor.resolve(label)
     except BandError:
         return plain
     if sensor.name.startswith("sentinel-2"):
         return plain
-    colour = sensors.by_colour(label, sensor)
-    return None if colour == label else colour
+    colour = sensors.by_colour(own, sensor)
+    return None if colour == own else colour
