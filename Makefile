@@ -48,9 +48,10 @@ help:
 demo: .venv/.ready-demo
 	$(BIN)/xsr demo
 
+# One thread for each of the two workers, which share the cores of a small machine.
 quick: .venv/.ready
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest -n 2 -m "not slow" --no-cov $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow" --no-cov $(PYTEST_ARGS)
 
 test: .venv/.ready
 	$(BIN)/ruff check .

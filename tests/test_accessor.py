@@ -46,6 +46,7 @@ def test_every_argument_is_passed_on(name, monkeypatch):
     assert dict(zip(leading, args[1:], strict=True)) | kwargs == marks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("container", ["DataArray", "Dataset"])
 def test_accessor_equals_the_function(model, tmp_path, container):
     cube = make_cube(9, 8, chunks=5)

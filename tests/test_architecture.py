@@ -42,6 +42,7 @@ def test_the_probe_sees_what_is_loaded(modules_after_import):
     assert {"xsr", "xarray"} <= modules_after_import
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("container", ["DataArray", "Dataset"])
 def test_import_xsr_registers_the_accessor(container):
     code = "import xarray as xr{}; print(hasattr(xr.{}, 'sr'))"

@@ -165,6 +165,7 @@ def test_run_interpolates_a_box(cube, tmp_path, method):
     assert found.attrs["xsr_operation"] == f"interpolate:{method}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "error", "told"),
     [
@@ -330,6 +331,7 @@ def test_models_check_of_a_network_of_one_input_size(tmp_path):
     assert "difference" not in result.output
 
 
+@pytest.mark.slow
 def test_run_with_a_network_of_one_factor(cube, tmp_path):
     pytest.importorskip("onnxruntime")
     source, model = save(cube, tmp_path / "in.zarr"), write_fixed(tmp_path)
@@ -416,6 +418,7 @@ def test_demo_on_the_real_series(data_dir, model, tmp_path, monkeypatch):
 # --- train -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_train(tiny_recipe, tmp_path):
     path = tmp_path / "new.safetensors"
     result = call("train", "tiny", "--out", path, "--minutes", 0.005, "--synthetic-only", "--threads", 1)
@@ -601,6 +604,7 @@ def test_degrade_refuses(cube, tmp_path, options, message):
         CliRunner().invoke(cli.app, args, catch_exceptions=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["run", "degrade", "evaluate"])
 def test_folders_on_the_way_to_the_output_are_made(command, cube, tmp_path):
     source = save(cube, tmp_path / "in.zarr")
@@ -651,6 +655,7 @@ def written(cube, tmp_path):
     return arguments, tmp_path / "out.zarr"
 
 
+@pytest.mark.slow
 def test_run_goes_on_with_what_was_interrupted(written):
     arguments, out = written
     before = content(out)
@@ -666,6 +671,7 @@ def test_run_goes_on_with_what_was_interrupted(written):
         call(*arguments, "--model", "nearest", "--resume")
 
 
+@pytest.mark.slow
 def test_verify_finds_and_repairs(written, tmp_path, monkeypatch):
     _, out = written
     before = content(out)
@@ -686,6 +692,7 @@ def test_verify_finds_and_repairs(written, tmp_path, monkeypatch):
     assert content(out) == before
 
 
+@pytest.mark.slow
 def test_verify_repairs_a_box_of_some_bands(cube, tmp_path):
     """Every argument that decides what a run makes is remembered."""
     source = save(cube, tmp_path / "in.nc")
@@ -698,6 +705,7 @@ def test_verify_repairs_a_box_of_some_bands(cube, tmp_path):
     assert content(tmp_path / "out.zarr") == before
 
 
+@pytest.mark.slow
 def test_repair_from_an_input_that_changed_is_refused(written, cube, tmp_path):
     _, out = written
     chunk_of(out, 1, 0, 1, 0).unlink()
@@ -713,6 +721,7 @@ def test_a_store_made_in_python_says_not_how(cube, tmp_path):
         call("verify", tmp_path / "a.zarr", "--repair")
 
 
+@pytest.mark.slow
 def test_a_block_that_cannot_be_computed(written, tmp_path):
     """One chunk of the input is damaged: the others are super-resolved, and the exit code says so."""
     arguments, out = written
@@ -791,6 +800,7 @@ def write_geotiff(path, cube, *, names=(), crs="EPSG:32631"):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("names", "given"),
     [
@@ -842,6 +852,7 @@ def test_dims_are_named(cube, tmp_path):
         call("info", tmp_path / "in.nc", "--dim", "acquired")
 
 
+@pytest.mark.slow
 def test_a_result_gets_the_grid_of_another_file(cube, tmp_path):
     source = save(cube, tmp_path / "in.zarr")
     grid = save(xsr.interpolate(cube, scale=2.5).isel(x=slice(3, 20)), tmp_path / "grid.zarr")
@@ -857,6 +868,7 @@ def test_a_result_gets_the_grid_of_another_file(cube, tmp_path):
     assert content(out) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "arguments"),
     [
@@ -878,6 +890,7 @@ def test_options_of_target_times_reach_the_operation(cube, tmp_path, given, argu
     assert content(out) == before
 
 
+@pytest.mark.slow
 def test_gap_filling_is_an_option_of_the_network_in_time(cube, tmp_path):
     holes = xr.concat([cube, cube.assign_coords(time=cube.time + np.timedelta64(20, "D"))], "time").copy()
     holes[0, :, :8, :8] = np.nan
@@ -890,6 +903,7 @@ def test_gap_filling_is_an_option_of_the_network_in_time(cube, tmp_path):
     assert not np.array_equal(*(fine_of(tmp_path / f"{n}.zarr")["reflectance"].values for n in ("filled", "plain")))
 
 
+@pytest.mark.slow
 def test_products_are_run_directly(tmp_path):
     root = write_safe(tmp_path, bands=("B02", "B03", "B05"))
     for number, source in enumerate((root / "MTD_MSIL2A.xml", zipped(root))):
@@ -936,6 +950,7 @@ def test_a_store_of_an_earlier_version_is_repaired(written):
     assert json.loads((out / "zarr.json").read_text()) == root
 
 
+@pytest.mark.slow
 def test_text_of_files_reaches_the_terminal_as_text(cube, tmp_path):
     hostile = "B02\x1b[31m[red]x"
     named = cube.assign_coords(band=[hostile, "B03", "B04", "B08"]).assign_coords(

@@ -89,6 +89,7 @@ def test_what_was_given_is_never_left_out():
     assert Words({}).reword("low= is in EPSG:4326; expected one CRS.") == "low is in EPSG:4326; expected one CRS."
 
 
+@pytest.mark.slow
 def test_rewording_twice_changes_nothing_more():
     for message in messages():
         once = reword(message, opening=True)

@@ -30,6 +30,7 @@ def repeated(scale, size):
     return np.floor((np.arange(count) + 0.5) / scale + 1e-9).astype(int)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(scale=st.sampled_from([1.0, 1.3, 2.0, 3.4, 4.0]), turned=st.booleans(), y=st.integers(2, 7), x=st.integers(2, 9))
 def test_classes_go_to_a_finer_grid_by_nearest_pixels_and_keep_their_type(scale, turned, y, x):

@@ -347,6 +347,7 @@ def test_a_mapping_does_not_take_the_name_of_a_coordinate():
         open_cube(make_dataset((2, 4, 4)), bands={"x": "B02"})
 
 
+@pytest.mark.slow
 def test_scores_follow_a_mapping_in_whichever_cube_has_its_labels(model):
     mapping = {"B02": 1, "B04": 3}
     truth = numbered((4, 32, 32))
@@ -399,6 +400,7 @@ def test_a_model_hints_at_a_misspelt_band_and_at_words_of_two_meanings(model):
 # --- dimensions -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(
     time=st.sampled_from(TIMES),
     band=st.sampled_from(CHANNELS),
@@ -429,6 +431,7 @@ def test_what_goes_in_comes_out_under_the_names_of_the_user(time, band, place, a
     xr.testing.assert_identical(back, wanted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("as_dataset", [False, True])
 def test_a_network_of_instants_and_its_count_follow_the_names_of_the_user(as_dataset):
     cube = renamed(make_cube((3, 4, 16, 16)))
@@ -472,6 +475,7 @@ def test_points_lie_along_the_users_dates(model):
         cube.sr.sample(x=xr.DataArray([600_050.0], dims="t"), y=xr.DataArray([5_799_950.0], dims="t"), model=model)
 
 
+@pytest.mark.slow
 def test_bands_of_a_coarser_cube_are_joined_along_the_users_dimension(tmp_path):
     cube, coarse = make_cube((2, 4, 16, 16)), make_cube((2, 6, 8, 8), gsd=20, bands=BANDS[4:])
     wanted = xsr.sisr(cube, model="carn_3x3x64g4sw_s2", coarse=coarse)

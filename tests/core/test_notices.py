@@ -47,6 +47,7 @@ def test_numbers_in_memory_are_looked_at_at_once():
     np.testing.assert_array_equal(out, numbers().sr.interpolate(scale=2, units="reflectance"))
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(time=st.integers(1, 2), band=st.integers(1, 2), y=st.integers(3, 24), x=st.integers(3, 20))
 def test_a_lazy_cube_warns_once_as_it_is_computed_whatever_its_chunks(time, band, y, x):
@@ -114,6 +115,7 @@ def test_reflectance_is_let_through():
     assert heard(cube.sr.interpolate(scale=2).compute)[1] == []
 
 
+@pytest.mark.slow
 def test_a_warning_from_a_process_comes_once_to_the_process_that_computes():
     source = da.full((1, 1, 8, 8), 5.0, chunks=2, dtype=np.float32)
     watched = watch(source, Above(3))

@@ -55,6 +55,7 @@ def test_names_that_the_sensor_does_not_have_keep_their_meaning():
     assert open_cube(cube_of(("B8A", "quality"), "landsat-8")).canonical == ("B8A", "quality")
 
 
+@pytest.mark.slow
 def test_a_network_for_sentinel_2_takes_the_near_infrared_of_landsat_for_that_and_not_for_a_red_edge():
     names, colours = ["B2", "B3", "B4", "B5"], ["B02", "B03", "B04", "B08"]
     landsat = cube_of(names, "landsat-8")

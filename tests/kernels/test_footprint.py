@@ -134,6 +134,7 @@ def test_a_halo_far_too_short_is_seen():
         assert np.allclose(part[-20:, -20:], whole[60:, 60:], atol=1e-6) == agrees
 
 
+@pytest.mark.slow
 @given(
     cell=st.sampled_from([0.125, 0.25, 1 / 3.4, 0.45]),
     origin=st.floats(0, 2),

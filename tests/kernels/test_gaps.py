@@ -57,6 +57,7 @@ def slow_fill(series, reach):
     return out
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(st.integers(1, 4), st.integers(1, 3), st.integers(0, 99), st.sampled_from([0.3, 0.7, 0.95]))
 def test_the_definition(dates, reach, seed, share):

@@ -73,6 +73,7 @@ def test_angle_of_one_band_is_zero():
 # --- sliding windows ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_ssim_equals_scikit_image():
     image, reference = pair(2, 33, 47)
     sums = metrics.window_sums(
@@ -152,6 +153,7 @@ def tensors(image, reference):
     return torch.from_numpy(image[None]), torch.from_numpy(reference[None])
 
 
+@pytest.mark.slow
 def test_sam_equals_torchmetrics(tm):
     image, reference = pair(4, 20, 30)
     count, total = metrics.angle_sums(image, reference)
@@ -166,6 +168,7 @@ def test_uqi_equals_torchmetrics(tm):
     assert mean(sums)[0] == pytest.approx(float(theirs), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_scc_equals_torchmetrics_inside(tm):
     """Torchmetrics pads; its map is ours where no padding enters."""
     from torchmetrics.functional.image.scc import _scc_per_channel_compute
@@ -244,6 +247,7 @@ def test_strata_equal_masks():
             np.testing.assert_allclose(sums[b, k], expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_the_bins_hold_what_their_edges_say():
     image, reference = pair(1, 50, 50)
     sums = metrics.histogram_sums(image, reference, pixel_m=(10.0, 10.0))

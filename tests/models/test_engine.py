@@ -38,6 +38,7 @@ CUT = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CUT)
 @pytest.mark.parametrize(("height", "width"), [(16, 5), (29, 7), (64, 3)])
 def test_bands_equal_the_whole(narrow, name, height, width):
@@ -69,6 +70,7 @@ def test_bands_move_through_the_network_once(narrow, monkeypatch):
     assert sum(seen) == layers * 40 + 2 * calls
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CUT)
 @pytest.mark.parametrize("margin", [1, 5, 11, 14])
 def test_a_margin_is_seen_and_not_answered(narrow, name, margin):

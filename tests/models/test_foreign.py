@@ -245,6 +245,7 @@ def test_margin_is_measured(path):
     assert found.difference > 1e-4
 
 
+@pytest.mark.slow
 def test_margin_of_weights_and_of_a_continuous_model(tmp_path):
     found = check(write_fixed(tmp_path))
     assert (found.margin, found.enough, found.smallest, found.opset) == (5, True, 5, None)

@@ -71,6 +71,7 @@ def test_a_global_transform_on_the_lattice_does_not_depend_on_the_blocks(make):
     assert np.abs(tile - whole[:, :, :40, :40]).max() > 1e-5
 
 
+@pytest.mark.slow
 def test_a_guided_implicit_function_on_the_lattice():
     torch.manual_seed(0)
     network = JIIF(guide_bands=2, features=8, blocks=1, hidden=(16, 8)).eval()

@@ -248,6 +248,7 @@ def support(network, channels, at, size):
     return (int(rows.min()), int(rows.max())), (int(cols.min()), int(cols.max()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["small", "shipped"])
 def test_declared_radius_is_the_measured_support(which):
     config = SMALL if which == "small" else registry.card("liif_s2").config

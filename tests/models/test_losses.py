@@ -47,6 +47,7 @@ def test_gradients_flow_and_stay_finite(holes):
         assert leaf.grad.abs().max() > 0
 
 
+@pytest.mark.slow
 def test_descending_the_loss_restores_consistency():
     image, _, low = (torch.from_numpy(x) for x in arrays(40, 40, 2.0))
     loss = loss_of(40, 40, 2.0, penalty="l2")

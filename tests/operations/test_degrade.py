@@ -781,6 +781,7 @@ def test_noise_does_not_depend_on_the_unit_of_time():
     np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("container", ["array", "dataset"])
 def test_the_pixels_in_which_bands_were_seen_survive_zarr(container, tmp_path):
     cube, _ = ten_bands(64)

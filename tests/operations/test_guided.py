@@ -309,6 +309,7 @@ def test_chunks_are_nowhere_seen(folder, chunk, own, other, which, conserve):
     np.testing.assert_array_equal(lazy.flag, whole.flag)
 
 
+@pytest.mark.slow
 def test_normalised_chunks_agree_to_a_millionth(network):
     """In the range of 0 to 1, which float32 resolves better than kelvin."""
     low = ((LOW - 290) / 1000).assign_attrs(units="K")  # thousandths of a kelvin above zero
@@ -319,6 +320,7 @@ def test_normalised_chunks_agree_to_a_millionth(network):
     np.testing.assert_allclose(lazy / 0.04, whole / 0.04, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_nothing_is_computed_before_it_is_asked_for(network):
     low, guide = LOW.chunk(y=10, x=10), GUIDE.chunk(y=50, x=50)
     with assert_lazy(low, guide):
@@ -368,6 +370,7 @@ def test_the_same_call_has_the_same_keys(dctnet):
         assert low.sr.guided(guide, **how).data.name == first.data.name
 
 
+@pytest.mark.slow
 def test_borders_of_blocks_are_no_steps(network):
     """Steps across the borders of blocks come from the distribution of the steps inside."""
     low = LOW.chunk(y=8, x=8)
@@ -392,6 +395,7 @@ def test_gaps_of_the_temperature_stay_where_they_are(network):
         assert not out.flag.values[np.isnan(out)].any()
 
 
+@pytest.mark.slow
 def test_gaps_of_the_guide_are_bicubic_and_flagged(network):
     gap = np.zeros(GUIDE.shape[1:], bool)
     gap[20:37, 30:52] = True
@@ -529,6 +533,7 @@ def test_a_guide_of_half_the_earth():
     assert float(np.isfinite(out).mean()) > 0.8
 
 
+@pytest.mark.slow
 def test_ascending_y_is_kept():
     up, down = GUIDE.isel(y=slice(None, None, -1)), LOW.sr.guided(GUIDE, method="tsharp", chunks=40)
     out = LOW.sr.guided(up, method="tsharp")
@@ -816,6 +821,7 @@ def test_a_guide_without_features_stays_where_it_is():
 # ---- containers
 
 
+@pytest.mark.slow
 def test_a_dataset_stays_one(tmp_path):
     cube = LOW.to_dataset(name="st").chunk(y=12)
     out = cube.sr.guided(GUIDE.chunk(x=30).to_dataset("band"), method="tsharp", chunks=48)
@@ -830,6 +836,7 @@ def test_a_dataset_stays_one(tmp_path):
         np.testing.assert_array_equal(back.flag, out.flag)
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path):
     xsr.to_zarr(LOW.to_dataset(name="st"), tmp_path / "low.zarr", progress=False)
     xsr.to_zarr(GUIDE, tmp_path / "guide.zarr", progress=False)

@@ -390,6 +390,7 @@ def test_the_accessor_is_the_same():
     xr.testing.assert_identical(cube.sr.interpolate(**options), xsr.interpolate(cube, **options))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [make_cube, make_dataset])
 def test_round_trip_through_zarr(make, tmp_path):
     cube = make_series(make=make, chunks={"time": 2})

@@ -96,6 +96,7 @@ def same_place(found, cube):
     return inner.transpose(*cube.dims), beyond
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step_m", [5, 8, 10, 12])
 @pytest.mark.parametrize("crs", METRES)
 def test_nearest_pixels_come_back_wherever_one_was_kept(crs, step_m):
@@ -144,6 +145,7 @@ def test_what_gdal_resampled_comes_back(crs, tool):
     assert found.attrs["xsr_native_reproduced"] > 0.999
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("crs", METRES)
 def test_the_straight_rows_of_gdal_are_followed(crs):
     # Over 400 pixels GDAL's positions in degrees are off by several hundredths of a pixel, a row at a time.
@@ -160,6 +162,7 @@ def test_the_straight_rows_of_gdal_are_followed(crs):
     assert (inner.values == values)[both].mean() > 0.9999
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("crs", METRES)
 @pytest.mark.parametrize("step_m", [8, 10, 12])
 @pytest.mark.parametrize("resampling", ["bilinear", "cubic"])
@@ -346,6 +349,7 @@ def test_the_container_comes_back(form):
     np.testing.assert_array_equal(same_place(found, cube)[0].values, np.where(kept, cube.values, np.nan))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stored", "chunks"), [(17, 16), ((50, 13), (7, 33)), (200, None)])
 def test_any_chunking_gives_the_same(stored, chunks):
     cube = repeated(scene(bands=(*FINE[:2], *COARSE[:1]), times=("2024-04-10", "2024-05-10")), COARSE[:1], 2, (1, 1))
@@ -394,6 +398,7 @@ def test_what_came_back_goes_through_a_store(tmp_path):
     assert float(back.native_x) == float(found.native_x)
 
 
+@pytest.mark.slow
 def test_networks_see_twenty_metre_pixels_smooth():
     cube = repeated(scene(size=(64, 64), bands=(*FINE, "B05", "B06", "B07", "B8A", "B11", "B12")), COARSE, 2, (1, 1))
     coarse = ("B05", "B06", "B07", "B8A", "B11", "B12")
@@ -413,6 +418,7 @@ def test_networks_see_twenty_metre_pixels_smooth():
     assert "native_x" not in known.sr.liif(scale=2).coords
 
 
+@pytest.mark.slow
 def test_the_mark_of_repeats_survives_a_crop_and_laziness():
     cube = repeated(scene(size=(64, 64), bands=(*FINE, *COARSE)), COARSE, 2, (0, 1))
     known = cube.sr.native()
@@ -472,6 +478,7 @@ def grid_warnings(cube, network=lambda cube: xsr.liif(cube, scale=2)):
     return [str(one.message) for one in found]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("crs", "affine", "what"),
     [
@@ -490,12 +497,14 @@ def test_networks_warn_once_of_a_grid_that_is_not_sentinels(crs, affine, what):
     assert what in found[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gsd", [10.0, 20.0, 60.0])
 def test_networks_do_not_warn_of_sentinels_own_grids(gsd):
     assert grid_warnings(make_cube((2, 4, 24, 24), gsd=gsd, crs="EPSG:32733")) == []
     assert grid_warnings(make_cube((2, 4, 24, 24), gsd=gsd, crs="EPSG:25832")) == []
 
 
+@pytest.mark.slow
 def test_networks_do_not_warn_of_what_xsr_made():
     cube = scene()
     assert grid_warnings(cube.sr.degrade(scale=3.4)) == []
@@ -533,12 +542,14 @@ def test_cutting_a_cube_does_not_silence_the_warning_but_keeps_what_xsr_made():
     assert grid_warnings(xsr.clip(low, (box.left, box.bottom, box.right - 100, box.top), crs="EPSG:32631")) == []
 
 
+@pytest.mark.slow
 def test_networks_of_one_factor_and_points_warn_too():
     cube = make_cube((1, 10, 24, 24), crs="EPSG:3857")
     assert len(grid_warnings(cube, lambda cube: xsr.sisr(cube, model="carn_3x3x64g4sw_s2"))) == 1
     assert len(grid_warnings(cube, lambda cube: xsr.sample(cube, x=[600_100.0], y=[5_799_900.0]))) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["Landcover-1864782", "Landcover-771547", "Landcover-8732", "UNHCR-CODs026832"])
 def test_worldstrat_comes_back(data_dir, place):
     zones = {"1864782": 32644, "771547": 32638, "8732": 32647, "026832": 32635}

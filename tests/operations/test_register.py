@@ -33,6 +33,7 @@ def error_px(cube):
     return max(float(np.abs(out[name] - cube[name]).max()) for name in ("shift_x_m", "shift_y_m")) / 10
 
 
+@pytest.mark.slow
 def test_shifts_are_those_of_the_simulation():
     assert error_px(shifted(noise="sensor")) < 0.05
 
@@ -141,6 +142,7 @@ def test_a_wide_image_is_looked_at_in_windows_and_the_median_counts(monkeypatch)
     assert module._spread(5000)[-1].stop == 5000
 
 
+@pytest.mark.slow
 def test_another_image_may_be_the_reference():
     cube = shifted().compute()
     third = cube[2]
@@ -183,6 +185,7 @@ def test_flat_images_have_no_shift():
     assert np.isnan(find_shift(flat[:1], flat[:1])).all()
 
 
+@pytest.mark.slow
 def test_moved_coordinates_register_and_refine_in_one_resampling():
     """The recipe of the notes: refine on the grid of the first date, from the pixels as they were seen."""
     cube = register(shifted().drop_vars(["shift_x_m", "shift_y_m"])).compute()

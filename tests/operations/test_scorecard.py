@@ -38,6 +38,7 @@ def call(*arguments):
     return result
 
 
+@pytest.mark.slow
 def test_evaluate_prints_and_writes_json(stores, tmp_path):
     out = tmp_path / "scores.json"
     paths = [stores / "sr.zarr", stores / "ref.zarr", "--low", stores / "low.zarr"]

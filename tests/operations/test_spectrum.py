@@ -22,6 +22,7 @@ def smoothed(cube, sigma):
     return cube.copy(data=values.astype(np.float32))
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(
     height=st.integers(8, 60),

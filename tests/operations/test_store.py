@@ -51,6 +51,7 @@ def files_of(path, name="reflectance"):
 # --- round trips -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("container", ["DataArray", "Dataset"])
 @pytest.mark.parametrize(
     "how",
@@ -164,6 +165,7 @@ def test_name_and_attributes(cube, tmp_path):
     assert list(read(tmp_path / "b.zarr").data_vars) == ["reflectance"]
 
 
+@pytest.mark.slow
 def test_lazy_coordinates_and_variables_are_written_too(cube, tmp_path):
     """Stores open with Dask behind every coordinate that is not an index."""
     lazy = da.from_array(np.array([0.25, 0.75]), chunks=1)
@@ -257,6 +259,7 @@ def test_a_store_may_be_overwritten_by_what_is_read_from_it(cube, tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.zarr"]
 
 
+@pytest.mark.slow
 def test_a_failed_overwrite_leaves_the_old_store(cube, tmp_path):
     path = tmp_path / "a.zarr"
     xsr.to_zarr(cube, path, progress=False)
@@ -421,6 +424,7 @@ def test_crs_without_a_code(tmp_path):
 # --- checks and memory -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [{}, {"inner_chunks": 5}, {"zarr_format": 2}], ids=str)
 @pytest.mark.parametrize("where", [0.4, 0.7])
 def test_a_flipped_byte_is_noticed(cube, tmp_path, how, where):
@@ -439,6 +443,7 @@ def ledger_of(path):
     return group["_xsr"].attrs["columns"], group["_xsr/ledger"][:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [{}, {"dtype": "uint16"}, {"inner_chunks": 5}], ids=str)
 @pytest.mark.parametrize("source", [np.float32, np.float64])
 def test_ledger_has_a_row_a_block(cube, tmp_path, how, source):
@@ -492,6 +497,7 @@ def test_complete_is_set_last(cube, tmp_path, monkeypatch):
     assert read(tmp_path / "a.zarr").attrs["xsr"] == state
 
 
+@pytest.mark.slow
 def test_fingerprint_tells_settings_apart(cube, tmp_path):
     def fingerprint(given, **how):
         xsr.to_zarr(given, tmp_path / "a.zarr", overwrite=True, progress=False, **how)
@@ -606,6 +612,7 @@ def test_error_on_a_cluster_surfaces(cube, tmp_path, client, model):
     assert group["_xsr/ledger"][:, 0].sum() < 12
 
 
+@pytest.mark.slow
 def test_format_2_becomes_3_and_back(cube, tmp_path):
     xsr.to_zarr(cube, tmp_path / "two.zarr", progress=False, zarr_format=2)
     two = xr.open_zarr(tmp_path / "two.zarr")["reflectance"]
@@ -617,6 +624,7 @@ def test_format_2_becomes_3_and_back(cube, tmp_path):
     assert list(again["time"].values) == list(cube["time"].values)
 
 
+@pytest.mark.slow
 def test_classes_keep_their_type(cube, tmp_path):
     classes = cube.isel(band=0, drop=True).fillna(0).astype(np.int32) + 16_777_217
     both = cube.to_dataset(dim="band").assign(scl=classes)

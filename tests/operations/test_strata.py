@@ -38,6 +38,7 @@ def largest(left, right):
 ALL = {"metrics": list(UNITS), "data_range": 1.0, "scale": 2.0, "mtf": 0.3}
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(
     height=st.integers(1, 40),
@@ -58,6 +59,7 @@ def test_strata_do_not_depend_on_the_chunks(height, width, chunk, how, holes, se
     assert largest(parts.compute(scheduler="synchronous"), whole) <= 1e-6
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None, derandomize=True)
 @given(
     height=st.integers(1, 60),

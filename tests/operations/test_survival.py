@@ -83,6 +83,7 @@ def test_an_interrupted_store_is_continued(cube, tmp_path, flag, how):
     assert_same_bytes(tmp_path / "a.zarr", tmp_path / "whole.zarr")
 
 
+@pytest.mark.slow
 def test_resume_begins_a_store_and_leaves_a_complete_one_alone(cube, tmp_path):
     first = write(cube, tmp_path / "a.zarr", resume=True)
     before = content(tmp_path / "a.zarr")
@@ -122,6 +123,7 @@ def test_a_ledger_row_that_cannot_be_read_is_that_of_an_undone_block(cube, tmp_p
     assert content(tmp_path / "a.zarr") == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "how", "told"),
     [
@@ -151,6 +153,7 @@ def test_another_version_is_refused(cube, tmp_path, monkeypatch):
         write(cube, tmp_path / "a.zarr", resume=True)
 
 
+@pytest.mark.slow
 def test_names_that_differ_every_time(cube, tmp_path):
     """Dask was asked not to hash the input: attributes and coordinates stand in, or the name the user gives."""
 
@@ -197,6 +200,7 @@ def names_in(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
+@pytest.mark.slow
 def test_an_interrupted_replacement_is_continued(cube, replaced, tmp_path):
     np.testing.assert_array_equal(xr.open_zarr(tmp_path / "a.zarr")["reflectance"].values, cube.values)
     report = write(replaced, tmp_path / "a.zarr", resume=True)
@@ -224,6 +228,7 @@ def test_a_replacement_that_died_between_two_renames(replaced, tmp_path):
     assert names_in(tmp_path) == ["a.zarr", "whole.zarr"]
 
 
+@pytest.mark.slow
 def test_a_replacement_that_begins_anew_forgets_the_interrupted_one(cube, replaced, tmp_path):
     write(cube + 2, tmp_path / "a.zarr", overwrite=True)
     assert names_in(tmp_path) == ["a.zarr"]
@@ -450,6 +455,7 @@ def dead_process():
     return process.pid
 
 
+@pytest.mark.slow
 def test_the_lock_of_a_dead_process_of_this_host_is_taken_over(cube, tmp_path):
     lock_of(tmp_path / "a.zarr", pid=dead_process())
     assert write(cube, tmp_path / "a.zarr").computed == 12
@@ -523,6 +529,7 @@ def test_a_full_disk(small_disk, tmp_path, errors):
     assert {bad.reason for bad in checked.bad} == {"not done"}
 
 
+@pytest.mark.slow
 def test_a_disk_that_was_full_is_resumed(small_disk, tmp_path):
     cube = (noisy() * 0 + 0.5).chunk(y=250, x=250)  # compresses well
     ballast = small_disk / "ballast"
@@ -567,6 +574,7 @@ def test_a_disk_that_cannot_be_written(cube, small_disk):
         write(cube, small_disk / "a.zarr")
 
 
+@pytest.mark.slow
 def test_a_disk_that_turns_read_only(cube, small_disk):
     def protect(block, block_info=None):
         if block_info and block_info[0]["chunk-location"] == (1, 0, 0, 0):

@@ -55,6 +55,7 @@ def test_overviews_are_averages_of_valid_pixels(tmp_path):
         np.testing.assert_allclose(file.read(1), expected, atol=1e-6)
 
 
+@pytest.mark.slow
 @given(
     height=st.integers(1, 50),
     width=st.integers(1, 50),

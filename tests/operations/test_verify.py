@@ -43,6 +43,7 @@ def content(folder):
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
+@pytest.mark.slow
 def test_a_store_as_it_was_written(cube, tmp_path):
     for how in KINDS:
         write(cube, tmp_path / "a.zarr", overwrite=True, **how)
@@ -51,6 +52,7 @@ def test_a_store_as_it_was_written(cube, tmp_path):
         assert (report.path, report.blocks, report.complete, report.bad) == (str(tmp_path / "a.zarr"), 12, True, ())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", KINDS, ids=str)
 @pytest.mark.parametrize("damage", [flip, cut])
 def test_a_flipped_bit_and_a_truncated_chunk_are_found_and_repaired(cube, tmp_path, how, damage):
@@ -91,6 +93,7 @@ def test_every_form_of_nan_is_stored_as_one(tmp_path):
     assert xsr.verify(tmp_path / "a.zarr").ok
 
 
+@pytest.mark.slow
 def test_coordinates_are_checked_too(cube, tmp_path):
     write(cube, tmp_path / "a.zarr")
     group = zarr.open_group(tmp_path / "a.zarr", mode="r+")
@@ -103,6 +106,7 @@ def test_coordinates_are_checked_too(cube, tmp_path):
     assert not xsr.verify(tmp_path / "a.zarr", repair=cube, progress=False).ok  # only blocks are computed again
 
 
+@pytest.mark.slow
 def test_an_interrupted_store_is_not_ok_and_repair_completes_it(cube, tmp_path):
     flag = tmp_path / "flag"
     flag.touch()
@@ -121,6 +125,7 @@ def test_an_interrupted_store_is_not_ok_and_repair_completes_it(cube, tmp_path):
     np.testing.assert_array_equal(xr.open_zarr(tmp_path / "a.zarr")["reflectance"].values, cube.values)
 
 
+@pytest.mark.slow
 def test_several_variables(cube, tmp_path):
     bands = cube.to_dataset("band")
     write(bands, tmp_path / "a.zarr", inner_chunks=5)

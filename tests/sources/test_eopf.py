@@ -96,6 +96,7 @@ def test_the_tree_becomes_a_cube_of_its_reflectance(product):
     assert cube.dn_offset.values.tolist() == [[-1000] * 8]
 
 
+@pytest.mark.slow
 def test_a_model_accepts_the_cube_and_opening_is_lazy(product):
     cube = open_eopf(product, bands=["B02", "B03", "B04", "B08"], chunks=64)
     with assert_lazy(cube):
@@ -105,6 +106,7 @@ def test_a_model_accepts_the_cube_and_opening_is_lazy(product):
     assert np.isnan(fine).sum() == 4 * 4
 
 
+@pytest.mark.slow
 def test_coarser_bands_are_interpolated_and_finer_ones_averaged(product):
     cube = open_eopf(product, bands=["B02", "B05"])
     coarse = open_eopf(product, bands=["B05"])
@@ -120,6 +122,7 @@ def test_the_decoding_of_xarray_agrees(product):
     np.testing.assert_allclose(open_eopf(product, bands=["B04"])[0, 0], decoded, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_pyramid_below_the_group_gives_its_finest_level(tmp_path, product):
     path = write_eopf(tmp_path / "p.zarr", pyramid=True)
     np.testing.assert_array_equal(open_eopf(path), open_eopf(product))
@@ -130,6 +133,7 @@ def test_masked_pixels_are_nan(product):
     assert np.isnan(cube[0, 0].values[~cube.valid[0].values]).all()
 
 
+@pytest.mark.slow
 def test_offsets_are_those_of_the_attributes_and_held_against_pixels(tmp_path, product):
     old = write_eopf(tmp_path / "a.zarr", add_offset=0.0, added=0)
     np.testing.assert_allclose(open_eopf(old), open_eopf(product), rtol=0, atol=1e-6)
@@ -147,6 +151,7 @@ def test_offsets_are_those_of_the_attributes_and_held_against_pixels(tmp_path, p
         open_eopf(bare)
 
 
+@pytest.mark.slow
 def test_dates_are_joined_and_duplicates_dropped(tmp_path):
     one = write_eopf(tmp_path / "a.zarr")
     again = write_eopf(tmp_path / "b.zarr", created="2025-01-01T00:00:00Z")
@@ -156,6 +161,7 @@ def test_dates_are_joined_and_duplicates_dropped(tmp_path):
     assert cube.generated.values.tolist() == ["2025-01-01T00:00:00Z", "2024-06-15T18:00:00Z"]
 
 
+@pytest.mark.slow
 def test_two_datastrips_of_one_tile_are_one_date(tmp_path, product):
     paths = []
     for name, part in (("S20240615T110618", slice(48, None)), ("S20240615T110918", slice(None, 48))):
@@ -206,6 +212,7 @@ def test_a_flat_cube_may_describe_its_grid_by_the_geozarr_convention_alone(tmp_p
         open_eopf(tmp_path / "b.zarr")
 
 
+@pytest.mark.slow
 def test_what_is_no_product_is_named(tmp_path, product):
     with pytest.raises(ProductError, match=r"gone\.zarr is no Zarr group"):
         open_eopf(tmp_path / "gone.zarr")
@@ -242,6 +249,7 @@ WKT = CRS("EPSG:32629").to_wkt()
 TILED = "S2D_MSIL2A_20240615T110621_N0511_R023_T29UNU_20240615T180000"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "stated",
     [
@@ -269,6 +277,7 @@ def test_a_southern_tile_lies_in_a_southern_zone(tmp_path):
     assert open_eopf(path, bands=["B02"]).odc.crs.epsg == 32722
 
 
+@pytest.mark.slow
 def test_a_product_without_a_crs_asks_for_one_and_takes_it(tmp_path):
     path = state(write_eopf(tmp_path / "a.zarr"))
     with pytest.raises(ProductError, match=r"names no CRS: .*Pass crs="):
@@ -279,6 +288,7 @@ def test_a_product_without_a_crs_asks_for_one_and_takes_it(tmp_path):
         open_eopf(path, crs="utm")
 
 
+@pytest.mark.slow
 def test_contradictory_statements_of_the_crs_are_refused_by_name_and_settled_by_hand(tmp_path):
     path = state(write_eopf(tmp_path / "a.zarr"), item={"proj:epsg": 32629}, array={"proj:epsg": 32630})
     message = r"proj:epsg of the STAC item says EPSG:32629, proj:epsg of array .*b02 says EPSG:32630"
@@ -343,16 +353,19 @@ def rewrite(source, path, *, zarr_format=3, shards=False, coordinates=True, name
     return path
 
 
+@pytest.mark.slow
 def test_format_3_with_shards_is_the_same_cube(tmp_path, product):
     other = open_eopf(rewrite(product, tmp_path / "a.zarr", shards=True))
     xr.testing.assert_identical(other.compute(), open_eopf(product).compute())
 
 
+@pytest.mark.slow
 def test_band_names_may_be_in_capitals(tmp_path, product):
     path = rewrite(product, tmp_path / "a.zarr", named=lambda key: key.upper() if key.startswith("b") else key)
     xr.testing.assert_identical(open_eopf(path).compute(), open_eopf(product).compute())
 
 
+@pytest.mark.slow
 def test_a_zip_archive_is_read_in_place(tmp_path, product):
     for base, root in (("flat", product), ("nested", product.parent)):
         path = shutil.make_archive(str(tmp_path / f"{base}.zarr"), "zip", root, "." if base == "flat" else product.name)
@@ -364,6 +377,7 @@ def test_a_zip_archive_is_read_in_place(tmp_path, product):
         open_eopf(tmp_path / "broken.zarr.zip")
 
 
+@pytest.mark.slow
 def test_a_tree_that_xarray_opened_gives_the_same_cube(product):
     expected = open_eopf(product).compute()
     for options in ({}, {"chunks": {}}, {"mask_and_scale": False}):
@@ -377,6 +391,7 @@ def test_a_tree_that_xarray_opened_gives_the_same_cube(product):
         pass
 
 
+@pytest.mark.slow
 def test_a_group_of_one_resolution_gives_its_images_on_their_grid(product):
     group = product / "measurements/reflectance"
     np.testing.assert_array_equal(open_eopf(group), open_eopf(product))
@@ -389,6 +404,7 @@ def test_a_group_of_one_resolution_gives_its_images_on_their_grid(product):
         open_eopf(group / "r10m", bands=["B05"])
 
 
+@pytest.mark.slow
 def test_copies_in_coarser_groups_serve_their_resolution(tmp_path, product):
     path = rewrite(product, tmp_path / "a.zarr")
     group = zarr.open_group(path, mode="r+")["measurements/reflectance/r20m"]
@@ -411,11 +427,13 @@ def test_a_level_of_a_pyramid_opens_by_its_path(tmp_path):
     np.testing.assert_allclose(cube[0, 0], truth("B02", 10)[::4, ::4], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_decoded_floats_are_reflectance_whatever_is_noted_of_the_numbers_before(tmp_path, product):
     path = rewrite(product, tmp_path / "a.zarr", decoded=True)
     np.testing.assert_allclose(open_eopf(path), open_eopf(product), rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_without_coordinates_the_transform_places_the_images(tmp_path, product):
     def transform(name, attrs, shape):
         gsd = 960 / shape[0]
@@ -434,6 +452,7 @@ def test_a_product_says_which_arrays_it_has_where_none_is_a_band(tmp_path, produ
         open_eopf(path)
 
 
+@pytest.mark.slow
 def test_the_name_says_what_the_metadata_leave_out(tmp_path, product):
     path = rewrite(product, tmp_path / f"{TILED}.zarr")
     zarr.open_group(path, mode="r+").attrs.put({})
@@ -481,6 +500,7 @@ def serve(tmp_path):
         server.shutdown()
 
 
+@pytest.mark.slow
 def test_a_store_behind_a_server_that_lists_nothing_opens(tmp_path, product, serve):
     shutil.copytree(product, tmp_path / "a.zarr")
     with warnings.catch_warnings():

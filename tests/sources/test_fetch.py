@@ -33,6 +33,7 @@ def written(path):
     return {file.relative_to(path).as_posix(): file.stat().st_mtime_ns for file in path.glob("reflectance/c/**/*")}
 
 
+@pytest.mark.slow
 def test_the_store_is_the_cube_of_the_search(items, tmp_path):
     out = tmp_path / "a.zarr"
     assert fetch(out, items, **AREA, chunks=40) == FetchReport(str(out), 3, 3)
@@ -48,6 +49,7 @@ def test_the_store_is_the_cube_of_the_search(items, tmp_path):
     assert not (tmp_path / "a.zarr.incoming").exists()
 
 
+@pytest.mark.slow
 def test_dates_that_are_down_are_not_read_again(items, tmp_path):
     out = tmp_path / "a.zarr"
     assert fetch(out, items, datetime="2024-06-15/2024-06-20", **AREA).fetched == 2
@@ -82,6 +84,7 @@ def test_an_interrupted_download_continues_with_the_date_it_was_at(folder, items
     np.testing.assert_array_equal(open_file(out), open_stac(items, bands=["B02", "B08"]))
 
 
+@pytest.mark.slow
 def test_a_date_that_was_begun_and_not_counted_is_written_anew(items, tmp_path):
     out = tmp_path / "a.zarr"
     fetch(out, items, datetime="2024-06-15/2024-06-20", **AREA)
@@ -92,6 +95,7 @@ def test_a_date_that_was_begun_and_not_counted_is_written_anew(items, tmp_path):
     np.testing.assert_array_equal(open_file(out), open_stac(items, bands=["B02", "B08"]))
 
 
+@pytest.mark.slow
 def test_a_date_that_comes_late_takes_its_place_in_time(items, tmp_path):
     out = tmp_path / "a.zarr"
     fetch(out, items, datetime="2024-06-20/2024-06-25", **AREA)
@@ -103,6 +107,7 @@ def test_a_date_that_comes_late_takes_its_place_in_time(items, tmp_path):
     assert fetch(out, items, **AREA) == FetchReport(str(out), 3, 0)
 
 
+@pytest.mark.slow
 def test_a_dead_date_is_left_out_and_comes_with_a_later_run(folder, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)
@@ -124,6 +129,7 @@ def box(left=200, top=100, width=300, height=200):
     return outline(west, north - height, west + width, north, "EPSG:32629").to_crs("EPSG:4326").json
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -147,6 +153,7 @@ def test_another_request_is_refused_with_the_difference(items, tmp_path, changed
     assert fetch(out, items, **{**request, "bands": ["blue", "green", "red", "nir"]}).fetched == 2
 
 
+@pytest.mark.slow
 def test_dates_on_another_grid_or_without_masks_are_refused(folder, items, tmp_path):
     out = tmp_path / "a.zarr"
     fetch(out, items, datetime="2024-06-15", **AREA)
@@ -160,6 +167,7 @@ def test_dates_on_another_grid_or_without_masks_are_refused(folder, items, tmp_p
     assert fetch(out, items, **AREA).dates == 3
 
 
+@pytest.mark.slow
 def test_what_is_at_the_path_already_stays(items, tmp_path):
     foreign = tmp_path / "foreign.zarr"
     open_stac(items, bands="B02").sr.to_zarr(foreign, progress=False)
@@ -179,6 +187,7 @@ def test_nothing_found_leaves_nothing(items, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_an_api_is_read_by_ranges_and_only_for_what_is_new(folder, tmp_path):
     served = [make_item(folder, day=day) for day in DAYS]
     out = tmp_path / "a.zarr"
@@ -198,6 +207,7 @@ def test_an_api_is_read_by_ranges_and_only_for_what_is_new(folder, tmp_path):
     np.testing.assert_allclose(cube[2, 0], expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_mask_can_be_burnt_in(items, tmp_path):
     fetch(tmp_path / "a.zarr", items, mask=True, **AREA)
     cube = open_file(tmp_path / "a.zarr").compute()

@@ -36,6 +36,7 @@ def test_a_safe_product_is_described_by_its_metadata(tmp_path, packed):
     assert lines["products"] == root.name
 
 
+@pytest.mark.slow
 def test_theia_eopf_and_stac_are_named(tmp_path):
     kind, lines = described(write_theia(tmp_path / "theia")[0])
     assert kind == "Theia Level-2A FRE"

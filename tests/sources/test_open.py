@@ -49,6 +49,7 @@ def packed(folder, path, inside=""):
 # --- products ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_every_way_to_name_a_safe_product_opens_the_same_cube(tmp_path):
     root = write_safe(tmp_path, bands=("B02", "B03"))
     expected = xsr.open_safe(root)
@@ -90,6 +91,7 @@ def test_a_folder_with_one_archive_is_what_the_archive_holds(tmp_path):
         xsr.open(folder)
 
 
+@pytest.mark.slow
 def test_an_open_tree_is_read_as_it_is_and_not_from_where_it_came(tmp_path):
     path = write_eopf(tmp_path / "product.zarr")
     tree = xr.open_datatree(path, engine="zarr", chunks={}, consolidated=False)
@@ -101,6 +103,7 @@ def test_an_open_tree_is_read_as_it_is_and_not_from_where_it_came(tmp_path):
     assert xsr.open(node).dims == ("time", "band", "y", "x")
 
 
+@pytest.mark.slow
 def test_a_group_in_an_archive_is_found(tmp_path):
     path = packed(Path(write_eopf(tmp_path / "product.zarr")), tmp_path / "product.zarr.zip")
     expected = xsr.open(tmp_path / "product.zarr" / "measurements/reflectance/r10m")
@@ -154,6 +157,7 @@ def test_theia_opens_by_folder_and_by_metadata_file(tmp_path):
         assert xsr.open(way).attrs["source"] == "Theia Level-2A FRE"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["folder", "metadata", "zip", "zip with a folder", "tree"])
 def test_eopf_opens_every_way(tmp_path, way):
     path = write_eopf(tmp_path / "p.zarr")
@@ -354,6 +358,7 @@ def openeo_like(dim="bands"):
     return cube.assign_coords({dim: ["nbart_blue", "nbart_green", "nbart_red"]})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dim", ["band", "bands", "variable", "channel"])
 def test_the_variable_of_bands_is_found_whatever_its_dim_is_called(tmp_path, dim):
     cube = openeo_like(dim)

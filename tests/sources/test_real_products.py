@@ -27,6 +27,7 @@ def safe(**options):
     return lambda path: xsr.open_safe(path, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "reader", "shape", "epsg", "date"),
     [
@@ -73,6 +74,7 @@ def test_it_is_refused_for_the_reason_that_is_true(data_dir, name, reader, reaso
     assert "ownload" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_the_bands_of_60_m_are_the_pixels_of_gdal(data_dir):
     path = data_dir / L1C_60M
     cube = xsr.open_safe(path, bands=["B09"])

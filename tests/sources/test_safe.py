@@ -47,6 +47,7 @@ def image(root, band, size):
 # --- real products --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["folder", "zip"])
 def test_a_real_scene_equals_the_pixels_of_gdal_with_the_offset_applied(real, form):
     cube = open_safe(real if form == "folder" else zipped(real), resolution=60)
@@ -114,6 +115,7 @@ def test_a_listed_image_that_is_not_there_is_named(real):
         open_safe(real)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "bands", "baseline", "native"),
     [("l2a", 12, "02.14", {1098.0}), ("l1c", 13, "02.09", {5490.0})],
@@ -134,6 +136,7 @@ def test_small_real_products_become_cubes_that_models_accept(data_dir, name, ban
     assert np.isfinite(fine).any()
 
 
+@pytest.mark.slow
 def test_polygons_of_old_masks_agree_with_gdal(data_dir):
     path = data_dir / TINY["l1c"]
     cube = open_safe(path, bands="B02", verify="structure", detectors=True)
@@ -258,6 +261,7 @@ def test_the_cube_survives_zarr_with_its_provenance(l2a, tmp_path):
 # --- offsets ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_baselines_of_one_scene_give_equal_reflectance(tmp_path):
     old = write_safe(tmp_path / "a", baseline="03.01", stated=None, added=0, start="2019-06-15T11:06:21.024Z")
     new = write_safe(tmp_path / "b", baseline="05.00", start="2023-06-15T11:06:21.024Z")
@@ -435,6 +439,7 @@ def test_two_datastrips_of_one_tile_are_one_date(tmp_path, l2a):
     assert cube.dn_offset.values.tolist() == [[-1000] * 4]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"resolution": 20}, {"resolution": 60, "bands": ["B02", "B05"]}])
 def test_the_seam_of_datastrips_cannot_be_seen_in_bands_that_are_resampled(tmp_path, l2a, options):
     cube, whole = open_safe(strips(tmp_path), **options), open_safe(l2a, **options)
@@ -443,6 +448,7 @@ def test_the_seam_of_datastrips_cannot_be_seen_in_bands_that_are_resampled(tmp_p
     np.testing.assert_array_equal(cube.valid, whole.valid)
 
 
+@pytest.mark.slow
 def test_joining_parts_is_lazy_and_independent_of_chunks(tmp_path, l2a):
     parts = strips(tmp_path)
     with assert_lazy(open_safe(l2a)):

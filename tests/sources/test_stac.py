@@ -40,6 +40,7 @@ def lonlat_box(shrink=0.0):
 # --- an API ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_search_becomes_a_cube_read_by_ranges(folder, series):
     with serving(folder, series) as server:
         cube = open_stac(url=server.url, bbox=lonlat_box(100), datetime="2018/2019", collection=COLLECTION, bands=RGBN)
@@ -96,6 +97,7 @@ def test_a_model_accepts_the_cube(folder, series):
     assert np.isfinite(fine).all()
 
 
+@pytest.mark.slow
 def test_a_static_catalog_and_single_items_do_as_well(folder, series):
     items = list(pystac.ItemCollection.from_dict({"type": "FeatureCollection", "features": series}))
     for item in items:
@@ -192,6 +194,7 @@ def test_real_items_become_cubes_that_a_model_accepts(data_dir, tmp_path, name):
 # --- areas -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_area_is_the_same_as_box_geojson_and_vector_file(folder, series, tmp_path):
     geopandas = pytest.importorskip("geopandas")
     from shapely.geometry import box, mapping
@@ -256,6 +259,7 @@ def test_an_area_inside_the_footprint_but_beside_the_images_is_refused(folder, s
 # --- conflicts -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -81,6 +81,7 @@ def test_shapes_and_types():
 # --- which dates answer ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("hidden", "share"), [(1.0, 0.0), (0.0, 1.0), (0.5, 0.5)])
 def test_the_date_asked_for_is_hidden_as_often_as_asked(hidden, share):
     among = [(one.days == one.tau[:, None]).any(axis=1) for one in map(sampler(hidden=hidden), range(40))]
@@ -167,6 +168,7 @@ def test_pixels_under_clouds_are_not_valid_and_nothing_is_asked_there(plain):
     assert 0.05 < np.mean(shares) < 0.6
 
 
+@pytest.mark.slow
 def test_made_up_clouds_hide_a_part_of_some_patches_and_nothing_of_the_target():
     for most, some in ((0.0, False), (0.6, True)):
         hidden = [1 - batch.valid.mean(axis=(2, 3)) for batch in map(sampler(clouds=most), range(20))]

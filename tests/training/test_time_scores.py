@@ -32,6 +32,7 @@ def test_a_linear_change_is_for_linear_interpolation(zero_model):
     assert found.db["temporal"] == pytest.approx(found.db["bicubic, linear"], abs=0.5)  # a network of zeros
 
 
+@pytest.mark.slow
 def test_the_date_itself_answers_where_it_is_shown(zero_model):
     series = make_series(lambda date: 0.02 * (date % 2))
     hidden, shown, clouded = (

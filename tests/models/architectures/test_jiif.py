@@ -87,6 +87,7 @@ def slow_pixel(network, features, at, shape):
     return (torch.stack(scores).softmax(0)[:, None] * torch.stack(values)).sum(0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [4.0, 3.0, 2.5])
 @pytest.mark.parametrize("bands", [1, 2])
 def test_equals_the_reference_formulation(scale, bands):

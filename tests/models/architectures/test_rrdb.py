@@ -130,6 +130,7 @@ def test_radius_of_the_published_depths(blocks):
     assert_radius_is_measured(network, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", [2, 4, 8])
 def test_radius_does_not_depend_on_the_factor(factor):
     network = RRDBNet(bands=1, blocks=1, features=1, growth=1, factor=factor, residual=True)

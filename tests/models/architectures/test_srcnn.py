@@ -74,6 +74,7 @@ def test_residual_with_silent_convolutions_is_bicubic():
     assert torch.equal(network(x), bicubic(x, 2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("factor", "radius"),
     [(1, 6), (2, 5), (3, 4), (4, 3), (8, 3), *(pytest.param(factor, 2, marks=pytest.mark.slow) for factor in (11, 12))],

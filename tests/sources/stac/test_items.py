@@ -46,6 +46,7 @@ def load(data_dir, name):
     return path, pystac.read_file(str(path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "bands", "value", "mask"),
     [

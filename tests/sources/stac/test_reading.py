@@ -22,6 +22,7 @@ def path(folder):
     )
 
 
+@pytest.mark.slow
 def test_every_holder_of_items_gives_the_same_cube(folder, path):
     items = read_items(path)
     for item in items:
@@ -49,6 +50,7 @@ def test_every_holder_of_items_gives_the_same_cube(folder, path):
     np.testing.assert_array_equal(open_stac(dictionaries[1], bands=["B04"]), expected[1:])
 
 
+@pytest.mark.slow
 def test_a_search_and_a_client_of_pystac_client_are_read(folder, path):
     from pystac_client import Client
 
@@ -97,6 +99,7 @@ def test_several_collections_are_searched(path):
         open_stac(path, collection=[])
 
 
+@pytest.mark.slow
 def test_an_api_in_place_of_items_is_named(folder, path):
     served = json.loads(path.read_text())["features"]
     with serving(folder, served) as server, pytest.raises(ParameterError, match=r"is an API; .* Pass it as url="):
