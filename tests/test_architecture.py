@@ -33,6 +33,7 @@ def test_import_contracts_are_kept(capsys):
     assert status == EXIT_STATUS_SUCCESS, capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", HEAVY)
 def test_import_xsr_does_not_load(package, modules_after_import):
     assert package not in modules_after_import

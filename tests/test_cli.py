@@ -103,6 +103,7 @@ def save(cube, path):
 # --- run ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_run_on_zarr(cube, model, tmp_path):
     source = save(cube.chunk(time=1, y=10), tmp_path / "in.zarr")
     result = call("run", source, tmp_path / "out.zarr", "--scale", 3.4, "--model", model, "--chunks", 40)
@@ -121,6 +122,7 @@ def test_run_on_zarr(cube, model, tmp_path):
     assert f"{wanted.size} valid pixels, 0 clipped" in report
 
 
+@pytest.mark.slow
 def test_run_on_netcdf(cube, model, tmp_path):
     source = save(cube, tmp_path / "in.nc")
     call("run", source, tmp_path / "out.zarr", "--scale", 3.4, "--model", model, "--bands", "B04, B03,B02")
@@ -144,6 +146,7 @@ def test_run_on_geotiff(cube, model, tmp_path):
     assert (tmp_path / "out.zarr" / ".zgroup").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("units", ["percent", "0.01"])
 def test_run_with_units(cube, tmp_path, units):
     source = save(cube * 100, tmp_path / "in.zarr")
@@ -152,6 +155,7 @@ def test_run_with_units(cube, tmp_path, units):
     assert np.abs(found - cube.values.repeat(2, axis=2).repeat(2, axis=3)).max() < 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["bicubic", "bilinear"])
 def test_run_interpolates_a_box(cube, tmp_path, method):
     source = save(cube, tmp_path / "in.zarr")
@@ -198,6 +202,7 @@ def test_run_refuses(cube, tmp_path, arguments, error, told):
     assert not (tmp_path / "out.zarr").exists()
 
 
+@pytest.mark.slow
 def test_run_does_not_write_over_its_input_or_another_store(cube, tmp_path):
     source = save(cube, tmp_path / "in.zarr")
     with pytest.raises(ParameterError, match="OUT is IN"):
@@ -210,6 +215,7 @@ def test_run_does_not_write_over_its_input_or_another_store(cube, tmp_path):
     assert fine_of(other)["reflectance"].shape == (2, 4, 40, 36)
 
 
+@pytest.mark.slow
 def test_workers_share_the_cores(cube, tmp_path):
     source = save(cube, tmp_path / "in.zarr")
     cores = len(os.sched_getaffinity(0))
@@ -397,6 +403,7 @@ def test_data_folder_that_is_not_there(tiny_recipe, tmp_path, monkeypatch, job):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_paths_with_brackets_are_printed_whole(cube, tmp_path):
     source = save(cube, tmp_path / "in.zarr")
     out = tmp_path / "[red]" / "out.zarr"
@@ -483,6 +490,7 @@ def test_run_on_31ues(data_dir, tmp_path):
     assert np.abs(np.nanmean(fine, axis=(1, 2)) - np.nanmean(mean, axis=(1, 2)))[whole].max() < 0.02
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_the_precision_used_is_kept_for_a_repair(cube, model, tmp_path, precision):
     source = save(cube, tmp_path / "in.zarr")
@@ -563,6 +571,7 @@ def degrees(tmp_path):
     return str(tmp_path / "in.nc"), low
 
 
+@pytest.mark.slow
 def test_native_writes_what_the_function_returns(degrees, tmp_path):
     path, low = degrees
     args = ["native", path, str(tmp_path / "out.zarr")]
@@ -572,6 +581,7 @@ def test_native_writes_what_the_function_returns(degrees, tmp_path):
         np.testing.assert_array_equal(found.reflectance, xsr.native(low))
 
 
+@pytest.mark.slow
 def test_the_warning_of_a_grid_names_the_command(degrees, tmp_path):
     args = ["run", degrees[0], str(tmp_path / "out.zarr"), "--scale", "2"]
     with warnings.catch_warnings():
@@ -580,6 +590,7 @@ def test_the_warning_of_a_grid_names_the_command(degrees, tmp_path):
     assert "xsr native gives the sensor's pixels back" in " ".join(result.stderr.split())
 
 
+@pytest.mark.slow
 def test_degrade_writes_what_the_function_returns(cube, tmp_path):
     xsr.to_zarr(cube, tmp_path / "in.zarr", progress=False)
     out = tmp_path / "out.zarr"
@@ -714,6 +725,7 @@ def test_repair_from_an_input_that_changed_is_refused(written, cube, tmp_path):
         call("verify", out, "--repair")
 
 
+@pytest.mark.slow
 def test_a_store_made_in_python_says_not_how(cube, tmp_path):
     save(cube, tmp_path / "a.zarr")
     assert call("verify", tmp_path / "a.zarr").exit_code == 0
@@ -840,6 +852,7 @@ def test_names_that_do_not_fit_are_refused(cube, tmp_path, given, message):
         call("run", source, tmp_path / "out.zarr", "--scale", 2, "--band-names", given)
 
 
+@pytest.mark.slow
 def test_dims_are_named(cube, tmp_path):
     cube.rename(time="acquired").rename("r").to_netcdf(tmp_path / "in.nc", engine="h5netcdf")
     out = tmp_path / "out.zarr"
@@ -919,6 +932,7 @@ def test_products_are_run_directly(tmp_path):
         call("info", root, "--open", "masks=true")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "meant"),
     [
@@ -934,6 +948,7 @@ def test_a_name_that_is_nearly_right_is_suggested_whatever_it_is(cube, tmp_path,
         call("run", source, tmp_path / "out.zarr", "--scale", 2, "--model", name)
 
 
+@pytest.mark.slow
 def test_a_store_of_an_earlier_version_is_repaired(written):
     """Its command knows no options that came since."""
     _, out = written

@@ -177,6 +177,7 @@ def test_jitter_is_recorded(monkeypatch):
     assert float(abs(cube.shift_x_m).max()) > 0.1
 
 
+@pytest.mark.slow
 def test_noise_has_the_stated_size():
     given = dict(seed=1, size=(48, 48), bands=["B04"])
     clean, noisy = synthetic_cube(**given, noise=False), synthetic_cube(**given)
@@ -187,6 +188,7 @@ def test_noise_has_the_stated_size():
     np.testing.assert_allclose(double - clean, 2 * (noisy - clean), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_clouds():
     given = dict(seed=2, size=(64, 64), times=TIMES, clouds=0.3, bands=["B02", "B11"])
     pair, painted = synthetic_pair(**given), synthetic_cube(**given, cloud_nodata=False)
@@ -204,6 +206,7 @@ def test_clouds():
     assert not pair.high.isnull().any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("high_gsd_m", [2.5, 10 / 3.4, 5.0, 10.0])
 def test_pair(high_gsd_m):
     pair = synthetic_pair(size=(24, 20), high_gsd_m=high_gsd_m, times=TIMES, jitter_px=0.3)
@@ -217,6 +220,7 @@ def test_pair(high_gsd_m):
     np.testing.assert_allclose(pair.high, still, atol=1e-6 if high_gsd_m != 10 / 3.4 else 0.3)
 
 
+@pytest.mark.slow
 def test_seasons():
     months = [f"2024-{month:02d}-15" for month in (1, 5, 7)]
     cube = synthetic_cube(size=(96, 96), times=months, bands=["B04", "B08"], noise=False)

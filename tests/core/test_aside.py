@@ -75,6 +75,7 @@ def test_coordinates_of_classes_come_along():
     np.testing.assert_array_equal(out["scl"], CLASSES.repeat(2, axis=1).repeat(2, axis=2))
 
 
+@pytest.mark.slow
 def test_a_network_takes_the_bands_and_leaves_the_classes():
     out = with_classes().sr.liif(scale=2)
     assert list(out.data_vars) == ["B02", "B03", "SCL"]
@@ -87,6 +88,7 @@ def test_classes_do_not_change_the_bands(given: XarrayObject):
     np.testing.assert_array_equal(given.sr.interpolate(scale=1.7)["B03"], bare["B03"])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Use .* matmul:PendingDeprecationWarning")  # odc-geo
 def test_classes_that_cannot_follow_are_left_out_with_one_warning():
     cube = with_classes()
@@ -112,6 +114,7 @@ def test_pixels_outside_the_cube_take_the_fill_of_the_classes():
     assert out.dtype == np.uint8
 
 
+@pytest.mark.slow
 def test_the_result_survives_zarr(tmp_path):
     out = with_classes(chunks={"y": 4}).sr.interpolate(scale=2, chunks=5)
     to_zarr(out, tmp_path / "a.zarr", progress=False)
@@ -130,6 +133,7 @@ def test_classes_are_no_bands():
     assert open_cube(with_classes(), bands="B03").bands == ("B03",)
 
 
+@pytest.mark.slow
 def test_layers_among_the_coordinates_are_written_block_by_block(tmp_path):
     cube = make_cube(SHAPE).assign_coords(scl=(("time", "y", "x"), CLASSES)).chunk({"y": 4})
     out = cube.sr.interpolate(scale=2, chunks=6)

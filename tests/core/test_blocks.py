@@ -104,6 +104,7 @@ def test_overlapping_hand_values(span, hits):
     assert list(overlapping(Span(*span), spans((4, 4, 2)))) == hits
 
 
+@pytest.mark.slow
 @given(sizes=st.lists(st.integers(1, 9), min_size=1, max_size=8), data=st.data())
 @check
 def test_overlapping_finds_exactly_the_chunks_that_share_a_pixel(sizes, data):

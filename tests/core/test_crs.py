@@ -119,6 +119,7 @@ CONTRADICTIONS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("state", "drop"), CONTRADICTIONS)
 def test_other_crs_beside_the_one_that_counts_is_named_once_until_it_is_dropped(state, drop, tmp_path):
     cube = state(make_cube().copy(deep=True))

@@ -312,6 +312,7 @@ def test_a_target_of_corners_is_read_the_same_way():
         assert interpolate(bare(), like=target).odc.geobox.affine == TRUE @ Affine.scale(0.5)
 
 
+@pytest.mark.slow
 def test_a_store_of_corners_holds_centres(tmp_path):
     with moved("on the edge"):
         to_zarr(corners().assign_attrs(transform=TRUE), tmp_path / "a.zarr", progress=False)

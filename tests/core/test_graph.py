@@ -121,6 +121,7 @@ LIKES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("like", LIKES)
 @pytest.mark.parametrize("method", ["nearest", "bicubic"])
 def test_like_gives_the_same_bytes_in_any_chunks(like, method):
@@ -414,6 +415,7 @@ def test_the_progress_bar_counts_blocks(tmp_path, capsys):
 # --- memory ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 3, 20])
 @pytest.mark.parametrize("kind", ["grid", "warp"])
 def test_a_block_that_needs_too_much_memory_is_cut(monkeypatch, size, kind):

@@ -287,6 +287,7 @@ def test_input_window_hand_value():
     assert (window.rows, window.cols) == (Span(0, 10), Span(-4, 5))
 
 
+@pytest.mark.slow
 @given(
     shape=st.tuples(st.integers(1, 30), st.integers(1, 30)),
     cell=st.tuples(st.floats(0.1, 1), st.floats(0.1, 1)),

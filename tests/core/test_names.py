@@ -232,6 +232,7 @@ def test_numbered_bands_have_the_names_of_a_coordinate_along_them(coordinate):
     assert open_cube(cube).canonical == ("B02", "B03", "B04", "B08")
 
 
+@pytest.mark.slow
 def test_a_geotiff_of_rioxarray_is_named_by_its_descriptions_both_ways(tmp_path, model):
     path = tmp_path / "scene.tif"
     cube = make_cube((4, 24, 24))
@@ -453,6 +454,7 @@ def test_scores_and_masks_understand_other_names():
     assert np.array_equal(np.isfinite(masked.values[:, 0]), mask.values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("as_dataset", [False, True])
 def test_a_store_keeps_the_names_of_the_user(tmp_path, as_dataset):
     cube = renamed(make_cube((2, 2, 16, 16)), place=("Y", "X"))

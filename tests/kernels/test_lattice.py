@@ -34,6 +34,7 @@ def whole_patch_mean(stacks):
     return stacks[0] + stacks[0].mean(axis=(2, 3), keepdims=True) * np.float32(3)
 
 
+@pytest.mark.slow
 @given(st.integers(1, 19), st.integers(1, 19), st.integers(0, 2))
 def test_blocks_of_any_size_give_the_same_image(high, wide, trim):
     lattice = Lattice(8 + 2 * trim, 5, trim)

@@ -57,6 +57,7 @@ def test_psnr_equals_scikit_image():
     assert ours == pytest.approx(theirs, abs=1e-10)
 
 
+@pytest.mark.slow
 def test_angle_by_hand():
     image = np.array([[[1.0, 1.0, 0.0]], [[0.0, 1.0, 0.0]]], np.float32)
     reference = np.array([[[0.0, 2.0, 1.0]], [[3.0, 2.0, 1.0]]], np.float32)
@@ -214,6 +215,7 @@ def direct_gradient(image, pixel_m):
     return np.hypot(gy, gx)
 
 
+@pytest.mark.slow
 def test_gradient_of_a_ramp_is_its_slope_per_metre():
     y, x = np.mgrid[:9, :7].astype(np.float32)
     ramp = (0.03 * y * 5 + 0.04 * x * 2)[None]
@@ -232,6 +234,7 @@ def test_gradient_needs_all_neighbours():
     assert np.isnan(metrics.gradient(image, (1.0, 1.0))).sum() == 8  # the middle has no weight in Sobel's kernels
 
 
+@pytest.mark.slow
 def test_strata_equal_masks():
     image, reference = pair(2, 40, 33)
     image = holed(image, 0.1)
@@ -328,6 +331,7 @@ def test_one_missing_pixel_reaches_as_far_as_the_halo_says():
 # --- maps --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_maps_add_up_to_the_sums():
     image, reference = pair(2, 40, 33)
     image = holed(image, 0.01)
@@ -344,6 +348,7 @@ def test_maps_add_up_to_the_sums():
     assert np.array_equal(np.isnan(angles), np.isnan(image).any(axis=0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("edges", [None, np.array([0.01, 0.02, 0.03])])
 def test_pixels_have_the_stratum_that_the_sums_count_them_in(edges):
     reference = holed(pair(1, 40, 33)[1], 0.01)

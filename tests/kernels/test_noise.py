@@ -25,6 +25,7 @@ def test_the_generator_gives_the_published_answers(words, expected):
     assert tuple(int(v) for v in noise._philox(*(np.uint32(w) for w in words))) == expected
 
 
+@pytest.mark.slow
 def test_numbers_are_standard_normal_and_independent():
     z = noise.normals(Span(0, 700), Span(0, 701), seed=11, words=(3, 4)).astype(np.float64)
     assert abs(z.mean()) < 5 / math.sqrt(z.size)

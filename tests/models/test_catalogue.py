@@ -110,6 +110,7 @@ def test_public_names_are_those_of_the_registry():
         xsr.models.destroy  # noqa: B018
 
 
+@pytest.mark.slow
 def test_import_loads_no_torch():
     code = "import json, sys, xsr.models; xsr.models.names(); print(json.dumps('torch' in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

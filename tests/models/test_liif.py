@@ -100,6 +100,7 @@ def reference_query(network, unfolded, row, col, cell):
     return sum(answer * (area / total) for answer, area in zip(answers, reversed(areas), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1.0, 2.0, 2.8, 3.4])
 def test_closed_form_equals_the_reference_formulation(scale):
     height, width = 6, 5
@@ -273,6 +274,7 @@ def test_shipped_card_declares_the_radius_and_parameters_of_its_network():
     assert network.encoder.head[0].in_channels == len(card.bands) == len(card.mean) == len(card.std)
 
 
+@pytest.mark.slow
 def test_tiles_are_exact_with_the_declared_margin_and_not_with_one_pixel_less():
     network = lively(LIIF(**SMALL).double())
     margin, block = network.radius, 3

@@ -24,6 +24,7 @@ def arrays(height, width, scale, holes=0.0):
     return tuple(np.where(rng.random(x.shape) < holes, np.float32(np.nan), x) for x in (image, reference, low))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [2.0, 2.5, 3.0, 3.4, 4.0])
 @pytest.mark.parametrize("holes", [0.0, 0.002])
 def test_losses_equal_the_metrics(scale, holes):

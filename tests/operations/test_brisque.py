@@ -28,6 +28,7 @@ def test_features_of_every_band_and_date(cube):
     assert "score" not in found
 
 
+@pytest.mark.slow
 @settings(max_examples=5, deadline=None)
 @given(time=st.integers(1, 2), band=st.integers(1, 4), y=st.integers(5, 60), x=st.integers(5, 48))
 def test_lazy_and_independent_of_chunks(cube, model, time, band, y, x):

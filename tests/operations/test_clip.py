@@ -47,6 +47,7 @@ def test_a_triangle_masks_what_its_outline_leaves_out():
     np.testing.assert_array_equal(out, np.where(inside, expected, np.nan))
 
 
+@pytest.mark.slow
 def test_every_spelling_of_an_area_gives_the_same(tmp_path):
     geopandas = pytest.importorskip("geopandas")
     cube = make_cube((2, 30, 30))

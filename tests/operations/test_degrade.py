@@ -522,6 +522,7 @@ def test_a_record_that_is_no_pixel_size_is_refused(record):
         xsr.degrade(cube.assign_coords(native_gsd=record), scale=2)
 
 
+@pytest.mark.slow
 def test_ten_band_pairs_do_not_depend_on_chunks():
     cube, _ = ten_bands()
     cube[0, :, 30:50, 20:60] = np.nan
@@ -574,6 +575,7 @@ def test_frames_are_shifted_degradations():
     assert_same_grid(low.isel(time=0), still.isel(time=0))
 
 
+@pytest.mark.slow
 def test_shifts_are_metres_in_a_system_of_degrees():
     """At 60 degrees north a degree of longitude is 55.80 km, one of latitude 111.41 km."""
     grid = {"affine": Affine(1e-4, 0, 10, 0, -1e-4, 60.002), "crs": "EPSG:4326"}
@@ -646,6 +648,7 @@ def test_fewer_frames_are_drawn_from_a_series_in_order():
     assert set(low.time.values) <= set(series.time.values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_series", [False, True])
 def test_frames_do_not_depend_on_chunks(with_series):
     high = holed((1, 2, 90, 110), gsd=2.5)
@@ -728,6 +731,7 @@ def test_a_series_in_degrees_that_drifts_off_the_grid_is_refused():
         xsr.semi_simulate(high, scale=4, series=series)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(12))
 def test_augmented_frames_stay_registered_with_their_truth(seed):
     """Degrading the turned truth with the recorded shifts gives the turned frames."""

@@ -455,6 +455,7 @@ def test_images_without_band_names_are_judged_without_fidelity():
     assert FIDELITY < set(xsr.evaluate(image, reference, low=low, mtf=0.3).data_vars)
 
 
+@pytest.mark.slow
 def test_the_sensor_is_what_degrade_takes():
     """Whatever the optics, the image that was degraded with them agrees with the result, and others do not."""
     image, _, _ = triplet(60, 50, bands=2)
@@ -475,6 +476,7 @@ def test_the_sensor_is_what_degrade_takes():
         assert float(xsr.evaluate(image, None, low=lows[number - 1], **options)["low_fidelity"].max()) > 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("container", ["array", "dataset"])
 @pytest.mark.parametrize("gsd", [2.5, 5.0])
 def test_the_truth_agrees_with_what_was_simulated_finer_than_the_sensor_sees(gsd, container):

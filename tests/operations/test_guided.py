@@ -197,6 +197,7 @@ def test_a_network_sees_normalised_numbers(folder):
     np.testing.assert_allclose(out[6:22, 6:22], base[6:22, 6:22] + (hi - lo) * answer(0, 0)[6:22, 6:22], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_network_without_a_guide_reads_the_coarse_pixels(folder):
     """On one patch by hand, as above: no bands of the guide, and an answer of four times as many pixels."""
     config = {"bands": 1, "blocks": 1, "features": 8, "growth": 4}
@@ -224,6 +225,7 @@ def test_a_network_without_a_guide_reads_the_coarse_pixels(folder):
         low.sr.guided(GUIDE, model=path, scale=3.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("conserve", ["radiance", "temperature"])
 @pytest.mark.parametrize("method", [*METHODS, None])
 def test_means_are_held(method, conserve, dctnet):
@@ -253,6 +255,7 @@ def test_a_constant_temperature_stays(method, dctnet):
     assert not out.flag.any()
 
 
+@pytest.mark.slow
 def test_limits_of_the_user(dctnet):
     values = LOW.values.astype(np.float64)
     own = limits_of(values.size, values.sum(), (values**2).sum(), values.min(), values.max())
@@ -262,6 +265,7 @@ def test_limits_of_the_user(dctnet):
     assert np.abs(other - out).max() > 0.1
 
 
+@pytest.mark.slow
 def test_each_date_has_limits_of_its_own(dctnet):
     series = make_temperature(np.stack([KELVIN, 2 * KELVIN - 300])[:, None])
     guide = GUIDE.expand_dims(time=series.time)
@@ -271,6 +275,7 @@ def test_each_date_has_limits_of_its_own(dctnet):
         np.testing.assert_array_equal(out.isel(time=[date]), alone)
 
 
+@pytest.mark.slow
 def test_dates_together_in_a_chunk__one_of_them_empty(dctnet):
     kelvin = KELVIN[:48, :40]
     series = make_temperature(np.stack([kelvin, kelvin * np.nan, 2 * kelvin - 300])[:, None])
@@ -331,6 +336,7 @@ def test_nothing_is_computed_before_it_is_asked_for(network):
     assert out.flag.chunks is not None
 
 
+@pytest.mark.slow
 def test_one_of_the_two_in_memory(dctnet):
     whole = LOW.sr.guided(GUIDE, model=dctnet)
     for low, guide in ((LOW.chunk(y=10), GUIDE), (LOW, GUIDE.chunk(x=40))):
@@ -361,6 +367,7 @@ def test_each_block_uses_its_share_of_the_cores(dctnet, monkeypatch):
         torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 def test_the_same_call_has_the_same_keys(dctnet):
     """A run that is resumed knows its input by them."""
     low, guide = LOW.chunk(y=10), GUIDE.chunk(x=40)
@@ -385,6 +392,7 @@ def test_borders_of_blocks_are_no_steps(network):
 # ---- no data
 
 
+@pytest.mark.slow
 def test_gaps_of_the_temperature_stay_where_they_are(network):
     holes = np.zeros(LOW.shape, bool)
     holes[3:5, 7] = holes[-1, -1] = True
@@ -413,6 +421,7 @@ def test_gaps_of_the_guide_are_bicubic_and_flagged(network):
         np.testing.assert_array_equal(out.values[out.flag == 1], base.values[out.flag == 1])
 
 
+@pytest.mark.slow
 def test_a_guide_that_is_all_clouds_gives_the_interpolation(network):
     out = LOW.sr.guided(GUIDE * np.nan, model=network)
     np.testing.assert_array_equal(out, LOW.sr.guided(GUIDE, method="bicubic"))
@@ -512,6 +521,7 @@ def degrees(resolution, west, south, east, north, *, ascending=False):
     return guide.isel(latitude=slice(None, None, -1)) if ascending else guide
 
 
+@pytest.mark.slow
 def test_ascending_latitudes_under_a_cube_in_metres(tmp_path):
     """The result runs as the guide does, in whole blocks that can be written."""
     guide = degrees(1e-4, 16.46, 52.33, 16.48, 52.35, ascending=True)
@@ -779,6 +789,7 @@ def test_grids_too_alike_for_means():
         LOW.sr.guided(near, method="tsharp", conserve="radiance")
 
 
+@pytest.mark.slow
 @OTHERS
 def test_a_scale_far_from_training(dctnet):
     with pytest.warns(XsrWarning, match="a factor of 20 is far from those model"):

@@ -59,6 +59,7 @@ def test_any_chunks_and_order_of_dates_give_the_same_image(model, scale, chunk_o
     assert np.array_equal(parts.n_valid, whole.n_valid)
 
 
+@pytest.mark.slow
 def test_the_halo_is_needed(model, monkeypatch):
     cube = make_cube(40, 40, dates=3)
     radius = registry.card(model).radius

@@ -61,6 +61,7 @@ def mean_of(frames):
 # --- the values ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "combine"),
     [
@@ -230,6 +231,7 @@ def test_any_chunks_of_time_and_space_give_the_same_bytes(data):
         xr.testing.assert_identical(found.coords.to_dataset(), whole.coords.to_dataset())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize("together", [2, 3, 9])
 def test_instants_together_are_the_instants_one_by_one(together, chunked):

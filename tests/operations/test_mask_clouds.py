@@ -84,6 +84,7 @@ def test_datasets_single_dates_and_ascending_cubes_come_out_as_they_went_in():
     np.testing.assert_array_equal(turned.valid.isel(y=slice(None, None, -1)), expected.valid)
 
 
+@pytest.mark.slow
 def test_the_result_survives_zarr(tmp_path):
     out = mask_clouds(cloudy(chunks={"y": 10}))
     to_zarr(out, tmp_path / "a.zarr", progress=False)

@@ -130,6 +130,7 @@ def test_bands_of_larger_pixels_come_back_and_say_how_large(crs):
     assert all(place % 20 == 0 for place in corner)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("crs", METRES)
 @pytest.mark.parametrize("tool", ["gdal", "odc"])
 def test_what_gdal_resampled_comes_back(crs, tool):
@@ -293,6 +294,7 @@ def test_pixels_that_begin_anywhere_are_found():
     np.testing.assert_array_equal(inner, np.where(kept, cube.values, np.nan))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("phase", [(0, 0), (0, 1), (1, 0), (1, 1)])
 def test_repeated_pixels_on_the_grid_are_recognised_wherever_they_begin(phase):
     cube = repeated(scene(size=(61, 70), bands=(*FINE, *COARSE)), COARSE, 2, phase=phase)
@@ -361,6 +363,7 @@ def test_any_chunking_gives_the_same(stored, chunks):
     xr.testing.assert_identical(lazy.compute(), expected)
 
 
+@pytest.mark.slow
 def test_the_result_is_lazy_and_the_sample_bounded():
     cube = scene(size=(120, 90))
     low, _ = by_nearest(cube, other_grid(cube, "EPSG:4326", 8))
@@ -513,6 +516,7 @@ def test_networks_do_not_warn_of_what_xsr_made():
     assert grid_warnings(low.sr.native()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("platform", ["landsat-8", "PlanetScope"])
 def test_networks_do_not_warn_of_cubes_of_other_satellites(platform):
     cube = make_cube((1, 4, 24, 24), crs="EPSG:32631", affine=Affine(30, 0, 500_007, 0, -30, 5_000_007))
@@ -526,12 +530,14 @@ def test_networks_do_not_warn_of_landsats_own_grid():
     assert grid_warnings(cube) == []
 
 
+@pytest.mark.slow
 def test_a_utm_zone_counts_by_its_parameters():
     zone = "+proj=tmerc +lat_0=0 +lon_0=3 +k=0.9996 +x_0=500000 +y_0=0 +datum=WGS84 +units=m"
     for crs in (zone, "EPSG:28355"):
         assert grid_warnings(make_cube((1, 4, 24, 24), crs=crs)) == []
 
 
+@pytest.mark.slow
 def test_cutting_a_cube_does_not_silence_the_warning_but_keeps_what_xsr_made():
     cube = make_cube((1, 4, 24, 24), crs="EPSG:3857")
     left, bottom, right, top = cube.odc.geobox.boundingbox
@@ -562,6 +568,7 @@ def test_worldstrat_comes_back(data_dir, place):
     assert found.attrs["xsr_native_recovered"] > 0.99
 
 
+@pytest.mark.slow
 def test_a_real_series_comes_back(data_dir):
     with xr.open_dataset(data_dir / "s2_ts_belgium_31UES/s2_10m.nc", mask_and_scale=False) as data:
         images = data[["B02", "B03", "B04", "B08"]].to_array("band").transpose("time", "band", "y", "x")[:20].load()

@@ -19,6 +19,7 @@ def trio():
     return xsr.interpolate(pair.low, like=pair.high), pair.high, pair.low
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_the_kernel(trio):
     image, reference, low = trio
     scores = xsr.opensr(image, reference, low=low)
@@ -52,6 +53,7 @@ def test_interpolation_omits_and_the_truth_improves(trio):
     assert (truth["synthesis"] > base["synthesis"]).all()
 
 
+@pytest.mark.slow
 def test_bands_seen_for_registration(trio):
     image, reference, low = trio
     assert xsr.opensr(image, reference, low=low, visible=["nir"]).attrs["visible"] == ["B08"]

@@ -86,6 +86,7 @@ def test_east_and_north_are_those_of_the_map(form):
     assert out.shift_x_m.attrs["units"] == "m"
 
 
+@pytest.mark.slow
 def test_applied_shifts_lay_the_dates_on_one_another():
     cube = shifted().drop_vars(["shift_x_m", "shift_y_m"])
     out = register(cube, apply=True)

@@ -31,6 +31,9 @@ from xsr.testing import assert_lazy, assert_same_grid
 
 RADIUS = 5
 """Of the tiny network."""
+ROUNDING = 4e-6
+"""Reflectance by which results of one network may differ where its sums run in another order, as they do from shape to
+shape and from processor to processor: 32 units in the last place of 1, the largest that its lively weights make."""
 COARSE = ("B05", "B06", "B07", "B8A", "B11", "B12")
 
 
@@ -63,12 +66,13 @@ def by_hand(cube, network, mean=MEAN, std=STD, reach=RADIUS + 2):
     return out.numpy()[..., cut:-cut, cut:-cut]
 
 
+@pytest.mark.slow
 def test_sisr_is_the_network_with_its_normalisation(carn):
     cube = make_cube(14, 13, dates=2)
     fine = xsr.sisr(cube, model=carn)
     assert fine.dims == cube.dims
     assert fine.dtype == np.float32
-    assert largest(fine.values, by_hand(cube, lively_carn())) <= 1e-6
+    assert largest(fine.values, by_hand(cube, lively_carn())) <= ROUNDING
     assert (fine.attrs["xsr_operation"], fine.attrs["xsr_model"], fine.attrs["xsr_scale"]) == ("sisr", "small", [2, 2])
     assert fine.attrs["xsr_weights_sha256"] == registry.card(carn).sha256
 
@@ -90,20 +94,22 @@ def test_chunked_equals_whole(carn, height, width, chunk_in, chunk_out, holes, s
     parts = xsr.sisr(cube.chunk(band=3, y=chunk_in, x=chunk_in), model=carn, chunks=chunk_out)
     assert parts.shape == whole.shape == (1, 4, 2 * height, 2 * width)
     assert parts.chunks[2][0] == min(chunk_out[0], 2 * height)
-    assert largest(parts.values, whole.values) <= 1e-6
-    assert largest(xsr.sisr(cube, model=carn, chunks=chunk_out).values, whole.values) <= 1e-6
+    assert largest(parts.values, whole.values) <= ROUNDING
+    assert largest(xsr.sisr(cube, model=carn, chunks=chunk_out).values, whole.values) <= ROUNDING
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", [3, 4])
 def test_other_factors(tmp_path, factor):
     model = write_fixed(tmp_path, config={"factor": factor})
     cube = make_cube(13, 17)
     whole = xsr.sisr(cube, model=model)
     assert whole.shape == (1, 4, 13 * factor, 17 * factor)
-    assert largest(whole.values, by_hand(cube, lively_carn(factor=factor))) <= 1e-6
-    assert largest(xsr.sisr(cube.chunk(y=5), model=model, chunks=(19, 14)).values, whole.values) <= 1e-6
+    assert largest(whole.values, by_hand(cube, lively_carn(factor=factor))) <= ROUNDING
+    assert largest(xsr.sisr(cube.chunk(y=5), model=model, chunks=(19, 14)).values, whole.values) <= ROUNDING
 
 
+@pytest.mark.slow
 def test_radius_one_pixel_short_differs(carn, tmp_path):
     cube = make_cube(40, 40)
     whole = xsr.sisr(cube, model=carn)
@@ -111,7 +117,7 @@ def test_radius_one_pixel_short_differs(carn, tmp_path):
     for radius, equal in ((RADIUS, True), (RADIUS - 1, False)):
         model = write_fixed(tmp_path, radius=radius)
         gap = largest(xsr.sisr(cube, model=model, chunks=16).values, whole.values)
-        assert gap <= 1e-6 if equal else gap > 1e-5
+        assert gap <= ROUNDING if equal else gap > 100 * ROUNDING
 
 
 def test_lazy_and_one_task_a_block(carn):
@@ -133,7 +139,7 @@ def test_ascending_y(carn):
     wanted = xsr.sisr(cube, model=carn)
     turned = xsr.sisr(cube.isel(y=slice(None, None, -1)), model=carn, chunks=11)
     assert float(turned.y[1] - turned.y[0]) == 5
-    assert largest(turned.values[..., ::-1, :], wanted.values) <= 1e-6
+    assert largest(turned.values[..., ::-1, :], wanted.values) <= ROUNDING
     assert np.allclose(turned.y.values[::-1], wanted.y.values)
 
 
@@ -156,7 +162,7 @@ def test_band_without_a_value_is_held_at_the_fill_of_the_card(tmp_path):
     empty[:, 3], held[:, 3] = np.nan, np.float32(level[3])
     fine = xsr.sisr(empty, model=model).values
     assert np.isnan(fine[:, 3]).all()
-    assert largest(fine[:, :3], xsr.sisr(held, model=model).values[:, :3]) <= 1e-6
+    assert largest(fine[:, :3], xsr.sisr(held, model=model).values[:, :3]) <= ROUNDING
 
 
 def test_residual_network_of_zeros_is_bicubic(tmp_path):
@@ -172,7 +178,7 @@ def test_residual_network_adds_to_the_base(tmp_path, carn):
     base = xsr.sisr(cube, model=write_fixed(tmp_path / "zero", zero=True, residual=True))
     fine = xsr.sisr(cube, model=write_fixed(tmp_path, residual=True))
     answer = xsr.sisr(cube, model=carn).values - np.array(MEAN, np.float32)[:, None, None]
-    assert largest(fine.values, base.values + answer) <= 1e-6
+    assert largest(fine.values, base.values + answer) <= ROUNDING
     assert np.abs(answer).max() > 0.01
 
 
@@ -182,7 +188,7 @@ def test_network_in_digital_numbers(tmp_path, carn):
 
     cube = make_cube(9, 8)
     model = write_fixed(tmp_path, mean=tens(MEAN), std=tens(STD), unit=1e-4)
-    assert largest(xsr.sisr(cube, model=model).values, xsr.sisr(cube, model=carn).values) <= 1e-6
+    assert largest(xsr.sisr(cube, model=model).values, xsr.sisr(cube, model=carn).values) <= ROUNDING
 
 
 @pytest.mark.parametrize(
@@ -215,7 +221,7 @@ def test_dataset_equals_data_array(carn):
 def test_units_are_decoded(carn):
     cube = make_cube()
     numbers = xsr.sisr(cube * 100, model=carn, units="percent")
-    assert largest(numbers.values, xsr.sisr(cube, model=carn).values) <= 1e-6
+    assert largest(numbers.values, xsr.sisr(cube, model=carn).values) <= ROUNDING
 
 
 # --- bands of 20 m beside those of 10 m --------------------------------------------------------------------
@@ -228,6 +234,7 @@ def fine_and_coarse(height=12, width=10, dates=1):
     return fine, coarse.assign_coords({name: grid[name] for name in ("y", "x", "spatial_ref")})
 
 
+@pytest.mark.slow
 def test_coarse_bands_are_interpolated_and_joined(ten):
     fine, coarse = fine_and_coarse(dates=2)
     brought = xsr.interpolate(coarse, scale=2, method="bicubic")
@@ -241,6 +248,7 @@ def test_coarse_bands_are_interpolated_and_joined(ten):
     assert largest(found.values, expected) <= 3e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("container", ["DataArray", "Dataset"])
 def test_coarse_bands_stay_lazy(ten, container):
     fine, coarse = fine_and_coarse()
@@ -266,7 +274,7 @@ def test_coarse_bands_of_a_cube_with_ascending_y(ten):
     turned = fine.isel(y=slice(None, None, -1))
     for other in (coarse, coarse.isel(y=slice(None, None, -1))):
         found = xsr.sisr(turned, model="carn_1x1x4g2", weights=ten, coarse=other)
-        assert largest(found.values[..., ::-1, :], wanted.values) <= 1e-6
+        assert largest(found.values[..., ::-1, :], wanted.values) <= ROUNDING
 
 
 def test_coarse_cubes_that_do_not_go_with_the_cube(ten):

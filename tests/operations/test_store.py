@@ -86,6 +86,7 @@ def test_round_trip(cube, tmp_path, container, how):
         assert np.array_equal(found[name].values, cube[name].values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zarr_format", [2, 3])
 def test_chunks_on_disk_are_the_blocks(cube, tmp_path, zarr_format):
     xsr.to_zarr(cube, tmp_path / "a.zarr", zarr_format=zarr_format, progress=False)
@@ -95,6 +96,7 @@ def test_chunks_on_disk_are_the_blocks(cube, tmp_path, zarr_format):
     assert read(tmp_path / "a.zarr")["reflectance"].chunks == ((1, 1), (4,), (10, 10), (10, 10, 3))
 
 
+@pytest.mark.slow
 def test_shards_hold_inner_chunks(cube, tmp_path):
     xsr.to_zarr(cube, tmp_path / "a.zarr", inner_chunks=5, progress=False)
     array = zarr.open_group(tmp_path / "a.zarr", mode="r")["reflectance"]
@@ -125,6 +127,7 @@ def test_a_cube_that_is_none(tmp_path):
         xsr.to_zarr(np.zeros((3, 4)), tmp_path / "a.zarr", progress=False)
 
 
+@pytest.mark.slow
 def test_one_block_may_be_padded_to_whole_inner_chunks(tmp_path):
     cube = make_cube(13, 11)
     xsr.to_zarr(cube, tmp_path / "a.zarr", inner_chunks=4, progress=False)
@@ -156,6 +159,7 @@ def test_cube_in_memory_is_cut_into_blocks(tmp_path):
     assert report.blocks == 1
 
 
+@pytest.mark.slow
 def test_name_and_attributes(cube, tmp_path):
     xsr.to_zarr(cube.rename("toa").assign_attrs(xsr_model="tiny"), tmp_path / "a.zarr", progress=False)
     opened = read(tmp_path / "a.zarr")
@@ -208,6 +212,7 @@ def test_writing_computes_each_block_once(tmp_path):
 # --- packing -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_cube_that_is_no_reflectance_is_not_packed_in_silence(cube, tmp_path):
     with pytest.raises(XsrWarning, match=r"clipped 3276 of 3276 pixels, .* -0.0999 to 6.454: .*units="):
         (abs(cube) * 10000 + 100).sr.to_zarr(tmp_path / "a.zarr", dtype="uint16", progress=False)
@@ -249,6 +254,7 @@ def test_existing_store_is_refused_and_left_alone(cube, tmp_path):
     assert {p: p.read_bytes() for p in (tmp_path / "a.zarr").rglob("*") if p.is_file()} == before
 
 
+@pytest.mark.slow
 def test_a_store_may_be_overwritten_by_what_is_read_from_it(cube, tmp_path):
     path = tmp_path / "a.zarr"
     xsr.to_zarr(cube, path, progress=False)
@@ -278,6 +284,7 @@ def _fail(block):
     raise RuntimeError("no block")
 
 
+@pytest.mark.slow
 def test_overwrite_replaces_everything(cube, tmp_path):
     xsr.to_zarr(cube.rename("old"), tmp_path / "a.zarr", progress=False, zarr_format=2)
     xsr.to_zarr(cube + 1, tmp_path / "a.zarr", progress=False, overwrite=True)
@@ -316,6 +323,7 @@ def test_inner_chunks_that_do_not_divide_are_refused(cube, tmp_path, inner):
         xsr.to_zarr(cube, tmp_path / "a.zarr", inner_chunks=inner, progress=False)
 
 
+@pytest.mark.slow
 def test_bad_chunks_do_not_cost_the_existing_store(cube, tmp_path):
     xsr.to_zarr(cube, tmp_path / "a.zarr", progress=False)
     with pytest.raises(StoreError, match="expected equal chunks"):
@@ -363,6 +371,7 @@ def test_crs_may_come_from_the_coordinates_alone(tmp_path):
     assert_same_grid(opened, cube)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zarr_format", [2, 3])
 @pytest.mark.parametrize("container", ["DataArray", "Dataset"])
 def test_grid_survives(tmp_path, zarr_format, container):
@@ -476,6 +485,7 @@ def test_block_without_a_value_is_done_without_a_file(cube, tmp_path):
     assert np.isnan(read(tmp_path / "a.zarr")["reflectance"][0, :, :10, :10].values).all()
 
 
+@pytest.mark.slow
 def test_complete_is_set_last(cube, tmp_path, monkeypatch):
     states, real = [], BlockWriter.__call__
 
@@ -549,6 +559,7 @@ def test_interrupted_store_is_not_complete(cube, tmp_path, scheduler):
         assert np.array_equal(group["reflectance"][window], cube.values[window], equal_nan=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("inner", [None, 5])
 def test_each_file_is_written_by_one_block(cube, tmp_path, monkeypatch, inner):
     cube = cube.fillna(0.5)
@@ -575,6 +586,7 @@ def test_each_file_is_written_by_one_block(cube, tmp_path, monkeypatch, inner):
 # --- progress and clusters ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_progress_is_silent_when_asked(cube, tmp_path, capfd):
     xsr.to_zarr(cube, tmp_path / "a.zarr", progress=False)
     assert capfd.readouterr() == ("", "")
@@ -641,6 +653,7 @@ def test_uneven_dates_are_written_one_by_one(tmp_path):
     assert report.blocks == 3
 
 
+@pytest.mark.slow
 def test_lazy_layers_over_the_pixels_are_written_block_by_block(tmp_path):
     cube = make_cube(40, 36, dates=2).chunk(time=1, y=20, x=18)
     asked = []

@@ -70,6 +70,7 @@ def halo_difference(model, cube, monkeypatch, halo):
     return largest(xsr.liif(cube, scale=2.0, model=model, chunks=16).values, whole.values)
 
 
+@pytest.mark.slow
 def test_halo_one_pixel_short_differs(model, monkeypatch):
     cube = make_cube(40, 40)
     assert registry.card(model).radius == RADIUS
@@ -77,6 +78,7 @@ def test_halo_one_pixel_short_differs(model, monkeypatch):
     assert halo_difference(model, cube, monkeypatch, RADIUS - 2) > 1e-5
 
 
+@pytest.mark.slow
 def test_halo_covers_the_filling_and_no_less(tmp_path, monkeypatch):
     cube = make_cube(16, 60)
     model = write_model(tmp_path, seed=6)  # one that weighs the rim of its reach well
@@ -382,6 +384,7 @@ def test_like_a_parallel_grid_with_an_offset(model):
     assert np.array_equal(xsr.liif(cube, like=fine.isel(y=slice(8, 40), x=slice(4, 30)), model=model), same)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["rotated", "other CRS"])
 @pytest.mark.parametrize("chunks", [None, 9])
 def test_like_another_grid_equals_sampling_there(model, kind, chunks):
@@ -429,6 +432,7 @@ def test_sample_at_pixel_centres_equals_liif(model, chunks):
     assert largest(points.values.reshape(fine.shape), fine.values) <= 1e-6
 
 
+@pytest.mark.slow
 def test_sample_keeps_the_order_of_the_points(model, monkeypatch):
     monkeypatch.setattr("xsr.operations.super_resolve.points.CELL", 5)
     monkeypatch.setattr("xsr.operations.super_resolve.points.POINTS", 7)

@@ -114,6 +114,7 @@ def test_whatever_the_ledger_misses_is_computed_again(tmp_path_factory, lost, le
     assert content(folder / "a.zarr") == before
 
 
+@pytest.mark.slow
 def test_a_ledger_row_that_cannot_be_read_is_that_of_an_undone_block(cube, tmp_path):
     write(cube, tmp_path / "a.zarr")
     before = content(tmp_path / "a.zarr")
@@ -266,6 +267,7 @@ def test_blocks_that_fail_are_set_aside(cube, tmp_path, flag, scheduler):
     assert_same_bytes(tmp_path / "a.zarr", tmp_path / "whole.zarr")
 
 
+@pytest.mark.slow
 def test_a_replacement_with_quarantined_blocks_leaves_the_old_store(cube, tmp_path, flag):
     write(cube, tmp_path / "a.zarr")
     made = through(cube + 1, Fails(str(flag), ((1, 0, 0, 2),)))
@@ -281,6 +283,7 @@ def test_a_run_in_which_nothing_works_ends(cube, tmp_path, flag):
     assert group_of(tmp_path / "a.zarr")["_xsr/ledger"][:, COLUMNS.index("status")].sum() == 7
 
 
+@pytest.mark.slow
 def test_classes_are_set_aside_as_their_fill_value(cube, tmp_path, flag):
     classes = cube.isel(band=0, drop=True).fillna(0).astype(np.int32) + 5
     meta = np.empty((0,) * 3, np.int32)
@@ -426,6 +429,7 @@ def test_threads_processes_and_cluster_write_the_same_bytes(cube, tmp_path, clus
 # --- one writer at a time --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_two_writers_at_once_are_refused(cube, tmp_path):
     told = []
 
@@ -466,6 +470,7 @@ def test_the_lock_of_a_dead_process_of_this_host_is_taken_over(cube, tmp_path):
     assert names_in(tmp_path) == ["a.zarr", "b.zarr", "c.zarr"]
 
 
+@pytest.mark.slow
 def test_the_lock_of_another_host_is_not_taken_over_without_force(cube, tmp_path):
     lock_of(tmp_path / "a.zarr", host="elsewhere", pid=7)
     with pytest.raises(
@@ -513,6 +518,7 @@ def noisy(side=1000):
     return make_cube(side, side).isel(band=slice(0, 1)).chunk(y=250, x=250)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("errors", ["raise", "quarantine"])
 def test_a_full_disk(small_disk, tmp_path, errors):
     cube = noisy()  # 4 MB
@@ -553,6 +559,7 @@ def test_what_can_never_fit_is_refused_before_anything_is_computed(small_disk):
     assert names_in(small_disk) == []
 
 
+@pytest.mark.slow
 def test_a_store_that_vanishes(cube, tmp_path):
     def vanish(block, block_info=None):
         if block_info and block_info[0]["chunk-location"] == (1, 0, 0, 0):

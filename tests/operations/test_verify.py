@@ -73,6 +73,7 @@ def test_a_flipped_bit_and_a_truncated_chunk_are_found_and_repaired(cube, tmp_pa
     assert content(tmp_path / "a.zarr") == before
 
 
+@pytest.mark.slow
 def test_values_that_decode_but_are_not_those_written(cube, tmp_path):
     """A chunk of another block in place of the block's own has a right checksum of its own; the ledger knows better."""
     write(cube, tmp_path / "a.zarr")
@@ -136,6 +137,7 @@ def test_several_variables(cube, tmp_path):
     assert xsr.verify(tmp_path / "a.zarr", repair=bands, progress=False).ok
 
 
+@pytest.mark.slow
 def test_another_cube_repairs_nothing(cube, tmp_path):
     write(cube, tmp_path / "a.zarr")
     cut(file_of(tmp_path / "a.zarr", (1, 0, 0, 0)))

@@ -79,6 +79,7 @@ def product(tmp_path_factory):
     return write_eopf(tmp_path_factory.mktemp("eopf") / "product.zarr")
 
 
+@pytest.mark.slow
 def test_the_tree_becomes_a_cube_of_its_reflectance(product):
     cube = open_eopf(product)
     assert cube.band.values.tolist() == ["B01", "B02", "B03", "B04", "B05", "B08", "B8A", "B12"]
@@ -272,6 +273,7 @@ def test_the_crs_is_found_wherever_it_is_stated(tmp_path, product, stated):
     assert cube.odc.geobox == open_eopf(product, bands=["B02", "B05"]).odc.geobox
 
 
+@pytest.mark.slow
 def test_a_southern_tile_lies_in_a_southern_zone(tmp_path):
     path = state(write_eopf(tmp_path / "a.zarr"), name=TILED.replace("T29UNU", "T22HBD"))
     assert open_eopf(path, bands=["B02"]).odc.crs.epsg == 32722
@@ -304,6 +306,7 @@ def test_contradictory_statements_of_the_crs_are_refused_by_name_and_settled_by_
     assert open_eopf(broken, bands=["B02"], crs=32629).odc.crs.epsg == 32629
 
 
+@pytest.mark.slow
 def test_one_crs_in_several_spellings_is_no_contradiction(tmp_path):
     path = state(
         write_eopf(tmp_path / "a.zarr"),
@@ -416,6 +419,7 @@ def test_copies_in_coarser_groups_serve_their_resolution(tmp_path, product):
     assert "B08" in open_eopf(path / "measurements/reflectance/r20m").band
 
 
+@pytest.mark.slow
 def test_a_level_of_a_pyramid_opens_by_its_path(tmp_path):
     path = write_eopf(tmp_path / "p.zarr", pyramid=True)
     group = zarr.open_group(path, mode="r+")["measurements/reflectance/r10m"]
@@ -469,6 +473,7 @@ def test_the_name_says_what_the_metadata_leave_out(tmp_path, product):
 # --- pixels that are not stored --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_bands_without_a_stored_chunk_are_refused_and_others_named(tmp_path, product):
     path = rewrite(product, tmp_path / "a.zarr")
     for size, names in BANDS.items():
@@ -515,6 +520,7 @@ def test_a_store_behind_a_server_that_lists_nothing_opens(tmp_path, product, ser
         open_eopf(f"{serve}/a.zarr", bands=["B02"])
 
 
+@pytest.mark.slow
 def test_chunks_that_decoded_floats_lack_are_no_data_and_reported(tmp_path, product):
     path = rewrite(product, tmp_path / "a.zarr", decoded=True)
     shutil.rmtree(path / "measurements/reflectance/r10m/b02/c/1")

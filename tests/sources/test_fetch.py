@@ -215,6 +215,7 @@ def test_the_mask_can_be_burnt_in(items, tmp_path):
     assert not cube.valid.all()
 
 
+@pytest.mark.slow
 def test_offsets_of_single_items_are_recorded_and_may_not_change(folder, tmp_path):
     wrong = make_item(folder, day="2024-08-01", added=0, stated=-0.1)
     right = make_item(folder, day="2024-08-11", stated=-0.1)

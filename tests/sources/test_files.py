@@ -91,6 +91,7 @@ def test_attributes_of_the_store_join_those_of_the_cube(tmp_path, cube):
     assert (attrs["title"], attrs["author"]) == ("scene", "me")
 
 
+@pytest.mark.slow
 def test_packed_integers_of_a_store_arrive_as_reflectance(tmp_path, cube):
     packing = {"dtype": "uint16", "scale_factor": 1e-4, "add_offset": -0.1, "_FillValue": 65535}
     cube[0, 0, 0, 0] = np.nan

@@ -58,6 +58,7 @@ def test_theia_eopf_and_stac_are_named(tmp_path):
     assert len(lines["products"].splitlines()) == 2
 
 
+@pytest.mark.slow
 def test_stores_and_files_are_described(tmp_path):
     cube = make_cube((20, 2, 8, 6)).assign_coords(native_gsd=("band", [10.0, np.nan]))
     cube.sr.to_zarr(tmp_path / "a.zarr", progress=False)

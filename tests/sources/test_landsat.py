@@ -332,6 +332,7 @@ def test_opening_is_lazy(tmp_path):
         pass
 
 
+@pytest.mark.slow
 def test_dates_and_satellites_make_a_series_over_all_their_frames(tmp_path):
     one = write_level_2(tmp_path)
     other = write_level_2(tmp_path, number=9, day="2019-11-23", west=300060.0)

@@ -62,6 +62,7 @@ def test_every_way_to_name_a_safe_product_opens_the_same_cube(tmp_path):
         xr.testing.assert_equal(opened.compute(), expected.compute())
 
 
+@pytest.mark.slow
 def test_an_image_inside_a_safe_product_is_opened_with_what_the_product_says_of_its_numbers(tmp_path):
     root = write_safe(tmp_path, bands=("B02", "B03", "B05"))
     images = {file.name.split("_")[2]: file for file in sorted(root.rglob("*_10m.jp2"))}
@@ -183,6 +184,7 @@ def test_landsat_is_known_by_its_metadata(tmp_path):
         assert recognise(mtl).reader is landsat.open_landsat
 
 
+@pytest.mark.slow
 def test_stac_is_known_in_every_form(tmp_path):
     item = make_item(tmp_path, bands=("B02", "B08"))
     path = write_items(tmp_path / "items.json", [item])
@@ -282,6 +284,7 @@ def test_a_band_is_read_from_the_name_of_its_file(stem, band):
     assert band_of(stem) == band
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pattern", ["{}.tif", "T31UFS_20240615T105031_{}_10m.jp2", "T31UFS_20240615_{}.TIF"])
 def test_a_folder_of_band_files_opens_as_one_cube(tmp_path, pattern):
     for band in ("B08", "B02"):
@@ -373,6 +376,7 @@ def test_the_variable_of_bands_is_found_whatever_its_dim_is_called(tmp_path, dim
         assert_same_grid(opened, cube)
 
 
+@pytest.mark.slow
 def test_bands_of_a_dataset_are_renamed_and_what_is_no_band_stays(tmp_path):
     dataset = make_dataset((2, 3, 8, 8)).assign(cloud_cover=("time", [1.0, 2.0])).rename(B02="blue_1")
     dataset.to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
@@ -393,6 +397,7 @@ def test_classic_netcdf_opens(tmp_path):
     np.testing.assert_array_equal(xsr.open(tmp_path / "a.nc"), cube)
 
 
+@pytest.mark.slow
 def test_of_a_tree_the_node_with_images_is_taken(tmp_path):
     cube = make_dataset((1, 2, 8, 8))
     tree = xr.DataTree.from_dict({"/": xr.Dataset(), "/meta": xr.Dataset({"n": 1}), "/images/r10m": cube})

@@ -87,6 +87,7 @@ def test_the_bands_of_60_m_are_the_pixels_of_gdal(data_dir):
     assert cube.odc.geobox.affine == transform
 
 
+@pytest.mark.slow
 def test_landsat_by_hand(data_dir):
     cube = xsr.open_landsat(data_dir / LANDSAT)
     assert cube.band.values.tolist() == ["B1", "B2", "B3", "B4", "B5", "B6", "B7"]
@@ -98,6 +99,7 @@ def test_landsat_by_hand(data_dir):
     np.testing.assert_allclose(warm[0, 0, 256, 256], 42887 * 0.00341802 + 149, rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_level_of_the_pyramid_that_is_stored_opens_where_its_pyramid_says(data_dir):
     with warned("the coordinates in measurements/reflectance/r60m/2 are those of the pixels' corners"):
         cube = xsr.open_eopf(f"{data_dir / EOPF}/measurements/reflectance/r60m/2")

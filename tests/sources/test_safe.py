@@ -83,6 +83,7 @@ def test_a_real_scene_says_where_it_comes_from(real):
     assert cube.native_gsd.values.tolist() == [60]
 
 
+@pytest.mark.slow
 def test_the_real_scene_refines_and_its_no_data_stays(real):
     cube = open_safe(real, bands=["B02", "B03", "B04"], resolution=60).isel(x=slice(480, 544), y=slice(480, 544))
     fine = liif(cube, scale=2).compute()
@@ -155,6 +156,7 @@ def test_polygons_of_old_masks_agree_with_gdal(data_dir):
 # --- made products ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_every_resolution_has_its_images(l2a):
     for size, bands in ((10, ["B02", "B03", "B04", "B08"]), (20, ["B02", "B05", "B12"]), (60, ["B04", "B8A"])):
         cube = open_safe(l2a, bands=bands, resolution=size)
@@ -164,6 +166,7 @@ def test_every_resolution_has_its_images(l2a):
             np.testing.assert_allclose(cube.sel(band=band)[0], truth(band, size), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_by_default_all_bands_lie_on_the_finest_grid_and_keep_their_native_gsd(l2a):
     cube = open_safe(l2a)
     assert cube.band.values.tolist() == ["B02", "B03", "B04", "B05", "B08", "B8A", "B12"]
@@ -204,6 +207,7 @@ def test_level_1c_has_its_own_offset_and_averages_all_bands(tmp_path):
         open_safe(product, resolution=60, mask=True)
 
 
+@pytest.mark.slow
 def test_opening_reads_no_pixel_of_the_cube_and_chunks_as_asked(l2a):
     with assert_lazy(open_safe(l2a)):
         cube = open_safe(l2a, chunks=32, detectors=False)
@@ -245,6 +249,7 @@ def test_any_satellite_and_any_later_baseline_opens(tmp_path, satellite):
     np.testing.assert_allclose(cube[0, 0], truth("B02", 10), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_cube_survives_zarr_with_its_provenance(l2a, tmp_path):
     import xarray as xr
 
@@ -275,6 +280,7 @@ def test_baselines_of_one_scene_give_equal_reflectance(tmp_path):
     assert series.processing_baseline.values.tolist() == ["05.00", "03.01", "05.00"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("baseline", ["04.00", "05.11", "newest"])
 def test_a_product_that_may_have_an_offset_must_state_it(tmp_path, baseline):
     product = write_safe(tmp_path, baseline=baseline, stated=None)
@@ -287,6 +293,7 @@ def test_a_product_that_may_have_an_offset_must_state_it(tmp_path, baseline):
     assert cube.offset_source.values.tolist() == ["offset="]
 
 
+@pytest.mark.slow
 def test_pixels_that_belie_the_metadata_raise_and_name_both(tmp_path):
     taken_out = write_safe(tmp_path / "a", added=0)
     left_in = write_safe(tmp_path / "b", baseline="03.01", stated=None, added=1000)
@@ -321,6 +328,7 @@ def test_names_as_gdal_spells_them_work(l2a, tmp_path):
         assert open_safe(name, bands="B04").product_id.values.tolist() == [l2a.name]
 
 
+@pytest.mark.slow
 def test_images_name_their_product_their_bands_and_their_pixel_size(l2a):
     fine = open_safe(sorted(l2a.rglob("*_10m.jp2")))
     assert fine.band.values.tolist() == ["B02", "B03", "B04", "B08"]
@@ -423,6 +431,7 @@ def strips(folder, **options):
     return write_safe(folder / "n", **first | options), write_safe(folder / "s", **second | options)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error::xsr.core.errors.XsrWarning")
 def test_two_datastrips_of_one_tile_are_one_date(tmp_path, l2a):
     north, south = strips(tmp_path)
@@ -456,6 +465,7 @@ def test_joining_parts_is_lazy_and_independent_of_chunks(tmp_path, l2a):
     np.testing.assert_array_equal(cube, open_safe(l2a))
 
 
+@pytest.mark.slow
 def test_where_datastrips_overlap_the_latest_processing_comes_first(tmp_path):
     def brighter(band, size, *, side, seed=3):
         values = half(False, overlap=10)(band, size, side=side, seed=seed)
@@ -468,6 +478,7 @@ def test_where_datastrips_overlap_the_latest_processing_comes_first(tmp_path):
     np.testing.assert_allclose(cube[38:], truth("B02", 10)[38:] + 0.1, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_each_datastrip_keeps_its_latest_processing(tmp_path):
     old = strips(tmp_path / "a", baseline="04.00")
     new = strips(tmp_path / "b")
@@ -478,6 +489,7 @@ def test_each_datastrip_keeps_its_latest_processing(tmp_path):
     assert len(cube.attrs["dropped_duplicates"]) == 2
 
 
+@pytest.mark.slow
 def test_parts_that_state_no_datastrip_are_known_by_what_they_show(tmp_path, l2a):
     cube = open_safe(strips(tmp_path, datastrip=None), bands=["B02"])
     np.testing.assert_array_equal(cube, open_safe(l2a, bands=["B02"]))
@@ -495,6 +507,7 @@ def test_the_date_of_parts_is_the_earliest_and_unequal_offsets_are_unknown(tmp_p
 # --- duplicates ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_of_several_processings_the_highest_baseline_stays_then_the_latest(tmp_path):
     start = "2021-06-15T11:06:21.024Z"
     old = write_safe(tmp_path / "a", baseline="03.01", stated=None, added=0, start=start)
@@ -507,6 +520,7 @@ def test_of_several_processings_the_highest_baseline_stays_then_the_latest(tmp_p
     assert cube.attrs["dropped_duplicates"] == [f"{old.name} (kept {late.name})", f"{early.name} (kept {late.name})"]
 
 
+@pytest.mark.slow
 def test_other_tiles_and_other_bands_do_not_mix(tmp_path, l2a):
     small = write_safe(tmp_path / "a", tile="29UNV", side=48)
     with pytest.raises(GridError, match=r"lies on another grid than .*; expected one grid\. Open one tile at a time"):

@@ -70,6 +70,7 @@ def test_an_api_that_does_not_answer_is_an_error():
 # --- items on disk ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_processings_of_one_scene_agree_and_say_where_they_come_from(folder, series):
     path = write_items(folder / "items.json", series)
     with assert_lazy(open_stac(path, bands=["B02"])):
@@ -91,6 +92,7 @@ def test_processings_of_one_scene_agree_and_say_where_they_come_from(folder, ser
     assert cube.odc.geobox == GeoBox((SIDE, SIDE), Affine(10, 0, WEST, 0, -10, NORTH), "EPSG:32629")
 
 
+@pytest.mark.slow
 def test_a_model_accepts_the_cube(folder, series):
     fine = open_stac(write_items(folder / "items.json", series[:1]), bands=RGBN).sr.liif(scale=2).compute()
     assert fine.shape == (1, 4, 192, 192)

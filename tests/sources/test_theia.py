@@ -61,6 +61,7 @@ def write_theia(folder, *, day="20200613", version="2-2", quantification=None, s
     return root, values
 
 
+@pytest.mark.slow
 def test_the_real_archive_becomes_two_dates_that_a_model_accepts(tiny):
     cube = open_theia(tiny, tile="T38KPE", bands=["B02", "B03", "B04", "B08"])
     assert cube.time.values.astype("datetime64[ms]").astype(str).tolist() == [
@@ -76,6 +77,7 @@ def test_the_real_archive_becomes_two_dates_that_a_model_accepts(tiny):
     assert np.isfinite(fine).all()
 
 
+@pytest.mark.slow
 def test_the_real_archive_equals_the_pixels_of_gdal(tiny):
     stem = "SENTINEL2A_20170613-071216-460_L2A_T38KPE_D_V1-4"
     cube = open_theia(tiny, tile="38KPE")
@@ -88,6 +90,7 @@ def test_the_real_archive_equals_the_pixels_of_gdal(tiny):
         assert cube.odc.geobox.affine == transform
 
 
+@pytest.mark.slow
 def test_a_band_of_20_m_lands_where_its_own_corner_says(tiny):
     coarse = open_theia(tiny, tile="38KPE", bands=["B05"]).isel(time=0)
     assert coarse.odc.geobox.affine.f - open_theia(tiny, tile="38KPE", bands=["B02"]).odc.geobox.affine.f == 10
@@ -105,6 +108,7 @@ def test_several_tiles_need_a_choice(tiny):
         open_theia(tiny, tile="T31TCJ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["folder", "zip"])
 def test_corrections_masks_and_no_data(tmp_path, form):
     root, values = write_theia(tmp_path)

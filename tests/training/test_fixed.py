@@ -385,6 +385,7 @@ def test_new_weights_super_resolve(trained):
     assert 0 < np.abs(fine.values - base.values).max() < 0.1  # six steps from bicubic interpolation
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "REMEMBER", 2)
 

@@ -181,6 +181,7 @@ def remember_often(monkeypatch):
     monkeypatch.setattr(loop, "REMEMBER", 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frozen", [(), ("encoder.",)])
 def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(tmp_path, remember_often, frozen):
     recipe, path = replace(TINY, steps=11), tmp_path / "run.checkpoint"
@@ -262,6 +263,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bytes(tmp_path):
     assert out.read_bytes() == whole.read_bytes(), f"killed at step {at}"
 
 
+@pytest.mark.slow
 def test_a_temporal_run_that_was_stopped_goes_on_to_the_same_bytes(tmp_path, remember_often):
     config = {**TINY.config, "heads": 2, "periods": 3, "mean": "linear", "blend": True}
     recipe, path = replace(TINY, task="temporal", config=config, steps=8), tmp_path / "run.checkpoint"

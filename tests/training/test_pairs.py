@@ -249,6 +249,7 @@ def test_fill_leaves_missing_bands_missing():
     assert np.array_equal(out[1][np.isfinite(window[1])], window[1][np.isfinite(window[1])])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nest", [False, True])
 def test_every_tap_lies_inside_its_window(monkeypatch, nest):
     """The compiled kernels do not check: a tap outside would read whatever lies in memory."""

@@ -103,6 +103,7 @@ def test_frames_come_in_time_order_with_their_seasons_and_images(plain):
         np.testing.assert_allclose(batch.target.mean(axis=(1, 2)), (asked + 1) / 10, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_a_date_that_is_mostly_hidden_neither_asks_nor_answers():
     everywhere, half = slice(None), slice(0, 40)
     cloudy = make_series(clouds=[(2, everywhere, everywhere), (5, half, everywhere)])
@@ -187,6 +188,7 @@ def test_a_cloud_covers_its_share_and_holds_together(share):
     assert edges < 0.15
 
 
+@pytest.mark.slow
 def test_a_patch_hidden_throughout_is_nan_and_not_valid():
     cloudy = make_series(40, 40, clouds=[(2, slice(0, 36), slice(None))])
     assert 2 not in cloudy.clear(0.2)

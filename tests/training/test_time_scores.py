@@ -23,6 +23,7 @@ def zero_model(tmp_path_factory):
     return write_temporal(tmp_path_factory.mktemp("zero"), zero=True)
 
 
+@pytest.mark.slow
 def test_a_linear_change_is_for_linear_interpolation(zero_model):
     found = score_series(make_series(lambda date: 0.01 * date), 2.0, "hidden", temporal=zero_model)
     assert (found.place, found.dates, found.case) == ("here", 3, "hidden")

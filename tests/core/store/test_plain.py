@@ -64,6 +64,7 @@ def test_what_json_cannot_say_is_refused(value):
         as_json(value)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_stored_is_left_out_and_each_is_named(tmp_path):
     cube = make_cube((2, 6, 8)).assign_attrs(spec_of_me=Spec(), author="me", size=(1, 2))
     cube = cube.assign_coords({"odd": scalar(Spec()), "raster:bands": scalar({"scale": 1e-4}), "gain": scalar([1, 2])})

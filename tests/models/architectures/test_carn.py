@@ -81,6 +81,7 @@ def test_state_dict_has_the_published_names_and_repeats_shared_tensors():
         assert first.data_ptr() == second.data_ptr()
 
 
+@pytest.mark.slow
 def test_a_state_dict_with_repeated_tensors_loads():
     source, target = (lively(CARN(**TINY), seed) for seed in (0, 5))
     target.load_state_dict({key: value.clone() for key, value in source.state_dict().items()})

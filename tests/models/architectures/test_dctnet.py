@@ -164,6 +164,7 @@ def test_strength_belongs_to_its_channel():
         assert (both[:, [c]] - alone).abs().max() <= 1e-14
 
 
+@pytest.mark.slow
 def test_solve_is_differentiable():
     own, edges = image(1, 4, 3, 1).requires_grad_(), image(1, 4, 3, 2).requires_grad_()
     strength = torch.full((1, 1, 1, 1), 0.7, dtype=torch.float64, requires_grad=True)

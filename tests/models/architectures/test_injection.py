@@ -30,6 +30,7 @@ def answering(bias, **change):
     return network
 
 
+@pytest.mark.slow
 def test_slopes_of_a_linear_relation_are_found(monkeypatch):
     monkeypatch.setattr(injection, "RIDGE", 1e-9)
     x = linear_image()

@@ -31,6 +31,7 @@ def test_parameter_counts():
     assert network.radius == 35
 
 
+@pytest.mark.slow
 def test_state_dict_has_the_published_names():
     parts = ["head.0", "body.16", *(f"body.{i}.body.{j}" for i in range(16) for j in (0, 2))]
     modules = [f"{encoder}.{part}" for encoder in ("image_encoder", "depth_encoder") for part in parts]
@@ -144,6 +145,7 @@ def test_clamped_border_equals_its_formulation_and_differs_from_the_published_on
     assert (difference[border] > 1e-6).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("queries", [1, 50, 1 << 14])
 def test_slices_do_not_change_the_output(queries, monkeypatch):
     network = lively(JIIF(**SMALL))

@@ -85,6 +85,7 @@ def test_declared_radius_is_measured_for_every_phase(factor, radius):
     assert_radius_is_measured(network, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", [2, 3, 4])
 def test_tiles_need_exactly_the_radius(factor):
     assert_tiles_need_exactly_the_radius(lively(SRCNN(bands=2, factor=factor)), 2)

@@ -287,6 +287,7 @@ def test_a_number_is_read_in_any_spelling_or_not_at_all(tmp_path, key):
         np.testing.assert_allclose(opened(tmp_path, item)[0, 0], truth("B04", 10), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_cube_is_lazy_and_the_same_in_any_chunks(tmp_path):
     path = write_items(tmp_path / "items.json", [make_item(tmp_path, bands=("B04", "B05"))])
     whole = open_stac(path, bands=["B04", "B05"])

@@ -51,6 +51,7 @@ def kelvin(band):
     return (np.round(truth(band, 10) * 10000) + 10000) * 0.00341802 + 149
 
 
+@pytest.mark.slow
 def test_a_temperature_is_kelvin_and_says_so(tmp_path):
     path = write_items(tmp_path / "items.json", [landsat(tmp_path, "landsat-8", "2024-06-15")])
     cube = open_stac(path, bands=["lwir11"])
@@ -84,6 +85,7 @@ def test_landsat_8_and_9_make_one_series(tmp_path):
         np.testing.assert_allclose(cube[date, 0], reflectance("B04"), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_thematic_mappers_make_one_series(tmp_path):
     items = [
         landsat(tmp_path, f"landsat-{number}", day, thermal="lwir")
@@ -97,6 +99,7 @@ def test_the_thematic_mappers_make_one_series(tmp_path):
     assert open_stac(path, bands=["lwir"]).attrs["units"] == "K"
 
 
+@pytest.mark.slow
 def test_sensors_that_number_their_bands_differently_share_a_series_by_colour(tmp_path):
     items = [
         landsat(tmp_path, "landsat-7", "2013-06-15", thermal="lwir"),
@@ -175,6 +178,7 @@ def test_a_composite_of_satellites_is_no_image(data_dir):
         choose_bands([item], None)
 
 
+@pytest.mark.slow
 def test_temperatures_are_fetched_under_their_own_name(tmp_path):
     import xarray as xr
 

@@ -31,6 +31,7 @@ def part(folder, name, *, north, second, generated="2024-06-15T18:00:00Z", strip
     return item
 
 
+@pytest.mark.slow
 def test_two_datastrips_of_a_tile_are_joined_whatever_their_order(tmp_path):
     north = part(tmp_path, "n", north=True, second=18)
     south = part(tmp_path, "s", north=False, second=48)
