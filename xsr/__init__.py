@@ -11,6 +11,9 @@ import xsr.accessor  # noqa: F401  (registers .sr)
 from xsr._version import __version__
 
 if TYPE_CHECKING:
+    from xsr.core.sensors import Band as Band
+    from xsr.core.sensors import Sensor as Sensor
+    from xsr.core.sensors import register_sensor as register_sensor
     from xsr.operations.brisque import brisque as brisque
     from xsr.operations.clip import clip as clip
     from xsr.operations.degrade import augment_frames as augment_frames
@@ -42,6 +45,8 @@ if TYPE_CHECKING:
     from xsr.sources.theia import open_theia as open_theia
 
 _LAZY = {
+    "Band": "xsr.core.sensors",
+    "Sensor": "xsr.core.sensors",
     "augment_frames": "xsr.operations.degrade",
     "brisque": "xsr.operations.brisque",
     "clip": "xsr.operations.clip",
@@ -62,6 +67,7 @@ _LAZY = {
     "open_theia": "xsr.sources.theia",
     "opensr": "xsr.operations.opensr",
     "register": "xsr.operations.register",
+    "register_sensor": "xsr.core.sensors",
     "sample": "xsr.operations.super_resolve",
     "spectrum": "xsr.operations.spectrum",
     "strata": "xsr.operations.strata",
