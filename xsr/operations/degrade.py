@@ -324,7 +324,8 @@ def wald(
 
 
 def semi_simulate(
-    high: XarrayObject,
+    cube: XarrayObject,
+    high: XarrayObject | None = None,
     *,
     scale: float,
     series: XarrayObject | None = None,
@@ -347,8 +348,12 @@ def semi_simulate(
 
     Parameters
     ----------
+    cube
+        High-resolution image of one date: DataArray ([time,] [band,] y, x) or Dataset of bands. With ``high``, the
+        low-resolution ``series``.
     high
-        High-resolution image of one date: DataArray ([time,] [band,] y, x) or Dataset of bands.
+        High-resolution image, where ``cube`` is the series: ``semi_simulate(series, high, scale=2)`` equals
+        ``semi_simulate(high, scale=2, series=series)``.
     scale
         Linear factor between the pixel sizes, >= 1.
     series
@@ -381,7 +386,7 @@ def semi_simulate(
     Raises
     ------
     ParameterError
-        If ``high`` has several dates, or a number is out of range.
+        If the image has several dates, the series is given twice, or a number is out of range.
     GridError
         If ``series`` is not on the grid of the result.
 
@@ -395,7 +400,8 @@ def semi_simulate(
     ----------
     T. Tarasiewicz et al. (2022), on semi-simulated data for multi-image super-resolution.
     """
-    opened, factor = open_cube(high, units=units, bands=bands), _checked_scale(scale)
+    image, series = _image_and_series(cube, high, series)
+    opened, factor = open_cube(image, units=units, bands=bands), _checked_scale(scale)
     if opened.data.sizes["time"] != 1:
         raise ParameterError(
             f"high has {opened.data.sizes['time']} dates; expected one image, whose geometry all frames share. Select"
@@ -421,6 +427,19 @@ def semi_simulate(
     whole = replace(many, data=_on(many.data, values), geobox=target[0])
     values = pipeline.values(whole, finish, grid.coarsen(target[0], 1)[1], chunks=blocks)
     return many.rewrap(values, target[0], {**provenance, "xsr_scale": [1 / factor, 1 / factor]})
+
+
+def _image_and_series(
+    cube: XarrayObject, high: XarrayObject | None, series: XarrayObject | None
+) -> tuple[XarrayObject, XarrayObject | None]:
+    if high is None:
+        return cube, series
+    if series is not None:
+        raise ParameterError(
+            "high= and series= are both given; expected one of them. The cube is the series where high= is given, and"
+            " the image where series= is."
+        )
+    return high, cube
 
 
 def _open_series(series: XarrayObject, high: Cube, units: str | float | None, bands: BandsLike | None) -> Cube:

@@ -25,6 +25,7 @@ from xsr.core.match import (
 )
 from xsr.core.names import BandsLike, fitting
 from xsr.core.types import XarrayObject
+from xsr.kernels import fidelity
 from xsr.kernels import metrics as kernels
 from xsr.kernels.optics import Mtf, Optics, PsfLike
 
@@ -68,7 +69,7 @@ class Strata:
     border: int
     data_range: float
     scale: float
-    sensors: tuple[kernels.Sensor, ...]
+    sensors: tuple[fidelity.Sensor, ...]
     has_mask: bool
 
     @property
@@ -124,7 +125,7 @@ class Strata:
             else:
                 origin = (job.windows[0].rows.start, job.windows[0].cols.start)
                 place: dict[str, Any] = {"rows": job.rows, "cols": job.cols, "origin": origin}
-                detail = kernels.high_pass_window(pair[0] - pair[1], self.sensors[b], **place)[0].astype(np.float64)
+                detail = fidelity.high_pass_window(pair[0] - pair[1], self.sensors[b], **place)[0].astype(np.float64)
                 yield np.abs(detail) if name == "detail" else detail**2
 
     def finish(self, total: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -275,7 +276,7 @@ def strata(
     return scores
 
 
-def _sensors(cube: Cube, optics: Optics, scale: float) -> tuple[kernels.Sensor, ...]:
+def _sensors(cube: Cube, optics: Optics, scale: float) -> tuple[fidelity.Sensor, ...]:
     """How each band is seen at low resolution."""
     low_m, pixel = pixel_m(cube.geobox)[0] * scale, resolution(cube.geobox)
     return tuple(
