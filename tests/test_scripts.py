@@ -42,7 +42,7 @@ def run(script, folder, *options):
 
 def written():
     """Size and time of every file that a script could write into by mistake."""
-    folders = ("benchmarks", "docs", "examples", "xsr/models/weights")
+    folders = ("benchmarks", "docs", "examples", "xsr/models/weights", "xsr/models/noncommercial")
     files = [path for folder in folders for path in (ROOT / folder).rglob("*") if "__pycache__" not in path.parts]
     states = {path: path.stat() for path in [*files, ROOT / "README.md"] if path.is_file()}
     return {path: (state.st_size, state.st_mtime_ns) for path, state in states.items()}

@@ -58,7 +58,7 @@ def info(
 def _is_model(name: str) -> bool:
     from xsr.models import catalogue, registry
 
-    return name in registry.names() or catalogue.find(name) is not None
+    return name in (*registry.names(), *registry.APART) or catalogue.find(name) is not None
 
 
 @app.command(cls=Command)
