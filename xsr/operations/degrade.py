@@ -137,7 +137,7 @@ def degrade(
     mtf: "Mtf | Mapping[str, Mtf] | None" = None,
     psf: "PsfLike | Mapping[str, PsfLike]" = "gaussian",
     source_mtf: "Mtf | Mapping[str, Mtf] | None" = None,
-    sensor: str = "sentinel-2",
+    sensor: str | None = None,
     noise: Noise = None,
     seed: int = 0,
     min_valid: float = MIN_VALID,
@@ -164,7 +164,8 @@ def degrade(
     source_mtf
         Modulation transfer of the input at its own Nyquist frequency for ``effective``; by default ``mtf``.
     sensor
-        Sensor whose table names bands, MTF and noise.
+        Sensor whose table names bands, MTF and noise; by default Sentinel-2, or the sensor that the cube states or
+        whose band names it has, if its table has the MTF of each band (see `xsr.register_sensor`).
     noise
         None, a standard deviation in reflectance, a mapping by band, or ``sensor`` for signal-dependent noise with
         the published signal-to-noise ratio; see `SensorNoise`.
@@ -198,6 +199,7 @@ def degrade(
     are mirrored as ``numpy.pad`` does by ``reflect``, and weights are divided by their share on valid pixels.
     """
     opened, factor = open_cube(cube, units=units, bands=bands), _checked_scale(scale)
+    sensor = opened.sensor(sensor)
     seeing = _Seeing(opened, factor, Optics(sensor, mtf, psf, source_mtf))
     models = _noise_models(opened.spelled(sensor), noise, sensor)
     function = Degradation(
@@ -219,7 +221,7 @@ def wald(
     mtf: "Mtf | Mapping[str, Mtf] | None" = None,
     psf: "PsfLike | Mapping[str, PsfLike]" = "gaussian",
     source_mtf: "Mtf | Mapping[str, Mtf] | None" = None,
-    sensor: str = "sentinel-2",
+    sensor: str | None = None,
     noise: Noise = None,
     seed: int = 0,
     min_valid: float = MIN_VALID,
@@ -277,6 +279,7 @@ def wald(
     L. Wald, T. Ranchin, M. Mangolini, Photogrammetric Engineering & Remote Sensing 63 (1997).
     """
     opened, factor = open_cube(cube, units=units, bands=bands), _checked_scale(scale)
+    sensor = opened.sensor(sensor)
     seeing = _Seeing(opened, factor, Optics(sensor, mtf, psf, source_mtf))
     sizes = _native_sizes(opened, native_gsd, sensor)
     models = _noise_models(opened.spelled(sensor), noise, sensor)
@@ -314,7 +317,7 @@ def semi_simulate(
     cloud_cover: float = 0.0,
     mtf: "Mtf | Mapping[str, Mtf] | None" = None,
     psf: "PsfLike | Mapping[str, PsfLike]" = "gaussian",
-    sensor: str = "sentinel-2",
+    sensor: str | None = None,
     noise: Noise = None,
     seed: int = 0,
     min_valid: float = MIN_VALID,
@@ -386,7 +389,7 @@ def semi_simulate(
             " a date, as by .isel(time=0)."
         )
     real = None if series is None else _open_series(series, opened, units, bands)
-    seed = _seed(seed)
+    seed, sensor = _seed(seed), opened.sensor(sensor)
     plan = _FramePlan.draw(opened, real, factor, frames, shift_px, blur_jitter, seed)
     seeing = _Seeing(opened, factor, Optics(sensor, mtf, psf))
     seen = Degradation(tuple(seeing.band(n) for n in opened.spelled(sensor)), plan.frames, _share(min_valid)).checked()
