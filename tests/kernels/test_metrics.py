@@ -1,17 +1,12 @@
 import math
-from itertools import pairwise
 
 import numpy as np
 import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from xsr.core.blocks import Span
 from xsr.kernels import metrics
-from xsr.kernels.degrade import blur_decimate
 from xsr.kernels.metrics import ABSOLUTE, COUNT, ERROR, REFERENCE, SQUARED
-from xsr.kernels.psf import gaussian
-from xsr.kernels.resample import interpolation_taps, resample
 
 
 def pair(*shape, noise=0.05, seed=3):
@@ -283,51 +278,6 @@ def test_merged_bins_without_pixels():
     assert np.isnan(edges).all()
 
 
-# --- physics -----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("scale", [1.0, 2.0, 2.5, 3.0, 3.4, 4.0])
-def test_low_pixels_are_owned_once(scale):
-    cuts = [0, 7, 8, 20, 33]
-    owned = [metrics.low_pixels(Span(a, b), scale) for a, b in pairwise(cuts)]
-    numbers = [n for span in owned for n in range(span.start, span.stop)]
-    assert numbers == [n for n in range(40) if math.floor((n + 0.5) * scale) < 33]
-
-
-@pytest.mark.parametrize("scale", [2.0, 2.5, 3.0, 3.4])
-def test_degraded_window_equals_the_degradation_inside(scale):
-    image = pair(1, 60, 51)[1]
-    sensor = metrics.gaussian_sensor(0.25, (scale, scale))
-    rows, cols = (Span(0, math.floor(size / scale + 1e-6)) for size in image.shape[1:])
-    halo = sensor.halo
-    wide = np.pad(image, ((0, 0), (halo, halo), (halo, halo)), constant_values=np.nan)
-    ours = metrics.degrade_window(wide, sensor, low=(rows, cols), origin=(-halo, -halo))
-    whole = blur_decimate(image, scale=scale, mtf=0.25)
-    known = np.isfinite(ours)
-    assert 0.2 < known.mean() < 1
-    np.testing.assert_allclose(ours[known], whole[known], atol=2e-6)
-
-
-def test_high_pass_of_a_ramp_is_zero():
-    """Blur and bicubic interpolation keep a ramp; what remains is rounding."""
-    y, x = np.mgrid[:60, :60].astype(np.float32)
-    ramp = (0.001 * y + 0.002 * x)[None]
-    sensor = metrics.gaussian_sensor(0.3, (2.5, 2.5))
-    detail = metrics.high_pass_window(ramp, sensor, rows=Span(20, 40), cols=Span(20, 40), origin=(0, 0))
-    np.testing.assert_allclose(detail, 0, atol=1e-7)
-
-
-def test_one_missing_pixel_reaches_as_far_as_the_halo_says():
-    image = pair(1, 81, 81)[1]
-    image[0, 40, 40] = np.nan
-    sensor = metrics.gaussian_sensor(0.2, (3.0, 3.0))
-    inside = Span(sensor.halo, 81 - sensor.halo)
-    detail = metrics.high_pass_window(image, sensor, rows=inside, cols=inside, origin=(0, 0))[0]
-    rows = np.flatnonzero(np.isnan(detail).any(axis=1)) + sensor.halo
-    assert rows.min() >= 40 - sensor.halo
-    assert rows.max() <= 40 + sensor.halo
-
-
 # --- maps --------------------------------------------------------------------------------------------------
 
 
@@ -362,17 +312,3 @@ def test_pixels_have_the_stratum_that_the_sums_count_them_in(edges):
     metrics.add_map(index[0], 2 * ones[0], found)
     np.testing.assert_array_equal(found, sums[0, :, [COUNT, COUNT]].T * [1, 2])
     assert (index == -1).any()
-
-
-def test_a_band_of_larger_pixels_is_seen_in_these_and_interpolated():
-    """Blurred and decimated by four, then brought to half the size by an independent bicubic interpolation."""
-    image = pair(1, 80, 80)[1]
-    sensor = metrics.Sensor((2.0, 2.0), (gaussian(0.3, 4.0), gaussian(0.3, 4.0)), (4, 4))
-    low = Span(12, 28)
-    found = metrics.degrade_window(image, sensor, low=(low, low), origin=(0, 0))[0]
-    taps = interpolation_taps((np.arange(12, 28) + 0.5) / 2 - 0.5, "bicubic")
-    expected = resample(blur_decimate(image, scale=4.0, mtf=0.3), taps, taps)[0]
-    np.testing.assert_allclose(found, expected, atol=1e-6)
-    plain = metrics.gaussian_sensor(0.3, (2.0, 2.0))
-    assert np.abs(metrics.degrade_window(image, plain, low=(low, low), origin=(0, 0))[0] - found).max() > 0.01
-    assert sensor.halo > plain.halo

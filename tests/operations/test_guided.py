@@ -759,7 +759,7 @@ def test_model_and_method(dctnet, model):
     with pytest.raises(ParameterError, match="conserve='energy'; expected radiance, temperature or None"):
         LOW.sr.guided(GUIDE, method="tsharp", conserve="energy")
     with pytest.raises(
-        ModelError, match="is a continuous one for .*expected a guided or fixed-scale network for one band"
+        ModelError, match=r"is a continuous one for .*expected a guided or fixed-scale network for one band"
     ):
         LOW.sr.guided(GUIDE, model=model)
 

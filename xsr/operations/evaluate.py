@@ -28,6 +28,7 @@ from xsr.core.match import (
 )
 from xsr.core.names import BandsLike, fitting
 from xsr.core.types import XarrayObject
+from xsr.kernels import fidelity
 from xsr.kernels import metrics as kernels
 from xsr.kernels.optics import Mtf, Optics, PsfLike
 
@@ -73,7 +74,7 @@ class Scores:
     border: int
     data_range: float
     scale: float
-    sensors: tuple[kernels.Sensor | None, ...]
+    sensors: tuple[fidelity.Sensor | None, ...]
     """How each band is seen at low resolution; None where its MTF is not known."""
     has_reference: bool
     has_low: bool
@@ -120,14 +121,14 @@ class Scores:
                 windows = kernels.windows_of(name, *pair, halo=self.halo, data_range=self.data_range)
                 out[b : b + 1, columns] = kernels.window_sums(**windows)
 
-    def _known(self) -> list[tuple[int, kernels.Sensor]]:
+    def _known(self) -> list[tuple[int, fidelity.Sensor]]:
         return [(number, sensor) for number, sensor in enumerate(self.sensors) if sensor is not None]
 
     def _high(self, out: NDArray[np.float64], error: NDArray[Any], job: graph.Job) -> None:
         """Sum the high-pass error: the high-pass is linear, so that of the error is the difference of the two."""
         origin = (job.windows[0].rows.start, job.windows[0].cols.start)
         for b, sensor in self._known():
-            detail = kernels.high_pass_window(error[b : b + 1], sensor, rows=job.rows, cols=job.cols, origin=origin)
+            detail = fidelity.high_pass_window(error[b : b + 1], sensor, rows=job.rows, cols=job.cols, origin=origin)
             out[b : b + 1, _HIGH] = kernels.error_sums(detail, np.zeros_like(detail))
 
     def _low(self, out: NDArray[np.float64], image: NDArray[Any], low: NDArray[Any], job: graph.Job) -> None:
@@ -136,7 +137,7 @@ class Scores:
             return
         origin = (job.windows[0].rows.start, job.windows[0].cols.start)
         for b, sensor in self._known():
-            seen = kernels.degrade_window(image[b : b + 1], sensor, low=(rows, cols), origin=origin)
+            seen = fidelity.degrade_window(image[b : b + 1], sensor, low=(rows, cols), origin=origin)
             out[b : b + 1, _LOW] = kernels.error_sums(seen, low[b : b + 1])
 
     def finish(self, total: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -187,7 +188,7 @@ def evaluate(
     mtf: "Mtf | Mapping[str, Mtf] | None" = None,
     psf: "PsfLike | Mapping[str, PsfLike]" = "gaussian",
     source_mtf: "Mtf | Mapping[str, Mtf] | None" = None,
-    sensor: str = "sentinel-2",
+    sensor: str | None = None,
     border: int = 0,
     mask: xr.DataArray | None = None,
     bands: BandsLike | None = None,
@@ -270,6 +271,7 @@ def evaluate(
         scale = _agreed_scale(scale, coarse.scale)
     names = _resolve_metrics(metrics, truth is not None, low is not None, data_range, scale)
     factors = coarse.scale if coarse is not None else (scale or 1.0, scale or 1.0)
+    sensor = cube.sensor(sensor)
     optics = Optics(sensor, mtf, psf, source_mtf)
     unknown = () if metrics is not None else tuple(name for name in cube.spelled(sensor) if not optics.knows(name))
     names = _known_metrics(names, unknown, cube)
@@ -304,7 +306,7 @@ def _job(rows: Span, cols: Span, function: Scores, scale: tuple[float, float], l
     wide = Window(Span(rows.start - halo, rows.stop + halo), Span(cols.start - halo, cols.stop + halo))
     windows = [wide] * (1 + function.has_reference)
     if function.has_low:
-        owned = [kernels.low_pixels(span, s) for span, s in zip((rows, cols), scale, strict=True)]
+        owned = [fidelity.low_pixels(span, s) for span, s in zip((rows, cols), scale, strict=True)]
         cut = [Span(o.start, max(o.start, min(o.stop, n))) for o, n in zip(owned, low_shape, strict=True)]
         windows.append(Window(cut[0], cut[1]))
     if function.has_mask:
@@ -314,7 +316,7 @@ def _job(rows: Span, cols: Span, function: Scores, scale: tuple[float, float], l
 
 def _sensors(
     cube: Cube, low: Low | None, optics: Optics, scale: tuple[float, float], unknown: Sequence[str]
-) -> tuple[kernels.Sensor | None, ...]:
+) -> tuple[fidelity.Sensor | None, ...]:
     """How each band is seen at low resolution; None for those of unknown MTF."""
     own = cube.native_gsd if low is None else low.cube.native_gsd
     native = [a if math.isfinite(a) else b for a, b in zip(own, cube.native_gsd, strict=True)]

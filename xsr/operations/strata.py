@@ -25,6 +25,7 @@ from xsr.core.match import (
 )
 from xsr.core.names import BandsLike, fitting
 from xsr.core.types import XarrayObject
+from xsr.kernels import fidelity
 from xsr.kernels import metrics as kernels
 from xsr.kernels.optics import Mtf, Optics, PsfLike
 
@@ -68,7 +69,7 @@ class Strata:
     border: int
     data_range: float
     scale: float
-    sensors: tuple[kernels.Sensor, ...]
+    sensors: tuple[fidelity.Sensor, ...]
     has_mask: bool
 
     @property
@@ -124,7 +125,7 @@ class Strata:
             else:
                 origin = (job.windows[0].rows.start, job.windows[0].cols.start)
                 place: dict[str, Any] = {"rows": job.rows, "cols": job.cols, "origin": origin}
-                detail = kernels.high_pass_window(pair[0] - pair[1], self.sensors[b], **place)[0].astype(np.float64)
+                detail = fidelity.high_pass_window(pair[0] - pair[1], self.sensors[b], **place)[0].astype(np.float64)
                 yield np.abs(detail) if name == "detail" else detail**2
 
     def finish(self, total: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -185,7 +186,7 @@ def strata(
     mtf: "Mtf | Mapping[str, Mtf] | None" = None,
     psf: "PsfLike | Mapping[str, PsfLike]" = "gaussian",
     source_mtf: "Mtf | Mapping[str, Mtf] | None" = None,
-    sensor: str = "sentinel-2",
+    sensor: str | None = None,
     border: int = 0,
     mask: xr.DataArray | None = None,
     bands: BandsLike | None = None,
@@ -252,7 +253,7 @@ def strata(
         raise ParameterError("edges= and quantiles= given; expected one of them.")
     scale = None if scale is None else checks.within("scale", scale, low=1, what="low over high pixel size, at least 1")
     names = _resolve_metrics(metrics, data_range, scale)
-    optics = Optics(sensor, mtf, psf, source_mtf)
+    optics = Optics(cube.sensor(sensor), mtf, psf, source_mtf)
     function = Strata(
         metrics=names,
         shape=(cube.data.sizes["y"], cube.data.sizes["x"]),
@@ -271,11 +272,11 @@ def strata(
     shape = (len(function.metrics) + len(ALWAYS), len(cube.bands), count)
     values = graph.reduce_windows(function, sources, jobs, shape, name="strata")
     scores = _dataset(values, cube, function)
-    scores.attrs.update(optics.record(cube.spelled(sensor)) if function.sensors else {})
+    scores.attrs.update(optics.record(cube.spelled(optics.sensor)) if function.sensors else {})
     return scores
 
 
-def _sensors(cube: Cube, optics: Optics, scale: float) -> tuple[kernels.Sensor, ...]:
+def _sensors(cube: Cube, optics: Optics, scale: float) -> tuple[fidelity.Sensor, ...]:
     """How each band is seen at low resolution."""
     low_m, pixel = pixel_m(cube.geobox)[0] * scale, resolution(cube.geobox)
     return tuple(

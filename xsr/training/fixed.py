@@ -28,7 +28,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from xsr.kernels.metrics import Sensor, axis_operators
+from xsr.kernels.fidelity import Sensor, axis_operators
 from xsr.kernels.psf import gaussian
 from xsr.models.losses import Fidelity
 from xsr.training.pairs import Image, WaldSampler, enlarged, fill
