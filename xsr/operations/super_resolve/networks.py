@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from xsr._version import __version__
 from xsr.core import graph
 from xsr.core.blocks import Padding, Span
 from xsr.core.cube import Cube
 from xsr.core.errors import CubeError, ParameterError, XsrWarning
 from xsr.core.grid import crs_name, resolution, utm_equator_m
 from xsr.core.instants import Look
+from xsr.core.provenance import made_by
 from xsr.core.types import Stack
 from xsr.kernels import resample
 from xsr.kernels.gaps import fill_gaps
@@ -295,13 +295,7 @@ class Temporal(Network):
 
 def provenance(operation: str, card: ModelCard, precision: Exact) -> dict[str, Any]:
     """Attributes by which a result names the model it was made with, and the precision."""
-    return {
-        "xsr_version": __version__,
-        "xsr_operation": operation,
-        "xsr_model": card.name,
-        "xsr_weights_sha256": card.sha256,
-        "xsr_precision": precision,
-    }
+    return made_by(operation, model=card.name, weights_sha256=card.sha256, precision=precision)
 
 
 def exact_precision(precision: str, card: ModelCard, *, residual: bool, device: str) -> Exact:
