@@ -11,8 +11,9 @@ from skimage.metrics import structural_similarity
 import xsr
 from xsr.core.errors import GridError, ParameterError
 from xsr.core.sensors import get
-from xsr.kernels.metrics import gradient
-from xsr.operations.strata import ALWAYS, DEFAULT, UNITS
+from xsr.kernels.metrics import METRICS
+from xsr.kernels.strata import gradient
+from xsr.operations.strata import ALWAYS
 from xsr.testing import assert_lazy
 
 
@@ -35,7 +36,9 @@ def largest(left, right):
     return found
 
 
-ALL = {"metrics": list(UNITS), "data_range": 1.0, "scale": 2.0, "mtf": 0.3}
+NAMES = [name for name, metric in METRICS.items() if "low" not in metric.requires]
+DEFAULT = {"mae", "rmse", "bias", "psnr"}
+ALL = {"metrics": NAMES, "data_range": 1.0, "scale": 2.0, "mtf": 0.3}
 
 
 @pytest.mark.slow
