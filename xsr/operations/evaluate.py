@@ -107,7 +107,7 @@ def evaluate(
     mtf: "Mtf | Mapping[str, Mtf] | None" = None,
     psf: "PsfLike | Mapping[str, PsfLike]" = "gaussian",
     source_mtf: "Mtf | Mapping[str, Mtf] | None" = None,
-    sensor: str = "sentinel-2",
+    sensor: str | None = None,
     border: int = 0,
     mask: xr.DataArray | None = None,
     bands: BandsLike | None = None,
@@ -191,6 +191,7 @@ def evaluate(
         scale = _agreed_scale(scale, coarse.scale)
     arguments: dict[Need, Any] = {"reference": truth, "low": low, "data_range": data_range, "scale": scale}
     given = [need for need, value in arguments.items() if value is not None]
+    sensor = cube.sensor(sensor)
     optics = Optics(sensor, mtf, psf, source_mtf)
     unknown = () if metrics is not None else tuple(name for name in cube.spelled(sensor) if not optics.knows(name))
     chosen = _known_sensor(_resolve_metrics(metrics, given), unknown, cube)
