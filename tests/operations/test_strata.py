@@ -292,7 +292,7 @@ def test_mask_and_border():
         ({"metrics": "high_fidelity", "scale": 2, "mtf": 0.97}, r"mtf=0\.97 at scale 2"),
         ({"quantiles": (0.1, 1)}, "begin with 0 and end with 1"),
         ({"metrics": ["ssim"]}, "'ssim' needs data_range="),
-        ({"metrics": ["low_fidelity"]}, r"metrics \['low_fidelity'\]; expected some of mae"),
+        ({"metrics": ["low_fidelity"]}, r"metrics \['low_fidelity'\] have low-resolution pixels, which have no strata"),
         ({"metrics": ["psnr"]}, "'psnr' needs data_range="),
         ({"data_range": -1.0}, "data_range=-1.0; expected a positive"),
     ],

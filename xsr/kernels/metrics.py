@@ -13,6 +13,7 @@ from typing import get_args
 
 import numpy as np
 
+from xsr.core import extensions
 from xsr.core.blocks import Span
 from xsr.core.errors import ParameterError
 from xsr.kernels.fidelity import gaussian_sensor
@@ -149,6 +150,7 @@ _registered: dict[str, Metric] = {}
 
 def known_metrics() -> dict[str, Metric]:
     """Metrics by name: those of the library, then those that were registered."""
+    extensions.load()
     return {**METRICS, **_registered}
 
 
@@ -213,9 +215,9 @@ def _check(metric: Metric) -> None:
         if not callable(function):
             raise ParameterError(f"metric {metric.name!r} has no {what} but {function!r}; expected a function.")
     pixels = _few_pixels(metric.terms)
-    _check_maps(metric, pixels)
-    sums = np.broadcast_to(metric.terms.add_up(pixels), (2, 3, metric.terms.width))
     with np.errstate(all="ignore"):
+        _check_maps(metric, pixels)
+        sums = np.broadcast_to(metric.terms.add_up(pixels), (2, 3, metric.terms.width))
         found = np.shape(metric.formula(Means(metric.terms.columns, sums, data_range=1.0, scale=2.0)))
     expected = (3,) if metric.over_bands else (2, 3)
     if found != expected:
@@ -228,10 +230,10 @@ def _check(metric: Metric) -> None:
 def _check_maps(metric: Metric, pixels: Pixels) -> None:
     """Refuse terms that are not as many as their columns, or not of the shape of the pixels."""
     columns, maps = metric.terms.columns, metric.terms.maps(pixels)
-    if len(maps) != len(columns):
+    if len(maps) != len(columns) or not columns:
         raise ParameterError(
-            f"metric {metric.name!r} names {len(columns)} columns, {', '.join(columns)}, and its terms are {len(maps)};"
-            " expected one array for each column."
+            f"metric {metric.name!r} names {len(columns)} columns ({', '.join(columns)}), and its terms are"
+            f" {len(maps)}; expected one array for each column."
         )
     expected = np.shape(pixels.low if "low" in metric.terms.needs else pixels.image)[-2:]
     shapes = {np.shape(values) for values in maps}
@@ -239,6 +241,11 @@ def _check_maps(metric: Metric, pixels: Pixels) -> None:
         raise ParameterError(
             f"the terms of metric {metric.name!r} have shapes {sorted(shapes)} for pixels of shape {expected}; expected"
             " one number for each pixel."
+        )
+    found = metric.terms.add_up(pixels).shape
+    if found != (metric.terms.width,):
+        raise ParameterError(
+            f"sums= of metric {metric.name!r} returns shape {found}; expected ({metric.terms.width},), the count first."
         )
 
 

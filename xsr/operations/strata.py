@@ -76,7 +76,7 @@ class Strata:
             for bands, view in terms.views(pixels, self.sensors):
                 maps = terms.stacked(view)
                 for b in range(len(out))[bands]:
-                    out[b, :, columns] = map_sums(maps, index[b], strata=out.shape[1]).T
+                    out[b, :, columns] = map_sums(maps, index[b], strata=out.shape[1])
         return out
 
     def _pixels(self, job: graph.Job, windows: Sequence[NDArray[Any]]) -> Pixels:
@@ -221,16 +221,20 @@ def _job(rows: Span, cols: Span, halo: int, sources: int) -> graph.Job:
 def _resolve_metrics(
     metrics: str | Iterable[str] | None, data_range: float | None, scale: float | None
 ) -> tuple[Metric, ...]:
-    """Metrics by name, or those of the errors that the arguments allow; low-resolution pixels have no strata."""
+    """Metrics by name, or those of the errors that the arguments allow."""
     table = METRICS if metrics is None else known_metrics()
     arguments: dict[Need, float | None] = {"data_range": data_range, "scale": scale}
     lacking = {
         name: next((f"{need}=" for need, value in arguments.items() if need in metric.requires and value is None), "")
         for name, metric in table.items()
-        if "low" not in metric.requires
     }
-    found = (table[name] for name in checks.choose("metrics", metrics, lacking))
-    return tuple(m for m in found if metrics is not None or (m.terms == ERRORS and not m.over_bands))
+    found = tuple(table[name] for name in checks.choose("metrics", metrics, lacking))
+    if metrics is None:
+        return tuple(metric for metric in found if metric.terms == ERRORS and not metric.over_bands)
+    low = [metric.name for metric in found if "low" in metric.requires]
+    if low:
+        raise ParameterError(f"metrics {low} have low-resolution pixels, which have no strata. Leave them out.")
+    return found
 
 
 def _resolve_quantiles(quantiles: int | Sequence[float] | None) -> tuple[float, ...]:
