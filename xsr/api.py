@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from xsr.sources.fetch import fetch as fetch
     from xsr.sources.landsat import open_landsat as open_landsat
     from xsr.sources.opening import open as open
+    from xsr.sources.registry import Source as Source
+    from xsr.sources.registry import register_source as register_source
     from xsr.sources.safe import open_safe as open_safe
     from xsr.sources.stac import open_stac as open_stac
     from xsr.sources.theia import open_theia as open_theia
@@ -51,6 +53,7 @@ HOMES = {
     "Metric": "xsr.kernels.terms",
     "Pixels": "xsr.kernels.terms",
     "Sensor": "xsr.core.sensors",
+    "Source": "xsr.sources.registry",
     "Terms": "xsr.kernels.terms",
     "augment_frames": "xsr.operations.degrade",
     "brisque": "xsr.operations.brisque",
@@ -74,6 +77,7 @@ HOMES = {
     "register": "xsr.operations.register",
     "register_metric": "xsr.kernels.metrics",
     "register_sensor": "xsr.core.sensors",
+    "register_source": "xsr.sources.registry",
     "sample": "xsr.operations.super_resolve",
     "semi_simulate": "xsr.operations.degrade",
     "sisr": "xsr.operations.super_resolve",
