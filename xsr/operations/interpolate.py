@@ -124,10 +124,10 @@ def interpolate(
     """
     if method not in resample.METHODS:
         raise ParameterError(f"method={method!r}; expected one of {', '.join(resample.METHODS)}.")
+    if temporal not in TEMPORAL:
+        raise ParameterError(f"temporal={temporal!r}; expected one of {', '.join(TEMPORAL)}.")
+    frames = checks.whole("frames", frames, least=1)
     if t is not None:
-        if temporal not in TEMPORAL:
-            raise ParameterError(f"temporal={temporal!r}; expected one of {', '.join(TEMPORAL)}.")
-        frames = checks.whole("frames", frames, least=1)
         checked = open_cube(cube, units=units, bands=bands)
         target = pipeline.resolve_target(checked, scale=scale, resolution=resolution, like=like)
         return pipeline.evaluate_at(
