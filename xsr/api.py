@@ -1,4 +1,4 @@
-"""The functions of the package, each imported from its module on first use.
+"""The functions and records of the package, each imported from its module on first use.
 
 So `import xsr` costs little more than ``import xarray``. `xsr` offers these names, `xsr.accessor` binds them to cubes.
 """
@@ -7,6 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from xsr.core.sensors import Band as Band
+    from xsr.core.sensors import Sensor as Sensor
+    from xsr.core.sensors import register_sensor as register_sensor
     from xsr.operations.brisque import brisque as brisque
     from xsr.operations.clip import clip as clip
     from xsr.operations.degrade import augment_frames as augment_frames
@@ -38,6 +41,8 @@ if TYPE_CHECKING:
     from xsr.sources.theia import open_theia as open_theia
 
 HOMES = {
+    "Band": "xsr.core.sensors",
+    "Sensor": "xsr.core.sensors",
     "augment_frames": "xsr.operations.degrade",
     "brisque": "xsr.operations.brisque",
     "clip": "xsr.operations.clip",
@@ -58,6 +63,7 @@ HOMES = {
     "open_theia": "xsr.sources.theia",
     "opensr": "xsr.operations.opensr",
     "register": "xsr.operations.register",
+    "register_sensor": "xsr.core.sensors",
     "sample": "xsr.operations.super_resolve",
     "semi_simulate": "xsr.operations.degrade",
     "sisr": "xsr.operations.super_resolve",
@@ -68,7 +74,7 @@ HOMES = {
     "verify": "xsr.operations.verify",
     "wald": "xsr.operations.degrade",
 }
-"""Module of each function."""
+"""Module of each name."""
 
 if not TYPE_CHECKING:  # a type checker refuses a name that is not imported above
 

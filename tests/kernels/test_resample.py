@@ -10,10 +10,10 @@ from scipy import ndimage
 
 from xsr.core.blocks import padded_index
 from xsr.core.errors import ParameterError
+from xsr.core.keys import keys
 from xsr.kernels.resample import (
     METHODS,
     RADIUS,
-    Taps,
     containing_pixel,
     fill_nodata,
     gaussian_taps,
@@ -21,11 +21,11 @@ from xsr.kernels.resample import (
     interpolate_filled,
     interpolation_taps,
     kernel_value,
-    keys,
     remask,
     resample,
     resample_points,
 )
+from xsr.kernels.taps import Taps
 
 check = settings(max_examples=60)
 SCALES = (1.5, 2, 3, 3.4, 4)

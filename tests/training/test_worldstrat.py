@@ -321,11 +321,18 @@ def test_the_recipe_trains_on_no_scene_kept_for_validation(data_dir, monkeypatch
 # --- the weights -------------------------------------------------------------------------------------
 
 
+installed = pytest.mark.skipif(
+    "temporal_liif_worldstrat" not in registry.names(), reason="the weights are a distribution of their own"
+)
+
+
+@installed
 def test_no_default_loads_weights_that_are_not_for_commercial_use():
     assert "NC" in registry.card("temporal_liif_worldstrat").licence
     assert all("NC" not in registry.card(name).licence for name in (DEFAULT, DEFAULT_AT))
 
 
+@installed
 @pytest.mark.slow
 def test_the_weights_answer_alike_in_any_chunks():
     found = pair(height=44, width=42)

@@ -16,7 +16,7 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
 import xsr.core.radiometry as radiometry
-from xsr.core import aside, checks, graph, plausible
+from xsr.core import aside, checks, graph, platforms, plausible
 from xsr.core.clock import with_utc
 from xsr.core.crs import warn_of_others
 from xsr.core.errors import BandError, CubeError, GridError
@@ -84,6 +84,14 @@ class Cube:
     def canonical(self) -> tuple[str, ...]:
         """Canonical names of the bands, each read beside the others; a band's own name where it is not known."""
         return tuple(self.names.bands.get(name, canonical(name)) for name in self.bands)
+
+    def sensor(self, given: str | None = None) -> str:
+        """Name of the sensor whose table fills gaps: the given one, or the one that the cube's band names belong to.
+
+        That is the sensor the cube states, or the only one that knows all bands, where its table has the MTF of each;
+        Sentinel-2 where there is none, or where Sentinel-2 knows all bands and the cube states no other.
+        """
+        return given or platforms.sensor_of(self.bands, platforms.stated(self.original)).name
 
     def spelled(self, sensor: str) -> tuple[str, ...]:
         """Names of the bands for the table of a sensor: their own, or the meaning where that depends on the others."""

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from xsr.core.errors import ModelError, ParameterError
+from xsr.core.keys import keys
 from xsr.models import foreign, registry
 from xsr.models.architectures.liif import LIIF
 from xsr.models.card import ModelCard, file_sha256, write_card
@@ -206,7 +207,7 @@ class Bicubic(nn.Module):
         self.bands = bands
         phases = (torch.arange(factor, dtype=torch.float64) + 0.5) / factor - 0.5
         offsets = torch.arange(-BICUBIC_RADIUS, BICUBIC_RADIUS + 1, dtype=torch.float64)
-        taps = _keys((offsets - phases[:, None]).abs())
+        taps = keys(offsets - phases[:, None])
         kernels = torch.einsum("ay,bx->abyx", taps, taps).flatten(0, 1)[:, None]
         self.register_buffer("weight", kernels.repeat(bands, 1, 1, 1).float())
         self.shuffle = nn.PixelShuffle(factor)
@@ -216,12 +217,6 @@ class Bicubic(nn.Module):
         mirrored = nn.functional.pad(images, (BICUBIC_RADIUS,) * 4, mode="reflect")
         out: Tensor = self.shuffle(nn.functional.conv2d(mirrored, self.weight, groups=self.bands))
         return out
-
-
-def _keys(d: Tensor) -> Tensor:
-    """Cubic convolution kernel at a distance (Keys 1981, eq. 15)."""
-    near, far = ((1.5 * d - 2.5) * d * d + 1), (((-0.5 * d + 2.5) * d - 4) * d + 2)
-    return torch.where(d <= 1, near, torch.where(d < 2, far, torch.zeros_like(d)))
 
 
 def _write_onnx(module: nn.Module, example: Tensor, path: Path) -> None:

@@ -6,6 +6,7 @@ A `ModelSpec` (where and which bytes) is what travels in Dask graphs; the networ
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.metadata import entry_points
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 PACKAGED = Path(__file__).parent / "weights"
+ENTRY_POINTS = "xsr.weights"
+"""Group of the entry points by which other distributions offer weights; each names a package that holds the files."""
+APART = {"temporal_liif_worldstrat": "CC-BY-NC-4.0"}
+"""Weights whose licence keeps them out of the default distribution, and that licence."""
 Model: TypeAlias = str | Path
 """Name of packaged weights, or path to a weight file or to the card of a foreign network."""
 TRIAL = 8
@@ -67,9 +72,16 @@ class Description:
     citation: str
 
 
+@lru_cache(maxsize=1)
+def folders() -> tuple[Path, ...]:
+    """Folders of weights: the packaged ones, those that a checkout has beside them, those of other distributions."""
+    others = (Path(entry.load().__file__).parent for entry in entry_points(group=ENTRY_POINTS))
+    return (PACKAGED, PACKAGED.with_name("noncommercial"), *others)
+
+
 def names() -> tuple[str, ...]:
-    """Names of the packaged weights."""
-    return tuple(sorted(path.stem for path in PACKAGED.glob(f"*{SUFFIX}")))
+    """Names of the installed weights."""
+    return tuple(sorted({path.stem for folder in folders() for path in folder.glob(f"*{SUFFIX}")}))
 
 
 def find(model: Model) -> Path:
@@ -78,13 +90,19 @@ def find(model: Model) -> Path:
     Raises
     ------
     ModelError
-        If there are none; an architecture without weights is told apart from a name that nobody knows.
+        If there are none. An architecture without weights, and weights that are installed separately, have messages of
+        their own.
     """
     path = Path(str(model))
-    if path.suffix not in (SUFFIX, *foreign.SUFFIXES):
-        path = PACKAGED / f"{model}{SUFFIX}"
-    if path.is_file():
-        return path
+    known = path.suffix in (SUFFIX, *foreign.SUFFIXES)
+    for place in (path,) if known else (folder / f"{model}{SUFFIX}" for folder in folders()):
+        if place.is_file():
+            return place
+    if str(model) in APART:
+        raise ModelError(
+            f"the weights of {str(model)!r} are licensed {APART[str(model)]} (no commercial use) and installed"
+            " separately: pip install 'xarray-sr[noncommercial]'."
+        )
     if catalogue.find(str(model)) is not None:
         raise ModelError(
             f"{str(model)!r} is an architecture and has no weights of its own; sisr and xsr.models.load take some with"
@@ -278,7 +296,7 @@ def describe(name: Model) -> Description:
     ModelError
         If there is neither.
     """
-    if str(name) not in names() and Path(str(name)).suffix not in (SUFFIX, *foreign.SUFFIXES):
+    if str(name) not in (*names(), *APART) and Path(str(name)).suffix not in (SUFFIX, *foreign.SUFFIXES):
         return _describe_architecture(str(name))
     told = card(name)
     low, high = told.scale_range

@@ -46,7 +46,9 @@ def verb_of(model: str | Path | None, weights: str | Path | None = None) -> Verb
 
 def _check_known(model: str) -> None:
     """Refuse a name that neither models, architectures nor methods have."""
-    if Path(model).suffix in (SUFFIX, *foreign.SUFFIXES) or model in registry.names() or catalogue.find(model):
+    if Path(model).suffix in (SUFFIX, *foreign.SUFFIXES) or catalogue.find(model):
+        return
+    if model in (*registry.names(), *registry.APART):
         return
     meant = catalogue.close(model, (*registry.names(), *METHODS, *catalogue.LISTED))
     known = f"a model ({', '.join(registry.names())}), an interpolation method ({', '.join(METHODS)}) or a path"

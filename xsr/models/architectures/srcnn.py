@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from xsr.core.errors import ParameterError
+from xsr.core.keys import keys
 
 SHARPNESS = -0.75
 """Free parameter of the cubic kernel, as in ``torch.nn.functional.interpolate``; -0.5 alone would keep ramps."""
@@ -75,7 +76,7 @@ def _taps(phase: int, up: int, down: int) -> tuple[int, tuple[float, ...]]:
     # Centre of the output pixel in input pixels: (phase + 1/2) down / up - 1/2, over the denominator 2 up.
     below, rest = divmod((2 * phase + 1) * down - up, 2 * up)
     t = rest / (2 * up)
-    return below - 1, tuple(_keys(distance) for distance in (1 + t, t, 1 - t, 2 - t))
+    return below - 1, tuple(keys(distance, SHARPNESS) for distance in (1 + t, t, 1 - t, 2 - t))
 
 
 def _furthest(position: int, factor: int) -> int:
@@ -83,14 +84,6 @@ def _furthest(position: int, factor: int) -> int:
     pixel, phase = divmod(position, factor)
     first, weights = _taps(phase, factor, 1)
     return pixel + first + max(k for k, weight in enumerate(weights) if weight != 0)
-
-
-def _keys(d: float) -> float:
-    """Cubic convolution kernel at a distance in [0, 2] (Keys 1981, eq. 15 for any sharpness)."""
-    a = SHARPNESS
-    if d <= 1:
-        return ((a + 2) * d - (a + 3)) * d * d + 1
-    return ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
 
 
 def at_least_one(**values: int) -> None:
