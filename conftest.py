@@ -1,6 +1,5 @@
 """Examples in docstrings and in the documentation may write files: each runs in a folder of its own."""
 
-
 import pytest
 
 
