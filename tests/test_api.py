@@ -11,7 +11,9 @@ import pytest
 import xsr
 from xsr import api
 
-FUNCTIONS = tuple(name for name in api.HOMES if inspect.isfunction(getattr(xsr, name)))
+FUNCTIONS = {name: getattr(xsr, name) for name in api.HOMES if inspect.isfunction(getattr(xsr, name))}
+for package in (xsr.models, xsr.testing):
+    FUNCTIONS |= {f"{package.__name__}.{name}": getattr(package, name) for name in package.__all__}
 SKIPPED = {
     "fetch": "the internet",
     "open_landsat": "a product",
