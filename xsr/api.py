@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from xsr.sources.fetch import fetch as fetch
     from xsr.sources.landsat import open_landsat as open_landsat
     from xsr.sources.opening import open as open
+    from xsr.sources.registry import Source as Source
+    from xsr.sources.registry import register_source as register_source
     from xsr.sources.safe import open_safe as open_safe
     from xsr.sources.stac import open_stac as open_stac
     from xsr.sources.theia import open_theia as open_theia
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 HOMES = {
     "Band": "xsr.core.sensors",
     "Sensor": "xsr.core.sensors",
+    "Source": "xsr.sources.registry",
     "augment_frames": "xsr.operations.degrade",
     "brisque": "xsr.operations.brisque",
     "clip": "xsr.operations.clip",
@@ -64,6 +67,7 @@ HOMES = {
     "opensr": "xsr.operations.opensr",
     "register": "xsr.operations.register",
     "register_sensor": "xsr.core.sensors",
+    "register_source": "xsr.sources.registry",
     "sample": "xsr.operations.super_resolve",
     "semi_simulate": "xsr.operations.degrade",
     "sisr": "xsr.operations.super_resolve",

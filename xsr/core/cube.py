@@ -22,6 +22,7 @@ from xsr.core.crs import warn_of_others
 from xsr.core.errors import BandError, CubeError, GridError
 from xsr.core.georeference import REGISTRATION, Georeference, georeference, with_centres
 from xsr.core.names import BandsLike, Names, default_bands, did_you_mean, rename_dims, standardise
+from xsr.core.provenance import OPERATION, PREFIX, SCALE
 from xsr.core.rasterindex import raster_index, reindexed
 from xsr.core.sensors import canonical, doubt, get
 from xsr.core.types import XarrayObject
@@ -38,7 +39,7 @@ STALE_ATTRIBUTES = (
     *("nodatavals", "scales", "offsets", "valid_range", "valid_min", "valid_max", "actual_range", "xsr"),
 )
 """Attributes that describe the input's grid, numbers or store and would lie about the output."""
-STALE_PREFIXES = ("proj:", "spatial:", "zarr_conventions", "xsr_", "STATISTICS_")
+STALE_PREFIXES = ("proj:", "spatial:", "zarr_conventions", PREFIX, "STATISTICS_")
 """Beginnings of such attributes and coordinates: GeoZarr's, and the provenance of an earlier operation."""
 
 KEEPS_PIXELS = ("clip", "mask_clouds")
@@ -208,13 +209,13 @@ class Cube:
     def regridded(self) -> bool:
         """Whether an operation of xsr has made the grid or the values; cutting and masking do not."""
         attrs = self.original.attrs
-        made = any(str(name).startswith("xsr_") for name in attrs)
-        return made and (attrs.get("xsr_operation") not in KEEPS_PIXELS or "xsr_scale" in attrs)
+        made = any(str(name).startswith(PREFIX) for name in attrs)
+        return made and (attrs.get(OPERATION) not in KEEPS_PIXELS or SCALE in attrs)
 
     @property
     def scale_made(self) -> dict[str, Any]:
         """``xsr_scale``, for results of operations that keep pixels; empty where xsr has not made the grid."""
-        return {name: value for name, value in self.original.attrs.items() if name == "xsr_scale"}
+        return {name: value for name, value in self.original.attrs.items() if name == SCALE}
 
     def rewrap(self, values: Any, geobox: GeoBox, provenance: Mapping[str, Any]) -> XarrayObject:
         """Dress values (time, band, y, x) on a new grid as the container, names and coordinates of the user.

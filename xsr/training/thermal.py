@@ -61,8 +61,6 @@ class GuidedBatch:
     """The same enlarged by bicubic interpolation, shape (n, 1, patch, patch)."""
     guide: Image
     """Standardised guide, shape (n, 3, patch, patch); 0 where a band is missing."""
-    guide_low: Image
-    """Its mean over each low-resolution pixel, shape (n, 3, patch / factor, patch / factor)."""
     target: Image
     """Truth in the units of ``image``, shape (n, 1, patch, patch); NaN where it is unknown."""
     span: Image
@@ -119,8 +117,7 @@ class GuidedSampler:
         coarse = slice(MARGIN // factor, (MARGIN + self.patch) // factor)
         image = enlarged(unit, factor)[:, inner, inner]
         target = ((kelvin - lo) / span).astype(np.float32)[None, inner, inner]
-        high = standard[:, inner, inner]
-        return unit[:, coarse, coarse], image, high, average(high, factor), target, np.asarray(span, np.float32)
+        return unit[:, coarse, coarse], image, standard[:, inner, inner], target, np.asarray(span, np.float32)
 
 
 def crop(image: Image, side: int, rng: np.random.Generator) -> Image:

@@ -13,6 +13,7 @@ J. Cornebise, I. Oršolić, F. Kalaitzis, "Open High-Resolution Satellite Imager
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -22,11 +23,10 @@ from torch import Tensor
 from xsr.core.errors import ParameterError
 from xsr.kernels.resample import interpolate_filled
 from xsr.models.architectures.temporal_liif import Radiometry, TemporalLIIF, surroundings
-from xsr.models.registry import create
 from xsr.training.recipes import Recipe
 from xsr.training.scenes import VALIDATION, Image
 from xsr.training.series import SeriesBatch
-from xsr.training.tasks import Task, ask, bicubic_at
+from xsr.training.tasks import Task, ask, begin, bicubic_at
 
 RGB = ("B04", "B03", "B02")
 """Bands of the images, in their order."""
@@ -167,10 +167,7 @@ def build(recipe: Recipe, data: Path | None) -> tuple[Task[SeriesBatch], dict[st
     if data is None or not (data / FOLDER).is_dir():
         raise ParameterError(f"recipe {recipe.name!r} needs the folder {FOLDER} of real images. Set XSR_DATA.")
     scenes = list(read_pairs(data, validation=False))
-    network = create(recipe.architecture, **recipe.config)
-    assert isinstance(network, TemporalLIIF)
-    for tensor in network.imnet.layers[-1].parameters():
-        torch.nn.init.zeros_(tensor)  # start as the composite that the network corrects
+    network = cast(TemporalLIIF, begin(recipe.architecture, recipe.config))
     fit_radiometry(network, scenes, recipe)
     told: dict[str, object] = {
         "protocol": "five dates of Sentinel-2 against one image of SPOT at two, four and nearly seven times the pixels",
