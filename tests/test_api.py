@@ -11,9 +11,12 @@ import pytest
 import xsr
 from xsr import api
 
-FUNCTIONS = {name: getattr(xsr, name) for name in api.HOMES if inspect.isfunction(getattr(xsr, name))}
-for package in (xsr.models, xsr.testing):
-    FUNCTIONS |= {f"{package.__name__}.{name}": getattr(package, name) for name in package.__all__}
+FUNCTIONS = [
+    function
+    for package in (xsr, xsr.models, xsr.testing)
+    for name in package.__all__
+    if inspect.isfunction(function := getattr(package, name))
+]
 SKIPPED = {
     "fetch": "the internet",
     "open_landsat": "a product",
@@ -52,7 +55,7 @@ def test_every_function_shows_an_example(name):
     assert f"it needs {SKIPPED[name]}" in section if name in SKIPPED else "Not run" not in section
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_at_most_two_arguments_of_a_function_are_positional(name):
-    parameters = inspect.signature(getattr(xsr, name)).parameters.values()
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.__name__)
+def test_at_most_two_arguments_of_a_function_are_positional(function):
+    parameters = inspect.signature(function).parameters.values()
     assert sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters) <= 2
