@@ -186,10 +186,10 @@ def test_unit_and_fractal():
     assert np.diff(smooth).std() < 0.5 * np.diff(rough).std()
 
 
-def test_blur_shifts_by_the_pixels_asked_for():
+def test_blur_moves_the_content_towards_greater_rows_and_columns():
     image = ramp(24)[None]
     moved = synthetic.blur(image, 0.3, shift=(1.0, -2.0))[0]
-    np.testing.assert_allclose(moved[6:-6, 6:-6], image[0, 6:-6, 6:-6] + 0.5 * 1 - 0.25 * 2, atol=1e-3)
+    np.testing.assert_allclose(moved[6:-6, 6:-6], image[0, 6:-6, 6:-6] - 0.5 * 1 + 0.25 * 2, atol=1e-3)
 
 
 # --- recipes -----------------------------------------------------------------------------------------

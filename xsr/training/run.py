@@ -119,7 +119,7 @@ def build(recipe: Recipe, data: Path | None) -> tuple[Task[Any], dict[str, objec
 def _liif(recipe: Recipe, data: Path | None) -> tuple[Task[Any], dict[str, object]]:
     """Any scale, on Wald pairs."""
     scenes, told = _scenes(recipe, data)
-    told["protocol"] = "Wald pairs: per-band MTF at Nyquist, continuous scale, random sub-pixel phase, noise"
+    told["protocol"] = "Wald pairs: per-band MTF at Nyquist, continuous scale, noise"
     return Task(_implicit(recipe), _sampler(recipe, scenes), liif_loss, recipe.frozen), told
 
 
