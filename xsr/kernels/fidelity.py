@@ -136,20 +136,7 @@ def axis_operators(size: int, sensor: Sensor, axis: int) -> AxisOperators:
     """Write the fidelity metrics along an axis as matrices, by which differentiable losses multiply."""
     scale = sensor.scale[axis]
     low = Span(0, int(np.floor(size / scale + 1e-6)))
-    down, low_inside = _matrix(_blur_taps(low, sensor.stages(axis), 0), size)
-    up, high_inside = _matrix(
-        interpolation_taps((np.arange(size, dtype=np.float64) + 0.5) / scale - 0.5, "bicubic"), len(low)
-    )
+    down, low_inside = _blur_taps(low, sensor.stages(axis), 0).matrix(size)
+    position = (np.arange(size, dtype=np.float64) + 0.5) / scale - 0.5
+    up, high_inside = interpolation_taps(position, "bicubic").matrix(len(low))
     return AxisOperators(down, up, low_inside, high_inside & ~((up != 0) @ ~low_inside))
-
-
-def _matrix(taps: Taps, size: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Weights as a matrix; rows that reach beyond the axis lose what lies there and are marked False."""
-    weight = taps.each
-    index = taps.start[:, None] + np.arange(weight.shape[1])
-    outside = ((index < 0) | (index >= size)) & (weight != 0)
-    index = np.clip(index, 0, size - 1)
-    matrix = np.zeros((taps.start.size, size))
-    row = np.broadcast_to(np.arange(taps.start.size)[:, None], index.shape)
-    np.add.at(matrix, (row, index), np.where(outside, 0.0, weight))
-    return matrix, np.asarray(~outside.any(axis=1), np.bool_)

@@ -58,24 +58,6 @@ def interpolation_taps(position: NDArray[np.float64], method: str) -> Taps:
     return Taps(start, weight / weight.sum(axis=1, keepdims=True))
 
 
-def gaussian_taps(position: NDArray[np.float64], sigma: float) -> Taps:
-    """Weights of a Gaussian point spread function centred at ``position``.
-
-    Parameters
-    ----------
-    position
-        Centres in source pixel coordinates, shape (n,); centres between pixels are exact.
-    sigma
-        Standard deviation in source pixels; the half-width is ``ceil(4 sigma)`` on either side, so that a centre on a
-        pixel or half-way between two has symmetric weights.
-    """
-    half = int(np.ceil(4 * sigma))
-    start = np.floor(position + 0.5).astype(np.int64) - half
-    offset = start[:, None] + np.arange(2 * half + 1) - position[:, None]
-    weight = np.where(np.abs(offset) <= half, np.exp(-0.5 * (offset / sigma) ** 2), 0.0)
-    return Taps(start, weight / weight.sum(axis=1, keepdims=True))
-
-
 def containing_pixel(position: NDArray[np.float64]) -> NDArray[np.int64]:
     """Index of the pixel whose half-open extent holds ``position``."""
     return np.floor(position + 0.5).astype(np.int64)

@@ -30,3 +30,21 @@ class Taps:
     def moved(self, by: int) -> "Taps":
         """Count source pixels from another one: the same weights, ``by`` pixels later."""
         return Taps(self.start + by, self.weight, self.phase)
+
+    def matrix(self, size: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Write the weights as a matrix for an axis of ``size`` source pixels.
+
+        Returns
+        -------
+        matrix : ndarray
+            Shape (n, size); rows that reach beyond the axis lose what lies there.
+        inside : ndarray
+            Whether a row lies inside the axis, shape (n,).
+        """
+        weight = self.each
+        index = self.start[:, None] + np.arange(weight.shape[1])
+        outside = ((index < 0) | (index >= size)) & (weight != 0)
+        matrix = np.zeros((self.start.size, size))
+        row = np.broadcast_to(np.arange(self.start.size)[:, None], index.shape)
+        np.add.at(matrix, (row, np.clip(index, 0, size - 1)), np.where(outside, 0.0, weight))
+        return matrix, np.asarray(~outside.any(axis=1), np.bool_)

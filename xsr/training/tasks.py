@@ -4,7 +4,7 @@ Each loss is relative: the standardised error of each band of each patch over th
 network corrects. Gains in decibels are relative, so a calm field should teach as much as a town.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from xsr.core.keys import keys
+from xsr.models import catalogue
 from xsr.models.architectures.liif import LIIF
 from xsr.models.architectures.temporal_liif import TemporalLIIF
 from xsr.training.pairs import Batch
@@ -44,6 +45,20 @@ class Task(Generic[Drawn]):
     """Parts of the network, by the beginning of their parameters' names, that training leaves as they are."""
     memory_format: torch.memory_format = torch.channels_last
     """Order of the network's numbers in memory: which is faster depends on its convolutions."""
+
+
+def begin(architecture: str, config: Mapping[str, Any], *, bias: bool = True) -> nn.Module:
+    """Make a network that starts at the interpolation it corrects: its last layer is zero, its ``bias`` by choice.
+
+    What else training starts from is in the record of the architecture.
+    """
+    record = catalogue.get(architecture)
+    network = record.make(**config)
+    for name, tensor in record.last(network).named_parameters():
+        if bias or name == "weight":
+            nn.init.zeros_(tensor)
+    record.begin(network)
+    return network
 
 
 def start_from(network: nn.Module, other: nn.Module) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from xsr.core.errors import ParameterError
 from xsr.core.keys import keys
+from xsr.models.record import Architecture
 
 SHARPNESS = -0.75
 """Free parameter of the cubic kernel, as in ``torch.nn.functional.interpolate``; -0.5 alone would keep ramps."""
@@ -48,8 +49,12 @@ def bicubic(x: Tensor, up: int, down: int = 1) -> Tensor:
     >>> bicubic(torch.tensor([[[[1.0, 2.0, 3.0, 4.0]]]]), 2)[0, 0, 0, 3:5].tolist()
     [2.296875, 2.703125]
     """
-    x = x.to(torch.promote_types(x.dtype, torch.float32))
-    return _resample_rows(_resample_rows(x, up, down).mT, up, down).mT
+    return _resample_rows(_resample_rows(precise(x), up, down).mT, up, down).mT
+
+
+def precise(x: Tensor) -> Tensor:
+    """Bring numbers to single precision or better."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _resample_rows(x: Tensor, up: int, down: int) -> Tensor:
@@ -154,3 +159,16 @@ class SRCNN(nn.Module):
         x = bicubic(x, self.factor)
         out: Tensor = self.conv3(torch.relu(self.conv2(torch.relu(self.conv1(x)))))
         return x + out if self.residual else out
+
+
+ARCHITECTURES = (
+    Architecture(
+        name="srcnn",
+        kind="fixed",
+        build=SRCNN,
+        trunk="",
+        reads_low=True,
+        summary="Three convolutions on the bicubic image",
+        citation="C. Dong et al., IEEE TPAMI 38 (2016), doi:10.1109/TPAMI.2015.2439281",
+    ),
+)

@@ -208,10 +208,11 @@ def _check_choice(model: str | Path | None, method: object, conserve: object, li
         return None
     assert model is not None
     card = registry.card(model)
-    if card.units != "K" or len(card.bands) != 1:
+    kind = registry.record_of(card).kind
+    if kind not in ("guided", "fixed") or card.units != "K" or len(card.bands) != 1:
         raise ModelError(
-            f"model {card.name!r} is for {list(card.bands)} in units {card.units!r}; expected a network for one band in"
-            " kelvin. Reflectance is for liif and sisr."
+            f"model {card.name!r} is a {kind} one for {list(card.bands)} in units {card.units!r}; expected a guided or"
+            " fixed-scale network for one band in kelvin. Reflectance is for liif and sisr."
         )
     return card
 
