@@ -28,7 +28,7 @@ from xsr.demo import data_folder
 from xsr.models import registry
 from xsr.sources.masks import SCL_INVALID
 from xsr.training.scenes import FINE, VALIDATION
-from xsr.training.worldstrat import enlarged
+from xsr.training.worldstrat import reduced
 
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "docs" / "reference" / "cross-sensor.md"
@@ -94,7 +94,7 @@ def corner(image: xr.DataArray) -> xr.DataArray:
 def harmonised(reference: xr.DataArray, low: xr.DataArray) -> xr.DataArray:
     """Bring each band of a reference to the gain and offset of the low-resolution image, fitted on its grid."""
     filled = np.where(np.isfinite(reference.values), reference.values, np.nanmean(reference.values))
-    coarse = enlarged(filled, low.shape[1:], soften=True)
+    coarse = reduced(filled, low.shape[1:])
     out = reference.copy()
     inner = slice(4, -4), slice(4, -4)
     for band, (ours, theirs) in enumerate(zip(coarse, low.values, strict=True)):

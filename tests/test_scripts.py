@@ -14,6 +14,8 @@ SAYS = {
     "any_instant.py": "clear dates behind each pixel",
     "judge_a_model.py": "resolution in metres",
     "on_a_cluster.py": "checksum it was written with: True",
+    "own_sensor.py": "C1_red    MTF 0.15, contrast left 0.150",
+    "own_source.py": "opened {'band': 4",
 }
 FIGURES = {"grid_figure.py": "grid.png", "metrics_figure.py": "metrics.png", "synthetic_gallery.py": "synthetic.png"}
 """Scripts that print nothing, and what they draw."""

@@ -1,4 +1,4 @@
-"""The functions of the package, each imported from its module on first use.
+"""The functions and records of the package, each imported from its module on first use.
 
 So `import xsr` costs little more than ``import xarray``. `xsr` offers these names, `xsr.accessor` binds them to cubes.
 """
@@ -7,6 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from xsr.core.sensors import Band as Band
+    from xsr.core.sensors import Sensor as Sensor
+    from xsr.core.sensors import register_sensor as register_sensor
     from xsr.operations.brisque import brisque as brisque
     from xsr.operations.clip import clip as clip
     from xsr.operations.degrade import augment_frames as augment_frames
@@ -33,11 +36,16 @@ if TYPE_CHECKING:
     from xsr.sources.fetch import fetch as fetch
     from xsr.sources.landsat import open_landsat as open_landsat
     from xsr.sources.opening import open as open
+    from xsr.sources.registry import Source as Source
+    from xsr.sources.registry import register_source as register_source
     from xsr.sources.safe import open_safe as open_safe
     from xsr.sources.stac import open_stac as open_stac
     from xsr.sources.theia import open_theia as open_theia
 
 HOMES = {
+    "Band": "xsr.core.sensors",
+    "Sensor": "xsr.core.sensors",
+    "Source": "xsr.sources.registry",
     "augment_frames": "xsr.operations.degrade",
     "brisque": "xsr.operations.brisque",
     "clip": "xsr.operations.clip",
@@ -58,6 +66,8 @@ HOMES = {
     "open_theia": "xsr.sources.theia",
     "opensr": "xsr.operations.opensr",
     "register": "xsr.operations.register",
+    "register_sensor": "xsr.core.sensors",
+    "register_source": "xsr.sources.registry",
     "sample": "xsr.operations.super_resolve",
     "semi_simulate": "xsr.operations.degrade",
     "sisr": "xsr.operations.super_resolve",
@@ -68,7 +78,7 @@ HOMES = {
     "verify": "xsr.operations.verify",
     "wald": "xsr.operations.degrade",
 }
-"""Module of each function."""
+"""Module of each name."""
 
 if not TYPE_CHECKING:  # a type checker refuses a name that is not imported above
 

@@ -1,3 +1,4 @@
+import importlib.util
 import sys
 import textwrap
 import types
@@ -15,7 +16,6 @@ def installed(monkeypatch):
     """Pretend that packages with entry points are installed, and that nothing was loaded yet."""
     monkeypatch.setattr(registry, "_SENSORS", dict(registry._SENSORS))
     monkeypatch.setattr(extensions, "_loaded", set())
-    monkeypatch.setattr(sys, "path_importer_cache", {})
 
     def install(**modules):
         entries = [EntryPoint(name, name, extensions.GROUP) for name in modules]
@@ -30,8 +30,6 @@ def _write(monkeypatch, name, text):
     class Finder:
         @staticmethod
         def find_spec(wanted, path=None, target=None):
-            import importlib.util
-
             return importlib.util.spec_from_loader(name, Loader) if wanted == name else None
 
     class Loader:
@@ -63,5 +61,5 @@ def test_the_sensors_of_installed_packages_are_known_at_the_first_lookup(install
 
 def test_an_extension_that_fails_is_named_and_the_others_are_loaded(installed):
     installed(broken_extension="raise RuntimeError('no licence')", camera_extension=SENSOR)
-    with pytest.warns(XsrWarning, match=r"extension 'broken_extension' \(broken_extension\) was not loaded: no licence"):
+    with pytest.warns(XsrWarning, match=r"extension 'broken_extension' \(\w+\) was not loaded: no licence"):
         assert "camera-9" in sensors.names()

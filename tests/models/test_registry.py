@@ -15,7 +15,7 @@ from xsr.models import registry
 from xsr.models.architectures.liif import LIIF
 from xsr.models.card import file_sha256, read_card, write_card
 from xsr.models.registry import ModelSpec
-from xsr.operations.super_resolve.networks import Liif
+from xsr.operations.super_resolve.networks import Continuous
 from xsr.operations.verbs import verb_of
 
 
@@ -235,7 +235,7 @@ def test_half_precision_is_computed_in_float32(tmp_path):
 def test_what_travels_is_small(path):
     identity = registry.spec(path)
     registry.load(identity)
-    function = Liif(identity, (0, 1, 2, 3), 6, "cpu", (0.1,) * 4, (0.05,) * 4)
+    function = Continuous(identity, (0, 1, 2, 3), 6, "cpu", (0.1,) * 4, (0.05,) * 4)
     for thing in (identity, function):
         message = pickle.dumps(thing)
         assert len(message) < 1000

@@ -18,7 +18,7 @@ from xsr.models.registry import create
 from xsr.operations.super_resolve.continuous import DEFAULT, DEFAULT_AT
 from xsr.training import recipes, worldstrat
 from xsr.training.scenes import VALIDATION
-from xsr.training.worldstrat import BORDER, STRATEGIES, Pair, PairSampler, enlarged, read_pair, sharpened
+from xsr.training.worldstrat import BORDER, STRATEGIES, Pair, PairSampler, enlarged, read_pair, reduced, sharpened
 
 SMALL = {"features": 8, "blocks": 1, "hidden": (16, 16), "heads": 2, "periods": 3, "radiometry": 5}
 RECIPE = recipes.TEMPORAL_LIIF_WORLDSTRAT
@@ -87,7 +87,7 @@ def test_scenes_for_validation_are_those_of_the_other_recipes(data_dir):
         key: (size, size) for key, size in worldstrat.SIZES.items()
     }
     # Brought back to the grid of the finest image that is given, the derived one is that image again, all but.
-    again = enlarged(found.high["x6"], (628, 628), soften=True)
+    again = reduced(found.high["x6"], (628, 628))
     assert (
         np.abs(again - found.high["x4"]).mean()
         < 0.4 * np.abs(enlarged(found.high["x2"], (628, 628)) - found.high["x4"]).mean()
@@ -119,9 +119,7 @@ def test_enlarged_keeps_the_extent():
     np.testing.assert_allclose(
         enlarged(ramps(12, 10), (30, 25))[:2, 5:-5, 5:-5], ramps(30, 25)[:2, 5:-5, 5:-5], atol=1e-6
     )
-    np.testing.assert_allclose(
-        enlarged(ramps(30, 24), (10, 8), soften=True)[:2, 2:-2, 2:-2], ramps(10, 8)[:2, 2:-2, 2:-2], atol=1e-6
-    )
+    np.testing.assert_allclose(reduced(ramps(30, 24), (10, 8))[:2, 2:-2, 2:-2], ramps(10, 8)[:2, 2:-2, 2:-2], atol=1e-6)
 
 
 # --- strategies --------------------------------------------------------------------------------------

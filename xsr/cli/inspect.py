@@ -73,7 +73,7 @@ def evaluate(
     ] = False,
     mtf: options.Mtf = None,
     psf: options.Psf = "gaussian",
-    sensor: Annotated[str, typer.Option(help="Low-resolution sensor, whose table names the MTF.")] = "sentinel-2",
+    sensor: options.Sensor = None,
     border: Annotated[int, typer.Option(help="Pixels to leave out along each side.")] = 0,
     bands: Annotated[str | None, typer.Option(help="Bands to judge: B02,B03,B04.")] = None,
     band_names: options.BandNames = None,

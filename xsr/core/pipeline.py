@@ -19,6 +19,7 @@ from xsr.core.georeference import geobox_of
 from xsr.core.grid import Sampling, target_grid
 from xsr.core.instants import Group, Look, Times, plan_groups, resolve_instants
 from xsr.core.names import standard_dims
+from xsr.core.provenance import INPUT, SCALE
 from xsr.core.types import Stack, WindowFunction, XarrayObject
 
 CHUNK = 1024
@@ -130,8 +131,8 @@ def evaluate(
 def _record(cube: Cube, sampling: Sampling, provenance: Mapping[str, Any]) -> dict[str, Any]:
     """Attributes to add to a result."""
     cell = sampling.cell
-    source = {} if cube.source is None else {"xsr_input": cube.source}
-    return {**provenance, "xsr_scale": [float(1 / cell[0]), float(1 / cell[1])], **source}
+    source = {} if cube.source is None else {INPUT: cube.source}
+    return {**provenance, SCALE: [float(1 / cell[0]), float(1 / cell[1])], **source}
 
 
 MakeFunction: TypeAlias = Callable[[tuple[Look, ...]], WindowFunction]

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xsr.core.blocks import Span
-from xsr.kernels.psf import Cubic, Psf, Stage, gaussian, reach_px, sample_chain
-from xsr.kernels.resample import Taps, interpolation_taps, resample_strict
+from xsr.kernels.psf import Psf, Stage, chain, gaussian, reach_px, sample_chain
+from xsr.kernels.resample import interpolation_taps, resample_strict
+from xsr.kernels.taps import Taps
 
 Image = NDArray[np.float32]
 """One date of a window, shape (band, h, w)."""
@@ -42,9 +43,8 @@ class Sensor:
     def stages(self, axis: int) -> tuple[Stage, ...]:
         """List the steps along an axis from high to low resolution."""
         function, scale = self.psf[axis], self.scale[axis]
-        if self.own is None:
-            return (Stage(function, scale),)
-        return (Stage(function, float(self.own[axis])), Stage(Cubic(), scale / self.own[axis]))
+        own = scale if self.own is None else float(self.own[axis])
+        return chain(function, own, scale / own)
 
 
 def gaussian_sensor(mtf: float, scale: tuple[float, float]) -> Sensor:
@@ -67,8 +67,7 @@ def low_pixels(span: Span, scale: float) -> Span:
 
 def _blur_taps(low: Span, stages: tuple[Stage, ...], origin: int) -> Taps:
     """Weights of low-resolution pixels in a window that starts at ``origin``; the same in every window."""
-    taps = sample_chain(low.start, len(low), stages)
-    return Taps(taps.start - origin, taps.weight[taps.phase])
+    return sample_chain(low.start, len(low), stages).moved(-origin)
 
 
 def degrade_window(image: Image, sensor: Sensor, *, low: tuple[Span, Span], origin: tuple[int, int]) -> Image:
@@ -112,7 +111,7 @@ def high_pass_window(image: Image, sensor: Sensor, *, rows: Span, cols: Span, or
     for span, scale in zip((rows, cols), sensor.scale, strict=True):
         taps = interpolation_taps((np.arange(span.start, span.stop, dtype=np.float64) + 0.5) / scale - 0.5, "bicubic")
         low = Span(int(taps.start[0]), int(taps.start[-1]) + taps.weight.shape[1])
-        ups.append(Taps(taps.start - low.start, taps.weight))
+        ups.append(taps.moved(-low.start))
         spans.append(low)
     kept = resample_strict(degrade_window(image, sensor, low=(spans[0], spans[1]), origin=origin), ups[0], ups[1])
     top, left = rows.start - origin[0], cols.start - origin[1]
@@ -137,19 +136,7 @@ def axis_operators(size: int, sensor: Sensor, axis: int) -> AxisOperators:
     """Write the fidelity metrics along an axis as matrices, by which differentiable losses multiply."""
     scale = sensor.scale[axis]
     low = Span(0, int(np.floor(size / scale + 1e-6)))
-    down, low_inside = _matrix(_blur_taps(low, sensor.stages(axis), 0), size)
-    up, high_inside = _matrix(
-        interpolation_taps((np.arange(size, dtype=np.float64) + 0.5) / scale - 0.5, "bicubic"), len(low)
-    )
+    down, low_inside = _blur_taps(low, sensor.stages(axis), 0).matrix(size)
+    position = (np.arange(size, dtype=np.float64) + 0.5) / scale - 0.5
+    up, high_inside = interpolation_taps(position, "bicubic").matrix(len(low))
     return AxisOperators(down, up, low_inside, high_inside & ~((up != 0) @ ~low_inside))
-
-
-def _matrix(taps: Taps, size: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Weights as a matrix; rows that reach beyond the axis lose what lies there and are marked False."""
-    index = taps.start[:, None] + np.arange(taps.weight.shape[1])
-    outside = ((index < 0) | (index >= size)) & (taps.weight != 0)
-    index = np.clip(index, 0, size - 1)
-    matrix = np.zeros((taps.start.size, size))
-    row = np.broadcast_to(np.arange(taps.start.size)[:, None], index.shape)
-    np.add.at(matrix, (row, index), np.where(outside, 0.0, taps.weight))
-    return matrix, np.asarray(~outside.any(axis=1), np.bool_)

@@ -9,12 +9,12 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xsr._version import __version__
 from xsr.core import graph
 from xsr.core.blocks import Span, Window
 from xsr.core.cube import open_cube
 from xsr.core.match import check_border
 from xsr.core.names import BandsLike
+from xsr.core.provenance import made_by
 from xsr.core.types import XarrayObject
 from xsr.kernels import brisque as kernels
 
@@ -98,8 +98,7 @@ def brisque(
     if path is not None:
         variables["score"] = (("time", "band"), values[:, :, -1], {"long_name": "BRISQUE, lower is better"})
     settings: dict[str, Any] = {
-        "xsr_version": __version__,
-        "xsr_operation": "brisque",
+        **made_by("brisque"),
         "border_px": function.border,
         "range": "reflectance 0 to 1 as 0 to 255, not rounded",
     }

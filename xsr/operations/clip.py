@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from odc.geo.geom import Geometry
 
-from xsr._version import __version__
 from xsr.core import graph
 from xsr.core.areas import LONLAT, GeometryLike, pixel_window, project, resolve_area
 from xsr.core.blocks import Padding, Span
@@ -18,6 +17,7 @@ from xsr.core.errors import ParameterError
 from xsr.core.grid import Refinement
 from xsr.core.names import standardise
 from xsr.core.pipeline import CHUNK
+from xsr.core.provenance import made_by
 from xsr.core.types import Stack, XarrayObject
 
 
@@ -72,8 +72,7 @@ def clip(
     chunks = (CHUNK, CHUNK) if pixels.chunks is None else pixels.chunks[2:]
     plan = graph.make_plan(Refinement(shape, (1.0, 1.0)), shape, halo=0, chunks=chunks)
     kept = graph.run(Clipping(area, geobox, all_touched), pixels.data, plan)
-    provenance = {"xsr_version": __version__, "xsr_operation": "clip", **opened.scale_made}
-    result = opened.rewrap(kept, geobox, provenance)
+    result = opened.rewrap(kept, geobox, made_by("clip") | opened.scale_made)
     y, x = opened.spatial
     if opened.flipped:
         rows = slice(cube.sizes[y] - rows.stop, cube.sizes[y] - rows.start)

@@ -188,7 +188,7 @@ def evaluate(
     mtf: "Mtf | Mapping[str, Mtf] | None" = None,
     psf: "PsfLike | Mapping[str, PsfLike]" = "gaussian",
     source_mtf: "Mtf | Mapping[str, Mtf] | None" = None,
-    sensor: str = "sentinel-2",
+    sensor: str | None = None,
     border: int = 0,
     mask: xr.DataArray | None = None,
     bands: BandsLike | None = None,
@@ -271,6 +271,7 @@ def evaluate(
         scale = _agreed_scale(scale, coarse.scale)
     names = _resolve_metrics(metrics, truth is not None, low is not None, data_range, scale)
     factors = coarse.scale if coarse is not None else (scale or 1.0, scale or 1.0)
+    sensor = cube.sensor(sensor)
     optics = Optics(sensor, mtf, psf, source_mtf)
     unknown = () if metrics is not None else tuple(name for name in cube.spelled(sensor) if not optics.knows(name))
     names = _known_metrics(names, unknown, cube)

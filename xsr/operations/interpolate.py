@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from xsr._version import __version__
 from xsr.core import checks, pipeline
 from xsr.core.cube import open_cube
 from xsr.core.errors import ParameterError
 from xsr.core.instants import Look
 from xsr.core.names import BandsLike
+from xsr.core.provenance import made_by
 from xsr.core.types import Stack, XarrayObject
 from xsr.kernels import resample
 from xsr.kernels import temporal as time_kernels
@@ -136,7 +136,7 @@ def interpolate(
             partial(_at, method, temporal, frames),
             target,
             chunks=pipeline.resolve_chunks(chunks),
-            provenance={"xsr_version": __version__, "xsr_operation": f"interpolate:{method}:{temporal}"},
+            provenance=made_by(f"interpolate:{method}:{temporal}"),
         )
     return pipeline.refine(
         open_cube(cube, units=units, bands=bands),
@@ -145,7 +145,7 @@ def interpolate(
         resolution=resolution,
         like=like,
         chunks=chunks,
-        provenance={"xsr_version": __version__, "xsr_operation": f"interpolate:{method}"},
+        provenance=made_by(f"interpolate:{method}"),
     )
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
-from xsr._version import __version__
 from xsr.core import aside, graph
 from xsr.core.classes import family_of, holds_classes, shown
 from xsr.core.cube import Cube, open_cube
@@ -17,6 +16,7 @@ from xsr.core.grid import Refinement, crs_name
 from xsr.core.ground import pixel_size_m
 from xsr.core.names import standard_dims, standardise
 from xsr.core.pipeline import CHUNK
+from xsr.core.provenance import made_by
 from xsr.core.types import XarrayObject
 from xsr.kernels.masks import Shrinking
 
@@ -77,7 +77,7 @@ def mask_clouds(
     if dilate_m > 0:
         valid = _shrunk(valid, dilate_m, opened.geobox)
     masked = opened.data.where(valid)
-    provenance = {"xsr_version": __version__, "xsr_operation": "mask_clouds", **opened.scale_made}
+    provenance = made_by("mask_clouds") | opened.scale_made
     result = opened.rewrap(masked.transpose("time", "band", "y", "x").data, opened.geobox, provenance)
     seen = valid.isel(y=slice(None, None, -1)) if opened.flipped else valid
     axes = dict(zip(("y", "x"), opened.spatial, strict=True))

@@ -8,13 +8,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xsr._version import __version__
 from xsr.core import checks, graph
 from xsr.core.blocks import Span, Window
 from xsr.core.cube import Cube, open_cube
 from xsr.core.errors import ParameterError
 from xsr.core.match import check_border, check_same_grid, open_like, open_low, quotient
 from xsr.core.names import BandsLike, fitting
+from xsr.core.provenance import made_by
 from xsr.core.sensors import canonical
 from xsr.core.types import XarrayObject
 from xsr.kernels import opensr as kernels
@@ -116,8 +116,7 @@ def opensr(
         for index, (name, (unit, long)) in enumerate(UNITS.items())
     }
     settings = {
-        "xsr_version": __version__,
-        "xsr_operation": "opensr",
+        **made_by("opensr"),
         "border_px": function.border,
         "scale": quotient(coarse.scale),
         "visible": [cube.bands[index] for index in function.visible],

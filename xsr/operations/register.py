@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xsr._version import __version__
 from xsr.core import graph, match, pipeline
 from xsr.core.blocks import Padding, Span, Window
 from xsr.core.cube import Cube, open_cube
@@ -18,6 +17,7 @@ from xsr.core.errors import CubeError, XsrWarning
 from xsr.core.graph import Job
 from xsr.core.grid import Refinement, resolution
 from xsr.core.names import BandsLike, standard_dims, standardise
+from xsr.core.provenance import made_by
 from xsr.core.types import Stack, XarrayObject
 from xsr.kernels.registration import find_shift
 from xsr.kernels.resample import Interpolation
@@ -177,9 +177,10 @@ def _move(cube: Cube, shifts: NDArray[np.float64]) -> XarrayObject:
     shape = (cube.data.sizes["y"], cube.data.sizes["x"])
     reach = math.ceil(np.abs(taken).max())
     function = Moving(tuple((float(y), float(x)) for y, x in taken), reach, shape)
-    provenance = {"xsr_version": __version__, "xsr_operation": "register"}
     target = cube.geobox, Refinement(shape, (1.0, 1.0))
-    return pipeline.evaluate(cube, function, target, chunks=pipeline.resolve_chunks(None), provenance=provenance)
+    return pipeline.evaluate(
+        cube, function, target, chunks=pipeline.resolve_chunks(None), provenance=made_by("register")
+    )
 
 
 @dataclass(frozen=True)

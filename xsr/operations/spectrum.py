@@ -8,13 +8,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xsr._version import __version__
 from xsr.core import checks, graph
 from xsr.core.blocks import Span, Window
 from xsr.core.cube import open_cube
 from xsr.core.errors import ParameterError
 from xsr.core.match import blocks_of, check_border, check_same_grid, open_like, open_mask, pixel_m
 from xsr.core.names import BandsLike, fitting
+from xsr.core.provenance import made_by
 from xsr.core.types import XarrayObject
 from xsr.kernels import metrics
 from xsr.kernels import spectrum as kernels
@@ -144,5 +144,5 @@ def spectrum(
     }
     variables["resolution_m"] = (("time", "band"), values[:, -1, :, 0], {"units": "m"})
     variables["patches"] = (("time", "band"), values[:, -1, :, 1].astype(np.int64), {"units": "1"})
-    settings = {"xsr_version": __version__, "xsr_operation": "spectrum", "patch_px": list(rings.size)}
+    settings = made_by("spectrum") | {"patch_px": list(rings.size)}
     return xr.Dataset(variables, coords, settings)

@@ -186,7 +186,7 @@ def strata(
     mtf: "Mtf | Mapping[str, Mtf] | None" = None,
     psf: "PsfLike | Mapping[str, PsfLike]" = "gaussian",
     source_mtf: "Mtf | Mapping[str, Mtf] | None" = None,
-    sensor: str = "sentinel-2",
+    sensor: str | None = None,
     border: int = 0,
     mask: xr.DataArray | None = None,
     bands: BandsLike | None = None,
@@ -253,7 +253,7 @@ def strata(
         raise ParameterError("edges= and quantiles= given; expected one of them.")
     scale = None if scale is None else checks.within("scale", scale, low=1, what="low over high pixel size, at least 1")
     names = _resolve_metrics(metrics, data_range, scale)
-    optics = Optics(sensor, mtf, psf, source_mtf)
+    optics = Optics(cube.sensor(sensor), mtf, psf, source_mtf)
     function = Strata(
         metrics=names,
         shape=(cube.data.sizes["y"], cube.data.sizes["x"]),
@@ -272,7 +272,7 @@ def strata(
     shape = (len(function.metrics) + len(ALWAYS), len(cube.bands), count)
     values = graph.reduce_windows(function, sources, jobs, shape, name="strata")
     scores = _dataset(values, cube, function)
-    scores.attrs.update(optics.record(cube.spelled(sensor)) if function.sensors else {})
+    scores.attrs.update(optics.record(cube.spelled(optics.sensor)) if function.sensors else {})
     return scores
 
 

@@ -20,6 +20,7 @@ from xsr.core.blocks import Span, chunk_sizes, spans
 from xsr.core.cube import Cube, open_cube
 from xsr.core.errors import ParameterError, StoreError
 from xsr.core.pipeline import CHUNK
+from xsr.core.provenance import PREFIX
 from xsr.core.types import XarrayObject
 
 Packing = Literal["float32", "uint16"]
@@ -200,8 +201,8 @@ def _write_plain(cube: Cube, date: int, path: Path, *, dtype: Packing, blocksize
 
 def _tags(cube: Cube, date: int) -> dict[str, str]:
     """Date and provenance as metadata of the file."""
-    tags = {"xsr_version": __version__}
-    tags |= {str(k): str(v) for k, v in cube.original.attrs.items() if str(k).startswith("xsr_")}
+    tags = {f"{PREFIX}version": __version__}
+    tags |= {str(k): str(v) for k, v in cube.original.attrs.items() if str(k).startswith(PREFIX)}
     if "time" in cube.data.coords and cube.data["time"].dtype.kind == "M":
         tags["TIFFTAG_DATETIME"] = str(_seconds(cube)[date]).replace("-", ":").replace("T", " ")
     for name, coord in cube.data.coords.items():

@@ -50,7 +50,7 @@ def _check_known(model: str) -> None:
         return
     if model in (*registry.names(), *registry.APART):
         return
-    meant = catalogue.close(model, (*registry.names(), *METHODS, *catalogue.LISTED))
+    meant = catalogue.close(model, (*registry.names(), *METHODS, *catalogue.listed()))
     known = f"a model ({', '.join(registry.names())}), an interpolation method ({', '.join(METHODS)}) or a path"
     hint = f"did you mean {' or '.join(meant)}?" if meant else f"expected {known}."
     raise ModelError(f"model {model!r} not found; {hint}")

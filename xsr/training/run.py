@@ -14,11 +14,8 @@ from torch import nn
 from xsr.core import sensors
 from xsr.core.errors import ParameterError
 from xsr.models import catalogue, registry
-from xsr.models.architectures.injection import Injection
-from xsr.models.architectures.liif import LIIF
-from xsr.models.architectures.temporal_liif import TemporalLIIF
 from xsr.models.card import SUFFIX, ModelCard, file_sha256, read_card, write_card
-from xsr.models.registry import create, load, resolve_device
+from xsr.models.registry import load, resolve_device
 from xsr.training import scenes as training_scenes
 from xsr.training import series as training_series
 from xsr.training import thermal_task, worldstrat
@@ -29,7 +26,7 @@ from xsr.training.recipes import RECIPES, Recipe
 from xsr.training.scenes import TrainingScene
 from xsr.training.scores import Score, score, test_places
 from xsr.training.series import SeriesSampler
-from xsr.training.tasks import Task, liif_loss, start_from, temporal_loss, widen
+from xsr.training.tasks import Task, begin, liif_loss, start_from, temporal_loss, widen
 
 SCALES = (1.5, 1.7, 2.0, 3.0, 3.4, 4.0)
 """Scales of the score table."""
@@ -122,7 +119,7 @@ def build(recipe: Recipe, data: Path | None) -> tuple[Task[Any], dict[str, objec
 def _liif(recipe: Recipe, data: Path | None) -> tuple[Task[Any], dict[str, object]]:
     """Any scale, on Wald pairs."""
     scenes, told = _scenes(recipe, data)
-    told["protocol"] = "Wald pairs: per-band MTF at Nyquist, continuous scale, random sub-pixel phase, noise"
+    told["protocol"] = "Wald pairs: per-band MTF at Nyquist, continuous scale, noise"
     return Task(_implicit(recipe), _sampler(recipe, scenes), liif_loss, recipe.frozen), told
 
 
@@ -142,23 +139,19 @@ def _temporal(recipe: Recipe, data: Path | None) -> tuple[Task[Any], dict[str, o
 
 def _fixed(recipe: Recipe, data: Path | None) -> tuple[Task[Any], dict[str, object]]:
     """One factor, on pairs of the grid."""
-    network = create(recipe.architecture, **recipe.config)
-    last = _body(network).output_conv2
-    assert isinstance(last, nn.Conv2d)
-    assert last.bias is not None
-    nn.init.zeros_(last.weight)
-    nn.init.zeros_(last.bias)
+    network = begin(recipe.architecture, recipe.config)
     if recipe.start:
-        widen(_body(network), _body(load(recipe.start)))
+        first = registry.card(recipe.start)
+        widen(_trunk(network, recipe.architecture), _trunk(load(recipe.start), first.architecture))
     scenes, told = _scenes(recipe, data)
     told["protocol"] = "full-resolution pairs at 10 m and Wald pairs at 20 m: per-band MTF at Nyquist, noise"
     sampler = FixedSampler(_sampler(recipe, scenes), recipe.factor or 1)
     return Task(network, sampler, fixed_loss, recipe.frozen, torch.contiguous_format), told
 
 
-def _body(network: nn.Module) -> nn.Module:
-    """Part of a network of one factor that has weights."""
-    return network.body if isinstance(network, Injection) else network
+def _trunk(network: nn.Module, architecture: str) -> nn.Module:
+    """Part of a fixed-scale network that has weights."""
+    return network.get_submodule(catalogue.get(architecture).trunk or "")
 
 
 TASKS: dict[str, Callable[[Recipe, Path | None], tuple[Task[Any], dict[str, object]]]] = {
@@ -171,13 +164,9 @@ TASKS: dict[str, Callable[[Recipe, Path | None], tuple[Task[Any], dict[str, obje
 """What makes the task of a recipe, by `Recipe.task`."""
 
 
-def _implicit(recipe: Recipe) -> LIIF | TemporalLIIF:
+def _implicit(recipe: Recipe) -> nn.Module:
     """Continuous network that starts close to the interpolation that it corrects."""
-    network = create(recipe.architecture, **recipe.config)
-    assert isinstance(network, LIIF | TemporalLIIF)
-    last = network.imnet.layers[-1]
-    assert isinstance(last, nn.Linear)
-    nn.init.zeros_(last.weight)
+    network = begin(recipe.architecture, recipe.config, bias=False)
     if recipe.start:
         start_from(network, load(recipe.start))
     return network
@@ -229,6 +218,7 @@ def band_mtf(bands: Sequence[str], sensor: str = "sentinel-2") -> tuple[float, .
 
 
 def _card(recipe: Recipe, network: nn.Module, out: Path, training: dict[str, object]) -> ModelCard:
+    record = catalogue.get(recipe.architecture)
     return ModelCard(
         name=out.stem,
         summary=recipe.summary,
@@ -248,8 +238,8 @@ def _card(recipe: Recipe, network: nn.Module, out: Path, training: dict[str, obj
         guide_mean=recipe.guide_mean,
         guide_std=recipe.guide_std,
         guide_optional=recipe.guide_optional,
-        # Near the border of a patch local relations see half of their windows: larger patches at use have less of it.
-        patch=2 * recipe.patch if recipe.architecture.startswith("dct") else None,
+        # Near the border of a patch local relations read half of their windows: larger patches at use have less of it.
+        patch=2 * recipe.patch if record.tiling == "lattice" else None,
         sha256=file_sha256(out),
         parameters=sum(p.numel() for p in network.parameters()),
         radius=int(getattr(network, "radius", 0)),
@@ -257,7 +247,7 @@ def _card(recipe: Recipe, network: nn.Module, out: Path, training: dict[str, obj
         created=date.today().isoformat(),
         training=training,
         limits=recipe.limits,
-        citation=f"{catalogue.get(recipe.architecture).citation} (architecture)",
+        citation=f"{record.citation} (architecture)",
     )
 
 

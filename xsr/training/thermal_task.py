@@ -7,16 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from xsr.models.architectures.dctnet import DETAIL, DCTNet, laplacian, solve, weighed
-from xsr.models.architectures.jiif import JIIF
-from xsr.models.registry import create, load
+from xsr.models import catalogue
+from xsr.models.record import GuidedInputs
+from xsr.models.registry import load
 from xsr.training.recipes import Recipe
-from xsr.training.tasks import FLOOR, Task, start_from
+from xsr.training.tasks import FLOOR, Task, begin, start_from
 from xsr.training.thermal import GuidedBatch, GuidedSampler, load_optical, load_thermal
 
-EDGES = -4.0
-"""Logarithm of the weight of the edges in the solve at first: with that of the published network, 0, the solve takes
-the fine features of the image away, and training is slow to find out."""
 PROTOCOL = (
     "Wald pairs at about the native thermal resolution: Gaussian point spread function, factor 4 or 8, noise; truth"
     " from synthetic scenes whose link between temperature and reflectance is drawn anew each time, half of them on"
@@ -26,8 +23,7 @@ PROTOCOL = (
 
 def build(recipe: Recipe, data: Path | None) -> tuple[Task[Any], dict[str, object]]:
     """Make the task of a thermal recipe, and what its card says of the data."""
-    network = create(recipe.architecture, **recipe.config)
-    _begin(network)
+    network = begin(recipe.architecture, recipe.config)
     if recipe.start:
         start_from(network, load(recipe.start))
     thermal, optical = load_thermal(data), load_optical(data)
@@ -44,19 +40,6 @@ def build(recipe: Recipe, data: Path | None) -> tuple[Task[Any], dict[str, objec
     return Task(network, sampler, guided_loss), told
 
 
-def _begin(network: nn.Module) -> None:
-    """Let a network start at the interpolation that it corrects, or at the mean of the details that it weighs."""
-    end = network.Decoder_depth if isinstance(network, DCTNet) else network
-    last = [module for module in end.modules() if isinstance(module, nn.Conv2d | nn.Linear)][-1]
-    assert last.bias is not None
-    nn.init.zeros_(last.weight)
-    nn.init.zeros_(last.bias)
-    if isinstance(network, DCTNet):
-        nn.init.constant_(network.lambd, EDGES)
-        if network.relations:
-            nn.init.constant_(last.bias[1:], 1 / len(network.relations))
-
-
 def guided_loss(
     network: nn.Module, batch: GuidedBatch, recipe: Recipe, *, drop: tuple[int, ...], device: str
 ) -> tuple[Tensor, Tensor]:
@@ -64,11 +47,11 @@ def guided_loss(
 
     See `xsr.training.tasks.Loss`; a guide drops its bands in the sampler.
     """
-    low, image, guide, guide_low, target = (
+    low, image, guide, target = (
         torch.from_numpy(np.ascontiguousarray(v)).to(device).contiguous(memory_format=torch.channels_last)
-        for v in (batch.low, batch.image, batch.guide, batch.guide_low, batch.target)
+        for v in (batch.low, batch.image, batch.guide, batch.target)
     )
-    found = correction(network, batch.factor, low, image, guide, guide_low)
+    found = correction(network, recipe, GuidedInputs(image, low, guide, batch.factor))
     span = torch.from_numpy(batch.span).to(device)[:, None]
     wanted, answer = (v.flatten(1) * span for v in (target - image, found))
     return relative_rms(answer - wanted, wanted)
@@ -94,23 +77,7 @@ def relative_rms(error: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
     return (share * mine / other).sum(), share.sum()
 
 
-def correction(network: nn.Module, factor: int, low: Tensor, image: Tensor, guide: Tensor, guide_low: Tensor) -> Tensor:
+def correction(network: nn.Module, recipe: Recipe, inputs: GuidedInputs) -> Tensor:
     """Evaluate what a network adds to the interpolated image, (N, 1, H, W): convolutions in bfloat16."""
-    mixed = torch.autocast(image.device.type, torch.bfloat16)
-    match network:
-        case DCTNet():
-            detail = network.details(image, guide, factor)
-            with mixed:
-                own, other = network.Encoder_coupled(image, torch.cat((guide, DETAIL * detail), dim=1))
-                weights = network.WPNet(other).float()
-            solution = solve(own.float(), weights * laplacian(other.float()), network.lambd.exp())
-            with mixed:
-                answer = network.reconstruct(solution)
-            return weighed(answer.float(), detail)
-        case JIIF():
-            with mixed:
-                found = network(low, guide, guide_low)
-        case _:
-            with mixed:
-                found = network(low)
-    return torch.as_tensor(found).float()
+    with torch.autocast(inputs.image.device.type, torch.bfloat16):
+        return catalogue.get(recipe.architecture).call(network, inputs).float()

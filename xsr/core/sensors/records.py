@@ -121,7 +121,19 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class Sensor:
-    """A sensor: its bands, and the names of each of them."""
+    """A sensor: its bands, and the names of each of them.
+
+    Raises
+    ------
+    BandError
+        If a name belongs to two bands.
+
+    Examples
+    --------
+    >>> red = Band("C1_red", gsd_m=3.0, wavelength_nm=660.0, mtf=0.2, aliases=("red",))
+    >>> Sensor("camera-1", bands=(red,), source="Data sheet of the maker.").band_names
+    ('C1_red',)
+    """
 
     name: str
     """Name of the sensor in lower case with hyphens, as in STAC (``sentinel-2a``, ``landsat-8``)."""

@@ -16,10 +16,11 @@ from xsr.core.names import BandsLike
 from xsr.core.types import XarrayObject
 from xsr.models import registry
 from xsr.models.card import ModelCard
-from xsr.models.precision import Precision, resolve_precision
+from xsr.models.precision import Precision
 from xsr.operations.super_resolve.networks import (
-    Liif,
-    TemporalLiif,
+    Continuous,
+    Temporal,
+    exact_precision,
     provenance,
     refuse_temperature,
     warn_of_grid,
@@ -161,7 +162,7 @@ class Asked:
     cube: Cube
     card: ModelCard
     provenance: dict[str, Any]
-    function: Liif
+    function: Continuous
     """Answers each date by itself."""
     at: tuple[pipeline.Moments, pipeline.MakeFunction] | None
     """Instants, and what answers them; None: each date is answered by itself."""
@@ -190,12 +191,13 @@ def prepare(
             f"model {card.name!r} knows the factor {card.factor} alone; use sisr(model={str(model)!r}), or choose a"
             f" continuous model such as {DEFAULT}."
         )
-    if card.architecture not in ("liif", "temporal_liif"):
+    record = registry.record_of(card)
+    if record.kind not in ("continuous", "temporal") or record.tiling == "none":
         raise ModelError(
             f"model {card.name!r} is a {card.architecture}; expected a continuous one, such as {DEFAULT} or"
             f" {DEFAULT_AT}."
         )
-    if timed != (card.architecture == "temporal_liif"):
+    if timed != (record.kind == "temporal"):
         raise ModelError(
             f"model {card.name!r} answers {'each date by itself' if timed else 'instants'};"
             f" {f'leave t out, or choose {DEFAULT_AT}' if timed else f't=... names them, or choose {DEFAULT}'}."
@@ -205,14 +207,14 @@ def prepare(
     warn_of_pixel_size(checked, card)
     warn_of_grid(checked, card)
     checked = smooth_repeats(checked, card.coarser)
-    exact = resolve_precision(precision, residual=True, device=device)
-    function = Liif(spec, channels, card.radius, device, card.mean, card.std, precision=exact)
-    series = TemporalLiif(
+    exact = exact_precision(precision, card, residual=True, device=device)
+    function = Continuous(spec, channels, card.radius, device, card.mean, card.std, precision=exact)
+    series = Temporal(
         spec, channels, card.radius, device, card.mean, card.std, precision=exact, frames=frames, fill=fill
     )
     at = (moments, partial(_look, series)) if timed else None
     return Asked(checked, card, provenance("liif", card, exact), function, at)
 
 
-def _look(function: TemporalLiif, looks: tuple[Look, ...]) -> TemporalLiif:
+def _look(function: Temporal, looks: tuple[Look, ...]) -> Temporal:
     return replace(function, looks=looks)

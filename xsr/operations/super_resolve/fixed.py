@@ -14,11 +14,12 @@ from xsr.core.errors import CubeError, GridError, ModelError, ParameterError
 from xsr.core.names import BandsLike
 from xsr.core.types import XarrayObject
 from xsr.kernels.resample import Interpolation
-from xsr.models import registry
+from xsr.models import foreign, registry
 from xsr.models.card import ModelCard
-from xsr.models.precision import Precision, resolve_precision
+from xsr.models.precision import Precision
 from xsr.operations.super_resolve.networks import (
     FixedFactor,
+    exact_precision,
     provenance,
     refuse_temperature,
     warn_of_grid,
@@ -104,10 +105,8 @@ def sisr(
             " for any scale."
         )
     residual = card.residual or bool(card.config.get("residual", False))
-    exact = resolve_precision(precision, residual=residual, device=device)
-    if card.architecture == "onnx" and exact != "float32":
-        raise ParameterError(f"precision={precision!r}; the ONNX network of {card.name!r} has its own. Leave it out.")
-    if card.architecture == "onnx":  # a network that cannot be opened is an error of the call, not of a worker
+    exact = exact_precision(precision, card, residual=residual, device=device)
+    if foreign.is_foreign(card):  # a network that cannot be opened is an error of the call, not of a worker
         registry.load(spec).check_any_size()
     if coarse is not None:
         cube, units = _with_coarse(cube, coarse, card, units), "reflectance"
