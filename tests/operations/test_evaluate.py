@@ -14,8 +14,10 @@ from xsr.core.errors import BandError, CubeError, GridError, ParameterError
 from xsr.core.sensors import get
 from xsr.kernels import psf as spread
 from xsr.kernels.degrade import blur_decimate
-from xsr.operations.evaluate import FIDELITY, OVER_BANDS, UNITS
+from xsr.kernels.metrics import METRICS
 from xsr.testing import assert_lazy, synthetic_pair
+
+FIDELITY = {name for name, metric in METRICS.items() if "sensor" in metric.requires}
 
 
 def noisy(reference, seed=1, noise=0.05):
@@ -77,7 +79,7 @@ def test_no_metric_depends_on_the_chunks(height, width, scale, chunk, other, blo
             chunks=blocks,
             **options,
         )
-    assert set(whole.data_vars) == {*UNITS, "count"}
+    assert set(whole.data_vars) == {*METRICS, "count"}
     assert largest(parts.compute(scheduler="synchronous"), whole) <= 1e-6
 
 
@@ -202,7 +204,7 @@ def test_no_data_in_one_band_does_not_blank_the_others():
     scores = xsr.evaluate(image, reference, data_range=1.0, scale=2).isel(time=0)
     assert scores["count"].values.tolist() == [0, 576]
     for name in scores.data_vars:
-        if name not in OVER_BANDS | {"count"}:
+        if name not in {"sam", "ergas", "count"}:
             assert np.isnan(scores[name].values).tolist() == [True, False], name
     assert np.isnan(scores["sam"])
 
@@ -220,10 +222,10 @@ def test_infinite_pixels_are_no_data():
 def test_constant_and_empty_images(value):
     flat = make_cube(np.full((1, 1, 16, 12), value, np.float32))
     scores = xsr.evaluate(flat, flat, low=make_cube(np.full((1, 1, 8, 6), value, np.float32), gsd=20), data_range=1.0)
-    assert set(scores.data_vars) == {*UNITS, "count"}
+    assert set(scores.data_vars) == {*METRICS, "count"}
     if np.isnan(value):
         assert int(scores["count"].squeeze()) == 0
-        assert all(np.isnan(scores[name]).all() for name in UNITS)
+        assert all(np.isnan(scores[name]).all() for name in METRICS)
     else:
         assert float(scores["mae"].squeeze()) == 0
         assert float(scores["uqi"].squeeze()) == 1
@@ -287,7 +289,7 @@ def test_synthetic_pair_at_a_fractional_scale():
     fine = xsr.interpolate(pair.low, like=pair.high)
     scores = xsr.evaluate(fine, pair.high, low=pair.low, data_range=1.0)
     assert scores.attrs["scale"] == pytest.approx(3.4)
-    assert all(np.isfinite(scores[name]).all() for name in UNITS)
+    assert all(np.isfinite(scores[name]).all() for name in METRICS)
     better = xsr.evaluate(pair.high, pair.high, low=pair.low, data_range=1.0)
     assert (better["low_fidelity"] < scores["low_fidelity"]).all()
 
@@ -449,7 +451,7 @@ def test_bands_without_an_mtf_have_no_fidelity():
 def test_images_without_band_names_are_judged_without_fidelity():
     image, reference, low = (cube.isel(time=0, band=0, drop=True) for cube in triplet(24, 24))
     scores = xsr.evaluate(image, reference, low=low, data_range=1.0)
-    assert set(scores.data_vars) == {*UNITS, "count"} - FIDELITY
+    assert set(scores.data_vars) == {*METRICS, "count"} - FIDELITY
     assert "mtf" not in scores.attrs
     assert np.isfinite(scores["ergas"]).all()
     assert FIDELITY < set(xsr.evaluate(image, reference, low=low, mtf=0.3).data_vars)

@@ -16,8 +16,8 @@ from xsr.core.match import blocks_of, check_border, check_same_grid, open_like, 
 from xsr.core.names import BandsLike, fitting
 from xsr.core.provenance import made_by
 from xsr.core.types import XarrayObject
-from xsr.kernels import metrics
 from xsr.kernels import spectrum as kernels
+from xsr.kernels.pixels import judged
 
 VARIABLES: dict[str, tuple[str, str]] = {
     "power": ("reflectance2 m2", "radial power spectral density"),
@@ -49,7 +49,7 @@ class Spectra:
         """Add ring sums of the patches that begin in one block, shape (band, 3, rings + 1)."""
         window = job.windows[0]
         place: dict[str, Any] = {"rows": window.rows, "cols": window.cols, "shape": self.shape}
-        image = metrics.judged(windows[0], **place, border=self.border, mask=windows[2] if self.has_mask else None)
+        image = judged(windows[0], **place, border=self.border, mask=windows[2] if self.has_mask else None)
         height, width = self.rings.size
         out = np.zeros((image.shape[0], 3, self.rings.count + 1))
         for y in _within(self.origins(0), job.rows) - job.rows.start:
