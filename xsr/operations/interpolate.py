@@ -1,7 +1,7 @@
 """Interpolation to any finer grid: the baseline of everything."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -143,7 +143,7 @@ def interpolate(
         checked = open_cube(cube, units=units, bands=bands)
         target = pipeline.resolve_target(checked, scale=scale, resolution=resolution, like=like)
         return pipeline.evaluate_at(
-            checked if like is None else replace(checked, flipped=False),
+            checked.towards(like),
             pipeline.Moments(t, window, extrapolate=extrapolate),
             partial(_at, method, temporal, frames),
             target,

@@ -163,7 +163,7 @@ class Search:
 def _coordinates(shifts: Any, cube: Cube) -> dict[str, Any]:
     """Shifts in metres to the east and north, and the quality."""
     affine = cube.geobox.affine
-    down_m, across_m = (m / size for m, size in zip(match.pixel_m(cube.geobox), resolution(cube.geobox), strict=True))
+    down_m, across_m = (m / size for m, size in zip(cube.pixel_m, resolution(cube.geobox), strict=True))
     down, right = shifts[:, 0], shifts[:, 1]
     return {
         "shift_x_m": (affine.a * right + affine.b * down) * across_m,

@@ -12,7 +12,7 @@ from xsr.core import checks, graph
 from xsr.core.blocks import Span, Window
 from xsr.core.cube import open_cube
 from xsr.core.errors import ParameterError
-from xsr.core.match import blocks_of, check_border, check_same_grid, open_like, open_mask, pixel_m
+from xsr.core.match import blocks_of, check_border, check_same_grid, open_like, open_mask
 from xsr.core.names import BandsLike, fitting
 from xsr.core.provenance import made_by
 from xsr.core.types import XarrayObject
@@ -134,7 +134,7 @@ def spectrum(
             f"border={border} leaves {height} x {width} pixels; expected at least {SMALLEST} each way. Give a smaller"
             " border."
         )
-    rings = kernels.Rings((min(patch, height), min(patch, width)), pixel_m(cube.geobox))
+    rings = kernels.Rings((min(patch, height), min(patch, width)), cube.pixel_m)
     function = Spectra(rings, shape, border, mask is not None)
     sources = [cube.data.data, truth.data.data, *([open_mask(mask, cube)] if mask is not None else [])]
     jobs = []

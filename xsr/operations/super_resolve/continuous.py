@@ -157,7 +157,7 @@ def liif(
         )
     else:
         fine = pipeline.evaluate_at(
-            asked.cube if like is None else replace(asked.cube, flipped=False),
+            asked.cube.towards(like),
             *asked.at,
             pipeline.resolve_target(asked.cube, scale=scale, resolution=resolution, like=like),
             chunks=pipeline.resolve_chunks(CHUNK_AT if chunks is None else chunks),
