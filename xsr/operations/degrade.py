@@ -197,6 +197,16 @@ def degrade(
     -----
     The Gaussian of an MTF m has sigma = gsd * scale / pi * sqrt(-2 ln m). It is centred on the output pixel, borders
     are mirrored as ``numpy.pad`` does by ``reflect``, and weights are divided by their share on valid pixels.
+
+    Examples
+    --------
+    >>> import xsr
+    >>> from xsr.testing import synthetic_cube
+    >>> cube = synthetic_cube(size=(32, 32), bands=("B04", "B08"))
+    >>> low = cube.sr.degrade(scale=2, noise=0.001, seed=1)
+    >>> dict(low.sizes)
+    {'time': 1, 'band': 2, 'y': 16, 'x': 16}
+    >>> low = cube.sr.degrade(scale=3.4, mtf={"B04": 0.29, "B08": 0.25})  # a sensor of one's own
     """
     opened, factor = open_cube(cube, units=units, bands=bands), _checked_scale(scale)
     sensor = opened.sensor(sensor)
@@ -277,6 +287,16 @@ def wald(
     References
     ----------
     L. Wald, T. Ranchin, M. Mangolini, Photogrammetric Engineering & Remote Sensing 63 (1997).
+
+    Examples
+    --------
+    >>> import xsr
+    >>> from xsr.testing import synthetic_cube
+    >>> cube = synthetic_cube(size=(32, 32))
+    >>> low, high = cube.sr.wald(scale=2)
+    >>> scores = low.sr.interpolate(scale=2).sr.evaluate(high, metrics="rmse")
+    >>> dict(low.sizes), dict(scores.rmse.sizes)
+    ({'time': 1, 'band': 4, 'y': 16, 'x': 16}, {'time': 1, 'band': 4})
     """
     opened, factor = open_cube(cube, units=units, bands=bands), _checked_scale(scale)
     sensor = opened.sensor(sensor)
@@ -380,6 +400,19 @@ def semi_simulate(
     References
     ----------
     T. Tarasiewicz et al. (2022), on semi-simulated data for multi-image super-resolution.
+
+    Examples
+    --------
+    >>> import xsr
+    >>> from xsr.testing import synthetic_cube
+    >>> high = synthetic_cube(size=(64, 64), gsd_m=2.5)
+    >>> frames = high.sr.semi_simulate(scale=4, frames=3, noise="sensor")
+    >>> dict(frames.sizes)
+    {'time': 3, 'band': 4, 'y': 16, 'x': 16}
+    >>> series = synthetic_cube(size=(16, 16), times=("2024-04-10", "2024-06-10"))
+    >>> frames = series.sr.semi_simulate(high, scale=4)  # or high.sr.semi_simulate(scale=4, series=series)
+    >>> bool((frames.time == series.time).all())
+    True
     """
     image, series = _image_and_series(cube, high, series)
     opened, factor = open_cube(image, units=units, bands=bands), _checked_scale(scale)
@@ -455,6 +488,16 @@ def augment_frames(
     References
     ----------
     M. Ziaja et al. (2022), on data augmentation for multi-image super-resolution.
+
+    Examples
+    --------
+    >>> import xsr
+    >>> from xsr.testing import synthetic_cube
+    >>> high = synthetic_cube(size=(32, 32), gsd_m=5.0)
+    >>> low = high.sr.semi_simulate(scale=2, frames=4)
+    >>> low, high = xsr.augment_frames(low, high, keep=3, seed=1)
+    >>> low.sizes["time"]
+    3
     """
     frames, truth = open_cube(low), open_cube(high)
     count, seed = frames.data.sizes["time"], _seed(seed)
