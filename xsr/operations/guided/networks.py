@@ -15,7 +15,7 @@ from xsr.kernels.lattice import Image, Lattice, Source, blend
 from xsr.kernels.limits import limits
 from xsr.models import registry
 from xsr.models.card import ModelCard
-from xsr.operations.guided.inputs import finite
+from xsr.operations.guided.planes import finite
 
 PATCH = 128
 """Side of a patch in output pixels, for a network whose card names none."""
