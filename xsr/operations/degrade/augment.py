@@ -37,6 +37,16 @@ def augment_frames(
     References
     ----------
     M. Ziaja et al. (2022), on data augmentation for multi-image super-resolution.
+
+    Examples
+    --------
+    >>> import xsr
+    >>> from xsr.testing import synthetic_cube
+    >>> high = synthetic_cube(size=(32, 32), gsd_m=5.0)
+    >>> low = high.sr.semi_simulate(scale=2, frames=4)
+    >>> low, high = xsr.augment_frames(low, high, keep=3, seed=1)
+    >>> low.sizes["time"]
+    3
     """
     frames, truth = open_cube(low), open_cube(high)
     count, seed = frames.data.sizes["time"], checked_seed(seed)

@@ -81,6 +81,16 @@ def degrade(
     -----
     The Gaussian of an MTF m has sigma = gsd * scale / pi * sqrt(-2 ln m). It is centred on the output pixel, borders
     are mirrored as ``numpy.pad`` does by ``reflect``, and weights are divided by their share on valid pixels.
+
+    Examples
+    --------
+    >>> import xsr
+    >>> from xsr.testing import synthetic_cube
+    >>> cube = synthetic_cube(size=(32, 32), bands=("B04", "B08"))
+    >>> low = cube.sr.degrade(scale=2, noise=0.001, seed=1)
+    >>> dict(low.sizes)
+    {'time': 1, 'band': 2, 'y': 16, 'x': 16}
+    >>> low = cube.sr.degrade(scale=3.4, mtf={"B04": 0.29, "B08": 0.25})  # a sensor of one's own
     """
     opened, factor = open_cube(cube, units=units, bands=bands), checked_scale(scale)
     sensor = opened.sensor(sensor)

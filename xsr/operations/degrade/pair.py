@@ -87,6 +87,16 @@ def wald(
     References
     ----------
     L. Wald, T. Ranchin, M. Mangolini, Photogrammetric Engineering & Remote Sensing 63 (1997).
+
+    Examples
+    --------
+    >>> import xsr
+    >>> from xsr.testing import synthetic_cube
+    >>> cube = synthetic_cube(size=(32, 32))
+    >>> low, high = cube.sr.wald(scale=2)
+    >>> scores = low.sr.interpolate(scale=2).sr.evaluate(high, metrics="rmse")
+    >>> dict(low.sizes), dict(scores.rmse.sizes)
+    ({'time': 1, 'band': 4, 'y': 16, 'x': 16}, {'time': 1, 'band': 4})
     """
     opened, factor = open_cube(cube, units=units, bands=bands), checked_scale(scale)
     sensor = opened.sensor(sensor)

@@ -109,6 +109,19 @@ def semi_simulate(
     References
     ----------
     T. Tarasiewicz et al. (2022), on semi-simulated data for multi-image super-resolution.
+
+    Examples
+    --------
+    >>> import xsr
+    >>> from xsr.testing import synthetic_cube
+    >>> high = synthetic_cube(size=(64, 64), gsd_m=2.5)
+    >>> frames = high.sr.semi_simulate(scale=4, frames=3, noise="sensor")
+    >>> dict(frames.sizes)
+    {'time': 3, 'band': 4, 'y': 16, 'x': 16}
+    >>> series = synthetic_cube(size=(16, 16), times=("2024-04-10", "2024-06-10"))
+    >>> frames = series.sr.semi_simulate(high, scale=4)  # or high.sr.semi_simulate(scale=4, series=series)
+    >>> bool((frames.time == series.time).all())
+    True
     """
     image, series = _image_and_series(cube, high, series)
     opened, factor = open_cube(image, units=units, bands=bands), checked_scale(scale)
