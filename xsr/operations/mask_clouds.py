@@ -64,6 +64,18 @@ def mask_clouds(
         If the mask does not cover the cube or has other dates.
     ParameterError
         If options contradict each other or are out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xsr
+    >>> from xsr.testing import synthetic_cube
+    >>> scl = np.full((1, 32, 32), 4, np.uint8)  # vegetation
+    >>> scl[0, 10:20, 10:20] = 9  # cloud
+    >>> cube = synthetic_cube(size=(32, 32)).assign_coords(SCL=(("time", "y", "x"), scl))
+    >>> clear = cube.sr.mask_clouds()  # or mask="SCL"
+    >>> clear.sel(band="B04").isnull().sum().item(), clear.valid.sum().item()
+    (100, 924)
     """
     if not (np.isfinite(dilate_m) and dilate_m >= 0):
         raise ParameterError(f"dilate_m={dilate_m}; expected a distance >= 0 in metres.")

@@ -109,6 +109,16 @@ def spectrum(
     ``Re sum(F G*) / sqrt(sum |F|² sum |G|²)``, ``mtf_gain`` is ``Re sum(F G*) / sum |G|²``, 1 where the image is as
     sharp as the reference and detail is in its place; noise and invented detail do not raise it. ``resolution_m`` is
     one over the frequency at which ``frc`` first falls below 1/7, or two pixels if it never does.
+
+    Examples
+    --------
+    >>> import xsr
+    >>> from xsr.testing import synthetic_pair
+    >>> pair = synthetic_pair(size=(32, 32))  # pixels of 10 m, and their truth of 2.5 m
+    >>> fine = pair.low.sr.interpolate(scale=4)
+    >>> scores = fine.sr.spectrum(pair.high, patch=64)
+    >>> scores.resolution_m.sel(band="B02").round().item()  # metres
+    12.0
     """
     cube = open_cube(sr, units=units, bands=fitting(bands, sr))
     truth = open_like(reference, cube, units=units, what="the reference", bands=bands)
