@@ -14,6 +14,7 @@ SAYS = {
     "any_instant.py": "clear dates behind each pixel",
     "judge_a_model.py": "resolution in metres",
     "on_a_cluster.py": "checksum it was written with: True",
+    "own_metric.py": "correlation, flat to steep",
     "own_sensor.py": "C1_red    MTF 0.15, contrast left 0.150",
     "own_source.py": "opened {'band': 4",
 }

@@ -10,6 +10,11 @@ if TYPE_CHECKING:
     from xsr.core.sensors import Band as Band
     from xsr.core.sensors import Sensor as Sensor
     from xsr.core.sensors import register_sensor as register_sensor
+    from xsr.kernels.metrics import register_metric as register_metric
+    from xsr.kernels.terms import Means as Means
+    from xsr.kernels.terms import Metric as Metric
+    from xsr.kernels.terms import Pixels as Pixels
+    from xsr.kernels.terms import Terms as Terms
     from xsr.operations.brisque import brisque as brisque
     from xsr.operations.clip import clip as clip
     from xsr.operations.degrade import augment_frames as augment_frames
@@ -44,8 +49,12 @@ if TYPE_CHECKING:
 
 HOMES = {
     "Band": "xsr.core.sensors",
+    "Means": "xsr.kernels.terms",
+    "Metric": "xsr.kernels.terms",
+    "Pixels": "xsr.kernels.terms",
     "Sensor": "xsr.core.sensors",
     "Source": "xsr.sources.registry",
+    "Terms": "xsr.kernels.terms",
     "augment_frames": "xsr.operations.degrade",
     "brisque": "xsr.operations.brisque",
     "clip": "xsr.operations.clip",
@@ -66,6 +75,7 @@ HOMES = {
     "open_theia": "xsr.sources.theia",
     "opensr": "xsr.operations.opensr",
     "register": "xsr.operations.register",
+    "register_metric": "xsr.kernels.metrics",
     "register_sensor": "xsr.core.sensors",
     "register_source": "xsr.sources.registry",
     "sample": "xsr.operations.super_resolve",

@@ -17,10 +17,12 @@ from odc.geo.xr import xr_coords
 
 import xsr.core.radiometry as radiometry
 from xsr.core import aside, checks, graph, platforms, plausible
+from xsr.core.blocks import chunk_sizes
 from xsr.core.clock import with_utc
 from xsr.core.crs import warn_of_others
 from xsr.core.errors import BandError, CubeError, GridError
 from xsr.core.georeference import REGISTRATION, Georeference, georeference, with_centres
+from xsr.core.ground import pixel_size_m
 from xsr.core.names import BandsLike, Names, default_bands, did_you_mean, rename_dims, standardise
 from xsr.core.provenance import OPERATION, PREFIX, SCALE
 from xsr.core.rasterindex import raster_index, reindexed
@@ -75,6 +77,26 @@ class Cube:
             if holder.encoding.get("source"):
                 return str(holder.encoding["source"]).rstrip("/").rsplit("/", 1)[-1]
         return None
+
+    @property
+    def pixel_m(self) -> tuple[float, float]:
+        """Size (y, x) of a pixel in metres on the ground; see `xsr.core.ground.pixel_size_m`."""
+        return pixel_size_m(self.geobox)
+
+    def turned(self, data: xr.DataArray, dim: Hashable = "y") -> xr.DataArray:
+        """Reverse y where that of the user's object ascends: from their order of rows to that of `data`, and back."""
+        return data.isel({dim: slice(None, None, -1)}) if self.flipped else data
+
+    def towards(self, like: object | None) -> "Cube":
+        """Cube whose results run along y as a target grid does, if one is given, and not as the user's object."""
+        return self if like is None else replace(self, flipped=False)
+
+    def block_sizes(
+        self, shape: tuple[int, int], chunks: tuple[int | Sequence[int], ...]
+    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Sizes of the blocks (y, x) of a result; if its rows are reversed in the end, the short one comes first."""
+        rows, cols = (chunk_sizes(size, chunk) for size, chunk in zip(shape, chunks, strict=True))
+        return (rows[::-1] if self.flipped else rows), cols
 
     @property
     def bands(self) -> tuple[str, ...]:
@@ -238,8 +260,7 @@ class Cube:
             name=self.data.name,
         )
         data = data.assign_coords(self._classes(data, geobox))
-        if self.flipped:
-            data = data.isel({y: slice(None, None, -1)})
+        data = self.turned(data, y)
         if geobox.crs == self.geobox.crs:
             data = data.rename({y: self.spatial[0], x: self.spatial[1]})
         index = raster_index(self.original)

@@ -148,6 +148,18 @@ def guided(
     Networks: `xsr.models.architectures.dctnet`, `dctrrdbnet` and `jiif`. K. He et al., IEEE TPAMI 35 (2013),
     doi:10.1109/TPAMI.2012.213. N. Agam et al., Remote Sensing of Environment 107 (2007),
     doi:10.1016/j.rse.2006.10.006.
+
+    Examples
+    --------
+    >>> import xsr
+    >>> from xsr.testing import synthetic_cube
+    >>> guide = synthetic_cube(size=(64, 64), bands=("B04", "B08"), gsd_m=30.0).isel(time=0, drop=True)
+    >>> truth = 310 - 20 * guide.sel(band="B08", drop=True)
+    >>> low = truth.coarsen(y=4, x=4).mean().assign_attrs(units="K")
+    >>> fine = low.sr.guided(guide, method="guided_filter")
+    >>> base = low.sr.guided(guide, method="bicubic")
+    >>> bool(abs(fine - truth).mean() < 0.5 * abs(base - truth).mean())
+    True
     """
     model = DEFAULT if model is None and method is None else model
     card = _check_choice(model, method, conserve, limits)
@@ -157,7 +169,7 @@ def guided(
     other, bands = inputs.open_guide(
         guide,
         bands=_bands(card, method, guide_bands),
-        optional=() if card is None else card.guide_optional,
+        optional=() if card is None else card.guide.optional,
         units=guide_units,
         sensor=guide_sensor,
         what=f"method {method!r}" if card is None else f"model {card.name!r}",
@@ -222,7 +234,7 @@ def _bands(card: ModelCard | None, method: str | None, given: Sequence[str] | No
     if given is not None and method != "guided_filter":
         raise ParameterError(f"guide_bands={given!r}; only method='guided_filter' lets choose. Leave it out.")
     if card is not None:
-        return card.guide_bands
+        return card.guide.names
     if method == "guided_filter" and given is not None:
         found = tuple(canonical(name) for name in checks.names("guide_bands", given))
         if not found or len(set(found)) != len(found):
