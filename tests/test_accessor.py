@@ -1,6 +1,7 @@
 """The accessor hands out the functions themselves: same signature, docstring and types, bound to a cube."""
 
 import inspect
+import json
 import os
 import pydoc
 import subprocess
@@ -78,14 +79,23 @@ def test_help_names_options_and_their_meaning():
     assert "Linear factor, >= 1, any real number." in text
 
 
+@pytest.mark.slow
 def test_jupyter_shows_the_whole_signature_and_docstring(monkeypatch, tmp_path):
-    shell = pytest.importorskip("IPython.core.interactiveshell").InteractiveShell
+    pytest.importorskip("IPython")
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
-    shown = shell(user_ns={"cube": make_cube(4, 4)}, history_length=0).object_inspect("cube.sr.liif")
-    assert shown["definition"].startswith("cube.sr.liif(")
-    assert "scale: float | None = None" in shown["definition"]
-    assert "cube:" not in shown["definition"]
-    assert shown["docstring"] == inspect.getdoc(xsr.liif)
+    code = (
+        "import json, xsr, xarray as xr\n"
+        "from IPython.core.interactiveshell import InteractiveShell\n"
+        "shell = InteractiveShell(user_ns={'cube': xr.DataArray([0.0])}, history_length=0)\n"
+        "shown = shell.object_inspect('cube.sr.liif')\n"
+        "print(json.dumps([shown['definition'], shown['docstring']]))"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    definition, docstring = json.loads(shown.splitlines()[-1])
+    assert definition.startswith("cube.sr.liif(")
+    assert "scale: float | None = None" in definition
+    assert "cube:" not in definition
+    assert docstring == inspect.getdoc(xsr.liif)
 
 
 @pytest.mark.slow
