@@ -12,6 +12,7 @@ from models.helpers import BANDS, make_cube, write_temporal
 import xsr
 from xsr.core.errors import CubeError, ModelError, ParameterError
 from xsr.models import registry
+from xsr.models.channels import Channels
 from xsr.operations.super_resolve import networks
 from xsr.operations.super_resolve.networks import FILL, REACH, TRUST, Temporal
 from xsr.testing import assert_lazy
@@ -186,5 +187,5 @@ def test_bad_arguments(model):
 
 def test_filling_widens_the_halo(model):
     spec = registry.spec(model)
-    assert Temporal(spec, (0,), 6, "cpu", (0.1,), (0.05,), fill=False).halo == 6 - 1 + FILL
-    assert Temporal(spec, (0,), 6, "cpu", (0.1,), (0.05,)).halo == 6 - 1 + FILL + REACH
+    assert Temporal(spec, Channels(("B02",), (0.1,), (0.05,)), (0,), 6, "cpu", fill=False).halo == 6 - 1 + FILL
+    assert Temporal(spec, Channels(("B02",), (0.1,), (0.05,)), (0,), 6, "cpu").halo == 6 - 1 + FILL + REACH

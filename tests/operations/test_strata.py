@@ -12,6 +12,7 @@ from skimage.metrics import structural_similarity
 import xsr
 from xsr.core.errors import GridError, ParameterError
 from xsr.core.sensors import get
+from xsr.kernels import metrics as table
 from xsr.kernels.metrics import METRICS
 from xsr.kernels.strata import gradient
 from xsr.operations.strata import ALWAYS
@@ -307,3 +308,19 @@ def test_other_grids_are_refused():
     image, reference = pair(8, 8)
     with pytest.raises(GridError, match="7 x 8 pixels"):
         xsr.strata(image, reference.isel(y=slice(7)))
+
+
+def test_a_registered_metric_has_strata(monkeypatch):
+    monkeypatch.setattr(table, "_registered", {})
+    terms = xsr.Terms(("absolute", "level"), lambda pixels: [abs(pixels.image - pixels.reference), pixels.reference])
+    xsr.register_metric(xsr.Metric("relative", "1", "", terms, lambda means: means["absolute"] / means["level"]))
+    image, reference = pair(40, 30)
+    edges = (0.0, 0.015, 0.03, np.inf)
+    scores = xsr.strata(image, reference, edges=edges, metrics=["relative", "mae"])
+    steep = gradient(reference.values[0], (10.0, 10.0))
+    error, level = (x[0, :, 1:-1, 1:-1].astype(float) for x in (abs(image - reference).values, reference.values))
+    for k, (low, high) in enumerate(pairwise(edges)):
+        for b in range(2):
+            inside = (steep[b] >= low) & (steep[b] < high)
+            expected = error[b][inside].mean() / level[b][inside].mean()
+            assert float(scores["relative"][0, b, k]) == pytest.approx(expected, rel=1e-6)

@@ -169,7 +169,7 @@ def guided(
     other, bands = inputs.open_guide(
         guide,
         bands=_bands(card, method, guide_bands),
-        optional=() if card is None else card.guide_optional,
+        optional=() if card is None else card.guide.optional,
         units=guide_units,
         sensor=guide_sensor,
         what=f"method {method!r}" if card is None else f"model {card.name!r}",
@@ -234,7 +234,7 @@ def _bands(card: ModelCard | None, method: str | None, given: Sequence[str] | No
     if given is not None and method != "guided_filter":
         raise ParameterError(f"guide_bands={given!r}; only method='guided_filter' lets choose. Leave it out.")
     if card is not None:
-        return card.guide_bands
+        return card.guide.names
     if method == "guided_filter" and given is not None:
         found = tuple(canonical(name) for name in checks.names("guide_bands", given))
         if not found or len(set(found)) != len(found):
