@@ -4,6 +4,9 @@ PYTHON ?= python3
 # A plain "torch" from PyPI brings CUDA along on Linux. Where no CPU wheel is configured for pip, use
 #   make test TORCH="torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu"
 TORCH ?= torch==2.13.0
+# What `make nightly` puts in the place of releases; `--pre xarray dask distributed zarr` where git reaches no server.
+GIT := git+https://github.com
+DEVELOPMENT ?= $(GIT)/pydata/xarray $(GIT)/dask/dask $(GIT)/dask/distributed $(GIT)/zarr-developers/zarr-python
 # For instance PYTEST_ARGS="-k grid -x"
 PYTEST_ARGS ?=
 # Folder with real scenes; tests that need it are skipped where it is not set.
@@ -12,15 +15,18 @@ export XSR_DATA
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo quick test lint format docs bench clean
+.PHONY: help demo quick test lowest nightly lint format docs dist bench clean
 
 help:
 	@echo "make demo    super-resolve a small synthetic cube"
 	@echo "make quick   ruff and the quick tests, in about a minute"
 	@echo "make test    ruff, mypy, import contracts and all tests, with coverage"
+	@echo "make lowest  the quick tests with the lowest version of every dependency, in .venv-lowest"
+	@echo "make nightly the quick tests with development versions of xarray, Dask and Zarr, in .venv-nightly"
 	@echo "make lint    the checks without the tests"
 	@echo "make format  let ruff rewrite what it can"
 	@echo "make docs    build the documentation into docs/_build/html"
+	@echo "make dist    build the distributions into dist/ and check them"
 	@echo "make bench   run the benchmarks"
 	@echo "make clean   remove what was built; .venv stays"
 
@@ -58,6 +64,20 @@ test: .venv/.ready
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term $(PYTEST_ARGS)
 
+# Floors of pyproject.toml, resolved for the dependencies that are named there; theirs are the newest that fit.
+lowest:
+	test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install uv
+	.venv-lowest/bin/uv pip install --python .venv-lowest/bin/python --resolution lowest-direct -e ".[test]"
+	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n 2 -m "not slow" --no-cov $(PYTEST_ARGS)
+
+nightly:
+	test -x .venv-nightly/bin/python || $(PYTHON) -m venv .venv-nightly
+	.venv-nightly/bin/python -m pip install $(TORCH)
+	.venv-nightly/bin/python -m pip install -e ".[test]"
+	.venv-nightly/bin/python -m pip install --upgrade $(DEVELOPMENT)
+	OMP_NUM_THREADS=1 .venv-nightly/bin/python -m pytest -n 2 -m "not slow" --no-cov $(PYTEST_ARGS)
+
 lint: .venv/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -70,6 +90,14 @@ format: .venv/.ready
 
 docs: .venv/.ready-docs
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+
+dist:
+	test -x .venv-dist/bin/python || $(PYTHON) -m venv .venv-dist
+	.venv-dist/bin/python -m pip install build twine
+	rm -rf dist
+	.venv-dist/bin/python -m build --outdir dist .
+	.venv-dist/bin/python -m build --outdir dist xsr/models/noncommercial
+	.venv-dist/bin/twine check --strict dist/*
 
 bench: .venv/.ready
 	$(BIN)/python benchmarks/run.py

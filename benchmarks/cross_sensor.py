@@ -27,7 +27,7 @@ import xsr
 from xsr.core.errors import XsrWarning
 from xsr.models import registry
 from xsr.sources.masks import SCL_INVALID
-from xsr.training.finer import enlarged
+from xsr.training.finer import reduced
 from xsr.training.manifest import Manifest
 from xsr.training.scenes import FINE
 
@@ -96,7 +96,7 @@ def corner(image: xr.DataArray) -> xr.DataArray:
 def harmonised(reference: xr.DataArray, low: xr.DataArray) -> xr.DataArray:
     """Bring each band of a reference to the gain and offset of the low-resolution image, fitted on its grid."""
     filled = np.where(np.isfinite(reference.values), reference.values, np.nanmean(reference.values))
-    coarse = enlarged(filled, low.shape[1:], soften=True)
+    coarse = reduced(filled, low.shape[1:])
     out = reference.copy()
     inner = slice(4, -4), slice(4, -4)
     for band, (ours, theirs) in enumerate(zip(coarse, low.values, strict=True)):

@@ -16,17 +16,25 @@ from scipy import ndimage
 import xsr
 from xsr.core.sensors import sigma_px
 from xsr.kernels import psf
-from xsr.kernels.degrade import centres, degrade
+from xsr.kernels.decimate import decimate
+from xsr.kernels.degrade import whole
+from xsr.kernels.taps import Taps
 from xsr.testing import synthetic_cube
 
 MTF = 0.3
 FACTORS = (2, 3, 4, 2.5, 3.4)
 
 
+def weights(size: int, factor: float) -> Taps:
+    """Return the weights of the pixels of ``factor`` along an axis of ``size`` pixels."""
+    centre = psf.centres(0, len(whole(size, factor)), factor)
+    return psf.sample(centre, psf.gaussian(MTF, factor), cell=float(factor))
+
+
 def ways(image: np.ndarray, factor: float) -> dict[str, Callable[[], object]]:
     """Return the ways to degrade an image; SciPy and PyTorch only for whole factors."""
-    taps = psf.sample(centres(image.shape[0], factor), psf.gaussian(MTF, factor), cell=float(factor))
-    found: dict[str, Callable[[], object]] = {"xsr": lambda: degrade(image[None], taps, taps)}
+    taps = weights(image.shape[0], factor)
+    found: dict[str, Callable[[], object]] = {"xsr": lambda: decimate(image[None], taps, taps)}
     if factor == round(factor):
         step, sigma = int(factor), sigma_px(MTF, factor)
         source, weight = torch.from_numpy(image)[None, None], torch.from_numpy(taps.weight[0].astype(np.float32))
@@ -70,7 +78,7 @@ def main() -> None:
     )
     print("factor   taps    xsr ms  scipy ms  torch ms  floor ms   scipy/xsr  torch/xsr  xsr/floor")
     for factor in FACTORS:
-        taps = psf.sample(centres(99, factor), psf.gaussian(MTF, factor), cell=float(factor)).weight.shape[1]
+        taps = weights(99, factor).weight.shape[1]
         found = medians(ways(image, factor), options.repeats)
         columns = [
             f"{found[name] * 1e3:8.1f}" if name in found else " " * 8 for name in ("xsr", "scipy", "torch", "floor")

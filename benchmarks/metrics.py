@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from skimage.filters import sobel_h, sobel_v
 from skimage.metrics import structural_similarity
 
-from xsr.kernels import metrics
+from xsr.kernels import similarity, strata
+from xsr.kernels.pixels import ABSOLUTE, SQUARED, map_sums
 
 SIDE, ROUNDS, STRATA = 2048, 7, 4
 PIXEL_M = 10.0
@@ -47,11 +48,11 @@ def usual(image: Image, reference: Image) -> NDArray[np.float64]:
 
 def one_pass(image: Image, reference: Image) -> NDArray[np.float64]:
     """Sum by fine bins in one pass, then merge."""
-    bins = metrics.histogram_sums(image[None], reference[None], pixel_m=(PIXEL_M, PIXEL_M))[0]
-    sums, _ = metrics.merge_bins(bins, np.linspace(0, 1, STRATA + 1))
+    bins = strata.strata_sums(image[None], reference[None], pixel_m=(PIXEL_M, PIXEL_M), edges=None)[0]
+    sums, _ = strata.merge_bins(bins, np.linspace(0, 1, STRATA + 1))
     mean = sums / sums[:, :1]
-    mse = mean[:, metrics.SQUARED]
-    return np.stack([mean[:, metrics.ABSOLUTE], np.sqrt(mse), -10 * np.log10(mse)], axis=1)
+    mse = mean[:, SQUARED]
+    return np.stack([mean[:, ABSOLUTE], np.sqrt(mse), -10 * np.log10(mse)], axis=1)
 
 
 def ssim_usual(image: Image, reference: Image) -> float:
@@ -65,10 +66,10 @@ def ssim_usual(image: Image, reference: Image) -> float:
 
 def ssim(image: Image, reference: Image) -> float:
     """SSIM by sums over windows."""
-    sums = metrics.window_sums(
-        image[None], reference[None], window=metrics.gaussian_window(), kind=metrics.SIMILARITY, data_range=1.0
-    )[0]
-    return float(sums[1] / sums[0])
+    window, kind = similarity.gaussian_window(), similarity.SIMILARITY
+    maps = similarity.window_map(image[None], reference[None], window=window, kind=kind, data_range=1.0)
+    count, total = map_sums(maps)[0]
+    return float(total / count)
 
 
 def floor(image: Image, reference: Image) -> float:

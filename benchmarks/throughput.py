@@ -16,7 +16,7 @@ from torch import Tensor
 
 from xsr.models.architectures.liif import LIIF
 from xsr.models.precision import Exact
-from xsr.models.predictor import predict_liif
+from xsr.models.predictor import predict_continuous
 from xsr.models.registry import card as read_card
 from xsr.models.registry import load, spec
 
@@ -57,7 +57,7 @@ def main() -> None:
     cell = (1 / SCALE, 1 / SCALE)
 
     def ask(precision: Exact) -> NDArray[np.float32]:
-        return predict_liif(spec("liif_s2"), image.numpy(), axis, axis, cell, "cpu", precision)[0].reshape(
+        return predict_continuous(spec("liif_s2"), image.numpy(), axis, axis, cell, "cpu", precision)[0].reshape(
             len(image[0]), -1
         )
 

@@ -1,4 +1,11 @@
+"""The accessor hands out the functions themselves: same signature, docstring and types, bound to a cube."""
+
 import inspect
+import os
+import pydoc
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,11 +13,33 @@ import xarray as xr
 from models.helpers import make_cube, write_model
 
 import xsr
-from xsr.accessor import SuperResolution
+from xsr.accessor import CubeVerb, SuperResolution, Verb
+from xsr.core.errors import ParameterError
+from xsr.core.types import XarrayObject
 from xsr.testing import assert_same_grid
 
-METHODS = tuple(name for name in vars(SuperResolution) if not name.startswith("_"))
-TWINS = tuple(name for name in METHODS if name != "semi_simulate")  # it serves the image and the series alike
+ROOT = Path(__file__).resolve().parents[1]
+PREAMBLE = (
+    "import xarray as xr",
+    "import xsr",
+    "from xsr.accessor import SuperResolution",
+    "array, dataset = xr.DataArray(), xr.Dataset()",
+)
+LINES = {
+    "SuperResolution(array).liif(scal=2.0)": 'error: Unexpected keyword argument "scal"',
+    "SuperResolution(array).liif(scale='2')": "error: Argument",
+    "SuperResolution(array).guided(scale=2)": "error: Too few arguments",
+    "SuperResolution(array).lif(scale=2)": "error:",
+    "xsr.lif(array, scale=2)": 'error: Module has no attribute "lif"',
+    "reveal_type(SuperResolution(array).liif(scale=2.0))": 'note: Revealed type is "xarray.core.dataarray.DataArray"',
+    "reveal_type(SuperResolution(dataset).liif(scale=2.0))": 'note: Revealed type is "xarray.core.dataset.Dataset"',
+    "reveal_type(SuperResolution(array).evaluate(array))": 'note: Revealed type is "xarray.core.dataset.Dataset"',
+    "reveal_type(SuperResolution(array).to_zarr('a'))": 'note: Revealed type is "xsr.operations.store.StoreReport"',
+    "reveal_type(xsr.models.names())": "note: Revealed type is",
+    "SuperResolution(array).degrade(scale=2, noise='sensor')": None,
+}
+
+METHODS = tuple(name for name, value in vars(SuperResolution).items() if isinstance(value, Verb))
 
 
 @pytest.fixture(scope="module")
@@ -21,29 +50,83 @@ def model(tmp_path_factory):
 def test_methods_are_the_functions_of_the_package():
     judging = {"brisque", "evaluate", "opensr", "spectrum", "strata"}
     assert set(METHODS) >= {"degrade", "interpolate", "liif", "sample", "semi_simulate", "to_zarr", "wald", *judging}
-    assert set(METHODS) <= set(xsr.__all__)
-
-
-@pytest.mark.parametrize("name", TWINS)
-def test_signature_is_that_of_the_function(name):
-    method = list(inspect.signature(getattr(SuperResolution, name)).parameters.values())[1:]
-    function = list(inspect.signature(getattr(xsr, name)).parameters.values())[1:]
-    assert [(p.name, p.kind, p.default) for p in method] == [(p.name, p.kind, p.default) for p in function]
-
-
-@pytest.mark.parametrize("name", TWINS)
-def test_every_argument_is_passed_on(name, monkeypatch):
-    told = []
-    # Where the method finds the function: in its module, or in the package that offers it.
-    monkeypatch.setattr(f"{xsr._LAZY[name]}.{name}", lambda *args, **kwargs: told.append((args, kwargs)))
-    parameters = list(inspect.signature(getattr(SuperResolution, name)).parameters.values())[1:]
-    marks = {p.name: object() for p in parameters}
-    leading = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
     cube = make_cube(4, 4)
-    getattr(cube.sr, name)(*(marks[n] for n in leading), **{n: m for n, m in marks.items() if n not in leading})
-    ((args, kwargs),) = told
-    assert args[0] is cube
-    assert dict(zip(leading, args[1:], strict=True)) | kwargs == marks
+    for name in METHODS:
+        method = getattr(cube.sr, name)
+        assert method.__func__ is getattr(SuperResolution, name) is getattr(xsr, name)
+        assert method.__self__ is cube
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_returns_the_container_of_the_cube_where_the_function_does(name):
+    returned = inspect.signature(getattr(xsr, name)).return_annotation
+    assert isinstance(vars(SuperResolution)[name], CubeVerb) == (returned == XarrayObject)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_shows_the_signature_without_the_cube_and_the_whole_docstring(name):
+    method, function = getattr(make_cube(4, 4).sr, name), getattr(xsr, name)
+    assert list(inspect.signature(method).parameters) == list(inspect.signature(function).parameters)[1:]
+    assert inspect.signature(method).return_annotation == inspect.signature(function).return_annotation
+    assert inspect.getdoc(method) == inspect.getdoc(function)
+    assert "Returns\n-------" in inspect.getdoc(method)
+
+
+def test_help_names_options_and_their_meaning():
+    text = pydoc.render_doc(make_cube(4, 4).sr.liif, renderer=pydoc.plaintext)
+    assert "scale: float | None = None" in text
+    assert "Linear factor, >= 1, any real number." in text
+
+
+def test_jupyter_shows_the_whole_signature_and_docstring(monkeypatch, tmp_path):
+    shell = pytest.importorskip("IPython.core.interactiveshell").InteractiveShell
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    shown = shell(user_ns={"cube": make_cube(4, 4)}, history_length=0).object_inspect("cube.sr.liif")
+    assert shown["definition"].startswith("cube.sr.liif(")
+    assert "scale: float | None = None" in shown["definition"]
+    assert "cube:" not in shown["definition"]
+    assert shown["docstring"] == inspect.getdoc(xsr.liif)
+
+
+@pytest.mark.slow
+def test_completion_lists_the_verbs_and_imports_none_of_them():
+    code = (
+        "import sys, xsr, xarray as xr\n"
+        "names = dir(xr.DataArray([0.0]).sr)\n"
+        "assert not [m for m in sys.modules if m.startswith('xsr.operations.')]\n"
+        "print(*(n for n in names if not n.startswith('_')))"
+    )
+    listed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert listed == sorted(METHODS)
+
+
+@pytest.fixture(scope="module")
+def verdicts(tmp_path_factory):
+    """What `mypy --strict` says of each line of a script, by line."""
+    script = tmp_path_factory.mktemp("typed") / "script.py"
+    script.write_text("\n".join((*PREAMBLE, *LINES)), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", str(script)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, "MYPYPATH": str(ROOT)},
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    said = [line.removeprefix(f"{script}:").split(": ", 1) for line in done.stdout.splitlines() if ": " in line]
+    return {int(number): verdict for number, verdict in said if number.isdigit()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", LINES)
+def test_a_type_checker_knows_keywords_and_containers(line, verdicts):
+    verdict = verdicts.get(len(PREAMBLE) + 1 + list(LINES).index(line))
+    if LINES[line] is None:
+        assert verdict is None
+    else:
+        assert verdict is not None
+        assert verdict.startswith(LINES[line])
 
 
 @pytest.mark.slow
@@ -81,12 +164,6 @@ def test_results_have_the_accessor_again(model):
     assert np.isfinite(fine.values).all()
 
 
-def test_names_of_the_package():
-    assert dir(xsr) == sorted(xsr.__all__)
-    with pytest.raises(AttributeError, match="no attribute 'sharpen'"):
-        _ = xsr.sharpen
-
-
 def test_semi_simulate_starts_from_the_image_or_from_the_series():
     high = make_cube(16, 16)
     series = xr.concat([xsr.degrade(high, scale=2)] * 3, dim="time", join="exact")
@@ -95,3 +172,9 @@ def test_semi_simulate_starts_from_the_image_or_from_the_series():
     xr.testing.assert_identical(from_series, high.sr.semi_simulate(scale=2, series=series, seed=4))
     assert from_series.sizes["time"] == 3
     assert high.sr.semi_simulate(scale=2, frames=2).sizes["time"] == 2
+
+
+def test_a_series_given_twice_is_refused():
+    cube = make_cube(16, 16)
+    with pytest.raises(ParameterError, match="high= and series= are both given"):
+        cube.sr.semi_simulate(cube, scale=2, series=cube)

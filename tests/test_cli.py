@@ -273,7 +273,7 @@ def test_models_list():
     lines = [re.sub(r"[│┃]", " ", line).split() for line in call("models", "list").output.splitlines()]
     first = [line[0] for line in lines if line]
     assert first.index("liif_s2") < first.index("architecture") < first.index("carn_1x3x64g4sw")
-    for name in (*registry.names(), *catalogue.LISTED):
+    for name in (*registry.names(), *catalogue.listed()):
         assert name in first
     text = [" ".join(line) for line in lines]
     assert "liif_s2 liif 742 282 B02 B03 B04 B08 B05 B06 B07 B8A B11 B12 1-6 CC-BY-4.0" in text
@@ -986,7 +986,7 @@ def test_text_of_files_reaches_the_terminal_as_text(cube, tmp_path):
 def test_models_list_shows_whole_names_in_a_narrow_terminal(monkeypatch):
     monkeypatch.setattr(cli.console, "_width", 80)
     output = call("models", "list").output
-    for name in (*registry.names(), *catalogue.LISTED):
+    for name in (*registry.names(), *catalogue.listed()):
         assert name in output
     assert max(map(len, output.splitlines())) <= 80
 
@@ -1000,6 +1000,6 @@ def test_info_tells_products_and_models(model, cube, tmp_path):
         told = call("info", name).output.splitlines()
         assert told[0] == "type:         model"
         assert any(line.startswith("licence:") for line in told)
-    assert call("info", next(iter(catalogue.LISTED))).output.startswith("type:         architecture (")
+    assert call("info", next(iter(catalogue.listed()))).output.startswith("type:         architecture (")
     with pytest.raises(CubeError, match=r"nowhere not found; expected a product"):
         call("info", "nowhere")

@@ -15,6 +15,7 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
 import xsr  # noqa: F401  (registers .sr)
+from xsr.models import registry
 
 FILE = Path(__file__).with_name("frozen.npz")
 TEN = ("B02", "B03", "B04", "B08", "B05", "B06", "B07", "B8A", "B11", "B12")
@@ -177,6 +178,8 @@ def test_every_case_is_frozen(frozen: dict[str, np.ndarray]) -> None:
 
 @pytest.mark.parametrize(("kind", "name"), CASES, ids=[name for _, name in CASES])
 def test_outputs_are_those_of_the_earlier_state(kind: str, name: str, frozen: dict[str, np.ndarray]) -> None:
+    if name in registry.APART and name not in registry.names():
+        pytest.skip("its weights are a distribution of their own, and not installed")
     found, wanted = output(kind, name), frozen[name]
     absolute, relative = TOLERANCE[kind]
     np.testing.assert_allclose(found, wanted, rtol=relative, atol=absolute)

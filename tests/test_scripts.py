@@ -14,6 +14,9 @@ SAYS = {
     "any_instant.py": "clear dates behind each pixel",
     "judge_a_model.py": "resolution in metres",
     "on_a_cluster.py": "checksum it was written with: True",
+    "own_metric.py": "correlation, flat to steep",
+    "own_sensor.py": "C1_red    MTF 0.15, contrast left 0.150",
+    "own_source.py": "opened {'band': 4",
 }
 FIGURES = {"grid_figure.py": "grid.png", "metrics_figure.py": "metrics.png", "synthetic_gallery.py": "synthetic.png"}
 """Scripts that print nothing, and what they draw."""
@@ -41,7 +44,7 @@ def run(script, folder, *options):
 
 def written():
     """Size and time of every file that a script could write into by mistake."""
-    folders = ("benchmarks", "docs", "examples", "xsr/models/weights")
+    folders = ("benchmarks", "docs", "examples", "xsr/models/weights", "xsr/models/noncommercial")
     files = [path for folder in folders for path in (ROOT / folder).rglob("*") if "__pycache__" not in path.parts]
     states = {path: path.stat() for path in [*files, ROOT / "README.md"] if path.is_file()}
     return {path: (state.st_size, state.st_mtime_ns) for path, state in states.items()}

@@ -1,85 +1,29 @@
 """Super-resolution of Earth-observation data cubes in xarray and Dask.
 
-Importing the package registers the accessor ``.sr`` on DataArray and Dataset. The names below load on first use, so
-that ``import xsr`` costs little more than ``import xarray``.
+Importing the package registers the accessor ``.sr`` on DataArray and Dataset. Functions and packages load on first use,
+so that ``import xsr`` costs little more than ``import xarray``.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import xsr.accessor  # noqa: F401  (registers .sr)
+from xsr import api
 from xsr._version import __version__
 
 if TYPE_CHECKING:
-    from xsr.operations.brisque import brisque as brisque
-    from xsr.operations.clip import clip as clip
-    from xsr.operations.degrade import augment_frames as augment_frames
-    from xsr.operations.degrade import degrade as degrade
-    from xsr.operations.degrade import semi_simulate as semi_simulate
-    from xsr.operations.degrade import wald as wald
-    from xsr.operations.evaluate import evaluate as evaluate
-    from xsr.operations.guided import guided as guided
-    from xsr.operations.interpolate import interpolate as interpolate
-    from xsr.operations.interpolate import interpolate_time as interpolate_time
-    from xsr.operations.mask_clouds import mask_clouds as mask_clouds
-    from xsr.operations.native import native as native
-    from xsr.operations.opensr import opensr as opensr
-    from xsr.operations.register import register as register
-    from xsr.operations.spectrum import spectrum as spectrum
-    from xsr.operations.store import to_zarr as to_zarr
-    from xsr.operations.strata import strata as strata
-    from xsr.operations.super_resolve import liif as liif
-    from xsr.operations.super_resolve import sample as sample
-    from xsr.operations.super_resolve import sisr as sisr
-    from xsr.operations.to_cog import to_cog as to_cog
-    from xsr.operations.verify import verify as verify
-    from xsr.sources.eopf import open_eopf as open_eopf
-    from xsr.sources.fetch import fetch as fetch
-    from xsr.sources.landsat import open_landsat as open_landsat
-    from xsr.sources.opening import open as open
-    from xsr.sources.safe import open_safe as open_safe
-    from xsr.sources.stac import open_stac as open_stac
-    from xsr.sources.theia import open_theia as open_theia
+    from xsr import models as models
+    from xsr import testing as testing
+    from xsr.api import *  # noqa: F403
 
-_LAZY = {
-    "augment_frames": "xsr.operations.degrade",
-    "brisque": "xsr.operations.brisque",
-    "clip": "xsr.operations.clip",
-    "degrade": "xsr.operations.degrade",
-    "evaluate": "xsr.operations.evaluate",
-    "fetch": "xsr.sources.fetch",
-    "guided": "xsr.operations.guided",
-    "interpolate": "xsr.operations.interpolate",
-    "interpolate_time": "xsr.operations.interpolate",
-    "liif": "xsr.operations.super_resolve",
-    "mask_clouds": "xsr.operations.mask_clouds",
-    "native": "xsr.operations.native",
-    "open": "xsr.sources.opening",
-    "open_eopf": "xsr.sources.eopf",
-    "open_landsat": "xsr.sources.landsat",
-    "open_safe": "xsr.sources.safe",
-    "open_stac": "xsr.sources.stac",
-    "open_theia": "xsr.sources.theia",
-    "opensr": "xsr.operations.opensr",
-    "register": "xsr.operations.register",
-    "sample": "xsr.operations.super_resolve",
-    "spectrum": "xsr.operations.spectrum",
-    "strata": "xsr.operations.strata",
-    "sisr": "xsr.operations.super_resolve",
-    "semi_simulate": "xsr.operations.degrade",
-    "to_cog": "xsr.operations.to_cog",
-    "to_zarr": "xsr.operations.store",
-    "verify": "xsr.operations.verify",
-    "wald": "xsr.operations.degrade",
-}
+PACKAGES = ("models", "testing")
 
-__all__ = ["__version__", *sorted(_LAZY)]
+__all__ = ["__version__", *sorted((*api.HOMES, *PACKAGES))]
 
+if not TYPE_CHECKING:  # a type checker refuses a name that is not imported above
 
-def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(import_module(_LAZY[name]), name)
-    raise AttributeError(f"module 'xsr' has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        return import_module(f"xsr.{name}") if name in PACKAGES else getattr(api, name)
 
 
 def __dir__() -> list[str]:

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.lib import NumpyVersion
 
 from xsr.core.blocks import Span, Window, chunk_sizes, overlapping, padded_index, source_span, spans
 from xsr.core.errors import ParameterError
@@ -126,6 +127,7 @@ def test_padded_index_of_a_single_pixel_repeats_it():
     assert padded_index(-4, 5, 1, "reflect").tolist() == [0] * 9
 
 
+@pytest.mark.skipif(NumpyVersion(np.__version__) < "2.0.0", reason="np.pad was wrong where it folds a tiny axis twice")
 @given(
     before=st.integers(0, 100),
     after=st.integers(0, 100),

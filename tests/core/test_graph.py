@@ -1,3 +1,4 @@
+import pickle
 import subprocess
 import sys
 import threading
@@ -179,8 +180,33 @@ def test_one_task_makes_one_block_whatever_the_halo(method):
     out = interpolate(cube, scale=2, method=method, chunks=32)
     layer = out.data.dask.layers[out.data.name]
     assert out.data.numblocks == (3, 1, 4, 4)
-    assert set(layer) == {(out.data.name, t, 0, y, x) for t in range(3) for y in range(4) for x in range(4)}
+    blocks = {(out.data.name, t, 0, y, x) for t in range(3) for y in range(4) for x in range(4)}
+    assert set(layer) == blocks | {f"{out.data.name}-work"}
     assert len(out.__dask_graph__()) <= 8 * out.data.npartitions
+
+
+@dataclass(frozen=True)
+class Heavy:
+    """Block function that carries much with it and gives its window back."""
+
+    halo: int = 2
+    padding: str = "edge"
+    table: tuple[int, ...] = tuple(range(100_000))
+
+    def __call__(self, window, rows, cols, cell):
+        return window[:, :, self.halo : self.halo + len(rows), self.halo : self.halo + len(cols)]
+
+
+def test_the_function_is_in_the_graph_once_and_no_task_carries_it():
+    """Each task, pickled alone as for a worker, stays small however much the function carries."""
+    source = da.from_array(np.arange(256, dtype=np.float32).reshape(1, 1, 16, 16), chunks=4)
+    plan = graph.make_plan(Refinement((16, 16), (1.0, 1.0)), (16, 16), halo=2, chunks=(4, 4))
+    out = graph.run(Heavy(), source, plan)
+    layer = dict(out.dask.layers[out.name])
+    shared = layer.pop(f"{out.name}-work")
+    assert len(pickle.dumps(shared)) > 100_000
+    assert max(len(pickle.dumps(task)) for task in layer.values()) < 1_000
+    assert same_bytes(out.compute(scheduler="sync"), source)
 
 
 def test_a_dataset_adds_a_bounded_number_of_tasks_to_each_block():

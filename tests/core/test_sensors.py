@@ -5,12 +5,13 @@ import pytest
 
 from xsr.core import sensors
 from xsr.core.errors import BandError, ParameterError, XsrError
-from xsr.core.sensors import Band, Sensor, canonical_band, sigma_px
+from xsr.core.sensors import Band, Sensor, canonical_band, register_sensor, sigma_px
+from xsr.core.sensors import registry as records_of
 
 
 @pytest.fixture
 def registry(monkeypatch):
-    monkeypatch.setattr(sensors, "_SENSORS", dict(sensors._SENSORS))
+    monkeypatch.setattr(records_of, "_SENSORS", dict(records_of._SENSORS))
 
 
 # Hand values: 2/pi sqrt(-2 ln 0.3) and so on.
@@ -130,9 +131,9 @@ def test_names_by_colour(name, sensor, expected):
     ("product", "number", "kelvin"), [("landsat-c2-st", 44177, 300.0), ("modis-lst", 15000, 300.0)]
 )
 def test_temperature_products(product, number, kelvin):
-    told = sensors.TEMPERATURE_PRODUCTS[product]
-    assert number * told.scale + told.offset == pytest.approx(kelvin, abs=0.003)
-    assert sensors.get(told.sensor)
+    stored = sensors.TEMPERATURE_PRODUCTS[product]
+    assert number * stored.scale + stored.offset == pytest.approx(kelvin, abs=0.003)
+    assert sensors.get(stored.sensor)
     assert all(product.source for product in sensors.TEMPERATURE_PRODUCTS.values())
 
 
@@ -142,29 +143,85 @@ def test_sigma_m():
         sensors.get("landsat-8").band("B2").sigma_m()
 
 
-def test_register(registry):
-    sensor = Sensor("camera-1", (Band("R", ("red",), 3.0, 660.0, 40.0, 0.2),), "made up")
-    sensors.register(sensor)
+def camera(*bands, name="camera-1"):
+    return Sensor(name, bands or (Band("C1_red", gsd_m=3.0, wavelength_nm=660.0, mtf=0.2, aliases=("red",)),))
+
+
+def test_a_registered_sensor_is_found_by_name_and_its_bands_by_alias(registry):
+    register_sensor(camera())
     assert sensors.get("Camera-1").band("RED").gsd_m == 3.0
     assert "camera-1" in sensors.names()
-    with pytest.raises(ParameterError, match="registered already"):
-        sensors.register(sensor)
-    sensors.register(sensor, overwrite=True)
+    assert sensors.knowing(["C1_red"]) == [camera()]
+    assert sensors.by_colour("C1_red", "camera-1") == "B04"
+
+
+def test_a_name_that_is_taken_is_refused_unless_it_shall_be_replaced(registry):
+    register_sensor(camera())
+    with pytest.raises(ParameterError, match="sensor 'camera-1' is registered already; expected a new name"):
+        register_sensor(camera())
+    with pytest.raises(ParameterError, match="sensor 'S2A' is registered already"):
+        register_sensor(camera(name="S2A"))
+    sharper = camera(Band("C1_red", gsd_m=2.0, wavelength_nm=660.0))
+    register_sensor(sharper, overwrite=True)
+    assert sensors.get("camera-1") == sharper
+
+
+def test_what_is_no_sensor_is_refused(registry):
+    with pytest.raises(ParameterError, match="'camera-1' is no sensor with bands; expected one"):
+        register_sensor("camera-1")
+
+
+def test_a_word_for_another_part_of_the_spectrum_is_refused(registry):
+    """Red of Sentinel-2 ends at 680 nm; a band at 842 nm of 115 nm begins at 784 nm."""
+    infrared = camera(Band("C1", gsd_m=3.0, wavelength_nm=842.0, bandwidth_nm=115.0, aliases=("Red",)))
+    with pytest.raises(
+        BandError,
+        match=r"band 'C1' of camera-1 at 842 nm has the name 'Red', which is B04 of sentinel-2 at 665 nm; expected the"
+        r" same part of the spectrum. Remove the name.",
+    ):
+        register_sensor(infrared)
+    assert "camera-1" not in sensors.names()
+
+
+def test_bands_that_touch_share_a_word_and_bands_apart_do_not(registry):
+    """Green of Sentinel-2 is 560 nm wide 35 nm: a band of 20 nm touches it up to a distance of 27.5 nm."""
+    register_sensor(camera(Band("C1", gsd_m=3.0, wavelength_nm=587.5, bandwidth_nm=20.0, aliases=("green",))))
+    apart = Band("C1", gsd_m=3.0, wavelength_nm=630.0, bandwidth_nm=20.0, aliases=("green",))
+    with pytest.raises(BandError, match="the name 'green'"):
+        register_sensor(camera(apart, name="camera-2"))
+
+
+def test_numbers_of_bands_differ_from_sensor_to_sensor(registry):
+    register_sensor(camera(Band("B5", gsd_m=3.0, wavelength_nm=560.0, aliases=("B05", "green"))))
+    assert sensors.get("camera-1").resolve("green") == "B5"
+
+
+def test_the_tables_keep_the_rule_for_words():
+    for name in sensors.names():
+        others = [sensors.get(other) for other in sensors.names() if other != name]
+        for band in sensors.get(name).bands:
+            records_of._check_aliases(band, sensors.get(name), others)
 
 
 def test_a_name_belongs_to_one_band():
-    bands = (Band("R", ("x",), 3.0, 660.0, 40.0, None), Band("G", ("X",), 3.0, 560.0, 40.0, None))
+    bands = [Band(name, gsd_m=3.0, wavelength_nm=w, aliases=[x]) for name, w, x in (("R", 660, "x"), ("G", 560, "X"))]
     with pytest.raises(BandError, match="gives the name 'X' to bands R and G"):
-        Sensor("camera-1", bands, "made up")
+        Sensor("camera-1", bands)
 
 
 def test_band_checks_its_numbers():
     with pytest.raises(ParameterError, match="gsd_m=0"):
-        Band("R", (), 0, 660.0, 40.0, None)
-    with pytest.raises(ParameterError, match="mtf=2"):
-        Band("R", (), 10.0, 660.0, 40.0, 2)
+        Band("R", gsd_m=0, wavelength_nm=660.0)
+    with pytest.raises(ParameterError, match="bandwidth_nm=-1"):
+        Band("R", gsd_m=3.0, wavelength_nm=660.0, bandwidth_nm=-1)
     assert issubclass(BandError, XsrError)
     assert issubclass(BandError, ValueError)
+
+
+@pytest.mark.parametrize("mtf", [0.0, 1.0, 2, -0.3, math.nan])
+def test_an_mtf_outside_of_0_and_1_is_refused_with_its_band(mtf):
+    with pytest.raises(ParameterError, match=r"band 'R' has mtf=\S+; expected a number above 0 and below 1"):
+        Band("R", gsd_m=3.0, wavelength_nm=660.0, mtf=mtf)
 
 
 def test_pickle():

@@ -6,7 +6,7 @@ import pytest
 from xsr.core.errors import ParameterError
 from xsr.core.sensors import get, sigma_px
 from xsr.kernels import psf as spread
-from xsr.kernels.metrics import gaussian_sensor
+from xsr.kernels.fidelity import gaussian_sensor
 from xsr.kernels.optics import Optics, by_band
 
 HERE = {"scale": (2.0, 2.0), "pixel": (10.0, 10.0)}

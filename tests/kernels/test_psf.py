@@ -24,7 +24,7 @@ def offsets(taps, centre):
 def measured_mtf(taps, centre, cell):
     """Modulation of a cosine at the low-resolution Nyquist frequency, mean over the outputs; no shared code."""
     phase = np.pi / cell * offsets(taps, centre)
-    return float((taps.weight[taps.phase] * np.cos(phase)).sum(axis=1).mean())
+    return float((taps.each * np.cos(phase)).sum(axis=1).mean())
 
 
 @pytest.mark.parametrize("make", [psf.gaussian, psf.detector])
@@ -48,7 +48,7 @@ def test_the_measured_mtf_is_the_one_asked_for(cell, mtf):
 def test_weights_have_sum_one_and_their_centroid_at_the_centre(cell, make):
     centre = centres(cell)
     taps = psf.sample(centre, make(0.3, cell), cell=cell)
-    weight = taps.weight[taps.phase]
+    weight = taps.each
     np.testing.assert_allclose(weight.sum(axis=1), 1, atol=1e-14)
     np.testing.assert_allclose((weight * offsets(taps, centre)).sum(axis=1), 0, atol=1e-13)
 
@@ -64,7 +64,7 @@ def test_a_detector_with_a_perfect_lens_averages_the_pixels_it_covers():
     # Low-resolution pixels cover [-0.5, 2.0) and [2.0, 4.5): two whole pixels and half of the third. The centroid of
     # such a mean lies off the centre, and is moved back to it.
     plain = np.array([[1, 1, 0.5], [0.5, 1, 1]]) / 2.5
-    moved = taps.weight[taps.phase][:, -3:] if taps.weight.shape[1] == 3 else taps.weight[taps.phase]
+    moved = taps.each[:, -3:] if taps.weight.shape[1] == 3 else taps.weight[taps.phase]
     assert np.abs(moved[:, :3] - plain).max() < 0.2
     even = psf.sample(centres(4, 3), psf.Detector(4.0, 0.0), cell=4)
     np.testing.assert_allclose(even.weight, np.full((1, 4), 0.25), atol=1e-15)
@@ -86,7 +86,7 @@ def test_measured_kernel_is_centred_on_its_centroid():
     measured = psf.Measured((0.0, 1.0, 2.0, 4.0, 2.0, 1.0), 0.5)
     centre = centres(2)
     taps = psf.sample(centre, measured, cell=2)
-    np.testing.assert_allclose((taps.weight[taps.phase] * offsets(taps, centre)).sum(axis=1), 0, atol=1e-13)
+    np.testing.assert_allclose((taps.each * offsets(taps, centre)).sum(axis=1), 0, atol=1e-13)
 
 
 def test_measured_gaussian_equals_the_gaussian():
@@ -157,7 +157,7 @@ def test_a_chain_equals_one_step_after_the_other():
 
     def apply(taps, values):
         index = np.clip(taps.start[:, None] + np.arange(taps.weight.shape[1]), 0, values.size - 1)
-        return (taps.weight[taps.phase] * values[index]).sum(axis=1)
+        return (taps.each * values[index]).sum(axis=1)
 
     box, blur = psf.Stage(psf.Detector(2.0, 0.0), 2.0), psf.Stage(psf.gaussian(0.3, 4.0), 4.0)
     up = psf.Stage(psf.Cubic(), 0.5)

@@ -10,22 +10,21 @@ from scipy import ndimage
 
 from xsr.core.blocks import padded_index
 from xsr.core.errors import ParameterError
+from xsr.core.keys import keys
 from xsr.kernels.resample import (
     METHODS,
     RADIUS,
-    Taps,
     containing_pixel,
     fill_nodata,
-    gaussian_taps,
     interpolate,
     interpolate_filled,
     interpolation_taps,
     kernel_value,
-    keys,
     remask,
     resample,
     resample_points,
 )
+from xsr.kernels.taps import Taps
 
 check = settings(max_examples=60)
 SCALES = (1.5, 2, 3, 3.4, 4)
@@ -133,24 +132,6 @@ def test_interpolation_weights_sum_to_one_and_lie_around_the_position(position, 
     assert taps.weight.sum() == pytest.approx(1, abs=1e-12)
     offset = taps.start[0] + np.arange(taps.weight.shape[1]) - position
     assert np.abs(offset[taps.weight[0] != 0]).max() <= RADIUS[method]
-
-
-@pytest.mark.parametrize("centre", [7.0, 7.5])
-@pytest.mark.parametrize("sigma", [0.6, 1.0, 2.3])
-def test_gaussian_weights_are_symmetric_about_a_pixel_and_about_a_border(centre, sigma):
-    taps = gaussian_taps(np.array([centre]), sigma)
-    at = taps.start[0] + np.arange(taps.weight.shape[1]) - centre
-    weight = dict(zip(at.tolist(), taps.weight[0].tolist(), strict=True))
-    for offset, value in weight.items():
-        assert value == pytest.approx(weight.get(-offset, 0.0), abs=1e-15)
-    assert sum(weight.values()) == pytest.approx(1, abs=1e-12)
-
-
-def test_gaussian_weights_have_the_ratio_of_a_gaussian():
-    taps = gaussian_taps(np.array([3.25]), 1.5)
-    at = taps.start[0] + np.arange(taps.weight.shape[1])
-    three, five = (taps.weight[0, np.flatnonzero(at == pixel)[0]] for pixel in (3, 5))
-    assert math.log(three / five) == pytest.approx((1.75**2 - 0.25**2) / (2 * 1.5**2), abs=1e-12)
 
 
 # --- sums ----------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from models.helpers import write_fixed, write_model
 
 import xsr.models
 from xsr.core.errors import ModelError
-from xsr.models import catalogue, registry
+from xsr.models import catalogue, record, registry
 
 COUNTS = {
     "carn_1x3x64g4sw": (1_243_530, 1_243_530),
@@ -34,7 +34,7 @@ def test_counts_are_those_of_the_published_networks(name):
     assert (told.trainable, told.parameters) == COUNTS[name]
 
 
-@pytest.mark.parametrize("name", catalogue.LISTED)
+@pytest.mark.parametrize("name", catalogue.listed())
 def test_every_listed_architecture_can_be_made(name):
     told = registry.describe(name)
     network = registry.create(name)
@@ -103,9 +103,10 @@ def test_description_of_weights(tmp_path):
 
 
 def test_public_names_are_those_of_the_registry():
-    assert dir(xsr.models) == ["create", "describe", "load", "names"]
+    assert dir(xsr.models) == ["Architecture", "create", "describe", "load", "names", "register"]
+    homes = {"Architecture": record, "register": catalogue}
     for name in dir(xsr.models):
-        assert getattr(xsr.models, name) is getattr(registry, name)
+        assert getattr(xsr.models, name) is getattr(homes.get(name, registry), name)
     with pytest.raises(AttributeError, match="no attribute 'destroy'"):
         xsr.models.destroy  # noqa: B018
 

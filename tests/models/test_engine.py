@@ -208,7 +208,7 @@ def test_bfloat16_is_close_and_not_the_same(tmp_path, device):
     fixed, liif = registry.spec(write_fixed(tmp_path)), registry.spec(write_model(tmp_path))
     asks = {
         "fixed": lambda p: predictor.predict_fixed(fixed, images, device, p),
-        "liif": lambda p: predictor.predict_liif(liif, images, axis, axis, (0.5, 0.5), device, p),
+        "liif": lambda p: predictor.predict_continuous(liif, images, axis, axis, (0.5, 0.5), device, p),
     }
     for ask in asks.values():
         full, half = ask("float32"), ask("bfloat16")
@@ -218,10 +218,10 @@ def test_bfloat16_is_close_and_not_the_same(tmp_path, device):
 
 def test_prepared_once_and_the_loaded_network_untouched(tmp_path):
     spec = registry.spec(write_model(tmp_path))
-    made = engine.network(spec, "bfloat16", "cpu")
-    assert engine.network(spec, "bfloat16", "cpu") is made
-    assert engine.network(spec, "float32", "cpu") is not made
-    assert isinstance(made, LIIF)
+    made = engine.ready(spec, "bfloat16", "cpu")
+    assert engine.ready(spec, "bfloat16", "cpu") is made
+    assert engine.ready(spec, "float32", "cpu") is not made
+    assert isinstance(made.module, LIIF)
     loaded = registry.load(spec)
     assert {tensor.dtype for tensor in loaded.parameters()} == {torch.float32}
     assert isinstance(loaded.encoder, EDSREncoder)
@@ -231,7 +231,7 @@ def test_prepared_liif_answers_as_the_plain_one(tmp_path, device):
     network = lively(LIIF(channels=4, outputs=4, features=8, blocks=1, hidden=[16, 16]))
     spec = registry.spec(write_model(tmp_path))
     images, axis = image(30, 12), np.linspace(1.0, 10.0, 15)
-    made = predictor.predict_liif(spec, images.numpy(), axis, axis, (0.5, 0.5), device)
+    made = predictor.predict_continuous(spec, images.numpy(), axis, axis, (0.5, 0.5), device)
     rows, cols = (torch.from_numpy(v.ravel()) for v in np.meshgrid(axis, axis, indexing="ij"))
     with torch.inference_mode():
         wanted = network(images, rows, cols, (0.5, 0.5)).permute(0, 2, 1).reshape(made.shape).numpy()
@@ -243,7 +243,7 @@ def test_the_body_of_an_injection_is_prepared_alone(narrow, tmp_path, precision,
     """What is found by regression stays in single precision."""
     model = write_fixed(tmp_path, config={"guides": 3})
     spec, images = registry.spec(model), image(70, 40)
-    made = engine.network(spec, precision, "cpu")
+    made = engine.ready(spec, precision, "cpu").module
     assert isinstance(made, Injection)
     assert made.body.cut
     assert {p.dtype for p in made.body.whole.residual_1d_conv.parameters()} == {getattr(torch, precision)}

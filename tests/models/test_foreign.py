@@ -10,7 +10,9 @@ from models.helpers import BANDS, lively_carn, write_fixed
 from xsr.core.errors import ModelError, WeightsError
 from xsr.models import foreign, registry
 from xsr.models.check import check
+from xsr.models.engine import Ready
 from xsr.models.export import Bicubic, export
+from xsr.models.memory import Batches
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -261,7 +263,8 @@ def test_network_that_sees_the_whole_image_has_no_margin(tmp_path, monkeypatch):
     real = lively_carn()
     everything = lambda images: real(images) + images.mean(dim=(2, 3), keepdim=True)  # noqa: E731
     monkeypatch.setattr(registry, "load", lambda spec, device="cpu": everything)
-    monkeypatch.setattr("xsr.models.predictor.prepared", lambda spec, precision, device: everything)
+    made = Ready(everything, foreign.RECORD, "cpu", Batches.on("cpu"))
+    monkeypatch.setattr("xsr.models.predictor.ready", lambda spec, precision, device: made)
     found = check(path)
     assert (found.enough, found.smallest) == (False, None)
 

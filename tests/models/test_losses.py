@@ -4,7 +4,7 @@ import torch
 from helpers import make_cube
 
 import xsr
-from xsr.kernels.metrics import axis_operators, gaussian_sensor
+from xsr.kernels.fidelity import axis_operators, gaussian_sensor
 from xsr.models.losses import Fidelity
 
 MTF = {"B02": 0.3, "B03": 0.2}

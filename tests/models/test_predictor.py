@@ -6,20 +6,15 @@ import torch
 from models.helpers import write_fixed, write_model, write_temporal
 
 from xsr.core.instants import Look
-from xsr.models import predictor, registry
-from xsr.models.engine import network
+from xsr.models import catalogue, predictor, registry
+from xsr.models.engine import Ready, ready
+from xsr.models.memory import Batches
 
 SAYINGS = {
     "PyTorch": lambda: RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 9"),
     "CUDA": lambda: torch.cuda.OutOfMemoryError("CUDA out of memory."),
     "onnxruntime": lambda: RuntimeError("Failed to allocate memory for requested buffer of size 9"),
 }
-
-
-@pytest.fixture(autouse=True)
-def forgetful(monkeypatch):
-    """Nothing is remembered from another test."""
-    monkeypatch.setattr(predictor, "_fits", {})
 
 
 @pytest.fixture
@@ -29,6 +24,11 @@ def fixed(tmp_path):
 
 def images(count=5, side=8):
     return np.random.default_rng(0).standard_normal((count, 4, side, side)).astype(np.float32)
+
+
+def plain(spec):
+    """Network that the predictor evaluates."""
+    return ready(spec, "float32", "cpu").module
 
 
 def near(made, wanted):
@@ -54,7 +54,7 @@ def short_of_memory(monkeypatch, module, method, most, error):
 @pytest.mark.parametrize("error", SAYINGS.values(), ids=SAYINGS)
 def test_batches_are_halved_and_the_size_remembered(fixed, monkeypatch, error):
     wanted = predictor.predict_fixed(fixed, images(), "cpu")
-    seen = short_of_memory(monkeypatch, network(fixed, "float32", "cpu"), "forward", 2, error)
+    seen = short_of_memory(monkeypatch, plain(fixed), "forward", 2, error)
     assert near(predictor.predict_fixed(fixed, images(), "cpu"), wanted)
     assert seen == [5, 2, 2, 1]
     seen.clear()
@@ -68,21 +68,21 @@ def test_batches_are_halved_and_the_size_remembered(fixed, monkeypatch, error):
 def test_queries_follow_the_batches(tmp_path, monkeypatch):
     spec, axis = registry.spec(write_model(tmp_path)), np.arange(16) / 2 - 0.25
     ask = {"rows": axis, "cols": axis, "cell": (0.5, 0.5), "device": "cpu"}
-    wanted = predictor.predict_liif(spec, images(), **ask)
-    seen = short_of_memory(monkeypatch, network(spec, "float32", "cpu"), "encode", 3, SAYINGS["PyTorch"])
-    assert near(predictor.predict_liif(spec, images(), **ask), wanted)
+    wanted = predictor.predict_continuous(spec, images(), **ask)
+    seen = short_of_memory(monkeypatch, plain(spec), "encode", 3, SAYINGS["PyTorch"])
+    assert near(predictor.predict_continuous(spec, images(), **ask), wanted)
     assert seen == [5, 2, 2, 1]
 
 
 def test_an_image_too_large_is_a_memory_error(fixed, monkeypatch):
-    short_of_memory(monkeypatch, network(fixed, "float32", "cpu"), "forward", 0, SAYINGS["CUDA"])
+    short_of_memory(monkeypatch, plain(fixed), "forward", 0, SAYINGS["CUDA"])
     with pytest.raises(MemoryError, match="an image of 8 x 8 pixels does not fit into memory: CUDA out of memory"):
         predictor.predict_fixed(fixed, images(), "cpu")
 
 
 def test_dates_too_large_are_a_memory_error(tmp_path, monkeypatch):
     spec = registry.spec(write_temporal(tmp_path))
-    short_of_memory(monkeypatch, network(spec, "float32", "cpu"), "encode", 0, SAYINGS["PyTorch"])
+    short_of_memory(monkeypatch, plain(spec), "encode", 0, SAYINGS["PyTorch"])
     look = Look(day=0.0, season=0.0, picks=(0,), days=(0.0,), seasons=(0.0,))
     known, axis = np.ones((1, 8, 8), np.bool_), np.arange(8.0)
     with pytest.raises(MemoryError, match="an image of 8 x 8 pixels"):
@@ -90,7 +90,7 @@ def test_dates_too_large_are_a_memory_error(tmp_path, monkeypatch):
 
 
 def test_other_errors_are_not_about_memory(fixed, monkeypatch):
-    short_of_memory(monkeypatch, network(fixed, "float32", "cpu"), "forward", 0, lambda: RuntimeError("shapes differ"))
+    short_of_memory(monkeypatch, plain(fixed), "forward", 0, lambda: RuntimeError("shapes differ"))
     with pytest.raises(RuntimeError, match="shapes differ"):
         predictor.predict_fixed(fixed, images(), "cpu")
 
@@ -100,7 +100,8 @@ def dctnet(monkeypatch):
     """A guided network with random weights, whatever the spec."""
     torch.manual_seed(0)
     network = registry.create("dctnet", guide_bands=3, features=4, layers=1, final_relu=False).eval()
-    monkeypatch.setattr(predictor, "load", lambda spec, device: network)
+    made = Ready(network, catalogue.get("dctnet"), "cpu", Batches.on("cpu"))
+    monkeypatch.setattr(predictor, "ready", lambda spec, precision, device: made)
     return network
 
 

@@ -3,6 +3,7 @@ import re
 import shutil
 import threading
 from dataclasses import replace
+from importlib.metadata import EntryPoint
 
 import pytest
 import safetensors.torch
@@ -14,7 +15,16 @@ from xsr.models import registry
 from xsr.models.architectures.liif import LIIF
 from xsr.models.card import file_sha256, read_card, write_card
 from xsr.models.registry import ModelSpec
-from xsr.operations.super_resolve.networks import Liif
+from xsr.operations.super_resolve.networks import Continuous
+from xsr.operations.verbs import verb_of
+
+
+@pytest.fixture
+def forget_folders():
+    """Look for folders of weights anew, in the test and after it."""
+    registry.folders.cache_clear()
+    yield
+    registry.folders.cache_clear()
 
 
 @pytest.fixture
@@ -24,7 +34,7 @@ def path(tmp_path):
 
 def test_packaged_names(monkeypatch, tmp_path):
     assert "liif_s2" in registry.names()
-    monkeypatch.setattr(registry, "PACKAGED", tmp_path)
+    monkeypatch.setattr(registry, "folders", lambda: (tmp_path,))
     assert registry.names() == ()
     for name in ("zeta", "alpha"):
         write_model(tmp_path, name=name)
@@ -45,6 +55,36 @@ def test_packaged_models_are_whole(name):
 def test_find_by_name_and_by_path(path):
     assert registry.find("liif_s2") == registry.PACKAGED / "liif_s2.safetensors"
     assert registry.find(path) == registry.find(str(path)) == path
+
+
+def test_weights_of_other_distributions_are_found_by_name(monkeypatch, tmp_path, forget_folders):
+    package = tmp_path / "others_weights"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    write_model(package, name="others")
+    monkeypatch.syspath_prepend(tmp_path)
+    entry = EntryPoint("others", "others_weights", registry.ENTRY_POINTS)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [entry] * (group == entry.group))
+    assert registry.find("others") == package / "others.safetensors"
+    assert "others" in registry.names()
+
+
+@pytest.mark.parametrize("name", registry.APART)
+def test_weights_that_are_not_installed_have_their_licence_named(name, monkeypatch):
+    monkeypatch.setattr(registry, "folders", lambda: (registry.PACKAGED,))
+    assert name not in registry.names()
+    for request in (registry.find, registry.card, registry.describe, registry.load, verb_of):
+        with pytest.raises(
+            ModelError, match=rf"'{name}' are licensed {registry.APART[name]} .*xarray-sr\[noncommercial"
+        ):
+            request(name)
+
+
+def test_the_default_distribution_holds_no_weights_under_a_non_commercial_licence():
+    packaged = {path.stem: read_card(path).licence for path in registry.PACKAGED.glob("*.safetensors")}
+    assert set(packaged.values()) == {"CC-BY-4.0"}
+    apart = {name: registry.card(name).licence for name in set(registry.names()) - set(packaged)}
+    assert apart.items() <= registry.APART.items()
 
 
 @pytest.mark.parametrize("model", ["no_such_model", "gone/tiny.safetensors"])
@@ -195,7 +235,7 @@ def test_half_precision_is_computed_in_float32(tmp_path):
 def test_what_travels_is_small(path):
     identity = registry.spec(path)
     registry.load(identity)
-    function = Liif(identity, (0, 1, 2, 3), 6, "cpu", (0.1,) * 4, (0.05,) * 4)
+    function = Continuous(identity, (0, 1, 2, 3), 6, "cpu", (0.1,) * 4, (0.05,) * 4)
     for thing in (identity, function):
         message = pickle.dumps(thing)
         assert len(message) < 1000

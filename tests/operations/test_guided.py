@@ -758,7 +758,9 @@ def test_model_and_method(dctnet, model):
         LOW.sr.guided(GUIDE, method="tsharp", limits=(280.0, 320.0))
     with pytest.raises(ParameterError, match="conserve='energy'; expected radiance, temperature or None"):
         LOW.sr.guided(GUIDE, method="tsharp", conserve="energy")
-    with pytest.raises(ModelError, match="expected a network for one band in kelvin"):
+    with pytest.raises(
+        ModelError, match=r"is a continuous one for .*expected a guided or fixed-scale network for one band"
+    ):
         LOW.sr.guided(GUIDE, model=model)
 
 

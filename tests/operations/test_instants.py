@@ -13,7 +13,7 @@ import xsr
 from xsr.core.errors import CubeError, ModelError, ParameterError
 from xsr.models import registry
 from xsr.operations.super_resolve import networks
-from xsr.operations.super_resolve.networks import FILL, REACH, TRUST, TemporalLiif
+from xsr.operations.super_resolve.networks import FILL, REACH, TRUST, Temporal
 from xsr.testing import assert_lazy
 
 INSTANTS = ["2024-06-03", "2024-06-13T12:00", "2024-06-11", "2024-06-20", "2024-06-21"]
@@ -65,7 +65,7 @@ def test_the_halo_is_needed(model, monkeypatch):
     radius = registry.card(model).radius
     whole = xsr.liif(cube, scale=2.0, t="2024-06-03", fill=False, model=model).values
     for halo, least, most in ((radius - 1, 0, 1e-6), (radius - 2, 1e-6, 1)):
-        monkeypatch.setattr(TemporalLiif, "halo", property(lambda self, halo=halo: halo))
+        monkeypatch.setattr(Temporal, "halo", property(lambda self, halo=halo: halo))
         parts = xsr.liif(cube, scale=2.0, t="2024-06-03", fill=False, model=model, chunks=16).values
         assert least <= largest(parts, whole) <= most
 
@@ -186,5 +186,5 @@ def test_bad_arguments(model):
 
 def test_filling_widens_the_halo(model):
     spec = registry.spec(model)
-    assert TemporalLiif(spec, (0,), 6, "cpu", (0.1,), (0.05,), fill=False).halo == 6 - 1 + FILL
-    assert TemporalLiif(spec, (0,), 6, "cpu", (0.1,), (0.05,)).halo == 6 - 1 + FILL + REACH
+    assert Temporal(spec, (0,), 6, "cpu", (0.1,), (0.05,), fill=False).halo == 6 - 1 + FILL
+    assert Temporal(spec, (0,), 6, "cpu", (0.1,), (0.05,)).halo == 6 - 1 + FILL + REACH

@@ -141,11 +141,6 @@ def test_beyond_the_series_only_on_request_and_then_its_last_clear_date():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"temporal": "cubic"}, "temporal='cubic'; expected one of linear, nearest, mean"),
-        ({"temporal": "mean", "frames": 0}, "frames=0; expected a whole number >= 1"),
-        ({"frames": 2.5}, r"frames=2\.5; expected a whole number >= 1"),
-        ({"frames": True}, "frames=True; expected a whole number >= 1"),
-        ({"frames": "3"}, "frames='3'; expected a whole number >= 1"),
         ({"t": "soon"}, "neither a date nor"),
         ({"method": "cubic"}, "method='cubic'"),
         ({"scale": None}, "scale"),
@@ -154,6 +149,22 @@ def test_beyond_the_series_only_on_request_and_then_its_last_clear_date():
 def test_what_cannot_be_is_refused(options, message):
     with pytest.raises(ParameterError, match=message):
         interpolate(make_series(), **{"t": "2024-06-10", "scale": 2, **options})
+
+
+@pytest.mark.parametrize("t", ["2024-06-10", None])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"temporal": "cubic"}, "temporal='cubic'; expected one of linear, nearest, mean"),
+        ({"temporal": "mean", "frames": 0}, "frames=0; expected a whole number >= 1"),
+        ({"frames": 2.5}, r"frames=2\.5; expected a whole number >= 1"),
+        ({"frames": True}, "frames=True; expected a whole number >= 1"),
+        ({"frames": "3"}, "frames='3'; expected a whole number >= 1"),
+    ],
+)
+def test_options_of_time_are_checked_with_dates_and_without(options, message, t):
+    with pytest.raises(ParameterError, match=message):
+        interpolate(make_series(), t=t, scale=2, **options)
 
 
 def test_a_cube_needs_dates():

@@ -16,7 +16,7 @@ from pyproj import Transformer
 import xsr
 from xsr.core.errors import BandError, CubeError, ModelError, ParameterError, XsrWarning
 from xsr.models import registry
-from xsr.operations.super_resolve.networks import FILL, Liif
+from xsr.operations.super_resolve.networks import FILL, Continuous
 from xsr.testing import assert_lazy, assert_same_grid
 
 RADIUS = 6
@@ -66,7 +66,7 @@ def test_chunked_equals_unchunked(model, height, width, scale, chunk_in, chunk_o
 
 def halo_difference(model, cube, monkeypatch, halo):
     whole = xsr.liif(cube, scale=2.0, model=model)
-    monkeypatch.setattr(Liif, "halo", property(lambda self: halo))
+    monkeypatch.setattr(Continuous, "halo", property(lambda self: halo))
     return largest(xsr.liif(cube, scale=2.0, model=model, chunks=16).values, whole.values)
 
 
@@ -86,7 +86,7 @@ def test_halo_covers_the_filling_and_no_less(tmp_path, monkeypatch):
     edge = 7 + RADIUS + FILL
     cube[..., edge - FILL - 8 : edge] = np.nan
     cube[..., edge] = 0.4
-    assert Liif(registry.spec(model), (0,), RADIUS, "cpu", (0.1,), (0.05,)).halo == RADIUS - 1 + FILL
+    assert Continuous(registry.spec(model), (0,), RADIUS, "cpu", (0.1,), (0.05,)).halo == RADIUS - 1 + FILL
     assert halo_difference(model, cube, monkeypatch, RADIUS - 1 + FILL) <= 1e-6
     assert halo_difference(model, cube, monkeypatch, RADIUS - 2 + FILL) > 1e-5
 

@@ -16,9 +16,9 @@ from sources.test_theia import write_theia
 
 import xsr
 from xsr.core.errors import BandError, CubeError, GridError, ParameterError
-from xsr.sources import landsat
+from xsr.sources import landsat, registry
 from xsr.sources.bandfiles import band_of
-from xsr.sources.detect import Kind, detect
+from xsr.sources.detect import detect
 from xsr.sources.opening import recognise
 from xsr.testing import assert_lazy, assert_same_grid, synthetic_cube
 
@@ -76,7 +76,7 @@ def test_an_image_inside_a_safe_product_is_opened_with_what_the_product_says_of_
     (granule,) = (root / "GRANULE").iterdir()
     mask = granule / "QI_DATA" / "MSK_DETFOO_B02.jp2"
     write_jp2(mask, np.ones((12, 12), np.uint8), 10)
-    assert detect(str(mask)).kind is Kind.JPEG2000
+    assert detect(str(mask)).source is registry.JPEG2000
 
 
 def test_a_folder_with_one_archive_is_what_the_archive_holds(tmp_path):
@@ -128,14 +128,14 @@ def test_an_offset_is_a_number(tmp_path, offset):
 
 def test_names_of_gdal_lead_to_the_product():
     for name in ("SENTINEL2_L2A:/data/a.SAFE/MTD_MSIL2A.xml:10m:EPSG_32629", "/vsizip/a.zip/a.SAFE/MTD_MSIL2A.xml"):
-        assert detect(name).kind is Kind.SAFE
+        assert detect(name).source is registry.SAFE
 
 
 @pytest.mark.parametrize("name", ["S2A_MSIL2A.SAFE.zip", "LC08.tar", "a.tar.gz"])
 def test_an_archive_of_a_product_at_a_url_is_refused(name):
     with pytest.raises(CubeError, match=r"is an archive at a URL; .* Download it"):
         detect(f"https://example.com/{name}?token=1")
-    assert detect("/vsizip/a.zip/b.tif").kind is Kind.GEOTIFF
+    assert detect("/vsizip/a.zip/b.tif").source is registry.GEOTIFF
 
 
 def test_an_empty_path_is_not_the_folder_at_hand():
@@ -178,10 +178,10 @@ def test_landsat_is_known_by_its_metadata(tmp_path):
     write_tif(tmp_path / name / f"{name}_SR_B4.TIF", numbers("B04"))
     mtl = tmp_path / name / f"{name}_MTL.txt"
     mtl.write_text("GROUP = LANDSAT_METADATA_FILE\n")
-    assert detect(str(tmp_path / name)).kind is Kind.LANDSAT
-    assert detect(str(mtl)).kind is Kind.LANDSAT
+    assert detect(str(tmp_path / name)).source is registry.LANDSAT
+    assert detect(str(mtl)).source is registry.LANDSAT
     if hasattr(landsat, "open_landsat"):
-        assert recognise(mtl).reader is landsat.open_landsat
+        assert recognise(mtl).source.reader is landsat.open_landsat
 
 
 @pytest.mark.slow
@@ -197,7 +197,7 @@ def test_stac_is_known_in_every_form(tmp_path):
         xr.testing.assert_equal(xsr.open(way, bands=["B02"]).compute(), expected.compute())
     collection = {"type": "FeatureCollection", "features": [item]}
     for way in (item, [item], collection, loaded[0], pystac.ItemCollection(loaded)):
-        assert recognise(way).kind is Kind.STAC
+        assert recognise(way).source is registry.STAC
     (tmp_path / "areas.json").write_text('{"name": "no STAC"}')
     with pytest.raises(CubeError, match=r"areas\.json cannot be read: it is of an unknown kind, beginning with '\{"):
         xsr.open(tmp_path / "areas.json")
@@ -472,9 +472,9 @@ def test_an_option_of_another_kind_is_refused_with_those_of_this_one(tmp_path):
 
 
 def test_a_url_is_known_by_its_suffix_and_not_by_its_query():
-    assert detect("https://host/a.tif?sig=x.json&y").kind is Kind.GEOTIFF
-    assert detect("s3://bucket/items.json").kind is Kind.STAC
-    assert detect("/vsizip/a.zip/b.jp2").kind is Kind.JPEG2000
+    assert detect("https://host/a.tif?sig=x.json&y").source is registry.GEOTIFF
+    assert detect("s3://bucket/items.json").source is registry.STAC
+    assert detect("/vsizip/a.zip/b.jp2").source is registry.JPEG2000
 
 
 def test_a_dim_that_the_user_names_band_makes_its_variable_the_cube(tmp_path):

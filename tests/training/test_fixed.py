@@ -164,9 +164,10 @@ def test_recoloured_regions_change_by_one_colour_each():
     moved = np.abs(change).max(axis=(1, 2)) > 0
     assert 0 < moved.sum() < 4
     assert (np.abs(change[moved]).std(axis=(1, 2)) < 3 * scene.image[:4][moved].std(axis=(1, 2))).all()
-    # Inside a region nothing changes but the level: most neighbours differ as they did before.
+    # Inside a region nothing changes but the level: most neighbours differ as they did before. The blur spreads each
+    # border over three pixels, which in so small an image is nearly half of them.
     step = np.abs(np.diff(change[moved], axis=1))
-    assert np.median(step) < 0.05 * np.abs(change[moved]).max()
+    assert np.median(step) < 0.06 * np.abs(change[moved]).max()
 
 
 def test_recoloured_keeps_holes_and_empty_windows():

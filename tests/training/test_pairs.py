@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 
 from xsr.core.sensors import sigma_px
-from xsr.kernels.resample import resample
+from xsr.kernels import psf
+from xsr.kernels.degrade import observe
 from xsr.training import pairs
-from xsr.training.pairs import BORDER, Batch, WaldSampler, augment, cut, fill
+from xsr.training.pairs import BORDER, Batch, PatchSensor, WaldSampler, augment, cut, fill
 from xsr.training.scenes import TrainingScene
 
 MTF = (0.3, 0.25)
@@ -92,54 +93,43 @@ def test_nearly_an_identity_at_scale_one_with_a_sharp_sensor():
 
 
 def positions(batch, index):
-    """High-resolution pixels of the queries of one patch, and the phase of the patch, where the window starts at 0."""
+    """High-resolution pixels of the queries of one patch, where the window starts at 0."""
     found = []
     for position in (batch.rows[index], batch.cols[index]):
-        unshifted = (position + 0.5) * batch.scale - 0.5
-        pixel = np.ceil(unshifted - 1e-9).astype(int)
-        phase = pixel - unshifted
-        assert np.ptp(phase) < 1e-9
-        found.append((pixel, float(phase[0])))
+        pixel = (position + 0.5) * batch.scale - 0.5
+        assert np.abs(pixel - pixel.round()).max() < 1e-9  # patches begin at whole pixels
+        found.append(pixel.round().astype(int))
     return found
 
 
 @pytest.mark.parametrize("scale", [2.0, 3.4])
 def test_targets_are_pixels_of_the_scene_and_low_is_its_blurred_image(plain, scale):
-    extent = pairs.even(14 * scale + 1)  # as large as a window, so that every window starts at the corner
+    extent = pairs.even(14 * scale)  # as large as a window, so that every window starts at the corner
     here = scene(extent, extent)
     batch = sampler(here, scale_range=(scale, scale), mtf_jitter=0.0)(0)
     for index in range(5):
-        (row, phase_y), (col, phase_x) = positions(batch, index)
+        row, col = positions(batch, index)
         assert np.array_equal(batch.target[index], here.image[:, row, col].T)
         for band, mtf in enumerate(MTF):
             sigma = sigma_px(mtf, scale)
             for i, j in ((4, 7), (6, 5)):  # far enough from the border not to see its reflection
                 weight = [
-                    np.exp(-0.5 * ((np.arange(extent) - ((at + 0.5) * scale - 0.5 + phase)) / sigma) ** 2)
-                    for at, phase in ((i, phase_y), (j, phase_x))
+                    np.exp(-0.5 * ((np.arange(extent) - ((at + 0.5) * scale - 0.5)) / sigma) ** 2) for at in (i, j)
                 ]
                 wanted = weight[0] @ here.image[band].astype(float) @ weight[1] / weight[0].sum() / weight[1].sum()
                 # The kernel of the sampler ends at four sigma.
                 assert batch.low[index, band, i, j] == pytest.approx(wanted, abs=2e-5)
 
 
-def test_phases_are_sub_pixel_and_vary(plain):
-    extent = 29
-    batch = sampler(scene(extent, extent), scale_range=(2.0, 2.0))(0)
-    phases = np.array([[phase for _, phase in positions(batch, i)] for i in range(5)])
-    assert ((phases >= 0) & (phases < 1)).all()
-    assert np.unique(phases.round(6)).size == 10
-
-
 def test_target_is_nothing_where_the_scene_has_nothing(plain):
-    here = scene(29, 29)
+    here = scene(28, 28)
     hole = np.random.default_rng(1).random(here.image.shape) < 0.2
     here.image[hole] = np.nan
     batch = sampler(here, scale_range=(2.0, 2.0), queries=200)(0)
     assert np.isfinite(batch.low).all()
     assert np.isfinite(batch.base).all()
     for index in range(5):
-        (row, _), (col, _) = positions(batch, index)
+        row, col = positions(batch, index)
         assert np.array_equal(np.isnan(batch.target[index]), hole[:, row, col].T)
     assert 0.1 < np.isnan(batch.target).mean() < 0.3
 
@@ -177,11 +167,14 @@ def test_the_truth_on_a_square_degraded_again_is_the_patch(scale):
     assert np.abs(rows.sum(-1)[rows.any(-1)] - 1).max() < 1e-6
 
 
-def test_a_coarser_band_is_seen_in_its_own_pixels():
-    draw = sampler(patch=14)
-    fine, twice = draw.sensor(2.0, 3.3, 48, np.array(MTF), (False, True))
-    own, alike = sampler(patch=7).sensor(4.0, 3.3, 48, np.array(MTF), (False, False))[1], twice[:7]
-    assert np.array_equal(alike, own)
+def patch_sensor(scale, coarser, mtf=MTF):
+    return PatchSensor(scale, np.array(mtf), coarser, np.zeros(2))
+
+
+def test_a_coarser_band_is_observed_in_its_own_pixels():
+    fine, twice = sampler(patch=14).operators(patch_sensor(2.0, (False, True)), 3, 48)
+    own = sampler(patch=7).operators(patch_sensor(4.0, (False, False)), 3, 48)[1]
+    assert np.array_equal(twice[:7], own)
     assert not twice[7:].any()
     assert 2 * twice.any(-1).sum() < fine.any(-1).sum()
 
@@ -251,26 +244,25 @@ def test_fill_leaves_missing_bands_missing():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("nest", [False, True])
-def test_every_tap_lies_inside_its_window(monkeypatch, nest):
-    """The compiled kernels do not check: a tap outside would read whatever lies in memory."""
-    seen = 0
+def test_every_weight_lies_inside_its_window(monkeypatch, nest):
+    """Beyond it a window would be mirrored where the scene goes on."""
+    count = 0
 
-    def checked(source, *taps):
-        nonlocal seen
-        for tap, size in zip(taps, source.shape[1:], strict=True):
-            assert tap.start.min() >= 0
-            assert tap.start.max() + tap.weight.shape[1] <= size
-        seen += 1
-        return resample(source, *taps)
+    def checked(images, band, *, rows, cols, origin, **options):
+        nonlocal count
+        for span, stages, first, size in zip((rows, cols), (band.y, band.x), origin, images.shape[1:], strict=True):
+            assert psf.sample_chain(span.start, len(span), stages).moved(-first).matrix(size)[1].all()
+        count += 1
+        return observe(images, band, rows=rows, cols=cols, origin=origin, **options)
 
-    monkeypatch.setattr(pairs, "resample", checked)
+    monkeypatch.setattr(pairs, "observe", checked)
     for mtf in ((0.05, 0.2), (0.3, 0.25), (0.8, 0.7)):
         for edge in (1.0, 1.0001, 2.5, 4.0):
             here = twofold() if nest else scene(40, 90)
             draw = sampler(here, mtf=mtf, scale_range=(edge, edge), coarser=(False, True), level=0.2)
             for step in range(8):
                 draw(step)
-    assert seen > 500
+    assert count > 500
 
 
 # --- bands whose native pixel is twice as large ------------------------------------------------------------
@@ -291,7 +283,7 @@ def twofold(height=96, width=90, seed=0):
     return TrainingScene("nested", image.astype(np.float32), coarse=coarse.astype(np.float32))
 
 
-def imitate(image, ratio, scale, phase, patch, mtf):
+def imitate(image, ratio, scale, shift, patch, mtf):
     """A band as seen by a pixel of ``2 * scale``, brought to the grid of ``scale`` by bicubic interpolation.
 
     Everything is written in fine pixels; ``ratio`` is the size of a pixel of ``image`` in them.
@@ -302,7 +294,7 @@ def imitate(image, ratio, scale, phase, patch, mtf):
     out = image.astype(float)
     for axis in (0, 1):
         larger = np.arange(-2, patch // 2 + 2)  # pixels of 2 * scale, two of them beyond the patch
-        at = (larger + 0.5) * 2 * scale - 0.5 + phase[axis]
+        at = (larger + 0.5) * 2 * scale - 0.5 + shift
         blur = np.exp(-0.5 * ((centre_of - at[:, None]) / sigma) ** 2)
         blur /= blur.sum(axis=1, keepdims=True)
         position = (np.arange(patch) + 0.5) / 2 - 0.5
@@ -314,17 +306,17 @@ def imitate(image, ratio, scale, phase, patch, mtf):
 @pytest.mark.parametrize("nest", [False, True])
 @pytest.mark.parametrize("scale", [2.0, 3.3])
 def test_a_coarser_band_is_seen_by_a_larger_pixel_and_interpolated(plain, scale, nest):
-    extent = pairs.even(14 * scale + 1)  # as large as a window, so that every window starts at the corner
+    extent = pairs.even(14 * scale)  # as large as a window, so that every window starts at the corner
     here = twofold(extent, extent) if nest else scene(extent, extent)
     draw = sampler(here, scale_range=(scale, scale), mtf_jitter=0.0, coarser=(False, True), level=0.0, batch=3)
     batch = draw(0)
     source, ratio = (here.coarse[1], 2) if nest else (here.image[1], 1)
     for index in range(3):
-        (row, phase_y), (col, phase_x) = positions(batch, index)
+        row, col = positions(batch, index)
         # Mirrored about its edge as far as the pixels reach.
         wide = np.pad(source, 40, mode="symmetric")
         shift = 40 * ratio
-        wanted = imitate(wide, ratio, scale, (phase_y + shift, phase_x + shift), 14, MTF[1])
+        wanted = imitate(wide, ratio, scale, shift, 14, MTF[1])
         np.testing.assert_allclose(batch.low[index, 1], wanted, rtol=0, atol=5e-5)  # the kernel ends at four sigma
         assert np.array_equal(batch.target[index][:, 0], here.image[0, row, col])
         if nest:

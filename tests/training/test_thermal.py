@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from xsr.models import registry
+from xsr.models.record import GuidedInputs
 from xsr.training import recipes, thermal, thermal_task
 from xsr.training import thermal_synthetic as synthetic
 from xsr.training.build import build
@@ -93,7 +94,7 @@ def sampler():
 
 def test_batches_follow_from_seed_and_step(sampler):
     first, again, other = sampler(4), sampler(4), sampler(5)
-    for name in ("low", "image", "guide", "guide_low", "target", "span"):
+    for name in ("low", "image", "guide", "target", "span"):
         np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
     assert not np.array_equal(first.low, other.low)
     assert not np.array_equal(first.low, replace(sampler, seed=6)(4).low)
@@ -108,7 +109,6 @@ def test_batches_have_the_shapes_and_ranges_of_the_operation(sampler):
         assert batch.low.shape == (3, 1, side, side)
         assert batch.image.shape == batch.target.shape == (3, 1, 32, 32)
         assert batch.guide.shape == (3, 3, 32, 32)
-        assert batch.guide_low.shape == (3, 3, side, side)
         assert all(np.isfinite(v).all() for v in (batch.low, batch.image, batch.guide, batch.target))
         assert batch.low.min() > 0
         assert batch.low.max() < 1
@@ -181,10 +181,10 @@ def test_unit_and_fractal():
     assert np.diff(smooth).std() < 0.5 * np.diff(rough).std()
 
 
-def test_blur_shifts_by_the_pixels_asked_for():
+def test_blur_moves_the_content_towards_greater_rows_and_columns():
     image = ramp(24)[None]
     moved = synthetic.blur(image, 0.3, shift=(1.0, -2.0))[0]
-    np.testing.assert_allclose(moved[6:-6, 6:-6], image[0, 6:-6, 6:-6] + 0.5 * 1 - 0.25 * 2, atol=1e-3)
+    np.testing.assert_allclose(moved[6:-6, 6:-6], image[0, 6:-6, 6:-6] - 0.5 * 1 + 0.25 * 2, atol=1e-3)
 
 
 # --- recipes -----------------------------------------------------------------------------------------
@@ -223,10 +223,10 @@ def test_a_step_of_training_changes_the_network(recipe, tmp_path):
 def test_networks_begin_at_the_interpolation_or_at_the_mean_of_the_details(recipe):
     network = build(tiny(recipe), None)[0].network
     batch = GuidedSampler((), (), 32, 1, 3, factors=(4,))(1)
-    parts = [torch.from_numpy(v) for v in (batch.low, batch.image, batch.guide, batch.guide_low)]
-    found = thermal_task.correction(network, 4, *parts)
+    image, low, guide = (torch.from_numpy(v) for v in (batch.image, batch.low, batch.guide))
+    found = thermal_task.correction(network, recipe, GuidedInputs(image, low, guide, 4))
     if recipe.architecture.startswith("dct"):
-        detail = network.details(parts[1], parts[2], 4)
+        detail = network.details(image, guide, 4)
         torch.testing.assert_close(found, detail.mean(1, keepdim=True), atol=1e-3, rtol=0)
     else:
         assert not found.any()
@@ -237,9 +237,9 @@ def test_correction_in_mixed_precision_is_that_of_the_network():
     torch.manual_seed(0)
     network = registry.create(recipe.architecture, **recipe.config).eval()
     batch = GuidedSampler((), (), 32, 2, 3)(0)
-    low, image, guide, reduced = (torch.from_numpy(v) for v in (batch.low, batch.image, batch.guide, batch.guide_low))
+    image, low, guide = (torch.from_numpy(v) for v in (batch.image, batch.low, batch.guide))
     with torch.no_grad():
-        found = thermal_task.correction(network, batch.factor, low, image, guide, reduced)
+        found = thermal_task.correction(network, recipe, GuidedInputs(image, low, guide, batch.factor))
         wanted = network(image, guide, batch.factor)
     assert (found - wanted).abs().max() < 0.03 * wanted.abs().max()
 

@@ -10,7 +10,7 @@ from xsr.core.errors import XsrError
 
 if TYPE_CHECKING:
     from xsr.core.types import XarrayObject
-    from xsr.sources.opening import Source
+    from xsr.sources.registry import Source
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,9 @@ class Reading:
         from xsr.sources.labels import adapt, labels, name_in_order
         from xsr.sources.opening import recognise
 
-        source = recognise(path)
-        named = options.band_names(self.band_names)
-        cube = source.open(**self._options(source, bands, named))
+        found = recognise(path)
+        source, named = found.source, options.band_names(self.band_names)
+        cube = found.open(**self._options(source, bands, named))
         if self.shared and self.dims:
             dims = options.pairs("--dim", self.dims, "t=time")
             cube = adapt(cube, dims={old: new for old, new in dims.items() if old in cube.dims}, label=path)
@@ -66,8 +66,6 @@ class Reading:
         self, source: "Source", bands: Sequence[str] | None, named: list[str] | dict[str, str] | None
     ) -> dict[str, Any]:
         """Options of the reader."""
-        from xsr.sources.opening import BY_BAND
-
         found = options.reader_options(self.reader)
         if self.dims and not self.shared:
             found["dims"] = options.pairs("--dim", self.dims, "t=time")
@@ -75,13 +73,13 @@ class Reading:
             found["crs"] = self.crs
         if isinstance(named, dict) and _by_file(source):
             found["bands"] = named
-        elif bands is not None and named is None and source.kind in BY_BAND:
+        elif bands is not None and named is None and source.by_band:
             found["bands"] = bands
         return found
 
 
 def _by_file(source: "Source") -> bool:
     """Whether names of bands go with files, which must be chosen before they are opened."""
-    from xsr.sources.detect import Kind
+    from xsr.sources.registry import BANDS
 
-    return source.kind is Kind.BANDS
+    return source is BANDS

@@ -61,7 +61,7 @@ def info(
 def _is_model(name: str) -> bool:
     from xsr.models import catalogue, registry
 
-    return name in registry.names() or catalogue.find(name) is not None
+    return name in (*registry.names(), *registry.APART) or catalogue.find(name) is not None
 
 
 @app.command(cls=Command)
@@ -76,7 +76,7 @@ def evaluate(
     ] = False,
     mtf: options.Mtf = None,
     psf: options.Psf = "gaussian",
-    sensor: Annotated[str, typer.Option(help="Low-resolution sensor, whose table names the MTF.")] = "sentinel-2",
+    sensor: options.Sensor = None,
     border: Annotated[int, typer.Option(help="Pixels to leave out along each side.")] = 0,
     bands: Annotated[str | None, typer.Option(help="Bands to judge: B02,B03,B04.")] = None,
     band_names: options.BandNames = None,

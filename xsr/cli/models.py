@@ -24,7 +24,7 @@ def models_list() -> None:
         add_row(trained, name, known.architecture, _count(known.parameters), bands, known.scale, known.licence)
     console.print(trained)
     untrained = make_table("architecture", "kind", "trainable", "total", "tiling")
-    for name in catalogue.LISTED:
+    for name in catalogue.listed():
         known = registry.describe(name)
         add_row(untrained, name, known.kind, _count(known.trainable), _count(known.parameters), known.tiling)
     console.print(untrained)

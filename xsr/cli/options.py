@@ -47,6 +47,10 @@ Resume: TypeAlias = Annotated[bool, typer.Option("--resume", help="Go on with a 
 Force: TypeAlias = Annotated[bool, typer.Option("--force", help="Skip the stale-lock and free-space checks.")]
 Workers: TypeAlias = Annotated[int | None, typer.Option(help="Blocks computed side by side; all cores by default.")]
 Mtf: TypeAlias = Annotated[float | None, typer.Option(help="MTF at Nyquist; by default that of the sensor's bands.")]
+Sensor: TypeAlias = Annotated[
+    str | None,
+    typer.Option(help="Sensor whose table names MTF and noise; by default that of the band names, else sentinel-2."),
+]
 Psf: TypeAlias = Annotated[str, typer.Option(help="gaussian, detector or effective.")]
 
 

@@ -222,7 +222,7 @@ def degrade(
     scale: Annotated[float, typer.Option(help="Linear factor between the pixel sizes, any number >= 1.")],
     mtf: options.Mtf = None,
     psf: options.Psf = "gaussian",
-    sensor: Annotated[str, typer.Option(help="Sensor whose table names MTF and noise.")] = "sentinel-2",
+    sensor: options.Sensor = None,
     noise: Annotated[str | None, typer.Option(help="Standard deviation in reflectance, or sensor.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
     bands: options.Bands = None,

@@ -5,6 +5,7 @@ Numbers of NumPy are numbers, booleans are not. Imports NumPy and `xsr.core.erro
 
 import math
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from numbers import Integral, Real
 from typing import Any
 
@@ -122,13 +123,20 @@ def choose(name: str, given: Any, lacking: Mapping[str, str]) -> tuple[str, ...]
     found = names(name, given)
     unknown = [item for item in found if item not in lacking]
     if unknown or not found:
-        raise ParameterError(f"{name} {unknown or 'none'}; expected some of {', '.join(lacking)}.")
+        raise ParameterError(f"{name} {unknown or 'none'}; {_suggest(unknown, lacking)}")
     for item in found:
         if lacking[item]:
             raise ParameterError(
                 f"{name.removesuffix('s')} {item!r} needs {lacking[item]}, which is not given. Pass it."
             )
     return tuple(dict.fromkeys(found))
+
+
+def _suggest(unknown: Iterable[str], known: Iterable[str]) -> str:
+    """Name what was probably meant, or everything there is."""
+    names = list(known)
+    close = [*dict.fromkeys(near for item in unknown for near in get_close_matches(item, names, n=2))]
+    return f"did you mean {' or '.join(close)}?" if close else f"expected some of {', '.join(names)}."
 
 
 def _items(values: Iterable[Any]) -> tuple[Any, ...] | None:

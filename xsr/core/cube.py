@@ -16,12 +16,15 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
 import xsr.core.radiometry as radiometry
-from xsr.core import aside, checks, graph, plausible
+from xsr.core import aside, checks, graph, platforms, plausible
+from xsr.core.blocks import chunk_sizes
 from xsr.core.clock import with_utc
 from xsr.core.crs import warn_of_others
 from xsr.core.errors import BandError, CubeError, GridError
 from xsr.core.georeference import REGISTRATION, Georeference, georeference, with_centres
+from xsr.core.ground import pixel_size_m
 from xsr.core.names import BandsLike, Names, default_bands, did_you_mean, rename_dims, standardise
+from xsr.core.provenance import OPERATION, PREFIX, SCALE
 from xsr.core.rasterindex import raster_index, reindexed
 from xsr.core.sensors import canonical, doubt, get
 from xsr.core.types import XarrayObject
@@ -38,7 +41,7 @@ STALE_ATTRIBUTES = (
     *("nodatavals", "scales", "offsets", "valid_range", "valid_min", "valid_max", "actual_range", "xsr"),
 )
 """Attributes that describe the input's grid, numbers or store and would lie about the output."""
-STALE_PREFIXES = ("proj:", "spatial:", "zarr_conventions", "xsr_", "STATISTICS_")
+STALE_PREFIXES = ("proj:", "spatial:", "zarr_conventions", PREFIX, "STATISTICS_")
 """Beginnings of such attributes and coordinates: GeoZarr's, and the provenance of an earlier operation."""
 
 KEEPS_PIXELS = ("clip", "mask_clouds")
@@ -76,6 +79,26 @@ class Cube:
         return None
 
     @property
+    def pixel_m(self) -> tuple[float, float]:
+        """Size (y, x) of a pixel in metres on the ground; see `xsr.core.ground.pixel_size_m`."""
+        return pixel_size_m(self.geobox)
+
+    def turned(self, data: xr.DataArray, dim: Hashable = "y") -> xr.DataArray:
+        """Reverse y where that of the user's object ascends: from their order of rows to that of `data`, and back."""
+        return data.isel({dim: slice(None, None, -1)}) if self.flipped else data
+
+    def towards(self, like: object | None) -> "Cube":
+        """Cube whose results run along y as a target grid does, if one is given, and not as the user's object."""
+        return self if like is None else replace(self, flipped=False)
+
+    def block_sizes(
+        self, shape: tuple[int, int], chunks: tuple[int | Sequence[int], ...]
+    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Sizes of the blocks (y, x) of a result; if its rows are reversed in the end, the short one comes first."""
+        rows, cols = (chunk_sizes(size, chunk) for size, chunk in zip(shape, chunks, strict=True))
+        return (rows[::-1] if self.flipped else rows), cols
+
+    @property
     def bands(self) -> tuple[str, ...]:
         """Names of the bands as the user spells them."""
         return tuple(str(name) for name in self.data["band"].values)
@@ -84,6 +107,14 @@ class Cube:
     def canonical(self) -> tuple[str, ...]:
         """Canonical names of the bands, each read beside the others; a band's own name where it is not known."""
         return tuple(self.names.bands.get(name, canonical(name)) for name in self.bands)
+
+    def sensor(self, given: str | None = None) -> str:
+        """Name of the sensor whose table fills gaps: the given one, or the one that the cube's band names belong to.
+
+        That is the sensor the cube states, or the only one that knows all bands, where its table has the MTF of each;
+        Sentinel-2 where there is none, or where Sentinel-2 knows all bands and the cube states no other.
+        """
+        return given or platforms.sensor_of(self.bands, platforms.stated(self.original)).name
 
     def spelled(self, sensor: str) -> tuple[str, ...]:
         """Names of the bands for the table of a sensor: their own, or the meaning where that depends on the others."""
@@ -200,13 +231,13 @@ class Cube:
     def regridded(self) -> bool:
         """Whether an operation of xsr has made the grid or the values; cutting and masking do not."""
         attrs = self.original.attrs
-        made = any(str(name).startswith("xsr_") for name in attrs)
-        return made and (attrs.get("xsr_operation") not in KEEPS_PIXELS or "xsr_scale" in attrs)
+        made = any(str(name).startswith(PREFIX) for name in attrs)
+        return made and (attrs.get(OPERATION) not in KEEPS_PIXELS or SCALE in attrs)
 
     @property
     def scale_made(self) -> dict[str, Any]:
         """``xsr_scale``, for results of operations that keep pixels; empty where xsr has not made the grid."""
-        return {name: value for name, value in self.original.attrs.items() if name == "xsr_scale"}
+        return {name: value for name, value in self.original.attrs.items() if name == SCALE}
 
     def rewrap(self, values: Any, geobox: GeoBox, provenance: Mapping[str, Any]) -> XarrayObject:
         """Dress values (time, band, y, x) on a new grid as the container, names and coordinates of the user.
@@ -229,8 +260,7 @@ class Cube:
             name=self.data.name,
         )
         data = data.assign_coords(self._classes(data, geobox))
-        if self.flipped:
-            data = data.isel({y: slice(None, None, -1)})
+        data = self.turned(data, y)
         if geobox.crs == self.geobox.crs:
             data = data.rename({y: self.spatial[0], x: self.spatial[1]})
         index = raster_index(self.original)

@@ -5,6 +5,7 @@ A grid may count in degrees, feet, or the metres of a map that is not true to sc
 
 from typing import Any
 
+from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
 from xsr.core.grid import resolution
@@ -42,7 +43,7 @@ def _measured(geobox: GeoBox) -> tuple[float, float]:
     from pyproj import Geod
 
     assert geobox.crs is not None
-    to_degrees: Any = geobox.crs.transformer_to_crs("EPSG:4326")
+    to_degrees: Any = geobox.crs.transformer_to_crs(CRS("EPSG:4326"))
     y, x = geobox.shape.y / 2, geobox.shape.x / 2
     here, below, right = (to_degrees(*(geobox.affine @ place)) for place in ((x, y), (x, y + 1), (x + 1, y)))
     geod = Geod(ellps="WGS84")

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from xsr.core import graph, grid
-from xsr.core.blocks import Padding, chunk_sizes
+from xsr.core.blocks import Padding
 from xsr.core.cube import Cube
 from xsr.core.errors import GridError, ParameterError
 from xsr.core.georeference import geobox_of
 from xsr.core.grid import Sampling, target_grid
 from xsr.core.instants import Group, Look, Times, plan_groups, resolve_instants
 from xsr.core.names import standard_dims
+from xsr.core.provenance import INPUT, SCALE
 from xsr.core.types import Stack, WindowFunction, XarrayObject
 
 CHUNK = 1024
@@ -77,9 +78,7 @@ def refine(
         Attributes to add to the result.
     """
     target = resolve_target(cube, scale=scale, resolution=resolution, like=like)
-    if like is not None:
-        cube = replace(cube, flipped=False)  # the grid asked for says which way y runs
-    return evaluate(cube, function, target, chunks=resolve_chunks(chunks), provenance=provenance)
+    return evaluate(cube.towards(like), function, target, chunks=resolve_chunks(chunks), provenance=provenance)
 
 
 def coarsen(
@@ -130,8 +129,8 @@ def evaluate(
 def _record(cube: Cube, sampling: Sampling, provenance: Mapping[str, Any]) -> dict[str, Any]:
     """Attributes to add to a result."""
     cell = sampling.cell
-    source = {} if cube.source is None else {"xsr_input": cube.source}
-    return {**provenance, "xsr_scale": [float(1 / cell[0]), float(1 / cell[1])], **source}
+    source = {} if cube.source is None else {INPUT: cube.source}
+    return {**provenance, SCALE: [float(1 / cell[0]), float(1 / cell[1])], **source}
 
 
 MakeFunction: TypeAlias = Callable[[tuple[Look, ...]], WindowFunction]
@@ -222,9 +221,7 @@ class CountValid:
 
 def _plan(cube: Cube, sampling: Sampling, halo: int, chunks: tuple[int, int]) -> graph.Plan:
     shape = (cube.data.sizes["y"], cube.data.sizes["x"])
-    rows, cols = (chunk_sizes(size, chunk) for size, chunk in zip(sampling.shape, chunks, strict=True))
-    # An ascending cube is flipped back at the end: its last block becomes the first, and must be a whole one.
-    return graph.make_plan(sampling, shape, halo=halo, chunks=(rows[::-1] if cube.flipped else rows, cols))
+    return graph.make_plan(sampling, shape, halo=halo, chunks=cube.block_sizes(sampling.shape, chunks))
 
 
 def values(cube: Cube, function: WindowFunction, sampling: Sampling, *, chunks: tuple[int, int]) -> Any:

@@ -47,6 +47,30 @@ def number_otherwise(found: Sequence[Sensor]) -> bool:
     return not all(sensor.name.startswith("sentinel-2") for sensor in found)
 
 
+def sensor_of(bands: Sequence[str], found: Sequence[Sensor]) -> Sensor:
+    """Sensor whose MTFs hold for bands, by the names that it gives them.
+
+    Parameters
+    ----------
+    bands
+        Names of the bands.
+    found
+        The sensors that the cube states.
+
+    Returns
+    -------
+    Sensor
+        A stated one that numbers its bands in its own way; else Sentinel-2, if it knows all the bands; else the only
+        sensor that does. Only sensors that publish the MTF of each band count; if none is left, Sentinel-2.
+    """
+    known = [one for one in sensors.knowing(bands) if all(one.band(name).mtf is not None for name in bands)]
+    own = [one for one in known if one in found and number_otherwise([one])]
+    plain = sensors.get("sentinel-2")
+    if len(own) == 1:
+        return own[0]
+    return known[0] if len(known) == 1 and not all(map(plain.has, bands)) else plain
+
+
 def meanings(labels: Sequence[str], read: Sequence[str], found: Sequence[Sensor]) -> list[str]:
     """Canonical names of Sentinel-2 for the bands of other sensors.
 

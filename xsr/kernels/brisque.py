@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xsr.core.errors import ModelError, WeightsError
-from xsr.kernels.resample import Taps, keys
+from xsr.core.keys import keys
+from xsr.kernels.taps import Taps
 
 Floats = NDArray[np.float64]
 FEATURES = 36

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xsr.core.blocks import Padding, Span
-from xsr.kernels.resample import Taps, interpolation_taps, resample, resample_points
+from xsr.kernels.resample import interpolation_taps, resample, resample_points
+from xsr.kernels.taps import Taps
 
 LEAST_VALID = 0.5
 """Least share of a footprint that must be valid."""
@@ -107,7 +108,7 @@ class Axis:
         whole = self.whole(span)
         position = (np.arange(span.start, span.stop) + 0.5) * self.cell + self.origin - 0.5
         taps = interpolation_taps(np.clip(position, whole.start, whole.stop - 1), "bicubic")
-        return _matrix(Taps(taps.start - whole.start, taps.weight), len(whole))
+        return _matrix(taps.moved(-whole.start), len(whole))
 
     def inside(self, span: Span) -> NDArray[np.int64]:
         """Of each coarse pixel wholly within, the first fine pixel of a range whose centre lies in it."""

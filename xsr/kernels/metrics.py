@@ -1,714 +1,260 @@
-"""Sums from which every metric follows: one pass over the pixels of a block, never means of means.
+"""The table of metrics: for each its unit, its meaning, the numbers of a pixel that it is made of, and its formula.
 
-Every function takes one date of a block, arrays (band, h, w) in which NaN and infinities are no data, and
-returns float64 sums that add up over blocks; a metric is a formula of the total. A pixel counts where both images are
-valid. A window (SSIM, UQI, SCC), a gradient or a point spread function counts only where all the pixels it
-touches are valid, and the pixels beyond the image are not: no number depends on an invented pixel, and
-none on where blocks meet.
+A metric of the library is one row here; one from outside is a row too, see `register_metric`.
 
 References
 ----------
-Z. Wang, A. C. Bovik, "A universal image quality index", IEEE SPL 9 (2002), doi:10.1109/97.995823.
-Z. Wang, A. C. Bovik, H. R. Sheikh, E. P. Simoncelli, "Image quality assessment: from error visibility to structural
-similarity", IEEE TIP 13 (2004), doi:10.1109/TIP.2003.819861.
-R. H. Yuhas, A. F. H. Goetz, J. W. Boardman, "Discrimination among semi-arid landscape endmembers using the spectral
-angle mapper (SAM) algorithm", JPL Airborne Geoscience Workshop (1992).
 L. Wald, "Quality of high resolution synthesised images: is there a simple criterion?", Fusion of Earth Data (2000).
-J. Zhou, D. L. Civco, J. A. Silander, "A wavelet transform method to merge Landsat TM and SPOT panchromatic data",
-Int. J. Remote Sensing 19 (1998), doi:10.1080/014311698215973.
 """
 
-from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any
+from collections.abc import Mapping
+from operator import itemgetter
+from typing import get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
+from xsr.core import extensions
 from xsr.core.blocks import Span
-from xsr.kernels.accelerate import jit
-from xsr.kernels.psf import Cubic, Psf, Stage, gaussian, reach_px, sample_chain
-from xsr.kernels.resample import Taps, interpolation_taps, resample_strict
+from xsr.core.errors import ParameterError
+from xsr.kernels.fidelity import gaussian_sensor
+from xsr.kernels.pixels import Sums, angle_map, error_sums
+from xsr.kernels.similarity import (
+    CORRELATION,
+    LAPLACIAN_RADIUS,
+    QUALITY,
+    SIMILARITY,
+    SSIM_RADIUS,
+    UQI_SIZE,
+    gaussian_window,
+    laplacian,
+    uniform_window,
+    window_map,
+)
+from xsr.kernels.terms import Floats, Means, Metric, Need, Pixels, Terms
 
-Image = NDArray[np.float32]
-"""One date of a block, shape (band, h, w)."""
-Sums = NDArray[np.float64]
-
-COUNT, ERROR, ABSOLUTE, SQUARED, REFERENCE = range(5)
-"""Columns of sums: pixels, e, |e|, e² and the reference, where e = image - reference."""
-
-UNITS: dict[str, str] = {
-    "mae": "reflectance",
-    "rmse": "reflectance",
-    "bias": "reflectance",
-    "psnr": "dB",
-    "ssim": "1",
-    "uqi": "1",
-    "scc": "1",
-    "sam": "degree",
-    "ergas": "1",
-    "low_fidelity": "reflectance",
-    "low_fidelity_rmse": "reflectance",
-    "high_fidelity": "reflectance",
-    "high_fidelity_rmse": "reflectance",
-}
-"""Metrics and their units."""
-
-SSIM_RADIUS = 5
-UQI_SIZE = 8
-LAPLACIAN_RADIUS = 1
-BINS_PER_OCTAVE = 128
-LEAST_OCTAVE, GREATEST_OCTAVE = -32, 4
-BINS = (GREATEST_OCTAVE - LEAST_OCTAVE) * BINS_PER_OCTAVE + 1
-"""Bins of `histogram_sums`: one below 2**-32, then 128 an octave up to 2**4."""
+_HALF, _REST = UQI_SIZE // 2, UQI_SIZE // 2 - 1
+"""Pixels before and after a pixel in its window of even size: it is the one right of and below the middle."""
 
 
-def judged(
-    image: NDArray[Any],
-    *,
-    rows: Span,
-    cols: Span,
-    shape: tuple[int, int],
-    border: int = 0,
-    mask: NDArray[Any] | None = None,
-) -> NDArray[Any]:
-    """Set NaN, in place, where a pixel is not to be judged: infinite, outside the mask, or near the image's border.
-
-    Parameters
-    ----------
-    image
-        Window (band, h, w) of pixels ``rows`` and ``cols`` of an image of ``shape``.
-    mask
-        1 where a pixel is judged, shape (band, h, w) or (1, h, w).
-    border
-        Pixels to leave out along each side of the image.
-
-    Returns
-    -------
-    ndarray
-        ``image`` itself.
-    """
-    for number, band in enumerate(image):  # band by band, so that masks stay small beside the image
-        band[~np.isfinite(band)] = np.nan
-        if mask is not None:
-            band[mask[number if len(mask) > 1 else 0] != 1] = np.nan
-        if border:
-            for axis, (span, size) in enumerate(zip((rows, cols), shape, strict=True)):
-                at = np.arange(span.start, span.stop)
-                outside = (at < border) | (at >= size - border)
-                band[outside if axis == 0 else (slice(None), outside)] = np.nan
-    return image
+# --- numbers of a pixel ------------------------------------------------------------------------------------
 
 
-# --- pixels ------------------------------------------------------------------------------------------------
+def _errors(pixels: Pixels) -> list[Floats]:
+    reference = pixels.reference.astype(np.float64)
+    error = pixels.image - reference
+    return [error, np.abs(error), error**2, reference]
 
 
-@jit
-def _error_sums(image: Any, reference: Any, out: Any) -> None:
-    for b in range(image.shape[0]):
-        count, error, absolute, squared, level = 0, 0.0, 0.0, 0.0, 0.0
-        for i in range(image.shape[1]):
-            for j in range(image.shape[2]):
-                y = np.float64(reference[b, i, j])
-                e = image[b, i, j] - y
-                if np.isfinite(e):
-                    count += 1
-                    error += e
-                    absolute += abs(e)
-                    squared += e * e
-                    level += y
-        out[b, 0], out[b, 1], out[b, 2], out[b, 3], out[b, 4] = count, error, absolute, squared, level
+def _error_sums(pixels: Pixels) -> Sums:
+    found: Sums = error_sums(pixels.image[None], pixels.reference[None])[0]
+    return found
 
 
-def error_sums(image: Image, reference: Image) -> Sums:
-    """Sum errors of every band; columns `COUNT`, `ERROR`, `ABSOLUTE`, `SQUARED`, `REFERENCE`, shape (band, 5)."""
-    out = np.zeros((image.shape[0], 5))
-    _error_sums(image, reference, out)
-    return out
+def _ssim(pixels: Pixels) -> list[Floats]:
+    image, reference = (x[None] for x in pixels.around(SSIM_RADIUS, SSIM_RADIUS))
+    window = gaussian_window()
+    return [*window_map(image, reference, window=window, kind=SIMILARITY, data_range=pixels.data_range)]
 
 
-@jit
-def _angle(image: Any, reference: Any, i: int, j: int) -> float:
-    """Angle between two spectra in radians, NaN where one has no direction."""
-    xx, yy, xy = 0.0, 0.0, 0.0
-    for b in range(image.shape[0]):
-        x = np.float64(image[b, i, j])
-        y = np.float64(reference[b, i, j])
-        xx += x * x
-        yy += y * y
-        xy += x * y
-    if np.isfinite(xx + yy) and xx > 0.0 and yy > 0.0:
-        return float(np.arccos(min(1.0, max(-1.0, xy / np.sqrt(xx * yy)))))
-    return np.nan
+def _uqi(pixels: Pixels) -> list[Floats]:
+    image, reference = (x[None] for x in pixels.around(_HALF, _REST))
+    return [*window_map(image, reference, window=uniform_window(), kind=QUALITY)]
 
 
-@jit
-def _angle_map(image: Any, reference: Any, out: Any) -> None:
-    for i in range(out.shape[0]):
-        for j in range(out.shape[1]):
-            out[i, j] = _angle(image, reference, i, j)
+def _scc(pixels: Pixels) -> list[Floats]:
+    pair = pixels.around(_HALF + LAPLACIAN_RADIUS, _REST + LAPLACIAN_RADIUS)
+    image, reference = (laplacian(x[None]) for x in pair)
+    return [*window_map(image, reference, window=uniform_window(), kind=CORRELATION)]
 
 
-@jit
-def _angle_sums(image: Any, reference: Any, out: Any) -> None:
-    for i in range(image.shape[1]):
-        for j in range(image.shape[2]):
-            angle = _angle(image, reference, i, j)
-            if np.isfinite(angle):
-                out[0] += 1
-                out[1] += angle
+def _angle(pixels: Pixels) -> list[Floats]:
+    return [angle_map(pixels.image, pixels.reference)]
 
 
-def angle_map(image: Image, reference: Image) -> NDArray[np.float64]:
-    """Spectral angle of every pixel in radians, shape (h, w); NaN where a spectrum lacks a band or is zero."""
-    out = np.empty(image.shape[1:])
-    _angle_map(image, reference, out)
-    return out
+def _low(pixels: Pixels) -> list[Floats]:
+    error = pixels.degraded().astype(np.float64) - pixels.low
+    return [np.abs(error), error**2]
 
 
-def angle_sums(image: Image, reference: Image) -> Sums:
-    """Count pixels valid in all bands and sum their spectral angles in radians, shape (2,).
-
-    A spectrum of zeros has no direction; such pixels do not count.
-    """
-    out = np.zeros(2)
-    _angle_sums(image, reference, out)
-    return out
+def _high(pixels: Pixels) -> list[Floats]:
+    """High-pass error: the high-pass is linear, so that of the error is the difference of the two."""
+    error = pixels.detail("error").astype(np.float64)
+    return [np.abs(error), error**2]
 
 
-# --- sliding windows ---------------------------------------------------------------------------------------
+ERRORS = Terms(("error", "absolute", "squared", "reference"), _errors, sums=_error_sums)
+"""With the error e = image - reference: e, |e|, e² and the reference."""
+SSIM = Terms(("index",), _ssim, needs=frozenset({"reference", "data_range"}), reach=(SSIM_RADIUS, SSIM_RADIUS))
+UQI = Terms(("index",), _uqi, reach=(_HALF, _REST))
+SCC = Terms(("index",), _scc, reach=(_HALF + LAPLACIAN_RADIUS, _REST + LAPLACIAN_RADIUS))
+ANGLE = Terms(("angle",), _angle, spectrum=True)
+LOW = Terms(("absolute", "squared"), _low, needs=frozenset({"low", "sensor"}))
+HIGH = Terms(("absolute", "squared"), _high, needs=frozenset({"reference", "scale", "sensor"}))
 
 
-def gaussian_window() -> NDArray[np.float64]:
-    """Window of SSIM: Gaussian of sigma 1.5 cut at 3.5 sigma, 11 weights (Wang et al. 2004; scikit-image)."""
-    weight = np.exp(-0.5 * (np.arange(-SSIM_RADIUS, SSIM_RADIUS + 1) / 1.5) ** 2)
-    return np.asarray(weight / weight.sum(), np.float64)
+# --- formulas ----------------------------------------------------------------------------------------------
 
 
-def uniform_window() -> NDArray[np.float64]:
-    """Window of UQI and SCC: 8 equal weights (Wang & Bovik 2002)."""
-    return np.full(UQI_SIZE, 1.0 / UQI_SIZE)
+def _root(means: Means) -> Sums:
+    return np.asarray(np.sqrt(means["squared"]), np.float64)
 
 
-SIMILARITY, QUALITY, CORRELATION = range(3)
-FLAT = 1e-12
-"""Variance relative to the mean square below which a window is flat: rounding of float64 sums, not contrast."""
+def _psnr(means: Means) -> Sums:
+    return np.asarray(20 * np.log10(means.data_range / _root(means)), np.float64)
 
 
-@jit
-def _index(kind: int, mx: float, my: float, xx: float, yy: float, xy: float, c1: float, c2: float) -> float:
-    vx, vy, cov = xx - mx * mx, yy - my * my, xy - mx * my
-    if kind == 0:
-        return (2 * mx * my + c1) * (2 * cov + c2) / ((mx * mx + my * my + c1) * (vx + vy + c2))
-    flat_x, flat_y = vx <= 1e-12 * xx, vy <= 1e-12 * yy
-    if kind == 2:
-        return 0.0 if flat_x or flat_y else cov / np.sqrt(vx * vy)
-    level = mx * mx + my * my
-    if level == 0.0:
-        return 1.0
-    if flat_x and flat_y:
-        return 2 * mx * my / level
-    return 4 * cov * mx * my / ((vx + vy) * level)
+def _degrees(means: Means) -> Sums:
+    return np.asarray(np.degrees(means["angle"]), np.float64)
 
 
-@jit
-def _windows(
-    image: Any, reference: Any, taps: Any, kind: int, c1: float, c2: float, total_of: Any, index_of: Any
-) -> None:
-    """Sum the index of valid windows, and write each into ``index_of`` unless that is empty."""
-    bands, height, width = image.shape
-    size = taps.size
-    lines = np.empty((5, width), np.float64)
-    sums = np.empty((5, max(0, width - size + 1)), np.float64)
-    for b in range(bands):
-        count, total = 0, 0.0
-        for i in range(height - size + 1):
-            lines[:] = 0.0
-            for t in range(size):
-                w = taps[t]
-                row_x, row_y = image[b, i + t], reference[b, i + t]
-                for j in range(width):
-                    x, y = np.float64(row_x[j]), np.float64(row_y[j])
-                    wx, wy = w * x, w * y
-                    lines[0, j] += wx
-                    lines[1, j] += wy
-                    lines[2, j] += wx * x
-                    lines[3, j] += wy * y
-                    lines[4, j] += wx * y
-            sums[:] = 0.0
-            for k in range(5):
-                for t in range(size):
-                    w = taps[t]
-                    for j in range(width - size + 1):
-                        sums[k, j] += w * lines[k, j + t]
-            for j in range(width - size + 1):
-                value = _index(kind, sums[0, j], sums[1, j], sums[2, j], sums[3, j], sums[4, j], c1, c2)
-                valid = np.isfinite(value) and np.isfinite(sums[4, j])
-                if valid:
-                    count += 1
-                    total += value
-                if index_of.size > 0:
-                    index_of[b, i, j] = value if valid else np.nan
-        total_of[b, 0], total_of[b, 1] = count, total
+def _ergas(means: Means) -> Sums:
+    relative = _root(means) / means["reference"]
+    return np.asarray(100 / means.scale * np.sqrt(np.mean(relative**2, axis=0)), np.float64)
 
 
-def window_sums(
-    image: NDArray[Any],
-    reference: NDArray[Any],
-    *,
-    window: NDArray[np.float64],
-    kind: int,
-    data_range: float = 0.0,
-) -> Sums:
-    """Count windows that lie inside and are valid throughout, and sum their index, shape (band, 2).
+# --- table -------------------------------------------------------------------------------------------------
+
+_TABLE = (
+    Metric("mae", "reflectance", "mean absolute error", ERRORS, itemgetter("absolute")),
+    Metric("rmse", "reflectance", "root mean square error", ERRORS, _root),
+    Metric("bias", "reflectance", "mean of image minus reference", ERRORS, itemgetter("error")),
+    Metric("psnr", "dB", "peak signal-to-noise ratio", ERRORS, _psnr, needs=frozenset({"data_range"})),
+    Metric("ssim", "1", "structural similarity", SSIM, itemgetter("index")),
+    Metric("uqi", "1", "universal image quality index", UQI, itemgetter("index")),
+    Metric("scc", "1", "spatial correlation coefficient", SCC, itemgetter("index")),
+    Metric("sam", "degree", "spectral angle", ANGLE, _degrees),
+    Metric(
+        "ergas", "1", "relative global error of synthesis", ERRORS, _ergas, needs=frozenset({"scale"}), over_bands=True
+    ),
+    Metric(
+        "low_fidelity",
+        "reflectance",
+        "mean |low - D(image)|, D the band's point spread function and decimation",
+        LOW,
+        itemgetter("absolute"),
+    ),
+    Metric("low_fidelity_rmse", "reflectance", "root mean square of low - D(image)", LOW, _root),
+    Metric(
+        "high_fidelity",
+        "reflectance",
+        "mean |HP(reference) - HP(image)|, HP(x) = x - up(D(x))",
+        HIGH,
+        itemgetter("absolute"),
+    ),
+    Metric("high_fidelity_rmse", "reflectance", "root mean square of HP(reference) - HP(image)", HIGH, _root),
+)
+METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _TABLE}
+"""Metrics of the library by name."""
+_registered: dict[str, Metric] = {}
+
+
+def known_metrics() -> dict[str, Metric]:
+    """Metrics by name: those of the library, then those that were registered."""
+    extensions.load()
+    return {**METRICS, **_registered}
+
+
+# --- from outside ------------------------------------------------------------------------------------------
+
+RESERVED = ("count", "share", "edge_low", "edge_high", "time", "band", "stratum")
+"""Names that results have beside those of metrics."""
+
+
+def register_metric(metric: Metric, *, overwrite: bool = False) -> None:
+    """Add a metric, so that `xsr.evaluate` and `xsr.strata` compute it where ``metrics=`` names it.
+
+    Its functions are tried on a few pixels first. They travel with the tasks: nothing needs to be registered in other
+    processes or on the workers of a cluster.
 
     Parameters
     ----------
-    image, reference
-        Shape (band, h, w).
-    window
-        Separable weights; see `gaussian_window` and `uniform_window`.
-    kind
-        `SIMILARITY`: SSIM with K1 = 0.01, K2 = 0.03 and population covariance (Wang et al. 2004, eq. 13).
-        `QUALITY`: UQI (Wang & Bovik 2002, eq. 2), 1 for two black windows. `CORRELATION`: coefficient of
-        correlation, 0 where a window is flat.
-    data_range
-        Range of the data, for SSIM.
+    metric
+        Name, unit, terms and formula; see `xsr.Metric` and `xsr.Terms`.
+    overwrite
+        Replace a metric of the same name that was registered before.
+
+    Raises
+    ------
+    ParameterError
+        If the name is taken or no name of a variable, something it needs is not known, it has no formula, its terms are
+        not as many as its columns or not of the shape of the pixels, or its formula does not give one number a band.
+
+    Notes
+    -----
+    Computed unasked are the metrics of the library alone: registering one changes nobody's results.
+
+    Examples
+    --------
+    The mean ratio of image and reference:
+
+    >>> from xsr.kernels.metrics import METRICS, known_metrics
+    >>> ratio = Terms(("ratio",), lambda pixels: [pixels.image / pixels.reference])
+    >>> register_metric(Metric("gain", "1", "mean ratio to the reference", ratio, lambda means: means["ratio"]))
+    >>> "gain" in known_metrics(), "gain" in METRICS
+    (True, False)
     """
-    out = np.zeros((image.shape[0], 2))
-    _windows(image, reference, window, kind, *_constants(data_range), out, np.empty((0, 0, 0)))
-    return out
-
-
-def window_map(
-    image: NDArray[Any],
-    reference: NDArray[Any],
-    *,
-    window: NDArray[np.float64],
-    kind: int,
-    data_range: float = 0.0,
-) -> NDArray[np.float64]:
-    """Index of every window inside, NaN where it is not valid throughout; see `window_sums`.
-
-    Returns
-    -------
-    ndarray
-        Shape (band, h - n + 1, w - n + 1) for windows of n pixels.
-    """
-    out = np.empty((image.shape[0], *(max(0, size - window.size + 1) for size in image.shape[1:])))
-    _windows(image, reference, window, kind, *_constants(data_range), np.zeros((image.shape[0], 2)), out)
-    return out
-
-
-def _constants(data_range: float) -> tuple[float, float]:
-    return (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
-
-
-WINDOW_REACH: dict[str, tuple[int, int]] = {
-    "ssim": (SSIM_RADIUS, SSIM_RADIUS),
-    "uqi": (UQI_SIZE // 2, UQI_SIZE // 2 - 1),
-    "scc": (UQI_SIZE // 2 + LAPLACIAN_RADIUS, UQI_SIZE // 2 - 1 + LAPLACIAN_RADIUS),
-}
-"""Pixels before and after a pixel that its window needs. A window of even size belongs to the pixel right of and below
-its middle."""
-
-
-def cut(image: NDArray[Any], halo: int, before: int = 0, after: int = 0) -> NDArray[Any]:
-    """Cut a block out of its window (n, h, w), which has ``halo`` pixels around it, with some before and after."""
-    inner = tuple(slice(halo - before, size - halo + after) for size in image.shape[1:])
-    return image[:, inner[0], inner[1]]
-
-
-def windows_of(
-    metric: str, image: NDArray[Any], reference: NDArray[Any], *, halo: int, data_range: float
-) -> dict[str, Any]:
-    """Arguments of `window_sums` and `window_map` for a block and one of the metrics of `WINDOW_REACH`."""
-    pair = [cut(x, halo, *WINDOW_REACH[metric]) for x in (image, reference)]
-    if metric == "ssim":
-        window, kind = gaussian_window(), SIMILARITY
-    else:
-        window, kind = uniform_window(), QUALITY if metric == "uqi" else CORRELATION
-    if metric == "scc":
-        pair = [laplacian(x) for x in pair]
-    return {"image": pair[0], "reference": pair[1], "window": window, "kind": kind, "data_range": data_range}
-
-
-@jit
-def _laplacian(image: Any, out: Any) -> None:
-    for b in range(out.shape[0]):
-        for i in range(out.shape[1]):
-            for j in range(out.shape[2]):
-                total = 9.0 * image[b, i + 1, j + 1]
-                for u in range(3):
-                    for v in range(3):
-                        total -= np.float64(image[b, i + u, j + v])
-                out[b, i, j] = total
-
-
-def laplacian(image: Image) -> NDArray[np.float64]:
-    """High-pass of SCC, weights 8 in the middle and -1 around it; shape (band, h - 2, w - 2)."""
-    out = np.empty((image.shape[0], max(0, image.shape[1] - 2), max(0, image.shape[2] - 2)))
-    _laplacian(image, out)
-    return out
-
-
-# --- strata ------------------------------------------------------------------------------------------------
-
-
-@jit
-def _gradient_line(image: Any, i: int, per_y: float, per_x: float, out: Any) -> None:
-    """Sobel magnitude of row ``i + 1``, columns 1 to width - 1."""
-    above, line, below = image[i], image[i + 1], image[i + 2]
-    for j in range(out.size):
-        ne, nw, se, sw = above[j + 2], above[j], below[j + 2], below[j]
-        gx = ((ne - nw) + (se - sw) + 2 * (line[j + 2] - line[j])) * per_x
-        gy = ((se - ne) + (sw - nw) + 2 * (below[j + 1] - above[j + 1])) * per_y
-        out[j] = np.sqrt(gx * gx + gy * gy)
-
-
-@jit
-def _gradient(image: Any, per_y: float, per_x: float, out: Any) -> None:
-    for b in range(out.shape[0]):
-        for i in range(out.shape[1]):
-            _gradient_line(image[b], i, per_y, per_x, out[b, i])
-
-
-def gradient(image: Image, pixel_m: tuple[float, float]) -> Image:
-    """Sobel gradient magnitude in reflectance per metre, shape (band, h - 2, w - 2); NaN next to no data.
-
-    Parameters
-    ----------
-    image
-        Shape (band, h, w).
-    pixel_m
-        Pixel size (y, x) in metres.
-    """
-    out = np.empty((image.shape[0], max(0, image.shape[1] - 2), max(0, image.shape[2] - 2)), np.float32)
-    _gradient(image, *_per_metre(pixel_m), out)
-    return out
-
-
-def _per_metre(pixel_m: tuple[float, float]) -> tuple[Any, Any]:
-    return np.float32(0.125 / pixel_m[0]), np.float32(0.125 / pixel_m[1])
-
-
-@jit
-def _stratum(g: float, edges: Any) -> int:
-    """Stratum of a gradient between the first edge and the last."""
-    k = 0
-    while g >= edges[k + 1]:
-        k += 1
-    return k
-
-
-@jit
-def _bin(bits: int, base: int, last: int) -> int:
-    """Bin of a finite float32 gradient by its bits; see `histogram_sums`."""
-    return min(max((bits >> 16) - base, 0), last)
-
-
-@jit
-def _strata_sums(image: Any, reference: Any, per_y: float, per_x: float, edges: Any, out: Any) -> None:
-    bands, height, width = image.shape
-    line = np.empty(width - 2, np.float32)
-    last = edges.size - 1
-    for b in range(bands):
-        for i in range(height - 2):
-            _gradient_line(reference[b], i, per_y, per_x, line)
-            for j in range(width - 2):
-                g = line[j]
-                e = np.float64(image[b, i + 1, j + 1]) - np.float64(reference[b, i + 1, j + 1])
-                if not (np.isfinite(e) and edges[0] <= g < edges[last]):
-                    continue
-                k = _stratum(g, edges)
-                out[b, k, 0] += 1
-                out[b, k, 1] += e
-                out[b, k, 2] += abs(e)
-                out[b, k, 3] += e * e
-
-
-def strata_sums(image: Image, reference: Image, *, pixel_m: tuple[float, float], edges: NDArray[np.float64]) -> Sums:
-    """Sum errors in strata of the reference's gradient: columns `COUNT` to `SQUARED`, shape (band, strata, 4).
-
-    Parameters
-    ----------
-    image, reference
-        Shape (band, h, w); the outermost row and column only serve the gradient.
-    pixel_m
-        Pixel size (y, x) in metres.
-    edges
-        Ascending edges in reflectance per metre; a stratum holds ``edges[k] <= g < edges[k + 1]``.
-    """
-    out = np.zeros((image.shape[0], edges.size - 1, 4))
-    if min(image.shape[1:]) > 2:
-        _strata_sums(image, reference, *_per_metre(pixel_m), edges, out)
-    return out
-
-
-@jit
-def _histogram_sums(image: Any, reference: Any, per_y: float, per_x: float, base: int, out: Any) -> None:
-    bands, height, width = image.shape
-    line = np.empty(width - 2, np.float32)
-    bits = line.view(np.int32)
-    last = out.shape[1] - 1
-    for b in range(bands):
-        for i in range(height - 2):
-            _gradient_line(reference[b], i, per_y, per_x, line)
-            for j in range(width - 2):
-                e = np.float64(image[b, i + 1, j + 1]) - np.float64(reference[b, i + 1, j + 1])
-                if np.isfinite(e) and np.isfinite(line[j]):
-                    k = _bin(bits[j], base, last)
-                    out[b, k, 0] += 1
-                    out[b, k, 1] += e
-                    out[b, k, 2] += abs(e)
-                    out[b, k, 3] += e * e
-
-
-def histogram_sums(image: Image, reference: Image, *, pixel_m: tuple[float, float]) -> Sums:
-    """Sum errors in fine bins of the reference's gradient, from which strata by quantile are merged.
-
-    A bin is the float32 gradient cut to its exponent and seven bits of mantissa, so that bins are fixed
-    numbers, 1/128 of an octave wide (0.8 % of the gradient at most), whatever the blocks; see `bin_edges`.
-
-    Returns
-    -------
-    ndarray
-        Columns `COUNT` to `SQUARED`, shape (band, `BINS`, 4).
-    """
-    out = np.zeros((image.shape[0], BINS, 4))
-    if min(image.shape[1:]) > 2:
-        _histogram_sums(image, reference, *_per_metre(pixel_m), _BASE, out)
-    return out
-
-
-_BASE = ((127 + LEAST_OCTAVE) << 7) - 1
-"""Exponent and seven bits of mantissa of the greatest float32 number in the first bin."""
-
-
-@jit
-def _strata_index(reference: Any, per_y: float, per_x: float, edges: Any, base: int, last: int, out: Any) -> None:
-    line = np.empty(out.shape[2], np.float32)
-    bits = line.view(np.int32)
-    for b in range(out.shape[0]):
-        for i in range(out.shape[1]):
-            _gradient_line(reference[b], i, per_y, per_x, line)
-            for j in range(line.size):
-                if edges.size == 0:
-                    out[b, i, j] = _bin(bits[j], base, last) if np.isfinite(line[j]) else -1
-                else:
-                    out[b, i, j] = _stratum(line[j], edges) if edges[0] <= line[j] < edges[-1] else -1
-
-
-def strata_index(
-    reference: Image, *, pixel_m: tuple[float, float], edges: NDArray[np.float64] | None
-) -> NDArray[np.int32]:
-    """Find the stratum of every pixel as in `strata_sums`, or without edges of its bin as in `histogram_sums`.
-
-    Returns
-    -------
-    ndarray
-        Shape (band, h - 2, w - 2); -1 where a pixel belongs to none.
-    """
-    out = np.empty((reference.shape[0], max(0, reference.shape[1] - 2), max(0, reference.shape[2] - 2)), np.int32)
-    given = np.empty(0) if edges is None else edges
-    _strata_index(reference, *_per_metre(pixel_m), given, _BASE, BINS - 1, out)
-    return out
-
-
-@jit
-def _add_map(index: Any, values: Any, out: Any) -> None:
-    for i in range(index.shape[0]):
-        for j in range(index.shape[1]):
-            k = index[i, j]
-            if k >= 0 and np.isfinite(values[i, j]):
-                out[k, 0] += 1
-                out[k, 1] += values[i, j]
-
-
-def add_map(index: NDArray[np.int32], values: NDArray[Any], out: Sums) -> None:
-    """Count the finite values of every stratum and add them up, in place.
-
-    Parameters
-    ----------
-    index
-        Number of each pixel's stratum, shape (h, w); see `strata_index`.
-    values
-        Shape (h, w).
-    out
-        Shape (strata, 2).
-    """
-    _add_map(index, values, out)
-
-
-def bin_edges() -> NDArray[np.float64]:
-    """Edges of the bins of `histogram_sums` in reflectance per metre, 0 first and infinity last."""
-    octave = np.arange(LEAST_OCTAVE, GREATEST_OCTAVE)[:, None]
-    edges = (2.0**octave * (1 + np.arange(BINS_PER_OCTAVE) / BINS_PER_OCTAVE)).ravel()
-    return np.concatenate([[0.0], edges, [np.inf]])
-
-
-def merge_bins(sums: Sums, quantiles: NDArray[np.float64]) -> tuple[Sums, NDArray[np.float64]]:
-    """Merge the bins of one band into strata between quantiles of the gradient.
-
-    Parameters
-    ----------
-    sums
-        Shape (`BINS`, n); the count of pixels first.
-    quantiles
-        Ascending, from 0 to 1.
-
-    Returns
-    -------
-    strata : ndarray
-        Shape (strata, n).
-    edges : ndarray
-        The edges used, in reflectance per metre: for each inner quantile the edge of a bin with the nearest share of
-        pixels below it; NaN without pixels.
-    """
-    count = np.concatenate([[0.0], np.cumsum(sums[:, COUNT])])
-    if count[-1] == 0:
-        return np.zeros((quantiles.size - 1, sums.shape[1])), np.full(quantiles.size, np.nan)
-    wanted = quantiles * count[-1]
-    split = np.searchsorted(count, wanted)
-    split -= (split > 0) & (wanted - count[split - 1] < count[split] - wanted)
-    filled = np.flatnonzero(sums[:, COUNT])
-    split = np.clip(split, filled[0], filled[-1] + 1)
-    split[0], split[-1] = filled[0], filled[-1] + 1
-    merged = np.stack([sums[a:b].sum(axis=0) for a, b in pairwise(split)])
-    return merged, bin_edges()[split]
-
-
-# --- physics -----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Sensor:
-    """What the low-resolution sensor does to one band, on the grid of the high-resolution image."""
-
-    scale: tuple[float, float]
-    """Low over high pixel size, (y, x); any real numbers >= 1."""
-    psf: tuple[Psf, Psf]
-    """Line spread functions (y, x) in high-resolution pixels."""
-    own: tuple[int, int] | None = None
-    """Side (y, x) of the band's own pixels in high-resolution pixels, where they are larger than the low-resolution
-    ones, to which bicubic interpolation has brought them."""
-
-    @property
-    def halo(self) -> int:
-        """High-resolution pixels around a pixel that its low-pass value depends on."""
-        return max(int(np.ceil(2 * s)) + reach_px(self.stages(axis)) + 2 for axis, s in enumerate(self.scale))
-
-    def stages(self, axis: int) -> tuple[Stage, ...]:
-        """List the steps along an axis from high to low resolution."""
-        function, scale = self.psf[axis], self.scale[axis]
-        if self.own is None:
-            return (Stage(function, scale),)
-        return (Stage(function, float(self.own[axis])), Stage(Cubic(), scale / self.own[axis]))
-
-
-def gaussian_sensor(mtf: float, scale: tuple[float, float]) -> Sensor:
-    """Sensor with the response ``mtf`` at its own Nyquist frequency."""
-    return Sensor(scale, (gaussian(mtf, scale[0]), gaussian(mtf, scale[1])))
-
-
-def low_pixels(span: Span, scale: float) -> Span:
-    """Low-resolution pixels whose centre lies in a span of high-resolution pixels.
-
-    >>> low_pixels(Span(0, 5), 2.0), low_pixels(Span(5, 8), 2.0)
-    (Span(start=0, stop=2), Span(start=2, stop=4))
-    """
-    first, last = int(span.start / scale) - 2, int(span.stop / scale) + 3
-    index = np.arange(max(0, first), last)
-    at = np.floor((index + 0.5) * scale)
-    inside = index[(at >= span.start) & (at < span.stop)]
-    return Span(int(inside[0]), int(inside[-1]) + 1) if inside.size else Span(0, 0)
-
-
-def _blur_taps(low: Span, stages: tuple[Stage, ...], origin: int) -> Taps:
-    """Weights of low-resolution pixels in a window that starts at ``origin``; the same in every window."""
-    taps = sample_chain(low.start, len(low), stages)
-    return Taps(taps.start - origin, taps.weight[taps.phase])
-
-
-def degrade_window(image: Image, sensor: Sensor, *, low: tuple[Span, Span], origin: tuple[int, int]) -> Image:
-    """Evaluate the degraded image at low-resolution pixels; NaN where the point spread function meets no data.
-
-    Parameters
-    ----------
-    image
-        Window of the high-resolution image, shape (n, h, w), that holds the footprint of all those pixels.
-    sensor
-        Point spread function and scale.
-    low
-        Rows and columns of low-resolution pixels, counted from the image's corner.
-    origin
-        First row and column of the window in the image.
-    """
-    rows, cols = (
-        _blur_taps(span, sensor.stages(axis), o) for axis, (span, o) in enumerate(zip(low, origin, strict=True))
-    )
-    return resample_strict(image, rows, cols)
-
-
-def high_pass_window(image: Image, sensor: Sensor, *, rows: Span, cols: Span, origin: tuple[int, int]) -> Image:
-    """Subtract from an image what a low-resolution sensor would keep of it: x - up(down(psf * x)).
-
-    ``down`` samples at low-resolution centres, ``up`` interpolates with Keys' bicubic kernel (a = -0.5); the result
-    is NaN where anything that enters is no data.
-
-    Parameters
-    ----------
-    image
-        Window (n, h, w) of the image with `Sensor.halo` pixels around the rectangle asked for.
-    sensor
-        Point spread function and scale.
-    rows, cols
-        Rectangle of pixels, counted from the image's corner.
-    origin
-        First row and column of the window in the image.
-    """
-    ups, spans = [], []
-    for span, scale in zip((rows, cols), sensor.scale, strict=True):
-        taps = interpolation_taps((np.arange(span.start, span.stop, dtype=np.float64) + 0.5) / scale - 0.5, "bicubic")
-        low = Span(int(taps.start[0]), int(taps.start[-1]) + taps.weight.shape[1])
-        ups.append(Taps(taps.start - low.start, taps.weight))
-        spans.append(low)
-    kept = resample_strict(degrade_window(image, sensor, low=(spans[0], spans[1]), origin=origin), ups[0], ups[1])
-    top, left = rows.start - origin[0], cols.start - origin[1]
-    return image[:, top : top + len(rows), left : left + len(cols)] - kept
-
-
-@dataclass(frozen=True)
-class AxisOperators:
-    """Blur, decimation and interpolation along one axis as matrices, for an image that starts at the grid's corner."""
-
-    down: NDArray[np.float64]
-    """Shape (low, high)."""
-    up: NDArray[np.float64]
-    """Shape (high, low)."""
-    low_inside: NDArray[np.bool_]
-    """Low-resolution pixels whose point spread function lies inside the image, shape (low,)."""
-    high_inside: NDArray[np.bool_]
-    """High-resolution pixels whose low-pass value depends on the image alone, shape (high,)."""
-
-
-def axis_operators(size: int, sensor: Sensor, axis: int) -> AxisOperators:
-    """Write the fidelity metrics along an axis as matrices, by which differentiable losses multiply."""
-    scale = sensor.scale[axis]
-    low = Span(0, int(np.floor(size / scale + 1e-6)))
-    down, low_inside = _matrix(_blur_taps(low, sensor.stages(axis), 0), size)
-    up, high_inside = _matrix(
-        interpolation_taps((np.arange(size, dtype=np.float64) + 0.5) / scale - 0.5, "bicubic"), len(low)
-    )
-    return AxisOperators(down, up, low_inside, high_inside & ~((up != 0) @ ~low_inside))
-
-
-def _matrix(taps: Taps, size: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Weights as a matrix; rows that reach beyond the axis lose what lies there and are marked False."""
-    index = taps.start[:, None] + np.arange(taps.weight.shape[1])
-    outside = ((index < 0) | (index >= size)) & (taps.weight != 0)
-    index = np.clip(index, 0, size - 1)
-    matrix = np.zeros((taps.start.size, size))
-    row = np.broadcast_to(np.arange(taps.start.size)[:, None], index.shape)
-    np.add.at(matrix, (row, index), np.where(outside, 0.0, taps.weight))
-    return matrix, np.asarray(~outside.any(axis=1), np.bool_)
+    name = metric.name
+    if not str(name).isidentifier() or name in RESERVED:
+        raise ParameterError(
+            f"a metric cannot have the name {name!r}; expected letters, digits and underscores, and none of"
+            f" {', '.join(RESERVED)}."
+        )
+    if name in METRICS or (name in _registered and not overwrite):
+        remedy = "Choose another." if name in METRICS else "Choose another, or pass overwrite=True to replace it."
+        raise ParameterError(f"metric {name!r} exists already; expected a new name. {remedy}")
+    _check(metric)
+    _registered[name] = metric
+
+
+def _check(metric: Metric) -> None:
+    """Try a metric on a few pixels."""
+    unknown = sorted(metric.requires - set(get_args(Need)))
+    if unknown:
+        raise ParameterError(f"metric {metric.name!r} needs {unknown}; expected some of {', '.join(get_args(Need))}.")
+    for what, function in (("formula", metric.formula), ("function of the pixels", metric.terms.maps)):
+        if not callable(function):
+            raise ParameterError(f"metric {metric.name!r} has no {what} but {function!r}; expected a function.")
+    pixels = _few_pixels(metric.terms)
+    with np.errstate(all="ignore"):
+        _check_maps(metric, pixels)
+        sums = np.broadcast_to(metric.terms.add_up(pixels), (2, 3, metric.terms.width))
+        found = np.shape(metric.formula(Means(metric.terms.columns, sums, data_range=1.0, scale=2.0)))
+    expected = (3,) if metric.over_bands else (2, 3)
+    if found != expected:
+        raise ParameterError(
+            f"the formula of metric {metric.name!r} makes shape {found} of means of shape (2, 3), two bands first;"
+            f" expected {expected}. over_bands= says whether it joins the bands."
+        )
+
+
+def _check_maps(metric: Metric, pixels: Pixels) -> None:
+    """Refuse terms that are not as many as their columns, or not of the shape of the pixels."""
+    columns, maps = metric.terms.columns, metric.terms.maps(pixels)
+    if len(maps) != len(columns) or not columns:
+        raise ParameterError(
+            f"metric {metric.name!r} names {len(columns)} columns ({', '.join(columns)}), and its terms are"
+            f" {len(maps)}; expected one array for each column."
+        )
+    expected = np.shape(pixels.low if "low" in metric.terms.needs else pixels.image)[-2:]
+    shapes = {np.shape(values) for values in maps}
+    if shapes != {expected}:
+        raise ParameterError(
+            f"the terms of metric {metric.name!r} have shapes {sorted(shapes)} for pixels of shape {expected}; expected"
+            " one number for each pixel."
+        )
+    found = metric.terms.add_up(pixels).shape
+    if found != (metric.terms.width,):
+        raise ParameterError(
+            f"sums= of metric {metric.name!r} returns shape {found}; expected ({metric.terms.width},), the count first."
+        )
+
+
+def _few_pixels(terms: Terms) -> Pixels:
+    """Pixels to try terms on."""
+    sensor = gaussian_sensor(0.3, (2.0, 2.0))
+    halo = max(*terms.reach, sensor.halo if "sensor" in terms.needs else 0)
+    rows, cols = Span(0, 4), Span(0, 6)
+    image, reference = np.random.default_rng(0).random((2, 2, 4 + 2 * halo, 6 + 2 * halo), dtype=np.float32)
+    low = np.full((2, 2, 3), np.float32(0.5))
+    pixels = Pixels(rows, cols, image, reference, halo, low, (Span(0, 2), Span(0, 3)), scale=2.0)
+    return pixels if terms.spectrum else pixels.band(0, sensor)

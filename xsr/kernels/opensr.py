@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xsr.core.blocks import Span
-from xsr.kernels.resample import Taps, resample_strict
+from xsr.kernels.resample import resample_strict
+from xsr.kernels.taps import Taps
 
 Image = NDArray[np.float32]
 METRICS = ("reflectance", "spectral", "spatial", "synthesis", "hallucination", "omission", "improvement")

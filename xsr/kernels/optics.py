@@ -14,7 +14,7 @@ import numpy as np
 from xsr.core import checks, sensors
 from xsr.core.errors import BandError, ParameterError
 from xsr.kernels import psf as spread
-from xsr.kernels.metrics import Sensor
+from xsr.kernels.fidelity import Sensor
 
 PsfName = Literal["gaussian", "detector", "effective"]
 """``gaussian``: a Gaussian with the MTF asked for. ``detector``: integration over the low-resolution pixel behind

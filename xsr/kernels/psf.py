@@ -21,10 +21,13 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.special import ndtr
 
 from xsr.core.errors import ParameterError
+from xsr.core.keys import keys
 from xsr.core.sensors import sigma_px
-from xsr.kernels.resample import keys
+from xsr.kernels.taps import Taps
 
 Floats: TypeAlias = NDArray[np.float64]
 REACH = 4
@@ -53,8 +56,8 @@ class Gaussian:
         """Weight of the pixels at ``offset`` for a width."""
         if self.sigma >= NARROW:
             return np.exp(-0.5 * (offset / sigma) ** 2)
-        lower, upper = (_normal_cdf((offset + edge) / sigma) for edge in (-0.5, 0.5))
-        return upper - lower
+        lower, upper = (ndtr((offset + edge) / sigma) for edge in (-0.5, 0.5))
+        return np.asarray(upper - lower, np.float64)
 
     def scaled(self, factor: float) -> "Gaussian":
         """Measure the same function in a unit ``factor`` times smaller."""
@@ -185,19 +188,7 @@ class Stage:
     psf: Psf | Cubic
     """Line spread function in pixels of the finer side of the step."""
     cell: float
-    """Pixel of the step's output in pixels of its input; an integer for all but the last step."""
-
-
-@dataclass(frozen=True)
-class AxisTaps:
-    """Weights of a separable blur and decimation along one axis; outputs of the same phase share theirs."""
-
-    start: NDArray[np.int64]
-    """First source pixel of each output, shape (n,)."""
-    phase: NDArray[np.int64]
-    """Row of ``weight`` of each output, shape (n,)."""
-    weight: Floats
-    """Weight of each consecutive source pixel, shape (phases, taps); rows sum to 1."""
+    """Pixel of the step's output in pixels of its input."""
 
 
 def gaussian(mtf: float, gsd: float) -> Gaussian:
@@ -207,6 +198,32 @@ def gaussian(mtf: float, gsd: float) -> Gaussian:
     9.88
     """
     return Gaussian(sigma_px(mtf, gsd), (0.5 / gsd, mtf))
+
+
+def remaining(mtf: float, cell: float, source_mtf: float | None) -> float:
+    """Response that is left to add at the Nyquist frequency of pixels of ``cell`` source pixels.
+
+    Gaussian responses multiply: a source with ``source_mtf`` at its own Nyquist frequency already has
+    ``source_mtf ** (1 / cell ** 2)`` there. None takes the source for perfectly sharp.
+
+    >>> round(remaining(0.25, 2.0, 0.25), 4)  # the same optics before and behind: m ** (1 - 1 / s ** 2)
+    0.3536
+    """
+    return mtf if source_mtf is None else mtf / source_mtf ** (1 / cell**2)
+
+
+def sharpest(cell: float) -> float:
+    """Greatest response at Nyquist, the mean over a grid of ``cell``, of weights with their centroid at the centre.
+
+    Those are the weights of linear interpolation. On a grid whose pixels are hardly larger than those of the source
+    it falls short of many a sensor, unless the centres lie on pixels.
+
+    >>> [round(sharpest(cell), 3) for cell in (1.0, 1.25, 2.0)]
+    [1.0, 0.563, 0.707]
+    """
+    fraction = _fractions(cell)
+    left, right = (np.cos(np.pi / cell * distance) for distance in (fraction, 1 - fraction))
+    return float(((1 - fraction) * left + fraction * right).mean())
 
 
 def detector(mtf: float, gsd: float) -> Detector:
@@ -248,7 +265,7 @@ def pixels(function: Psf, pixel: float) -> Psf:
     return function.scaled(1.0 / pixel)
 
 
-def sample(position: Floats, function: Psf | Cubic, *, cell: float, shift: float = 0.0) -> AxisTaps:
+def sample(position: Floats, function: Psf | Cubic, *, cell: float, shift: float = 0.0) -> Taps:
     """Weights of the source pixels around low-resolution centres.
 
     Parameters
@@ -273,10 +290,26 @@ def sample(position: Floats, function: Psf | Cubic, *, cell: float, shift: float
     nearest = np.floor(rest + 0.5)
     first, weight = _table(tuple((rest - nearest).tolist()), function, cell)
     start = whole + (nearest.astype(np.int64) + first)[phase]
-    return AxisTaps(start, phase, weight)
+    return Taps(start, weight, phase)
 
 
-def sample_chain(first: int, count: int, stages: tuple[Stage, ...], *, shift: float = 0.0) -> AxisTaps:
+def chain(function: Psf, cell: float, grid: float = 1.0) -> tuple[Stage, ...]:
+    """List the steps that observe a band: its own pixels and, where the grid has others, interpolation to it.
+
+    Parameters
+    ----------
+    function
+        Line spread function in source pixels.
+    cell
+        The band's own pixel in source pixels.
+    grid
+        Pixel of the grid in the band's own pixels.
+    """
+    own = Stage(function, cell)
+    return (own,) if grid == 1 else (own, Stage(Cubic(), grid))
+
+
+def sample_chain(first: int, count: int, stages: tuple[Stage, ...], *, shift: float = 0.0) -> Taps:
     """Weights of the pixels of the first stage's input around consecutive outputs of the last stage.
 
     Parameters
@@ -289,11 +322,15 @@ def sample_chain(first: int, count: int, stages: tuple[Stage, ...], *, shift: fl
         Displacement of the content towards greater indices, in outputs.
     """
     *inner, last = stages
-    position = np.asarray((np.arange(first, first + count) + 0.5) * last.cell - 0.5, np.float64)
-    taps = sample(position, last.psf, cell=last.cell, shift=-shift * last.cell)
+    taps = sample(centres(first, count, last.cell), last.psf, cell=last.cell, shift=-shift * last.cell)
     for stage in reversed(inner):
-        taps = _compose(taps, sample(np.array([0.5 * stage.cell - 0.5]), stage.psf, cell=stage.cell), round(stage.cell))
+        taps = _through(taps, stage)
     return taps
+
+
+def centres(first: int, count: int, cell: float) -> Floats:
+    """Centres of consecutive pixels of size ``cell``, in source pixels; both grids share a corner."""
+    return np.asarray((np.arange(first, first + count) + 0.5) * cell - 0.5, np.float64)
 
 
 def reach_px(stages: tuple[Stage, ...], shift: float = 0.0) -> int:
@@ -305,13 +342,24 @@ def reach_px(stages: tuple[Stage, ...], shift: float = 0.0) -> int:
     return math.ceil(total + abs(shift) * unit) - (len(stages) == 1)
 
 
-def _compose(outer: AxisTaps, inner: AxisTaps, factor: int) -> AxisTaps:
-    """Weights of the inner input for the outer output; the inner step has one phase."""
-    phases, taps = outer.weight.shape
-    weight = np.zeros((phases, (taps - 1) * factor + inner.weight.shape[1]))
-    for t in range(taps):
-        weight[:, t * factor : t * factor + inner.weight.shape[1]] += outer.weight[:, t : t + 1] * inner.weight
-    return AxisTaps(outer.start * factor + inner.start[0], outer.phase, weight)
+def _through(outer: Taps, stage: Stage) -> Taps:
+    """Weights of a step's input for what is a sum over its outputs."""
+    if stage.cell == round(stage.cell):  # one phase: the weights of every output are the same
+        inner = sample(centres(0, 1, stage.cell), stage.psf, cell=stage.cell)
+        factor, (phases, taps) = round(stage.cell), outer.weight.shape
+        weight = np.zeros((phases, (taps - 1) * factor + inner.weight.shape[1]))
+        for t in range(taps):
+            weight[:, t * factor : t * factor + inner.weight.shape[1]] += outer.weight[:, t : t + 1] * inner.weight
+        return Taps(outer.start * factor + inner.start[0], weight, outer.phase)
+    first, each = int(outer.start.min()), outer.each
+    count = int(outer.start.max()) + each.shape[1] - first
+    inner = sample(centres(first, count, stage.cell), stage.psf, cell=stage.cell)
+    pixel = inner.start[:, None] + np.arange(inner.weight.shape[1])
+    used = outer.start[:, None] - first + np.arange(each.shape[1])
+    place = pixel[used] - inner.start[used[:, :1], None]
+    weight = np.zeros((len(each), int(place.max()) + 1))
+    np.add.at(weight, (np.arange(len(each))[:, None, None], place), each[:, :, None] * inner.each[used])
+    return Taps(inner.start[used[:, 0]], weight)
 
 
 def check_reachable(function: Psf | Cubic, cell: float) -> None:
@@ -326,10 +374,10 @@ def check_reachable(function: Psf | Cubic, cell: float) -> None:
         _solved(function, cell)
 
 
-def response(taps: AxisTaps, frequency: float, centre: Floats) -> Floats:
+def response(taps: Taps, frequency: float, centre: Floats) -> Floats:
     """Real part of the response of each output's weights at a frequency in cycles per source pixel."""
     offset = taps.start[:, None] + np.arange(taps.weight.shape[1]) - centre[:, None]
-    return np.asarray((taps.weight[taps.phase] * np.cos(2 * np.pi * frequency * offset)).sum(axis=1), np.float64)
+    return np.asarray((taps.each * np.cos(2 * np.pi * frequency * offset)).sum(axis=1), np.float64)
 
 
 def _phases(position: Floats, cell: float) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
@@ -379,12 +427,8 @@ def _solved(function: Gaussian | Detector, cell: float) -> float:
     """Find the width whose weights have the response asked for, the mean over the phases of a grid of ``cell``."""
     assert function.nyquist is not None
     frequency, wanted = function.nyquist
-    ratio = Fraction(cell).limit_denominator(64)
-    regular = abs(float(ratio) - cell) < 1e-9
-    steps = np.arange(ratio.denominator if regular else 16)
-    fraction = np.unique(np.mod((steps + 0.5) * (float(ratio) if regular else 1 / 16) - 0.5, 1.0))
     half = math.ceil(function.reach)
-    offset = np.arange(-half, half + 2) - fraction[:, None]
+    offset = np.arange(-half, half + 2) - _fractions(cell)[:, None]
 
     def realised(sigma: float) -> float:
         return float((_weights(offset, function, sigma) * np.cos(2 * np.pi * frequency * offset)).sum(axis=1).mean())
@@ -396,10 +440,17 @@ def _solved(function: Gaussian | Detector, cell: float) -> float:
             f"mtf={wanted} at scale {cell:.4g} with psf='{type(function).__name__.lower()}'; expected at most"
             f" {largest:.3f}: the pixels next to each centre, averaged, have no more. Give a smaller MTF."
         )
-    while high - low > 1e-9 * high:
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if realised(middle) > wanted else (low, middle)
-    return 0.5 * (low + high)
+    if wanted >= largest:
+        return low
+    return float(brentq(lambda sigma: realised(sigma) - wanted, low, high, xtol=1e-12, rtol=1e-12))
+
+
+def _fractions(cell: float) -> Floats:
+    """Places of the centres between two source pixels, all those of a grid of ``cell``."""
+    ratio = Fraction(cell).limit_denominator(64)
+    regular = abs(float(ratio) - cell) < 1e-9
+    steps = np.arange(ratio.denominator if regular else 16)
+    return np.asarray(np.unique(np.mod((steps + 0.5) * (float(ratio) if regular else 1 / 16) - 0.5, 1.0)), np.float64)
 
 
 def _scaled(nyquist: tuple[float, float] | None, factor: float) -> tuple[float, float] | None:
@@ -414,15 +465,8 @@ def _widened(nyquist: tuple[float, float] | None, sigma: float, factor: float) -
     return frequency, mtf * math.exp(-2 * (math.pi * frequency * sigma) ** 2 * (factor**2 - 1))
 
 
-def _normal_cdf(z: Floats) -> Floats:
-    return np.asarray(0.5 * (1.0 + _erf(z / math.sqrt(2.0))), np.float64)
-
-
 def _ramp(x: Floats, sigma: float) -> Floats:
     """Integral of the normal distribution function of width ``sigma``."""
     z = x / sigma
     density = np.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi)
-    return np.asarray(sigma * (z * _normal_cdf(z) + density), np.float64)
-
-
-_erf = np.vectorize(math.erf, otypes=[np.float64])
+    return np.asarray(sigma * (z * ndtr(z) + density), np.float64)

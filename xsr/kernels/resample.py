@@ -1,14 +1,7 @@
 """Separable and pointwise resampling of image stacks at arbitrary positions.
 
 A position is a pixel coordinate in the source: pixel ``i`` has its centre at ``i`` and covers
-``[i - 0.5, i + 0.5)``. One set of weights serves every purpose: an interpolation kernel evaluated at
-the output centres refines a grid, a Gaussian evaluated at low-resolution pixel centres blurs and
-decimates in one pass. Sums run in float64 and end in float32.
-
-References
-----------
-R. Keys, "Cubic convolution interpolation for digital image processing", IEEE TASSP 29 (1981),
-doi:10.1109/TASSP.1981.1163711.
+``[i - 0.5, i + 0.5)``. Sums run in float64 and end in float32.
 """
 
 from dataclasses import dataclass
@@ -19,7 +12,9 @@ from numpy.typing import NDArray
 
 from xsr.core.blocks import Padding
 from xsr.core.errors import ParameterError
+from xsr.core.keys import keys
 from xsr.kernels.accelerate import jit
+from xsr.kernels.taps import Taps
 
 Method = Literal["nearest", "bilinear", "bicubic", "bicubic75", "lanczos3"]
 """Interpolation kernels; ``bicubic`` is Keys' a = -0.5, ``bicubic75`` a = -0.75 (PyTorch, OpenCV)."""
@@ -27,24 +22,6 @@ Method = Literal["nearest", "bilinear", "bicubic", "bicubic75", "lanczos3"]
 METHODS: tuple[str, ...] = get_args(Method)
 RADIUS: dict[str, int] = {"nearest": 1, "bilinear": 1, "bicubic": 2, "bicubic75": 2, "lanczos3": 3}
 """Half-width of each kernel's support in source pixels."""
-
-
-@dataclass(frozen=True)
-class Taps:
-    """Weights of a separable resampling along one axis."""
-
-    start: NDArray[np.int64]
-    """First source pixel of each output, shape (n,)."""
-    weight: NDArray[np.float64]
-    """Weight of each consecutive source pixel, shape (n, taps)."""
-
-
-def keys(distance: NDArray[np.float64], a: float) -> NDArray[np.float64]:
-    """Evaluate Keys' cubic convolution kernel (Keys 1981, eq. 4 generalised to any ``a``)."""
-    d = np.abs(distance)
-    inner = ((a + 2) * d - (a + 3)) * d * d + 1
-    outer = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
-    return np.where(d <= 1, inner, np.where(d < 2, outer, 0.0))
 
 
 def kernel_value(distance: NDArray[np.float64], method: str) -> NDArray[np.float64]:
@@ -78,24 +55,6 @@ def interpolation_taps(position: NDArray[np.float64], method: str) -> Taps:
     start = np.floor(position).astype(np.int64) - radius + 1
     offset = start[:, None] + np.arange(2 * radius) - position[:, None]
     weight = kernel_value(offset, method)
-    return Taps(start, weight / weight.sum(axis=1, keepdims=True))
-
-
-def gaussian_taps(position: NDArray[np.float64], sigma: float) -> Taps:
-    """Weights of a Gaussian point spread function centred at ``position``.
-
-    Parameters
-    ----------
-    position
-        Centres in source pixel coordinates, shape (n,); centres between pixels are exact.
-    sigma
-        Standard deviation in source pixels; the half-width is ``ceil(4 sigma)`` on either side, so that a centre on a
-        pixel or half-way between two has symmetric weights.
-    """
-    half = int(np.ceil(4 * sigma))
-    start = np.floor(position + 0.5).astype(np.int64) - half
-    offset = start[:, None] + np.arange(2 * half + 1) - position[:, None]
-    weight = np.where(np.abs(offset) <= half, np.exp(-0.5 * (offset / sigma) ** 2), 0.0)
     return Taps(start, weight / weight.sum(axis=1, keepdims=True))
 
 
@@ -150,9 +109,9 @@ def resample(source: NDArray[np.float32], rows: Taps, cols: Taps) -> NDArray[np.
     """
     _require_inside(source, rows, cols)
     half = np.empty((source.shape[0], rows.start.size, source.shape[2]), np.float32)
-    _rows(np.ascontiguousarray(source, np.float32), rows.start, rows.weight, half)
+    _rows(np.ascontiguousarray(source, np.float32), rows.start, rows.each, half)
     out = np.empty((source.shape[0], rows.start.size, cols.start.size), np.float32)
-    _cols(half, cols.start, cols.weight, out)
+    _cols(half, cols.start, cols.each, out)
     return out
 
 
@@ -193,9 +152,9 @@ def resample_strict(source: NDArray[np.float32], rows: Taps, cols: Taps) -> NDAr
     The caller pads, or gives weights of zero to taps outside: every tap must lie inside ``source``.
     """
     half = np.empty((source.shape[0], rows.start.size, source.shape[2]), np.float32)
-    _rows_strict(np.ascontiguousarray(source, np.float32), rows.start, rows.weight, half)
+    _rows_strict(np.ascontiguousarray(source, np.float32), rows.start, rows.each, half)
     out = np.empty((source.shape[0], rows.start.size, cols.start.size), np.float32)
-    _cols_strict(half, cols.start, cols.weight, out)
+    _cols_strict(half, cols.start, cols.each, out)
     return out
 
 
@@ -216,7 +175,7 @@ def resample_points(source: NDArray[np.float32], rows: Taps, cols: Taps) -> NDAr
     """Resample ``source`` (n, h, w) at scattered points: one row tap and one column tap set each, to (n, q)."""
     _require_inside(source, rows, cols)
     out = np.empty((source.shape[0], rows.start.size), np.float32)
-    _points(np.ascontiguousarray(source, np.float32), rows.start, rows.weight, cols.start, cols.weight, out)
+    _points(np.ascontiguousarray(source, np.float32), rows.start, rows.each, cols.start, cols.each, out)
     return out
 
 

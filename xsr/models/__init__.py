@@ -1,24 +1,33 @@
 """Networks as tensors in, tensors out; what they are, where their weights lie, how they may be tiled.
 
-The names below load on first use, so that importing this package loads no PyTorch.
+The names below load on first use; importing this package loads no PyTorch.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from xsr.models.catalogue import register as register
+    from xsr.models.record import Architecture as Architecture
     from xsr.models.registry import create as create
     from xsr.models.registry import describe as describe
     from xsr.models.registry import load as load
     from xsr.models.registry import names as names
 
-__all__ = ["create", "describe", "load", "names"]
+_LAZY = {
+    "Architecture": "record",
+    "create": "registry",
+    "describe": "registry",
+    "load": "registry",
+    "names": "registry",
+    "register": "catalogue",
+}
+__all__ = ["Architecture", "create", "describe", "load", "names", "register"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
-        from xsr.models import registry
-
-        return getattr(registry, name)
+    if name in _LAZY:
+        return getattr(import_module(f"xsr.models.{_LAZY[name]}"), name)
     raise AttributeError(f"module 'xsr.models' has no attribute {name!r}")
 
 

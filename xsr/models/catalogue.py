@@ -1,139 +1,99 @@
-"""Architectures by name: the class behind each, its settings, and what is known of it without any weights.
+"""Architectures by name: the records at the end of their files, and those that others register.
 
 Names follow the literature. Of a CARN ``carn_{cascades}x{blocks}x{features}g{groups}[sw][_injection]`` (``sw``: shared
-weights; ``injection``: shown what sharper bands predict), of an RRDBNet ``esrgan_{blocks}x{features}x{growth}``; any
+weights; ``injection``: reads what sharper bands predict), of an RRDBNet ``esrgan_{blocks}x{features}x{growth}``; any
 numbers will do; those listed are the published ones, and that of the packaged weights.
+
+The first look-up imports the networks, and PyTorch with them.
 """
 
-import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+import pkgutil
+from collections.abc import Iterable
+from dataclasses import replace
 from difflib import get_close_matches
+from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 from xsr.core.errors import ModelError
+from xsr.models import architectures
+from xsr.models.record import KINDS, TILINGS, Architecture
 
-if TYPE_CHECKING:
-    from torch import nn
-
-CARN = re.compile(r"carn_(\d+)x(\d+)x(\d+)g(\d+)(sw)?(_injection)?")
-ESRGAN = re.compile(r"esrgan_(\d+)x(\d+)x(\d+)")
-
-_MICHEL = "J. Michel, E. Kalinicheva, Evoland operational super-resolution (2024); network of"
-_AHN = f"{_MICHEL} N. Ahn et al., ECCV 2018, doi:10.1007/978-3-030-01249-6_16"
-_SELVA = f"{_AHN}; detail injection after M. Selva et al., IEEE JSTARS 8 (2015), doi:10.1109/JSTARS.2015.2440092"
-_WANG = f"{_MICHEL} X. Wang et al., ECCVW 2018, doi:10.1007/978-3-030-11021-5_5"
-_CHEN = "Y. Chen, S. Liu, X. Wang, CVPR 2021, doi:10.1109/CVPR46437.2021.00852"
-_GUTIERREZ = "Gutiérrez Gómez, end-to-end continuous space-time super-resolution, thesis, 2023"
-_TANG = "J. Tang, X. Chen, G. Zeng, ACM Multimedia 2021, doi:10.1145/3474085.3475584"
-_ZHAO = "Z. Zhao et al., CVPR 2022, doi:10.1109/CVPR52688.2022.00561"
-_DONG = "C. Dong et al., IEEE TPAMI 38 (2016), doi:10.1109/TPAMI.2015.2439281"
-_REAL = "X. Wang et al., ICCVW 2021, doi:10.1109/ICCVW54120.2021.00217"
+_registered: dict[str, Architecture] = {}
 
 
-@dataclass(frozen=True)
-class Architecture:
-    """A network's class and settings."""
-
-    name: str
-    kind: str
-    """fixed (one factor), continuous, temporal, guided or discriminator."""
-    module: str
-    """Module in `xsr.models.architectures`."""
-    cls: str
-    config: dict[str, Any] = field(default_factory=dict)
-    """Arguments of the class that the name stands for."""
-    summary: str = ""
-    citation: str = ""
-
-    def build(self, **config: Any) -> "nn.Module":
-        """Untrained network; ``config`` overrides the settings of the name."""
-        cls = getattr(import_module(f"xsr.models.architectures.{self.module}"), self.cls)
-        network: nn.Module = cls(**{**self.config, **config})
-        return network
-
-    def rename(self) -> Callable[[str], str | None]:
-        """Return the function from a published tensor's name to ours, None where ours has no such tensor."""
-        module = import_module(f"xsr.models.architectures.{self.module}")
-        function: Callable[[str], str | None] = getattr(module, "rename", str)
-        return function
+@cache
+def _packaged() -> tuple[Architecture, ...]:
+    """Collect the records of the package, fixed networks first."""
+    names = [module.name for module in pkgutil.iter_modules(architectures.__path__)]
+    modules = [import_module(f"{architectures.__name__}.{name}") for name in names]
+    found = [record for module in modules for record in getattr(module, "ARCHITECTURES", ())]
+    return tuple(sorted(found, key=lambda record: KINDS.index(record.kind)))
 
 
-def _carn(name: str, match: re.Match[str]) -> Architecture:
-    cascades, blocks, features, groups = (int(n) for n in match.groups()[:4])
-    config: dict[str, Any] = {"cascades": cascades, "blocks": blocks, "features": features, "groups": groups}
-    config["shared"] = match.group(5) is not None
-    if match.group(6):
-        summary = "Cascading residual network that is shown what sharper bands predict of the others"
-        return Architecture(name, "fixed", "injection", "Injection", config, summary, _SELVA)
-    return Architecture(name, "fixed", "carn", "CARN", config, "Cascading residual network, additive form", _AHN)
+def listed() -> dict[str, Architecture]:
+    """Architectures that ``xsr models list`` prints, by name."""
+    records = (*_packaged(), *_registered.values())
+    found = ((name, record.named(name)) for record in records for name in record.names)
+    return {name: record for name, record in found if record is not None}
 
 
-def _esrgan(name: str, match: re.Match[str]) -> Architecture:
-    blocks, features, growth = (int(n) for n in match.groups())
-    config = {"blocks": blocks, "features": features, "growth": growth}
-    return Architecture(name, "fixed", "rrdb", "RRDBNet", config, "Residual-in-residual dense blocks", _WANG)
+def register(architecture: Architecture) -> None:
+    """Make an architecture known by name, beside those of the package.
+
+    Weights of it (``.safetensors`` with a card beside them) then go wherever the weights of the package do. Call it
+    where a module is imported, not in a function: other processes, such as workers of a cluster, import that module
+    before they load the weights. Registering a name anew from the same module replaces it.
+
+    Parameters
+    ----------
+    architecture
+        Its record. ``module`` names what other processes import; by default the module that ``build`` comes from.
+
+    Raises
+    ------
+    ModelError
+        If the name is taken, the kind or the tiling is unknown, or ``build`` cannot be called.
+
+    Examples
+    --------
+    >>> import xsr
+    >>> from torch import nn
+    >>> class Blank(nn.Module):
+    ...     factor, radius = 2, 0
+    ...     def forward(self, x):
+    ...         return nn.functional.interpolate(x, scale_factor=2) * 0
+    >>> xsr.models.register(xsr.models.Architecture(name="blank", kind="fixed", build=Blank))
+    >>> xsr.models.describe("blank").kind
+    'fixed'
+    """
+    _check(architecture)
+    module = architecture.module or getattr(architecture.build, "__module__", "")
+    for name in (architecture.name, *architecture.listed):
+        taken = find(name)
+        if taken is not None and taken.module != module:
+            raise ModelError(
+                f"the name {name!r} is taken by an architecture of {taken.module or 'xsr'}; expected a free one."
+                " Choose another name."
+            )
+    _registered[architecture.name] = replace(architecture, module=module)
 
 
-def _listed() -> tuple[Architecture, ...]:
-    carn = [f"carn_{n}x3x64g4sw" for n in (1, 2, 3, 4)]
-    carn += ["carn_3x3x64g4", "carn_3x3x64g1sw", "carn_3x3x64g4sw_injection"]
-    found = [_carn(name, match) for name in carn if (match := CARN.fullmatch(name))]
-    found += [_esrgan(name, match) for name in ("esrgan_3x64x32",) if (match := ESRGAN.fullmatch(name))]
-    light: dict[str, Any] = {"levels": 1, "cascades": 1, "blocks": 2, "features": 32, "groups": 2, "shared": False}
-    light |= {"wiring": "sum_then_mix", "activation": "relu"}
-    found += [
-        Architecture("carn_light", "fixed", "carn", "CARN", light, "Cascading residual network of 2023", _AHN),
-        Architecture("srcnn", "fixed", "srcnn", "SRCNN", {}, "Three convolutions on the bicubic image", _DONG),
-        Architecture("liif", "continuous", "liif", "LIIF", {}, "Local implicit image function", _CHEN),
-        Architecture(
-            "temporal_liif", "temporal", "temporal_liif", "TemporalLIIF", {}, "LIIF of any dates, by attention", _CHEN
-        ),
-        Architecture(
-            "temporal_liif_index3d",
-            "temporal",
-            "temporal_liif",
-            "TemporalLIIF3D",
-            {},
-            "LIIF of equally spaced dates, by 3-D convolutions",
-            _GUTIERREZ,
-        ),
-        Architecture("jiif", "guided", "jiif", "JIIF", {}, "Joint implicit image function", _TANG),
-        Architecture("dctnet", "guided", "dctnet", "DCTNet", {}, "Discrete cosine transform network", _ZHAO),
-        Architecture(
-            "dctrrdbnet",
-            "guided",
-            "dctrrdbnet",
-            "DCTRRDBNet",
-            {},
-            "DCTNet that reconstructs by dense blocks (our reading of Lee 2023)",
-            _ZHAO,
-        ),
-        Architecture(
-            "unet_discriminator",
-            "discriminator",
-            "discriminators",
-            "UNetDiscriminator",
-            {},
-            "U-Net with spectral normalisation",
-            _REAL,
-        ),
-        Architecture(
-            "simple_discriminator",
-            "discriminator",
-            "discriminators",
-            "SimpleDiscriminator",
-            {},
-            "Convolutions, pooling and a linear layer",
-            "",
-        ),
-    ]
-    return tuple(found)
-
-
-LISTED = {architecture.name: architecture for architecture in _listed()}
-"""Architectures that ``xsr models list`` prints."""
+def _check(architecture: Architecture) -> None:
+    """Refuse a record that no network could satisfy."""
+    name = architecture.name
+    if not name or set(name) & set("/\\"):
+        raise ModelError(f"the name {name!r} of an architecture is empty or has slashes; expected a name without.")
+    if architecture.kind not in KINDS:
+        raise ModelError(f"architecture {name!r} is of kind {architecture.kind!r}; expected one of {', '.join(KINDS)}.")
+    if architecture.tiling not in TILINGS:
+        raise ModelError(
+            f"architecture {name!r} has tiling {architecture.tiling!r}; expected one of {', '.join(TILINGS)}."
+        )
+    if not callable(architecture.build):
+        raise ModelError(
+            f"build of architecture {name!r} is a {type(architecture.build).__name__}; expected a function or class"
+            " that makes the network."
+        )
 
 
 def get(name: str) -> Architecture:
@@ -146,19 +106,44 @@ def get(name: str) -> Architecture:
     """
     found = find(name)
     if found is None:
-        raise ModelError(f"architecture {name!r} is unknown; {suggest(name, LISTED)}")
+        raise ModelError(f"architecture {name!r} is unknown; {suggest(name, listed())}")
     return found
 
 
 def find(name: str) -> Architecture | None:
     """Architecture of a name, None where there is none."""
-    if name in LISTED:
-        return LISTED[name]
-    if match := CARN.fullmatch(name):
-        return _carn(name, match)
-    if match := ESRGAN.fullmatch(name):
-        return _esrgan(name, match)
-    return None
+    records = (*_packaged(), *_registered.values())
+    return next((found for record in records if (found := record.named(name)) is not None), None)
+
+
+def module_of(name: str) -> str:
+    """Name the module whose import registers an architecture; empty for those of the package. Imports nothing."""
+    found = (record for record in _registered.values() if record.named(name) is not None)
+    return next((record.module for record in found), "")
+
+
+def require(name: str, module: str) -> None:
+    """Import the module that registers an architecture, where this process does not know it yet.
+
+    Raises
+    ------
+    ModelError
+        If it cannot be imported, or does not register the architecture.
+    """
+    if not module or module_of(name):
+        return
+    try:
+        import_module(module)
+    except ImportError as error:
+        raise ModelError(
+            f"architecture {name!r} is registered by module {module!r}, which cannot be imported here ({error});"
+            " expected a module on the path of every worker. Install it there."
+        ) from error
+    if not module_of(name):
+        raise ModelError(
+            f"importing {module!r} here does not register architecture {name!r}; expected a call of"
+            " xsr.models.register at the top level of a module that every worker can import. Name it by module=."
+        )
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

@@ -7,6 +7,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from xsr.core.errors import ModelError
 from xsr.models import foreign, predictor, registry
 from xsr.models.card import ModelCard
 
@@ -17,19 +18,19 @@ WIDEST = 128
 TOLERANCE = 1e-5
 """Difference between tile and whole, by the spread of the output, that rounding explains."""
 SPREAD = 0.3
-"""Spread of the random image by its mean, for networks whose normalisation is not told."""
+"""Spread of the random image by its mean, for networks whose normalisation is unknown."""
 Images: TypeAlias = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Check:
-    """What opening and trying a model has shown."""
+    """Findings of opening and trying a model."""
 
     name: str
     architecture: str
     bands: tuple[str, ...]
     factor: int
-    """Output pixels per input pixel along each axis; 2 for a continuous model, which was asked for that."""
+    """Output pixels per input pixel along each axis; 2 for a continuous model, which is evaluated at that."""
     margin: int
     """What the card declares, input pixels."""
     enough: bool
@@ -55,7 +56,7 @@ def check(model: registry.Model, weights: registry.Model | None = None) -> Check
     Returns
     -------
     Check
-        The margin is judged to single precision: what a network sees with less weight than `TOLERANCE` does not
+        The margin is judged to single precision: what a network reads with less weight than `TOLERANCE` does not
         count.
 
     Raises
@@ -87,14 +88,17 @@ def check(model: registry.Model, weights: registry.Model | None = None) -> Check
 
 
 def _evaluator(card: ModelCard, spec: registry.ModelSpec) -> Callable[[Images], Images]:
-    if card.factor is not None:
+    kind = registry.record_of(card).kind
+    if kind == "fixed":
         return lambda images: predictor.predict_fixed(spec, images, "cpu")
+    if kind != "continuous":
+        raise ModelError(f"model {card.name!r} is a {kind} network; only fixed and continuous ones can be checked.")
 
-    def ask(images: Images) -> Images:
+    def evaluate(images: Images) -> Images:
         rows, cols = ((np.arange(2 * size) - 0.5) / 2 for size in images.shape[2:])
-        return predictor.predict_liif(spec, images, rows, cols, (0.5, 0.5), "cpu")
+        return predictor.predict_continuous(spec, images, rows, cols, (0.5, 0.5), "cpu")
 
-    return ask
+    return evaluate
 
 
 @dataclass(frozen=True)

@@ -6,27 +6,28 @@ padded as the network pads them, and the activations are a few MB whatever the s
 and in memory that the process has already; an activation of a whole block would be asked from the system and
 cleared by it at every layer, which costs as much as the arithmetic.
 
-Of an image with a margin that is there to be seen and not to be answered, every layer computes only what later layers
-still need: half the margin on average, and no padding.
+Of an image with a margin that is read and whose output is left out, every layer computes only what later layers still
+need: half the margin on average, and no padding.
 """
 
 import copy
 import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field, replace
 from functools import lru_cache
 from threading import Lock, Thread
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
-from xsr.models.architectures.injection import Injection
-from xsr.models.architectures.liif import LIIF
-from xsr.models.architectures.temporal_liif import TemporalLIIF
+from xsr.models.memory import Batches
 from xsr.models.precision import Exact
-from xsr.models.registry import ModelSpec, load
+from xsr.models.record import Architecture
+from xsr.models.registry import ModelSpec, loaded
 
 BAND = 1 << 13
 """Pixels of a band; 64 to 256 features of them fit into the cache of a core."""
@@ -39,7 +40,37 @@ _making = Lock()
 _setting = Lock()
 
 
-def network(spec: ModelSpec, precision: Exact, device: str) -> Any:
+@dataclass(frozen=True)
+class Ready:
+    """A network ready for inference on a device."""
+
+    module: Any
+    """The network; a foreign one is a callable from tensor to tensor."""
+    record: Architecture
+    device: str
+    batches: Batches
+
+    def tensor(self, values: NDArray[np.float32]) -> Tensor:
+        """Bring an array to the device; from pinned memory to a GPU, which need not wait for it."""
+        tensor = torch.from_numpy(values)
+        if self.device.startswith("cuda"):
+            return tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor.to(self.device)
+
+    def inner(self, images: Tensor, margin: int) -> Tensor:
+        """Evaluate a fixed-scale network, but for what ``margin`` input pixels along each side become."""
+        if self.record.trunk is None:
+            return without_margin(self.module(images), images, margin)
+        out: Tensor = self.module(images, margin)
+        return out
+
+    def run(self, evaluate: Callable[[slice], Tensor], images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Evaluate images in batches that fit into memory, one after the other."""
+        with torch.inference_mode():
+            return np.concatenate(list(self.batches.run(lambda part: evaluate(part).cpu().numpy(), images)))
+
+
+def ready(spec: ModelSpec, precision: Exact, device: str) -> Ready:
     """Network of a spec, ready for inference; made once per process, precision and device, and shared.
 
     Parameters
@@ -53,33 +84,33 @@ def network(spec: ModelSpec, precision: Exact, device: str) -> Any:
 
     Returns
     -------
-    torch.nn.Module
-        Its encoder, or if it has one factor the whole, is evaluated in `Bands`. A foreign network is returned as
-        `xsr.models.registry.load` does.
+    Ready
+        Its trunk is evaluated in `Bands`; a network without one, and a foreign network, are as
+        `xsr.models.registry.load` returns them.
     """
     with _making:  # threads of one worker wait for the first
-        return _network(spec, precision, device)
+        return _ready(spec, precision, device)
 
 
 @lru_cache(maxsize=8)
-def _network(spec: ModelSpec, precision: Exact, device: str) -> Any:
-    loaded = load(spec, device=device)
-    if not isinstance(loaded, nn.Module):
-        return loaded
-    made = copy.deepcopy(loaded)
-    if isinstance(made, Injection):
-        if precision == "bfloat16":
-            lower(made.body)
-        made.body = Bands(made.body)  # type: ignore[assignment]
-        return made
-    if not isinstance(made, LIIF | TemporalLIIF):
-        if precision == "bfloat16":
-            lower(made)
-        return Bands(made)
+def _ready(spec: ModelSpec, precision: Exact, device: str) -> Ready:
+    found = loaded(spec, device)
+    return Ready(_prepared(found.network, found.record, precision), found.record, device, Batches.on(device))
+
+
+def _prepared(network: Any, record: Architecture, precision: Exact) -> Any:
+    """Network with its trunk in bands, and in bfloat16 where that is chosen."""
+    if record.trunk is None:
+        return network
+    made = copy.deepcopy(network)
+    trunk = made.get_submodule(record.trunk)
     if precision == "bfloat16":
-        lower(made.encoder)
-        lower(made.imnet, first=False)
-    made.encoder = Bands(made.encoder)  # type: ignore[assignment]
+        lower(trunk)
+        if record.head:
+            lower(made.get_submodule(record.head), first=False)
+    if not record.trunk:
+        return Bands(made)
+    _replace(made, record.trunk, Bands(trunk))
     return made
 
 
@@ -98,7 +129,7 @@ class Cast(nn.Module):
 def lower(module: nn.Module, *, first: bool = True) -> None:
     """Cast a network to bfloat16, all but its first and its last layer with weights.
 
-    The first layer sees the input in full and the last one gives the answer in full; together they are a hundredth of
+    The first layer reads the input in full and the last one makes the output in full; together they are a hundredth of
     the arithmetic.
 
     Parameters

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from xsr.core.errors import ModelError, ParameterError
+from xsr.core.keys import keys
 from xsr.models import foreign, registry
-from xsr.models.architectures.liif import LIIF
 from xsr.models.card import ModelCard, file_sha256, write_card
 
 Format = Literal["onnx", "torchscript", "torch.export"]
@@ -74,7 +74,7 @@ def export(
     if units not in get_args(Units):
         raise ParameterError(f"units={units!r}; expected one of {', '.join(get_args(Units))}.")
     card = registry.card(model, weights)
-    if card.architecture == "onnx":
+    if foreign.is_foreign(card):
         raise ModelError(f"model {card.name!r} is an ONNX file already; expected weights of a network of xsr.")
     network = registry.load(registry.spec(model, weights))
     module, told = _whole(network, card, units) if card.factor is not None else _encoder(network, card)
@@ -116,10 +116,15 @@ def _whole(network: nn.Module, card: ModelCard, units: str) -> tuple[nn.Module, 
 
 def _encoder(network: nn.Module, card: ModelCard) -> tuple[nn.Module, ModelCard]:
     """Return the encoder of a continuous network, and what is then true of it."""
-    if not isinstance(network, LIIF):
-        raise ModelError(f"model {card.name!r} is a {type(network).__name__}; expected a LIIF or a fixed factor.")
-    encoder = Encoder(network).eval()
-    return encoder, replace(card, name=f"{card.name}_encoder", summary=f"Encoder of {card.name}: {card.summary}")
+    encoder = registry.record_of(card).encoder
+    if encoder is None:
+        raise ModelError(
+            f"model {card.name!r} is a {type(network).__name__}, of which no part can be exported; expected a LIIF or"
+            " a fixed factor."
+        )
+    return encoder(network).eval(), replace(
+        card, name=f"{card.name}_encoder", summary=f"Encoder of {card.name}: {card.summary}"
+    )
 
 
 def _foreign_fields(card: ModelCard, path: Path, units: str) -> dict[str, Any]:
@@ -133,29 +138,6 @@ def _foreign_fields(card: ModelCard, path: Path, units: str) -> dict[str, Any]:
         "gsd_m": card.gsd_m,
         "licence": card.licence,
     }
-
-
-class Encoder(nn.Module):
-    """What a LIIF computes on the input grid; the folded first layer is a convolution with constant weights.
-
-    The same as `xsr.models.architectures.liif.LIIF.encode`, whose kernel ONNX would not know for a constant.
-    """
-
-    def __init__(self, network: LIIF) -> None:
-        super().__init__()
-        self.encoder = network.encoder
-        first, size = network.imnet.layers[0], 3 if network.imnet.unfold else 1
-        assert isinstance(first, nn.Linear)
-        width = (first.in_features - network.imnet.dims * (2 if network.imnet.cell else 1)) // size**2
-        self.fold = nn.Conv2d(width, first.out_features, size, padding=size // 2)
-        with torch.no_grad():
-            self.fold.weight.copy_(first.weight[:, : size**2 * width].reshape(-1, width, size, size))
-            self.fold.bias = first.bias
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Map (N, bands, H, W), standardised, to the features that its decoder reads."""
-        out: Tensor = self.fold(self.encoder(images))
-        return out
 
 
 class Whole(nn.Module):
@@ -206,7 +188,7 @@ class Bicubic(nn.Module):
         self.bands = bands
         phases = (torch.arange(factor, dtype=torch.float64) + 0.5) / factor - 0.5
         offsets = torch.arange(-BICUBIC_RADIUS, BICUBIC_RADIUS + 1, dtype=torch.float64)
-        taps = _keys((offsets - phases[:, None]).abs())
+        taps = keys(offsets - phases[:, None])
         kernels = torch.einsum("ay,bx->abyx", taps, taps).flatten(0, 1)[:, None]
         self.register_buffer("weight", kernels.repeat(bands, 1, 1, 1).float())
         self.shuffle = nn.PixelShuffle(factor)
@@ -216,12 +198,6 @@ class Bicubic(nn.Module):
         mirrored = nn.functional.pad(images, (BICUBIC_RADIUS,) * 4, mode="reflect")
         out: Tensor = self.shuffle(nn.functional.conv2d(mirrored, self.weight, groups=self.bands))
         return out
-
-
-def _keys(d: Tensor) -> Tensor:
-    """Cubic convolution kernel at a distance (Keys 1981, eq. 15)."""
-    near, far = ((1.5 * d - 2.5) * d * d + 1), (((-0.5 * d + 2.5) * d - 4) * d + 2)
-    return torch.where(d <= 1, near, torch.where(d < 2, far, torch.zeros_like(d)))
 
 
 def _write_onnx(module: nn.Module, example: Tensor, path: Path) -> None:

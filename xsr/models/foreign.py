@@ -9,14 +9,17 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xsr.core.errors import BandError, NotAvailableError, WeightsError
+from xsr.core.errors import BandError, ModelError, NotAvailableError, WeightsError
 from xsr.core.sensors import canonical_band
 from xsr.models import published
 from xsr.models.card import ModelCard, file_sha256
+from xsr.models.record import Architecture
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
+NAME = "onnx"
+"""Architecture in the card of a foreign network."""
 SUFFIXES = (".yaml", ".yml")
 UNITS = {"dn10000": 1e-4, "reflectance": 1.0}
 """Reflectance of one unit of the network's numbers, by the card's ``units``."""
@@ -42,7 +45,7 @@ def read(path: Path) -> ModelCard:
     return ModelCard(
         name=path.stem,
         summary=f"Foreign network {file.name}",
-        architecture="onnx",
+        architecture=NAME,
         config={"file": str(fields["model"])},
         bands=bands,
         optional=(),
@@ -266,3 +269,16 @@ def opset(file: Path) -> int | None:
     except NotAvailableError:
         return None
     return max((int(entry.version) for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=None)
+
+
+def is_foreign(card: ModelCard) -> bool:
+    """Whether a card is that of a foreign network."""
+    return card.architecture == NAME
+
+
+def _build(**config: Any) -> "nn.Module":
+    raise ModelError("an ONNX file is a trained network; expected the name of an architecture that xsr can make.")
+
+
+RECORD = Architecture(name=NAME, kind="fixed", build=_build, summary="Foreign network", reads_low=True)
+"""Record of foreign networks, which no name makes: evaluated as they are."""

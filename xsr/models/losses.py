@@ -1,6 +1,6 @@
 """Fidelity as differentiable losses: the metrics ``low_fidelity`` and ``high_fidelity`` of `xsr.evaluate` on tensors.
 
-The weights are those of the metrics, handed over as matrices (see `xsr.kernels.metrics.axis_operators`), so that
+The weights are those of the metrics, handed over as matrices (see `xsr.kernels.fidelity.axis_operators`), so that
 training optimises what evaluation measures. What reaches beyond the patch or meets no data does not count.
 """
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 
 class AxisOperators(Protocol):
-    """Blur, decimation and interpolation along one axis; `xsr.kernels.metrics.AxisOperators`."""
+    """Blur, decimation and interpolation along one axis; `xsr.kernels.fidelity.AxisOperators`."""
 
     @property
     def down(self) -> NDArray[np.float64]:

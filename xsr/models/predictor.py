@@ -1,39 +1,32 @@
-"""Inference on arrays: batches of images, slices of queries, bounded memory."""
+"""Inference on arrays: batches of images, slices of positions, bounded memory.
 
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+One function for each way a network is called; see `xsr.models.record`. All raise MemoryError where not even one image
+fits.
+"""
+
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from xsr.core.instants import Look
-from xsr.models.architectures.dctnet import DCTNet
-from xsr.models.architectures.injection import Injection
-from xsr.models.architectures.jiif import JIIF
-from xsr.models.architectures.liif import LIIF
-from xsr.models.architectures.temporal_liif import TemporalLIIF
-from xsr.models.engine import Bands, without_margin
-from xsr.models.engine import network as prepared
+from xsr.models.engine import Ready, ready
+from xsr.models.memory import memory_errors
 from xsr.models.precision import Exact
-from xsr.models.registry import ModelSpec, load
+from xsr.models.record import GuidedInputs
+from xsr.models.registry import ModelSpec
 
-PIXELS = {"cpu": 1 << 14, "cuda": 1 << 20}
-"""Input pixels encoded at once; smaller images are batched. On a CPU larger batches only touch more memory."""
 QUERIES = {"cpu": 1 << 12, "cuda": 1 << 18}
-"""Queries decoded at once. On a CPU the hidden layers of a slice (2 MB) stay in cache, which is four times faster than
-slices of 65536."""
-OUT_OF_MEMORY = ("not enough memory", "Failed to allocate memory")
-"""What PyTorch and onnxruntime say when a CPU has no memory left."""
-_fits: dict[str, int] = {}
-"""Input pixels found to fit at once, by device, where `PIXELS` did not."""
+"""Positions decoded at once. On a CPU the hidden layers of a slice (2 MB) stay in cache, which is four times faster
+than slices of 65536."""
 
 
 def predict_fixed(
     spec: ModelSpec, images: NDArray[np.float32], device: str, precision: Exact = "float32", margin: int = 0
 ) -> NDArray[np.float32]:
-    """Evaluate a fixed-factor network.
+    """Evaluate a fixed-scale network.
 
     Parameters
     ----------
@@ -46,84 +39,18 @@ def predict_fixed(
     precision
         Of the layers between the first and the last.
     margin
-        Pixels along each side that are there to be seen, not to be answered.
+        Pixels along each side that the network reads and whose output is left out.
 
     Returns
     -------
     ndarray
         Shape (n, output, (h - 2 * margin) * factor, (w - 2 * margin) * factor).
-
-    Raises
-    ------
-    MemoryError
-        If not even one image fits.
     """
-    network = prepared(spec, precision, device)
-
-    def evaluate(part: slice) -> NDArray[np.float32]:
-        image = _tensor(images[part], device)
-        if isinstance(network, Bands | Injection):
-            return np.asarray(network(image, margin).cpu().numpy())
-        return np.asarray(without_margin(network(image), image, margin).cpu().numpy())
-
-    with torch.inference_mode():
-        return np.concatenate(list(_batches(evaluate, images, device)))
+    network = ready(spec, precision, device)
+    return network.run(lambda part: network.inner(network.tensor(images[part]), margin), images)
 
 
-def _tensor(values: NDArray[np.float32], device: str) -> torch.Tensor:
-    """Bring an array to a device; from pinned memory to a GPU, which need not wait for it."""
-    tensor = torch.from_numpy(values)
-    return tensor.pin_memory().to(device, non_blocking=True) if device.startswith("cuda") else tensor.to(device)
-
-
-def _batches(
-    evaluate: Callable[[slice], NDArray[np.float32]], images: NDArray[np.float32], device: str
-) -> Iterator[NDArray[np.float32]]:
-    """Evaluate images in batches; one that does not fit into memory is halved, and the size remembered."""
-    first, size = 0, _batch(device, images)
-    while first < len(images):
-        try:
-            made = evaluate(slice(first, first + size))
-        except RuntimeError as error:
-            if not out_of_memory(error):
-                raise
-            if size == 1:
-                raise _too_large(images, error) from error
-            size //= 2
-            _fits[device] = size * images.shape[2] * images.shape[3]
-            continue
-        yield made
-        first += size
-
-
-@contextmanager
-def _memory_errors(images: NDArray[np.float32]) -> Iterator[None]:
-    """Turn what PyTorch says when memory is used up into a MemoryError."""
-    try:
-        yield
-    except RuntimeError as error:
-        if not out_of_memory(error):
-            raise
-        raise _too_large(images, error) from error
-
-
-def _too_large(images: NDArray[np.float32], error: RuntimeError) -> MemoryError:
-    return MemoryError(f"an image of {images.shape[2]} x {images.shape[3]} pixels does not fit into memory: {error}")
-
-
-def out_of_memory(error: RuntimeError) -> bool:
-    """Whether an error of PyTorch or onnxruntime says that memory is used up."""
-    return isinstance(error, torch.cuda.OutOfMemoryError) or any(text in str(error) for text in OUT_OF_MEMORY)
-
-
-def _batch(device: str, images: NDArray[np.float32]) -> int:
-    """Count the images that are evaluated at once."""
-    pixels = min(PIXELS[torch.device(device).type], _fits.get(device, sys.maxsize))
-    height, width = images.shape[2:]
-    return min(len(images), max(1, pixels // int(height * width)))
-
-
-def predict_liif(
+def predict_continuous(
     spec: ModelSpec,
     images: NDArray[np.float32],
     rows: NDArray[np.float64],
@@ -132,7 +59,7 @@ def predict_liif(
     device: str,
     precision: Exact = "float32",
 ) -> NDArray[np.float32]:
-    """Evaluate a LIIF network.
+    """Evaluate a continuous network.
 
     Parameters
     ----------
@@ -141,7 +68,7 @@ def predict_liif(
     images
         Standardised images, shape (n, channel, h, w), finite.
     rows, cols
-        Query positions in pixels, (H,) and (W,) for a grid or both (H, W).
+        Positions in pixels, (H,) and (W,) for a grid or both (H, W).
     cell
         Size of an output pixel in input pixels, (y, x).
     device
@@ -153,30 +80,16 @@ def predict_liif(
     -------
     ndarray
         Shape (n, output, H, W), standardised.
-
-    Raises
-    ------
-    MemoryError
-        If not even one image fits.
     """
-    network = prepared(spec, precision, device)
-    assert isinstance(network, LIIF)
-    if rows.ndim == 1:
-        rows, cols = (np.ascontiguousarray(v) for v in np.broadcast_arrays(rows[:, None], cols))
-    y, x = (torch.from_numpy(v.ravel()).to(device) for v in (rows, cols))
+    network = ready(spec, precision, device)
+    places = _positions(rows, cols, device)
 
-    def evaluate(part: slice) -> NDArray[np.float32]:
-        code = network.encode(_tensor(images[part], device))
-        step = max(1, QUERIES[torch.device(device).type] // len(code))
-        slices = [
-            network.decode(code, y[q : q + step], x[q : q + step], cell).permute(0, 2, 1).cpu()
-            for q in range(0, y.numel(), step)
-        ]
-        return torch.cat(slices, dim=2).numpy()
+    def evaluate(part: slice) -> Tensor:
+        code = network.module.encode(network.tensor(images[part]))
+        return _decoded(network, code, *places, cell)
 
-    with torch.inference_mode():
-        out = np.concatenate(list(_batches(evaluate, images, device)))
-    return out.reshape(*out.shape[:2], *rows.shape)
+    out = network.run(evaluate, images)
+    return out.reshape(*out.shape[:2], *_shape(rows, cols))
 
 
 def predict_temporal(
@@ -191,23 +104,23 @@ def predict_temporal(
     device: str,
     precision: Exact = "float32",
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Evaluate a temporal LIIF at instants; every date that answers is encoded once.
+    """Evaluate a temporal network at target times; every date that is used is encoded once.
 
     Parameters
     ----------
     spec
         Identity of the weights.
     images
-        Standardised dates that the network sees, shape (date, channel, h, w), finite.
+        Standardised dates that the network reads, shape (date, channel, h, w), finite.
     looks
-        Instants, and the dates that may answer each.
+        Target times, and the dates that may be used for each.
     used
-        For each instant, the pixels whose features answer, shape (its dates, h, w).
+        For each target time, the pixels whose features are used, shape (its dates, h, w).
     series
-        For each instant, versions of the standardised dates whose mean is the composite, shape (version, its dates,
-        channel, h, w); NaN where they are not known. Taken one by one.
+        For each target time, versions of the standardised dates whose mean is the composite, shape (version, its
+        dates, channel, h, w); NaN where they are not known. Taken one by one.
     rows, cols, cell
-        As in `predict_liif`.
+        As in `predict_continuous`.
     device
         Torch device.
     precision
@@ -216,51 +129,24 @@ def predict_temporal(
     Returns
     -------
     composite : ndarray
-        Mean over the dates of each version, shape (version, instant, channel, h, w), to be interpolated; zero where
-        no date is known.
-    answer : ndarray
-        What to add to it, shape (instant, output, H, W).
-
-    Raises
-    ------
-    MemoryError
-        If the dates do not fit.
+        Mean over the dates of each version, shape (version, time, channel, h, w), to be interpolated; zero where no
+        date is known.
+    detail : ndarray
+        What to add to it, shape (time, output, H, W).
     """
-    network = prepared(spec, precision, device)
-    assert isinstance(network, TemporalLIIF)
-    if rows.ndim == 1:
-        rows, cols = (np.ascontiguousarray(v) for v in np.broadcast_arrays(rows[:, None], cols))
-    y, x = (torch.from_numpy(v.ravel()).to(device) for v in (rows, cols))
-    batch = _batch(device, images)
-    step = QUERIES[torch.device(device).type]
-    composites, answers = [], []
-    with torch.inference_mode(), _memory_errors(images):
-        dates = _tensor(images, device)
-        features: torch.Tensor | None = None
-        asked = _answering(looks, used)
-        for part in (asked[i : i + batch] for i in range(0, len(asked), batch)):
-            made = network.encode(dates[part])
-            features = made.new_zeros((len(dates), *made.shape[1:])) if features is None else features
-            features[part] = made
-        assert features is not None
+    network = ready(spec, precision, device)
+    places = _positions(rows, cols, device)
+    composites, details = [], []
+    with torch.inference_mode(), memory_errors(images):
+        features = _features(network, images, _used_dates(looks, used))
         for look, pixels, averaged in zip(looks, used, series, strict=True):
-            picks, known = list(look.picks), _tensor(averaged, device)
-            days, seasons = (torch.tensor([v], dtype=torch.float64) for v in (look.days, look.seasons))
-            frames = torch.from_numpy(pixels).to(device)[None]
-            fused, _, attention = network.merge(features[picks][None], days, seasons, frames, look.day, look.season)
-            composite = network.compose(known, known.isfinite(), days, look.day, fused, attention)
-            code = network.imnet.fold(fused)
-            parts = [network.decode(code, y[q : q + step], x[q : q + step], cell)[0] for q in range(0, len(y), step)]
+            fused, attention = _fused(network, features, look, pixels)
+            known, days = network.tensor(averaged), torch.tensor([look.days], dtype=torch.float64)
+            composite = network.module.compose(known, known.isfinite(), days, look.day, fused, attention)
+            detail = _decoded(network, network.module.fold(fused), *places, cell)
             composites.append(composite.cpu().numpy())
-            answers.append(torch.cat(parts).T.reshape(-1, *rows.shape).cpu().numpy())
-    return np.stack(composites, axis=1), np.stack(answers)
-
-
-def _answering(looks: Sequence[Look], used: Sequence[NDArray[np.bool_]]) -> list[int]:
-    """Dates whose features answer somewhere, at least one; those of the others need not be known."""
-    pairs = zip(looks, used, strict=True)
-    answering = {date for look, pixels in pairs for date, seen in zip(look.picks, pixels, strict=True) if seen.any()}
-    return sorted(answering) or [looks[0].picks[0]]
+            details.append(detail.numpy().reshape(-1, *_shape(rows, cols)))
+    return np.stack(composites, axis=1), np.stack(details)
 
 
 def predict_guided(
@@ -272,7 +158,7 @@ def predict_guided(
     low: NDArray[np.float32] | None = None,
     scale: int | None = None,
 ) -> NDArray[np.float32]:
-    """Evaluate a network for one band in float32: a guided one, or one of a fixed factor that needs no guide.
+    """Evaluate a network for one band in float32: a guided one, or a fixed-scale one that needs no guide.
 
     Parameters
     ----------
@@ -285,34 +171,68 @@ def predict_guided(
     device
         Torch device.
     low
-        The image before it was enlarged, shape (n, 1, h, w), for a network that reads it: JIIF, or one of a factor
-        above one. The guide of a JIIF is reduced to its grid by block means.
+        The image before it was enlarged, shape (n, 1, h, w), for a network that reads it.
     scale
-        Output pixels along one of the image before it was enlarged, for a network that asks for it.
+        Output pixels along one of the image before it was enlarged, for a network that needs it.
 
     Returns
     -------
     ndarray
         Shape (n, 1, H, W): what the card says, the image or what to add to it.
-
-    Raises
-    ------
-    MemoryError
-        If not even one image fits.
     """
-    network = load(spec, device=device)
+    network = ready(spec, "float32", device)
+    small = image if low is None else low
 
-    def evaluate(part: slice) -> NDArray[np.float32]:
-        own, other = (_tensor(v[part], device) for v in (image, guide))
-        small = own if low is None else _tensor(low[part], device)
-        if isinstance(network, JIIF):
-            reduced = torch.nn.functional.interpolate(other, size=small.shape[-2:], mode="area")
-            answer = network(small, other, reduced)
-        elif isinstance(network, DCTNet):
-            answer = network(own, other, scale)
-        else:
-            answer = network(small)
-        return np.asarray(answer.cpu().numpy())
+    def evaluate(part: slice) -> Tensor:
+        own, reduced, other = (network.tensor(values[part]) for values in (image, small, guide))
+        return network.record.call(network.module, GuidedInputs(own, reduced, other, scale))
 
-    with torch.inference_mode():
-        return np.concatenate(list(_batches(evaluate, image, device)))
+    return network.run(evaluate, image)
+
+
+def _shape(rows: NDArray[np.float64], cols: NDArray[np.float64]) -> tuple[int, ...]:
+    """Shape (H, W) of positions, whether they are the axes of a grid or points."""
+    return rows.shape if rows.ndim == 2 else (rows.size, cols.size)
+
+
+def _positions(rows: NDArray[np.float64], cols: NDArray[np.float64], device: str) -> tuple[Tensor, Tensor]:
+    """Rows and columns of all positions, one after the other."""
+    if rows.ndim == 1:
+        rows, cols = (np.ascontiguousarray(v) for v in np.broadcast_arrays(rows[:, None], cols))
+    y, x = (torch.from_numpy(v.ravel()).to(device) for v in (rows, cols))
+    return y, x
+
+
+def _decoded(network: Ready, code: Tensor, y: Tensor, x: Tensor, cell: tuple[float, float]) -> Tensor:
+    """Decode positions, a slice at a time: (n, output, position), on the CPU."""
+    step = max(1, QUERIES[torch.device(network.device).type] // len(code))
+    slices = (slice(first, first + step) for first in range(0, len(y), step))
+    return torch.cat([network.module.decode(code, y[s], x[s], cell).permute(0, 2, 1).cpu() for s in slices], dim=2)
+
+
+def _features(network: Ready, images: NDArray[np.float32], dates: Sequence[int]) -> Tensor:
+    """Features of all dates, zero of those that are not used."""
+    batch, series = network.batches.size(images), network.tensor(images)
+    features: Tensor | None = None
+    for part in (list(dates[i : i + batch]) for i in range(0, len(dates), batch)):
+        made = network.module.encode(series[part])
+        features = made.new_zeros((len(series), *made.shape[1:])) if features is None else features
+        features[part] = made
+    assert features is not None
+    return features
+
+
+def _fused(network: Ready, features: Tensor, look: Look, pixels: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
+    """Features of the dates of a target time as one map, and the attention to each date."""
+    days, seasons = (torch.tensor([v], dtype=torch.float64) for v in (look.days, look.seasons))
+    frames = torch.from_numpy(pixels).to(network.device)[None]
+    picked = features[list(look.picks)][None]
+    fused, _, attention = network.module.merge(picked, days, seasons, frames, look.day, look.season)
+    return fused, attention
+
+
+def _used_dates(looks: Sequence[Look], used: Sequence[NDArray[np.bool_]]) -> list[int]:
+    """Dates whose features are used somewhere, at least one; those of the others need not be known."""
+    pairs = zip(looks, used, strict=True)
+    dates = {date for look, pixels in pairs for date, valid in zip(look.picks, pixels, strict=True) if valid.any()}
+    return sorted(dates) or [looks[0].picks[0]]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from xsr.core.errors import ModelError, WeightsError
 from xsr.models.card import ModelCard, file_sha256
-from xsr.models.catalogue import Architecture
+from xsr.models.record import Architecture
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,12 +26,10 @@ STD = (0.0289, 0.0400, 0.0679, 0.0811, 0.0615, 0.0645, 0.0772, 0.0820, 0.1196, 0
 """Reflectance by which each band is divided."""
 FACTORS = (2, 4)
 """Factors tried. A CARN of 3 has the shapes of a CARN of 4 and would be taken for one: it needs a card."""
-MODULES = ("carn", "rrdb")
-"""Modules of the project's architectures. The shapes of an SRCNN do not tell its factor."""
 
 
 def card(architecture: Architecture, path: Path) -> ModelCard:
-    """Card of published weights, as far as the file and the architecture tell.
+    """Card of published weights, as far as the file and the architecture determine it.
 
     Raises
     ------
@@ -44,7 +42,7 @@ def card(architecture: Architecture, path: Path) -> ModelCard:
 
     from xsr.models.state import fit, read_state
 
-    if architecture.module not in MODULES:
+    if not architecture.published:
         raise ModelError(
             f"{path} has no card beside it, and {architecture.name!r} is none of the project's networks (CARN,"
             " RRDBNet); expected a card (.json) that says bands, factor, units and normalisation."
@@ -55,9 +53,9 @@ def card(architecture: Architecture, path: Path) -> ModelCard:
         for factor in FACTORS:
             config = {"bands": count, "factor": factor}
             with torch.device("meta"):
-                network = architecture.build(**config)
+                network = architecture.make(**config)
             try:
-                fit(network, state, rename=architecture.rename(), source=str(path), dry=True)
+                fit(network, state, rename=architecture.rename, source=str(path), dry=True)
             except WeightsError as error:
                 failure = failure or error
                 continue

@@ -6,18 +6,24 @@ A `ModelSpec` (where and which bytes) is what travels in Dask graphs; the networ
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.metadata import entry_points
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from xsr.core.errors import ModelError, ParameterError, WeightsError
 from xsr.models import catalogue, foreign, published
 from xsr.models.card import SUFFIX, ModelCard, digest, file_sha256, read_card
+from xsr.models.record import Architecture
 
 if TYPE_CHECKING:
     from torch import nn
 
 PACKAGED = Path(__file__).parent / "weights"
+ENTRY_POINTS = "xsr.weights"
+"""Group of the entry points by which other distributions offer weights; each names a package that holds the files."""
+APART = {"temporal_liif_worldstrat": "CC-BY-NC-4.0"}
+"""Weights whose licence keeps them out of the default distribution, and that licence."""
 Model: TypeAlias = str | Path
 """Name of packaged weights, or path to a weight file or to the card of a foreign network."""
 TRIAL = 8
@@ -37,6 +43,8 @@ class ModelSpec:
     """Architecture of published weights that come without a card of ours; empty: the card says it."""
     card: str = ""
     """Hash of what the card says that a result depends on; empty: any card will do."""
+    module: str = ""
+    """Module whose import registers the architecture; empty for those of the package."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +75,16 @@ class Description:
     citation: str
 
 
+@lru_cache(maxsize=1)
+def folders() -> tuple[Path, ...]:
+    """Folders of weights: the packaged ones, those that a checkout has beside them, those of other distributions."""
+    others = (Path(entry.load().__file__).parent for entry in entry_points(group=ENTRY_POINTS))
+    return (PACKAGED, PACKAGED.with_name("noncommercial"), *others)
+
+
 def names() -> tuple[str, ...]:
-    """Names of the packaged weights."""
-    return tuple(sorted(path.stem for path in PACKAGED.glob(f"*{SUFFIX}")))
+    """Names of the installed weights."""
+    return tuple(sorted({path.stem for folder in folders() for path in folder.glob(f"*{SUFFIX}")}))
 
 
 def find(model: Model) -> Path:
@@ -78,13 +93,19 @@ def find(model: Model) -> Path:
     Raises
     ------
     ModelError
-        If there are none; an architecture without weights is told apart from a name that nobody knows.
+        If there are none. An architecture without weights, and weights that are installed separately, have messages of
+        their own.
     """
     path = Path(str(model))
-    if path.suffix not in (SUFFIX, *foreign.SUFFIXES):
-        path = PACKAGED / f"{model}{SUFFIX}"
-    if path.is_file():
-        return path
+    known = path.suffix in (SUFFIX, *foreign.SUFFIXES)
+    for place in (path,) if known else (folder / f"{model}{SUFFIX}" for folder in folders()):
+        if place.is_file():
+            return place
+    if str(model) in APART:
+        raise ModelError(
+            f"the weights of {str(model)!r} are licensed {APART[str(model)]} (no commercial use) and installed"
+            " separately: pip install 'xarray-sr[noncommercial]'."
+        )
     if catalogue.find(str(model)) is not None:
         raise ModelError(
             f"{str(model)!r} is an architecture and has no weights of its own; sisr and xsr.models.load take some with"
@@ -98,7 +119,7 @@ def find(model: Model) -> Path:
 
 def _suggest(name: str) -> str:
     """Close names of weights, or of architectures; else the names of all weights."""
-    known = next((known for known in (names(), tuple(catalogue.LISTED)) if catalogue.close(name, known)), names())
+    known = next((known for known in (names(), tuple(catalogue.listed())) if catalogue.close(name, known)), names())
     return catalogue.suggest(name, known)
 
 
@@ -136,11 +157,26 @@ def spec(model: Model, weights: Model | None = None) -> ModelSpec:
     path = find(model) if weights is None else Path(weights)
     if path.suffix not in foreign.SUFFIXES:  # the card of a foreign network is made from its file
         _check_bytes(path, told.sha256)
+    module = catalogue.module_of(told.architecture)
     if weights is not None:
         architecture = "" if path.with_suffix(".json").is_file() else str(model)
-        return ModelSpec(str(path.resolve()), told.sha256, architecture, digest(told))
+        return ModelSpec(str(path.resolve()), told.sha256, architecture, digest(told), module)
     name = str(model) if Path(model).suffix not in (SUFFIX, *foreign.SUFFIXES) else str(find(model).resolve())
-    return ModelSpec(name, told.sha256, card=digest(told))
+    return ModelSpec(name, told.sha256, card=digest(told), module=module)
+
+
+def record_of(told: ModelCard, module: str = "") -> Architecture:
+    """Record of the architecture that a card names.
+
+    Raises
+    ------
+    ModelError
+        If it is unknown, also after ``module`` was imported.
+    """
+    if foreign.is_foreign(told):
+        return foreign.RECORD
+    catalogue.require(told.architecture, module)
+    return catalogue.get(told.architecture)
 
 
 def create(name: str, **config: Any) -> "nn.Module":
@@ -161,13 +197,9 @@ def create(name: str, **config: Any) -> "nn.Module":
     Raises
     ------
     ModelError
-        If the name is unknown, or the network has no such setting.
+        If the name is unknown, the network has no such setting, or is not what its record says.
     """
-    architecture = catalogue.get(name)
-    try:
-        return architecture.build(**config)
-    except TypeError as error:
-        raise ModelError(f"{name} does not take these settings {config}: {error}.") from error
+    return catalogue.get(name).make(**config)
 
 
 def load(model: "Model | ModelSpec", *, weights: Model | None = None, device: str = "cpu", **config: Any) -> Any:
@@ -203,13 +235,25 @@ def load(model: "Model | ModelSpec", *, weights: Model | None = None, device: st
             raise ModelError("weights= goes with the name of an architecture; a ModelSpec has its own.")
         from xsr.models.state import fit, read_state
 
-        network = create(str(model), **config)
-        architecture = catalogue.get(str(model))
-        fit(network, read_state(Path(weights)), rename=architecture.rename(), source=str(weights))
+        record = catalogue.get(str(model))
+        network = record.make(**config)
+        fit(network, read_state(Path(weights)), rename=record.rename, source=str(weights))
         return network.to(device).eval().requires_grad_(False)
     if config:
         raise ModelError(f"settings {config} go with an architecture and weights=; trained weights have their own.")
-    identity = model if isinstance(model, ModelSpec) else spec(model)
+    return loaded(model if isinstance(model, ModelSpec) else spec(model), device).network
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A network with its weights, and the record of its architecture."""
+
+    network: Any
+    record: Architecture
+
+
+def loaded(identity: ModelSpec, device: str) -> Loaded:
+    """Network of a spec and its record; see `load`."""
     with _loading:  # threads of one worker wait for the first instead of reading the file again
         return _load(identity, device)
 
@@ -223,24 +267,24 @@ def _check_bytes(path: Path, sha256: str) -> None:
 
 
 @lru_cache(maxsize=8)
-def _load(identity: ModelSpec, device: str) -> Any:
+def _load(identity: ModelSpec, device: str) -> Loaded:
     from xsr.models.state import fit, read_state
 
     path = Path(identity.name) if identity.architecture else find(identity.name)
     if path.suffix in foreign.SUFFIXES:
         opened = foreign.session(path, identity.sha256, device)
         _check_card(foreign.read(path), identity, path)
-        return opened
+        return Loaded(opened, foreign.RECORD)
     _check_bytes(path, identity.sha256)
     told = published.card(catalogue.get(identity.architecture), path) if identity.architecture else read_card(path)
     _check_card(told, identity, path)
-    architecture = catalogue.get(told.architecture)
-    network = create(told.architecture, **told.config)
-    rename = architecture.rename() if identity.architecture else str
+    record = record_of(told, identity.module)
+    network = record.make(**told.config)
+    rename = record.rename if identity.architecture else str
     fit(network, read_state(path), rename=rename, source=str(path))
     network = network.eval().requires_grad_(False)
-    _check_shapes(network, told, architecture, path)
-    return network.to(device)
+    _check_shapes(network, told, record, path)
+    return Loaded(network.to(device), record)
 
 
 def _check_card(told: ModelCard, identity: ModelSpec, path: Path) -> None:
@@ -249,11 +293,11 @@ def _check_card(told: ModelCard, identity: ModelSpec, path: Path) -> None:
         raise WeightsError(f"the card of {path} was changed since it was asked for; expected it as it was. Ask again.")
 
 
-def _check_shapes(network: "nn.Module", told: ModelCard, architecture: catalogue.Architecture, path: Path) -> None:
+def _check_shapes(network: "nn.Module", told: ModelCard, record: Architecture, path: Path) -> None:
     """Refuse a card whose factor or bands are not the network's: pixels would be picked from the wrong places."""
-    if architecture.kind != "fixed" and told.factor is not None:
+    if record.kind != "fixed" and told.factor is not None:
         raise WeightsError(f"{path} is no network of one factor; its card says {told.factor}. Correct the card.")
-    if architecture.kind != "fixed":
+    if record.kind != "fixed":
         return
     if told.factor is None:
         raise WeightsError(f"{path} is a network of one factor; its card says none. Correct the card.")
@@ -278,7 +322,7 @@ def describe(name: Model) -> Description:
     ModelError
         If there is neither.
     """
-    if str(name) not in names() and Path(str(name)).suffix not in (SUFFIX, *foreign.SUFFIXES):
+    if str(name) not in (*names(), *APART) and Path(str(name)).suffix not in (SUFFIX, *foreign.SUFFIXES):
         return _describe_architecture(str(name))
     told = card(name)
     low, high = told.scale_range
@@ -304,34 +348,29 @@ def _describe_architecture(name: str) -> Description:
     import torch
 
     try:
-        architecture = catalogue.get(name)
+        record = catalogue.get(name)
     except ModelError:
-        known = [*names(), *catalogue.LISTED]
+        known = [*names(), *catalogue.listed()]
         raise ModelError(f"model {name!r} not found; {catalogue.suggest(name, known)}") from None
     # Shapes without memory; spectral normalisation computes as soon as it is made, and needs numbers.
-    with torch.device("cpu" if architecture.kind == "discriminator" else "meta"):
-        network = architecture.build()
-    radius = getattr(network, "radius", None)
+    with torch.device("cpu" if record.kind == "discriminator" else "meta"):
+        network = record.make()
     factor = getattr(network, "factor", None)
-    if architecture.kind == "discriminator":
-        tiling = "none"
-    else:
-        tiling = "lattice" if radius is None else "halo"
     return Description(
         name=name,
-        summary=architecture.summary,
-        kind=architecture.kind,
+        summary=record.summary,
+        kind=record.kind,
         architecture=name,
         parameters=sum(p.numel() for p in network.parameters()),
         trainable=sum(p.numel() for p in network.parameters() if p.requires_grad),
-        tiling=tiling,
-        radius=radius,
+        tiling=record.tiling,
+        radius=cast(int, network.radius) if record.tiling == "halo" else None,
         bands=(),
         scale="any" if factor is None else f"{factor}",
         gsd_in_m=None,
         gsd_out_m=None,
         licence="Apache-2.0",
-        citation=architecture.citation,
+        citation=record.citation,
     )
 
 

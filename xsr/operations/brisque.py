@@ -9,12 +9,12 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xsr._version import __version__
 from xsr.core import graph
 from xsr.core.blocks import Span, Window
 from xsr.core.cube import open_cube
 from xsr.core.match import check_border
 from xsr.core.names import BandsLike
+from xsr.core.provenance import made_by
 from xsr.core.types import XarrayObject
 from xsr.kernels import brisque as kernels
 
@@ -82,6 +82,14 @@ def brisque(
     References
     ----------
     A. Mittal, A. K. Moorthy, A. C. Bovik, IEEE TIP 21 (2012), doi:10.1109/TIP.2012.2214050.
+
+    Examples
+    --------
+    >>> import xsr
+    >>> from xsr.testing import synthetic_cube
+    >>> found = synthetic_cube(size=(64, 64)).sr.brisque()
+    >>> dict(found.features.sizes)
+    {'time': 1, 'band': 4, 'feature': 36}
     """
     found = open_cube(cube, units=units, bands=bands)
     path = None if model is None else Path(model).expanduser().resolve()
@@ -98,8 +106,7 @@ def brisque(
     if path is not None:
         variables["score"] = (("time", "band"), values[:, :, -1], {"long_name": "BRISQUE, lower is better"})
     settings: dict[str, Any] = {
-        "xsr_version": __version__,
-        "xsr_operation": "brisque",
+        **made_by("brisque"),
         "border_px": function.border,
         "range": "reflectance 0 to 1 as 0 to 255, not rounded",
     }

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from odc.geo.geom import Geometry
 
-from xsr._version import __version__
 from xsr.core import graph
 from xsr.core.areas import LONLAT, GeometryLike, pixel_window, project, resolve_area
 from xsr.core.blocks import Padding, Span
@@ -18,6 +17,7 @@ from xsr.core.errors import ParameterError
 from xsr.core.grid import Refinement
 from xsr.core.names import standardise
 from xsr.core.pipeline import CHUNK
+from xsr.core.provenance import made_by
 from xsr.core.types import Stack, XarrayObject
 
 
@@ -57,6 +57,16 @@ def clip(
         If the area is empty, cannot be read, crosses the antimeridian or lies outside the cube.
     CubeError, GridError
         If the cube breaks the contract; see `xsr.core.cube.open_cube`.
+
+    Examples
+    --------
+    >>> import xsr
+    >>> from xsr.testing import synthetic_cube
+    >>> cube = synthetic_cube(size=(32, 32))
+    >>> west, south, east, north = cube.odc.geobox.boundingbox
+    >>> part = cube.sr.clip((west + 50, south + 100, east, north), crs=cube.odc.crs.to_wkt())
+    >>> dict(part.sizes)
+    {'time': 1, 'band': 4, 'y': 22, 'x': 27}
     """
     cube, _, names = standardise(cube)
     opened = open_cube(cube, units=units)
@@ -72,8 +82,7 @@ def clip(
     chunks = (CHUNK, CHUNK) if pixels.chunks is None else pixels.chunks[2:]
     plan = graph.make_plan(Refinement(shape, (1.0, 1.0)), shape, halo=0, chunks=chunks)
     kept = graph.run(Clipping(area, geobox, all_touched), pixels.data, plan)
-    provenance = {"xsr_version": __version__, "xsr_operation": "clip", **opened.scale_made}
-    result = opened.rewrap(kept, geobox, provenance)
+    result = opened.rewrap(kept, geobox, made_by("clip") | opened.scale_made)
     y, x = opened.spatial
     if opened.flipped:
         rows = slice(cube.sizes[y] - rows.stop, cube.sizes[y] - rows.start)

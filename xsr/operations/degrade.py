@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import product
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -21,13 +22,12 @@ from xsr.core.match import pixel_m
 from xsr.core.names import BandsLike, fitting
 from xsr.core.sensors import canonical
 from xsr.core.types import Stack, XarrayObject
-from xsr.kernels import degrade as kernel
 from xsr.kernels import psf as spread
+from xsr.kernels.decimate import MIN_VALID
+from xsr.kernels.degrade import NOTHING, BandOptics, observe
 from xsr.kernels.noise import NoiseModel, add_noise, clouds
 from xsr.kernels.optics import Mtf, Optics, PsfLike, by_band
 
-NOTHING = NoiseModel(0.0)
-"""No noise."""
 CLOUD_KEY = zlib.crc32(b"clouds")
 """Names clouds among the bands in random fields."""
 
@@ -74,24 +74,12 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class BandOptics:
-    """How one band is seen."""
-
-    y: tuple[spread.Stage, ...]
-    """Steps from input to output rows; more than one where a band's own pixels are coarser than the grid."""
-    x: tuple[spread.Stage, ...]
-    key: int
-    """Names the band in the noise."""
-    noise: NoiseModel = NOTHING
-
-
-@dataclass(frozen=True)
 class Degradation:
     """Block function: blur, decimate and add noise."""
 
     bands: tuple[BandOptics, ...]
     frames: tuple[Frame, ...]
-    min_valid: float = kernel.MIN_VALID
+    min_valid: float = MIN_VALID
     seed: int = 0
     padding: Padding = "reflect"
     rows: Span = field(default=Span(0, 0))
@@ -103,15 +91,12 @@ class Degradation:
         """Half-width of the widest point spread function, shifted furthest."""
         shift = max(abs(s) for frame in self.frames for s in frame.shift)
         widest = max(frame.blur for frame in self.frames)
-        axes = (axis for band in self.bands for axis in (band.y, band.x))
-        return max(spread.reach_px(_widened(axis, widest), shift) for axis in axes)
+        return max(band.widened(widest).halo(shift) for band in self.bands)
 
     def checked(self) -> "Degradation":
-        """Return itself if weights with every MTF asked for exist; planning must not leave that to a task."""
-        for stages in {axis for band in self.bands for axis in (band.y, band.x)}:
-            for blur in {frame.blur for frame in self.frames}:
-                for stage in _widened(stages, blur):
-                    spread.check_reachable(stage.psf, stage.cell)
+        """Return itself if weights of every requested MTF exist; planning must not leave that to a task."""
+        for band, blur in product(self.bands, {frame.blur for frame in self.frames}):
+            band.widened(blur).check()
         return self
 
     def place(self, dates: Span, rows: Span, cols: Span) -> "Degradation":
@@ -123,33 +108,26 @@ class Degradation:
     ) -> Stack:
         """Evaluate a block; see `xsr.core.types.WindowFunction`."""
         out = np.empty((*window.shape[:2], rows.size, cols.size), np.float32)
+        origin = _origin(self.rows, rows, cell[0]), _origin(self.cols, cols, cell[1])
         for date, frame in enumerate(self.frames):
             for number, band in enumerate(self.bands):
-                taps = (
-                    _window_taps(_widened(stages, frame.blur), span, position, shift)
-                    for stages, span, position, shift in zip(
-                        (band.y, band.x), (self.rows, self.cols), (rows, cols), frame.shift, strict=True
-                    )
-                )
-                low = kernel.degrade(window[date, number][None], *taps, min_valid=self.min_valid)[0]
-                out[date, number] = add_noise(
-                    low, band.noise, rows=self.rows, cols=self.cols, seed=self.seed, words=(band.key, frame.key)
-                )
+                out[date, number] = observe(
+                    window[date, number][None],
+                    band.widened(frame.blur),
+                    rows=self.rows,
+                    cols=self.cols,
+                    origin=origin,
+                    shift=frame.shift,
+                    min_valid=self.min_valid,
+                    seed=self.seed,
+                    frame=frame.key,
+                )[0]
         return out
 
 
-def _window_taps(
-    stages: tuple[spread.Stage, ...], span: Span, position: NDArray[np.float64], shift: float
-) -> spread.AxisTaps:
-    """Weights of the pixels of a window: those of the whole, moved by the window's whole number of pixels."""
-    taps = spread.sample_chain(span.start, len(span), stages, shift=shift)
-    cell = math.prod(stage.cell for stage in stages)
-    origin = round((span.start + 0.5) * cell - 0.5 - float(position[0]))
-    return replace(taps, start=taps.start - origin)
-
-
-def _widened(stages: tuple[spread.Stage, ...], factor: float) -> tuple[spread.Stage, ...]:
-    return stages if factor == 1 else tuple(replace(stage, psf=stage.psf.widened(factor)) for stage in stages)
+def _origin(span: Span, position: NDArray[np.float64], cell: float) -> int:
+    """First pixel of a window, counted from the corner of the whole; ``position`` counts from the window."""
+    return round((span.start + 0.5) * cell - 0.5 - float(position[0]))
 
 
 def degrade(
@@ -159,10 +137,10 @@ def degrade(
     mtf: "Mtf | Mapping[str, Mtf] | None" = None,
     psf: "PsfLike | Mapping[str, PsfLike]" = "gaussian",
     source_mtf: "Mtf | Mapping[str, Mtf] | None" = None,
-    sensor: str = "sentinel-2",
+    sensor: str | None = None,
     noise: Noise = None,
     seed: int = 0,
-    min_valid: float = kernel.MIN_VALID,
+    min_valid: float = MIN_VALID,
     bands: BandsLike | None = None,
     units: str | float | None = None,
     chunks: int | Sequence[int] | None = None,
@@ -186,7 +164,8 @@ def degrade(
     source_mtf
         Modulation transfer of the input at its own Nyquist frequency for ``effective``; by default ``mtf``.
     sensor
-        Sensor whose table names bands, MTF and noise.
+        Sensor whose table names bands, MTF and noise; by default Sentinel-2, or the sensor that the cube states or
+        whose band names it has, if its table has the MTF of each band (see `xsr.register_sensor`).
     noise
         None, a standard deviation in reflectance, a mapping by band, or ``sensor`` for signal-dependent noise with
         the published signal-to-noise ratio; see `SensorNoise`.
@@ -218,8 +197,19 @@ def degrade(
     -----
     The Gaussian of an MTF m has sigma = gsd * scale / pi * sqrt(-2 ln m). It is centred on the output pixel, borders
     are mirrored as ``numpy.pad`` does by ``reflect``, and weights are divided by their share on valid pixels.
+
+    Examples
+    --------
+    >>> import xsr
+    >>> from xsr.testing import synthetic_cube
+    >>> cube = synthetic_cube(size=(32, 32), bands=("B04", "B08"))
+    >>> low = cube.sr.degrade(scale=2, noise=0.001, seed=1)
+    >>> dict(low.sizes)
+    {'time': 1, 'band': 2, 'y': 16, 'x': 16}
+    >>> low = cube.sr.degrade(scale=3.4, mtf={"B04": 0.29, "B08": 0.25})  # a sensor of one's own
     """
     opened, factor = open_cube(cube, units=units, bands=bands), _checked_scale(scale)
+    sensor = opened.sensor(sensor)
     seeing = _Seeing(opened, factor, Optics(sensor, mtf, psf, source_mtf))
     models = _noise_models(opened.spelled(sensor), noise, sensor)
     function = Degradation(
@@ -241,10 +231,10 @@ def wald(
     mtf: "Mtf | Mapping[str, Mtf] | None" = None,
     psf: "PsfLike | Mapping[str, PsfLike]" = "gaussian",
     source_mtf: "Mtf | Mapping[str, Mtf] | None" = None,
-    sensor: str = "sentinel-2",
+    sensor: str | None = None,
     noise: Noise = None,
     seed: int = 0,
-    min_valid: float = kernel.MIN_VALID,
+    min_valid: float = MIN_VALID,
     bands: BandsLike | None = None,
     units: str | float | None = None,
     chunks: int | Sequence[int] | None = None,
@@ -297,8 +287,19 @@ def wald(
     References
     ----------
     L. Wald, T. Ranchin, M. Mangolini, Photogrammetric Engineering & Remote Sensing 63 (1997).
+
+    Examples
+    --------
+    >>> import xsr
+    >>> from xsr.testing import synthetic_cube
+    >>> cube = synthetic_cube(size=(32, 32))
+    >>> low, high = cube.sr.wald(scale=2)
+    >>> scores = low.sr.interpolate(scale=2).sr.evaluate(high, metrics="rmse")
+    >>> dict(low.sizes), dict(scores.rmse.sizes)
+    ({'time': 1, 'band': 4, 'y': 16, 'x': 16}, {'time': 1, 'band': 4})
     """
     opened, factor = open_cube(cube, units=units, bands=bands), _checked_scale(scale)
+    sensor = opened.sensor(sensor)
     seeing = _Seeing(opened, factor, Optics(sensor, mtf, psf, source_mtf))
     sizes = _native_sizes(opened, native_gsd, sensor)
     models = _noise_models(opened.spelled(sensor), noise, sensor)
@@ -324,7 +325,8 @@ def wald(
 
 
 def semi_simulate(
-    high: XarrayObject,
+    cube: XarrayObject,
+    high: XarrayObject | None = None,
     *,
     scale: float,
     series: XarrayObject | None = None,
@@ -335,10 +337,10 @@ def semi_simulate(
     cloud_cover: float = 0.0,
     mtf: "Mtf | Mapping[str, Mtf] | None" = None,
     psf: "PsfLike | Mapping[str, PsfLike]" = "gaussian",
-    sensor: str = "sentinel-2",
+    sensor: str | None = None,
     noise: Noise = None,
     seed: int = 0,
-    min_valid: float = kernel.MIN_VALID,
+    min_valid: float = MIN_VALID,
     bands: BandsLike | None = None,
     units: str | float | None = None,
     chunks: int | Sequence[int] | None = None,
@@ -347,8 +349,12 @@ def semi_simulate(
 
     Parameters
     ----------
+    cube
+        High-resolution image of one date: DataArray ([time,] [band,] y, x) or Dataset of bands. With ``high``, the
+        low-resolution ``series``.
     high
-        High-resolution image of one date: DataArray ([time,] [band,] y, x) or Dataset of bands.
+        High-resolution image, where ``cube`` is the series: ``semi_simulate(series, high, scale=2)`` equals
+        ``semi_simulate(high, scale=2, series=series)``.
     scale
         Linear factor between the pixel sizes, >= 1.
     series
@@ -381,7 +387,7 @@ def semi_simulate(
     Raises
     ------
     ParameterError
-        If ``high`` has several dates, or a number is out of range.
+        If the image has several dates, the series is given twice, or a number is out of range.
     GridError
         If ``series`` is not on the grid of the result.
 
@@ -394,15 +400,29 @@ def semi_simulate(
     References
     ----------
     T. Tarasiewicz et al. (2022), on semi-simulated data for multi-image super-resolution.
+
+    Examples
+    --------
+    >>> import xsr
+    >>> from xsr.testing import synthetic_cube
+    >>> high = synthetic_cube(size=(64, 64), gsd_m=2.5)
+    >>> frames = high.sr.semi_simulate(scale=4, frames=3, noise="sensor")
+    >>> dict(frames.sizes)
+    {'time': 3, 'band': 4, 'y': 16, 'x': 16}
+    >>> series = synthetic_cube(size=(16, 16), times=("2024-04-10", "2024-06-10"))
+    >>> frames = series.sr.semi_simulate(high, scale=4)  # or high.sr.semi_simulate(scale=4, series=series)
+    >>> bool((frames.time == series.time).all())
+    True
     """
-    opened, factor = open_cube(high, units=units, bands=bands), _checked_scale(scale)
+    image, series = _image_and_series(cube, high, series)
+    opened, factor = open_cube(image, units=units, bands=bands), _checked_scale(scale)
     if opened.data.sizes["time"] != 1:
         raise ParameterError(
             f"high has {opened.data.sizes['time']} dates; expected one image, whose geometry all frames share. Select"
             " a date, as by .isel(time=0)."
         )
     real = None if series is None else _open_series(series, opened, units, bands)
-    seed = _seed(seed)
+    seed, sensor = _seed(seed), opened.sensor(sensor)
     plan = _FramePlan.draw(opened, real, factor, frames, shift_px, blur_jitter, seed)
     seeing = _Seeing(opened, factor, Optics(sensor, mtf, psf))
     seen = Degradation(tuple(seeing.band(n) for n in opened.spelled(sensor)), plan.frames, _share(min_valid)).checked()
@@ -421,6 +441,19 @@ def semi_simulate(
     whole = replace(many, data=_on(many.data, values), geobox=target[0])
     values = pipeline.values(whole, finish, grid.coarsen(target[0], 1)[1], chunks=blocks)
     return many.rewrap(values, target[0], {**provenance, "xsr_scale": [1 / factor, 1 / factor]})
+
+
+def _image_and_series(
+    cube: XarrayObject, high: XarrayObject | None, series: XarrayObject | None
+) -> tuple[XarrayObject, XarrayObject | None]:
+    if high is None:
+        return cube, series
+    if series is not None:
+        raise ParameterError(
+            "high= and series= are both given; expected one of them. The cube is the series where high= is given, and"
+            " the image where series= is."
+        )
+    return high, cube
 
 
 def _open_series(series: XarrayObject, high: Cube, units: str | float | None, bands: BandsLike | None) -> Cube:
@@ -455,6 +488,16 @@ def augment_frames(
     References
     ----------
     M. Ziaja et al. (2022), on data augmentation for multi-image super-resolution.
+
+    Examples
+    --------
+    >>> import xsr
+    >>> from xsr.testing import synthetic_cube
+    >>> high = synthetic_cube(size=(32, 32), gsd_m=5.0)
+    >>> low = high.sr.semi_simulate(scale=2, frames=4)
+    >>> low, high = xsr.augment_frames(low, high, keep=3, seed=1)
+    >>> low.sizes["time"]
+    3
     """
     frames, truth = open_cube(low), open_cube(high)
     count, seed = frames.data.sizes["time"], _seed(seed)
@@ -513,7 +556,7 @@ class _Seeing:
     def band(self, name: str, noise: NoiseModel = NOTHING) -> BandOptics:
         """Find how a band is seen."""
         y, x = ((spread.Stage(f, self.scale),) for f in self.functions(name, self.scale))
-        return BandOptics(y, x, _key(canonical(name)), noise)
+        return BandOptics(y, x, noise, _key(canonical(name)))
 
     def moved(self, name: str, size: int, sizes: Sequence[int], noise: NoiseModel) -> BandOptics:
         """Find how the low side of a pair by the ten-band rule sees a band of ``size`` pixels; see `wald`."""
@@ -526,17 +569,16 @@ class _Seeing:
             )
         chains = []
         for function in self.functions(name, factor, size):
-            steps = [*_averaged(size), spread.Stage(function, factor)]
-            chains.append((*steps, spread.Stage(spread.Cubic(), finest / size)) if size > finest else tuple(steps))
-        return BandOptics(chains[0], chains[1], _key(canonical(name)), noise)
+            chains.append((*_averaged(size), *spread.chain(function, factor, finest / size)))
+        return BandOptics(chains[0], chains[1], noise, _key(canonical(name)))
 
     def truth(self, name: str, size: int, coarsest: int) -> BandOptics:
         """Find how the high side of a pair by the ten-band rule sees a band."""
         if size == coarsest:
-            return BandOptics(_averaged(size), _averaged(size), 0)
+            return BandOptics(_averaged(size), _averaged(size))
         factor = coarsest / size
         y, x = ((*_averaged(size), spread.Stage(f, factor)) for f in self.functions(name, factor, size))
-        return BandOptics(y, x, 0)
+        return BandOptics(y, x)
 
     def functions(self, name: str, scale: float, pixel: float = 1.0) -> tuple[spread.Psf, spread.Psf]:
         """Line spread functions along y and x for a factor, in pixels of ``pixel`` pixels of the cube."""
@@ -743,7 +785,7 @@ def _change(
     selected = real.data.isel(time=list(dates))
     difference = selected.data - base
     stage = (spread.Stage(spread.Gaussian(float(change_px)), 1.0),)
-    smooth = Degradation((BandOptics(stage, stage, 0),) * len(real.bands), (Frame(0),) * len(dates), 1e-3)
+    smooth = Degradation((BandOptics(stage, stage),) * len(real.bands), (Frame(0),) * len(dates), 1e-3)
     cube = replace(real, data=selected.copy(data=difference))
     field_ = pipeline.values(cube, smooth, grid.coarsen(target[0], 1)[1], chunks=chunks)
     return field_ + selected.data * np.float32(0)  # NaN and infinities of the date become NaN

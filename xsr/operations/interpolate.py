@@ -1,7 +1,7 @@
 """Interpolation to any finer grid: the baseline of everything."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from xsr._version import __version__
 from xsr.core import checks, pipeline
 from xsr.core.cube import open_cube
 from xsr.core.errors import ParameterError
 from xsr.core.instants import Look
 from xsr.core.names import BandsLike
+from xsr.core.provenance import made_by
 from xsr.core.types import Stack, XarrayObject
 from xsr.kernels import resample
 from xsr.kernels import temporal as time_kernels
@@ -121,22 +121,34 @@ def interpolate(
     References
     ----------
     R. Keys, IEEE TASSP 29 (1981), doi:10.1109/TASSP.1981.1163711.
+
+    Examples
+    --------
+    >>> import xsr
+    >>> from xsr.testing import synthetic_cube
+    >>> cube = synthetic_cube(size=(32, 32), times=("2024-04-10", "2024-05-10"))
+    >>> fine = cube.sr.interpolate(scale=3.4, method="bilinear")
+    >>> dict(fine.sizes), fine.odc.geobox.resolution.x == 10 / 3.4
+    ({'time': 2, 'band': 4, 'y': 108, 'x': 108}, True)
+    >>> fine = cube.sr.interpolate(resolution=5, t="2024-04-25", temporal="nearest")
+    >>> bool((fine == cube[0].sr.interpolate(scale=2)).all())
+    True
     """
     if method not in resample.METHODS:
         raise ParameterError(f"method={method!r}; expected one of {', '.join(resample.METHODS)}.")
+    if temporal not in TEMPORAL:
+        raise ParameterError(f"temporal={temporal!r}; expected one of {', '.join(TEMPORAL)}.")
+    frames = checks.whole("frames", frames, least=1)
     if t is not None:
-        if temporal not in TEMPORAL:
-            raise ParameterError(f"temporal={temporal!r}; expected one of {', '.join(TEMPORAL)}.")
-        frames = checks.whole("frames", frames, least=1)
         checked = open_cube(cube, units=units, bands=bands)
         target = pipeline.resolve_target(checked, scale=scale, resolution=resolution, like=like)
         return pipeline.evaluate_at(
-            checked if like is None else replace(checked, flipped=False),
+            checked.towards(like),
             pipeline.Moments(t, window, extrapolate=extrapolate),
             partial(_at, method, temporal, frames),
             target,
             chunks=pipeline.resolve_chunks(chunks),
-            provenance={"xsr_version": __version__, "xsr_operation": f"interpolate:{method}:{temporal}"},
+            provenance=made_by(f"interpolate:{method}:{temporal}"),
         )
     return pipeline.refine(
         open_cube(cube, units=units, bands=bands),
@@ -145,7 +157,7 @@ def interpolate(
         resolution=resolution,
         like=like,
         chunks=chunks,
-        provenance={"xsr_version": __version__, "xsr_operation": f"interpolate:{method}"},
+        provenance=made_by(f"interpolate:{method}"),
     )
 
 
@@ -187,6 +199,15 @@ def interpolate_time(
         If ``t`` cannot be read or lies outside the series.
     CubeError
         If the cube has no dates.
+
+    Examples
+    --------
+    >>> import xsr
+    >>> from xsr.testing import synthetic_cube
+    >>> cube = synthetic_cube(size=(32, 32), times=("2024-04-10", "2024-05-10"))
+    >>> series = cube.sr.interpolate_time("10D")
+    >>> series.time.dt.strftime("%d %B").values.tolist()
+    ['10 April', '20 April', '30 April', '10 May']
     """
     return interpolate(
         cube,

@@ -8,13 +8,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xsr._version import __version__
 from xsr.core import checks, graph
 from xsr.core.blocks import Span, Window
 from xsr.core.cube import Cube, open_cube
 from xsr.core.errors import ParameterError
 from xsr.core.match import check_border, check_same_grid, open_like, open_low, quotient
 from xsr.core.names import BandsLike, fitting
+from xsr.core.provenance import made_by
 from xsr.core.sensors import canonical
 from xsr.core.types import XarrayObject
 from xsr.kernels import opensr as kernels
@@ -100,6 +100,18 @@ def opensr(
     References
     ----------
     C. Aybar et al., IEEE GRSL (2024), https://ieeexplore.ieee.org/document/10530998.
+
+    Examples
+    --------
+    >>> import xsr
+    >>> from xsr.testing import synthetic_pair
+    >>> pair = synthetic_pair(size=(32, 32))  # pixels of 10 m, and their truth of 2.5 m
+    >>> fine = pair.low.sr.interpolate(scale=4)
+    >>> scores = fine.sr.opensr(pair.high, low=pair.low)
+    >>> round((scores.hallucination + scores.omission + scores.improvement).item(), 3)
+    1.0
+    >>> bool(scores.omission > scores.hallucination)  # interpolation invents little and misses much
+    True
     """
     cube = open_cube(sr, units=units, bands=fitting(bands, sr))
     truth = open_like(reference, cube, units=units, what="the reference", bands=bands)
@@ -116,8 +128,7 @@ def opensr(
         for index, (name, (unit, long)) in enumerate(UNITS.items())
     }
     settings = {
-        "xsr_version": __version__,
-        "xsr_operation": "opensr",
+        **made_by("opensr"),
         "border_px": function.border,
         "scale": quotient(coarse.scale),
         "visible": [cube.bands[index] for index in function.visible],

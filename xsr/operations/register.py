@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xsr._version import __version__
 from xsr.core import graph, match, pipeline
 from xsr.core.blocks import Padding, Span, Window
 from xsr.core.cube import Cube, open_cube
@@ -18,6 +17,7 @@ from xsr.core.errors import CubeError, XsrWarning
 from xsr.core.graph import Job
 from xsr.core.grid import Refinement, resolution
 from xsr.core.names import BandsLike, standard_dims, standardise
+from xsr.core.provenance import made_by
 from xsr.core.types import Stack, XarrayObject
 from xsr.kernels.registration import find_shift
 from xsr.kernels.resample import Interpolation
@@ -84,6 +84,16 @@ def register(
 
     To register and refine in one resampling, move the coordinates instead of the pixels, ``for date in cube``:
     ``date.assign_coords(x=date.x - date.shift_x_m, y=date.y - date.shift_y_m).sr.liif(like=grid)``.
+
+    Examples
+    --------
+    >>> import xsr
+    >>> from xsr.testing import synthetic_cube
+    >>> high = synthetic_cube(size=(256, 256), gsd_m=5.0, bands=("B08",))
+    >>> frames = high.sr.semi_simulate(scale=2, frames=2, shift_px=[[0, 0], [0.5, -0.25]])
+    >>> seen = frames.drop_vars(["shift_x_m", "shift_y_m"]).sr.register()
+    >>> bool(abs(seen.shift_x_m[1] + 2.5) < 0.5), bool(abs(seen.shift_y_m[1] + 5.0) < 0.5)
+    (True, True)
     """
     seen = open_cube(cube, units=units, bands=bands)
     cube, _, names = standardise(cube)
@@ -153,7 +163,7 @@ class Search:
 def _coordinates(shifts: Any, cube: Cube) -> dict[str, Any]:
     """Shifts in metres to the east and north, and the quality."""
     affine = cube.geobox.affine
-    down_m, across_m = (m / size for m, size in zip(match.pixel_m(cube.geobox), resolution(cube.geobox), strict=True))
+    down_m, across_m = (m / size for m, size in zip(cube.pixel_m, resolution(cube.geobox), strict=True))
     down, right = shifts[:, 0], shifts[:, 1]
     return {
         "shift_x_m": (affine.a * right + affine.b * down) * across_m,
@@ -177,9 +187,10 @@ def _move(cube: Cube, shifts: NDArray[np.float64]) -> XarrayObject:
     shape = (cube.data.sizes["y"], cube.data.sizes["x"])
     reach = math.ceil(np.abs(taken).max())
     function = Moving(tuple((float(y), float(x)) for y, x in taken), reach, shape)
-    provenance = {"xsr_version": __version__, "xsr_operation": "register"}
     target = cube.geobox, Refinement(shape, (1.0, 1.0))
-    return pipeline.evaluate(cube, function, target, chunks=pipeline.resolve_chunks(None), provenance=provenance)
+    return pipeline.evaluate(
+        cube, function, target, chunks=pipeline.resolve_chunks(None), provenance=made_by("register")
+    )
 
 
 @dataclass(frozen=True)

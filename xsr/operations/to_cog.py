@@ -20,6 +20,7 @@ from xsr.core.blocks import Span, chunk_sizes, spans
 from xsr.core.cube import Cube, open_cube
 from xsr.core.errors import ParameterError, StoreError
 from xsr.core.pipeline import CHUNK
+from xsr.core.provenance import PREFIX
 from xsr.core.types import XarrayObject
 
 Packing = Literal["float32", "uint16"]
@@ -90,6 +91,15 @@ def to_cog(
     -----
     Bands have their names as descriptions, scale and offset where packed, and overviews by averages of valid pixels.
     Memory holds one row of blocks of one date; on disk a second copy of a date lies beside it meanwhile.
+
+    Examples
+    --------
+    >>> import xsr
+    >>> from xsr.testing import synthetic_cube
+    >>> cube = synthetic_cube(size=(32, 32))
+    >>> report = cube.sr.interpolate(scale=2).sr.to_cog("fine.tif", dtype="uint16", progress=False)
+    >>> report.clipped, dict(xsr.open("fine.tif").sizes)
+    (0, {'band': 4, 'y': 64, 'x': 64})
     """
     if dtype not in get_args(Packing):
         raise ParameterError(f"dtype={dtype!r}; expected 'float32' or 'uint16'.")
@@ -200,8 +210,8 @@ def _write_plain(cube: Cube, date: int, path: Path, *, dtype: Packing, blocksize
 
 def _tags(cube: Cube, date: int) -> dict[str, str]:
     """Date and provenance as metadata of the file."""
-    tags = {"xsr_version": __version__}
-    tags |= {str(k): str(v) for k, v in cube.original.attrs.items() if str(k).startswith("xsr_")}
+    tags = {f"{PREFIX}version": __version__}
+    tags |= {str(k): str(v) for k, v in cube.original.attrs.items() if str(k).startswith(PREFIX)}
     if "time" in cube.data.coords and cube.data["time"].dtype.kind == "M":
         tags["TIFFTAG_DATETIME"] = str(_seconds(cube)[date]).replace("-", ":").replace("T", " ")
     for name, coord in cube.data.coords.items():

@@ -46,9 +46,11 @@ def verb_of(model: str | Path | None, weights: str | Path | None = None) -> Verb
 
 def _check_known(model: str) -> None:
     """Refuse a name that neither models, architectures nor methods have."""
-    if Path(model).suffix in (SUFFIX, *foreign.SUFFIXES) or model in registry.names() or catalogue.find(model):
+    if Path(model).suffix in (SUFFIX, *foreign.SUFFIXES) or catalogue.find(model):
         return
-    meant = catalogue.close(model, (*registry.names(), *METHODS, *catalogue.LISTED))
+    if model in (*registry.names(), *registry.APART):
+        return
+    meant = catalogue.close(model, (*registry.names(), *METHODS, *catalogue.listed()))
     known = f"a model ({', '.join(registry.names())}), an interpolation method ({', '.join(METHODS)}) or a path"
     hint = f"did you mean {' or '.join(meant)}?" if meant else f"expected {known}."
     raise ModelError(f"model {model!r} not found; {hint}")

@@ -5,20 +5,22 @@ a URL is known by the suffix of what it names. Nothing is opened but headers and
 """
 
 import json
+import os
 import re
 import tarfile
 import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from xsr.core.errors import CubeError
+from xsr.sources import registry
 from xsr.sources.archive import TAR
 from xsr.sources.files import HEAD, JPEG2000, VRT, ZARR_METADATA, zarr_root
 from xsr.sources.paths import GDAL_SUBDATASET, LEVELS
+from xsr.sources.registry import Source
 from xsr.sources.safe import IMAGE as SAFE_IMAGE
 from xsr.sources.safe import METADATA as SAFE_METADATA
 from xsr.sources.theia import NAME as THEIA_NAME
@@ -33,29 +35,11 @@ CATALOGS = ("catalog.json", "collection.json")
 STAC_TYPES = ("Feature", "FeatureCollection", "Catalog", "Collection")
 
 
-class Kind(Enum):
-    """A kind of thing that xsr reads, by its name in messages."""
-
-    SAFE = "Sentinel-2 SAFE"
-    THEIA = "Theia"
-    LANDSAT = "Landsat"
-    EOPF = "Sentinel-2 EOPF"
-    STAC = "STAC"
-    GEOTIFF = "GeoTIFF"
-    JPEG2000 = "JPEG 2000"
-    VRT = "VRT"
-    NETCDF = "NetCDF"
-    ZARR = "Zarr store"
-    BANDS = "folder of band files"
-    TREE = "DataTree"
-    XARRAY = "xarray object"
-
-
 SIGNATURES = (
-    (re.compile(rb"(II|MM)[*+]\0|(II|MM)\0[*+]"), Kind.GEOTIFF),
-    (re.compile(rb"\x89HDF\r\n\x1a\n|CDF[\x01\x02\x05]"), Kind.NETCDF),
-    (JPEG2000, Kind.JPEG2000),
-    (VRT, Kind.VRT),
+    (re.compile(rb"(II|MM)[*+]\0|(II|MM)\0[*+]"), registry.GEOTIFF),
+    (re.compile(rb"\x89HDF\r\n\x1a\n|CDF[\x01\x02\x05]"), registry.NETCDF),
+    (JPEG2000, registry.JPEG2000),
+    (VRT, registry.VRT),
 )
 """First bytes of files that are read by themselves."""
 UNREAD = (
@@ -68,20 +52,30 @@ UNREAD = (
     (b"\x1f\x8b", "a gzip file"),
 )
 """First bytes of files that are known and not read."""
-SUFFIXES = {".tif": Kind.GEOTIFF, ".tiff": Kind.GEOTIFF, ".jp2": Kind.JPEG2000, ".vrt": Kind.VRT, ".nc": Kind.NETCDF}
-SUFFIXES |= {".nc4": Kind.NETCDF, ".h5": Kind.NETCDF, ".json": Kind.STAC, ".geojson": Kind.STAC}
-"""Kinds of what a URL names; a Zarr store has no suffix that could be relied on."""
+SUFFIXES = {
+    **dict.fromkeys((".tif", ".tiff"), registry.GEOTIFF),
+    **dict.fromkeys((".nc", ".nc4", ".h5"), registry.NETCDF),
+    **dict.fromkeys((".json", ".geojson"), registry.STAC),
+    ".jp2": registry.JPEG2000,
+    ".vrt": registry.VRT,
+}
+"""Sources of what a URL names; a Zarr store has no suffix that could be relied on."""
 SUPPORTED = (
     "a product (Sentinel-2 SAFE or EOPF, Theia, Landsat: folder, archive or metadata file), STAC, Zarr (.zarr.zip too),"
     " NetCDF, GeoTIFF or a folder of band files"
 )
 
 
+def supported() -> str:
+    """List what xsr reads, for messages; added sources by their names."""
+    return ", ".join([SUPPORTED, *(source.name for source in registry.added())])
+
+
 @dataclass(frozen=True)
 class Found:
     """What lies at a path."""
 
-    kind: Kind
+    source: Source
     path: str
     """Path for the reader: that of the product or store, where one of its metadata files was named."""
 
@@ -92,24 +86,48 @@ def detect(path: str) -> Found:
     Raises
     ------
     CubeError
-        If there is nothing, or nothing that xsr reads; says what was found.
+        If there is nothing, nothing that xsr reads, or a product that an added source recognises as well; says what
+        was found.
     """
     if path.startswith("file://"):
         path = unquote(urlsplit(path).path)
+    path = os.path.expanduser(path)
+    claimed = registry.claimed(path)
+    if claimed is None:
+        return _detect(path)
+    own = _own_product(path)
+    if own is not None:
+        raise CubeError(
+            f"source {claimed.name!r} recognises {path}, a product ({own.name}) that xsr opens itself; expected other"
+            f" paths. Narrow what {claimed.name!r} recognises."
+        )
+    return Found(claimed, path)
+
+
+def _own_product(path: str) -> Source | None:
+    """Product on disk that xsr reads itself, at a path that an added source recognises."""
+    try:
+        found = None if "://" in path else _detect(path)
+    except CubeError:
+        return None
+    return found.source if found is not None and found.source.product else None
+
+
+def _detect(path: str) -> Found:
     if "://" in path:
         return _detect_url(path)
     if GDAL_SUBDATASET.match(path) or (path.startswith("/vsi") and SAFE_METADATA.search(path)):
-        return Found(Kind.SAFE, path)
+        return Found(registry.SAFE, path)
     if path.startswith("/vsi"):  # a file inside another, in the words of GDAL
-        return Found(SUFFIXES.get(PurePosixPath(path).suffix.lower(), Kind.GEOTIFF), path)
-    local = Path(path).expanduser()
+        return Found(SUFFIXES.get(PurePosixPath(path).suffix.lower(), registry.GEOTIFF), path)
+    local = Path(path)
     if path and not local.exists():
         archive = next((one for one in local.parents if one.is_file()), None)
         found = None if archive is None else _detect_file(archive)
-        if found is not None and found.kind in (Kind.SAFE, Kind.EOPF, Kind.THEIA, Kind.LANDSAT):
-            return Found(found.kind, str(local))
+        if found is not None and found.source.product:
+            return Found(found.source, str(local))
     if not path or not local.exists():
-        raise CubeError(f"{path or 'an empty path'} not found; expected {SUPPORTED}. Check the path.")
+        raise CubeError(f"{path or 'an empty path'} not found; expected {supported()}. Check the path.")
     return _detect_folder(local) if local.is_dir() else _detect_file(local)
 
 
@@ -132,19 +150,19 @@ def _detect_folder(folder: Path) -> Found:
     here = sorted(folder.iterdir())
     root = _safe_root(folder)
     if root is not None and any(SAFE_IMAGE.search(file.name) for file in here):
-        return Found(Kind.SAFE, str(folder))
+        return Found(registry.SAFE, str(folder))
     catalog = next((file for file in here if file.name in CATALOGS), None)
     if catalog is not None:
-        return Found(Kind.STAC, str(catalog))
+        return Found(registry.STAC, str(catalog))
     if any(file.suffix.lower() in RASTERS for file in here):
-        return Found(Kind.BANDS, str(folder))
+        return Found(registry.BANDS, str(folder))
     if root is not None:
-        return Found(Kind.SAFE, str(root))
+        return Found(registry.SAFE, str(root))
     archives = [file for file in here if file.name.lower().endswith((".zip", *TAR))]
     if len(archives) == 1:
         return _detect_file(archives[0])
     inside = _listed(f"{file.name}/" if file.is_dir() else file.name for file in here)
-    raise CubeError(f"{folder} cannot be read: it holds {inside}; expected {SUPPORTED}. Name one of what is inside.")
+    raise CubeError(f"{folder} cannot be read: it holds {inside}; expected {supported()}. Name one of what is inside.")
 
 
 def _detect_file(file: Path) -> Found:
@@ -154,15 +172,15 @@ def _detect_file(file: Path) -> Found:
     except OSError as error:
         raise CubeError(f"{file} cannot be read: {error.strerror or error}. Check its permissions.") from error
     kind = next((kind for pattern, kind in SIGNATURES if pattern.match(head)), None)
-    if kind is Kind.JPEG2000 and _is_band_of_safe(file):
-        return Found(Kind.SAFE, str(file))
+    if kind is registry.JPEG2000 and _is_band_of_safe(file):
+        return Found(registry.SAFE, str(file))
     if kind is not None:
         return Found(kind, str(file))
     found = _metadata_file(file) or _archive(file, head)
     if found is None and head.lstrip()[:1] in (b"{", b"[") and _is_stac(file):
-        found = Found(Kind.STAC, str(file))
+        found = Found(registry.STAC, str(file))
     if found is None:
-        raise CubeError(f"{file} cannot be read: it is {_unread(head)}; expected {SUPPORTED}. Check the path.")
+        raise CubeError(f"{file} cannot be read: it is {_unread(head)}; expected {supported()}. Check the path.")
     return found
 
 
@@ -172,9 +190,9 @@ def _metadata_file(file: Path) -> Found | None:
         return Found(_store_kind(str(file.parent)), str(file.parent))
     root = _safe_root(file) if file.suffix.lower() in (".safe", ".xml") else None
     if root is not None:
-        return Found(Kind.SAFE, str(root))
+        return Found(registry.SAFE, str(root))
     kind = _product([file.name]) if file.suffix.lower() in (".xml", ".txt", ".json") else None
-    if kind is Kind.LANDSAT:  # a folder may hold several
+    if kind is registry.LANDSAT:  # a folder may hold several
         return Found(kind, str(file))
     return None if kind is None else Found(kind, str(file.parent))
 
@@ -211,36 +229,36 @@ def _archive(file: Path, head: bytes) -> Found | None:
     else:
         return None
     if zarr_root(names) is not None:
-        return Found(Kind.EOPF if any(REFLECTANCE in name for name in names) else Kind.ZARR, str(file))
+        return Found(registry.EOPF if any(REFLECTANCE in name for name in names) else registry.ZARR, str(file))
     kind = _product(names)
     if kind is None:
-        raise CubeError(f"{file} cannot be read: it holds {_listed(names)}; expected {SUPPORTED}. Unpack it.")
+        raise CubeError(f"{file} cannot be read: it holds {_listed(names)}; expected {supported()}. Unpack it.")
     return Found(kind, str(file))
 
 
-def _product(names: Iterable[str]) -> Kind | None:
+def _product(names: Iterable[str]) -> Source | None:
     """Kind of the product that files belong to by their names."""
     kinds = set()
     for name in names:
         if SAFE_METADATA.search(name):
-            return Kind.SAFE
+            return registry.SAFE
         if THEIA_NAME.match(name.rpartition("/")[2]):
-            kinds.add(Kind.THEIA)
+            kinds.add(registry.THEIA)
         if LANDSAT_METADATA.search(name):
-            kinds.add(Kind.LANDSAT)
-    return next((kind for kind in (Kind.THEIA, Kind.LANDSAT) if kind in kinds), None)
+            kinds.add(registry.LANDSAT)
+    return next((kind for kind in (registry.THEIA, registry.LANDSAT) if kind in kinds), None)
 
 
-def _store_kind(path: str) -> Kind:
+def _store_kind(path: str) -> Source:
     """Whether a Zarr store is an EOPF product."""
     import zarr
 
     if REFLECTANCE.rstrip("/") in path.replace("\\", "/"):  # a group of a product
-        return Kind.EOPF
+        return registry.EOPF
     try:
-        return Kind.EOPF if REFLECTANCE.rstrip("/") in zarr.open_group(path, mode="r") else Kind.ZARR
+        return registry.EOPF if REFLECTANCE.rstrip("/") in zarr.open_group(path, mode="r") else registry.ZARR
     except Exception:  # of any kind for a store on the web; its reader says what is wrong
-        return Kind.ZARR
+        return registry.ZARR
 
 
 def _is_stac(file: Path) -> bool:

@@ -106,6 +106,24 @@ def open_raster_file(
     return adapt(_described(data), bands=bands, crs=crs, label=path)
 
 
+def open_vrt(
+    path: str, *, bands: Bands | None = None, crs: str | int | None = None, allow_vrt: bool = False
+) -> XarrayObject:
+    """Open a VRT with consent; see `open_raster_file`.
+
+    Raises
+    ------
+    CubeError
+        If ``allow_vrt`` is not set.
+    """
+    if not allow_vrt:
+        raise CubeError(
+            f"{path} is a VRT, which can name any other file or address; expected consent to open those. Trust it and"
+            " pass allow_vrt=True, or name the files themselves."
+        )
+    return open_raster_file(path, bands=bands, crs=crs, allow_vrt=True)
+
+
 def open_netcdf(
     path: str,
     *,

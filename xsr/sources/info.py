@@ -11,7 +11,7 @@ from xsr.core.georeference import geobox_of
 from xsr.core.grid import crs_name, resolution
 from xsr.core.names import standardise
 from xsr.core.types import XarrayObject
-from xsr.sources.detect import Kind, detect
+from xsr.sources.detect import detect
 
 MANY = 12
 """More dates than these are told by the first and the last."""
@@ -27,9 +27,9 @@ def kind_of(path: str, cube: XarrayObject) -> str:
     cube
         What was opened there.
     """
-    kind = detect(path).kind
+    source = detect(path).source
     level = cube.attrs.get("source")
-    return str(level) if level and kind in (Kind.SAFE, Kind.THEIA, Kind.LANDSAT) else kind.value
+    return str(level) if level and source.product else source.name
 
 
 def describe(cube: XarrayObject) -> dict[str, str]:

@@ -62,6 +62,30 @@ def adapt(
     return cube if bands is None else _choose_bands(cube, bands, label)
 
 
+def open_object(
+    cube: XarrayObject,
+    *,
+    bands: Bands | None = None,
+    dims: Mapping[str, str] | None = None,
+    crs: str | int | None = None,
+) -> XarrayObject:
+    """Return a DataArray or Dataset as `adapt` names it."""
+    return adapt(cube, bands=bands, dims=dims, crs=crs, label="the cube")
+
+
+def open_tree(
+    tree: xr.DataTree,
+    *,
+    bands: Bands | None = None,
+    dims: Mapping[str, str] | None = None,
+    crs: str | int | None = None,
+    group: str | None = None,
+) -> XarrayObject:
+    """Open the node of a tree that holds images, or the one at ``group``; see `adapt`."""
+    node = node_of_bands(tree, label="the tree") if group is None else node_at(tree, group, label="the tree")
+    return adapt(cube_of(node, "", dims), bands=bands, dims=dims, crs=crs, label="the tree")
+
+
 def _assign_crs(cube: XarrayObject, crs: str | int, label: str) -> XarrayObject:
     from odc.geo.crs import CRS
     from pyproj.exceptions import CRSError

@@ -2,7 +2,7 @@
 
 A :class:`Scene` is a continuous description of farmland with a village: parcels that follow the
 seasons, hedges, tracks, roads, a river, houses and trees that cast shadows. It has no pixels, so it can be
-seen at any ground sampling distance: the truth at 2.5 m is known when the cube is given at 10 m. Every
+observed at any ground sampling distance: the truth at 2.5 m is known when the cube is given at 10 m. Every
 sample is a function of its position alone, so a window equals the crop of the whole. Imports NumPy,
 xarray, odc-geo and :mod:`xsr.core`; Dask on first use.
 """

@@ -1,6 +1,6 @@
 """Synthetic cubes as Sentinel-2 would deliver them, with or without their truth.
 
-Each function makes a :class:`Scene`, sees it through the detector and hides part of it under clouds.
+Each function makes a :class:`Scene`, observes it with the instrument and hides part of it under clouds.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from numpy.typing import ArrayLike
 
 from xsr.core.errors import ParameterError
 from xsr.testing.clouds import add_clouds
-from xsr.testing.detector import Detector
-from xsr.testing.grids import Noise, as_cube, as_dates, band_names, common_spacing, pixel_window, samples_per_pixel
+from xsr.testing.grids import Noise, as_cube, as_dates, band_names, common_spacing, samples_per_pixel
+from xsr.testing.instrument import Instrument
 from xsr.testing.scene import Scene
 
 
 @dataclass(frozen=True, kw_only=True)
 class SyntheticPair:
-    """A cube as the sensor sees it, and the same scene as a finer sensor would."""
+    """A cube as the sensor observes it, and the same scene as a finer sensor would."""
 
     low: xr.DataArray
     """Observed reflectance, dims ``(time, band, y, x)``, with blur, noise, misregistration and clouds."""
@@ -105,7 +105,7 @@ def synthetic_pair(
 ) -> SyntheticPair:
     """Make a cube that looks like Sentinel-2, and its truth.
 
-    The truth is the scene seen by a sensor with the finer pixel and the same MTF at its own Nyquist
+    The truth is the scene observed by a sensor with the finer pixel and the same MTF at its own Nyquist
     frequency: as sharp, relative to its pixels, as Sentinel-2 is.
 
     Parameters
@@ -154,19 +154,20 @@ def synthetic_pair(
             " Give the pixel size of the finer sensor."
         )
     scene = Scene(seed=seed, size_m=(size[0] * gsd_m, size[1] * gsd_m))
-    seen = Detector(scene, band_names(bands), as_dates(times), "sentinel-2", jitter_px)
-    windows = [pixel_window(scene, gsd, None) for gsd in (gsd_m, high_gsd_m)]
+    instrument = Instrument(scene, band_names(bands), as_dates(times), "sentinel-2", jitter_px)
+    windows = [scene.pixels(gsd) for gsd in (gsd_m, high_gsd_m)]
     spacing = common_spacing(gsd_m, high_gsd_m)
     if spacing is None:
-        (low,) = seen.look([gsd_m], windows[:1], gsd_m / samples_per_pixel(gsd_m, None))
-        (high,) = seen.look([high_gsd_m], windows[1:], high_gsd_m / samples_per_pixel(high_gsd_m, None), still=True)
+        spacings = [gsd / samples_per_pixel(gsd, None) for gsd in (gsd_m, high_gsd_m)]
+        (low,) = instrument.look([gsd_m], windows[:1], spacings[0])
+        (high,) = instrument.look([high_gsd_m], windows[1:], spacings[1], still=True)
     else:
-        low, high = seen.look([gsd_m, high_gsd_m], windows, spacing)
+        low, high = instrument.look([gsd_m, high_gsd_m], windows, spacing)
     if noise is not False:
-        low += seen.noise(low, windows[0], float(noise))
-    cube = add_clouds(scene, seen.cube(low, scene.geobox(gsd_m), gsd_m), gsd_m, clouds, cloud_nodata)
+        low += instrument.noise(low, windows[0], float(noise))
+    cube = add_clouds(scene, instrument.cube(low, scene.geobox(gsd_m), gsd_m), gsd_m, clouds, cloud_nodata)
     return SyntheticPair(
         low=cube,
-        high=as_cube(high, scene.geobox(high_gsd_m), seen.dates, seen.bands),
+        high=as_cube(high, scene.geobox(high_gsd_m), instrument.dates, instrument.bands),
         cloud_mask=scene.cloud_mask(gsd_m=gsd_m, times=times, cover=clouds),
     )

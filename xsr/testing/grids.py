@@ -1,10 +1,10 @@
-"""Bands, dates, windows and sample spacings, checked and put into one form, and values wrapped as a cube."""
+"""Bands, dates and sample spacings, checked and put into one form, and values wrapped as a cube."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import xarray as xr
@@ -16,12 +16,8 @@ from xsr.core import sensors
 from xsr.core.errors import BandError, ParameterError
 from xsr.testing.spectra import BANDS
 
-if TYPE_CHECKING:
-    from xsr.testing.scene import Scene
-
 Floats: TypeAlias = NDArray[np.float64]
 Image: TypeAlias = NDArray[np.float32]
-Window: TypeAlias = tuple[slice, slice]
 Noise: TypeAlias = bool | float
 MARGIN_M = 320.0  # The scene goes on beyond its edge, so that the PSF never sees a border.
 _SAMPLE_M = 1.25  # Widest spacing of the point samples behind a pixel: a 4 m lane still gets three.
@@ -49,24 +45,6 @@ def day_of_year(date: np.datetime64) -> float:
 def ordinal(date: np.datetime64) -> int:
     """Whole number of the day, from 1900, for seeds."""
     return int((date.astype("datetime64[D]") - np.datetime64("1900-01-01")).astype(int))
-
-
-def pixel_window(scene: Scene, gsd_m: float, window: Window | None) -> Window:
-    """Rows and columns as plain slices of the whole grid."""
-    if not (math.isfinite(gsd_m) and gsd_m > 0):
-        raise ParameterError(f"gsd_m={gsd_m}; expected a positive number of metres. Give the pixel size.")
-    shape = [math.floor(extent / gsd_m + 1e-6) for extent in scene.extent_m]
-    if min(shape) < 1:
-        raise ParameterError(f"gsd_m={gsd_m} is coarser than the scene; expected a pixel inside. Make it finer.")
-    if window is None:
-        return slice(0, shape[0]), slice(0, shape[1])
-    bounds = []
-    for part, count in zip(window, shape, strict=True):
-        start, stop, step = part.indices(count)
-        if step != 1 or stop <= start:
-            raise ParameterError(f"window={window}; expected two non-empty slices of step 1 within {tuple(shape)}.")
-        bounds.append(slice(start, stop))
-    return bounds[0], bounds[1]
 
 
 def samples_per_pixel(gsd_m: float, supersample: int | None) -> int:

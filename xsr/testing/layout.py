@@ -11,16 +11,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from xsr.testing.grids import MARGIN_M, Floats
+from xsr.testing.place import Place
 from xsr.testing.polygons import OCTAGON, axes, box, dense, divide, ribbon, turn
 from xsr.testing.spectra import CROP_SHARES, CROPS, MATERIALS, ROOFS
-
-if TYPE_CHECKING:
-    from xsr.testing.scene import Scene
 
 
 @dataclass
@@ -78,18 +76,18 @@ class Layout:
 
 
 @lru_cache(maxsize=8)
-def lay_out(scene: Scene) -> Layout:
+def lay_out(place: Place) -> Layout:
     """Lay out the scene; every random choice is made here, in one order."""
-    rng = np.random.default_rng([1, scene.seed])
-    layout, angles = Layout(scene.seed), dict[int, float]()
-    height, width = scene.extent_m
+    rng = np.random.default_rng([1, place.seed])
+    layout, angles = Layout(place.seed), dict[int, float]()
+    height, width = place.extent_m
     root = _turned_box(height, width, rng.uniform(0.0, np.pi))
     village = rng.uniform(0.28, 0.72, 2) * (width, height)
     radius = float(np.clip(0.10 * math.sqrt(height * width), 70.0, 300.0)) * rng.uniform(0.8, 1.2)
     layout.paint(layout.add(rng, "meadow"), root)
     blocks, cuts = divide(rng, [root], area=45e4, jitter=0.16)
     cells, lanes = divide(rng, blocks, area=9e4, jitter=0.10)
-    woods = _Woods(scene.seed)
+    woods = _Woods(place.seed)
     town = []
     for cell in cells:
         centre = cell.mean(axis=0)
@@ -100,7 +98,7 @@ def lay_out(scene: Scene) -> Layout:
         else:
             _add_farmland(rng, layout, cell, angles)
     _add_lanes(rng, layout, lanes)
-    _add_river(rng, layout, scene)
+    _add_river(rng, layout, place)
     _add_roads(rng, layout, cuts)
     for cell in town:
         _add_quarter(rng, layout, cell)
@@ -235,9 +233,9 @@ def _add_roads(rng: np.random.Generator, layout: Layout, cuts: Sequence[Floats])
             _add_hedge(rng, layout, cut + np.array([-ahead[1], ahead[0]]) * (0.5 * width + 4.0))
 
 
-def _add_river(rng: np.random.Generator, layout: Layout, scene: Scene) -> None:
+def _add_river(rng: np.random.Generator, layout: Layout, place: Place) -> None:
     """Draw a meandering river with grassy banks and trees, or a brook."""
-    height, width = scene.extent_m
+    height, width = place.extent_m
     reach = 0.5 * math.hypot(height, width) + MARGIN_M + 100.0
     along = np.arange(-reach, reach, 14.0)
     waves = zip((900.0, 420.0, 210.0), (95.0, 45.0, 16.0), strict=True)

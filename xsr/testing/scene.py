@@ -1,31 +1,28 @@
-"""The continuous scene, and the ways to see it: rendered, observed by a sensor, or hidden by clouds.
+"""The continuous scene, and the views of it: rendered, observed by a sensor, or hidden by clouds.
 
-A scene is no more than a seed, an extent and a place on the map. What it contains follows from them in
+A scene is no more than its place: a seed, an extent and a position on the map. What it contains follows from it in
 :mod:`xsr.testing.layout`, :mod:`xsr.testing.view` and :mod:`xsr.testing.clouds`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
-from affine import Affine
 from numpy.typing import ArrayLike
-from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
-from xsr.core.errors import ParameterError
 from xsr.testing.clouds import cloud_layers
-from xsr.testing.detector import Detector
-from xsr.testing.grids import Noise, Window, as_cube, as_dates, band_names, pixel_window, samples_per_pixel
+from xsr.testing.grids import Noise, as_cube, as_dates, band_names, samples_per_pixel
+from xsr.testing.instrument import Instrument
+from xsr.testing.place import Place, Window
 from xsr.testing.view import View
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scene:
+class Scene(Place):
     """A continuous scene of farmland, without pixels.
 
     Parameters
@@ -45,51 +42,6 @@ class Scene:
     >>> dict(scene.render(gsd_m=10.0, times=["2024-06-01"], bands=["B04", "B08"]).sizes)
     {'time': 1, 'band': 2, 'y': 16, 'x': 16}
     """
-
-    seed: int
-    """Seed of every random choice in the scene."""
-
-    size_m: float | tuple[float, float] = 2560.0
-    """Extent in metres; height and width if two numbers."""
-
-    origin: tuple[float, float] = (600_000.0, 5_650_000.0)
-    """Easting and northing of the top-left corner in metres."""
-
-    crs: str = "EPSG:32631"
-    """Coordinate reference system in metres."""
-
-    def __post_init__(self) -> None:
-        """Check the extent."""
-        if min(self.extent_m) <= 0 or not all(map(math.isfinite, self.extent_m)):
-            raise ParameterError(f"size_m={self.size_m}; expected positive metres. Give the extent in metres.")
-
-    @property
-    def extent_m(self) -> tuple[float, float]:
-        """Height and width in metres."""
-        if isinstance(self.size_m, tuple):
-            return (float(self.size_m[0]), float(self.size_m[1]))
-        return (float(self.size_m), float(self.size_m))
-
-    def geobox(self, gsd_m: float, *, window: Window | None = None) -> GeoBox:
-        """Grid of the scene at a ground sampling distance.
-
-        Parameters
-        ----------
-        gsd_m : float
-            Pixel size in metres.
-        window : (slice, slice), optional
-            Rows and columns of the whole grid; the whole grid by default.
-
-        Returns
-        -------
-        GeoBox
-            North-up grid anchored at the top-left corner of the scene; only whole pixels.
-        """
-        rows, cols = pixel_window(self, gsd_m, window)
-        affine = Affine(
-            gsd_m, 0.0, self.origin[0] + cols.start * gsd_m, 0.0, -gsd_m, self.origin[1] - rows.start * gsd_m
-        )
-        return GeoBox((rows.stop - rows.start, cols.stop - cols.start), affine, self.crs)
 
     def render(
         self,
@@ -121,7 +73,7 @@ class Scene:
             float32 reflectance, dims ``(time, band, y, x)``, in memory.
         """
         names, dates = band_names(bands), as_dates(times)
-        rows, cols = pixel_window(self, gsd_m, window)
+        rows, cols = self.pixels(gsd_m, window)
         ratio = samples_per_pixel(gsd_m, supersample)
         view = View(
             self,
@@ -168,19 +120,19 @@ class Scene:
         -------
         xarray.DataArray
             float32 reflectance, dims ``(time, band, y, x)``, in memory. The coordinates ``shift_x_m`` (east)
-            and ``shift_y_m`` (north) over ``time`` tell by how many metres the content is displaced.
+            and ``shift_y_m`` (north) over ``time`` are by how many metres the content is displaced.
 
         Notes
         -----
         The PSF is a Gaussian with ``sigma_m = gsd_m / pi * sqrt(-2 ln mtf)``, centred on the pixel.
         """
-        seen = Detector(self, band_names(bands), as_dates(times), sensor, jitter_px)
-        rows, cols = pixel_window(self, gsd_m, window)
+        instrument = Instrument(self, band_names(bands), as_dates(times), sensor, jitter_px)
+        rows, cols = self.pixels(gsd_m, window)
         ratio = samples_per_pixel(gsd_m, None)
-        (low,) = seen.look([gsd_m], [(rows, cols)], gsd_m / ratio)
+        (low,) = instrument.look([gsd_m], [(rows, cols)], gsd_m / ratio)
         if noise is not False:
-            low += seen.noise(low, (rows, cols), float(noise))
-        return seen.cube(low, self.geobox(gsd_m, window=window), gsd_m)
+            low += instrument.noise(low, (rows, cols), float(noise))
+        return instrument.cube(low, self.geobox(gsd_m, window=window), gsd_m)
 
     def cloud_mask(self, *, gsd_m: float, times: ArrayLike, cover: float, window: Window | None = None) -> xr.DataArray:
         """Mark the pixels under a cloud or in its shadow.
@@ -201,7 +153,7 @@ class Scene:
         xarray.DataArray
             bool, dims ``(time, y, x)``; True where the surface is hidden.
         """
-        dates, bounds = as_dates(times), pixel_window(self, gsd_m, window)
+        dates, bounds = as_dates(times), self.pixels(gsd_m, window)
         hidden = np.stack([np.maximum(*cloud_layers(self, date, gsd_m, bounds, cover)) > 0.05 for date in dates])
         coords = dict(xr_coords(self.geobox(gsd_m, window=window))) | {"time": dates}
         return xr.DataArray(hidden, coords, dims=("time", "y", "x"), name="cloud_mask")

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
 from xsr.testing.grids import MARGIN_M, Floats, Image
-
-if TYPE_CHECKING:
-    from xsr.testing.scene import Scene
+from xsr.testing.place import Place
 
 
-def surface(scene: Scene, tag: tuple[int, int], spacing: float, y_m: Floats, x_m: Floats) -> Image:
+def surface(place: Place, tag: tuple[int, int], spacing: float, y_m: Floats, x_m: Floats) -> Image:
     """Random surface of unit variance on a lattice, evaluated at positions by quadratic splines."""
-    height, width = scene.extent_m
+    height, width = place.extent_m
     pad = MARGIN_M + 3.0 * spacing
     shape = (int((height + 2 * pad) / spacing) + 3, int((width + 2 * pad) / spacing) + 3)
-    rng = np.random.default_rng([*tag, scene.seed])
+    rng = np.random.default_rng([*tag, place.seed])
     lattice = rng.standard_normal(shape, dtype=np.float32) / np.float32(0.55)  # 11/20: mean square of the spline.
     at_x, weight_x = _spline(x_m, spacing, pad, shape[1])
     at_y, weight_y = _spline(y_m, spacing, pad, shape[0])

@@ -7,20 +7,17 @@ whatever the window around it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xsr.testing.grids import Floats, Image, Window
+from xsr.testing.grids import Floats, Image
 from xsr.testing.layout import lay_out
+from xsr.testing.place import Place, Window
 from xsr.testing.seasons import tables
 from xsr.testing.spectra import BANDS, SHADE
 from xsr.testing.sun import shadow_per_metre
 from xsr.testing.surface import surface
-
-if TYPE_CHECKING:
-    from xsr.testing.scene import Scene
 
 _SMALL = 44.0  # Samples; polygons up to this size are filled together.
 
@@ -28,10 +25,10 @@ _SMALL = 44.0  # Samples; polygons up to this size are filled together.
 class View:
     """Point samples of a scene on rows and columns of a fine grid; indices may lie outside the scene."""
 
-    def __init__(self, scene: Scene, spacing: float, rows: tuple[int, int], cols: tuple[int, int]) -> None:
-        self.scene, self.spacing, self.rows, self.cols = scene, spacing, rows, cols
+    def __init__(self, place: Place, spacing: float, rows: tuple[int, int], cols: tuple[int, int]) -> None:
+        self.place, self.spacing, self.rows, self.cols = place, spacing, rows, cols
         self.shape = (rows[1] - rows[0], cols[1] - cols[0])
-        self.layout = lay_out(scene)
+        self.layout = lay_out(place)
         self.labels = self._paint()
         self.texture = self._texture()
 
@@ -121,15 +118,15 @@ class View:
                 which, rows, cols = np.nonzero(_in_convex(units[some] - 128 * start[some, None], size))
                 rows = rows + start[some[which], 1] - self.rows[0]
                 cols = cols + start[some[which], 0] - self.cols[0]
-                seen = (rows >= 0) & (cols >= 0) & (rows < self.shape[0]) & (cols < self.shape[1])
-                found.append((some[which][seen], (rows * self.shape[1] + cols)[seen]))
+                within = (rows >= 0) & (cols >= 0) & (rows < self.shape[0]) & (cols < self.shape[1])
+                found.append((some[which][within], (rows * self.shape[1] + cols)[within]))
                 extent[some] = 0
         which, samples = (np.concatenate(parts) for parts in zip(*found, strict=True))
         return which, samples
 
     def _shadow(self, date: np.datetime64) -> NDArray[np.intp]:
         """Flat indices of the samples in the shadow of a tree, house or forest."""
-        per_metre = shadow_per_metre(self.scene, date)
+        per_metre = shadow_per_metre(self.place, date)
         dark = np.zeros(self.shape, bool)
         for shapes, heights in self.layout.prisms:
             swept = _sweep(shapes, heights[:, None] * per_metre)
@@ -159,7 +156,7 @@ class View:
         """Sum of random surfaces of unit variance, each a quadratic spline on its own lattice."""
         total = np.zeros(self.shape, np.float32)
         for number, (spacing, weight) in enumerate(zip(spacings, weights, strict=True)):
-            total += np.float32(weight) * surface(self.scene, (tag, number), spacing, self._axis_m(0), self._axis_m(1))
+            total += np.float32(weight) * surface(self.place, (tag, number), spacing, self._axis_m(0), self._axis_m(1))
         return total
 
     def _axis_m(self, axis: int) -> Floats:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -10,11 +10,9 @@ from torch import nn
 
 from xsr.core import sensors
 from xsr.core.errors import BandError, ParameterError
-from xsr.models.architectures.dctnet import DCTNet
-from xsr.models.architectures.injection import Injection
-from xsr.models.architectures.liif import LIIF
+from xsr.models import catalogue, registry
 from xsr.models.architectures.temporal_liif import TemporalLIIF
-from xsr.models.registry import create, load
+from xsr.models.registry import load
 from xsr.training import finer, thermal_task
 from xsr.training import scenes as single
 from xsr.training import series as several
@@ -24,14 +22,11 @@ from xsr.training.pairs import WaldSampler
 from xsr.training.recipe import Continuous, Fixed, Guided, Recipe, Reference, Temporal, Wald
 from xsr.training.scenes import BANDS, COARSE, Image, Say, TrainingScene, quiet
 from xsr.training.series import SeriesSampler
-from xsr.training.tasks import Training, liif_loss, start_from, temporal_loss, widen
+from xsr.training.tasks import Training, begin, liif_loss, start_from, temporal_loss, widen
 from xsr.training.thermal import GuidedSampler, load_optical, load_thermal
 
 Built: TypeAlias = tuple[Training[Any], dict[str, object]]
 """What a run optimises, and what its card says of the scenes."""
-EDGES = -4.0
-"""Logarithm of the weight of the edges in the solve at first: with that of the published network, 0, the solve takes
-the fine features of the image away, and training is slow to find out."""
 
 
 def build(recipe: Recipe[Any], manifest: Manifest | None, *, say: Say = quiet) -> Built:
@@ -63,7 +58,7 @@ def _continuous(recipe: Recipe[Continuous], manifest: Manifest | None, say: Say)
     """Any scale, on Wald pairs."""
     network = _implicit(recipe)
     scenes, told = _scenes(recipe, manifest, say)
-    told["protocol"] = "Wald pairs: per-band MTF at Nyquist, continuous scale, random sub-pixel phase, noise"
+    told["protocol"] = "Wald pairs: per-band MTF at Nyquist, continuous scale, noise"
     task = recipe.task
     sampler = replace(_sampler(recipe, scenes), queries=task.queries, square=task.square)
     return Training(network, sampler, liif_loss, recipe.frozen), told
@@ -90,10 +85,10 @@ def _temporal(recipe: Recipe[Temporal], manifest: Manifest | None, say: Say) -> 
 
 def _fixed(recipe: Recipe[Fixed], manifest: Manifest | None, say: Say) -> Built:
     """One factor, on pairs of the grid."""
-    network = create(recipe.architecture, **recipe.config)
-    _zero(_last(_body(network)))
+    network = begin(recipe.architecture, recipe.config)
     if recipe.start:
-        widen(_body(network), _body(load(recipe.start)))
+        first = registry.card(recipe.start)
+        widen(_trunk(network, recipe.architecture), _trunk(load(recipe.start), first.architecture))
     scenes, told = _scenes(recipe, manifest, say)
     told["protocol"] = "full-resolution pairs at 10 m and Wald pairs at 20 m: per-band MTF at Nyquist, noise"
     sampler = FixedSampler(_sampler(recipe, scenes), recipe.factor or 1)
@@ -102,8 +97,7 @@ def _fixed(recipe: Recipe[Fixed], manifest: Manifest | None, say: Say) -> Built:
 
 def _guided(recipe: Recipe[Guided], manifest: Manifest | None, say: Say) -> Built:
     """Temperature, with a guide or without."""
-    network, task = create(recipe.architecture, **recipe.config), recipe.task
-    _begin(network)
+    network, task = begin(recipe.architecture, recipe.config), recipe.task
     if recipe.start:
         start_from(network, load(recipe.start))
     thermal = load_thermal(manifest, recipe=recipe.name, say=say)
@@ -127,9 +121,7 @@ def _reference(recipe: Recipe[Reference], manifest: Manifest | None, say: Say) -
     """Several images, and a finer one of another sensor."""
     task = recipe.task
     pairs = finer.load(manifest, recipe.bands, recipe=recipe.name, say=say)
-    network = create(recipe.architecture, **recipe.config)
-    assert isinstance(network, TemporalLIIF)
-    _zero(network.imnet.layers[-1])  # start as the composite that the network corrects
+    network = cast(TemporalLIIF, begin(recipe.architecture, recipe.config))
     finer.fit_radiometry(network, pairs, recipe)
     told: dict[str, object] = {
         "protocol": "images of a sensor against one of a finer sensor",
@@ -151,45 +143,17 @@ BUILDERS: dict[type, Callable[[Recipe[Any], Manifest | None, Say], Built]] = {
 """What makes the run of a recipe, by its task."""
 
 
-# --- networks as they start -----------------------------------------------------------------------------------
-
-
-def _implicit(recipe: Recipe[Any]) -> LIIF | TemporalLIIF:
+def _implicit(recipe: Recipe[Any]) -> nn.Module:
     """Continuous network that starts close to the interpolation that it corrects."""
-    network = create(recipe.architecture, **recipe.config)
-    assert isinstance(network, LIIF | TemporalLIIF)
-    last = network.imnet.layers[-1]
-    assert isinstance(last, nn.Linear)
-    nn.init.zeros_(last.weight)
+    network = begin(recipe.architecture, recipe.config, bias=False)
     if recipe.start:
         start_from(network, load(recipe.start))
     return network
 
 
-def _body(network: nn.Module) -> nn.Module:
-    """Part of a network of one factor that has weights."""
-    return network.body if isinstance(network, Injection) else network
-
-
-def _last(network: nn.Module) -> nn.Module:
-    """Last layer with weights: what makes the output."""
-    return [layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.Linear)][-1]
-
-
-def _zero(layer: nn.Module) -> None:
-    for tensor in layer.parameters():
-        nn.init.zeros_(tensor)
-
-
-def _begin(network: nn.Module) -> None:
-    """Let a network start at the interpolation that it corrects, or at the mean of the details that it weighs."""
-    last = _last(network.Decoder_depth if isinstance(network, DCTNet) else network)
-    _zero(last)
-    if isinstance(network, DCTNet):
-        nn.init.constant_(network.lambd, EDGES)
-        if network.relations:
-            assert isinstance(last.bias, torch.Tensor)
-            nn.init.constant_(last.bias[1:], 1 / len(network.relations))
+def _trunk(network: nn.Module, architecture: str) -> nn.Module:
+    """Part of a fixed-scale network that has weights."""
+    return network.get_submodule(catalogue.get(architecture).trunk or "")
 
 
 # --- scenes ---------------------------------------------------------------------------------------------------

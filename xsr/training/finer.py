@@ -18,7 +18,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from xsr.core.blocks import Span
 from xsr.core.errors import BandError, ParameterError
+from xsr.kernels import psf
+from xsr.kernels.degrade import BandOptics, observe
 from xsr.kernels.resample import interpolate_filled
 from xsr.models.architectures.temporal_liif import Radiometry, TemporalLIIF, surroundings
 from xsr.training import layouts
@@ -157,8 +160,8 @@ def sharpened(coarse: Image, fine: Image, pan: Image) -> Image:
         Shape (band, Y, X), float32, clipped to 0 to 1.
     """
     grids = coarse.shape[1:], fine.shape[1:], pan.shape
-    middle = enlarged(pan[None], grids[1], soften=True)
-    known = (middle - enlarged(enlarged(middle, grids[0], soften=True), grids[1]))[0]
+    middle = reduced(pan[None], grids[1])
+    known = (middle - enlarged(reduced(middle, grids[0]), grids[1]))[0]
     shown = fine - enlarged(coarse, grids[1])
     slope = (shown * known).sum(axis=(1, 2)) / max(float((known * known).sum()), 1e-12)
     detail = pan - enlarged(middle, grids[2])[0]
@@ -166,22 +169,21 @@ def sharpened(coarse: Image, fine: Image, pan: Image) -> Image:
     return out
 
 
-def enlarged(images: Image, shape: Sequence[int], *, soften: bool = False) -> Image:
-    """Bring images (n, h, w) to another grid of the same extent, bicubic.
-
-    ``soften`` means over as many pixels as an output pixel covers before, as a reduction needs.
-    """
+def enlarged(images: Image, shape: Sequence[int]) -> Image:
+    """Bring images (n, h, w) to another grid of the same extent, bicubic."""
     pad = 4
-    if soften:
-        from scipy.ndimage import gaussian_filter
-
-        ratio = [old / new for old, new in zip(images.shape[1:], shape, strict=True)]
-        images = np.asarray(gaussian_filter(images, (0, *(r / 2 for r in ratio)), mode="nearest"))
     padded = np.pad(images, ((0, 0), (pad, pad), (pad, pad)), mode="edge")
     rows, cols = (
         (np.arange(new) + 0.5) * old / new - 0.5 + pad for old, new in zip(images.shape[1:], shape, strict=True)
     )
     return interpolate_filled(padded, rows, cols, "bicubic")
+
+
+def reduced(images: Image, shape: Sequence[int]) -> Image:
+    """Bring images (n, h, w) to a coarser grid of the same extent, by a Gaussian as wide as half an output pixel."""
+    ratios = [old / new for old, new in zip(images.shape[1:], shape, strict=True)]
+    y, x = (psf.chain(psf.Gaussian(ratio / 2), ratio) for ratio in ratios)
+    return observe(images, BandOptics(y, x), rows=Span(0, shape[0]), cols=Span(0, shape[1]))
 
 
 RIDGE = 1e-4

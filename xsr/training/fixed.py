@@ -28,7 +28,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from xsr.kernels.metrics import Sensor, axis_operators
+from xsr.kernels.fidelity import Sensor, axis_operators
 from xsr.kernels.psf import gaussian
 from xsr.models.losses import Fidelity
 from xsr.training.pairs import Image, WaldSampler, enlarged, fill
@@ -75,11 +75,11 @@ class FixedSampler:
     def _draw(
         self, scene: TrainingScene, coarser: tuple[bool, ...], noise: NDArray[np.float64], rng: np.random.Generator
     ) -> tuple[Image, Image, Image]:
-        mtf, windows, margin, inside = self.pairs.window(scene, self.factor, coarser, rng)
-        filled = [fill(window) for window in windows]
-        low = self.pairs.degrade(filled, self.factor, mtf, coarser, noise, margin, np.zeros(2), rng)
-        size, edge = self.factor * self.pairs.patch, self.factor * BORDER
-        target = np.full((len(mtf), size, size), np.nan, np.float32)
+        sensor = self.pairs.sensor(self.factor, coarser, noise, rng)
+        windows, inside = self.pairs.window(scene, sensor, rng)
+        low = self.pairs.degrade([fill(window) for window in windows], sensor, rng)
+        size, edge, margin = self.factor * self.pairs.patch, self.factor * BORDER, sensor.margin
+        target = np.full((len(low), size, size), np.nan, np.float32)
         rows, cols = (slice(edge, min(size - edge, n)) for n in inside)
         target[:, rows, cols] = windows[0][:, margin : margin + size, margin : margin + size][:, rows, cols]
         return low, enlarged(low, self.factor), target

@@ -25,10 +25,12 @@ from pickle import UnpicklingError
 import numpy as np
 from numpy.typing import NDArray
 
+from xsr.core.blocks import Span
 from xsr.core.errors import ParameterError
-from xsr.core.sensors import sigma_px
+from xsr.kernels import psf
+from xsr.kernels.degrade import BandOptics, observe
 from xsr.kernels.registration import find_shift
-from xsr.kernels.resample import gaussian_taps, interpolation_taps, resample_strict
+from xsr.kernels.resample import interpolation_taps, resample_strict
 from xsr.training.scenes import BANDS, FINE, Image, nested, repetition
 from xsr.training.series import Series
 
@@ -127,13 +129,8 @@ def align(place: str, bands: Sequence[str], low: Image, high: Image, *, unit: st
 
 def coarsened(image: Image, shape: Sequence[int]) -> Image:
     """Image (band, Y, X) as a sensor with pixels so large that ``shape`` (y, x) of them fill it would see it."""
-    margin = 1 + max(int(np.ceil(4 * sigma_px(MTF, n / m))) for n, m in zip(image.shape[1:], shape, strict=True))
-    padded = np.pad(image, ((0, 0), (margin, margin), (margin, margin)), mode="symmetric")
-    taps = [
-        gaussian_taps((np.arange(m) + 0.5) * n / m - 0.5 + margin, sigma_px(MTF, n / m))
-        for n, m in zip(image.shape[1:], shape, strict=True)
-    ]
-    return resample_strict(padded, *taps)
+    y, x = (psf.chain(psf.gaussian(MTF, n / m), n / m) for n, m in zip(image.shape[1:], shape, strict=True))
+    return observe(image, BandOptics(y, x), rows=Span(0, shape[0]), cols=Span(0, shape[1]), min_valid=1.0)
 
 
 def moved(image: Image, down: float, right: float) -> Image:

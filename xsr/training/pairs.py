@@ -13,16 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
-from xsr.core.sensors import sigma_px
-from xsr.kernels.resample import (
-    fill_nodata,
-    gaussian_taps,
-    interpolation_taps,
-    resample,
-    resample_points,
-)
+from xsr.core.blocks import Span
+from xsr.kernels import psf
+from xsr.kernels.degrade import BandOptics, observe, sensor_band
+from xsr.kernels.noise import NoiseModel
+from xsr.kernels.resample import fill_nodata, interpolation_taps, resample, resample_points
 from xsr.training.scenes import TrainingScene
 
 Image = NDArray[np.float32]
@@ -34,10 +30,12 @@ RECOLOUR = 1.0
 """Most that `recoloured` adds, in standard deviations of a band."""
 MIXED, RECOLOURED = 0.45, 0.4
 """Shares of the patches that are `mixed` and `recoloured` where bands are varied."""
-BLUR = 0.494
-"""Standard deviation in pixels of the blur of an image at its own pixel: an MTF of 0.3 at Nyquist."""
+OWN_MTF = 0.3
+"""Response of an image at its own Nyquist frequency, which `recoloured` gives to what it adds."""
+NEARLY = 0.95
+"""Share of the sharpest response on a grid that a patch may have: the width that has all of it is zero."""
 REACH = 2
-"""Pixels of the native grid beyond the patch that bicubic interpolation reads."""
+"""Pixels beyond an image that bicubic interpolation reads."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +56,42 @@ class Batch:
     sensor: tuple[Image, Image] | None = None
     """Where the queries are a square, row by row: what the sensor of each patch does to it along y and x, each shape
     (n, band, patch, side). Rows of low-resolution pixels that need more than the square are zero."""
+
+
+@dataclass(frozen=True)
+class PatchSensor:
+    """The sensor that observes one patch, channel by channel: drawn at random around a real one.
+
+    A patch begins at a whole pixel of the fine grid. Weights at a random place between pixels have no given MTF where
+    the scale is close to one: half-way between two pixels nothing of the Nyquist frequency is left.
+    """
+
+    scale: float
+    """Low-resolution pixel in fine pixels."""
+    mtf: NDArray[np.float64]
+    """MTF at Nyquist of each channel's own pixels."""
+    coarser: tuple[bool, ...]
+    """Whether the own pixels of a channel are twice those of the grid."""
+    noise: NDArray[np.float64]
+    """Standard deviation of each channel in reflectance."""
+
+    @property
+    def margin(self) -> int:
+        """Fine pixels around a patch that it depends on; even, so that a nested grid begins at a whole pixel too."""
+        return 2 + even(max(self.band(channel).halo() for channel in range(len(self.mtf))))
+
+    def band(self, channel: int, ratio: int = 1) -> BandOptics:
+        """Describe how a channel is observed in an image whose pixels are ``ratio`` fine ones.
+
+        Close to a scale of one the MTF is the greatest that weights have, if that is less than the sensor's.
+        """
+        own, step = 2 if self.coarser[channel] else 1, self.scale / ratio
+        mtf = min(float(self.mtf[channel]), NEARLY * psf.sharpest(own * step))
+        return sensor_band(mtf, step, own=own, noise=NoiseModel(float(self.noise[channel])), key=channel)
+
+    def repeated(self, count: int) -> "PatchSensor":
+        """Repeat the channels, for the bands of so many dates."""
+        return PatchSensor(self.scale, np.tile(self.mtf, count), self.coarser * count, np.tile(self.noise, count))
 
 
 @dataclass(frozen=True)
@@ -93,7 +127,7 @@ class WaldSampler:
         rng = np.random.default_rng([self.seed, step])
         scale = float(rng.uniform(*self.scale_range))
         coarser, noise = self.conditions(rng)
-        parts = [self._draw(scene, scale, coarser, noise, rng) for scene in self.choose(rng)]
+        parts = [self._draw(scene, self.sensor(scale, coarser, noise, rng), rng) for scene in self.choose(rng)]
         low, rows, cols, base, target, *sensor = (np.stack(group) for group in zip(*parts, strict=True))
         return Batch(scale, low, rows, cols, base, target, (sensor[0], sensor[1]) if sensor else None)
 
@@ -102,6 +136,13 @@ class WaldSampler:
         coarser = self.coarser if self.coarser and rng.random() >= self.level else (False,) * len(self.mtf)
         noise = np.array(self.noise or (0.0,) * len(self.mtf)) * (rng.uniform(0, 2) if rng.random() < 0.5 else 0.0)
         return coarser, noise
+
+    def sensor(
+        self, scale: float, coarser: tuple[bool, ...], noise: NDArray[np.float64], rng: np.random.Generator
+    ) -> PatchSensor:
+        """Draw the sensor of one patch: its MTF lies around the real one."""
+        factor = np.exp(self.mtf_jitter * rng.standard_normal(len(self.mtf)))
+        return PatchSensor(scale, np.clip(np.array(self.mtf) * factor, 0.05, 0.8), coarser, noise)
 
     def choose(self, rng: np.random.Generator) -> list[TrainingScene]:
         """Draw the scenes of a batch."""
@@ -117,48 +158,35 @@ class WaldSampler:
         return probability
 
     def _draw(
-        self,
-        scene: TrainingScene,
-        scale: float,
-        coarser: tuple[bool, ...],
-        noise: NDArray[np.float64],
-        rng: np.random.Generator,
+        self, scene: TrainingScene, sensor: PatchSensor, rng: np.random.Generator
     ) -> tuple[NDArray[np.generic], ...]:
-        mtf, windows, margin, inside = self.window(scene, scale, coarser, rng)
-        phase = rng.uniform(0, 1, 2)
-        filled = [fill(window) for window in windows]
-        low = self.degrade(filled, scale, mtf, coarser, noise, margin, phase, rng)
-        at_pixel = [self.pixels(scale, p, margin, n, rng) for p, n in zip(phase, inside, strict=True)]
-        sensor = []
+        scale, margin = sensor.scale, sensor.margin
+        windows, inside = self.window(scene, sensor, rng)
+        low = self.degrade([fill(window) for window in windows], sensor, rng)
+        at_pixel = [margin + self.pixels(scale, n, rng) for n in inside]
+        operators = []
         if self.square:
-            origin = (margin + p - q[0] for q, p in zip(at_pixel, phase, strict=True))
-            sensor = [self.sensor(scale, o, len(q), mtf, coarser) for o, q in zip(origin, at_pixel, strict=True)]
+            operators = [self.operators(sensor, margin - int(q[0]), len(q)) for q in at_pixel]
             at_pixel = [axis.ravel() for axis in np.meshgrid(*at_pixel, indexing="ij")]
-        rows, cols = ((q - margin - p + 0.5) / scale - 0.5 for q, p in zip(at_pixel, phase, strict=True))
+        rows, cols = (np.asarray((q - margin + 0.5) / scale - 0.5, np.float64) for q in at_pixel)
         base = resample_points(low, interpolation_taps(rows, "bicubic"), interpolation_taps(cols, "bicubic"))
         target = windows[0][:, at_pixel[0], at_pixel[1]]
-        return low, rows, cols, base.T, np.where(np.isfinite(target), target, np.nan).T, *sensor
+        return low, rows, cols, base.T, np.where(np.isfinite(target), target, np.nan).T, *operators
 
     def window(
-        self, scene: TrainingScene, scale: float, coarser: tuple[bool, ...], rng: np.random.Generator
-    ) -> tuple[NDArray[np.float64], list[Image], int, tuple[int, int]]:
+        self, scene: TrainingScene, sensor: PatchSensor, rng: np.random.Generator
+    ) -> tuple[list[Image], tuple[int, int]]:
         """Cut what a patch is made of from a scene, at random, and change it at random.
 
         Returns
         -------
-        mtf : ndarray
-            Of each band, drawn around the sensor's.
         windows : list of ndarray
-            On the fine grid and, if there is one, on the nested grid of pixels twice as large.
-        margin : int
-            Fine pixels around the patch.
+            On the fine grid and, if there is one, on the nested grid of pixels twice as large, with
+            `PatchSensor.margin` fine pixels around the patch.
         inside : tuple of int
             Fine pixels of the patch along y and x that lie inside the scene; what lies beyond is mirrored.
         """
-        mtf = np.clip(np.array(self.mtf) * np.exp(self.mtf_jitter * rng.standard_normal(len(self.mtf))), 0.05, 0.8)
-        native = 2 * scale if any(coarser) else scale
-        margin = even(4 * sigma_px(float(mtf.min()), native) + 1 + (REACH * native if any(coarser) else 0))
-        extent = even(self.patch * scale + 1)
+        margin, extent = sensor.margin, even(self.patch * sensor.scale)
         height, width = scene.image.shape[1:]
         start = [2 * int(rng.integers(0, max(size - extent, 0) // 2 + 1)) for size in (height, width)]
         windows = [cut(scene.image, start, extent, margin, 1)]
@@ -171,85 +199,59 @@ class WaldSampler:
                 windows = [mixed(window, spread, rng) for window in windows]
             elif chance < MIXED + RECOLOURED:
                 windows = [recoloured(window, RECOLOUR, rng) for window in windows]
-        return mtf, augment(windows, rng), margin, (min(extent, height), min(extent, width))
+        return augment(windows, rng), (min(extent, height), min(extent, width))
 
-    def degrade(
-        self,
-        filled: Sequence[Image],
-        scale: float,
-        mtf: NDArray[np.float64],
-        coarser: tuple[bool, ...],
-        noise: NDArray[np.float64],
-        margin: int,
-        phase: NDArray[np.float64],
-        rng: np.random.Generator,
-    ) -> Image:
-        """Degrade a window to a patch, channel by channel.
+    def degrade(self, filled: Sequence[Image], sensor: PatchSensor, rng: np.random.Generator) -> Image:
+        """Observe a window as a patch, channel by channel.
 
         Parameters
         ----------
         filled
             Window on the fine grid and, if there is one, on the nested grid of pixels twice as large; channels that
             are missing are NaN throughout.
-        scale, margin, phase
-            Factor, margin of the window in fine pixels, and the patch's shift against the fine grid in fine pixels.
-        mtf, coarser, noise
-            Of each channel; see `WaldSampler`.
+        sensor
+            With as many channels as the window.
         rng
             Source of the noise.
 
         Returns
         -------
         ndarray
-            Shape (channel, patch, patch); NaN for a channel that is missing at the sharpness asked for.
+            Shape (channel, patch, patch); NaN for a channel that is missing at the required sharpness.
         """
-        low = np.full((len(mtf), self.patch, self.patch), np.nan, np.float32)
-        for b, (m, twice) in enumerate(zip(mtf, coarser, strict=True)):
-            ratio = 2 if twice else 1
-            at = 1 if len(filled) > 1 and np.isfinite(filled[1][b, 0, 0]) else 0
-            if not np.isfinite(filled[at][b, 0, 0]) or at > ratio - 1:
+        low = np.full((len(sensor.mtf), self.patch, self.patch), np.nan, np.float32)
+        seed, span = int(rng.integers(2**63)), Span(0, self.patch)
+        for channel, twice in enumerate(sensor.coarser):
+            ratio = 2 if len(filled) > 1 and np.isfinite(filled[1][channel, 0, 0]) else 1
+            source = filled[ratio - 1][[channel]]
+            if not np.isfinite(source[0, 0, 0]) or (ratio == 2 and not twice):
                 continue
-            pad = REACH if twice else 0
-            pixel = np.arange(-pad, self.patch // ratio + pad) + 0.5
-            step = scale * ratio / (at + 1)
-            centre = pixel * step - 0.5 + margin / (at + 1)
-            taps = [gaussian_taps(centre + p / (at + 1), sigma_px(float(m), step)) for p in phase]
-            seen = resample(filled[at][[b]], taps[0], taps[1])
-            seen += (noise[b] * rng.standard_normal(seen.shape)).astype(np.float32)
-            if twice:
-                position = interpolation_taps((np.arange(self.patch) + 0.5) / 2 - 0.5 + pad, "bicubic")
-                seen = resample(seen, position, position)
-            low[b] = seen[0]
+            origin = -sensor.margin // ratio
+            band = sensor.band(channel, ratio)
+            low[channel] = observe(source, band, rows=span, cols=span, origin=(origin, origin), seed=seed)[0]
         return low
 
-    def pixels(
-        self, scale: float, phase: float, margin: int, inside: int, rng: np.random.Generator
-    ) -> NDArray[np.int64]:
-        """Draw high-resolution pixels, or the side of a square, whose low-resolution position keeps off the border."""
-        first = int(np.ceil((BORDER + 0.5) * scale - 0.5 + phase))
-        last = int(np.floor((self.patch - 1 - BORDER + 0.5) * scale - 0.5 + phase))
-        last = min(last, inside - 1)
+    def pixels(self, scale: float, inside: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Draw fine pixels of a patch, or the side of a square, whose low-resolution position keeps off the border."""
+        first = int(np.ceil((BORDER + 0.5) * scale - 0.5))
+        last = min(int(np.floor((self.patch - 1 - BORDER + 0.5) * scale - 0.5)), inside - 1)
         if self.square:
             side = min(self.square, int((self.patch - 1 - 2 * BORDER) * scale))
-            return margin + int(rng.integers(first, max(last - side + 1, first) + 1)) + np.arange(side)
-        return margin + rng.integers(first, max(last, first) + 1, self.queries)
+            return int(rng.integers(first, max(last - side + 1, first) + 1)) + np.arange(side)
+        return rng.integers(first, max(last, first) + 1, self.queries)
 
-    def sensor(
-        self, scale: float, origin: float, side: int, mtf: NDArray[np.float64], coarser: tuple[bool, ...]
-    ) -> Image:
-        """Write what `degrade` does along an axis of a square as matrices, shape (band, patch, side).
+    def operators(self, sensor: PatchSensor, origin: int, side: int) -> Image:
+        """Write what a sensor does along an axis of a square as matrices, shape (band, patch, side).
 
-        The patch begins ``origin`` pixels after the square. A band is seen in its own pixels, those of twice the grid's
-        being half as many; low-resolution pixels that need more than the square are left zero.
+        The patch begins ``origin`` pixels after the square. A band is observed in its own pixels, those of twice the
+        grid's being half as many; low-resolution pixels that need more than the square are left zero.
         """
-        matrices = np.zeros((len(mtf), self.patch, side), np.float32)
-        for matrix, m, twice in zip(matrices, mtf, coarser, strict=True):
-            step = scale * (2 if twice else 1)
-            centre = (np.arange(self.patch // (2 if twice else 1), dtype=np.float64) + 0.5) * step - 0.5 + origin
-            taps = gaussian_taps(centre, sigma_px(float(m), step))
-            index = taps.start[:, None] + np.arange(taps.weight.shape[1])
-            inside = np.flatnonzero((index[:, 0] >= 0) & (index[:, -1] < side))
-            matrix[inside[:, None], index[inside]] = taps.weight[inside]
+        matrices = np.zeros((len(sensor.mtf), self.patch, side), np.float32)
+        for channel, twice in enumerate(sensor.coarser):
+            count = self.patch // (2 if twice else 1)
+            taps = psf.sample_chain(0, count, sensor.band(channel).own.y)
+            matrix, inside = taps.moved(origin).matrix(side)
+            matrices[channel, :count][inside] = matrix[inside]
         return matrices
 
 
@@ -328,7 +330,9 @@ def recoloured(window: Image, spread: float, rng: np.random.Generator) -> Image:
     amount = spread * size * rng.uniform(0, 1, len(bands)) * (rng.random(len(bands)) < 0.5)
     colour = rng.standard_normal((len(bands), 25))[:, region]
     out = window.copy()
-    out[known] = bands + amount[:, None, None] * gaussian_filter(colour, (0, BLUR, BLUR))
+    rows, cols = (Span(0, size) for size in window.shape[1:])
+    blurred = observe(colour.astype(np.float32), sensor_band(OWN_MTF, 1.0), rows=rows, cols=cols)
+    out[known] = bands + amount[:, None, None] * blurred
     return out
 
 

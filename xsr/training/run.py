@@ -127,6 +127,7 @@ def distinct(network: nn.Module) -> dict[str, torch.Tensor]:
 def _card(recipe: Recipe[Any], network: nn.Module, out: Path, training: dict[str, object]) -> ModelCard:
     task = recipe.task
     guided = task if isinstance(task, Guided) else Guided()
+    record = catalogue.get(recipe.architecture)
     return ModelCard(
         name=out.stem,
         summary=recipe.summary,
@@ -146,8 +147,8 @@ def _card(recipe: Recipe[Any], network: nn.Module, out: Path, training: dict[str
         guide_mean=guided.guide_mean,
         guide_std=guided.guide_std,
         guide_optional=guided.guide_optional,
-        # Near the border of a patch local relations see half of their windows: larger patches at use have less of it.
-        patch=2 * task.patch if recipe.architecture.startswith("dct") else None,
+        # Near the border of a patch local relations read half of their windows: larger patches at use have less of it.
+        patch=2 * task.patch if record.tiling == "lattice" else None,
         sha256=file_sha256(out),
         parameters=sum(p.numel() for p in network.parameters()),
         radius=int(getattr(network, "radius", 0)),
@@ -155,7 +156,7 @@ def _card(recipe: Recipe[Any], network: nn.Module, out: Path, training: dict[str
         created=date.today().isoformat(),
         training=training,
         limits=recipe.limits,
-        citation=f"{catalogue.get(recipe.architecture).citation} (architecture)",
+        citation=f"{record.citation} (architecture)",
     )
 
 

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xsr.core import sensors
+from xsr.core.blocks import Span
 from xsr.core.errors import BandError, ParameterError
-from xsr.core.sensors import sigma_px
-from xsr.kernels.resample import fill_nodata, gaussian_taps, resample
+from xsr.kernels.degrade import observe, sensor_band
+from xsr.kernels.resample import fill_nodata
 from xsr.training.manifest import Manifest, Scene
 from xsr.training.reading import Reading, read_scene
 
@@ -109,18 +110,14 @@ def at_20m(scene: TrainingScene) -> TrainingScene | None:
         return None
     table = sensors.get("sentinel-2")
     image = scene.coarse.copy()
+    rows, cols = (Span(0, size) for size in image.shape[1:])
     for name in FINE:
         band, mtf = BANDS.index(name), table.band(name).mtf
         assert mtf is not None
         if not np.isfinite(scene.image[band]).any():
             continue
-        taps = [
-            gaussian_taps(2.0 * np.arange(n, dtype=np.float64) + 0.5, sigma_px(mtf, 1) * 3**0.5)
-            for n in image.shape[1:]
-        ]
-        padded = np.pad(scene.image[[band]], ((0, 0), (8, 8), (8, 8)), mode="reflect")
-        filled = fill_nodata(padded, passes=4, constant=float(np.nanmean(padded)))
-        seen = resample(filled, *(type(tap)(tap.start + 8, tap.weight) for tap in taps))[0]
+        filled = fill_nodata(scene.image[[band]], passes=4, constant=float(np.nanmean(scene.image[band])))
+        seen = observe(filled, sensor_band(mtf, 2.0, source_mtf=mtf), rows=rows, cols=cols)[0]
         known = np.isfinite(scene.image[band]).reshape(image.shape[1], 2, image.shape[2], 2).all(axis=(1, 3))
         image[band] = np.where(known, seen, np.nan)
     return TrainingScene(f"{scene.place} at 20 m", image, scene.weight)

@@ -15,13 +15,13 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
 from xsr.core import sensors
-from xsr.kernels.degrade import blur_decimate
-from xsr.kernels.resample import fill_nodata, interpolate_filled
+from xsr.core.blocks import Span
+from xsr.kernels.degrade import BandOptics, observe, sensor_band, whole
+from xsr.kernels.resample import fill_nodata
 from xsr.operations.interpolate import interpolate
 from xsr.operations.super_resolve import liif, sisr
 from xsr.operations.verbs import verb_of
 from xsr.training.manifest import Manifest, Split
-from xsr.training.pairs import REACH
 from xsr.training.reading import read_scene
 from xsr.training.scenes import Image, Say, quiet
 
@@ -101,9 +101,10 @@ def read_places(manifest: Manifest, *, split: Sequence[Split] = ("test",), say: 
 
 def at_20m(place: TestPlace, coarse: Image, names: tuple[str, ...]) -> TestPlace:
     """Place of 20 m pixels whose truth is known in the 20 m bands too; 10 m bands are blurred to as sharp an image."""
-    fine = [_blurred(place.images[:, i], 2.0, _mtf(name), keep=True) for i, name in enumerate(place.bands)]
-    height, width = (min(a, b) for a, b in zip(fine[0].shape[1:], coarse.shape[2:], strict=True))
-    images = np.concatenate([np.stack(fine, axis=1)[:, :, :height, :width], coarse[:, :, :height, :width]], axis=1)
+    height, width = (min(a // 2, b) for a, b in zip(place.images.shape[2:], coarse.shape[2:], strict=True))
+    optics = [sensor_band(_mtf(name), 2.0, source_mtf=_mtf(name)) for name in place.bands]
+    fine = [_observed(place.images[:, index], band, (height, width)) for index, band in enumerate(optics)]
+    images = np.concatenate([np.stack(fine, axis=1), coarse[:, :, :height, :width]], axis=1)
     box = None if place.box is None else place.box.zoom_out(2)[:height, :width]
     return TestPlace(f"{place.name} at 20 m", (*place.bands, *names), images, place.times, box, names)
 
@@ -114,27 +115,19 @@ def _mtf(name: str) -> float:
     return mtf
 
 
-def _blurred(images: Image, scale: float, mtf: float, *, keep: bool = False) -> Image:
-    """Images (date, y, x) ``scale`` times coarser; ``keep``: as sharp against the new pixel as before the old."""
+def _observed(images: Image, band: BandOptics, shape: tuple[int, int]) -> Image:
+    """Images (date, y, x) of a band as a coarser sensor observes them, the gaps filled first."""
     filled = fill_nodata(images, passes=4, constant=float(np.nanmean(images)))
-    if keep:  # a Gaussian of sigma(1) sqrt(s^2 - 1) old pixels is added to the one of sigma(1) that is there
-        mtf = mtf ** (1 - 1 / scale**2)
-    return blur_decimate(filled, scale=scale, mtf=mtf)
+    return observe(filled, band, rows=Span(0, shape[0]), cols=Span(0, shape[1]))
 
 
 def degraded(place: TestPlace, scale: float) -> Image:
-    """Images of a place as a sensor ``scale`` times coarser would have seen them."""
-    bands = []
-    for index, name in enumerate(place.bands):
-        ratio = 2 if name in place.coarser else 1
-        low = _blurred(place.images[:, index], ratio * scale, _mtf(name))
-        if ratio == 2:
-            position = [(np.arange(2 * n) + 0.5) / 2 - 0.5 + REACH for n in low.shape[1:]]
-            padded = np.pad(low, ((0, 0), (REACH, REACH), (REACH, REACH)), mode="edge")
-            low = interpolate_filled(padded, position[0], position[1], "bicubic")
-        bands.append(low)
-    height, width = (min(band.shape[axis] for band in bands) for axis in (1, 2))
-    return np.stack([band[:, :height, :width] for band in bands], axis=1)
+    """Images of a place as a sensor ``scale`` times coarser would have observed them."""
+    own = [2 if name in place.coarser else 1 for name in place.bands]
+    height, width = (max(own) * len(whole(size, max(own) * scale)) for size in place.images.shape[2:])
+    optics = [sensor_band(_mtf(name), scale, own=size) for name, size in zip(place.bands, own, strict=True)]
+    bands = [_observed(place.images[:, index], band, (height, width)) for index, band in enumerate(optics)]
+    return np.stack(bands, axis=1)
 
 
 def score(place: TestPlace, scale: float, model: str | Path) -> Score:
@@ -173,7 +166,8 @@ def _low_rmse(fine: Image, low: Image, bands: list[str], scale: float) -> float:
     """Difference of an image, degraded again, from the input it was made of; a border is left out."""
     total = []
     for index, name in enumerate(bands):
-        again = _blurred(fine[:, index], scale, _mtf(name))
+        height, width = (len(whole(size, scale)) for size in fine.shape[2:])
+        again = _observed(fine[:, index], sensor_band(_mtf(name), scale), (height, width))
         inner = tuple(slice(edge := min(BORDER, n // 4), n - edge) for n in again.shape[1:])
-        total.append(((again - low[:, index, : again.shape[1], : again.shape[2]])[:, *inner].astype(np.float64)) ** 2)
+        total.append(((again - low[:, index, :height, :width])[:, *inner].astype(np.float64)) ** 2)
     return round(float(np.sqrt(np.nanmean(np.stack(total)))), 6)

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from xsr.core.blocks import Span
 from xsr.core.errors import BandError, ParameterError
 from xsr.core.instants import day_of_year, days
-from xsr.core.sensors import sigma_px
-from xsr.kernels.resample import gaussian_taps, interpolation_taps, resample
+from xsr.kernels.degrade import observe, sensor_band
+from xsr.kernels.resample import interpolation_taps, resample
 from xsr.training.manifest import Manifest, Scene, Split
-from xsr.training.pairs import REACH, WaldSampler, augment, cut, even, fill
+from xsr.training.pairs import OWN_MTF, PatchSensor, WaldSampler, augment, cut, even, fill
 from xsr.training.reading import Reading, read_scene
 from xsr.training.scenes import (
     BANDS,
@@ -36,6 +37,8 @@ CLEAR = 0.75
 """Least share of clear pixels for a date to be asked for."""
 USEFUL = 0.2
 """Least share of clear pixels for a date to answer."""
+KNOWN = 0.95
+"""Least share of a low-resolution pixel's weight on clear pixels for it to count as clear."""
 
 
 @dataclass(frozen=True)
@@ -97,55 +100,31 @@ class SeriesSampler:
         wald = self.wald
         rng = np.random.default_rng([wald.seed, step])
         scale = float(rng.uniform(*wald.scale_range))
-        coarser = wald.coarser if wald.coarser and rng.random() >= wald.level else (False,) * len(wald.mtf)
-        noise = np.array(wald.noise or (0.0,) * len(wald.mtf)) * (rng.uniform(0, 2) if rng.random() < 0.5 else 0.0)
+        coarser, noise = wald.conditions(rng)
         count = int(rng.integers(self.dates[0], self.dates[1] + 1))
         weight = np.array([s.weight * np.sqrt(s.image[0, 0].size) for s in self.series])
         chosen = rng.choice(len(self.series), size=wald.batch, p=weight / weight.sum())
-        parts = [self._draw(self.series[index], scale, coarser, noise, count, rng) for index in chosen]
+        parts = [
+            self._draw(self.series[index], wald.sensor(scale, coarser, noise, rng), count, rng) for index in chosen
+        ]
         groups = [np.stack(group) for group in zip(*parts, strict=True)]
         return SeriesBatch(scale, *groups)
 
     def _draw(
-        self,
-        series: Series,
-        scale: float,
-        coarser: tuple[bool, ...],
-        noise: NDArray[np.float64],
-        count: int,
-        rng: np.random.Generator,
+        self, series: Series, sensor: PatchSensor, count: int, rng: np.random.Generator
     ) -> tuple[NDArray[np.generic], ...]:
-        wald = self.wald
+        wald, margin, bands = self.wald, sensor.margin, len(sensor.mtf)
         asked = int(rng.choice(series.clear()))
         frames = self._frames(series, asked, count, rng)
-        mtf = np.clip(np.array(wald.mtf) * np.exp(wald.mtf_jitter * rng.standard_normal(len(wald.mtf))), 0.05, 0.8)
-        native = 2 * scale if any(coarser) else scale
-        margin = even(4 * sigma_px(float(mtf.min()), native) + 1 + (REACH * native if any(coarser) else 0))
-        extent = even(wald.patch * scale + 1)
-        shape = series.image.shape[2:]
-        start = [2 * int(rng.integers(0, max(size - extent, 0) // 2 + 1)) for size in shape]
-        dates = [*frames, asked]  # the last is the truth
-        bands = len(wald.mtf)
-        windows = [cut(series.image[dates].reshape(-1, *shape), start, extent, margin, 1)]
-        if series.coarse is not None:
-            stack = series.coarse[dates]
-            windows.append(cut(stack.reshape(-1, *stack.shape[2:]), start, extent, margin, 2))
-        windows = augment(windows, rng, dates=len(dates))
-        phase = rng.uniform(0, 1, 2)
-        filled = [fill(window[:-bands]) for window in windows]
-        low = wald.degrade(
-            filled, scale, np.tile(mtf, count), tuple(coarser) * count, np.tile(noise, count), margin, phase, rng
-        )
-        seen = np.isfinite(windows[0][::bands][:-1]).astype(np.float32)
-        centre = (np.arange(wald.patch) + 0.5) * scale - 0.5 + margin
-        taps = [gaussian_taps(centre + p, sigma_px(0.3, scale)) for p in phase]
-        valid = resample(seen, taps[0], taps[1]) > 0.95
+        extent = even(wald.patch * sensor.scale)
+        windows = augment(self._windows(series, [*frames, asked], extent, margin, rng), rng, dates=count + 1)
+        low = wald.degrade([fill(window[:-bands]) for window in windows], sensor.repeated(count), rng)
+        valid = self._valid(windows[0][:-bands:bands], sensor)
         if rng.random() < 0.5:
             valid &= np.stack([~cloud(wald.patch, rng.uniform(0, self.clouds), rng) for _ in range(count)])
-        inside = [min(extent, size) for size in shape]
-        at = [wald.pixels(scale, p, margin, n, rng) for p, n in zip(phase, inside, strict=True)]
-        rows, cols = ((q - margin - p + 0.5) / scale - 0.5 for q, p in zip(at, phase, strict=True))
-        target = windows[0][-bands:, at[0], at[1]].T
+        at = [wald.pixels(sensor.scale, min(extent, size), rng) for size in series.image.shape[2:]]
+        rows, cols = ((q + 0.5) / sensor.scale - 0.5 for q in at)
+        target = windows[0][-bands:, at[0] + margin, at[1] + margin].T
         times = series.times[frames]
         tau = series.times[[asked]]
         return (
@@ -159,6 +138,22 @@ class SeriesSampler:
             cols,
             target,
         )
+
+    def _windows(
+        self, series: Series, dates: list[int], extent: int, margin: int, rng: np.random.Generator
+    ) -> list[Image]:
+        """Cut a window of some dates at random, from the fine grid and from the nested one if there is one."""
+        start = [2 * int(rng.integers(0, max(size - extent, 0) // 2 + 1)) for size in series.image.shape[2:]]
+        grids = [(series.image, 1)] if series.coarse is None else [(series.image, 1), (series.coarse, 2)]
+        return [
+            cut(images[dates].reshape(-1, *images.shape[2:]), start, extent, margin, ratio) for images, ratio in grids
+        ]
+
+    def _valid(self, fine: Image, sensor: PatchSensor) -> NDArray[np.bool_]:
+        """Mark the low-resolution pixels of a window of several dates that hardly depend on hidden pixels."""
+        span, origin = Span(0, self.wald.patch), (-sensor.margin, -sensor.margin)
+        known = np.isfinite(fine).astype(np.float32)
+        return observe(known, sensor_band(OWN_MTF, sensor.scale), rows=span, cols=span, origin=origin) > KNOWN
 
     def _frames(self, series: Series, asked: int, count: int, rng: np.random.Generator) -> list[int]:
         """Choose the dates that answer: near ones, some left out, the one asked for among them or not."""

@@ -4,7 +4,7 @@ Each loss is relative: the standardised error of each band of each patch over th
 network corrects. Gains in decibels are relative, so a calm field should teach as much as a town.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from xsr.core.keys import keys
+from xsr.models import catalogue
 from xsr.models.architectures.liif import LIIF
 from xsr.models.architectures.temporal_liif import TemporalLIIF
 from xsr.training.pairs import Batch
@@ -43,6 +45,20 @@ class Training(Generic[Drawn]):
     """Parts of the network, by the beginning of their parameters' names, that training leaves as they are."""
     memory_format: torch.memory_format = torch.channels_last
     """Order of the network's numbers in memory: which is faster depends on its convolutions."""
+
+
+def begin(architecture: str, config: Mapping[str, Any], *, bias: bool = True) -> nn.Module:
+    """Make a network that starts at the interpolation it corrects: its last layer is zero, its ``bias`` by choice.
+
+    What else training starts from is in the record of the architecture.
+    """
+    record = catalogue.get(architecture)
+    network = record.make(**config)
+    for name, tensor in record.last(network).named_parameters():
+        if bias or name == "weight":
+            nn.init.zeros_(tensor)
+    record.begin(network)
+    return network
 
 
 def start_from(network: nn.Module, other: nn.Module) -> None:
@@ -198,19 +214,12 @@ def bicubic_at(images: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
     total: Tensor | None = None
     y0, x0 = torch.floor(rows), torch.floor(cols)
     for dy in range(-1, 3):
-        weight_y = _keys(rows - y0 - dy)
+        weight_y = keys(rows - y0 - dy)
         y = (y0 + dy).clamp(0, height - 1).long()
         for dx in range(-1, 3):
             x = (x0 + dx).clamp(0, width - 1).long()
             value = flat.index_select(0, (image + y * width + x).reshape(-1)).reshape(*rows.shape, -1)
-            part = (weight_y * _keys(cols - x0 - dx))[..., None] * value
+            part = (weight_y * keys(cols - x0 - dx))[..., None] * value
             total = part if total is None else total + part
     assert total is not None
     return total
-
-
-def _keys(distance: Tensor, a: float = -0.5) -> Tensor:
-    d = distance.abs()
-    near = ((a + 2) * d - (a + 3)) * d * d + 1
-    far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
-    return torch.where(d <= 1, near, torch.where(d < 2, far, 0.0))

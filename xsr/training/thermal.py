@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xsr.core.errors import BandError, CubeError
-from xsr.core.sensors import sigma_px
+from xsr.kernels.degrade import blur_decimate
 from xsr.kernels.limits import limits
-from xsr.kernels.resample import fill_nodata, gaussian_taps, resample
+from xsr.kernels.resample import fill_nodata
 from xsr.training import scenes as optical_scenes
 from xsr.training.manifest import Manifest, Scene, Split
 from xsr.training.pairs import cut, enlarged
@@ -61,8 +61,6 @@ class GuidedBatch:
     """The same enlarged by bicubic interpolation, shape (n, 1, patch, patch)."""
     guide: Image
     """Standardised guide, shape (n, 3, patch, patch); 0 where a band is missing."""
-    guide_low: Image
-    """Its mean over each low-resolution pixel, shape (n, 3, patch / factor, patch / factor)."""
     target: Image
     """Truth in the units of ``image``, shape (n, 1, patch, patch); NaN where it is unknown."""
     span: Image
@@ -119,8 +117,7 @@ class GuidedSampler:
         coarse = slice(MARGIN // factor, (MARGIN + self.patch) // factor)
         image = enlarged(unit, factor)[:, inner, inner]
         target = ((kelvin - lo) / span).astype(np.float32)[None, inner, inner]
-        high = standard[:, inner, inner]
-        return unit[:, coarse, coarse], image, high, average(high, factor), target, np.asarray(span, np.float32)
+        return unit[:, coarse, coarse], image, standard[:, inner, inner], target, np.asarray(span, np.float32)
 
 
 def crop(image: Image, side: int, rng: np.random.Generator) -> Image:
@@ -150,12 +147,9 @@ def observe(kelvin: Image, factor: int, mtf: float) -> Image:
     mtf
         Modulation of the Gaussian point spread function at the Nyquist frequency of the coarser grid, in (0, 1).
     """
-    sigma = sigma_px(mtf, float(factor))
-    pad = int(np.ceil(4 * sigma)) + factor
     filled = fill_nodata(kelvin[None], passes=4, constant=float(np.nanmean(kelvin)))
-    padded = np.pad(filled, ((0, 0), (pad, pad), (pad, pad)), mode="symmetric")
-    taps = [gaussian_taps((np.arange(n // factor) + 0.5) * factor - 0.5 + pad, sigma) for n in kelvin.shape]
-    return np.asarray(resample(padded, taps[0], taps[1])[0], np.float32)
+    low: Image = blur_decimate(filled, scale=factor, mtf=mtf)[0]
+    return low
 
 
 def average(images: Image, factor: int) -> Image:

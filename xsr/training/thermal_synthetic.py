@@ -17,13 +17,14 @@ T. N. Carlson, "An overview of the 'triangle method' for estimating surface evap
 satellite imagery", Sensors 7 (2007), doi:10.3390/s7081612.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xsr.core.sensors import sigma_px
-from xsr.kernels.resample import gaussian_taps, resample
+from xsr.core.blocks import Span
+from xsr.kernels import degrade, psf
+from xsr.kernels.degrade import sensor_band
 
 Image = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -201,15 +202,25 @@ def cloud(rng: np.random.Generator, kelvin: Floats, guide: Image) -> tuple[Float
 
 
 def blur(images: Image, mtf: float, *, shift: tuple[float, float] | Floats = (0.0, 0.0)) -> Image:
-    """Blur images (n, y, x) by a Gaussian of a given MTF at their own Nyquist frequency, and shift them, in pixels."""
-    sigma = sigma_px(float(mtf), 1.0)
-    pad = int(np.ceil(4 * sigma)) + 4
-    padded = np.pad(images, ((0, 0), (pad, pad), (pad, pad)), mode="reflect").astype(np.float32)
-    taps = [
-        gaussian_taps(np.arange(size) + pad + float(np.clip(by, -2, 2)), sigma)
-        for size, by in zip(images.shape[1:], shift, strict=True)
-    ]
-    return resample(padded, taps[0], taps[1])
+    """Blur images (n, y, x) by a Gaussian of a given MTF at their own Nyquist frequency, and displace them.
+
+    Parameters
+    ----------
+    images
+        Stack; borders are mirrored.
+    mtf
+        In (0, 1).
+    shift
+        Pixels by which the content moves towards greater rows and columns, at most two; bicubic, as one product is
+        brought to the grid of another.
+    """
+    band = sensor_band(float(mtf), 1.0)
+    if np.any(shift):
+        interpolation = psf.Stage(psf.Cubic(), 1.0)
+        band = replace(band, y=(*band.y, interpolation), x=(*band.x, interpolation))
+    rows, cols = (Span(0, size) for size in images.shape[1:])
+    down, right = (float(by) for by in np.clip(shift, -2, 2))
+    return degrade.observe(images, band, rows=rows, cols=cols, shift=(down, right))
 
 
 def observe(rng: np.random.Generator, reflectance: Image) -> Image:

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from xsr.models.architectures.dctnet import DETAIL, DCTNet, laplacian, solve, weighed
-from xsr.models.architectures.jiif import JIIF
+from xsr.models import catalogue
+from xsr.models.record import GuidedInputs
 from xsr.training.recipe import Guided, Recipe
 from xsr.training.tasks import FLOOR
 from xsr.training.thermal import GuidedBatch
@@ -18,11 +18,11 @@ def guided_loss(
 
     See `xsr.training.tasks.Loss`; a guide drops its bands in the sampler.
     """
-    low, image, guide, guide_low, target = (
+    low, image, guide, target = (
         torch.from_numpy(np.ascontiguousarray(v)).to(device).contiguous(memory_format=torch.channels_last)
-        for v in (batch.low, batch.image, batch.guide, batch.guide_low, batch.target)
+        for v in (batch.low, batch.image, batch.guide, batch.target)
     )
-    found = correction(network, batch.factor, low, image, guide, guide_low)
+    found = correction(network, recipe, GuidedInputs(image, low, guide, batch.factor))
     span = torch.from_numpy(batch.span).to(device)[:, None]
     wanted, answer = (v.flatten(1) * span for v in (target - image, found))
     return relative_rms(answer - wanted, wanted)
@@ -48,23 +48,7 @@ def relative_rms(error: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
     return (share * mine / other).sum(), share.sum()
 
 
-def correction(network: nn.Module, factor: int, low: Tensor, image: Tensor, guide: Tensor, guide_low: Tensor) -> Tensor:
+def correction(network: nn.Module, recipe: Recipe[Guided], inputs: GuidedInputs) -> Tensor:
     """Evaluate what a network adds to the interpolated image, (N, 1, H, W): convolutions in bfloat16."""
-    mixed = torch.autocast(image.device.type, torch.bfloat16)
-    match network:
-        case DCTNet():
-            detail = network.details(image, guide, factor)
-            with mixed:
-                own, other = network.Encoder_coupled(image, torch.cat((guide, DETAIL * detail), dim=1))
-                weights = network.WPNet(other).float()
-            solution = solve(own.float(), weights * laplacian(other.float()), network.lambd.exp())
-            with mixed:
-                answer = network.reconstruct(solution)
-            return weighed(answer.float(), detail)
-        case JIIF():
-            with mixed:
-                found = network(low, guide, guide_low)
-        case _:
-            with mixed:
-                found = network(low)
-    return torch.as_tensor(found).float()
+    with torch.autocast(inputs.image.device.type, torch.bfloat16):
+        return catalogue.get(recipe.architecture).call(network, inputs).float()

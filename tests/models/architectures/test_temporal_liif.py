@@ -12,7 +12,7 @@ from models.architectures.reach import lively as with_random_weights
 
 from xsr.core.errors import ParameterError
 from xsr.kernels.temporal import date_weights
-from xsr.models.architectures.liif import LIIF
+from xsr.models.architectures.liif import LIIF, rename
 from xsr.models.architectures.temporal_liif import (
     DateFusion,
     Radiometry,
@@ -22,7 +22,6 @@ from xsr.models.architectures.temporal_liif import (
     equal_weights,
     kernel_weights,
     linear_weights,
-    rename,
     surroundings,
     time_code,
 )

@@ -1,15 +1,14 @@
 """Sums over the windows of all blocks, date by date, in a tree of tasks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xsr.core.blocks import Span, Window, overlapping, spans
-from xsr.core.graph.windows import overlap
+from xsr.core.blocks import Span, Window
+from xsr.core.graph.driver import NOTHING, Index, Mosaic, Read, Shared, compute_here, key_of, layer
 
 
 @dataclass(frozen=True)
@@ -54,116 +53,104 @@ def reduce_windows(
     ndarray or dask Array
         Shape (time, *shape), float64; lazy if any source is.
     """
-    dates = max(source.shape[0] for source in sources)
+    work = _Rows(function, tuple(jobs), tuple(source.shape for source in sources))
     if all(isinstance(source, np.ndarray) for source in sources):
-        out = [function.finish(_total(function, sources, jobs, date)) for date in range(dates)]
-        return np.stack(out)
-    return _reduce_lazy(function, sources, jobs, (dates, *shape), name)
+        return np.stack([function.finish(total) for total in _totals(work, sources)])
+    return _reduce_lazy(work, sources, (work.dates, *shape), name)
 
 
-def _total(function: Reduction, sources: Sequence[NDArray[Any]], jobs: Sequence[Job], date: int) -> NDArray[np.float64]:
-    images = [source[date if source.shape[0] > 1 else 0] for source in sources]
-    places = [_Place(image.shape[1:], 0, 0, 0, ((0,), (0,), (0,))) for image in images]
-    total: NDArray[np.float64] | None = None
-    for job in jobs:
-        row = _leaf(function, job, places, [[[[image[None]]]] for image in images])
-        total = row if total is None else total + row
-    assert total is not None
-    return total
+@dataclass(frozen=True)
+class _Rows:
+    """Parts (date, job): the numbers of one block on one date."""
+
+    function: Reduction
+    jobs: tuple[Job, ...]
+    shapes: tuple[tuple[int, int, int, int], ...]
+    """Shape (time, band, y, x) of each source."""
+
+    @property
+    def dates(self) -> int:
+        """Number of dates of the result."""
+        return max(shape[0] for shape in self.shapes)
+
+    def reads(self) -> Iterator[tuple[Index, Sequence[Read]]]:
+        """Every block on every date, with the rectangles that it reads."""
+        for date in range(self.dates):
+            for number in range(len(self.jobs)):
+                yield (date, number), self.read((date, number))
+
+    def read(self, index: Index) -> Sequence[Read]:
+        """Rectangles that one block reads on a date: what its windows share with the sources."""
+        windows = zip(self.jobs[index[1]].windows, self.shapes, strict=True)
+        return [_within(window, shape, min(index[0], shape[0] - 1)) for window, shape in windows]
+
+    def __call__(self, index: Index, sources: Sequence[Mosaic]) -> NDArray[np.float64]:
+        """Compute the numbers of one block on a date."""
+        job = self.jobs[index[1]]
+        windows = [
+            _cut(window, read, source)
+            for window, read, source in zip(job.windows, self.read(index), sources, strict=True)
+        ]
+        return self.function(job, windows)
+
+
+def _within(window: Window, shape: tuple[int, int, int, int], date: int) -> Read:
+    rows, cols = (
+        Span(max(span.start, 0), min(span.stop, size))
+        for span, size in zip((window.rows, window.cols), shape[2:], strict=True)
+    )
+    apart = rows.stop <= rows.start or cols.stop <= cols.start
+    return NOTHING if apart else Read((date,), rows, cols)
+
+
+def _cut(window: Window, read: Read, source: Mosaic) -> NDArray[Any]:
+    """Assemble a window (band, h, w), NaN beyond the source."""
+    out: NDArray[Any] = np.full((1, source.bands, len(window.rows), len(window.cols)), np.nan, np.float32)
+    source.fill(out, read.dates, window.rows, window.cols)
+    image: NDArray[Any] = out[0]
+    return image
+
+
+def _totals(work: _Rows, sources: Sequence[NDArray[Any]]) -> list[NDArray[np.float64]]:
+    """Add up the numbers of all blocks, date by date."""
+    totals: list[NDArray[np.float64]] = []
+    for (_, number), row in compute_here(work, sources):
+        if number == 0:
+            totals.append(row)
+        else:
+            totals[-1] = totals[-1] + row
+    return totals
 
 
 FAN_IN = 16
 """Rows added by one task of a lazy reduction."""
 
 
-def _reduce_lazy(
-    function: Reduction, sources: Sequence[Any], jobs: Sequence[Job], shape: tuple[int, ...], name: str
-) -> Any:
+def _reduce_lazy(work: _Rows, sources: Sequence[Any], shape: tuple[int, ...], name: str) -> Any:
     import dask.array as da
     from dask.base import tokenize
     from dask.highlevelgraph import HighLevelGraph
 
     arrays = [da.from_array(s, chunks=-1) if isinstance(s, np.ndarray) else s for s in sources]
-    token = tokenize(function, [a.name for a in arrays], jobs, shape)
-    base = f"xsr-{name}-{token}"
-    layer: dict[Any, Any] = {}
+    base = f"xsr-{name}-{tokenize(work, [a.name for a in arrays], shape)}"
+    blocks = f"{base}-block"
+    tasks = layer(work, arrays, blocks)
     for date in range(shape[0]):
-        rows = []
-        for number, job in enumerate(jobs):
-            found = [_place(a, w, date) for a, w in zip(arrays, job.windows, strict=True)]
-            key = (f"{base}-block", date, number)
-            layer[key] = (_leaf, function, job, [place for place, _ in found], [keys for _, keys in found])
-            rows.append(key)
+        rows: list[Any] = [(blocks, date, number) for number in range(len(work.jobs))]
         level = 0
         while len(rows) > 1:
-            merged = []
-            for number in range(0, len(rows), FAN_IN):
-                key = (f"{base}-sum{level}", date, number)
-                layer[key] = (_sum, rows[number : number + FAN_IN])
-                merged.append(key)
-            rows, level = merged, level + 1
-        layer[(base, date, *(0 for _ in shape[1:]))] = (_finish, function, rows[0])
-    graph = HighLevelGraph.from_collections(base, layer, dependencies=arrays)
+            groups = {(f"{base}-sum{level}", date, n): rows[n : n + FAN_IN] for n in range(0, len(rows), FAN_IN)}
+            tasks |= {key: (_sum, group) for key, group in groups.items()}
+            rows, level = list(groups), level + 1
+        tasks[(base, date, *(0 for _ in shape[1:]))] = (_finish, key_of(blocks), rows[0])
+    graph = HighLevelGraph.from_collections(base, tasks, dependencies=arrays)
     chunks = ((1,) * shape[0], *((size,) for size in shape[1:]))
     return da.Array(graph, base, chunks=chunks, dtype=np.float64)
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where the chunks handed to a task lie in their source, and the date within them."""
-
-    shape: tuple[int, int]
-    date: int
-    first_row: int
-    first_col: int
-    offsets: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
-
-
-def _place(array: Any, window: Window, date: int) -> tuple[_Place, list[list[list[Any]]]]:
-    """Chunks of a Dask array that a window touches on a date; none where it lies outside."""
-    times, bands, rows, cols = (spans(sizes) for sizes in array.chunks)
-    t = next(n for n, span in enumerate(times) if min(date, array.shape[0] - 1) < span.stop)
-    within = min(date, array.shape[0] - 1) - times[t].start
-    need = [
-        Span(max(span.start, 0), min(span.stop, size))
-        for span, size in zip((window.rows, window.cols), array.shape[2:], strict=True)
-    ]
-    shape = (array.shape[2], array.shape[3])
-    if any(span.stop <= span.start for span in need):
-        return _Place(shape, within, 0, 0, ((), (), ())), [[[(array.name, t, 0, 0, 0)]]]
-    wanted = overlapping(need[0], rows), overlapping(need[1], cols)
-    first_row, first_col = rows[wanted[0][0]].start, cols[wanted[1][0]].start
-    offsets = (
-        tuple(band.start for band in bands),
-        tuple(rows[y].start - first_row for y in wanted[0]),
-        tuple(cols[x].start - first_col for x in wanted[1]),
-    )
-    keys = [[[(array.name, t, b, y, x) for x in wanted[1]] for y in wanted[0]] for b in range(len(bands))]
-    return _Place(shape, within, first_row, first_col, offsets), keys
-
-
-def _leaf(
-    function: Reduction, job: Job, places: Sequence[_Place], arrays: Sequence[list[list[list[NDArray[Any]]]]]
-) -> NDArray[np.float64]:
-    windows = [_read(w, place, chunks) for w, place, chunks in zip(job.windows, places, arrays, strict=True)]
-    return function(job, windows)
-
-
-def _read(window: Window, place: _Place, arrays: list[list[list[NDArray[Any]]]]) -> NDArray[Any]:
-    """Assemble a window (band, h, w) from its chunks, NaN beyond the source."""
-    bands = place.offsets[0][-1] + arrays[-1][0][0].shape[1] if place.offsets[0] else arrays[0][0][0].shape[1]
-    out = np.full((bands, len(window.rows), len(window.cols)), np.nan, np.float32)
-    for b, y, x in product(*(range(len(axis)) for axis in place.offsets)):
-        array, band = arrays[b][y][x], place.offsets[0][b]
-        into_y, from_y = overlap(place.first_row + place.offsets[1][y], array.shape[2], window.rows)
-        into_x, from_x = overlap(place.first_col + place.offsets[2][x], array.shape[3], window.cols)
-        out[band : band + array.shape[1], into_y, into_x] = array[place.date, :, from_y, from_x]
-    return out
 
 
 def _sum(rows: list[NDArray[np.float64]]) -> NDArray[np.float64]:
     return np.asarray(np.sum(rows, axis=0), np.float64)
 
 
-def _finish(function: Reduction, total: NDArray[np.float64]) -> NDArray[np.float64]:
-    return function.finish(total)[None]
+def _finish(shared: Shared, total: NDArray[np.float64]) -> NDArray[np.float64]:
+    return cast(_Rows, shared.work).function.finish(total)[None]

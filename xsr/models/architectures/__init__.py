@@ -1,1 +1,1 @@
-"""One file per network."""
+"""One file per network; each ends in its record, which `xsr.models.catalogue` collects."""

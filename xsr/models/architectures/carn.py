@@ -14,13 +14,15 @@ ECCV 2018, doi:10.1007/978-3-030-01249-6_16.
 J. Michel, E. Kalinicheva, super-resolution of Sentinel-2 in the EVOLAND project, 2024.
 """
 
+import re
 from collections import OrderedDict
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from xsr.core.errors import ParameterError
 from xsr.models.architectures.srcnn import at_least_one, bicubic, output_bands
+from xsr.models.record import Architecture
 
 Wiring = Literal["mix_then_sum", "sum_then_mix"]
 Activation = Literal["leaky_relu", "relu"]
@@ -224,3 +226,52 @@ def _check_options(wiring: str, activation: str, levels: int, cascades: int, gro
             f"groups={groups} with a trunk of {trunk} features (features times the square of the even factor);"
             " expected a divisor."
         )
+
+
+def settings(match: re.Match[str]) -> dict[str, Any]:
+    """Read the settings off a name ``carn_{cascades}x{blocks}x{features}g{groups}[sw]``."""
+    names = ("cascades", "blocks", "features", "groups")
+    numbers = zip(names, map(int, match.groups()[:4]), strict=True)
+    return {**dict(numbers), "shared": match[5] is not None}
+
+
+PATTERN = r"carn_(\d+)x(\d+)x(\d+)g(\d+)(sw)?"
+CITATION = (
+    "J. Michel, E. Kalinicheva, Evoland operational super-resolution (2024); network of N. Ahn et al., ECCV 2018,"
+    " doi:10.1007/978-3-030-01249-6_16"
+)
+ARCHITECTURES = (
+    Architecture(
+        name="carn",
+        kind="fixed",
+        build=CARN,
+        pattern=PATTERN,
+        settings=settings,
+        listed=(*(f"carn_{n}x3x64g4sw" for n in (1, 2, 3, 4)), "carn_3x3x64g4", "carn_3x3x64g1sw"),
+        trunk="",
+        reads_low=True,
+        published=True,
+        summary="Cascading residual network, additive form",
+        citation=CITATION,
+    ),
+    Architecture(
+        name="carn_light",
+        kind="fixed",
+        build=CARN,
+        config={
+            "levels": 1,
+            "cascades": 1,
+            "blocks": 2,
+            "features": 32,
+            "groups": 2,
+            "shared": False,
+            "wiring": "sum_then_mix",
+            "activation": "relu",
+        },
+        trunk="",
+        reads_low=True,
+        published=True,
+        summary="Cascading residual network of 2023",
+        citation=CITATION,
+    ),
+)

@@ -18,13 +18,16 @@ Super-Resolution", CVPR 2022, doi:10.1109/CVPR52688.2022.00561.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from xsr.core.errors import ParameterError
 from xsr.models.architectures.local_linear import local_detail
+from xsr.models.architectures.srcnn import precise
+from xsr.models.record import Architecture, GuidedInputs
 
 MINIMUM_SIZE = 15
 """Smallest height and width: below, nothing is left of the attention's pooled map."""
@@ -99,10 +102,15 @@ class DCTNet(nn.Module):
                 f"image of {height} x {width} pixels; expected at least {MINIMUM_SIZE} x {MINIMUM_SIZE}. "
                 "Enlarge the tile or its margin."
             )
-        detail = self.details(image, guide, scale)
+        exact = torch.autocast(image.device.type, enabled=False)  # convolutions alone may run in lower precision
+        with exact:
+            detail = self.details(image, guide, scale)
         own, other = self.Encoder_coupled(image, torch.cat((guide, DETAIL * detail), dim=1))
-        edges = self.WPNet(other) * laplacian(other)
-        out = weighed(self.reconstruct(solve(own, edges, self.lambd.exp())), detail)
+        weights = self.WPNet(other)
+        with exact:
+            own, other, weights = (precise(x) for x in (own, other, weights))
+            solution = solve(own, weights * laplacian(other), self.lambd.exp())
+        out = weighed(precise(self.reconstruct(solution)), detail)
         return torch.relu(out) if self.final_relu else out
 
     def details(self, image: Tensor, guide: Tensor, scale: int | None) -> Tensor:
@@ -288,3 +296,45 @@ class Reconstruction(nn.Module):
         """Map (N, F, H, W) to (N, outputs, H, W)."""
         out: Tensor = self.Decoder_Deep(x)
         return out
+
+
+EDGES = -4.0
+"""Logarithm of the weight of the edges in the solve at first: with that of the published network, 0, the solve takes
+the fine features of the image away, and training is slow to find out."""
+
+
+def begin(network: DCTNet) -> None:
+    """Let training start at the mean of the details that a network weighs."""
+    nn.init.constant_(network.lambd, EDGES)
+    if network.relations:
+        end = ARCHITECTURES[0].last(network)
+        assert isinstance(end.bias, Tensor)
+        nn.init.constant_(end.bias[1:], 1 / len(network.relations))
+
+
+def call(network: nn.Module, inputs: GuidedInputs) -> Tensor:
+    """Evaluate on the enlarged image and its guide."""
+    out: Tensor = network(inputs.image, inputs.guide, inputs.scale)
+    return out
+
+
+def clips(config: Mapping[str, Any]) -> bool:
+    """Whether negative outputs become zero."""
+    return bool(config.get("final_relu", True))
+
+
+CITATION = "Z. Zhao et al., CVPR 2022, doi:10.1109/CVPR52688.2022.00561"
+ARCHITECTURES = (
+    Architecture(
+        name="dctnet",
+        kind="guided",
+        build=DCTNet,
+        tiling="lattice",
+        head="Decoder_depth",
+        call=call,
+        clips=clips,
+        begin=begin,
+        summary="Discrete cosine transform network",
+        citation=CITATION,
+    ),
+)

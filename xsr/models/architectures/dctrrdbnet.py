@@ -9,11 +9,13 @@ All other parameters keep the names and shapes of `DCTNet`, so its weights can b
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 from torch import Tensor, nn
 
 from xsr.core.errors import ParameterError
+from xsr.models.architectures import dctnet
 from xsr.models.architectures.dctnet import CoupledEncoder, DCTNet
 from xsr.models.architectures.rrdb import RRDB
 
@@ -87,3 +89,13 @@ class SeparateEncoder(CoupledEncoder):
 
 def _chain(features: int, growth: int, blocks: int) -> nn.Sequential:
     return nn.Sequential(*(RRDB(features, growth) for _ in range(blocks)))
+
+
+ARCHITECTURES = (
+    replace(
+        dctnet.ARCHITECTURES[0],
+        name="dctrrdbnet",
+        build=DCTRRDBNet,
+        summary="DCTNet that reconstructs by dense blocks (our reading of Lee 2023)",
+    ),
+)

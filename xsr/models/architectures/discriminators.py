@@ -1,6 +1,7 @@
 """Discriminators: a U-Net that judges every pixel, and a small convolutional net that judges a patch.
 
-Both may look through a high-pass filter, so that they judge detail and not radiometry.
+Both may look through a high-pass filter, so that they judge detail and not radiometry. `xsr.models.create` makes them
+for adversarial training of your own, with the losses of `xsr.models.adversarial`; no recipe of xsr uses them.
 
 References
 ----------
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from xsr.core.errors import ParameterError
 from xsr.models.architectures.srcnn import at_least_one, bicubic
+from xsr.models.record import Architecture
 
 SLOPE = 0.2
 """Slope of the leaky ReLU below zero."""
@@ -250,3 +252,22 @@ class SimpleDiscriminator(nn.Module):
 
 def _leaky(x: Tensor) -> Tensor:
     return nn.functional.leaky_relu(x, SLOPE)
+
+
+ARCHITECTURES = (
+    Architecture(
+        name="unet_discriminator",
+        kind="discriminator",
+        build=UNetDiscriminator,
+        tiling="none",
+        summary="U-Net with spectral normalisation",
+        citation="X. Wang et al., ICCVW 2021, doi:10.1109/ICCVW54120.2021.00217",
+    ),
+    Architecture(
+        name="simple_discriminator",
+        kind="discriminator",
+        build=SimpleDiscriminator,
+        tiling="none",
+        summary="Convolutions, pooling and a linear layer",
+    ),
+)

@@ -25,8 +25,10 @@ import torch
 from torch import Tensor, nn
 
 from xsr.core.errors import ParameterError
+from xsr.models.architectures import carn
 from xsr.models.architectures.carn import CARN
-from xsr.models.architectures.srcnn import bicubic
+from xsr.models.architectures.srcnn import bicubic, precise
+from xsr.models.record import Architecture
 
 BLUR = 0.97
 """Standard deviation, in pixels of the grid, of the blur that makes a sharp band look like one of twice its pixel."""
@@ -79,7 +81,7 @@ class Injection(nn.Module):
         What ``margin`` pixels along each side become is left out; that needs a body that takes a margin as well, as
         `xsr.models.engine.Bands` does.
         """
-        x = _precise(x)
+        x = precise(x)
         sharp, coarse = x[:, : self.guides], x[:, self.guides :]
         smooth = blur(sharp)
         slopes = local_slopes(coarse, smooth)
@@ -88,9 +90,9 @@ class Injection(nn.Module):
         seen = torch.cat((x, detail), dim=1)
         if margin:
             unread = max(margin - self.reach, 0)
-            answer = _precise(self.body(crop(seen, unread), margin - unread))
+            answer = precise(self.body(crop(seen, unread), margin - unread))
         else:
-            answer = _precise(self.body(seen))
+            answer = precise(self.body(seen))
         slopes = [crop(slope, margin) for slope in slopes]
         own, trust = answer[:, : self.bands], answer[:, self.bands :]
         large = crop(bicubic(detail, self.factor), margin * self.factor)
@@ -108,10 +110,6 @@ class Injection(nn.Module):
 def crop(x: Tensor, margin: int) -> Tensor:
     """Cut off so many pixels along each side."""
     return x[..., margin : x.shape[-2] - margin, margin : x.shape[-1] - margin]
-
-
-def _precise(x: Tensor) -> Tensor:
-    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def local_slopes(images: Tensor, guide: Tensor) -> list[Tensor]:
@@ -208,3 +206,20 @@ def _weigh_rows(padded: Tensor, weights: list[float]) -> Tensor:
     for step, weight in enumerate(weights[1:], start=1):
         total = torch.add(total, padded[..., step : step + rows, :], alpha=weight)
     return total
+
+
+ARCHITECTURES = (
+    Architecture(
+        name="injection",
+        kind="fixed",
+        build=Injection,
+        pattern=f"{carn.PATTERN}_injection",
+        settings=carn.settings,
+        listed=("carn_3x3x64g4sw_injection",),
+        trunk="body",
+        reads_low=True,
+        summary="Cascading residual network that is shown what sharper bands predict of the others",
+        citation=f"{carn.CITATION}; detail injection after M. Selva et al., IEEE JSTARS 8 (2015),"
+        " doi:10.1109/JSTARS.2015.2440092",
+    ),
+)

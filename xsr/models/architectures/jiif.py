@@ -23,8 +23,8 @@ from torch import Tensor, nn
 
 from xsr.core.errors import ParameterError
 from xsr.models.architectures.edsr import EDSREncoder
-from xsr.models.architectures.liif import MLP
-from xsr.models.architectures.liif import rename as rename
+from xsr.models.architectures.liif import MLP, rename
+from xsr.models.record import Architecture, GuidedInputs
 
 QUERIES = 1 << 14
 """Output pixels decoded at once: their hidden layers of 1024 are 64 MB in float32."""
@@ -169,3 +169,25 @@ def _centres(count: int, pixels: int, device: torch.device) -> Tensor:
     """Centres of ``count`` output pixels in coordinates of ``pixels`` input pixels, float64."""
     steps = torch.arange(count, dtype=torch.float64, device=device)
     return (2 * steps + 1) * pixels / (2 * count) - 0.5
+
+
+def call(network: nn.Module, inputs: GuidedInputs) -> Tensor:
+    """Evaluate on the low-resolution image and the guide, which is reduced to its grid by block means."""
+    reduced = nn.functional.interpolate(inputs.guide, size=inputs.low.shape[-2:], mode="area")
+    out: Tensor = network(inputs.low, inputs.guide, reduced)
+    return out
+
+
+ARCHITECTURES = (
+    Architecture(
+        name="jiif",
+        kind="guided",
+        build=JIIF,
+        head="imnet",
+        reads_low=True,
+        call=call,
+        rename=rename,
+        summary="Joint implicit image function",
+        citation="J. Tang, X. Chen, G. Zeng, ACM Multimedia 2021, doi:10.1145/3474085.3475584",
+    ),
+)

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from xsr.models.architectures.edsr import EDSREncoder
+from xsr.models.record import Architecture
 
 
 def rename(key: str) -> str | None:
@@ -232,3 +233,42 @@ class LIIF(nn.Module):
     def forward(self, x: Tensor, rows: Tensor, cols: Tensor, cell: tuple[float, float]) -> Tensor:
         """Encode ``x`` (N, C, H, W) and evaluate queries; see `decode`."""
         return self.decode(self.encode(x), rows, cols, cell)
+
+
+class Encoder(nn.Module):
+    """What a LIIF computes on the input grid; the folded first layer is a convolution with constant weights.
+
+    The same as `LIIF.encode`, whose kernel ONNX would not know for a constant.
+    """
+
+    def __init__(self, network: LIIF) -> None:
+        super().__init__()
+        self.encoder = network.encoder
+        first, size = network.imnet.layers[0], 3 if network.imnet.unfold else 1
+        assert isinstance(first, nn.Linear)
+        width = (first.in_features - network.imnet.dims * (2 if network.imnet.cell else 1)) // size**2
+        self.fold = nn.Conv2d(width, first.out_features, size, padding=size // 2)
+        with torch.no_grad():
+            self.fold.weight.copy_(first.weight[:, : size**2 * width].reshape(-1, width, size, size))
+            self.fold.bias = first.bias
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map (N, bands, H, W), standardised, to the features that its decoder reads."""
+        out: Tensor = self.fold(self.encoder(images))
+        return out
+
+
+CITATION = "Y. Chen, S. Liu, X. Wang, CVPR 2021, doi:10.1109/CVPR46437.2021.00852"
+ARCHITECTURES = (
+    Architecture(
+        name="liif",
+        kind="continuous",
+        build=LIIF,
+        trunk="encoder",
+        head="imnet",
+        encoder=Encoder,
+        rename=rename,
+        summary="Local implicit image function",
+        citation=CITATION,
+    ),
+)

@@ -11,13 +11,16 @@ X. Wang et al., "ESRGAN: Enhanced Super-Resolution Generative Adversarial Networ
 doi:10.1007/978-3-030-11021-5_5.
 """
 
+import re
 from collections import OrderedDict
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from xsr.core.errors import ParameterError
 from xsr.models.architectures.srcnn import at_least_one, bicubic, output_bands
+from xsr.models.record import Architecture
 
 SCALE = 0.2
 """Share of a residual that is added."""
@@ -199,3 +202,26 @@ class RRDBNet(nn.Module):
         """Map (N, bands, H, W) to (N, outputs, H * factor, W * factor)."""
         out: Tensor = self.decoder(self.encoder(x))
         return bicubic(x, self.factor) + out if self.residual else out
+
+
+def settings(match: re.Match[str]) -> dict[str, Any]:
+    """Read the settings off a name ``esrgan_{blocks}x{features}x{growth}``."""
+    return dict(zip(("blocks", "features", "growth"), map(int, match.groups()), strict=True))
+
+
+ARCHITECTURES = (
+    Architecture(
+        name="esrgan",
+        kind="fixed",
+        build=RRDBNet,
+        pattern=r"esrgan_(\d+)x(\d+)x(\d+)",
+        settings=settings,
+        listed=("esrgan_3x64x32",),
+        trunk="",
+        reads_low=True,
+        published=True,
+        summary="Residual-in-residual dense blocks",
+        citation="J. Michel, E. Kalinicheva, Evoland operational super-resolution (2024); network of X. Wang et al.,"
+        " ECCVW 2018, doi:10.1007/978-3-030-11021-5_5",
+    ),
+)

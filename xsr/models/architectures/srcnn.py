@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from xsr.core.errors import ParameterError
+from xsr.core.keys import keys
+from xsr.models.record import Architecture
 
 SHARPNESS = -0.75
 """Free parameter of the cubic kernel, as in ``torch.nn.functional.interpolate``; -0.5 alone would keep ramps."""
@@ -47,8 +49,12 @@ def bicubic(x: Tensor, up: int, down: int = 1) -> Tensor:
     >>> bicubic(torch.tensor([[[[1.0, 2.0, 3.0, 4.0]]]]), 2)[0, 0, 0, 3:5].tolist()
     [2.296875, 2.703125]
     """
-    x = x.to(torch.promote_types(x.dtype, torch.float32))
-    return _resample_rows(_resample_rows(x, up, down).mT, up, down).mT
+    return _resample_rows(_resample_rows(precise(x), up, down).mT, up, down).mT
+
+
+def precise(x: Tensor) -> Tensor:
+    """Bring numbers to single precision or better."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _resample_rows(x: Tensor, up: int, down: int) -> Tensor:
@@ -75,7 +81,7 @@ def _taps(phase: int, up: int, down: int) -> tuple[int, tuple[float, ...]]:
     # Centre of the output pixel in input pixels: (phase + 1/2) down / up - 1/2, over the denominator 2 up.
     below, rest = divmod((2 * phase + 1) * down - up, 2 * up)
     t = rest / (2 * up)
-    return below - 1, tuple(_keys(distance) for distance in (1 + t, t, 1 - t, 2 - t))
+    return below - 1, tuple(keys(distance, SHARPNESS) for distance in (1 + t, t, 1 - t, 2 - t))
 
 
 def _furthest(position: int, factor: int) -> int:
@@ -83,14 +89,6 @@ def _furthest(position: int, factor: int) -> int:
     pixel, phase = divmod(position, factor)
     first, weights = _taps(phase, factor, 1)
     return pixel + first + max(k for k, weight in enumerate(weights) if weight != 0)
-
-
-def _keys(d: float) -> float:
-    """Cubic convolution kernel at a distance in [0, 2] (Keys 1981, eq. 15 for any sharpness)."""
-    a = SHARPNESS
-    if d <= 1:
-        return ((a + 2) * d - (a + 3)) * d * d + 1
-    return ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
 
 
 def at_least_one(**values: int) -> None:
@@ -161,3 +159,16 @@ class SRCNN(nn.Module):
         x = bicubic(x, self.factor)
         out: Tensor = self.conv3(torch.relu(self.conv2(torch.relu(self.conv1(x)))))
         return x + out if self.residual else out
+
+
+ARCHITECTURES = (
+    Architecture(
+        name="srcnn",
+        kind="fixed",
+        build=SRCNN,
+        trunk="",
+        reads_low=True,
+        summary="Three convolutions on the bicubic image",
+        citation="C. Dong et al., IEEE TPAMI 38 (2016), doi:10.1109/TPAMI.2015.2439281",
+    ),
+)

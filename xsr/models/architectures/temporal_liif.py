@@ -27,9 +27,10 @@ import torch
 from torch import Tensor, nn
 
 from xsr.core.errors import ParameterError
+from xsr.models.architectures import liif
 from xsr.models.architectures.edsr import EDSREncoder
 from xsr.models.architectures.liif import LocalDecoder
-from xsr.models.architectures.liif import rename as rename
+from xsr.models.record import Architecture
 
 KERNEL_DAYS = 30.0
 """Days over which the kernel exp(-|difference| / length) of the composite falls by a factor e."""
@@ -415,7 +416,11 @@ class TemporalLIIF(nn.Module):
             Weights of the dates in the temporal mean, (B, T, h, w), float64; see `kernel_weights`.
         """
         fused, weights, _ = self.merge(features, days, day_of_year, valid, tau, tau_doy)
-        return self.imnet.fold(fused), weights
+        return self.fold(fused), weights
+
+    def fold(self, fused: Tensor) -> Tensor:
+        """Apply the folded first layer of the decoder to fused features: (B, hidden[0], h, w)."""
+        return self.imnet.fold(fused)
 
     def decode(self, code: Tensor, rows: Tensor, cols: Tensor, cell: tuple[float, float]) -> Tensor:
         """Evaluate queries on a code of `fuse`, as `LIIF.decode`."""
@@ -609,3 +614,26 @@ def _project(layer: nn.Linear, features: Tensor, code: Tensor | None = None) -> 
     if code is not None:
         out = out + (code @ layer.weight[:, width:].T)[..., None, None]
     return out
+
+
+ARCHITECTURES = (
+    Architecture(
+        name="temporal_liif",
+        kind="temporal",
+        build=TemporalLIIF,
+        trunk="encoder",
+        head="imnet",
+        rename=liif.rename,
+        summary="LIIF of any dates, by attention",
+        citation=liif.CITATION,
+    ),
+    Architecture(
+        name="temporal_liif_index3d",
+        kind="temporal",
+        build=TemporalLIIF3D,
+        tiling="none",
+        rename=liif.rename,
+        summary="LIIF of equally spaced dates, by 3-D convolutions",
+        citation="Gutiérrez Gómez, end-to-end continuous space-time super-resolution, thesis, 2023",
+    ),
+)

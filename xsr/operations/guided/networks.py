@@ -19,8 +19,6 @@ from xsr.operations.guided.inputs import finite
 
 PATCH = 128
 """Side of a patch in output pixels, for a network whose card names none."""
-CLIPPING = ("dctnet", "dctrrdbnet")
-"""Architectures whose answer may end in a ReLU."""
 MISSING, AT_LIMIT = 1, 2
 """Bits of the coordinate ``flag``."""
 
@@ -45,7 +43,7 @@ def lattice_of(card: ModelCard, factor: int) -> Lattice:
 
 def reads_low(card: ModelCard) -> bool:
     """Whether a network reads the image before it was enlarged, too."""
-    return card.architecture == "jiif" or (card.factor or 1) > 1
+    return registry.record_of(card).reads_low and card.factor != 1
 
 
 @dataclass(frozen=True)
@@ -147,7 +145,7 @@ def channels_of(card: ModelCard, bands: Sequence[str]) -> tuple[int, ...]:
 
 def clips(card: ModelCard) -> bool:
     """Whether a network ends in a ReLU."""
-    return card.architecture in CLIPPING and bool(card.config.get("final_relu", True))
+    return registry.record_of(card).clips(card.config)
 
 
 def ranges(low: xr.DataArray, given: tuple[float, float] | None) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:

@@ -10,10 +10,10 @@ import xarray as xr
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from xsr._version import __version__
 from xsr.core import checks, pipeline
 from xsr.core.cube import Cube
 from xsr.core.errors import ModelError, ParameterError
+from xsr.core.provenance import made_by
 from xsr.core.sensors import canonical
 from xsr.core.types import XarrayObject
 from xsr.models import registry
@@ -148,6 +148,18 @@ def guided(
     Networks: `xsr.models.architectures.dctnet`, `dctrrdbnet` and `jiif`. K. He et al., IEEE TPAMI 35 (2013),
     doi:10.1109/TPAMI.2012.213. N. Agam et al., Remote Sensing of Environment 107 (2007),
     doi:10.1016/j.rse.2006.10.006.
+
+    Examples
+    --------
+    >>> import xsr
+    >>> from xsr.testing import synthetic_cube
+    >>> guide = synthetic_cube(size=(64, 64), bands=("B04", "B08"), gsd_m=30.0).isel(time=0, drop=True)
+    >>> truth = 310 - 20 * guide.sel(band="B08", drop=True)
+    >>> low = truth.coarsen(y=4, x=4).mean().assign_attrs(units="K")
+    >>> fine = low.sr.guided(guide, method="guided_filter")
+    >>> base = low.sr.guided(guide, method="bicubic")
+    >>> bool(abs(fine - truth).mean() < 0.5 * abs(base - truth).mean())
+    True
     """
     model = DEFAULT if model is None and method is None else model
     card = _check_choice(model, method, conserve, limits)
@@ -178,14 +190,13 @@ def guided(
     result, flag = steps.complete(estimate)
     if holding is not None:
         result = steps.hold(result, holding)
-    provenance = {
-        "xsr_version": __version__,
-        "xsr_operation": f"guided:{method or 'network'}",
-        "xsr_conserve": conserve or "none",
-        "xsr_scale": [1 / size for size in steps.cell],
-        **({} if card is None else {"xsr_model": card.name, "xsr_weights_sha256": card.sha256}),
-        **{f"xsr_{name}": c.source for name, c in (("input", target), ("guide", other)) if c.source is not None},
-    }
+    provenance = made_by(
+        f"guided:{method or 'network'}",
+        conserve=conserve or "none",
+        scale=[1 / size for size in steps.cell],
+        **({} if card is None else {"model": card.name, "weights_sha256": card.sha256}),
+        **{name: c.source for name, c in (("input", target), ("guide", other)) if c.source is not None},
+    )
     out = target.rewrap(result.data, geobox, provenance)
     return _with_coordinates(out, target, geobox, flag, pairing, shifts)
 
@@ -209,10 +220,11 @@ def _check_choice(model: str | Path | None, method: object, conserve: object, li
         return None
     assert model is not None
     card = registry.card(model)
-    if card.units != "K" or len(card.bands) != 1:
+    kind = registry.record_of(card).kind
+    if kind not in ("guided", "fixed") or card.units != "K" or len(card.bands) != 1:
         raise ModelError(
-            f"model {card.name!r} is for {list(card.bands)} in units {card.units!r}; expected a network for one band in"
-            " kelvin. Reflectance is for liif and sisr."
+            f"model {card.name!r} is a {kind} one for {list(card.bands)} in units {card.units!r}; expected a guided or"
+            " fixed-scale network for one band in kelvin. Reflectance is for liif and sisr."
         )
     return card
 

@@ -9,10 +9,10 @@ import numpy as np
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
-from xsr._version import __version__
 from xsr.core import pipeline
 from xsr.core.cube import NATIVE_CORNER, Cube, open_cube
 from xsr.core.errors import GridError, XsrWarning
+from xsr.core.provenance import made_by
 from xsr.core.types import XarrayObject
 from xsr.kernels.native import pick
 from xsr.operations.native.gather import Block, Gather, GatherSampling
@@ -95,6 +95,19 @@ def native(
     no repeats. Positions may be off by 0.03 pixels. Sentinel-2's lattices begin at multiples of the pixel size,
     Landsat's 15 m beside them; if none of those fits, the phase is estimated. A pixel is taken from the output pixel in
     it whose centre lies nearest to its own. NaN equals NaN.
+
+    Examples
+    --------
+    >>> import xsr
+    >>> from xsr.testing import synthetic_cube
+    >>> from odc.geo.xr import xr_reproject
+    >>> cube = synthetic_cube(size=(64, 64))
+    >>> degrees = cube.odc.geobox.to_crs("EPSG:4326", resolution=8e-5)
+    >>> native = xr_reproject(cube, degrees, resampling="nearest").sr.native()
+    >>> native.attrs["xsr_native_crs"]
+    'EPSG:32631'
+    >>> bool((native.sel(x=cube.x, y=cube.y) == cube).mean() > 0.99)
+    True
     """
     opened = open_cube(cube, units=units, bands=bands)
     sizes = resolve_sizes(gsd)
@@ -246,17 +259,16 @@ def _enclosed(found: Any) -> int:
 
 def _provenance(best: Fit, target: GeoBox, *, missing: int, recovered: float) -> dict[str, Any]:
     affine = target.affine
-    return {
-        "xsr_version": __version__,
-        "xsr_operation": "native",
-        "xsr_native_crs": _name(best.crs),
-        "xsr_native_origin": [float(affine.c), float(affine.f)],
-        "xsr_native_reproduced": float(best.reproduced),
-        "xsr_native_evidence": round(best.evidence),
-        "xsr_native_shift": [0.0 + best.moved_m[1], 0.0 - best.moved_m[0]],
-        "xsr_native_missing": missing,
-        "xsr_native_recovered": recovered,
-    }
+    return made_by(
+        "native",
+        native_crs=_name(best.crs),
+        native_origin=[float(affine.c), float(affine.f)],
+        native_reproduced=float(best.reproduced),
+        native_evidence=round(best.evidence),
+        native_shift=[0.0 + best.moved_m[1], 0.0 - best.moved_m[0]],
+        native_missing=missing,
+        native_recovered=recovered,
+    )
 
 
 def _mark(result: XarrayObject, grid: GeoBox, best: Fit) -> XarrayObject:

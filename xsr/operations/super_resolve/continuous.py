@@ -16,10 +16,11 @@ from xsr.core.names import BandsLike
 from xsr.core.types import XarrayObject
 from xsr.models import registry
 from xsr.models.card import ModelCard
-from xsr.models.precision import Precision, resolve_precision
+from xsr.models.precision import Precision
 from xsr.operations.super_resolve.networks import (
-    Liif,
-    TemporalLiif,
+    Continuous,
+    Temporal,
+    exact_precision,
     provenance,
     refuse_temperature,
     warn_of_grid,
@@ -129,6 +130,18 @@ def liif(
     References
     ----------
     Y. Chen, S. Liu, X. Wang, CVPR 2021, doi:10.1109/CVPR46437.2021.00852.
+
+    Examples
+    --------
+    >>> import xsr
+    >>> from xsr.testing import synthetic_cube
+    >>> cube = synthetic_cube(size=(32, 32), times=("2024-04-10", "2024-05-10"))
+    >>> fine = cube.sr.liif(scale=3.4)  # or xsr.liif(cube, scale=3.4)
+    >>> dict(fine.sizes)
+    {'time': 2, 'band': 4, 'y': 108, 'x': 108}
+    >>> between = cube.sr.liif(resolution=5, t="2024-04-25")
+    >>> between.n_valid.max().item()
+    2
     """
     moments = pipeline.Moments(t, window, most=frames, extrapolate=extrapolate, together=TOGETHER)
     asked = prepare(cube, model, bands, units, device, precision, moments, frames, fill)
@@ -144,7 +157,7 @@ def liif(
         )
     else:
         fine = pipeline.evaluate_at(
-            asked.cube if like is None else replace(asked.cube, flipped=False),
+            asked.cube.towards(like),
             *asked.at,
             pipeline.resolve_target(asked.cube, scale=scale, resolution=resolution, like=like),
             chunks=pipeline.resolve_chunks(CHUNK_AT if chunks is None else chunks),
@@ -161,7 +174,7 @@ class Asked:
     cube: Cube
     card: ModelCard
     provenance: dict[str, Any]
-    function: Liif
+    function: Continuous
     """Answers each date by itself."""
     at: tuple[pipeline.Moments, pipeline.MakeFunction] | None
     """Instants, and what answers them; None: each date is answered by itself."""
@@ -190,12 +203,13 @@ def prepare(
             f"model {card.name!r} knows the factor {card.factor} alone; use sisr(model={str(model)!r}), or choose a"
             f" continuous model such as {DEFAULT}."
         )
-    if card.architecture not in ("liif", "temporal_liif"):
+    record = registry.record_of(card)
+    if record.kind not in ("continuous", "temporal") or record.tiling == "none":
         raise ModelError(
             f"model {card.name!r} is a {card.architecture}; expected a continuous one, such as {DEFAULT} or"
             f" {DEFAULT_AT}."
         )
-    if timed != (card.architecture == "temporal_liif"):
+    if timed != (record.kind == "temporal"):
         raise ModelError(
             f"model {card.name!r} answers {'each date by itself' if timed else 'instants'};"
             f" {f'leave t out, or choose {DEFAULT_AT}' if timed else f't=... names them, or choose {DEFAULT}'}."
@@ -205,14 +219,14 @@ def prepare(
     warn_of_pixel_size(checked, card)
     warn_of_grid(checked, card)
     checked = smooth_repeats(checked, card.coarser)
-    exact = resolve_precision(precision, residual=True, device=device)
-    function = Liif(spec, channels, card.radius, device, card.mean, card.std, precision=exact)
-    series = TemporalLiif(
+    exact = exact_precision(precision, card, residual=True, device=device)
+    function = Continuous(spec, channels, card.radius, device, card.mean, card.std, precision=exact)
+    series = Temporal(
         spec, channels, card.radius, device, card.mean, card.std, precision=exact, frames=frames, fill=fill
     )
     at = (moments, partial(_look, series)) if timed else None
     return Asked(checked, card, provenance("liif", card, exact), function, at)
 
 
-def _look(function: TemporalLiif, looks: tuple[Look, ...]) -> TemporalLiif:
+def _look(function: Temporal, looks: tuple[Look, ...]) -> Temporal:
     return replace(function, looks=looks)

@@ -14,11 +14,12 @@ from xsr.core.errors import CubeError, GridError, ModelError, ParameterError
 from xsr.core.names import BandsLike
 from xsr.core.types import XarrayObject
 from xsr.kernels.resample import Interpolation
-from xsr.models import registry
+from xsr.models import foreign, registry
 from xsr.models.card import ModelCard
-from xsr.models.precision import Precision, resolve_precision
+from xsr.models.precision import Precision
 from xsr.operations.super_resolve.networks import (
     FixedFactor,
+    exact_precision,
     provenance,
     refuse_temperature,
     warn_of_grid,
@@ -93,6 +94,16 @@ def sisr(
     -----
     Blocks read a halo as wide as the receptive field, so that any chunking gives the same result. Beyond its border
     the cube is mirrored. No data are treated as in `liif`.
+
+    Examples
+    --------
+    >>> import xsr
+    >>> from xsr.testing import synthetic_cube
+    >>> bands = ("B02", "B03", "B04", "B08", "B05", "B06", "B07", "B8A", "B11", "B12")
+    >>> cube = synthetic_cube(size=(32, 32), bands=bands)
+    >>> fine = cube.sr.sisr(model="carn_3x3x64g4sw_s2")
+    >>> dict(fine.sizes)
+    {'time': 1, 'band': 10, 'y': 64, 'x': 64}
     """
     registry.check_device(device)
     card, spec = registry.card(model, weights), registry.spec(model, weights)
@@ -104,10 +115,8 @@ def sisr(
             " for any scale."
         )
     residual = card.residual or bool(card.config.get("residual", False))
-    exact = resolve_precision(precision, residual=residual, device=device)
-    if card.architecture == "onnx" and exact != "float32":
-        raise ParameterError(f"precision={precision!r}; the ONNX network of {card.name!r} has its own. Leave it out.")
-    if card.architecture == "onnx":  # a network that cannot be opened is an error of the call, not of a worker
+    exact = exact_precision(precision, card, residual=residual, device=device)
+    if foreign.is_foreign(card):  # a network that cannot be opened is an error of the call, not of a worker
         registry.load(spec).check_any_size()
     if coarse is not None:
         cube, units = _with_coarse(cube, coarse, card, units), "reflectance"

@@ -9,20 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from xsr._version import __version__
 from xsr.core import graph
 from xsr.core.blocks import Padding, Span
 from xsr.core.cube import Cube
-from xsr.core.errors import CubeError, XsrWarning
+from xsr.core.errors import CubeError, ParameterError, XsrWarning
 from xsr.core.grid import crs_name, resolution, utm_equator_m
 from xsr.core.instants import Look
+from xsr.core.provenance import made_by
 from xsr.core.types import Stack
 from xsr.kernels import resample
 from xsr.kernels.gaps import fill_gaps
 from xsr.kernels.temporal import nearest
-from xsr.models import registry
+from xsr.models import foreign, registry
 from xsr.models.card import ModelCard
-from xsr.models.precision import Exact
+from xsr.models.precision import Exact, resolve_precision
 
 FILL = 4
 """Passes of no-data filling before the band's mean takes over."""
@@ -151,8 +151,8 @@ def remask(out: Stack, valid: NDArray[np.bool_], rows: NDArray[np.float64], cols
 
 
 @dataclass(frozen=True)
-class Liif(Network):
-    """Block function of a LIIF: its answer at the queries is added to the bicubic base."""
+class Continuous(Network):
+    """Block function of a continuous network: its output at the positions is added to the bicubic base."""
 
     def predict(
         self,
@@ -163,16 +163,16 @@ class Liif(Network):
     ) -> NDArray[np.float32]:
         """Query the network; see `Network.predict`."""
         from xsr.models.engine import threads
-        from xsr.models.predictor import predict_liif
+        from xsr.models.predictor import predict_continuous
 
         device = registry.resolve_device(self.device)
         with threads(graph.threads_each()):
-            return predict_liif(self.spec, images, rows, cols, cell, device, self.precision)
+            return predict_continuous(self.spec, images, rows, cols, cell, device, self.precision)
 
 
 @dataclass(frozen=True)
 class FixedFactor(Network):
-    """Block function of a network of one factor: its output pixels are the queries."""
+    """Block function of a fixed-scale network: its output pixels are the positions."""
 
     factor: int = 2
     residual: bool = True
@@ -231,8 +231,8 @@ class FixedFactor(Network):
 
 
 @dataclass(frozen=True)
-class TemporalLiif(Network):
-    """Block function of a temporal LIIF: its answer is added to the bicubic base of a mean over the dates."""
+class Temporal(Network):
+    """Block function of a temporal network: its output is added to the bicubic base of a mean over the dates."""
 
     looks: tuple[Look, ...] = ()
     frames: int = 5
@@ -295,13 +295,24 @@ class TemporalLiif(Network):
 
 def provenance(operation: str, card: ModelCard, precision: Exact) -> dict[str, Any]:
     """Attributes by which a result names the model it was made with, and the precision."""
-    return {
-        "xsr_version": __version__,
-        "xsr_operation": operation,
-        "xsr_model": card.name,
-        "xsr_weights_sha256": card.sha256,
-        "xsr_precision": precision,
-    }
+    return made_by(operation, model=card.name, weights_sha256=card.sha256, precision=precision)
+
+
+def exact_precision(precision: str, card: ModelCard, *, residual: bool, device: str) -> Exact:
+    """Resolve a precision for a network; one that is evaluated as it is runs in float32.
+
+    Raises
+    ------
+    ParameterError
+        If another is requested of such a network.
+    """
+    exact = resolve_precision(precision, residual=residual, device=device)
+    if registry.record_of(card).trunk is not None:
+        return exact
+    if precision == "bfloat16":
+        what = "ONNX network" if foreign.is_foreign(card) else "network"
+        raise ParameterError(f"precision={precision!r}; the {what} of {card.name!r} has its own. Leave it out.")
+    return "float32"
 
 
 def refuse_temperature(cube: Cube, card: ModelCard) -> None:

@@ -1,7 +1,7 @@
-"""The sensor: the PSF of each band, misregistration of each date, sampling at the pixel centres, and noise.
+"""The instrument: the PSF of each band, misregistration of each date, sampling at the pixel centres, and noise.
 
 The samples of a view are blurred and sampled one axis at a time, with weights centred on the pixel, at as
-many pixel sizes as asked.
+many pixel sizes as requested.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -18,19 +18,17 @@ from odc.geo.geobox import GeoBox
 
 from xsr.core import sensors
 from xsr.core.errors import BandError, ParameterError
-from xsr.testing.grids import Image, Window, as_cube, ordinal
+from xsr.testing.grids import Image, as_cube, ordinal
+from xsr.testing.place import Place, Window
 from xsr.testing.spectra import BANDS
 from xsr.testing.view import View
 
-if TYPE_CHECKING:
-    from xsr.testing.scene import Scene
-
 
 @dataclass
-class Detector:
-    """Bands, dates and misregistration with which a scene is seen."""
+class Instrument:
+    """Bands, dates and misregistration with which a scene is observed."""
 
-    scene: Scene
+    place: Place
     bands: tuple[str, ...]
     dates: NDArray[np.datetime64]
     sensor: str
@@ -46,7 +44,7 @@ class Detector:
             if mtf is None:
                 raise BandError(f"{table.name} has no MTF for {name}; expected one. Choose a sensor that has it.")
             self.sigma_per_m.append(sensors.sigma_px(mtf, 1.0))
-        drift = [np.random.default_rng([8, self.scene.seed, ordinal(date)]).standard_normal(2) for date in self.dates]
+        drift = [np.random.default_rng([8, self.place.seed, ordinal(date)]).standard_normal(2) for date in self.dates]
         self.drift_px = np.clip(np.array(drift).reshape(-1, 2), -3.0, 3.0) * self.jitter_px
 
     def look(
@@ -56,7 +54,7 @@ class Detector:
         widest = max(self.sigma_per_m) * 4.5 + float(np.abs(self.drift_px).max(initial=0.0)) + 1.0
         halo = math.ceil(widest * max(gsds) / spacing)
         spans = [_span([w[axis] for w in windows], gsds, spacing, halo) for axis in (0, 1)]
-        view = View(self.scene, spacing, *spans)
+        view = View(self.place, spacing, *spans)
         outs = [
             np.empty((len(self.dates), len(self.bands), *(s.stop - s.start for s in window)), np.float32)
             for window in windows
@@ -78,7 +76,7 @@ class Detector:
         out, (rows, cols) = np.empty_like(clean), window
         for t, date in enumerate(self.dates):
             for b, band in enumerate(self.bands):
-                key = (9, self.scene.seed, ordinal(date), BANDS.index(band))
+                key = (9, self.place.seed, ordinal(date), BANDS.index(band))
                 for i, row in enumerate(range(rows.start, rows.stop)):
                     line = np.random.default_rng([*key, row]).standard_normal((cols.stop,), dtype=np.float32)
                     out[t, b, i] = line[cols.start :]
