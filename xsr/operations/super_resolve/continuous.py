@@ -215,15 +215,13 @@ def prepare(
             f" {f'leave t out, or choose {DEFAULT_AT}' if timed else f't=... names them, or choose {DEFAULT}'}."
         )
     refuse_temperature(checked, card)
-    channels = card.channels(checked.canonical, naming=checked.naming)
+    picks = card.channels(checked.canonical, naming=checked.naming)
     warn_of_pixel_size(checked, card)
     warn_of_grid(checked, card)
     checked = smooth_repeats(checked, card.coarser)
     exact = exact_precision(precision, card, residual=True, device=device)
-    function = Continuous(spec, channels, card.radius, device, card.mean, card.std, precision=exact)
-    series = Temporal(
-        spec, channels, card.radius, device, card.mean, card.std, precision=exact, frames=frames, fill=fill
-    )
+    function = Continuous(spec, card.image, picks, card.radius, device, precision=exact)
+    series = Temporal(spec, card.image, picks, card.radius, device, precision=exact, frames=frames, fill=fill)
     at = (moments, partial(_look, series)) if timed else None
     return Asked(checked, card, provenance("liif", card, exact), function, at)
 

@@ -122,22 +122,19 @@ def sisr(
         cube, units = _with_coarse(cube, coarse, card, units), "reflectance"
     checked = open_cube(cube, units=units, bands=bands)
     refuse_temperature(checked, card)
-    channels = card.channels(checked.canonical, naming=checked.naming)
+    picks = card.channels(checked.canonical, naming=checked.naming)
     warn_of_pixel_size(checked, card)
     warn_of_grid(checked, card)
     checked = smooth_repeats(checked, card.coarser)
     function = FixedFactor(
         spec,
-        channels,
+        card.image,
+        picks,
         card.radius,
         device,
-        card.mean,
-        card.std,
         precision=exact,
         factor=card.factor,
         residual=card.residual,
-        units_of=card.unit,
-        fill=card.fill,
     )
     return pipeline.refine(
         checked,
