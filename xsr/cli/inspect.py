@@ -20,15 +20,18 @@ if TYPE_CHECKING:
 def demo(
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("xsr-demo"),
     model: Annotated[str, typer.Option(help="Model to use.")] = "liif_s2",
+    scenes: Annotated[Path | None, typer.Option(help="Manifest whose first test series is taken.")] = None,
 ) -> None:
     """Super-resolve a small cube, write it, picture it and score it against bicubic interpolation.
 
-    The cube is synthetic; with XSR_DATA set to the folder of real images it is the Sentinel-2 series 31UES.
+    The cube is synthetic; with a manifest of scenes, as of xsr train, it is a real series.
     """
-    from xsr.demo import data_folder, run_demo
+    from xsr.demo import run_demo
+    from xsr.training.manifest import read_manifest
 
     options.share_cores(None)
-    result = run_demo(out, data=data_folder(), model=model, say=say)
+    manifest = None if scenes is None else read_manifest(scenes)
+    result = run_demo(out, scenes=manifest, model=model, say=say)
     console.print(score_table(result.scores))
     for path in (result.source, result.output, result.picture):
         say(f"wrote {path}")
@@ -78,22 +81,25 @@ def evaluate(
     bands: Annotated[str | None, typer.Option(help="Bands to judge: B02,B03,B04.")] = None,
     band_names: options.BandNames = None,
     dims: options.Dims = None,
+    crs: options.Crs = None,
+    reader: options.Reader = None,
     units: options.Units = None,
     out: Annotated[Path | None, typer.Option(help="File to write, .json or .csv.")] = None,
     workers: options.Workers = None,
 ) -> None:
     """Score SR against the truth REF, the image LOW it was made from, or both.
 
-    --band-names and --dim hold for those of the three that have such labels and dims.
+    --band-names, --dim, --crs and --open hold for those of the three that have such labels and dims, state no CRS, and
+    whose reader takes such an option.
     """
     import xsr
     from xsr.operations.scorecard import compute_scores, score_tables, write_scores
 
     _check_request(out, reference, low, compared=strata is not None or opensr, opensr=opensr)
     options.share_cores(workers)
-    reading = Reading(band_names, dims, shared=True)
+    reading = Reading(band_names, dims, crs, reader, shared=True)
     kept = options.names(bands)
-    cube, truth, coarse = (None if name is None else reading.open(name, bands=kept) for name in (sr, reference, low))
+    cube, truth, coarse = reading.open_each([sr, reference, low], bands=kept)
     assert cube is not None
     common: dict[str, Any] = {"bands": kept, "units": units, "border": border}
     sensed: dict[str, Any] = {"mtf": mtf, "psf": psf, "sensor": sensor}

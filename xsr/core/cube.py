@@ -26,7 +26,7 @@ from xsr.core.ground import pixel_size_m
 from xsr.core.names import BandsLike, Names, default_bands, did_you_mean, rename_dims, standardise
 from xsr.core.provenance import OPERATION, PREFIX, SCALE
 from xsr.core.rasterindex import raster_index, reindexed
-from xsr.core.sensors import canonical, doubt, get
+from xsr.core.sensors import by_colour, canonical, doubt, get
 from xsr.core.types import XarrayObject
 
 NATIVE_GSD = "native_gsd"
@@ -124,6 +124,12 @@ class Cube:
         found = zip(self.bands, alone, self.canonical, strict=True)
         return tuple(name if one == meaning else meaning for name, one, meaning in found)
 
+    def meanings(self, sensor: str) -> tuple[str, ...]:
+        """Canonical names of the bands where they are named as those of a sensor; their own where it has no such."""
+        if get(sensor).name.startswith("sentinel-2"):
+            return self.canonical
+        return tuple(by_colour(name, sensor) for name in self.bands)
+
     @property
     def naming(self) -> str:
         """How the user can say what the bands are, for messages."""
@@ -188,6 +194,25 @@ class Cube:
         return replace(self, data=self.data.isel(band=[known[key] for key in keys]))
 
     @property
+    def dates(self) -> NDArray[np.datetime64] | None:
+        """Time of each image, nanoseconds; None if the cube has none.
+
+        Raises
+        ------
+        CubeError
+            If not all are known.
+        """
+        if "time" not in self.data.coords:
+            return None
+        times = np.atleast_1d(self.data["time"].values)
+        if times.dtype.kind != "M" or np.isnat(times).any():
+            raise CubeError(
+                f"'time' has dtype {times.dtype}, {self.data['time'].isnull().values.sum()} of it missing; expected a"
+                " datetime64 for every date. Convert it, or drop the dates that are unknown."
+            )
+        return np.asarray(times.astype("datetime64[ns]"))
+
+    @property
     def times(self) -> NDArray[np.datetime64]:
         """Dates of the series, nanoseconds.
 
@@ -196,18 +221,13 @@ class Cube:
         CubeError
             If the cube has no dates, or not all are known.
         """
-        if "time" not in self._band_dims() or "time" not in self.data.coords:
+        dates = self.dates if "time" in self._band_dims() else None
+        if dates is None:
             raise CubeError(
                 "the cube has no dates; expected a dimension 'time' with a coordinate. Add one, for example"
                 " .expand_dims(time=[...]), to ask for instants."
             )
-        times = self.data["time"].values
-        if times.dtype.kind != "M" or np.isnat(times).any():
-            raise CubeError(
-                f"'time' has dtype {times.dtype}, {self.data['time'].isnull().values.sum()} of it missing; expected a"
-                " datetime64 for every date. Convert it, or drop the dates that are unknown."
-            )
-        return np.asarray(times.astype("datetime64[ns]"))
+        return dates
 
     def at(self, times: NDArray[np.datetime64]) -> "Cube":
         """Cube that dresses results at other times: what belongs to its own dates is dropped."""

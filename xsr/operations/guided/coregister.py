@@ -16,7 +16,7 @@ from xsr.core.graph import Job
 from xsr.core.grid import resolution
 from xsr.core.ground import pixel_size_m
 from xsr.kernels.registration import find_shift
-from xsr.operations.guided.inputs import Planes
+from xsr.operations.guided.planes import Planes
 
 WINDOW = 256
 """Side in low-resolution pixels of the windows that shifts are measured in."""

@@ -16,7 +16,7 @@ from xsr.kernels.limits import limits
 from xsr.models import registry
 from xsr.models.card import ModelCard
 from xsr.models.channels import Channels
-from xsr.operations.guided.inputs import finite
+from xsr.operations.guided.planes import finite
 
 PATCH = 128
 """Side of a patch in output pixels, for a network whose card names none."""
