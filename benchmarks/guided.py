@@ -21,7 +21,7 @@ from scipy.ndimage import gaussian_filter
 
 import xsr
 from xsr.models import registry
-from xsr.models.card import ModelCard, file_sha256, write_card
+from xsr.models.card import file_sha256, from_fields, write_card
 
 PAGE = Path(__file__).parents[1] / "docs" / "decisions" / "0015-guided.md"
 MARKERS = "<!-- blocks: written by benchmarks/guided.py -->", "<!-- end of blocks -->"
@@ -55,7 +55,7 @@ def untrained(folder: Path) -> Path:
     network = registry.create("dctnet", **CONFIG)
     path = folder / "untrained.safetensors"
     save_file({key: value.contiguous() for key, value in network.state_dict().items()}, path)
-    card = ModelCard(
+    card = from_fields(
         **{"name": "untrained", "summary": "Untrained.", "architecture": "dctnet", "config": CONFIG},
         **{"bands": ("lst",), "optional": (), "mean": (0.0,), "std": (1.0,), "mtf": (0.3,), "units": "K"},
         **{"guide_bands": BANDS, "guide_mean": (0.15, 0.35, 0.2), "guide_std": (0.1, 0.1, 0.1), "patch": 128},

@@ -48,14 +48,14 @@ def write_model(folder: Path) -> Path:
     from safetensors.torch import save_file
 
     from xsr.models import registry
-    from xsr.models.card import ModelCard, file_sha256, write_card
+    from xsr.models.card import file_sha256, from_fields, write_card
 
     torch.manual_seed(0)
     network = registry.create(NAME)
     path = folder / f"{NAME}.safetensors"
     unique = {key: value.clone().contiguous() for key, value in network.state_dict().items()}
     save_file(unique, path)
-    card = ModelCard(
+    card = from_fields(
         name=NAME,
         summary="Random weights, to measure time.",
         architecture=NAME,

@@ -14,8 +14,8 @@ COMMANDS = typer.main.get_command(app).commands
 PACKAGE = Path(__file__).parents[2] / "xsr"
 
 
-def reword(message, command="run", *, opening=False):
-    return words_of(COMMANDS[command], opening=opening).reword(message)
+def reword(message, command="run", *, opened=None):
+    return words_of(COMMANDS[command], opened=opened).reword(message)
 
 
 @pytest.mark.parametrize(
@@ -64,9 +64,9 @@ def test_advice_that_is_code_is_left_out(message, expected):
 def test_arguments_of_readers_become_open_options_while_an_input_is_opened():
     message = "x contradicts. Pass offset=0 if it is applied, or errors='drop' with resolution=20."
     expected = "x contradicts. Pass --open offset=0 if it is applied, or --open errors=drop with --open resolution=20."
-    assert reword(message, opening=True) == expected
-    assert reword("mask=True, but there are no classes. Pass mask=False.", opening=True).endswith("--open mask=false.")
-    assert reword("Lies in two. Pass crs=.", opening=True) == "Lies in two. Pass --crs."
+    assert reword(message, opened="") == expected
+    assert reword("mask=True, but there are no classes. Pass mask=False.", opened="").endswith("--open mask=false.")
+    assert reword("Lies in two. Pass crs=.", opened="") == "Lies in two. Pass --crs."
     assert reword("Pass errors='raise'.") == "Pass --errors raise."
     assert reword("errors='drop' failed. Pass errors='raise'.", "fetch") == "--errors drop failed. Pass --errors raise."
 
@@ -89,11 +89,25 @@ def test_what_was_given_is_never_left_out():
     assert Words({}).reword("low= is in EPSG:4326; expected one CRS.") == "low is in EPSG:4326; expected one CRS."
 
 
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("Lies in two. Pass crs=.", "Lies in two. Pass --guide-crs."),
+        ("x. Pass mask=False.", "x. Pass --guide-open mask=false."),
+        ("dims ['t']. Rename it: .rename(t='time').", "dims ['t']. Rename it: --guide-dim t=time."),
+        ("Missing. Pass bands={'B02': 'nbart_blue'}.", "Missing. Pass --guide-band-names B02=nbart_blue."),
+        ("bands ['B11'] are missing. Leave out bands=.", "bands ['B11'] are missing. Leave out --guide-bands."),
+    ],
+)
+def test_what_a_reader_says_of_the_guide_names_the_options_of_the_guide(message, expected):
+    assert reword(message, "guided", opened="guide_") == expected
+
+
 @pytest.mark.slow
 def test_rewording_twice_changes_nothing_more():
     for message in messages():
-        once = reword(message, opening=True)
-        assert reword(once, opening=True) == once
+        once = reword(message, opened="")
+        assert reword(once, opened="") == once
 
 
 @cache
@@ -115,14 +129,14 @@ def messages():
 
 
 @pytest.mark.parametrize("command", ["run", "degrade", "guided", "evaluate", "info"])
-@pytest.mark.parametrize("opening", [False, True])
-def test_no_message_of_the_library_reaches_the_command_as_python(command, opening):
+@pytest.mark.parametrize("opened", [None, ""])
+def test_no_message_of_the_library_reaches_the_command_as_python(command, opened):
     texts = messages()
     assert len(texts) > 100
     for text in texts:
-        said = reword(text, command, opening=opening)
+        said = reword(text, command, opened=opened)
         assert said.startswith(("--", text.split()[0].partition("=")[0])), (text, said)
-        assert not CODE.search(re.sub(r"xsr\.kernels\.psf", "", said)), (text, said)
+        assert not CODE.search(re.sub(r"xsr\.(kernels\.psf|models\.register)", "", said)), (text, said)
         assert not ARGUMENT.search(re.sub(r"--open \w+=\S+|X=X", "", said)), (text, said)
 
 

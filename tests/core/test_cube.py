@@ -3,7 +3,7 @@ import pytest
 import rioxarray  # noqa: F401  (registers .rio)
 import xarray as xr
 from affine import Affine
-from helpers import NORTH, WEST, make_cube, make_dataset
+from helpers import NORTH, WEST, make_cube, make_dataset, make_geobox
 
 from xsr.core.cube import open_cube
 from xsr.core.errors import BandError, CubeError, GridError
@@ -429,3 +429,23 @@ def test_what_described_the_stored_numbers_is_dropped():
     dn = make_cube((1, 6, 6)).astype(np.uint16)
     dn.attrs = {"scale_factor": 1e-4, "valid_range": [0, 10000], "STATISTICS_MAXIMUM": 9999, "gsd": 10, "author": "me"}
     assert set(twice(dn).attrs) & set(dn.attrs) == {"author"}
+
+
+# --- what the cube knows about its pixels --------------------------------------------------------------------
+
+
+def test_pixels_measure_the_same_on_the_ground_whatever_the_map():
+    """A metre of Web Mercator at 60 degrees north is half a metre on the ground, up to the flattening."""
+    height = 8_399_737.9
+    mercator = make_cube((1, 4, 4), crs="EPSG:3857", affine=Affine(20, 0, 0, 0, -20, height))
+    assert open_cube(mercator).pixel_m == pytest.approx((10.0, 10.0), rel=5e-3)
+    assert open_cube(make_cube((1, 4, 4))).pixel_m == (10.0, 10.0)
+
+
+@pytest.mark.parametrize("ascends", [False, True])
+def test_blocks_of_a_cube_whose_y_ascends_begin_with_the_short_one(ascends):
+    cube = make_cube((1, 10, 10))
+    opened = open_cube(cube.isel(y=slice(None, None, -1)) if ascends else cube)
+    assert opened.block_sizes((10, 10), (4, 4)) == (((2, 4, 4) if ascends else (4, 4, 2)), (4, 4, 2))
+    assert opened.towards(make_geobox((10, 10))).block_sizes((10, 10), (4, 4)) == ((4, 4, 2), (4, 4, 2))
+    np.testing.assert_array_equal(opened.turned(opened.data)["y"], opened.original["y"])

@@ -154,6 +154,7 @@ def test_metrics_of_the_library_cannot_be_replaced(name):
             gain(terms=Terms(("ratio",), ratio, sums=lambda p: np.ones(3))),
             r"sums= .* shape \(3,\); expected \(2,\)",
         ),
+        (gain(terms=Terms(("ratio",), lambda p: [p.around(2, 1)[0]])), r"and 0 are there; .* Give them reach=\(2, 1\)"),
         (gain(formula=lambda means: means["q"]), "reads the column 'q'; its terms have ratio"),
         (gain(formula=lambda means: means["ratio"].mean(axis=0)), r"shape \(3,\) of means .* expected \(2, 3\)"),
         (gain(over_bands=True), r"expected \(3,\)\. over_bands= says whether"),

@@ -15,7 +15,7 @@ from xsr.models import registry
 from xsr.models.architectures.carn import CARN
 from xsr.models.architectures.injection import Injection
 from xsr.models.architectures.liif import LIIF
-from xsr.models.card import ModelCard, file_sha256, write_card
+from xsr.models.card import ModelCard, fields_of, file_sha256, from_fields, write_card
 
 BANDS = ("B02", "B03", "B04", "B08")
 MEAN = (0.05, 0.08, 0.09, 0.26)
@@ -69,7 +69,7 @@ def card_of(
     network: LIIF | CARN, path: Path, config: dict, bands: tuple[str, ...], optional: tuple[str, ...]
 ) -> ModelCard:
     """Card of a tiny network."""
-    return ModelCard(
+    return from_fields(
         name=path.stem,
         summary="A tiny random network.",
         architecture="liif",
@@ -104,7 +104,7 @@ def write_temporal(folder, *, zero=False):
                     tensor.zero_()
     path = folder / "timely.safetensors"
     save_file({key: value.contiguous() for key, value in network.state_dict().items()}, path)
-    card = ModelCard(
+    card = from_fields(
         name="timely",
         summary="A tiny random network of time.",
         architecture="temporal_liif",
@@ -187,5 +187,10 @@ def write_fixed(folder: Path, *, name: str = "small", zero: bool = False, seed: 
         factor=network.factor,
         residual=False,
     )
-    write_card(replace(card, **fields), path)
+    write_card(changed(card, **fields), path)
     return path
+
+
+def changed(card: ModelCard, **fields: object) -> ModelCard:
+    """Card with other values in some fields, as its JSON names them."""
+    return from_fields(**{**fields_of(card), **fields})

@@ -65,7 +65,7 @@ def write_convolution(folder, **options):
 
 def test_card_of_an_exported_network(exported):
     card = foreign.read(exported)
-    assert (card.bands, card.factor, card.radius, card.unit, card.licence) == (BANDS, 2, 5, 1e-4, "CC0-1.0")
+    assert (card.bands, card.factor, card.radius, card.image.step, card.licence) == (BANDS, 2, 5, 1e-4, "CC0-1.0")
     assert card.residual is False
     told = registry.describe(exported)
     assert (told.kind, told.architecture, told.scale, told.gsd_out_m) == ("weights", "onnx", "2", 5.0)
@@ -123,7 +123,7 @@ def test_missing_card(tmp_path):
 def test_factor_of_the_project_is_a_float_and_bands_are_aliases(path):
     change(path, factor=2.0, margin=9, bands=["B2", "B3", "B4", "B8"], units=None)
     card = registry.card(path)
-    assert (card.factor, card.radius, card.bands, card.unit) == (2, 5, BANDS, 1e-4)
+    assert (card.factor, card.radius, card.bands, card.image.step) == (2, 5, BANDS, 1e-4)
 
 
 @pytest.mark.parametrize("opset", [11, 13, 20])

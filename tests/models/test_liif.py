@@ -271,7 +271,7 @@ def test_shipped_card_declares_the_radius_and_parameters_of_its_network():
     network = LIIF(**card.config)
     assert card.radius == network.radius
     assert card.parameters == count(network)
-    assert network.encoder.head[0].in_channels == len(card.bands) == len(card.mean) == len(card.std)
+    assert network.encoder.head[0].in_channels == len(card.bands) == len(card.image.mean) == len(card.image.std)
 
 
 @pytest.mark.slow

@@ -8,12 +8,13 @@ from importlib.metadata import EntryPoint
 import pytest
 import safetensors.torch
 import torch
-from models.helpers import FIXED, lively, write_fixed, write_model
+from models.helpers import BANDS, FIXED, changed, lively, write_fixed, write_model
 
 from xsr.core.errors import ModelError, ParameterError, WeightsError
 from xsr.models import registry
 from xsr.models.architectures.liif import LIIF
 from xsr.models.card import file_sha256, read_card, write_card
+from xsr.models.channels import Channels
 from xsr.models.registry import ModelSpec
 from xsr.operations.super_resolve.networks import Continuous
 from xsr.operations.verbs import verb_of
@@ -104,7 +105,7 @@ def test_spec_is_the_name_and_the_hash_of_the_card(path):
 
 def test_changed_card_is_not_taken_for_the_one_in_the_graph(path):
     identity = registry.spec(path)
-    write_card(replace(read_card(path), unit=1e-4), path)
+    write_card(changed(read_card(path), unit=1e-4), path)
     with pytest.raises(WeightsError, match=r"the card of .*tiny.* was changed"):
         registry.load(identity)
 
@@ -119,7 +120,7 @@ def test_changed_card_is_not_taken_for_the_one_in_the_graph(path):
 )
 def test_factor_of_the_card_must_be_that_of_the_network(tmp_path, fields, told):
     path = write_fixed(tmp_path)
-    write_card(replace(read_card(path), **fields), path)
+    write_card(changed(read_card(path), **fields), path)
     with pytest.raises(WeightsError, match=told):
         registry.load(path)
 
@@ -133,7 +134,7 @@ def test_network_of_any_factor_with_a_card_of_one(path):
 def test_bands_of_the_card_must_be_those_of_the_network(tmp_path):
     path = write_fixed(tmp_path)
     card = read_card(path)
-    write_card(replace(card, bands=card.bands[:3], mean=card.mean[:3], std=card.std[:3]), path)
+    write_card(changed(card, bands=card.bands[:3], mean=card.image.mean[:3], std=card.image.std[:3]), path)
     with pytest.raises(WeightsError, match="takes other bands than the 3 of its card"):
         registry.load(path)
 
@@ -235,7 +236,7 @@ def test_half_precision_is_computed_in_float32(tmp_path):
 def test_what_travels_is_small(path):
     identity = registry.spec(path)
     registry.load(identity)
-    function = Continuous(identity, (0, 1, 2, 3), 6, "cpu", (0.1,) * 4, (0.05,) * 4)
+    function = Continuous(identity, Channels(BANDS, (0.1,) * 4, (0.05,) * 4), (0, 1, 2, 3), 6, "cpu")
     for thing in (identity, function):
         message = pickle.dumps(thing)
         assert len(message) < 1000

@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 from affine import Affine
 from helpers import NORTH, WEST, make_cube, make_dataset
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
@@ -536,3 +536,155 @@ def test_scores_with_their_settings_survive_zarr(tmp_path):
     scores.to_zarr(tmp_path / "scores.zarr", zarr_format=2)
     with xr.open_zarr(tmp_path / "scores.zarr") as back:
         assert back.attrs == scores.attrs
+
+
+# --- metrics from outside ----------------------------------------------------------------------------------
+
+
+def moments(pixels):
+    x, y = pixels.image.astype(float), pixels.reference.astype(float)
+    return x, y, x * x, y * y, x * y
+
+
+def coefficient(means):
+    x, y, xx, yy, xy = (means[name] for name in ("x", "y", "xx", "yy", "xy"))
+    return (xy - x * y) / np.sqrt((xx - x * x) * (yy - y * y))
+
+
+def error_range(pixels):
+    """Range of the error in 5 x 5 pixels; NaN where one is missing."""
+    image, reference = pixels.around(2, 2)
+    windows = np.lib.stride_tricks.sliding_window_view(image - reference, (5, 5))
+    return [windows.max(axis=(2, 3)) - windows.min(axis=(2, 3))]
+
+
+def details(pixels):
+    return pixels.detail("image") * pixels.detail("reference"), pixels.detail("reference") ** 2
+
+
+def ratio_of_bands(pixels):
+    return [pixels.image[0] / pixels.image[-1]]
+
+
+OWN = (
+    xsr.Metric("correlation", "1", "correlation", xsr.Terms(("x", "y", "xx", "yy", "xy"), moments), coefficient),
+    xsr.Metric(
+        "error_range", "reflectance", "range", xsr.Terms(("r",), error_range, reach=(2, 2)), lambda means: means["r"]
+    ),
+    xsr.Metric(
+        "detail_share",
+        "1",
+        "detail that the reference has",
+        xsr.Terms(("xy", "yy"), details, needs=frozenset({"reference", "scale", "sensor"})),
+        lambda means: means["xy"] / means["yy"],
+    ),
+    xsr.Metric(
+        "band_ratio",
+        "1",
+        "ratio of first and last band",
+        xsr.Terms(("r",), ratio_of_bands, spectrum=True),
+        lambda means: means["r"],
+    ),
+    xsr.Metric(
+        "worst_bias",
+        "reflectance",
+        "greatest bias of a band",
+        xsr.Terms(("e",), lambda pixels: [pixels.image - pixels.reference]),
+        lambda means: np.abs(means["e"]).max(axis=0),
+        over_bands=True,
+    ),
+    xsr.Metric(
+        "low_bias",
+        "reflectance",
+        "bias against low",
+        xsr.Terms(("e",), lambda pixels: [pixels.degraded() - pixels.low], needs=frozenset({"low", "sensor"})),
+        lambda means: means["e"],
+    ),
+)
+NAMES = [metric.name for metric in OWN]
+
+
+@pytest.fixture
+def registered(monkeypatch):
+    """Metrics of our own, for one test."""
+    from xsr.kernels import metrics
+
+    monkeypatch.setattr(metrics, "_registered", {})
+    for metric in OWN:
+        xsr.register_metric(metric)
+
+
+def test_a_registered_metric_by_its_definition(registered):
+    image, reference, low = triplet(40, 36)
+    scores = xsr.evaluate(image, reference, low=low, metrics=[*NAMES, "mae"], mtf=0.3).isel(time=0)
+    for b in range(2):
+        x, y = image.values[0, b].astype(float), reference.values[0, b].astype(float)
+        assert float(scores["correlation"][b]) == pytest.approx(np.corrcoef(x.ravel(), y.ravel())[0, 1], abs=1e-9)
+        windows = np.lib.stride_tricks.sliding_window_view(x - y, (5, 5))
+        assert float(scores["error_range"][b]) == pytest.approx(np.ptp(windows, axis=(2, 3)).mean(), abs=1e-6)
+    ratio = image.values[0, 0].astype(float) / image.values[0, 1]
+    assert float(scores["band_ratio"]) == pytest.approx(ratio.mean(), rel=1e-4)
+    bias = (image.values[0].astype(float) - reference.values[0]).mean(axis=(1, 2))
+    assert float(scores["worst_bias"]) == pytest.approx(np.abs(bias).max(), rel=1e-4)
+    assert scores["correlation"].dims == scores["low_bias"].dims == ("band",)
+    assert scores["band_ratio"].dims == scores["worst_bias"].dims == ()
+    assert scores["correlation"].attrs == {"units": "1", "long_name": "correlation"}
+    same = xsr.evaluate(reference, reference, scale=2, metrics="detail_share", mtf=0.3)["detail_share"]
+    np.testing.assert_allclose(same, 1)
+
+
+def test_nothing_that_is_registered_is_computed_unless_it_is_named(registered):
+    image, reference, _ = triplet(12, 12)
+    assert set(xsr.evaluate(image, reference, data_range=1.0, scale=2).data_vars) <= {*METRICS, "count"}
+
+
+@pytest.mark.slow
+@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    height=st.integers(5, 45),
+    width=st.integers(5, 45),
+    chunk=st.tuples(st.integers(2, 30), st.integers(2, 30)),
+    scale=st.sampled_from([1.0, 2.0, 3.4]),
+    holes=st.sampled_from([0.0, 0.02]),
+    seed=st.integers(0, 99),
+)
+def test_no_registered_metric_depends_on_the_chunks(registered, height, width, chunk, scale, holes, seed):
+    image, reference, low = triplet(height, width, scale=scale, dates=2, seed=seed)
+    image = image.where(np.random.default_rng(seed).random(image.shape) >= holes)
+    options = {"metrics": NAMES, "mtf": 0.3}
+    lazy = image.chunk(time=1, band=1, y=chunk[0], x=chunk[1])
+    with assert_lazy(lazy):
+        parts = xsr.evaluate(lazy, reference.chunk(y=9), low=low.chunk(x=9), **options)
+    found = parts.compute(scheduler="synchronous")
+    assert largest(found, xsr.evaluate(image, reference, low=low, **options)) <= 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["processes", "cluster"])
+def test_registered_metrics_run_where_nothing_is_registered(registered, request, where):
+    image, reference, low = triplet(40, 36)
+    options = {"metrics": NAMES, "mtf": 0.3}
+    whole = xsr.evaluate(image, reference, low=low, **options)
+    parts = xsr.evaluate(image.chunk(y=11), reference, low=low, **options)
+    if where == "processes":
+        found = parts.compute(scheduler="processes", num_workers=2)
+    else:
+        with request.getfixturevalue("client").as_current():
+            found = parts.compute()
+    assert largest(found, whole) <= 1e-6
+
+
+def test_a_name_close_to_that_of_a_metric_is_suggested(registered):
+    image, reference, _ = triplet(12, 12)
+    with pytest.raises(ParameterError, match=r"^metrics \['pnsr'\]; did you mean psnr\?$"):
+        xsr.evaluate(image, reference, metrics=["pnsr"])
+    with pytest.raises(ParameterError, match=r"did you mean correlation\?"):
+        xsr.strata(image, reference, metrics="corelation")
+
+
+def test_a_registered_metric_names_what_it_lacks(registered):
+    image, reference, _ = triplet(12, 12)
+    with pytest.raises(ParameterError, match="'detail_share' needs scale= or low="):
+        xsr.evaluate(image, reference, metrics="detail_share")
+    with pytest.raises(ParameterError, match="'low_bias' needs low="):
+        xsr.evaluate(image, reference, metrics="low_bias")

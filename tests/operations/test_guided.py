@@ -1,7 +1,6 @@
 """Tests of temperatures sharpened by an optical guide."""
 
 import math
-from dataclasses import replace
 
 import dask
 import dask.array as da
@@ -13,6 +12,7 @@ from affine import Affine
 from helpers import NORTH, WEST, make_cube
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from models.helpers import changed
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 from safetensors.torch import save_file
@@ -24,7 +24,7 @@ from xsr import cli
 from xsr.core.errors import BandError, CubeError, GridError, ModelError, ParameterError, XsrWarning
 from xsr.kernels.limits import limits as limits_of
 from xsr.models import predictor, registry
-from xsr.models.card import ModelCard, file_sha256, write_card
+from xsr.models.card import file_sha256, from_fields, write_card
 from xsr.operations.guided.operation import DEFAULT
 from xsr.sources.landsat import brightness_temperature
 from xsr.testing import assert_lazy, assert_same_grid
@@ -61,7 +61,7 @@ def write_guided(folder, architecture="dctnet", *, zero=False, clipped=False, **
     path = folder / f"{architecture}{zero}{clipped}{len(fields)}.safetensors"
     save_file({key: value.contiguous() for key, value in network.state_dict().items()}, path)
     told = {"residual": True, "patch": 32, "guide_optional": (), "units": "K", "bands": ("lst",), **fields}
-    card = ModelCard(
+    card = from_fields(
         name=path.stem,
         summary="A tiny random network.",
         architecture=architecture,
@@ -208,7 +208,7 @@ def test_a_network_without_a_guide_reads_the_coarse_pixels(folder):
     card = registry.card(write_guided(folder))
     fields = {"architecture": "esrgan_1x8x4", "config": config, "factor": network.factor, "name": "esrnet"}
     fields |= {"guide_bands": (), "guide_mean": (), "guide_std": (), "sha256": file_sha256(path)}
-    write_card(replace(card, **fields), path)
+    write_card(changed(card, **fields), path)
     factor = network.factor
     low = LOW.isel(y=slice(20), x=slice(20))
     out = low.sr.guided(GUIDE.isel(band=[0]), model=path, scale=float(factor), conserve=None, limits=(290.0, 310.0))

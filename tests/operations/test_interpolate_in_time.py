@@ -141,11 +141,6 @@ def test_beyond_the_series_only_on_request_and_then_its_last_clear_date():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"temporal": "cubic"}, "temporal='cubic'; expected one of linear, nearest, mean"),
-        ({"temporal": "mean", "frames": 0}, "frames=0; expected a whole number >= 1"),
-        ({"frames": 2.5}, r"frames=2\.5; expected a whole number >= 1"),
-        ({"frames": True}, "frames=True; expected a whole number >= 1"),
-        ({"frames": "3"}, "frames='3'; expected a whole number >= 1"),
         ({"t": "soon"}, "neither a date nor"),
         ({"method": "cubic"}, "method='cubic'"),
         ({"scale": None}, "scale"),
@@ -154,6 +149,22 @@ def test_beyond_the_series_only_on_request_and_then_its_last_clear_date():
 def test_what_cannot_be_is_refused(options, message):
     with pytest.raises(ParameterError, match=message):
         interpolate(make_series(), **{"t": "2024-06-10", "scale": 2, **options})
+
+
+@pytest.mark.parametrize("t", ["2024-06-10", None])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"temporal": "cubic"}, "temporal='cubic'; expected one of linear, nearest, mean"),
+        ({"temporal": "mean", "frames": 0}, "frames=0; expected a whole number >= 1"),
+        ({"frames": 2.5}, r"frames=2\.5; expected a whole number >= 1"),
+        ({"frames": True}, "frames=True; expected a whole number >= 1"),
+        ({"frames": "3"}, "frames='3'; expected a whole number >= 1"),
+    ],
+)
+def test_options_of_time_are_checked_with_dates_and_without(options, message, t):
+    with pytest.raises(ParameterError, match=message):
+        interpolate(make_series(), t=t, scale=2, **options)
 
 
 def test_a_cube_needs_dates():
@@ -302,10 +313,11 @@ def test_one_task_makes_one_block_of_an_instant_however_many_dates_it_reads():
     found = interpolate(cube, t=ASKED, scale=2, chunks=32)
     layer = found.data.dask.layers[found.data.name]
     assert found.data.numblocks == (4, 1, 2, 2)
-    assert set(layer) == {(found.data.name, t, 0, y, x) for t in range(4) for y in range(2) for x in range(2)}
+    blocks = {(found.data.name, t, 0, y, x) for t in range(4) for y in range(2) for x in range(2)}
+    assert set(layer) == blocks | {f"{found.data.name}-work"}
     counting = found.n_valid.data
-    made = [layer for name, layer in counting.dask.layers.items() if name.startswith("xsr-frames")]
-    assert [len(layer) for layer in made] == [16]
+    made = [layer for name, layer in counting.dask.layers.items() if name.startswith("xsr-countvalid")]
+    assert [len(layer) for layer in made] == [16 + 1]
 
 
 def test_a_block_reads_only_the_dates_and_chunks_it_needs():

@@ -26,6 +26,7 @@ from xsr.core.errors import (
     XsrWarning,
 )
 from xsr.models import predictor, published, registry
+from xsr.models.channels import Channels
 from xsr.operations.super_resolve.networks import FILL, FixedFactor
 from xsr.testing import assert_lazy, assert_same_grid
 
@@ -113,7 +114,9 @@ def test_other_factors(tmp_path, factor):
 def test_radius_one_pixel_short_differs(carn, tmp_path):
     cube = make_cube(40, 40)
     whole = xsr.sisr(cube, model=carn)
-    assert FixedFactor(registry.spec(carn), (0,), RADIUS, "cpu", (0.1,), (0.05,)).halo == RADIUS + FILL
+    assert (
+        FixedFactor(registry.spec(carn), Channels(("B02",), (0.1,), (0.05,)), (0,), RADIUS, "cpu").halo == RADIUS + FILL
+    )
     for radius, equal in ((RADIUS, True), (RADIUS - 1, False)):
         model = write_fixed(tmp_path, radius=radius)
         gap = largest(xsr.sisr(cube, model=model, chunks=16).values, whole.values)

@@ -3,6 +3,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import xarray as xr
+from affine import Affine
 from helpers import make_cube
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from skimage.metrics import structural_similarity
 import xsr
 from xsr.core.errors import GridError, ParameterError
 from xsr.core.sensors import get
+from xsr.kernels import metrics as table
 from xsr.kernels.metrics import METRICS
 from xsr.kernels.strata import gradient
 from xsr.operations.strata import ALWAYS
@@ -247,14 +249,13 @@ def test_the_gradient_counts_metres():
     """Half the pixel size doubles the gradient; feet are metres in the end."""
     image, reference = pair(20, 20)
     high = xsr.strata(image, reference)["edge_high"]
-    for options, factor in (({"gsd": 5.0}, 2), ({"crs": "EPSG:2263"}, 1 / 0.3048006096)):
+    new_york = {"crs": "EPSG:2263", "affine": Affine(10, 0, 984_000, 0, -10, 190_000)}  # feet
+    for options, factor in (({"gsd": 5.0}, 2), (new_york, 1 / 0.3048006096)):
         other = xsr.strata(*(make_cube(cube.values, **options) for cube in (image, reference)))["edge_high"]
         np.testing.assert_allclose(other / high, factor, rtol=0.01)
 
 
 def test_degrees_are_measured_on_the_ellipsoid():
-    from affine import Affine
-
     image, reference = pair(20, 20)
     grid = {"affine": Affine(1e-4, 0, 10, 0, -1e-4, 60), "crs": "EPSG:4326"}  # 5.57 m by 11.14 m
     here = xsr.strata(*(make_cube(cube.values, **grid) for cube in (image, reference)))["edge_high"]
@@ -307,3 +308,19 @@ def test_other_grids_are_refused():
     image, reference = pair(8, 8)
     with pytest.raises(GridError, match="7 x 8 pixels"):
         xsr.strata(image, reference.isel(y=slice(7)))
+
+
+def test_a_registered_metric_has_strata(monkeypatch):
+    monkeypatch.setattr(table, "_registered", {})
+    terms = xsr.Terms(("absolute", "level"), lambda pixels: [abs(pixels.image - pixels.reference), pixels.reference])
+    xsr.register_metric(xsr.Metric("relative", "1", "", terms, lambda means: means["absolute"] / means["level"]))
+    image, reference = pair(40, 30)
+    edges = (0.0, 0.015, 0.03, np.inf)
+    scores = xsr.strata(image, reference, edges=edges, metrics=["relative", "mae"])
+    steep = gradient(reference.values[0], (10.0, 10.0))
+    error, level = (x[0, :, 1:-1, 1:-1].astype(float) for x in (abs(image - reference).values, reference.values))
+    for k, (low, high) in enumerate(pairwise(edges)):
+        for b in range(2):
+            inside = (steep[b] >= low) & (steep[b] < high)
+            expected = error[b][inside].mean() / level[b][inside].mean()
+            assert float(scores["relative"][0, b, k]) == pytest.approx(expected, rel=1e-6)

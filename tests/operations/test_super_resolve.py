@@ -16,6 +16,7 @@ from pyproj import Transformer
 import xsr
 from xsr.core.errors import BandError, CubeError, ModelError, ParameterError, XsrWarning
 from xsr.models import registry
+from xsr.models.channels import Channels
 from xsr.operations.super_resolve.networks import FILL, Continuous
 from xsr.testing import assert_lazy, assert_same_grid
 
@@ -86,7 +87,10 @@ def test_halo_covers_the_filling_and_no_less(tmp_path, monkeypatch):
     edge = 7 + RADIUS + FILL
     cube[..., edge - FILL - 8 : edge] = np.nan
     cube[..., edge] = 0.4
-    assert Continuous(registry.spec(model), (0,), RADIUS, "cpu", (0.1,), (0.05,)).halo == RADIUS - 1 + FILL
+    assert (
+        Continuous(registry.spec(model), Channels(("B02",), (0.1,), (0.05,)), (0,), RADIUS, "cpu").halo
+        == RADIUS - 1 + FILL
+    )
     assert halo_difference(model, cube, monkeypatch, RADIUS - 1 + FILL) <= 1e-6
     assert halo_difference(model, cube, monkeypatch, RADIUS - 2 + FILL) > 1e-5
 

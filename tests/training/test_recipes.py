@@ -72,9 +72,9 @@ def test_run_writes_weights_in_half_precision_with_their_card(trained):
     assert card.radius == network.radius
     assert card.name == "mine"
     assert card.bands == TINY.bands
-    assert card.optional == TINY.optional
-    assert card.mean == TINY.mean
-    assert card.std == TINY.std
+    assert card.image.optional == TINY.optional
+    assert card.image.mean == TINY.mean
+    assert card.image.std == TINY.std
     assert card.limits == TINY.limits
     assert card.mtf == band_mtf(TINY.bands)
 

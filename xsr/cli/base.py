@@ -32,30 +32,34 @@ class Command(TyperCommand):
         except OptionError:
             raise
         except XsrError as error:
-            words = words_of(self, opening=OPENING in getattr(error, "__notes__", ()))
+            notes = getattr(error, "__notes__", ())
+            opened = next((note.removeprefix(OPENING) for note in notes if note.startswith(OPENING)), None)
+            words = words_of(self, opened=opened)
             error.args = (words.reword(str(error)), *error.args[1:])
             raise
 
 
-def words_of(command: Any, *, opening: bool = False) -> Words:
+def words_of(command: Any, *, opened: str | None = None) -> Words:
     """Options of a command by the names of its parameters.
 
     Parameters
     ----------
     command
         The command.
-    opening
-        Whether the message comes from a reader, whose arguments may have the names of other options.
+    opened
+        Where the message comes from a reader, how the names of the parameters of its input begin: its arguments may
+        have the names of other options.
     """
-    options = [one for one in command.params if one.param_type_name == "option"]
-    if opening:
-        options = [one for one in options if one.name in READING]
-    flags = {str(one.name): max(one.opts, key=len) for one in options}
+    options = {str(one.name): one for one in command.params if one.param_type_name == "option"}
+    if opened is not None:
+        options = {name: options[opened + name] for name in READING if opened + name in options}
+    flags = {name: max(one.opts, key=len) for name, one in options.items()}
     return Words(
         flags=flags,
-        off={str(one.name): one.secondary_opts[0] for one in options if one.secondary_opts},
-        switches=[str(one.name) for one in options if one.is_flag],
+        off={name: one.secondary_opts[0] for name, one in options.items() if one.secondary_opts},
+        switches=[name for name, one in options.items() if one.is_flag],
         reader=[name for name in READER if name not in flags] if "reader" in flags else (),
+        opener=flags.get("reader", "--open"),
     )
 
 

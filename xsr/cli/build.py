@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from inspect import signature
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from xsr.cli import options
 from xsr.cli.inputs import Reading
+from xsr.cli.output import name_of
 
 if TYPE_CHECKING:
     from xsr.core.types import XarrayObject
@@ -55,6 +57,20 @@ class Request:
     crs: str | None = None
     reader: Sequence[str] | None = None
 
+    @classmethod
+    def parse(cls, typed: Mapping[str, Any]) -> "Request":
+        """Read the options of ``xsr run``, given by the names of its parameters.
+
+        Raises
+        ------
+        OptionError
+            If the text of one cannot be read.
+        """
+        given: dict[str, Any] = {field.name: typed[field.name] for field in fields(cls)}
+        for name, read in READ.items():
+            given[name] = None if given[name] is None else read(given[name])
+        return cls(**given)
+
     def check(self) -> None:
         """Refuse what no model knows, whether the chosen one reads it or not.
 
@@ -83,7 +99,7 @@ class Request:
         function = self._operation()
         cube = self._input()
         fine = function(cube, bands=self.bands, **self._given("units", "chunks", *BY_VERB))
-        fine.attrs["xsr_input"] = self.source.rstrip("/").rsplit("/", 1)[-1]
+        fine.attrs["xsr_input"] = name_of(self.source)
         if "xsr" in cube.attrs:  # the input is a store of ours
             fine.attrs["xsr_input_fingerprint"] = cube.attrs["xsr"]["fingerprint"]
         used = fine.attrs.get("xsr_precision", self.precision)  # a repair elsewhere uses the same
@@ -137,6 +153,22 @@ class Request:
             found["t"] = self.t[0]
         return found
 
+
+def _listed(given: Sequence[str]) -> list[str] | None:
+    return list(given) or None
+
+
+READ: Mapping[str, Callable[[Any], Any]] = {
+    "source": options.absolute,
+    "like": options.absolute,
+    "weights": lambda path: str(Path(path).resolve()),
+    "t": options.names,
+    "bands": options.names,
+    "bbox": options.bbox,
+    "dims": _listed,
+    "reader": _listed,
+}
+"""How the text of an option becomes an argument, by its name; the others are what they are."""
 
 FIRST = (
     *("source", "t", "model", "weights", "bbox", "device", "precision", "scale", "resolution", "bands", "units"),

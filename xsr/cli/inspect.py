@@ -78,22 +78,25 @@ def evaluate(
     bands: Annotated[str | None, typer.Option(help="Bands to judge: B02,B03,B04.")] = None,
     band_names: options.BandNames = None,
     dims: options.Dims = None,
+    crs: options.Crs = None,
+    reader: options.Reader = None,
     units: options.Units = None,
     out: Annotated[Path | None, typer.Option(help="File to write, .json or .csv.")] = None,
     workers: options.Workers = None,
 ) -> None:
     """Score SR against the truth REF, the image LOW it was made from, or both.
 
-    --band-names and --dim hold for those of the three that have such labels and dims.
+    --band-names, --dim, --crs and --open hold for those of the three that have such labels and dims, state no CRS, and
+    whose reader takes such an option.
     """
     import xsr
     from xsr.operations.scorecard import compute_scores, score_tables, write_scores
 
     _check_request(out, reference, low, compared=strata is not None or opensr, opensr=opensr)
     options.share_cores(workers)
-    reading = Reading(band_names, dims, shared=True)
+    reading = Reading(band_names, dims, crs, reader, shared=True)
     kept = options.names(bands)
-    cube, truth, coarse = (None if name is None else reading.open(name, bands=kept) for name in (sr, reference, low))
+    cube, truth, coarse = reading.open_each([sr, reference, low], bands=kept)
     assert cube is not None
     common: dict[str, Any] = {"bands": kept, "units": units, "border": border}
     sensed: dict[str, Any] = {"mtf": mtf, "psf": psf, "sensor": sensor}

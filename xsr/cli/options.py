@@ -17,6 +17,7 @@ class OptionError(ParameterError):
 
 ANY_CUBE = "Product, STAC file, Zarr store, NetCDF file, GeoTIFF or folder of band files"
 
+# An input, and how it is opened: what `xsr.cli.inputs.Reading` takes.
 In: TypeAlias = Annotated[str, typer.Argument(metavar="IN", help=f"{ANY_CUBE}; path or URL.")]
 Out: TypeAlias = Annotated[str, typer.Argument(metavar="OUT", help="Zarr store to write.")]
 Bands: TypeAlias = Annotated[str | None, typer.Option(help="Bands to keep: B02,B03,B04.")]
@@ -36,22 +37,102 @@ Reader: TypeAlias = Annotated[
     typer.Option("--open", metavar="NAME=VALUE", help="Option of the reader: mask=true, offset=0. Repeatable."),
 ]
 Units: TypeAlias = Annotated[str | None, typer.Option(help="reflectance, percent, dn10000, dn10000-1000 or a factor.")]
-Chunks: TypeAlias = Annotated[int | None, typer.Option(help="Side of an output block in pixels.")]
+
+# The grid of the result, and its dates.
 Scale: TypeAlias = Annotated[float | None, typer.Option(help="Linear factor, any number >= 1.")]
 Resolution: TypeAlias = Annotated[
     float | None, typer.Option(help="Pixel size in units of the CRS, instead of --scale.")
 ]
+Like: TypeAlias = Annotated[str | None, typer.Option(help="File whose grid to use, instead of --scale.")]
+Bbox: TypeAlias = Annotated[str | None, typer.Option(help="left,bottom,right,top in the CRS of the cube.")]
+Times: TypeAlias = Annotated[
+    str | None, typer.Option("--t", help="Target times: 2024-06-15, several with commas, or a frequency such as 10D.")
+]
+Frames: TypeAlias = Annotated[int | None, typer.Option(help="With --t: clear dates that make a pixel.")]
+Window: TypeAlias = Annotated[float | None, typer.Option(help="With --t: days beyond which a date is not used.")]
+Extrapolate: TypeAlias = Annotated[
+    float | None, typer.Option(help="With --t: days by which a target time may lie outside the series.")
+]
+Fill: TypeAlias = Annotated[
+    bool | None, typer.Option("--fill/--no-fill", help="With --t: fill gaps of a date from the others first.")
+]
+Temporal: TypeAlias = Annotated[
+    str | None, typer.Option(help="With --t and an interpolation method: linear, nearest or mean.")
+]
+
+# Models, and where they compute.
+Model: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="Model by name or path (.safetensors, .yaml), architecture, or interpolation method; liif_s2 by default,"
+        " temporal_liif_s2 with --t."
+    ),
+]
+Weights: TypeAlias = Annotated[str | None, typer.Option(help="Weight file, where --model is an architecture.")]
 Device: TypeAlias = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Precision: TypeAlias = Annotated[
+    str, typer.Option(help="float32, bfloat16, or auto: bfloat16 where it is fast and safe.")
+]
+Chunks: TypeAlias = Annotated[int | None, typer.Option(help="Side of an output block in pixels.")]
+Workers: TypeAlias = Annotated[int | None, typer.Option(help="Blocks computed side by side; all cores by default.")]
+
+# The store.
+Dtype: TypeAlias = Annotated[str, typer.Option(help="float32 or uint16.")]
+ZarrFormat: TypeAlias = Annotated[int, typer.Option(help="3, or 2 for GDAL before 3.12.")]
+OnFailure: TypeAlias = Annotated[
+    str,
+    typer.Option("--errors", help="quarantine: set blocks that fail aside and go on; raise: end at the first."),
+]
 Overwrite: TypeAlias = Annotated[bool, typer.Option("--overwrite", help="Replace an existing store.")]
 Resume: TypeAlias = Annotated[bool, typer.Option("--resume", help="Go on with a store that was interrupted.")]
 Force: TypeAlias = Annotated[bool, typer.Option("--force", help="Skip the stale-lock and free-space checks.")]
-Workers: TypeAlias = Annotated[int | None, typer.Option(help="Blocks computed side by side; all cores by default.")]
+
+# What a sensor observes.
 Mtf: TypeAlias = Annotated[float | None, typer.Option(help="MTF at Nyquist; by default that of the sensor's bands.")]
+Psf: TypeAlias = Annotated[str, typer.Option(help="gaussian, detector or effective.")]
 Sensor: TypeAlias = Annotated[
     str | None,
     typer.Option(help="Sensor whose table names MTF and noise; by default that of the band names, else sentinel-2."),
 ]
-Psf: TypeAlias = Annotated[str, typer.Option(help="gaussian, detector or effective.")]
+Factor: TypeAlias = Annotated[float, typer.Option(help="Linear factor between the pixel sizes, any number >= 1.")]
+Noise: TypeAlias = Annotated[str | None, typer.Option(help="Standard deviation in reflectance, or sensor.")]
+Seed: TypeAlias = Annotated[int, typer.Option(help="Seed of the noise.")]
+Zone: TypeAlias = Annotated[
+    str | None, typer.Option(help="UTM zone of the sensor's pixels, EPSG:32631; found by default.")
+]
+Gsd: TypeAlias = Annotated[float | None, typer.Option(help="Pixel size of the sensor in metres; found by default.")]
+
+# A temperature and its guide.
+Target: TypeAlias = Annotated[str, typer.Argument(metavar="TARGET", help=f"Temperature. {ANY_CUBE}.")]
+Guide: TypeAlias = Annotated[str, typer.Argument(metavar="GUIDE", help="Reflectance of finer pixels, likewise.")]
+GuidedModel: TypeAlias = Annotated[
+    str | None, typer.Option(help="Guided network by name or path; a packaged one by default.")
+]
+GuidedMethod: TypeAlias = Annotated[
+    str | None, typer.Option(help="Instead of a network: guided_filter, tsharp, bicubic or bilinear.")
+]
+GuidedScale: TypeAlias = Annotated[float | None, typer.Option(help="Linear factor; by default the guide's grid.")]
+Conserve: TypeAlias = Annotated[
+    str | None, typer.Option(help="Means over TARGET's pixels to hold: radiance or temperature.")
+]
+Coregister: TypeAlias = Annotated[bool, typer.Option("--coregister", help="Register the guide to TARGET first.")]
+Tolerance: TypeAlias = Annotated[float, typer.Option(help="Days by which the dates of both may differ.")]
+Kelvin: TypeAlias = Annotated[
+    str | None, typer.Option(help="Of TARGET: K, degC, landsat-c2-st, modis-lst or ecostress-lst.")
+]
+GuideUnits: TypeAlias = Annotated[
+    str | None, typer.Option(help="Of GUIDE: reflectance, percent, dn10000, dn10000-1000 or a factor.")
+]
+GuideSensor: TypeAlias = Annotated[str, typer.Option(help="Sensor whose band names GUIDE uses.")]
+GuideBands: TypeAlias = Annotated[str | None, typer.Option(help="Bands of GUIDE to use: B04,B08.")]
+GuideBandNames: TypeAlias = Annotated[str | None, typer.Option(help="--band-names of GUIDE.")]
+GuideDims: TypeAlias = Annotated[
+    list[str] | None, typer.Option("--guide-dim", metavar="NAME=DIM", help="--dim of GUIDE.")
+]
+GuideCrs: TypeAlias = Annotated[str | None, typer.Option(help="--crs of GUIDE.")]
+GuideReader: TypeAlias = Annotated[
+    list[str] | None, typer.Option("--guide-open", metavar="NAME=VALUE", help="--open of GUIDE.")
+]
 
 
 def names(text: str | None) -> list[str] | None:
@@ -59,7 +140,7 @@ def names(text: str | None) -> list[str] | None:
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
 
 
-def band_names(text: str | None) -> list[str] | dict[str, str] | None:
+def band_names(text: str | None, option: str = "--band-names") -> list[str] | dict[str, str] | None:
     """Names of bands in order, or each with its label.
 
     Raises
@@ -70,7 +151,7 @@ def band_names(text: str | None) -> list[str] | dict[str, str] | None:
     found = names(text)
     if found is None or not any("=" in one for one in found):
         return found
-    return pairs("--band-names", found, "B02=nbart_blue")
+    return pairs(option, found, "B02=nbart_blue")
 
 
 def pairs(option: str, given: Sequence[str], example: str) -> dict[str, str]:
@@ -92,9 +173,9 @@ def pairs(option: str, given: Sequence[str], example: str) -> dict[str, str]:
     return found
 
 
-def reader_options(given: Sequence[str] | None) -> dict[str, Any]:
+def reader_options(given: Sequence[str] | None, option: str = "--open") -> dict[str, Any]:
     """Options of a reader by name: numbers, true and false, lists with commas, or text."""
-    return {name: _value(text) for name, text in pairs("--open", given or (), "offset=0").items()}
+    return {name: _value(text) for name, text in pairs(option, given or (), "offset=0").items()}
 
 
 def _value(text: str) -> Any:

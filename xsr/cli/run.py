@@ -1,9 +1,8 @@
 """Commands that write a store: run, native, degrade, guided, fetch; and verify, which mends one."""
 
-from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,134 +11,60 @@ from xsr.cli import options
 from xsr.cli.base import Command, app
 from xsr.cli.build import Request
 from xsr.cli.inputs import Reading
+from xsr.cli.output import name_of, prepare, write
 from xsr.cli.terminal import say
 
 if TYPE_CHECKING:
     from xsr.core.types import XarrayObject
     from xsr.operations.degrade import Noise
-    from xsr.operations.store import StoreReport
 
 
 @app.command(cls=Command)
-def run(
+def run(  # what decides the result is read from the context, see `Request.parse`
+    ctx: typer.Context,
     source: options.In,
     out: options.Out,
     scale: options.Scale = None,
     resolution: options.Resolution = None,
-    like: Annotated[str | None, typer.Option(help="File whose grid to use, instead of --scale.")] = None,
-    t: Annotated[
-        str | None,
-        typer.Option("--t", help="Target times: 2024-06-15, several with commas, or a frequency such as 10D."),
-    ] = None,
-    frames: Annotated[int | None, typer.Option(help="With --t: clear dates that make a pixel.")] = None,
-    window: Annotated[float | None, typer.Option(help="With --t: days beyond which a date is not used.")] = None,
-    extrapolate: Annotated[
-        float | None, typer.Option(help="With --t: days by which a target time may lie outside the series.")
-    ] = None,
-    fill: Annotated[
-        bool | None, typer.Option("--fill/--no-fill", help="With --t: fill gaps of a date from the others first.")
-    ] = None,
-    temporal: Annotated[
-        str | None, typer.Option(help="With --t and an interpolation method: linear, nearest or mean.")
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="Model by name or path (.safetensors, .yaml), architecture, or interpolation method; liif_s2 by"
-            " default, temporal_liif_s2 with --t."
-        ),
-    ] = None,
-    weights: Annotated[str | None, typer.Option(help="Weight file, where --model is an architecture.")] = None,
+    like: options.Like = None,
+    t: options.Times = None,
+    frames: options.Frames = None,
+    window: options.Window = None,
+    extrapolate: options.Extrapolate = None,
+    fill: options.Fill = None,
+    temporal: options.Temporal = None,
+    model: options.Model = None,
+    weights: options.Weights = None,
     bands: options.Bands = None,
     band_names: options.BandNames = None,
     dims: options.Dims = None,
     crs: options.Crs = None,
     reader: options.Reader = None,
-    bbox: Annotated[str | None, typer.Option(help="left,bottom,right,top in the CRS of the cube.")] = None,
+    bbox: options.Bbox = None,
     units: options.Units = None,
     chunks: options.Chunks = None,
-    dtype: Annotated[str, typer.Option(help="float32 or uint16.")] = "float32",
-    zarr_format: Annotated[int, typer.Option(help="3, or 2 for GDAL before 3.12.")] = 3,
+    dtype: options.Dtype = "float32",
+    zarr_format: options.ZarrFormat = 3,
     overwrite: options.Overwrite = False,
     resume: options.Resume = False,
-    errors: Annotated[
-        str, typer.Option(help="quarantine: set blocks that fail aside and go on; raise: end at the first.")
-    ] = "quarantine",
+    errors: options.OnFailure = "quarantine",
     force: options.Force = False,
     device: options.Device = "auto",
-    precision: Annotated[
-        str, typer.Option(help="float32, bfloat16, or auto: bfloat16 where it is fast and safe.")
-    ] = "auto",
+    precision: options.Precision = "auto",
     workers: options.Workers = None,
 ) -> None:
     """Super-resolve (or interpolate) IN and write a Zarr store OUT.
 
     Exit code 1 if a block could not be computed; --resume tries such blocks again.
     """
-    options.check_apart(out, IN=source)
-    options.check_folder("OUT", out)
-    _check_packing(dtype, zarr_format, errors)
-    request = Request(
-        source=options.absolute(source),
-        t=options.names(t),
-        model=model,
-        weights=None if weights is None else str(Path(weights).resolve()),
-        bbox=None if bbox is None else options.bbox(bbox),
-        device=device,
-        precision=precision,
-        scale=scale,
-        resolution=resolution,
-        bands=options.names(bands),
-        units=units,
-        chunks=chunks,
-        like=None if like is None else options.absolute(like),
-        frames=frames,
-        window=window,
-        extrapolate=extrapolate,
-        fill=fill,
-        temporal=temporal,
-        band_names=band_names,
-        dims=dims or None,
-        crs=crs,
-        reader=reader or None,
-    )
-    request.check()
-    options.share_cores(workers)
-    fine = request.build()
-    packing = {"dtype": dtype, "zarr_format": zarr_format}
-    _write(fine, out, resume=resume, overwrite=overwrite, errors=errors, force=force, **packing)
-
-
-def _check_packing(dtype: str, zarr_format: int, errors: str) -> None:
     options.check_choice("--dtype", dtype, ("float32", "uint16"))
     options.check_choice("--zarr-format", str(zarr_format), ("3", "2"))
     options.check_choice("--errors", errors, ("quarantine", "raise"))
-
-
-def _write(fine: "XarrayObject", out: str, *, resume: bool, **packing: Any) -> None:
-    """Write a store, say what it holds, and leave with exit code 1 if a block could not be computed."""
-    import xsr
-
-    report = xsr.to_zarr(fine, out, resume=resume, **packing)
-    _say_written(report, fine.sizes, resume=resume)
-    if report.quarantined:
-        raise typer.Exit(1)
-
-
-def _say_written(report: "StoreReport", sizes: Mapping[Any, int], *, resume: bool) -> None:
-    """Say what a store holds, and what it does not."""
-    begin = (
-        f"wrote {report.path}"
-        if report.computed or report.quarantined
-        else f"{report.path} was complete, nothing to do"
-    )
-    say(f"{begin}: {dict(sizes)}, {report.blocks} blocks, {report.valid} valid pixels, {report.clipped} clipped")
-    if resume and 0 < report.computed < report.blocks:
-        say(f"{report.computed} blocks were computed now, the others were there")
-    if report.quarantined:
-        say(f"{len(report.quarantined)} blocks could not be computed; --resume tries them again:")
-    for bad in report.quarantined:
-        say(f"  {bad}")
+    request = Request.parse(ctx.params)
+    request.check()
+    prepare(out, workers, IN=source)
+    packing = {"dtype": dtype, "zarr_format": zarr_format, "errors": errors, "force": force}
+    write(request.build(), out, resume=resume, overwrite=overwrite, **packing)
 
 
 @app.command(cls=Command)
@@ -187,10 +112,8 @@ def _rebuild(store: str) -> "XarrayObject":
 def native(
     source: options.In,
     out: options.Out,
-    crs: Annotated[
-        str | None, typer.Option(help="UTM zone of the sensor's pixels, EPSG:32631; found by default.")
-    ] = None,
-    gsd: Annotated[float | None, typer.Option(help="Pixel size of the sensor in metres; found by default.")] = None,
+    crs: options.Zone = None,
+    gsd: options.Gsd = None,
     bands: options.Bands = None,
     band_names: options.BandNames = None,
     dims: options.Dims = None,
@@ -204,14 +127,12 @@ def native(
     """Write to OUT the sensor's own pixels of IN, which was resampled from them by nearest neighbour."""
     import xsr
 
-    options.check_apart(out, IN=source)
-    options.check_folder("OUT", out)
-    options.share_cores(workers)
+    prepare(out, workers, IN=source)
     kept = options.names(bands)
     cube = Reading(band_names, dims, None, reader).open(source, bands=kept)
     found = xsr.native(cube, crs=crs, gsd=gsd, bands=kept, units=units, chunks=chunks)
-    found.attrs["xsr_input"] = source.rstrip("/").rsplit("/", 1)[-1]
-    _write(found, out, resume=resume, overwrite=overwrite)
+    found.attrs["xsr_input"] = name_of(source)
+    write(found, out, resume=resume, overwrite=overwrite)
     say(f"zone {found.attrs['xsr_native_crs']}, {found.attrs['xsr_native_reproduced']:.2%} of the sample reproduced")
 
 
@@ -219,12 +140,12 @@ def native(
 def degrade(
     source: options.In,
     out: options.Out,
-    scale: Annotated[float, typer.Option(help="Linear factor between the pixel sizes, any number >= 1.")],
+    scale: options.Factor,
     mtf: options.Mtf = None,
     psf: options.Psf = "gaussian",
     sensor: options.Sensor = None,
-    noise: Annotated[str | None, typer.Option(help="Standard deviation in reflectance, or sensor.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
+    noise: options.Noise = None,
+    seed: options.Seed = 0,
     bands: options.Bands = None,
     band_names: options.BandNames = None,
     dims: options.Dims = None,
@@ -239,9 +160,7 @@ def degrade(
     """Write to OUT what a sensor with pixels SCALE times larger would have observed of IN."""
     import xsr
 
-    options.check_apart(out, IN=source)
-    options.check_folder("OUT", out)
-    options.share_cores(workers)
+    prepare(out, workers, IN=source)
     kept = options.names(bands)
     low = xsr.degrade(
         Reading(band_names, dims, crs, reader).open(source, bands=kept),
@@ -256,7 +175,7 @@ def degrade(
         chunks=chunks,
     )
     low.attrs["xsr_input"] = Path(source).name if "://" not in source else source
-    _write(low, out, resume=resume, overwrite=overwrite)
+    write(low, out, resume=resume, overwrite=overwrite)
 
 
 def _noise(text: str | None) -> "Noise":
@@ -272,52 +191,47 @@ def _noise(text: str | None) -> "Noise":
 
 @app.command(cls=Command)
 def guided(
-    target: Annotated[str, typer.Argument(metavar="TARGET", help=f"Temperature. {options.ANY_CUBE}.")],
-    guide: Annotated[str, typer.Argument(metavar="GUIDE", help="Reflectance of finer pixels, likewise.")],
+    target: options.Target,
+    guide: options.Guide,
     out: options.Out,
-    model: Annotated[
-        str | None, typer.Option(help="Guided network by name or path; a packaged one by default.")
-    ] = None,
-    method: Annotated[
-        str | None, typer.Option(help="Instead of a network: guided_filter, tsharp, bicubic or bilinear.")
-    ] = None,
-    scale: Annotated[float | None, typer.Option(help="Linear factor; by default the guide's grid.")] = None,
+    model: options.GuidedModel = None,
+    method: options.GuidedMethod = None,
+    scale: options.GuidedScale = None,
     resolution: options.Resolution = None,
-    like: Annotated[str | None, typer.Option(help="File whose grid to use, instead of --scale.")] = None,
-    conserve: Annotated[
-        str | None, typer.Option(help="Means over TARGET's pixels to hold: radiance or temperature.")
-    ] = None,
-    coregister: Annotated[bool, typer.Option("--coregister", help="Register the guide to TARGET first.")] = False,
-    tolerance: Annotated[float, typer.Option(help="Days by which the dates of both may differ.")] = 16.0,
-    units: Annotated[
-        str | None, typer.Option(help="Of TARGET: K, degC, landsat-c2-st, modis-lst or ecostress-lst.")
-    ] = None,
-    crs: Annotated[str | None, typer.Option(help="Of TARGET, where it states none: EPSG:32633.")] = None,
-    dims: Annotated[
-        list[str] | None, typer.Option("--dim", metavar="NAME=DIM", help="What a dim of TARGET is: t=time. Repeatable.")
-    ] = None,
-    guide_units: Annotated[
-        str | None, typer.Option(help="Of GUIDE: reflectance, percent, dn10000, dn10000-1000 or a factor.")
-    ] = None,
-    guide_sensor: Annotated[str, typer.Option(help="Sensor whose band names GUIDE uses.")] = "sentinel-2",
-    guide_band_names: Annotated[
-        str | None, typer.Option(help="Names of GUIDE's bands: B04=red_band,B08=4; or of all, in order.")
-    ] = None,
+    like: options.Like = None,
+    conserve: options.Conserve = None,
+    coregister: options.Coregister = False,
+    tolerance: options.Tolerance = 16.0,
+    units: options.Kelvin = None,
+    band_names: options.BandNames = None,
+    dims: options.Dims = None,
+    crs: options.Crs = None,
+    reader: options.Reader = None,
+    guide_units: options.GuideUnits = None,
+    guide_sensor: options.GuideSensor = "sentinel-2",
+    guide_bands: options.GuideBands = None,
+    guide_band_names: options.GuideBandNames = None,
+    guide_dims: options.GuideDims = None,
+    guide_crs: options.GuideCrs = None,
+    guide_reader: options.GuideReader = None,
     chunks: options.Chunks = None,
     device: options.Device = "auto",
     overwrite: options.Overwrite = False,
     resume: options.Resume = False,
     workers: options.Workers = None,
 ) -> None:
-    """Sharpen the temperature TARGET by the optical image GUIDE and write a Zarr store OUT."""
+    """Sharpen the temperature TARGET by the optical image GUIDE and write a Zarr store OUT.
+
+    --band-names, --dim, --crs and --open say how TARGET is opened, those that begin with --guide- how GUIDE is.
+    """
     import xsr
 
-    options.check_apart(out, TARGET=target, GUIDE=guide)
-    options.check_folder("OUT", out)
-    options.share_cores(workers)
+    prepare(out, workers, TARGET=target, GUIDE=guide)
+    used = options.names(guide_bands)
+    second = Reading(guide_band_names, guide_dims, guide_crs, guide_reader, prefix="guide_")
     fine = xsr.guided(
-        Reading(dims=dims, crs=crs).open(target),
-        Reading(guide_band_names).open(guide),
+        Reading(band_names, dims, crs, reader).open(target),
+        second.open(guide, bands=used),
         scale=scale,
         resolution=resolution,
         like=None if like is None else Reading().open(like),
@@ -327,13 +241,14 @@ def guided(
         coregister=coregister,
         tolerance=tolerance,
         units=units,
+        guide_bands=used,
         guide_units=guide_units,
         guide_sensor=guide_sensor,
         device=device,
         chunks=chunks,
     )
-    fine.attrs["xsr_input"] = target.rstrip("/").rsplit("/", 1)[-1]
-    _write(fine, out, resume=resume, overwrite=overwrite)
+    fine.attrs["xsr_input"] = name_of(target)
+    write(fine, out, resume=resume, overwrite=overwrite)
 
 
 @app.command(cls=Command)

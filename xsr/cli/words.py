@@ -11,11 +11,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-OPENING = "while an input was opened"
-"""Note on an error of a reader: the arguments that it names are the reader's."""
+OPENING = "while an input was opened: "
+"""Begin of a note on an error of a reader: the arguments that it names are the reader's. What follows begins the names
+of the parameters that say how this input is opened."""
 VALUE = r"""'[^']*'|"[^"]*"|\[[^\]]*\]|\{[^}]*\}|\((?:[^()]|\([^()]*\))*\)|\.\.\.|[\w+\-:/]+(?:\.\w+)*"""
 ARGUMENT = re.compile(
-    rf"(?<!--open )(?<!--dim )(?<!--band-names )(?<![\w?&/.,\-'\"])(?P<name>[a-z][a-z_]*)=(?!=)(?P<value>{VALUE})?"
+    rf"(?<!-open )(?<!-dim )(?<!-band-names )(?<![\w?&/.,\-'\"])(?P<name>[a-z][a-z_]*)=(?!=)(?P<value>{VALUE})?"
 )
 """An argument with or without a value; not the query of a URL, nor a variable of the environment."""
 CODE = re.compile(r"\.\w+\(|\b(?:xsr|xarray|ds|cube)\.\w+|\w+\([^)]*=|\bcube\[\[|`")
@@ -28,9 +29,9 @@ CALL = re.compile(r"\b[a-z_.]+\((?=[^()]*=)[^()]*\)")
 REPEATED = re.compile(r"(--[\w-]+)(?: \S+)? \((?:xsr run )?\1\)")
 """An option whose flag the message names in brackets as well."""
 METHODS = (
-    (re.compile(r"\.rename\((?:\{)?['\"]?(\w+)['\"]?\s*[=:]\s*['\"](\w+)['\"]\}?\)"), "dims", r"--dim \1=\2"),
-    (re.compile(r"\.assign_coords\(band=\[[^\]]*\]\)"), "band_names", "--band-names B02,B03,..."),
-    (re.compile(r"\.(?:odc\.assign_crs|rio\.write_crs)\([^)]*\)"), "crs", "--crs"),
+    (re.compile(r"\.rename\((?:\{)?['\"]?(\w+)['\"]?\s*[=:]\s*['\"](\w+)['\"]\}?\)"), "dims", r"{} \1=\2"),
+    (re.compile(r"\.assign_coords\(band=\[[^\]]*\]\)"), "band_names", "{} B02,B03,..."),
+    (re.compile(r"\.(?:odc\.assign_crs|rio\.write_crs)\([^)]*\)"), "crs", "{}"),
 )
 """Code that an option stands for, by the argument of the command."""
 COMMANDS = re.compile(r"\bcube\.sr\.(native)\(\)")
@@ -48,7 +49,9 @@ class Words:
     switches: Collection[str] = ()
     """Arguments that are switches."""
     reader: Collection[str] = ()
-    """Arguments of readers, which ``--open`` passes."""
+    """Arguments of readers, which `opener` passes."""
+    opener: str = "--open"
+    """Option that passes arguments to the reader."""
 
     def reword(self, message: str) -> str:
         """Message in the words of the command.
@@ -59,9 +62,9 @@ class Words:
         >>> words.reword("a.zarr exists. Choose another path, or pass overwrite=True. Use .chunk(y=4).")
         'a.zarr exists. Choose another path, or pass --overwrite.'
         """
-        for pattern, name, flag in METHODS:
+        for pattern, name, typed in METHODS:
             if name in self.flags:
-                message = pattern.sub(flag, message)
+                message = pattern.sub(typed.format(self.flags[name]), message)
         message = COMMANDS.sub(r"xsr \1", message)
         message = CALL.sub("`code`", message)
         message = REPEATED.sub(r"\1", ARGUMENT.sub(self._option, message))
@@ -75,7 +78,7 @@ class Words:
         if name in self.flags:
             return self._flag(name, value)
         if name in self.reader:
-            return f"--open {name}={'...' if value is None else _plain(value)}"
+            return f"{self.opener} {name}={'...' if value is None else _plain(value)}"
         return match[0]
 
     def _flag(self, name: str, value: str | None) -> str:
@@ -118,7 +121,7 @@ def _advice(sentence: str) -> str:
 
 def _is_code(clause: str) -> bool:
     """Whether a clause holds Python that no option stands for."""
-    bare = re.sub(r"--open [a-z_]+=\S+", "", clause)
+    bare = re.sub(r"--(guide-)?open [a-z_]+=\S+", "", clause)
     return CODE.search(bare) is not None or ARGUMENT.search(bare) is not None
 
 

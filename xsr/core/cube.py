@@ -17,14 +17,16 @@ from odc.geo.xr import xr_coords
 
 import xsr.core.radiometry as radiometry
 from xsr.core import aside, checks, graph, platforms, plausible
+from xsr.core.blocks import chunk_sizes
 from xsr.core.clock import with_utc
 from xsr.core.crs import warn_of_others
 from xsr.core.errors import BandError, CubeError, GridError
 from xsr.core.georeference import REGISTRATION, Georeference, georeference, with_centres
+from xsr.core.ground import pixel_size_m
 from xsr.core.names import BandsLike, Names, default_bands, did_you_mean, rename_dims, standardise
 from xsr.core.provenance import OPERATION, PREFIX, SCALE
 from xsr.core.rasterindex import raster_index, reindexed
-from xsr.core.sensors import canonical, doubt, get
+from xsr.core.sensors import by_colour, canonical, doubt, get
 from xsr.core.types import XarrayObject
 
 NATIVE_GSD = "native_gsd"
@@ -77,6 +79,26 @@ class Cube:
         return None
 
     @property
+    def pixel_m(self) -> tuple[float, float]:
+        """Size (y, x) of a pixel in metres on the ground; see `xsr.core.ground.pixel_size_m`."""
+        return pixel_size_m(self.geobox)
+
+    def turned(self, data: xr.DataArray, dim: Hashable = "y") -> xr.DataArray:
+        """Reverse y where that of the user's object ascends: from their order of rows to that of `data`, and back."""
+        return data.isel({dim: slice(None, None, -1)}) if self.flipped else data
+
+    def towards(self, like: object | None) -> "Cube":
+        """Cube whose results run along y as a target grid does, if one is given, and not as the user's object."""
+        return self if like is None else replace(self, flipped=False)
+
+    def block_sizes(
+        self, shape: tuple[int, int], chunks: tuple[int | Sequence[int], ...]
+    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Sizes of the blocks (y, x) of a result; if its rows are reversed in the end, the short one comes first."""
+        rows, cols = (chunk_sizes(size, chunk) for size, chunk in zip(shape, chunks, strict=True))
+        return (rows[::-1] if self.flipped else rows), cols
+
+    @property
     def bands(self) -> tuple[str, ...]:
         """Names of the bands as the user spells them."""
         return tuple(str(name) for name in self.data["band"].values)
@@ -101,6 +123,12 @@ class Cube:
             return self.bands
         found = zip(self.bands, alone, self.canonical, strict=True)
         return tuple(name if one == meaning else meaning for name, one, meaning in found)
+
+    def meanings(self, sensor: str) -> tuple[str, ...]:
+        """Canonical names of the bands where they are named as those of a sensor; their own where it has no such."""
+        if get(sensor).name.startswith("sentinel-2"):
+            return self.canonical
+        return tuple(by_colour(name, sensor) for name in self.bands)
 
     @property
     def naming(self) -> str:
@@ -166,6 +194,25 @@ class Cube:
         return replace(self, data=self.data.isel(band=[known[key] for key in keys]))
 
     @property
+    def dates(self) -> NDArray[np.datetime64] | None:
+        """Time of each image, nanoseconds; None if the cube has none.
+
+        Raises
+        ------
+        CubeError
+            If not all are known.
+        """
+        if "time" not in self.data.coords:
+            return None
+        times = np.atleast_1d(self.data["time"].values)
+        if times.dtype.kind != "M" or np.isnat(times).any():
+            raise CubeError(
+                f"'time' has dtype {times.dtype}, {self.data['time'].isnull().values.sum()} of it missing; expected a"
+                " datetime64 for every date. Convert it, or drop the dates that are unknown."
+            )
+        return np.asarray(times.astype("datetime64[ns]"))
+
+    @property
     def times(self) -> NDArray[np.datetime64]:
         """Dates of the series, nanoseconds.
 
@@ -174,18 +221,13 @@ class Cube:
         CubeError
             If the cube has no dates, or not all are known.
         """
-        if "time" not in self._band_dims() or "time" not in self.data.coords:
+        dates = self.dates if "time" in self._band_dims() else None
+        if dates is None:
             raise CubeError(
                 "the cube has no dates; expected a dimension 'time' with a coordinate. Add one, for example"
                 " .expand_dims(time=[...]), to ask for instants."
             )
-        times = self.data["time"].values
-        if times.dtype.kind != "M" or np.isnat(times).any():
-            raise CubeError(
-                f"'time' has dtype {times.dtype}, {self.data['time'].isnull().values.sum()} of it missing; expected a"
-                " datetime64 for every date. Convert it, or drop the dates that are unknown."
-            )
-        return np.asarray(times.astype("datetime64[ns]"))
+        return dates
 
     def at(self, times: NDArray[np.datetime64]) -> "Cube":
         """Cube that dresses results at other times: what belongs to its own dates is dropped."""
@@ -238,8 +280,7 @@ class Cube:
             name=self.data.name,
         )
         data = data.assign_coords(self._classes(data, geobox))
-        if self.flipped:
-            data = data.isel({y: slice(None, None, -1)})
+        data = self.turned(data, y)
         if geobox.crs == self.geobox.crs:
             data = data.rename({y: self.spatial[0], x: self.spatial[1]})
         index = raster_index(self.original)

@@ -15,10 +15,12 @@ from xsr.core.blocks import Span, chunk_sizes, spans
 from xsr.core.cube import Cube, open_cube
 from xsr.core.errors import BandError, CubeError, GridError, ParameterError
 from xsr.core.grid import EDGE, crs_name, resolution
+from xsr.core.ground import pixel_size_m
 from xsr.core.names import BandsLike, fitting, standard_dims
 from xsr.core.sensors import canonical
 from xsr.core.types import XarrayObject
 
+pixel_m = pixel_size_m
 SHIFT = 1e-3
 """Largest deviation between two grids that count as the same, in pixels."""
 
@@ -175,24 +177,6 @@ def open_low(obj: XarrayObject, cube: Cube, *, units: str | float | None, bands:
 def _tidy(scale: float) -> float:
     """Remove the rounding of a quotient of coordinates: 1.9999999998 is 2."""
     return round(scale, 9)
-
-
-def pixel_m(geobox: GeoBox) -> tuple[float, float]:
-    """Pixel size (y, x) in metres: by the unit of a projected CRS, on the ellipsoid at the middle for degrees."""
-    down, across = resolution(geobox)
-    crs = geobox.crs
-    assert crs is not None
-    if crs.projected:
-        factor = float(crs.proj.axis_info[0].unit_conversion_factor)
-        return down * factor, across * factor
-    from pyproj import Geod
-
-    affine = geobox.affine
-    height, width = geobox.shape.yx
-    lon, lat = affine @ (width / 2, height / 2)
-    geod = Geod(ellps="WGS84")
-    right, below = affine @ (width / 2 + 1, height / 2), affine @ (width / 2, height / 2 + 1)
-    return abs(geod.inv(lon, lat, *below)[2]), abs(geod.inv(lon, lat, *right)[2])
 
 
 def open_mask(mask: Any, cube: Cube) -> Any:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from xsr.core import graph, grid
-from xsr.core.blocks import Padding, chunk_sizes
+from xsr.core.blocks import Padding
 from xsr.core.cube import Cube
 from xsr.core.errors import GridError, ParameterError
 from xsr.core.georeference import geobox_of
@@ -78,9 +78,7 @@ def refine(
         Attributes to add to the result.
     """
     target = resolve_target(cube, scale=scale, resolution=resolution, like=like)
-    if like is not None:
-        cube = replace(cube, flipped=False)  # the grid asked for says which way y runs
-    return evaluate(cube, function, target, chunks=resolve_chunks(chunks), provenance=provenance)
+    return evaluate(cube.towards(like), function, target, chunks=resolve_chunks(chunks), provenance=provenance)
 
 
 def coarsen(
@@ -177,15 +175,15 @@ def evaluate_at(
     geobox, sampling = target
     asked, groups = moments.resolve(cube)
 
-    def run(make: MakeFunction) -> Any:
+    def run(make: MakeFunction, *, bands: int | None = None) -> Any:
         frames = [graph.Frames(make(group.looks), group.dates, len(group.looks)) for group in groups]
         plan = _plan(cube, sampling, frames[0].function.halo, chunks)
-        return graph.run_frames(frames, cube.data.data, plan)
+        return graph.run_frames(frames, cube.data.data, plan, bands=bands)
 
     shell = cube.at(asked).without_corner()
     out = shell.rewrap(run(function), geobox, _record(cube, sampling, provenance))
     count = replace(shell, data=shell.data.isel(band=[0]), original=_one_band(out), layers=())
-    counted = count.rewrap(run(CountValid)[:, :1], geobox, {})
+    counted = count.rewrap(run(CountValid, bands=1), geobox, {})
     whole = xr.apply_ufunc(_whole, counted, dask="parallelized", output_dtypes=[np.uint16])
     return out.assign_coords(n_valid=(whole.dims, whole.data))
 
@@ -218,14 +216,12 @@ class CountValid:
         y, x = (np.floor(v + 0.5).astype(np.int64) for v in (rows, cols))
         counts = np.stack([valid[list(look.picks)].sum(axis=0) for look in self.looks]).astype(np.float32)
         at = counts[:, y[:, None], x] if rows.ndim == 1 else counts[:, y, x]
-        return np.broadcast_to(at[:, None], (len(counts), window.shape[1], *at.shape[1:]))
+        return np.asarray(at[:, None])
 
 
 def _plan(cube: Cube, sampling: Sampling, halo: int, chunks: tuple[int, int]) -> graph.Plan:
     shape = (cube.data.sizes["y"], cube.data.sizes["x"])
-    rows, cols = (chunk_sizes(size, chunk) for size, chunk in zip(sampling.shape, chunks, strict=True))
-    # An ascending cube is flipped back at the end: its last block becomes the first, and must be a whole one.
-    return graph.make_plan(sampling, shape, halo=halo, chunks=(rows[::-1] if cube.flipped else rows, cols))
+    return graph.make_plan(sampling, shape, halo=halo, chunks=cube.block_sizes(sampling.shape, chunks))
 
 
 def values(cube: Cube, function: WindowFunction, sampling: Sampling, *, chunks: tuple[int, int]) -> Any:

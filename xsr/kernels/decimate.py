@@ -138,11 +138,11 @@ def _sum_rows(source: Any, row_index: Any, first: Any, weight: Any, line: Any) -
 
 
 @jit
-def _sum_valid_rows(source: Any, row_index: Any, first: Any, weight: Any, line: Any, share: Any, hurt: Any) -> None:
+def _sum_valid_rows(source: Any, row_index: Any, first: Any, weight: Any, line: Any, share: Any, gap: Any) -> None:
     """Weighted sum of the valid pixels of consecutive rows, the sum of their weights, and where any is invalid."""
     line[:] = np.float32(0)
     share[:] = np.float32(0)
-    hurt[:] = np.float32(0)
+    gap[:] = np.float32(0)
     for t in range(weight.size):
         row = source[row_index[first + t]]
         w = weight[t]
@@ -152,7 +152,7 @@ def _sum_valid_rows(source: Any, row_index: Any, first: Any, weight: Any, line: 
             valid = v - v == np.float32(0)
             line[j] = line[j] + w * (v if valid else np.float32(0))
             share[j] = share[j] + (w if valid else np.float32(0))
-            hurt[j] = hurt[j] + (np.float32(0) if valid else counts)
+            gap[j] = gap[j] + (np.float32(0) if valid else counts)
 
 
 @jit
@@ -234,19 +234,19 @@ def _decimate(source: Any, rows: Any, cols: Any, counts: Any, least: Any, out: A
     wide = np.empty(index.size, np.float32)
     parts = np.empty((max(stride, 1), index.size // max(stride, 1) + 1), np.float32)
     some = np.empty((base.size, out.shape[1] // base.size + 1), np.float32)
-    shares, hurts = np.empty((2, source.shape[1]), np.float32)
-    share, hurt = np.empty((2, out.shape[1]), np.float32)
+    shares, gaps = np.empty((2, source.shape[1]), np.float32)
+    share, gap = np.empty((2, out.shape[1]), np.float32)
     for i in range(out.shape[0]):
         weight = row_weight[row_phase[i]]
         _sum_rows(source, row_index, row_start[i], weight, line)
         if _all_finite(line):
             _line(line, cols, wide, parts, some, out[i])
             continue
-        _sum_valid_rows(source, row_index, row_start[i], weight, line, shares, hurts)
+        _sum_valid_rows(source, row_index, row_start[i], weight, line, shares, gaps)
         _line(line, cols, wide, parts, some, out[i])
         _line(shares, cols, wide, parts, some, share)
-        _line(hurts, counts, wide, parts, some, hurt)
-        _divide(share, hurt, least, out[i])
+        _line(gaps, counts, wide, parts, some, gap)
+        _divide(share, gap, least, out[i])
 
 
 @jit
@@ -269,8 +269,8 @@ def _line(line: Any, cols: Any, wide: Any, parts: Any, some: Any, out: Any) -> N
 
 
 @jit
-def _divide(share: Any, hurt: Any, least: Any, out: Any) -> None:
+def _divide(share: Any, gap: Any, least: Any, out: Any) -> None:
     """Divide sums over valid pixels by their share of the weight; sums without a gap keep their bits."""
     for j in range(out.size):
-        if hurt[j] > 0:
+        if gap[j] > 0:
             out[j] = out[j] / share[j] if share[j] >= least and share[j] > 0 else np.float32(np.nan)

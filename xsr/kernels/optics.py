@@ -17,7 +17,7 @@ from xsr.kernels import psf as spread
 from xsr.kernels.fidelity import Sensor
 
 PsfName = Literal["gaussian", "detector", "effective"]
-"""``gaussian``: a Gaussian with the MTF asked for. ``detector``: integration over the low-resolution pixel behind
+"""``gaussian``: a Gaussian with the given MTF. ``detector``: integration over the low-resolution pixel behind
 Gaussian optics, together with that MTF. ``effective``: the Gaussian that is missing when the input itself has the MTF
 of its sensor."""
 Mtf: TypeAlias = float | tuple[float, float]
@@ -102,7 +102,7 @@ class Optics:
         Raises
         ------
         ParameterError
-            As `functions`, and if no weights have the MTF asked for.
+            As `functions`, and if no weights have the required MTF.
         """
         if not math.isfinite(native_m) and self.mtf is None:
             band = self._band(name)

@@ -2,7 +2,7 @@
 
 A line spread function is continuous and centred on zero. `sample` turns it into the weights of the pixels around each
 low-resolution centre, which for an even factor lies between pixels. Every set of weights has sum 1 and its centroid
-exactly at the centre, so that a ramp keeps its place on the map, and, where an MTF was asked for, this very
+exactly at the centre, so that a ramp keeps its place on the map, and, where an MTF is required, this very
 response at the Nyquist frequency of the coarser grid: the width is solved for on the discrete weights, because
 sampling a narrow Gaussian changes its response.
 
@@ -35,7 +35,7 @@ REACH = 4
 NARROW = 0.8
 """Below this width in pixels a Gaussian is integrated over each pixel; above, its value at the centre is as good."""
 TOLERANCE = 1e-6
-"""Largest difference between the response asked for and that of the weights."""
+"""Largest difference between the required response and that of the weights."""
 
 
 @dataclass(frozen=True)
@@ -250,7 +250,7 @@ def effective(low: float, high: float) -> Psf:
     Raises
     ------
     ParameterError
-        If the image is blurrier than what is asked for.
+        If the image is blurrier than the required output.
     """
     if not 0 <= high < low:
         raise ParameterError(
@@ -283,7 +283,7 @@ def sample(position: Floats, function: Psf | Cubic, *, cell: float, shift: float
     Raises
     ------
     ParameterError
-        If no weights of that kind have the MTF asked for.
+        If no weights of that kind have the required MTF.
     """
     whole, phase, rest = _phases(position, cell)
     rest = rest + shift
@@ -363,7 +363,7 @@ def _through(outer: Taps, stage: Stage) -> Taps:
 
 
 def check_reachable(function: Psf | Cubic, cell: float) -> None:
-    """Refuse a function of which no weights on a grid of ``cell`` have the MTF asked for, before any are needed.
+    """Refuse a function of which no weights on a grid of ``cell`` have the required MTF, before any are needed.
 
     Raises
     ------
@@ -424,7 +424,7 @@ def _weights(offset: Floats, function: Psf | Cubic, sigma: float) -> Floats:
 
 @lru_cache(maxsize=256)
 def _solved(function: Gaussian | Detector, cell: float) -> float:
-    """Find the width whose weights have the response asked for, the mean over the phases of a grid of ``cell``."""
+    """Find the width whose weights have the required response, the mean over the phases of a grid of ``cell``."""
     assert function.nyquist is not None
     frequency, wanted = function.nyquist
     half = math.ceil(function.reach)

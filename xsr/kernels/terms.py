@@ -65,7 +65,12 @@ class Pixels:
         return _present(self.low_image)
 
     def around(self, before: int, after: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Image and reference with pixels of their surroundings before and after the block; see `Terms.reach`."""
+        """Image and reference with pixels before and after the block, at most those of `Terms.reach`."""
+        if max(before, after) > self.halo:
+            raise ParameterError(
+                f"terms read {before} pixels before and {after} after, and {self.halo} are there; expected no more than"
+                f" they state. Give them reach=({before}, {after})."
+            )
         return (
             cut(self.wide_image, self.halo, before, after),
             cut(_present(self.wide_reference), self.halo, before, after),

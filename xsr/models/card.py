@@ -1,4 +1,4 @@
-"""Model cards: everything a user or a worker must know of a set of weights, as a STAC item beside it."""
+"""Model cards: everything that a user or a worker must know of a set of weights, as a STAC item beside it."""
 
 import hashlib
 import json
@@ -10,6 +10,7 @@ from typing import Any
 
 from xsr.core.errors import BandError, WeightsError
 from xsr.core.sensors import doubt
+from xsr.models.channels import Channels
 
 SUFFIX = ".safetensors"
 ARTIFACTS = {
@@ -27,7 +28,7 @@ PLACED = frozenset(
 )
 """Fields of a card that STAC and its extensions have places for."""
 TOLD = ("training", "scores", "limits", "citation")
-"""Fields that only people read; properties of the item, with the prefix ``xsr:``."""
+"""Fields for readers alone; properties of the item, with the prefix ``xsr:``."""
 UNCOMPUTED = frozenset((*TOLD, "summary", "sensor", "parameters", "licence", "created"))
 """Fields that change no number of a result."""
 SEQUENCES = frozenset(
@@ -38,7 +39,10 @@ SEQUENCES = frozenset(
 )
 """Fields that JSON writes as lists."""
 COARSER = ("nearest", "bilinear", "bicubic")
-"""Interpolations that a card may ask for; see `ModelCard.coarser`."""
+"""Interpolations that a card may name; see `ModelCard.coarser`."""
+
+
+NO_CHANNELS = Channels()
 
 
 @dataclass(frozen=True)
@@ -50,19 +54,13 @@ class ModelCard:
     architecture: str
     config: dict[str, Any]
     """Arguments of the architecture."""
-    bands: tuple[str, ...]
-    """Bands in the order of the network's channels, canonical names."""
-    optional: tuple[str, ...]
-    """Bands among them that a cube may lack; their channel is then held at the mean."""
+    image: Channels
+    """Bands of the image and their standardisation."""
     sensor: str
     gsd_m: float
     """Ground sampling distance of the training images' high-resolution side, metres."""
-    mean: tuple[float, ...]
-    """Reflectance subtracted from each band."""
-    std: tuple[float, ...]
-    """Reflectance by which each band is divided."""
     scale_range: tuple[float, float]
-    """Scales seen in training."""
+    """Scales of training."""
     mtf: tuple[float, ...]
     """MTF at Nyquist, per band, of the simulated low-resolution sensor."""
     sha256: str
@@ -74,26 +72,14 @@ class ModelCard:
     factor: int | None = None
     """The one scale of a fixed-factor network; None for any scale."""
     residual: bool = True
-    """Whether the network's answer is added to the bicubic interpolation of its input."""
-    unit: float = 1.0
-    """Reflectance of one unit of the network's numbers; 1e-4 for digital numbers of ten thousand."""
-    fill: tuple[float, ...] = ()
-    """Reflectance that stands in for no data far from valid pixels, by band; empty: the mean."""
+    """Whether the network's output is added to the bicubic interpolation of its input."""
     coarser: str = "bicubic"
     """Interpolation that brings bands of a coarser pixel to the grid of the others."""
-    units: str = "1"
-    """Units of the bands: ``1`` for reflectance, ``K`` for temperature."""
-    guide_bands: tuple[str, ...] = ()
-    """Bands of a guided network's guide in the order of its channels, canonical names; empty: it takes no guide."""
-    guide_mean: tuple[float, ...] = ()
-    """Reflectance subtracted from each band of the guide."""
-    guide_std: tuple[float, ...] = ()
-    """Reflectance by which each band of the guide is divided."""
-    guide_optional: tuple[str, ...] = ()
-    """Bands among ``guide_bands`` that a guide may lack; their channel is then held at the mean."""
+    guide: Channels = NO_CHANNELS
+    """Bands of a guided network's guide; without any it takes no guide."""
     patch: int | None = None
-    """Side of the square of output pixels that a network is trained on and must be shown, because every pixel of its
-    answer depends on all of it; None for a network of bounded ``radius``."""
+    """Side of the square of output pixels that a network is trained on and must be given, because every pixel of its
+    output depends on all of it; None for a network of bounded ``radius``."""
     created: str = "1970-01-01"
     """Day on which the weights were made."""
     training: dict[str, Any] = field(default_factory=dict)
@@ -102,6 +88,16 @@ class ModelCard:
     """Rows of place, scale and decibels, on places never trained on."""
     limits: tuple[str, ...] = ()
     citation: str = ""
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Bands in the order of the network's channels, canonical names."""
+        return self.image.names
+
+    @property
+    def units(self) -> str:
+        """Units of the network's bands; see `xsr.models.channels.Channels`."""
+        return self.image.units
 
     def channels(self, names: tuple[str, ...], *, naming: str = "Name the bands of the cube.") -> tuple[int, ...]:
         """Channel of each named band.
@@ -127,13 +123,13 @@ class ModelCard:
                 f"the cube has band(s) {unknown} that model {self.name!r} was not trained on; it knows"
                 f" {list(self.bands)}. {' '.join([remedy, *doubts[:2]])}"
             )
-        missing = [band for band in self.bands if band not in names and band not in self.optional]
+        missing = [band for band in self.bands if band not in names and band not in self.image.optional]
         if missing:
             raise BandError(
                 f"model {self.name!r} needs band(s) {missing}; the cube has {list(names)}. Add the missing bands"
-                f" (only {list(self.optional)} may be absent), or choose another model."
+                f" (only {list(self.image.optional)} may be absent), or choose another model."
             )
-        return tuple(self.bands.index(name) for name in names)
+        return self.image.select(names)
 
 
 def read_card(path: Path) -> ModelCard:
@@ -180,7 +176,7 @@ def to_item(card: ModelCard, file: str) -> dict[str, Any]:
     extent = [-1, len(card.bands), -1, -1]
     scaling = [
         mlm.ValueScaling.create(mlm.ValueScalingType.Z_SCORE, mean=mean, stddev=std)
-        for mean, std in zip(card.mean, card.std, strict=True)
+        for mean, std in zip(card.image.mean, card.image.std, strict=True)
     ]
     order, float32 = ["batch", "bands", "height", "width"], DataType.FLOAT32
     model_input = mlm.ModelInput.create(
@@ -207,7 +203,7 @@ def to_item(card: ModelCard, file: str) -> dict[str, Any]:
         total_parameters=card.parameters,
         pretrained=True,
         hyperparameters=mlm.Hyperparameters(
-            {name: value for name, value in asdict(card).items() if name not in PLACED and name not in TOLD}
+            {name: value for name, value in fields_of(card).items() if name not in PLACED and name not in TOLD}
         ),
     )
     item.properties.update({f"xsr:{name}": getattr(card, name) for name in TOLD})
@@ -244,43 +240,86 @@ def from_item(item: dict[str, Any]) -> ModelCard:
         "licence": properties["license"],
         "created": properties["datetime"][:10],
     }
-    fields |= {name: tuple(fields[name]) for name in SEQUENCES & fields.keys()}
-    card = ModelCard(**fields)
+    card = from_fields(**fields | {name: tuple(fields[name]) for name in SEQUENCES & fields.keys()})
     _check(card)
     return card
 
 
+def fields_of(card: ModelCard) -> dict[str, Any]:
+    """Fields of a card as its JSON names them: those of its channels one by one."""
+    found = asdict(card)
+    image, guide = found.pop("image"), found.pop("guide")
+    kelvin = card.units == "K"
+    return found | {
+        "bands": image["names"],
+        **{name: image[name] for name in ("optional", "mean", "std", "fill")},
+        "unit": card.image.step,
+        "units": "K" if kelvin else "1",
+        "guide_bands": guide["names"],
+        **{f"guide_{name}": guide[name] for name in ("optional", "mean", "std")},
+    }
+
+
+def from_fields(**fields: Any) -> ModelCard:
+    """Card from the fields that `fields_of` names; see there and `ModelCard`.
+
+    Raises
+    ------
+    TypeError
+        If a field is missing or unknown.
+    """
+    unit, units = fields.pop("unit", 1.0), fields.pop("units", "1")
+    image = Channels(
+        fields.pop("bands"),
+        fields.pop("mean"),
+        fields.pop("std"),
+        fields.pop("optional"),
+        units if units == "K" or unit == 1 else repr(unit),
+        fields.pop("fill", ()),
+    )
+    guide = Channels(*(fields.pop(f"guide_{name}", ()) for name in ("bands", "mean", "std", "optional")))
+    return ModelCard(image=image, guide=guide, **fields)
+
+
 def _check(card: ModelCard) -> None:
     """Refuse values that no model can have: they would fail, or mislead, far from here."""
-    count = len(card.bands)
+    told = fields_of(card)
+    count, step = len(card.bands), told["unit"]
     each, positive = f"{count} finite numbers, one for each band", "a finite number above 0"
-    guides = len(card.guide_bands)
-    each_guide = f"{guides} finite numbers, one for each band of the guide"
     rules = {
         "name": (_is_file_name(card.name), "a file name"),
         "bands": (0 < count == len(set(card.bands)), "different names, at least one"),
-        "optional": (set(card.optional) <= set(card.bands), "some of bands"),
-        "mean": (_numbers(card.mean, count), each),
-        "std": (_numbers(card.std, count) and min(card.std) > 0, each.replace("numbers", "numbers above 0")),
-        "fill": (not card.fill or _numbers(card.fill, count), each.replace(",", ", or none,")),
+        **_statistics_rules(card.image, "", "bands", each),
+        "fill": (not card.image.fill or _numbers(card.image.fill, count), each.replace(",", ", or none,")),
         "radius": (_whole(card.radius, 0), "a whole number, at least 0"),
         "factor": (card.factor is None or _whole(card.factor, 1), "a whole number, at least 1, or none"),
-        "unit": (_numbers((card.unit,), 1) and card.unit > 0, positive),
+        "unit": (_numbers((step,), 1) and step > 0, positive),
         "gsd_m": (_numbers((card.gsd_m,), 1) and card.gsd_m > 0, positive),
         "scale_range": (_is_range(card.scale_range), "the lowest and the highest scale"),
         "patch": (card.patch is None or _whole(card.patch, 1), "a whole number, at least 1, or none"),
-        "guide_bands": (len(set(card.guide_bands)) == guides, "different names"),
-        "guide_optional": (set(card.guide_optional) <= set(card.guide_bands), "some of guide_bands"),
-        "guide_mean": (_numbers(card.guide_mean, guides), each_guide),
-        "guide_std": (
-            _numbers(card.guide_std, guides) and min(card.guide_std, default=1) > 0,
-            each_guide.replace("numbers", "numbers above 0"),
+        "guide_bands": (len(set(card.guide.names)) == len(card.guide.names), "different names"),
+        **_statistics_rules(
+            card.guide,
+            "guide_",
+            "guide_bands",
+            f"{len(card.guide.names)} finite numbers, one for each band of the guide",
         ),
         "coarser": (card.coarser in COARSER, f"one of {', '.join(COARSER)}"),
     }
     for name, (holds, rule) in rules.items():
         if not holds:
-            raise ValueError(f"{name} {getattr(card, name)!r}; expected {rule}")
+            raise ValueError(f"{name} {told[name]!r}; expected {rule}")
+
+
+def _statistics_rules(channels: Channels, prefix: str, bands: str, each: str) -> dict[str, tuple[bool, str]]:
+    """Rules of the standardisation of an image or its guide, by field."""
+    count = len(channels.names)
+    positive = _numbers(channels.std, count) and min(channels.std, default=1) > 0
+    return {
+        f"{prefix}optional": (set(channels.optional) <= set(channels.names), f"some of {bands}"),
+        f"{prefix}mean": (_numbers(channels.mean, count), each),
+        f"{prefix}std": (positive, each.replace("numbers", "numbers above 0")),
+    }
 
 
 def _is_file_name(text: Any) -> bool:
@@ -303,7 +342,7 @@ def _is_range(values: tuple[Any, ...]) -> bool:
 
 def digest(card: ModelCard) -> str:
     """Hash of what a card says that a result depends on."""
-    fields = {name: value for name, value in asdict(card).items() if name not in UNCOMPUTED}
+    fields = {name: value for name, value in fields_of(card).items() if name not in UNCOMPUTED}
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 

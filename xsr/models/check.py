@@ -144,10 +144,9 @@ def _measure(evaluate: Callable[[Images], Images], card: ModelCard) -> tuple[flo
 
 def _image(card: ModelCard, side: int) -> Images:
     """Random image in the network's standardised numbers."""
-    noise = np.random.default_rng(0).standard_normal((1, len(card.mean), side, side)).astype(np.float32)
-    if not card.fill:
+    channels = card.image
+    noise = np.random.default_rng(0).standard_normal((1, len(channels), side, side)).astype(np.float32)
+    if not channels.fill:
         return noise
-    level = np.array(card.fill, np.float32)[:, None, None] / np.float32(card.unit)
-    mean, std = (np.array(values, np.float32)[:, None, None] for values in (card.mean, card.std))
-    image: Images = (level * (1 + np.float32(SPREAD) * noise) - mean) / std
-    return image
+    level = np.array(channels.fill, np.float32)[:, None, None]
+    return channels.standardise(level * (1 + np.float32(SPREAD) * noise), range(len(channels)))

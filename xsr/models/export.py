@@ -104,14 +104,17 @@ def _whole(network: nn.Module, card: ModelCard, units: str) -> tuple[nn.Module, 
     count = len(card.bands)
     told = replace(
         card,
-        mean=(0.0,) * count,
-        std=(1.0,) * count,
-        unit=foreign.UNITS[units],
+        image=replace(
+            card.image,
+            mean=(0.0,) * count,
+            std=(1.0,) * count,
+            units=foreign.UNITS[units],
+            fill=card.image.constant,
+        ),
         residual=False,
         radius=max(card.radius, BICUBIC_RADIUS) if card.residual else card.radius,
-        fill=card.fill or tuple(card.unit * mean for mean in card.mean),
     )
-    return Whole(network, card, foreign.UNITS[units]).eval(), told
+    return Whole(network, card, told.image.step).eval(), told
 
 
 def _encoder(network: nn.Module, card: ModelCard) -> tuple[nn.Module, ModelCard]:
@@ -159,8 +162,8 @@ class Whole(nn.Module):
     def __init__(self, network: nn.Module, card: ModelCard, unit: float) -> None:
         super().__init__()
         self.network = network
-        factor = card.unit / unit
-        for name, values in (("mean", card.mean), ("std", card.std)):
+        factor = card.image.step / unit
+        for name, values in (("mean", card.image.mean), ("std", card.image.std)):
             self.register_buffer(name, factor * torch.tensor(values)[:, None, None])
         self.base = Bicubic(card.factor or 1, len(card.bands)) if card.residual else None
 

@@ -2,7 +2,7 @@
 
 A card names the file (``model``), the bands in order (``bands``), the factor (``factor``) and the margin in output
 pixels that a tile must be cut by (``margin``). Cards of this format take and give digital numbers of ten thousand;
-``units: reflectance`` says otherwise. ``licence`` and ``gsd_m`` (size of an input pixel in metres, 10) may be told.
+``units: reflectance`` says otherwise. ``licence`` and ``gsd_m`` (size of an input pixel in metres, 10) may be given.
 """
 
 import math
@@ -13,6 +13,7 @@ from xsr.core.errors import BandError, ModelError, NotAvailableError, WeightsErr
 from xsr.core.sensors import canonical_band
 from xsr.models import published
 from xsr.models.card import ModelCard, file_sha256
+from xsr.models.channels import Channels
 from xsr.models.record import Architecture
 
 if TYPE_CHECKING:
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
 NAME = "onnx"
 """Architecture in the card of a foreign network."""
 SUFFIXES = (".yaml", ".yml")
-UNITS = {"dn10000": 1e-4, "reflectance": 1.0}
-"""Reflectance of one unit of the network's numbers, by the card's ``units``."""
+UNITS = {"dn10000": "0.0001", "reflectance": "1"}
+"""CF units of the network's numbers, by the card's ``units``."""
 TYPICAL = dict(zip(published.BANDS, published.MEAN, strict=True))
-"""Reflectance that stands in for no data, by band; the networks' own normalisation is not told."""
+"""Reflectance that stands in for no data, by band; the networks' own normalisation is unknown."""
 DEFAULT_FILL = 0.1
 """Likewise, for other bands."""
 INSTALL = "install it with: pip install 'xarray-sr[onnx]'."
@@ -47,12 +48,15 @@ def read(path: Path) -> ModelCard:
         summary=f"Foreign network {file.name}",
         architecture=NAME,
         config={"file": str(fields["model"])},
-        bands=bands,
-        optional=(),
+        image=Channels(
+            bands,
+            mean=(0.0,) * len(bands),
+            std=(1.0,) * len(bands),
+            units=UNITS[fields.get("units", "dn10000")],
+            fill=tuple(TYPICAL.get(band, DEFAULT_FILL) for band in bands),
+        ),
         sensor="sentinel-2",
         gsd_m=float(fields.get("gsd_m", 10.0)),
-        mean=(0.0,) * len(bands),
-        std=(1.0,) * len(bands),
         scale_range=(float(factor), float(factor)),
         mtf=(),
         sha256=file_sha256(file),
@@ -61,8 +65,6 @@ def read(path: Path) -> ModelCard:
         licence=str(fields.get("licence", fields.get("license", "unknown"))),
         factor=factor,
         residual=False,
-        unit=UNITS[fields.get("units", "dn10000")],
-        fill=tuple(TYPICAL.get(band, DEFAULT_FILL) for band in bands),
     )
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from xsr.core.errors import ModelError, WeightsError
 from xsr.models.card import ModelCard, file_sha256
+from xsr.models.channels import Channels
 from xsr.models.record import Architecture
 
 if TYPE_CHECKING:
@@ -73,12 +74,9 @@ def _card(architecture: Architecture, path: Path, config: dict[str, int], networ
         summary=f"Published weights of {architecture.name}",
         architecture=architecture.name,
         config=dict(config),
-        bands=BANDS[:count],
-        optional=(),
+        image=Channels(BANDS[:count], MEAN[:count], STD[:count]),
         sensor="sentinel-2",
         gsd_m=10.0,
-        mean=MEAN[:count],
-        std=STD[:count],
         scale_range=(float(factor), float(factor)),
         mtf=(),
         sha256=file_sha256(path),

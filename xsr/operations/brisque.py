@@ -82,6 +82,14 @@ def brisque(
     References
     ----------
     A. Mittal, A. K. Moorthy, A. C. Bovik, IEEE TIP 21 (2012), doi:10.1109/TIP.2012.2214050.
+
+    Examples
+    --------
+    >>> import xsr
+    >>> from xsr.testing import synthetic_cube
+    >>> found = synthetic_cube(size=(64, 64)).sr.brisque()
+    >>> dict(found.features.sizes)
+    {'time': 1, 'band': 4, 'feature': 36}
     """
     found = open_cube(cube, units=units, bands=bands)
     path = None if model is None else Path(model).expanduser().resolve()

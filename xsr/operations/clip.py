@@ -57,6 +57,16 @@ def clip(
         If the area is empty, cannot be read, crosses the antimeridian or lies outside the cube.
     CubeError, GridError
         If the cube breaks the contract; see `xsr.core.cube.open_cube`.
+
+    Examples
+    --------
+    >>> import xsr
+    >>> from xsr.testing import synthetic_cube
+    >>> cube = synthetic_cube(size=(32, 32))
+    >>> west, south, east, north = cube.odc.geobox.boundingbox
+    >>> part = cube.sr.clip((west + 50, south + 100, east, north), crs=cube.odc.crs.to_wkt())
+    >>> dict(part.sizes)
+    {'time': 1, 'band': 4, 'y': 22, 'x': 27}
     """
     cube, _, names = standardise(cube)
     opened = open_cube(cube, units=units)

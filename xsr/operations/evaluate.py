@@ -180,6 +180,18 @@ def evaluate(
     point spread function of the low-resolution sensor; a band seen in larger pixels is taken to have been brought to
     that grid by bicubic interpolation. Windows and point spread functions that touch no data, masked pixels or the
     outside of the cube do not count.
+
+    Examples
+    --------
+    >>> import xsr
+    >>> from xsr.testing import synthetic_pair
+    >>> pair = synthetic_pair(size=(32, 32))  # pixels of 10 m, and their truth of 2.5 m
+    >>> fine = pair.low.sr.interpolate(scale=4)
+    >>> scores = fine.sr.evaluate(pair.high, low=pair.low, data_range=1, metrics=["psnr", "ssim", "ergas"])
+    >>> dict(scores.ssim.sizes), dict(scores.ergas.sizes)
+    ({'time': 1, 'band': 4}, {'time': 1})
+    >>> scores.psnr.sel(band="B02").round().item()
+    41.0
     """
     cube = open_cube(sr, units=units, bands=fitting(bands, sr))
     truth = None if reference is None else open_like(reference, cube, units=units, what="the reference", bands=bands)

@@ -1,7 +1,7 @@
 """Interpolation to any finer grid: the baseline of everything."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -121,17 +121,29 @@ def interpolate(
     References
     ----------
     R. Keys, IEEE TASSP 29 (1981), doi:10.1109/TASSP.1981.1163711.
+
+    Examples
+    --------
+    >>> import xsr
+    >>> from xsr.testing import synthetic_cube
+    >>> cube = synthetic_cube(size=(32, 32), times=("2024-04-10", "2024-05-10"))
+    >>> fine = cube.sr.interpolate(scale=3.4, method="bilinear")
+    >>> dict(fine.sizes), fine.odc.geobox.resolution.x == 10 / 3.4
+    ({'time': 2, 'band': 4, 'y': 108, 'x': 108}, True)
+    >>> fine = cube.sr.interpolate(resolution=5, t="2024-04-25", temporal="nearest")
+    >>> bool((fine == cube[0].sr.interpolate(scale=2)).all())
+    True
     """
     if method not in resample.METHODS:
         raise ParameterError(f"method={method!r}; expected one of {', '.join(resample.METHODS)}.")
+    if temporal not in TEMPORAL:
+        raise ParameterError(f"temporal={temporal!r}; expected one of {', '.join(TEMPORAL)}.")
+    frames = checks.whole("frames", frames, least=1)
     if t is not None:
-        if temporal not in TEMPORAL:
-            raise ParameterError(f"temporal={temporal!r}; expected one of {', '.join(TEMPORAL)}.")
-        frames = checks.whole("frames", frames, least=1)
         checked = open_cube(cube, units=units, bands=bands)
         target = pipeline.resolve_target(checked, scale=scale, resolution=resolution, like=like)
         return pipeline.evaluate_at(
-            checked if like is None else replace(checked, flipped=False),
+            checked.towards(like),
             pipeline.Moments(t, window, extrapolate=extrapolate),
             partial(_at, method, temporal, frames),
             target,
@@ -187,6 +199,15 @@ def interpolate_time(
         If ``t`` cannot be read or lies outside the series.
     CubeError
         If the cube has no dates.
+
+    Examples
+    --------
+    >>> import xsr
+    >>> from xsr.testing import synthetic_cube
+    >>> cube = synthetic_cube(size=(32, 32), times=("2024-04-10", "2024-05-10"))
+    >>> series = cube.sr.interpolate_time("10D")
+    >>> series.time.dt.strftime("%d %B").values.tolist()
+    ['10 April', '20 April', '30 April', '10 May']
     """
     return interpolate(
         cube,

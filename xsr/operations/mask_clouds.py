@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
-from odc.geo.geobox import GeoBox
 
 from xsr.core import aside, graph
 from xsr.core.classes import family_of, holds_classes, shown
@@ -13,7 +12,6 @@ from xsr.core.cube import Cube, open_cube
 from xsr.core.errors import CubeError, GridError, ParameterError
 from xsr.core.georeference import geobox_of
 from xsr.core.grid import Refinement, crs_name
-from xsr.core.ground import pixel_size_m
 from xsr.core.names import standard_dims, standardise
 from xsr.core.pipeline import CHUNK
 from xsr.core.provenance import made_by
@@ -66,6 +64,18 @@ def mask_clouds(
         If the mask does not cover the cube or has other dates.
     ParameterError
         If options contradict each other or are out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xsr
+    >>> from xsr.testing import synthetic_cube
+    >>> scl = np.full((1, 32, 32), 4, np.uint8)  # vegetation
+    >>> scl[0, 10:20, 10:20] = 9  # cloud
+    >>> cube = synthetic_cube(size=(32, 32)).assign_coords(SCL=(("time", "y", "x"), scl))
+    >>> clear = cube.sr.mask_clouds()  # or mask="SCL"
+    >>> clear.sel(band="B04").isnull().sum().item(), clear.valid.sum().item()
+    (100, 924)
     """
     if not (np.isfinite(dilate_m) and dilate_m >= 0):
         raise ParameterError(f"dilate_m={dilate_m}; expected a distance >= 0 in metres.")
@@ -75,11 +85,11 @@ def mask_clouds(
     wanted = [exclude] if isinstance(exclude, str | int) else exclude if exclude is None else list(exclude)
     valid = _surface(_find(opened, mask, wanted), wanted)
     if dilate_m > 0:
-        valid = _shrunk(valid, dilate_m, opened.geobox)
+        valid = _shrunk(valid, dilate_m, opened.pixel_m)
     masked = opened.data.where(valid)
     provenance = made_by("mask_clouds") | opened.scale_made
     result = opened.rewrap(masked.transpose("time", "band", "y", "x").data, opened.geobox, provenance)
-    seen = valid.isel(y=slice(None, None, -1)) if opened.flipped else valid
+    seen = opened.turned(valid)
     axes = dict(zip(("y", "x"), opened.spatial, strict=True))
     if "time" in seen.dims and "time" not in result.dims:
         seen = seen.isel(time=0)
@@ -167,7 +177,7 @@ def _on_grid(mask: xr.DataArray, cube: Cube) -> xr.DataArray:
         _same_dates(mask, cube)
     bare = mask.drop_vars(list(mask.coords)).transpose(..., y, x).rename({y: "y", x: "x"})
     if all(_same_places(mask, cube.original, dim) for dim in (y, x)):
-        return bare.isel(y=slice(None, None, -1)) if cube.flipped else bare
+        return cube.turned(bare)
     return _read_nearest(mask, bare, cube)
 
 
@@ -209,9 +219,9 @@ def _read_nearest(mask: xr.DataArray, bare: xr.DataArray, cube: Cube) -> xr.Data
     return bare.isel(y=index[0], x=index[1])
 
 
-def _shrunk(valid: xr.DataArray, radius_m: float, geobox: GeoBox) -> xr.DataArray:
+def _shrunk(valid: xr.DataArray, radius_m: float, pixel_m: tuple[float, float]) -> xr.DataArray:
     """Mask with what is not valid grown by a radius on the ground."""
-    down_m, across_m = pixel_size_m(geobox)
+    down_m, across_m = pixel_m
     stack = valid.data.astype(np.float32)
     stack = stack[:, None] if valid.ndim == 3 else stack[None, None]
     height, width = stack.shape[2:]

@@ -100,6 +100,18 @@ def opensr(
     References
     ----------
     C. Aybar et al., IEEE GRSL (2024), https://ieeexplore.ieee.org/document/10530998.
+
+    Examples
+    --------
+    >>> import xsr
+    >>> from xsr.testing import synthetic_pair
+    >>> pair = synthetic_pair(size=(32, 32))  # pixels of 10 m, and their truth of 2.5 m
+    >>> fine = pair.low.sr.interpolate(scale=4)
+    >>> scores = fine.sr.opensr(pair.high, low=pair.low)
+    >>> round((scores.hallucination + scores.omission + scores.improvement).item(), 3)
+    1.0
+    >>> bool(scores.omission > scores.hallucination)  # interpolation invents little and misses much
+    True
     """
     cube = open_cube(sr, units=units, bands=fitting(bands, sr))
     truth = open_like(reference, cube, units=units, what="the reference", bands=bands)

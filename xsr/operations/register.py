@@ -84,6 +84,16 @@ def register(
 
     To register and refine in one resampling, move the coordinates instead of the pixels, ``for date in cube``:
     ``date.assign_coords(x=date.x - date.shift_x_m, y=date.y - date.shift_y_m).sr.liif(like=grid)``.
+
+    Examples
+    --------
+    >>> import xsr
+    >>> from xsr.testing import synthetic_cube
+    >>> high = synthetic_cube(size=(256, 256), gsd_m=5.0, bands=("B08",))
+    >>> frames = high.sr.semi_simulate(scale=2, frames=2, shift_px=[[0, 0], [0.5, -0.25]])
+    >>> seen = frames.drop_vars(["shift_x_m", "shift_y_m"]).sr.register()
+    >>> bool(abs(seen.shift_x_m[1] + 2.5) < 0.5), bool(abs(seen.shift_y_m[1] + 5.0) < 0.5)
+    (True, True)
     """
     seen = open_cube(cube, units=units, bands=bands)
     cube, _, names = standardise(cube)
@@ -153,7 +163,7 @@ class Search:
 def _coordinates(shifts: Any, cube: Cube) -> dict[str, Any]:
     """Shifts in metres to the east and north, and the quality."""
     affine = cube.geobox.affine
-    down_m, across_m = (m / size for m, size in zip(match.pixel_m(cube.geobox), resolution(cube.geobox), strict=True))
+    down_m, across_m = (m / size for m, size in zip(cube.pixel_m, resolution(cube.geobox), strict=True))
     down, right = shifts[:, 0], shifts[:, 1]
     return {
         "shift_x_m": (affine.a * right + affine.b * down) * across_m,

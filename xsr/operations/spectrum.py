@@ -12,7 +12,7 @@ from xsr.core import checks, graph
 from xsr.core.blocks import Span, Window
 from xsr.core.cube import open_cube
 from xsr.core.errors import ParameterError
-from xsr.core.match import blocks_of, check_border, check_same_grid, open_like, open_mask, pixel_m
+from xsr.core.match import blocks_of, check_border, check_same_grid, open_like, open_mask
 from xsr.core.names import BandsLike, fitting
 from xsr.core.provenance import made_by
 from xsr.core.types import XarrayObject
@@ -109,6 +109,16 @@ def spectrum(
     ``Re sum(F G*) / sqrt(sum |F|² sum |G|²)``, ``mtf_gain`` is ``Re sum(F G*) / sum |G|²``, 1 where the image is as
     sharp as the reference and detail is in its place; noise and invented detail do not raise it. ``resolution_m`` is
     one over the frequency at which ``frc`` first falls below 1/7, or two pixels if it never does.
+
+    Examples
+    --------
+    >>> import xsr
+    >>> from xsr.testing import synthetic_pair
+    >>> pair = synthetic_pair(size=(32, 32))  # pixels of 10 m, and their truth of 2.5 m
+    >>> fine = pair.low.sr.interpolate(scale=4)
+    >>> scores = fine.sr.spectrum(pair.high, patch=64)
+    >>> scores.resolution_m.sel(band="B02").round().item()  # metres
+    12.0
     """
     cube = open_cube(sr, units=units, bands=fitting(bands, sr))
     truth = open_like(reference, cube, units=units, what="the reference", bands=bands)
@@ -124,7 +134,7 @@ def spectrum(
             f"border={border} leaves {height} x {width} pixels; expected at least {SMALLEST} each way. Give a smaller"
             " border."
         )
-    rings = kernels.Rings((min(patch, height), min(patch, width)), pixel_m(cube.geobox))
+    rings = kernels.Rings((min(patch, height), min(patch, width)), cube.pixel_m)
     function = Spectra(rings, shape, border, mask is not None)
     sources = [cube.data.data, truth.data.data, *([open_mask(mask, cube)] if mask is not None else [])]
     jobs = []

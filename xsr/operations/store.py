@@ -125,6 +125,18 @@ def to_zarr(
     -----
     Attributes: the provenance of the operation, CF ``grid_mapping`` and ``spatial_ref``, the GeoZarr conventions
     ``proj:`` and ``spatial:``, and ``_CRS`` for GDAL. ``ds.attrs["xsr"]["complete"]`` is True once everything is down.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> import xsr
+    >>> from xsr.testing import synthetic_cube
+    >>> cube = synthetic_cube(size=(32, 32)).chunk(y=16, x=16)
+    >>> report = cube.sr.interpolate(scale=2, chunks=32).sr.to_zarr("fine.zarr", progress=False)
+    >>> report.blocks, report.quarantined
+    (4, ())
+    >>> xr.open_zarr("fine.zarr").attrs["xsr"]["complete"]
+    True
     """
     if overwrite and resume:
         raise ParameterError("overwrite and resume exclude each other: begin anew, or go on (an overwrite, too).")

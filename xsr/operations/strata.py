@@ -170,6 +170,17 @@ def strata(
     Quantiles come from a histogram whose
     bins are fixed, 1/128 of an octave wide, filled in the same pass as the errors: the edges are those of bins, at most
     0.8 % away from the exact quantile, and ``share`` says what lies between them.
+
+    Examples
+    --------
+    >>> import xsr
+    >>> from xsr.testing import synthetic_pair
+    >>> pair = synthetic_pair(size=(32, 32))  # pixels of 10 m, and their truth of 2.5 m
+    >>> fine = pair.low.sr.interpolate(scale=4)
+    >>> scores = fine.sr.strata(pair.high, quantiles=2)
+    >>> flat, steep = scores.rmse.sel(band="B08").values.squeeze()
+    >>> bool(flat < steep / 3)
+    True
     """
     cube = open_cube(sr, units=units, bands=fitting(bands, sr))
     truth = open_like(reference, cube, units=units, what="the reference", bands=bands)

@@ -91,6 +91,15 @@ def to_cog(
     -----
     Bands have their names as descriptions, scale and offset where packed, and overviews by averages of valid pixels.
     Memory holds one row of blocks of one date; on disk a second copy of a date lies beside it meanwhile.
+
+    Examples
+    --------
+    >>> import xsr
+    >>> from xsr.testing import synthetic_cube
+    >>> cube = synthetic_cube(size=(32, 32))
+    >>> report = cube.sr.interpolate(scale=2).sr.to_cog("fine.tif", dtype="uint16", progress=False)
+    >>> report.clipped, dict(xsr.open("fine.tif").sizes)
+    (0, {'band': 4, 'y': 64, 'x': 64})
     """
     if dtype not in get_args(Packing):
         raise ParameterError(f"dtype={dtype!r}; expected 'float32' or 'uint16'.")

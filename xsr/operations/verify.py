@@ -74,6 +74,20 @@ def verify(
     ------
     StoreError
         If there is no store with a ledger at the path, or ``repair`` is another cube.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> import xsr
+    >>> from xsr.testing import synthetic_cube
+    >>> cube = synthetic_cube(size=(32, 32)).chunk(y=16, x=16)
+    >>> report = cube.sr.to_zarr("damaged.zarr", progress=False)
+    >>> block = max(Path("damaged.zarr/reflectance/c").rglob("*"))
+    >>> _ = block.write_bytes(block.read_bytes()[:-1])
+    >>> xsr.verify("damaged.zarr").ok
+    False
+    >>> xsr.verify("damaged.zarr", repair=cube, progress=False).ok
+    True
     """
     place = resolve_place(path, storage_options)
     if repair is None:

@@ -112,6 +112,15 @@ def open_eopf(
         If the offset is unknown, or contradicted by the pixels.
     BandError, ParameterError, GridError
         If a band, resolution or option is unknown, or products lie on different grids.
+
+    Examples
+    --------
+    >>> import xsr
+    >>> from xsr.testing import synthetic_cube
+    >>> report = synthetic_cube(size=(32, 32)).sr.to_zarr("geo.zarr", progress=False)
+    >>> cube = xsr.open_eopf("geo.zarr", bands=["nir", "red"])
+    >>> dict(cube.sizes)
+    {'time': 1, 'band': 2, 'y': 32, 'x': 32}
     """
     if resampling not in METHODS:
         raise ParameterError(f"resampling={resampling!r}; expected one of {', '.join(METHODS)}.")

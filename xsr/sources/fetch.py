@@ -105,6 +105,21 @@ def fetch(
     The store holds the variable ``reflectance`` (or ``surface_temperature``) over (time, band, y, x), float32, in the
     order of time, with all coordinates of `xsr.open_stac`: provenance, and ``valid`` where there are classes.
     One process may write to a store at a time.
+
+    Examples
+    --------
+    Not run by the tests, since it needs the internet:
+
+    >>> import xsr
+    >>> search = {
+    ...     "url": "https://earth-search.aws.element84.com/v1",
+    ...     "collection": "sentinel-2-l2a",
+    ...     "bbox": (13.2, 52.4, 13.5, 52.6),
+    ...     "datetime": "2024-06",
+    ...     "bands": ["B02", "B03", "B04", "B08"],
+    ... }
+    >>> report = xsr.fetch("berlin.zarr", **search)  # doctest: +SKIP
+    >>> cube = xsr.open("berlin.zarr")  # doctest: +SKIP
     """
     area = resolve_area(bbox, geometry)
     asked = {

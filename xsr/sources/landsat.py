@@ -79,6 +79,16 @@ def open_landsat(
     References
     ----------
     USGS, Landsat 8-9 Collection 2 Level 2 Science Product Guide, LSDS-1619.
+
+    Examples
+    --------
+    Not run by the tests, since it needs a product of several hundred megabytes:
+
+    >>> import xsr
+    >>> product = "LC08_L2SP_195025_20240615_20240621_02_T1.tar"
+    >>> lst = xsr.open_landsat(product, bands=["ST_B10"])  # doctest: +SKIP
+    >>> guide = xsr.open_safe("S2A_MSIL2A_….SAFE", mask=True)  # doctest: +SKIP
+    >>> fine = lst.sr.guided(guide)  # doctest: +SKIP
     """
     paths = [path] if isinstance(path, str | Path) else list(path)
     if not paths:

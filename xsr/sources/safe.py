@@ -317,6 +317,15 @@ def open_safe(
     Notes
     -----
     Checksums are read at once: about a second for 500 MB.
+
+    Examples
+    --------
+    Not run by the tests, since it needs a product of several hundred megabytes:
+
+    >>> import xsr
+    >>> product = "S2A_MSIL2A_20240615T105621_N0510_R094_T31UFS_20240615T170000.SAFE.zip"
+    >>> cube = xsr.open_safe(product, bands=["B02", "B03", "B04", "B08"], mask=True)  # doctest: +SKIP
+    >>> fine = cube.sr.liif(scale=2)  # doctest: +SKIP
     """
     check_level(verify)
     if resolution is not None and resolution not in RESOLUTIONS:

@@ -117,6 +117,15 @@ def open_theia(
         If there is no such product, or files of it are missing or damaged.
     BandError, ParameterError, GridError
         If a band, tile or option is unknown, or products lie on different grids.
+
+    Examples
+    --------
+    Not run by the tests, since it needs a product of several hundred megabytes:
+
+    >>> import xsr
+    >>> product = "SENTINEL2A_20240615-105621-000_L2A_T31UFS_C_V3-1.zip"
+    >>> cube = xsr.open_theia(product, bands=["B02", "B03", "B04", "B08"])  # doctest: +SKIP
+    >>> fine = cube.sr.liif(scale=2)  # doctest: +SKIP
     """
     if correction not in get_args(Correction):
         raise ParameterError(f"correction={correction!r}; expected FRE (corrected for slopes) or SRE (not corrected).")

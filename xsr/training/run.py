@@ -14,7 +14,7 @@ from torch import nn
 from xsr.core import sensors
 from xsr.core.errors import ParameterError
 from xsr.models import catalogue, registry
-from xsr.models.card import SUFFIX, ModelCard, file_sha256, read_card, write_card
+from xsr.models.card import SUFFIX, ModelCard, file_sha256, from_fields, read_card, write_card
 from xsr.models.registry import load, resolve_device
 from xsr.training import scenes as training_scenes
 from xsr.training import series as training_series
@@ -219,7 +219,7 @@ def band_mtf(bands: Sequence[str], sensor: str = "sentinel-2") -> tuple[float, .
 
 def _card(recipe: Recipe, network: nn.Module, out: Path, training: dict[str, object]) -> ModelCard:
     record = catalogue.get(recipe.architecture)
-    return ModelCard(
+    return from_fields(
         name=out.stem,
         summary=recipe.summary,
         architecture=recipe.architecture,

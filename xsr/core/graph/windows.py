@@ -110,7 +110,7 @@ def run(function: WindowFunction, source: Any, plan: Plan) -> Any:
     return run_frames(together, source, plan)
 
 
-def run_frames(frames: Sequence[Frames], source: Any, plan: Plan) -> Any:
+def run_frames(frames: Sequence[Frames], source: Any, plan: Plan, *, bands: int | None = None) -> Any:
     """Evaluate block functions that read several dates at once.
 
     Parameters
@@ -122,14 +122,16 @@ def run_frames(frames: Sequence[Frames], source: Any, plan: Plan) -> Any:
         NumPy or Dask array (time, band, y, x).
     plan
         Blocks of the output grid.
+    bands
+        Number of bands of the result, if not that of the source.
 
     Returns
     -------
     ndarray or dask Array
         Shape (image, band, *plan.shape), float32; the kind of ``source``. A Dask result computes nothing here.
     """
-    work = _Windows(tuple(frames), plan, source.shape[1])
-    chunks = (tuple(one.count for one in frames), (source.shape[1],), *plan.chunks)
+    work = _Windows(tuple(frames), plan, bands or source.shape[1])
+    chunks = (tuple(one.count for one in frames), (work.bands,), *plan.chunks)
     return array(work, source, _name(work, source), chunks)
 
 
@@ -169,30 +171,28 @@ class _Windows:
 
     def __call__(self, index: Index, sources: Sequence[Mosaic]) -> Stack:
         """Compute one block."""
-        frames, block = self.frames[index[0]], self.plan.block(*index[2:])
+        return self._compute(self.frames[index[0]], self.plan.block(*index[2:]), sources[0])
+
+    def _compute(self, frames: Frames, block: Block, source: Mosaic) -> Stack:
+        """Compute one block; one that does not fit into memory in two halves.
+
+        Raises
+        ------
+        MemoryError
+            If a single row of pixels does not fit either.
+        """
         if block.window is None:
             return np.full((frames.count, self.bands, len(block.rows), len(block.cols)), np.nan, np.float32)
-        return _run_block(frames, block, self.plan, sources[0])
-
-
-def _run_block(frames: Frames, block: Block, plan: Plan, source: Mosaic) -> Stack:
-    """Compute one block; one that does not fit into memory in two halves.
-
-    Raises
-    ------
-    MemoryError
-        If a single row of pixels does not fit either.
-    """
-    try:
-        return _evaluate(frames, block, plan, source)
-    except MemoryError as error:
-        halves = _halves(block, plan.source_shape, frames.function.halo)
-        if not halves:
-            raise MemoryError(
-                f"not even one row of a block of {len(block.cols)} columns fits into memory. Use smaller chunks="
-                " (--chunks), or fewer workers or threads side by side (--workers)."
-            ) from error
-    return np.concatenate([_run_block(frames, half, plan, source) for half in halves], axis=2)
+        try:
+            return _evaluate(frames, block, block.window, self.plan, source)
+        except MemoryError as error:
+            halves = _halves(block, self.plan.source_shape, frames.function.halo)
+            if not halves:
+                raise MemoryError(
+                    f"not even one row of a block of {len(block.cols)} columns fits into memory. Use smaller chunks="
+                    " (--chunks), or fewer workers or threads side by side (--workers)."
+                ) from error
+        return np.concatenate([self._compute(frames, half, source) for half in halves], axis=2)
 
 
 def _halves(block: Block, shape: tuple[int, int], halo: int) -> list[Block]:
@@ -206,13 +206,10 @@ def _halves(block: Block, shape: tuple[int, int], halo: int) -> list[Block]:
     return [Block(rows, block.cols, query, w) for rows, query, w in zip(cut, queries, windows, strict=True)]
 
 
-def _evaluate(frames: Frames, block: Block, plan: Plan, source: Mosaic) -> Stack:
+def _evaluate(frames: Frames, block: Block, window: Window, plan: Plan, source: Mosaic) -> Stack:
     """Cut, pad, evaluate, mask what lies outside."""
-    function = _placed(frames, block)
-    shape, window = plan.source_shape, block.window
+    function, shape = _placed(frames, block), plan.source_shape
     rows, cols = block.query.positions()
-    if window is None:
-        return np.full((frames.count, source.bands, len(block.rows), len(block.cols)), np.nan, np.float32)
     out = function(
         _cut(window, shape, function.padding, frames.dates, source),
         clip_inside(rows, shape[0], window.rows, function.halo),

@@ -6,7 +6,7 @@ from odc.geo.geobox import GeoBox
 
 from xsr.kernels.guidance import LocalRelation, normalised_difference, slope
 from xsr.kernels.resample import Interpolation
-from xsr.operations.guided.inputs import Planes, finite
+from xsr.operations.guided.planes import Planes, finite
 
 RADIUS = 4
 """Half-side of the guided filter's windows in pixels of the low-resolution image."""

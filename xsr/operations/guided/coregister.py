@@ -10,12 +10,13 @@ from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from xsr.core import graph, match
+from xsr.core import graph
 from xsr.core.blocks import Span, Window
 from xsr.core.graph import Job
 from xsr.core.grid import resolution
+from xsr.core.ground import pixel_size_m
 from xsr.kernels.registration import find_shift
-from xsr.operations.guided.inputs import Planes
+from xsr.operations.guided.planes import Planes
 
 WINDOW = 256
 """Side in low-resolution pixels of the windows that shifts are measured in."""
@@ -79,7 +80,7 @@ def displaced(geobox: GeoBox, low: GeoBox, down: float, right: float) -> GeoBox:
 def in_metres(low: GeoBox, shifts: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Displacements to the north and to the east in metres, (time,) each, of pixels down and right (time, 2)."""
     east, north = _in_crs(low, shifts[:, 0], shifts[:, 1])
-    down_m, across_m = (m / size for m, size in zip(match.pixel_m(low), resolution(low), strict=True))
+    down_m, across_m = (m / size for m, size in zip(pixel_size_m(low), resolution(low), strict=True))
     return north * down_m, east * across_m
 
 

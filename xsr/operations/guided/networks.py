@@ -15,7 +15,8 @@ from xsr.kernels.lattice import Image, Lattice, Source, blend
 from xsr.kernels.limits import limits
 from xsr.models import registry
 from xsr.models.card import ModelCard
-from xsr.operations.guided.inputs import finite
+from xsr.models.channels import Channels
+from xsr.operations.guided.planes import finite
 
 PATCH = 128
 """Side of a patch in output pixels, for a network whose card names none."""
@@ -58,12 +59,10 @@ class GuidedNetwork:
     spec: registry.ModelSpec
     device: str
     lattice: Lattice
-    channels: tuple[int, ...]
-    """Network channel of each band of the guide."""
-    mean: tuple[float, ...]
-    """Reflectance subtracted from each channel of the guide."""
-    std: tuple[float, ...]
-    """Reflectance by which it is divided."""
+    channels: Channels
+    """Channels of the guide."""
+    picks: tuple[int, ...]
+    """Channel of each band of the guide."""
     residual: bool
     """Whether the answer is added to the enlarged image."""
     clips: bool
@@ -108,11 +107,9 @@ class GuidedNetwork:
         (stack,) = stacks
         filled = fill_nearest(stack)
         image, near = filled[:, :1], filled[:, 1:2]
-        guide = np.zeros((len(stack), len(self.mean), *stack.shape[2:]), np.float32)
-        pick = list(self.channels)
-        mean, std = (np.array(v, np.float32)[pick, None, None] for v in (self.mean, self.std))
         known = np.isfinite(filled[:, 2:])
-        guide[:, pick] = np.where(known, (np.where(known, filled[:, 2:], 0) - mean) / std, np.float32(0))
+        guide = self.channels.standardise(np.where(known, filled[:, 2:], np.float32(0)), self.picks)
+        guide[:, list(self.picks)] *= known  # what is unknown is held at the mean
         middle = None if self.factor is None else slice(self.factor // 2, None, self.factor)
         low = None if middle is None else np.ascontiguousarray(np.nan_to_num(near[:, :, middle, middle]))
         image = np.nan_to_num(image)
@@ -136,11 +133,6 @@ def fill_nearest(stack: NDArray[np.float32]) -> NDArray[np.float32]:
             nearest = distance_transform_edt(~valid[index], return_distances=False, return_indices=True)
             out[index] = stack[index][tuple(nearest)]
     return out
-
-
-def channels_of(card: ModelCard, bands: Sequence[str]) -> tuple[int, ...]:
-    """Network channel of each band of the guide."""
-    return tuple(card.guide_bands.index(band) for band in bands)
 
 
 def clips(card: ModelCard) -> bool:

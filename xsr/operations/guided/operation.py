@@ -15,12 +15,15 @@ from xsr.core.cube import Cube
 from xsr.core.errors import ModelError, ParameterError
 from xsr.core.provenance import made_by
 from xsr.core.sensors import canonical
+from xsr.core.temperature import open_temperature
 from xsr.core.types import XarrayObject
 from xsr.models import registry
 from xsr.models.card import ModelCard
-from xsr.operations.guided import baselines, inputs, networks
+from xsr.operations.guided import baselines, networks
 from xsr.operations.guided.coregister import in_metres
-from xsr.operations.guided.inputs import Pairing
+from xsr.operations.guided.dates import Pairing, pair_dates
+from xsr.operations.guided.guide import check_pixel_sizes, open_guide, output_grid
+from xsr.operations.guided.planes import planes_of
 from xsr.operations.guided.steps import Steps
 
 Method: TypeAlias = Literal["guided_filter", "tsharp", "bicubic", "bilinear"]
@@ -148,28 +151,40 @@ def guided(
     Networks: `xsr.models.architectures.dctnet`, `dctrrdbnet` and `jiif`. K. He et al., IEEE TPAMI 35 (2013),
     doi:10.1109/TPAMI.2012.213. N. Agam et al., Remote Sensing of Environment 107 (2007),
     doi:10.1016/j.rse.2006.10.006.
+
+    Examples
+    --------
+    >>> import xsr
+    >>> from xsr.testing import synthetic_cube
+    >>> guide = synthetic_cube(size=(64, 64), bands=("B04", "B08"), gsd_m=30.0).isel(time=0, drop=True)
+    >>> truth = 310 - 20 * guide.sel(band="B08", drop=True)
+    >>> low = truth.coarsen(y=4, x=4).mean().assign_attrs(units="K")
+    >>> fine = low.sr.guided(guide, method="guided_filter")
+    >>> base = low.sr.guided(guide, method="bicubic")
+    >>> bool(abs(fine - truth).mean() < 0.5 * abs(base - truth).mean())
+    True
     """
     model = DEFAULT if model is None and method is None else model
     card = _check_choice(model, method, conserve, limits)
     registry.check_device(device)
     given = networks.check_limits(limits)
-    target = inputs.open_temperature(cube, units)
-    other, bands = inputs.open_guide(
+    target = open_temperature(cube, units)
+    other, bands = open_guide(
         guide,
         bands=_bands(card, method, guide_bands),
-        optional=() if card is None else card.guide_optional,
+        optional=() if card is None else card.guide.optional,
         units=guide_units,
         sensor=guide_sensor,
         what=f"method {method!r}" if card is None else f"model {card.name!r}",
     )
-    geobox = inputs.output_grid(target, other, scale=scale, resolution=resolution, like=like)
-    inputs.check_pixel_sizes(target, other)
+    geobox = output_grid(target, other, scale=scale, resolution=resolution, like=like)
+    check_pixel_sizes(target, other)
     if scale is None and resolution is None:  # the grid of another says which way y runs
         target = replace(target, flipped=other.flipped and like is None)
-    pairing = inputs.pair_dates(target, other, tolerance)
+    pairing = pair_dates(target, other, tolerance)
     steps = Steps.plan(target, geobox, pipeline.resolve_chunks(chunks))
     holding = None if conserve is None else steps.holding(POWER[conserve])
-    paired = inputs.pair(other, pairing)
+    paired = planes_of(other, pairing.picks)
     shifts = steps.measure(paired) if coregister else None
     if card is not None:
         estimate = steps.by_network(card, registry.spec(str(model)), device, bands, paired, shifts, given)
@@ -222,7 +237,7 @@ def _bands(card: ModelCard | None, method: str | None, given: Sequence[str] | No
     if given is not None and method != "guided_filter":
         raise ParameterError(f"guide_bands={given!r}; only method='guided_filter' lets choose. Leave it out.")
     if card is not None:
-        return card.guide_bands
+        return card.guide.names
     if method == "guided_filter" and given is not None:
         found = tuple(canonical(name) for name in checks.names("guide_bands", given))
         if not found or len(set(found)) != len(found):

@@ -17,9 +17,9 @@ from xsr.kernels.footprint import Axis, Conserving
 from xsr.kernels.resample import Interpolation
 from xsr.models.card import ModelCard
 from xsr.models.registry import ModelSpec
-from xsr.operations.guided import baselines, coregister, inputs, networks
+from xsr.operations.guided import baselines, coregister, networks
 from xsr.operations.guided.baselines import Chunks
-from xsr.operations.guided.inputs import Planes
+from xsr.operations.guided.planes import Planes, cut, finite, planes_of
 
 LEAST_OVERLAP = 0.05
 """Least share of a deviation that one correction removes; below, the pixels of the two grids are too alike."""
@@ -56,10 +56,10 @@ class Steps:
         cell = grid.between(target.geobox, geobox).cell
         coarse = tuple(max(LEAST_CHUNK, math.ceil(size * share)) for size, share in zip(sizes, cell, strict=True))
         return cls(
-            inputs.planes_of(target),
+            planes_of(target),
             geobox,
-            inputs.whole_chunks(geobox, sizes, flipped=target.flipped),
-            inputs.whole_chunks(target.geobox, coarse, flipped=False),
+            target.block_sizes(geobox.shape.yx, sizes),
+            target.towards(geobox).block_sizes(target.geobox.shape.yx, coarse),
         )
 
     @property
@@ -90,7 +90,7 @@ class Steps:
     def bring(self, guide: Planes, shifts: NDArray[np.float64] | None) -> Planes:
         """Guide on the grid of the result, each date displaced back by its shift where that is known."""
         if shifts is None:
-            return inputs.cut(guide, self.geobox).onto(self.geobox, self.chunks)
+            return cut(guide, self.geobox).onto(self.geobox, self.chunks)
         unknown: NDArray[np.bool_] = np.isnan(shifts[:, 0])
         if unknown.any():
             warnings.warn(
@@ -134,9 +134,8 @@ class Steps:
             spec,
             device,
             networks.lattice_of(card, factor or 1),
-            networks.channels_of(card, bands),
-            card.guide_mean,
-            card.guide_std,
+            card.guide,
+            card.guide.select(bands),
             card.residual,
             networks.clips(card),
             factor,
@@ -149,7 +148,7 @@ class Steps:
         if bands:
             fine = self.bring(guide, shifts)
             layers.append(fine.data)
-            known = inputs.finite(fine.data).all("band").expand_dims("band", axis=1)
+            known = finite(fine.data).all("band").expand_dims("band", axis=1)
         made = Planes(xr.concat(layers, dim="band"), self.geobox).to(self.geobox, function, self.chunks)
         kelvin = (made.isel(band=[0]) * (high - low) + low).astype(np.float32)
         at_limit = made.isel(band=[1]) > 0
@@ -191,7 +190,7 @@ class Steps:
 
     def complete(self, estimate: Estimate) -> tuple[xr.DataArray, xr.DataArray]:
         """Put the interpolation where the guide is missing, and say how each value was made (uint8)."""
-        missing = inputs.finite(estimate.base) & ~inputs.finite(estimate.value)
+        missing = finite(estimate.base) & ~finite(estimate.value)
         flag = missing * np.uint8(networks.MISSING) + (estimate.at_limit & ~missing) * np.uint8(networks.AT_LIMIT)
         return estimate.value.where(~missing, estimate.base), flag.astype(np.uint8)
 

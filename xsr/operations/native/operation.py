@@ -95,6 +95,19 @@ def native(
     no repeats. Positions may be off by 0.03 pixels. Sentinel-2's lattices begin at multiples of the pixel size,
     Landsat's 15 m beside them; if none of those fits, the phase is estimated. A pixel is taken from the output pixel in
     it whose centre lies nearest to its own. NaN equals NaN.
+
+    Examples
+    --------
+    >>> import xsr
+    >>> from xsr.testing import synthetic_cube
+    >>> from odc.geo.xr import xr_reproject
+    >>> cube = synthetic_cube(size=(64, 64))
+    >>> degrees = cube.odc.geobox.to_crs("EPSG:4326", resolution=8e-5)
+    >>> native = xr_reproject(cube, degrees, resampling="nearest").sr.native()
+    >>> native.attrs["xsr_native_crs"]
+    'EPSG:32631'
+    >>> bool((native.sel(x=cube.x, y=cube.y) == cube).mean() > 0.99)
+    True
     """
     opened = open_cube(cube, units=units, bands=bands)
     sizes = resolve_sizes(gsd)

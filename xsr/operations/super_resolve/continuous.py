@@ -130,6 +130,18 @@ def liif(
     References
     ----------
     Y. Chen, S. Liu, X. Wang, CVPR 2021, doi:10.1109/CVPR46437.2021.00852.
+
+    Examples
+    --------
+    >>> import xsr
+    >>> from xsr.testing import synthetic_cube
+    >>> cube = synthetic_cube(size=(32, 32), times=("2024-04-10", "2024-05-10"))
+    >>> fine = cube.sr.liif(scale=3.4)  # or xsr.liif(cube, scale=3.4)
+    >>> dict(fine.sizes)
+    {'time': 2, 'band': 4, 'y': 108, 'x': 108}
+    >>> between = cube.sr.liif(resolution=5, t="2024-04-25")
+    >>> between.n_valid.max().item()
+    2
     """
     moments = pipeline.Moments(t, window, most=frames, extrapolate=extrapolate, together=TOGETHER)
     asked = prepare(cube, model, bands, units, device, precision, moments, frames, fill)
@@ -145,7 +157,7 @@ def liif(
         )
     else:
         fine = pipeline.evaluate_at(
-            asked.cube if like is None else replace(asked.cube, flipped=False),
+            asked.cube.towards(like),
             *asked.at,
             pipeline.resolve_target(asked.cube, scale=scale, resolution=resolution, like=like),
             chunks=pipeline.resolve_chunks(CHUNK_AT if chunks is None else chunks),
@@ -203,15 +215,13 @@ def prepare(
             f" {f'leave t out, or choose {DEFAULT_AT}' if timed else f't=... names them, or choose {DEFAULT}'}."
         )
     refuse_temperature(checked, card)
-    channels = card.channels(checked.canonical, naming=checked.naming)
+    picks = card.channels(checked.canonical, naming=checked.naming)
     warn_of_pixel_size(checked, card)
     warn_of_grid(checked, card)
     checked = smooth_repeats(checked, card.coarser)
     exact = exact_precision(precision, card, residual=True, device=device)
-    function = Continuous(spec, channels, card.radius, device, card.mean, card.std, precision=exact)
-    series = Temporal(
-        spec, channels, card.radius, device, card.mean, card.std, precision=exact, frames=frames, fill=fill
-    )
+    function = Continuous(spec, card.image, picks, card.radius, device, precision=exact)
+    series = Temporal(spec, card.image, picks, card.radius, device, precision=exact, frames=frames, fill=fill)
     at = (moments, partial(_look, series)) if timed else None
     return Asked(checked, card, provenance("liif", card, exact), function, at)
 

@@ -94,6 +94,16 @@ def sisr(
     -----
     Blocks read a halo as wide as the receptive field, so that any chunking gives the same result. Beyond its border
     the cube is mirrored. No data are treated as in `liif`.
+
+    Examples
+    --------
+    >>> import xsr
+    >>> from xsr.testing import synthetic_cube
+    >>> bands = ("B02", "B03", "B04", "B08", "B05", "B06", "B07", "B8A", "B11", "B12")
+    >>> cube = synthetic_cube(size=(32, 32), bands=bands)
+    >>> fine = cube.sr.sisr(model="carn_3x3x64g4sw_s2")
+    >>> dict(fine.sizes)
+    {'time': 1, 'band': 10, 'y': 64, 'x': 64}
     """
     registry.check_device(device)
     card, spec = registry.card(model, weights), registry.spec(model, weights)
@@ -112,22 +122,19 @@ def sisr(
         cube, units = _with_coarse(cube, coarse, card, units), "reflectance"
     checked = open_cube(cube, units=units, bands=bands)
     refuse_temperature(checked, card)
-    channels = card.channels(checked.canonical, naming=checked.naming)
+    picks = card.channels(checked.canonical, naming=checked.naming)
     warn_of_pixel_size(checked, card)
     warn_of_grid(checked, card)
     checked = smooth_repeats(checked, card.coarser)
     function = FixedFactor(
         spec,
-        channels,
+        card.image,
+        picks,
         card.radius,
         device,
-        card.mean,
-        card.std,
         precision=exact,
         factor=card.factor,
         residual=card.residual,
-        units_of=card.unit,
-        fill=card.fill,
     )
     return pipeline.refine(
         checked,

@@ -22,6 +22,7 @@ from xsr.kernels.gaps import fill_gaps
 from xsr.kernels.temporal import nearest
 from xsr.models import foreign, registry
 from xsr.models.card import ModelCard
+from xsr.models.channels import Channels
 from xsr.models.precision import Exact, resolve_precision
 
 FILL = 4
@@ -48,15 +49,12 @@ class Network:
     """What the block functions of networks share: fill no-data, standardise, evaluate, re-mask."""
 
     spec: registry.ModelSpec
-    channels: tuple[int, ...]
-    """Network channel of each band of the cube."""
+    channels: Channels
+    picks: tuple[int, ...]
+    """Channel of each band of the cube."""
     radius: int
     """Receptive field radius of the network in pixels."""
     device: str
-    mean: tuple[float, ...]
-    """Subtracted from each channel of the network, in its units."""
-    std: tuple[float, ...]
-    """Divides each channel of the network, in its units."""
     padding: Padding = "reflect"
     precision: Exact = "float32"
     """Of the network between its first and its last layer."""
@@ -65,15 +63,6 @@ class Network:
     def halo(self) -> int:
         """The network's reach beyond the pixels next to a query, and what filling needs beyond that."""
         return self.radius - 1 + FILL
-
-    @property
-    def unit(self) -> float:
-        """Reflectance of one unit of the network's numbers."""
-        return 1.0
-
-    def constant(self) -> NDArray[np.float32]:
-        """Reflectance of each band of the cube that stands in for no data far from valid pixels."""
-        return np.array(self.mean, np.float32)[list(self.channels)]
 
     def predict(
         self,
@@ -100,15 +89,9 @@ class Network:
         if not valid.any():
             return np.full(shape, np.nan, np.float32)
         filled, images = self.prepare(window)
-        mean, std = self.statistics()
-        out: Stack = self.predict(images, rows, cols, cell)[:, list(self.channels)]
+        out = self.predict(images, rows, cols, cell)[:, list(self.picks)]
         base = self.base(filled, rows, cols)
-        out *= std  # in place, as all that follows: new memory costs more than the arithmetic
-        if base is None:
-            out += mean
-        out *= np.float32(self.unit)
-        if base is not None:
-            out += base.reshape(shape)
+        out = self.channels.restore(out, self.picks, None if base is None else base.reshape(shape))
         return out if valid.all() else remask(out, valid, rows, cols)
 
     def prepare(self, window: Stack) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -121,22 +104,14 @@ class Network:
         images : ndarray
             The network's numbers, shape (date, channel, h, w); zero in channels that the cube lacks.
         """
-        dates, _, height, width = window.shape
         filled = self.fill_nodata(window)
-        mean, std = self.statistics()
-        images = np.zeros((dates, len(self.mean), height, width), np.float32)
-        images[:, list(self.channels)] = (filled.reshape(window.shape) / np.float32(self.unit) - mean) / std
-        return filled, images
+        return filled, self.channels.standardise(filled.reshape(window.shape), self.picks)
 
     def fill_nodata(self, window: Stack) -> NDArray[np.float32]:
-        """Fill invalid pixels from their neighbours, then with `constant`; shape (date * band, h, w)."""
+        """Fill invalid pixels from their neighbours, then by a constant of the band; shape (date * band, h, w)."""
         stack = window.reshape(-1, *window.shape[2:])
-        return resample.fill_nodata(stack, passes=FILL, constant=np.tile(self.constant(), len(window)))
-
-    def statistics(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Mean and standard deviation of the cube's bands, shape (band, 1, 1)."""
-        pick = list(self.channels)
-        return np.array(self.mean, np.float32)[pick, None, None], np.array(self.std, np.float32)[pick, None, None]
+        constant = np.array(self.channels.constant, np.float32)[list(self.picks)]
+        return resample.fill_nodata(stack, passes=FILL, constant=np.tile(constant, len(window)))
 
 
 def query_shape(rows: NDArray[np.float64], cols: NDArray[np.float64]) -> tuple[int, ...]:
@@ -177,25 +152,11 @@ class FixedFactor(Network):
     factor: int = 2
     residual: bool = True
     """Whether the answer is added to the bicubic base."""
-    units_of: float = 1.0
-    """Reflectance of one unit of the network's numbers."""
-    fill: tuple[float, ...] = ()
-    """Reflectance that stands in for no data, by channel; empty: the mean."""
 
     @property
     def halo(self) -> int:
         """The network's reach beyond the pixel that an output lies in, and what filling needs beyond that."""
         return self.radius + FILL
-
-    @property
-    def unit(self) -> float:
-        """Reflectance of one unit of the network's numbers."""
-        return self.units_of
-
-    def constant(self) -> NDArray[np.float32]:
-        """Reflectance that stands in for no data; see `Network.constant`."""
-        values = self.fill or tuple(self.units_of * mean for mean in self.mean)
-        return np.array(values, np.float32)[list(self.channels)]
 
     def base(
         self, filled: NDArray[np.float32], rows: NDArray[np.float64], cols: NDArray[np.float64]
@@ -273,7 +234,7 @@ class Temporal(Network):
             composite, answer = predict_temporal(
                 self.spec, images, self.looks, used, series, rows, cols, cell, device, self.precision
             )
-        pick, (mean, std) = list(self.channels), self.statistics()
+        pick, (mean, std) = list(self.picks), self.channels.statistics(self.picks)
         clear, filled = composite[0], composite[-1]
         blend = (clear + np.float32(TRUST) * (filled - clear))[:, pick] * std + mean
         mean_image = self.fill_nodata(np.where(seen, blend, np.float32(np.nan)))
@@ -287,10 +248,7 @@ class Temporal(Network):
         inner = dates[..., trim, trim]
         clear = np.where(np.isfinite(inner), inner, np.float32(np.nan))
         known = np.stack([clear, fill_gaps(dates, reach=self.reach)] if self.fill else [clear])
-        mean, std = self.statistics()
-        series = np.zeros((*known.shape[:2], len(self.mean), *known.shape[3:]), np.float32)
-        series[:, :, list(self.channels)] = (known - mean) / std
-        return series
+        return self.channels.standardise(known, self.picks)
 
 
 def provenance(operation: str, card: ModelCard, precision: Exact) -> dict[str, Any]:
@@ -323,7 +281,7 @@ def refuse_temperature(cube: Cube, card: ModelCard) -> None:
     CubeError
         With the operation that sharpens temperatures.
     """
-    if cube.is_temperature and card.units == "1":
+    if cube.is_temperature and card.units != "K":
         raise CubeError(
             f"the cube states a temperature; model {card.name!r} was trained on reflectance. Sharpen temperatures with"
             " guided (cube.sr.guided(guide)), or interpolate."

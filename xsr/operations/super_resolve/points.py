@@ -65,6 +65,15 @@ def sample(
     ------
     ParameterError
         If ``x`` and ``y`` are not of one length, or ``scale`` is below 1.
+
+    Examples
+    --------
+    >>> import xsr
+    >>> from xsr.testing import synthetic_cube
+    >>> cube = synthetic_cube(size=(32, 32))
+    >>> points = cube.sr.sample(x=cube.x.values[3:6] + 2.5, y=cube.y.values[3:6] - 2.5)
+    >>> dict(points.sizes)
+    {'time': 1, 'band': 4, 'point': 3}
     """
     moments = pipeline.Moments(t, window, most=frames, extrapolate=extrapolate, together=TOGETHER)
     asked = prepare(cube, model, bands, units, device, precision, moments, frames, fill)

@@ -155,6 +155,21 @@ def open_stac(
     -----
     The header of every asset is read at once, and a small sample of one band of each Sentinel-2 item; pixels are lazy.
     Landsat 4 to 9 make one series; where their sensors number bands differently, bands go by colour (``red``, ``nir``).
+
+    Examples
+    --------
+    Not run by the tests, since it needs the internet:
+
+    >>> import xsr
+    >>> search = {
+    ...     "url": "https://earth-search.aws.element84.com/v1",
+    ...     "collection": "sentinel-2-l2a",
+    ...     "bbox": (13.2, 52.4, 13.5, 52.6),
+    ...     "datetime": "2024-06",
+    ...     "bands": ["B02", "B03", "B04", "B08"],
+    ... }
+    >>> cube = xsr.open_stac(**search)  # doctest: +SKIP
+    >>> fine = cube.sr.mask_clouds(dilate_m=100).sr.liif(scale=2)  # doctest: +SKIP
     """
     system = _check_options(errors, resampling, resolution=resolution, crs=crs)
     area = resolve_area(bbox, geometry)

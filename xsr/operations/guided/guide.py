@@ -1,0 +1,133 @@
+"""The finer image that guides: its bands, and the grid that it gives the result."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from odc.geo.geobox import GeoBox
+
+from xsr.core import grid, pipeline
+from xsr.core.cube import Cube, open_cube
+from xsr.core.errors import BandError, GridError
+from xsr.core.types import XarrayObject
+from xsr.operations.guided.planes import SAME
+
+EDGE_POINTS = 32
+"""Points of the longer edge of an outline that is projected."""
+
+
+def open_guide(
+    obj: XarrayObject,
+    *,
+    bands: Sequence[str] | None,
+    optional: Sequence[str],
+    units: str | float | None,
+    sensor: str,
+    what: str,
+) -> tuple[Cube, tuple[str, ...]]:
+    """Open a guide and keep the bands asked for that it has, in that order.
+
+    Parameters
+    ----------
+    obj
+        Reflectance.
+    bands
+        Canonical Sentinel-2 names; None keeps all.
+    optional
+        Bands among them that the guide may lack.
+    units
+        Units of the numbers where the metadata do not say.
+    sensor
+        Sensor whose names the guide uses.
+    what
+        Who asks, for the message.
+
+    Returns
+    -------
+    guide : Cube
+    names : tuple of str
+        Canonical names of its bands.
+
+    Raises
+    ------
+    BandError
+        If a band is missing.
+    """
+    cube = open_cube(obj, units=units)
+    known = cube.meanings(sensor)
+    if bands is None:
+        return cube, known
+    missing = [band for band in bands if band not in known and band not in optional]
+    if missing:
+        raise BandError(
+            f"{what} needs the guide's bands {missing}; it has {list(cube.bands)} (of {sensor}). Add them, or say"
+            " whose names they are with guide_sensor=."
+        )
+    found = tuple(band for band in bands if band in known)
+    return replace(cube, data=cube.data.isel(band=[known.index(band) for band in found])), found
+
+
+def check_pixel_sizes(cube: Cube, guide: Cube) -> None:
+    """Refuse a guide that is coarser than the cube where they overlap: in another CRS the ratio is another elsewhere.
+
+    Raises
+    ------
+    GridError
+        With the ratio of the pixel sizes.
+    """
+    cell = grid.between(cube.geobox, _crop(guide.geobox, cube.geobox)).cell
+    if not max(cell) <= SAME:
+        raise GridError(
+            f"the guide's pixels measure {max(cell):.3g} of the cube's; expected finer ones. Use another guide, or"
+            " interpolate."
+        )
+
+
+def output_grid(
+    cube: Cube,
+    guide: Cube,
+    *,
+    scale: float | None,
+    resolution: float | None,
+    like: XarrayObject | GeoBox | None,
+) -> GeoBox:
+    """Grid of the result: the guide's within the cube, or the one asked for.
+
+    Raises
+    ------
+    GridError
+        If the guide does not overlap it.
+    ParameterError
+        If more than one grid is asked for, or one coarser than the cube.
+    """
+    within = _crop(guide.geobox, cube.geobox)
+    if scale is None and resolution is None and like is None:
+        return within
+    return pipeline.resolve_target(cube, scale=scale, resolution=resolution, like=like)[0]
+
+
+def _crop(geobox: GeoBox, other: GeoBox) -> GeoBox:
+    """Pixels of a grid that lie wholly within the outline of another, or of its bounding box in the grid's CRS."""
+    assert geobox.crs is not None
+    outline, box = other.extent, other.extent.boundingbox
+    if geobox.crs != other.crs:  # its edges become curves
+        outline = outline.to_crs(geobox.crs, resolution=max(box.span_x, box.span_y) / EDGE_POINTS)
+    inverse = ~geobox.affine
+    corners = np.array([inverse @ (x, y) for x, y in _corners(outline.boundingbox)])
+    (left, top), (right, bottom) = corners.min(axis=0), corners.max(axis=0)
+    rows, cols = (
+        (max(0, math.ceil(first - grid.EDGE)), min(size, math.floor(last + grid.EDGE)))
+        for first, last, size in zip((top, left), (bottom, right), geobox.shape.yx, strict=True)
+    )
+    if rows[0] >= rows[1] or cols[0] >= cols[1]:
+        raise GridError(
+            f"the guide ({geobox.extent.boundingbox} in {grid.crs_name(geobox)}) does not overlap the cube"
+            f" ({other.extent.boundingbox} in {grid.crs_name(other)}). Check both CRS and extents."
+        )
+    return geobox[rows[0] : rows[1], cols[0] : cols[1]]
+
+
+def _corners(box: Any) -> list[tuple[float, float]]:
+    return [(x, y) for x in (box.left, box.right) for y in (box.bottom, box.top)]
