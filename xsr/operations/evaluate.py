@@ -9,7 +9,6 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xsr._version import __version__
 from xsr.core import checks, graph
 from xsr.core.blocks import Span, Window
 from xsr.core.cube import Cube, open_cube
@@ -23,10 +22,10 @@ from xsr.core.match import (
     open_like,
     open_low,
     open_mask,
-    pixel_m,
     quotient,
 )
 from xsr.core.names import BandsLike, fitting
+from xsr.core.provenance import made_by
 from xsr.core.types import XarrayObject
 from xsr.kernels.fidelity import Sensor, low_pixels
 from xsr.kernels.metrics import ERRORS, METRICS, known_metrics
@@ -256,7 +255,7 @@ def _sensors(
     """How each band is seen at low resolution; None for those of unknown MTF."""
     own = cube.native_gsd if low is None else low.cube.native_gsd
     native = [a if math.isfinite(a) else b for a, b in zip(own, cube.native_gsd, strict=True)]
-    low_m, pixel = pixel_m(cube.geobox)[0] * scale[0], resolution(cube.geobox)
+    low_m, pixel = cube.pixel_m[0] * scale[0], resolution(cube.geobox)
     return tuple(
         None if name in unknown else optics.low_sensor(name, scale=scale, pixel=pixel, low_m=low_m, native_m=size)
         for name, size in zip(cube.spelled(optics.sensor), native, strict=True)
@@ -307,7 +306,7 @@ def _dataset(values: Any, cube: Cube, function: Scores) -> xr.Dataset:
         )
     attrs = {"units": "1", "long_name": "valid pixels"}
     variables["count"] = (("time", "band"), values[:, -1].astype(np.int64), attrs)
-    settings: dict[str, Any] = {"xsr_version": __version__, "xsr_operation": "evaluate", "border_px": function.border}
+    settings: dict[str, Any] = made_by("evaluate") | {"border_px": function.border}
     if function.sheet.requires("data_range"):
         settings["data_range"] = function.sheet.data_range
     if function.sheet.requires("scale", "low"):

@@ -9,7 +9,6 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xsr._version import __version__
 from xsr.core import checks, graph
 from xsr.core.blocks import Span, Window
 from xsr.core.cube import Cube, open_cube
@@ -21,9 +20,9 @@ from xsr.core.match import (
     check_same_grid,
     open_like,
     open_mask,
-    pixel_m,
 )
 from xsr.core.names import BandsLike, fitting
+from xsr.core.provenance import made_by
 from xsr.core.types import XarrayObject
 from xsr.kernels import strata as kernels
 from xsr.kernels.fidelity import Sensor
@@ -198,7 +197,7 @@ def strata(
     function = Strata(
         sheet=sheet,
         shape=(cube.data.sizes["y"], cube.data.sizes["x"]),
-        pixel_m=pixel_m(cube.geobox),
+        pixel_m=cube.pixel_m,
         edges=None if edges is None else _ascending("edges", edges),
         quantiles=_resolve_quantiles(quantiles),
         border=check_border(border, cube),
@@ -217,7 +216,7 @@ def strata(
 
 def _sensors(cube: Cube, optics: Optics, scale: float) -> tuple[Sensor, ...]:
     """How each band is seen at low resolution."""
-    low_m, pixel = pixel_m(cube.geobox)[0] * scale, resolution(cube.geobox)
+    low_m, pixel = cube.pixel_m[0] * scale, resolution(cube.geobox)
     return tuple(
         optics.low_sensor(name, scale=(scale, scale), pixel=pixel, low_m=low_m, native_m=size)
         for name, size in zip(cube.spelled(optics.sensor), cube.native_gsd, strict=True)
@@ -281,7 +280,7 @@ def _dataset(values: Any, cube: Cube, function: Strata) -> xr.Dataset:
     for index, (name, unit) in enumerate(ALWAYS.items(), start=len(function.sheet.metrics)):
         data = values[:, index].astype(np.int64) if name == "count" else values[:, index]
         variables[name] = (("time", "band", "stratum"), data, {"units": unit})
-    settings: dict[str, Any] = {"xsr_version": __version__, "xsr_operation": "strata", "border_px": function.border}
+    settings: dict[str, Any] = made_by("strata") | {"border_px": function.border}
     if function.sheet.requires("data_range"):
         settings["data_range"] = function.sheet.data_range
     if function.sheet.requires("scale"):
