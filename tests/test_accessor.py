@@ -1,7 +1,9 @@
 """The accessor hands out the functions themselves: same signature, docstring and types, bound to a cube."""
 
 import inspect
+import json
 import os
+import pickle
 import pydoc
 import subprocess
 import sys
@@ -53,8 +55,7 @@ def test_methods_are_the_functions_of_the_package():
     cube = make_cube(4, 4)
     for name in METHODS:
         method = getattr(cube.sr, name)
-        assert method.__func__ is getattr(SuperResolution, name) is getattr(xsr, name)
-        assert method.__self__ is cube
+        assert inspect.unwrap(method) is getattr(SuperResolution, name) is getattr(xsr, name)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -78,14 +79,23 @@ def test_help_names_options_and_their_meaning():
     assert "Linear factor, >= 1, any real number." in text
 
 
+@pytest.mark.slow
 def test_jupyter_shows_the_whole_signature_and_docstring(monkeypatch, tmp_path):
-    shell = pytest.importorskip("IPython.core.interactiveshell").InteractiveShell
+    pytest.importorskip("IPython")
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
-    shown = shell(user_ns={"cube": make_cube(4, 4)}, history_length=0).object_inspect("cube.sr.liif")
-    assert shown["definition"].startswith("cube.sr.liif(")
-    assert "scale: float | None = None" in shown["definition"]
-    assert "cube:" not in shown["definition"]
-    assert shown["docstring"] == inspect.getdoc(xsr.liif)
+    code = (
+        "import json, xsr, xarray as xr\n"
+        "from IPython.core.interactiveshell import InteractiveShell\n"
+        "shell = InteractiveShell(user_ns={'cube': xr.DataArray([0.0])}, history_length=0)\n"
+        "shown = shell.object_inspect('cube.sr.liif')\n"
+        "print(json.dumps([shown['definition'], shown['docstring']]))"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    definition, docstring = json.loads(shown.splitlines()[-1])
+    assert definition.startswith("cube.sr.liif(")
+    assert "scale: float | None = None" in definition
+    assert "cube:" not in definition
+    assert docstring == inspect.getdoc(xsr.liif)
 
 
 @pytest.mark.slow
@@ -142,6 +152,12 @@ def test_accessor_equals_the_function(model, tmp_path, container):
     two = xsr.to_zarr(cube, tmp_path / "b.zarr", progress=False)
     assert (one.blocks, one.valid, one.clipped) == (two.blocks, two.valid, two.clipped)
     xr.testing.assert_identical(xr.open_zarr(tmp_path / "a.zarr"), xr.open_zarr(tmp_path / "b.zarr"))
+
+
+def test_a_method_travels_to_other_processes():
+    cube = make_cube(6, 6)
+    method = pickle.loads(pickle.dumps(cube.sr.interpolate))
+    xr.testing.assert_identical(method(scale=2), cube.sr.interpolate(scale=2))
 
 
 def test_accessor_keeps_no_state(model):

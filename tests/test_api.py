@@ -46,7 +46,7 @@ def test_a_type_checker_and_the_import_find_a_function_in_the_same_module():
     assert {name.asname: node.module for node in imports for name in node.names} == api.HOMES
 
 
-@pytest.mark.parametrize("name", api.HOMES)
+@pytest.mark.parametrize("name", [name for name in api.HOMES if inspect.isfunction(getattr(xsr, name))])
 def test_every_function_shows_an_example(name):
     _, _, section = inspect.getdoc(getattr(xsr, name)).partition("Examples\n--------\n")
     examples = doctest.DocTestParser().get_examples(section)

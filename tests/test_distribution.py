@@ -81,6 +81,7 @@ def test_the_sdist_is_complete_but_for_what_is_not_for_commercial_use():
     found = files("sdist")
     needed = (
         "tests/frozen.npz",
+        "conftest.py",
         "tests/conftest.py",
         "docs/conf.py",
         "docs/_static/demo.png",

@@ -1,6 +1,7 @@
 """``cube.sr``: binds the functions of `xsr.api` to a cube. No state, no arithmetic, no signature of its own."""
 
 from collections.abc import Callable
+from functools import wraps
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
@@ -33,9 +34,16 @@ class Verb(Generic[Options, Result]):
     def __get__(self, accessor: "SuperResolution[Any]", owner: type) -> Callable[Options, Result]: ...
 
     def __get__(self, accessor: "SuperResolution[Any] | None", owner: type) -> Any:
-        """Return the function bound to the cube of an accessor, or as it is to the class."""
+        """Return the function bound to the cube of an accessor; to the class as it is."""
         function = self._load()
-        return function if accessor is None else MethodType(function, accessor._obj)
+        if accessor is None:
+            return function
+
+        @wraps(function)
+        def method(accessor: "SuperResolution[Any]", *args: Any, **options: Any) -> Any:
+            return function(accessor._obj, *args, **options)
+
+        return MethodType(method, accessor)  # bound to the accessor, by which it can be pickled
 
 
 class CubeVerb(Verb[Options, XarrayObject]):

@@ -15,23 +15,23 @@ if TYPE_CHECKING:
     from xsr.kernels.terms import Metric as Metric
     from xsr.kernels.terms import Pixels as Pixels
     from xsr.kernels.terms import Terms as Terms
-    from xsr.operations.brisque import brisque as brisque
     from xsr.operations.clip import clip as clip
     from xsr.operations.degrade import augment_frames as augment_frames
     from xsr.operations.degrade import degrade as degrade
     from xsr.operations.degrade import semi_simulate as semi_simulate
     from xsr.operations.degrade import wald as wald
+    from xsr.operations.evaluate import brisque as brisque
     from xsr.operations.evaluate import evaluate as evaluate
+    from xsr.operations.evaluate import opensr as opensr
+    from xsr.operations.evaluate import spectrum as spectrum
+    from xsr.operations.evaluate import strata as strata
     from xsr.operations.guided import guided as guided
     from xsr.operations.interpolate import interpolate as interpolate
     from xsr.operations.interpolate import interpolate_time as interpolate_time
     from xsr.operations.mask_clouds import mask_clouds as mask_clouds
     from xsr.operations.native import native as native
-    from xsr.operations.opensr import opensr as opensr
     from xsr.operations.register import register as register
-    from xsr.operations.spectrum import spectrum as spectrum
     from xsr.operations.store import to_zarr as to_zarr
-    from xsr.operations.strata import strata as strata
     from xsr.operations.super_resolve import liif as liif
     from xsr.operations.super_resolve import sample as sample
     from xsr.operations.super_resolve import sisr as sisr
@@ -56,7 +56,7 @@ HOMES = {
     "Source": "xsr.sources.registry",
     "Terms": "xsr.kernels.terms",
     "augment_frames": "xsr.operations.degrade",
-    "brisque": "xsr.operations.brisque",
+    "brisque": "xsr.operations.evaluate",
     "clip": "xsr.operations.clip",
     "degrade": "xsr.operations.degrade",
     "evaluate": "xsr.operations.evaluate",
@@ -73,7 +73,7 @@ HOMES = {
     "open_safe": "xsr.sources.safe",
     "open_stac": "xsr.sources.stac",
     "open_theia": "xsr.sources.theia",
-    "opensr": "xsr.operations.opensr",
+    "opensr": "xsr.operations.evaluate",
     "register": "xsr.operations.register",
     "register_metric": "xsr.kernels.metrics",
     "register_sensor": "xsr.core.sensors",
@@ -81,8 +81,8 @@ HOMES = {
     "sample": "xsr.operations.super_resolve",
     "semi_simulate": "xsr.operations.degrade",
     "sisr": "xsr.operations.super_resolve",
-    "spectrum": "xsr.operations.spectrum",
-    "strata": "xsr.operations.strata",
+    "spectrum": "xsr.operations.evaluate",
+    "strata": "xsr.operations.evaluate",
     "to_cog": "xsr.operations.to_cog",
     "to_zarr": "xsr.operations.store",
     "verify": "xsr.operations.verify",

@@ -478,7 +478,8 @@ def test_ten_band_pairs_tell_in_which_pixels_bands_were_seen():
     assert [sets[0][name].attrs["native_gsd"] for name in ("B02", "B05")] == [40.0, 80.0]
     assert "native_gsd" not in sets[0].coords
     assert sets[1]["B05"].attrs["native_gsd"] == 20.0
-    feet = make_cube(cube.values, bands=TEN, crs="EPSG:2263", gsd=10 / 0.3048006096012192)
+    foot = 10 / 0.3048006096012192
+    feet = make_cube(cube.values, bands=TEN, crs="EPSG:2263", affine=Affine(foot, 0, 1e6, 0, -foot, 2e5))
     assert xsr.wald(feet, scale=2, native_gsd="sensor")[0].native_gsd.values[[0, -1]] == pytest.approx([40, 80])
     assert "native_gsd" not in xsr.wald(cube, scale=2, native_gsd="grid")[0].coords
     assert "native_gsd" not in xsr.degrade(cube, scale=2).coords

@@ -15,7 +15,7 @@ from xsr.core.sensors import get
 from xsr.kernels import metrics as table
 from xsr.kernels.metrics import METRICS
 from xsr.kernels.strata import gradient
-from xsr.operations.strata import ALWAYS
+from xsr.operations.evaluate.stratified import ALWAYS
 from xsr.testing import assert_lazy
 
 

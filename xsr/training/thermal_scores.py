@@ -28,9 +28,8 @@ from odc.geo.xr import xr_coords
 from scipy.ndimage import binary_dilation
 
 from xsr.kernels.degrade import blur_decimate
-from xsr.operations.evaluate import evaluate
+from xsr.operations.evaluate import evaluate, strata
 from xsr.operations.guided import guided
-from xsr.operations.strata import strata
 from xsr.training.thermal import ThermalScene, andalusia, average, brightness_temperature, read
 from xsr.training.thermal_synthetic import GUIDE_BANDS
 

@@ -10,13 +10,13 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xsr.core import graph
-from xsr.core.blocks import Span, Window
 from xsr.core.cube import open_cube
 from xsr.core.match import check_border
 from xsr.core.names import BandsLike
 from xsr.core.provenance import made_by
 from xsr.core.types import XarrayObject
 from xsr.kernels import brisque as kernels
+from xsr.operations.evaluate.compare import labels, whole
 
 
 @dataclass(frozen=True)
@@ -96,12 +96,9 @@ def brisque(
     if path is not None:
         kernels.read_model(path)  # a wrong path fails here, not in a worker
     function = Statistics(check_border(border, found), path)
-    source = found.data.data
-    window = Window(Span(0, source.shape[2]), Span(0, source.shape[3]))
-    job = graph.Job(window.rows, window.cols, (window,))
+    sources = [found.data.data]
     shape = (len(found.bands), kernels.FEATURES + 1)
-    values = graph.reduce_windows(function, [source], [job], shape, name="brisque")
-    coords = {name: found.data.coords[name] for name in ("time", "band") if name in found.data.coords}
+    values = graph.reduce_windows(function, sources, [whole(sources)], shape, name="brisque")
     variables: dict[str, Any] = {"features": (("time", "band", "feature"), values[:, :, :-1])}
     if path is not None:
         variables["score"] = (("time", "band"), values[:, :, -1], {"long_name": "BRISQUE, lower is better"})
@@ -112,4 +109,4 @@ def brisque(
     }
     if path is not None:
         settings["model"] = path.name
-    return xr.Dataset(variables, coords, settings)
+    return xr.Dataset(variables, labels(found, "time", "band"), settings)

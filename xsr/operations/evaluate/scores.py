@@ -1,7 +1,6 @@
 """Judge a super-resolved cube against a reference and against the image it was made from."""
 
-import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,37 +8,18 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xsr.core import checks, graph
+from xsr.core import graph
 from xsr.core.blocks import Span, Window
-from xsr.core.cube import Cube, open_cube
 from xsr.core.errors import ParameterError
-from xsr.core.grid import resolution
-from xsr.core.match import (
-    Low,
-    blocks_of,
-    check_border,
-    check_same_grid,
-    open_like,
-    open_low,
-    open_mask,
-    quotient,
-)
-from xsr.core.names import BandsLike, fitting
-from xsr.core.provenance import made_by
+from xsr.core.match import Low, open_low, quotient
+from xsr.core.names import BandsLike
 from xsr.core.types import XarrayObject
 from xsr.kernels.fidelity import Sensor, low_pixels
-from xsr.kernels.metrics import ERRORS, METRICS, known_metrics
+from xsr.kernels.metrics import ERRORS
 from xsr.kernels.optics import Mtf, Optics, PsfLike
-from xsr.kernels.pixels import judged
 from xsr.kernels.terms import Metric, Need, Pixels, Sheet
-
-LACKING: dict[Need, str] = {
-    "low": "low=",
-    "reference": "a reference",
-    "data_range": "data_range=",
-    "scale": "scale= or low=",
-}
-"""What a metric needs that may not be given, as messages name it."""
+from xsr.operations.evaluate.compare import Comparison, Reader, labels, open_comparison
+from xsr.operations.evaluate.table import check_scale, choose_metrics, rows_of, sensors_of, settings_of, sheet_of
 
 
 @dataclass(frozen=True)
@@ -47,13 +27,11 @@ class Scores:
     """Reduction: sums of the terms of all metrics over a block, and the metrics from the total."""
 
     sheet: Sheet
-    shape: tuple[int, int]
-    border: int
+    reader: Reader
     sensors: tuple[Sensor | None, ...]
     """How each band is observed at low resolution; None where its MTF is not known."""
-    has_reference: bool
     has_low: bool
-    has_mask: bool
+    """Whether the last window is that of the low-resolution image."""
 
     @property
     def halo(self) -> int:
@@ -72,23 +50,10 @@ class Scores:
         return out
 
     def _pixels(self, job: graph.Job, windows: Sequence[NDArray[Any]]) -> Pixels:
-        given = iter(zip(windows, job.windows, strict=True))
-        image, wide = next(given)
-        reference = next(given)[0] if self.has_reference else None
-        low, place = next(given) if self.has_low else (None, Window(Span(0, 0), Span(0, 0)))
-        mask = next(given)[0] if self.has_mask else None
-        inside: dict[str, Any] = {"rows": wide.rows, "cols": wide.cols, "shape": self.shape}
-        return Pixels(
-            job.rows,
-            job.cols,
-            judged(image, **inside, border=self.border, mask=mask),
-            None if reference is None else judged(reference, **inside),
-            self.halo,
-            low,
-            (place.rows, place.cols),
-            data_range=self.sheet.data_range,
-            scale=self.sheet.scale,
-        )
+        image, reference = self.reader(job, windows)
+        low, place = (windows[-1], job.windows[-1]) if self.has_low else (None, Window(Span(0, 0), Span(0, 0)))
+        spans, (peak, scale) = (place.rows, place.cols), (self.sheet.data_range, self.sheet.scale)
+        return Pixels(job.rows, job.cols, image, reference, self.halo, low, spans, data_range=peak, scale=scale)
 
     def finish(self, total: NDArray[np.float64]) -> NDArray[np.float64]:
         """Metrics from the sums, shape (metric, band), the count of valid pixels last."""
@@ -192,93 +157,62 @@ def evaluate(
     >>> scores.psnr.sel(band="B02").round().item()
     41.0
     """
-    cube = open_cube(sr, units=units, bands=fitting(bands, sr))
-    truth = None if reference is None else open_like(reference, cube, units=units, what="the reference", bands=bands)
-    if truth is not None:
-        check_same_grid(cube.geobox, truth.geobox, what="the reference")
+    pair = open_comparison(sr, reference, mask=mask, border=border, bands=bands, units=units)
+    cube, scale = pair.cube, check_scale(scale)
     coarse = None if low is None else open_low(low, cube, units=units, bands=bands)
-    scale = None if scale is None else checks.within("scale", scale, low=1, what="low over high pixel size, at least 1")
     if coarse is not None:
         scale = _agreed_scale(scale, coarse.scale)
-    arguments: dict[Need, Any] = {"reference": truth, "low": low, "data_range": data_range, "scale": scale}
+    elif reference is None and metrics is None:
+        raise ParameterError("neither a reference nor low= given; expected one of them to compare with.")
+    arguments: dict[Need, Any] = {"reference": reference, "low": low, "data_range": data_range, "scale": scale}
     given = [need for need, value in arguments.items() if value is not None]
-    sensor = cube.sensor(sensor)
-    optics = Optics(sensor, mtf, psf, source_mtf)
-    unknown = () if metrics is not None else tuple(name for name in cube.spelled(sensor) if not optics.knows(name))
-    chosen = _known_sensor(_resolve_metrics(metrics, given), unknown, cube)
-    sheet = Sheet(
-        metrics=chosen,
-        first=ERRORS if truth is not None else chosen[0].terms,
-        data_range=1.0 if data_range is None else checks.positive("data_range", data_range),
-        scale=scale or 1.0,
-    )
+    optics = Optics(cube.sensor(sensor), mtf, psf, source_mtf)
+    bands_spelled = cube.spelled(optics.sensor)
+    unknown = () if metrics is not None else tuple(name for name in bands_spelled if not optics.knows(name))
+    chosen = choose_metrics(metrics, given)
+    if len(unknown) == len(cube.bands):
+        chosen = _without_sensor(chosen, unknown)
+    first = ERRORS if reference is not None else chosen[0].terms
+    sheet = sheet_of(chosen, first, data_range=data_range, scale=scale)
     factors = coarse.scale if coarse is not None else (sheet.scale, sheet.scale)
-    function = Scores(
-        sheet=sheet,
-        shape=(cube.data.sizes["y"], cube.data.sizes["x"]),
-        border=check_border(border, cube),
-        sensors=_sensors(cube, coarse, optics, factors, unknown) if sheet.requires("sensor") else (),
-        has_reference=truth is not None,
-        has_low=coarse is not None and sheet.requires("low"),
-        has_mask=mask is not None,
-    )
-    cubes = (cube, truth, coarse.cube if coarse is not None and function.has_low else None)
-    sources = [given.data.data for given in cubes if given is not None]
-    sources += [] if mask is None else [open_mask(mask, cube)]
-    low_shape = coarse.cube.geobox.shape.yx if coarse is not None else (0, 0)
-    jobs = [_job(rows, cols, function, factors, (low_shape[0], low_shape[1])) for rows, cols in blocks_of(cube, chunks)]
-    shape = (len(chosen) + 1, len(cube.bands))
-    values = graph.reduce_windows(function, sources, jobs, shape, name="evaluate")
-    scores = _dataset(values, cube, function)
-    if function.sensors:
-        scores.attrs.update(optics.record(cube.spelled(sensor)))
+    sensors = sensors_of(cube, coarse, optics, scale=factors, unknown=unknown) if sheet.requires("sensor") else ()
+    values = _compute(pair, coarse if sheet.requires("low") else None, sheet, sensors, chunks)
+    scores = _dataset(values, pair, sheet)
+    if sensors:
+        scores.attrs.update(optics.record(bands_spelled))
         scores.attrs.update({"bands_without_mtf": list(unknown)} if unknown else {})
     return scores
 
 
-def _job(rows: Span, cols: Span, function: Scores, scale: tuple[float, float], low_shape: tuple[int, int]) -> graph.Job:
-    halo = function.halo
-    wide = Window(Span(rows.start - halo, rows.stop + halo), Span(cols.start - halo, cols.stop + halo))
-    windows = [wide] * (1 + function.has_reference)
-    if function.has_low:
-        owned = [low_pixels(span, s) for span, s in zip((rows, cols), scale, strict=True)]
-        cut = [Span(o.start, max(o.start, min(o.stop, n))) for o, n in zip(owned, low_shape, strict=True)]
-        windows.append(Window(cut[0], cut[1]))
-    if function.has_mask:
-        windows.append(wide)
-    return graph.Job(rows, cols, tuple(windows))
+def _compute(
+    pair: Comparison,
+    low: Low | None,
+    sheet: Sheet,
+    sensors: tuple[Sensor | None, ...],
+    chunks: int | Sequence[int] | None,
+) -> Any:
+    """Metrics and count, shape (time, metric, band); lazy if an image is."""
+    function = Scores(sheet, pair.reader, sensors, low is not None)
+    halo, sources = function.halo, pair.sources
+    jobs = pair.jobs(chunks, before=halo, after=(halo, halo))
+    if low is not None:
+        sources = [*sources, low.cube.data.data]
+        jobs = [graph.Job(job.rows, job.cols, (*job.windows, _owned(job, low))) for job in jobs]
+    shape = (len(sheet.metrics) + 1, len(pair.cube.bands))
+    return graph.reduce_windows(function, sources, jobs, shape, name="evaluate")
 
 
-def _sensors(
-    cube: Cube, low: Low | None, optics: Optics, scale: tuple[float, float], unknown: Sequence[str]
-) -> tuple[Sensor | None, ...]:
-    """How each band is seen at low resolution; None for those of unknown MTF."""
-    own = cube.native_gsd if low is None else low.cube.native_gsd
-    native = [a if math.isfinite(a) else b for a, b in zip(own, cube.native_gsd, strict=True)]
-    low_m, pixel = cube.pixel_m[0] * scale[0], resolution(cube.geobox)
-    return tuple(
-        None if name in unknown else optics.low_sensor(name, scale=scale, pixel=pixel, low_m=low_m, native_m=size)
-        for name, size in zip(cube.spelled(optics.sensor), native, strict=True)
-    )
+def _owned(job: graph.Job, low: Low) -> Window:
+    """Low-resolution pixels whose centre lies in a block."""
+    found = [low_pixels(span, s) for span, s in zip((job.rows, job.cols), low.scale, strict=True)]
+    sizes = low.cube.geobox.shape.yx
+    rows, cols = (Span(o.start, max(o.start, min(o.stop, n))) for o, n in zip(found, sizes, strict=True))
+    return Window(rows, cols)
 
 
-def _resolve_metrics(metrics: str | Iterable[str] | None, given: Collection[Need]) -> tuple[Metric, ...]:
-    """Metrics by name, or all of the library that the arguments allow."""
-    if metrics is None and not {"reference", "low"} & set(given):
-        raise ParameterError("neither a reference nor low= given; expected one of them to compare with.")
-    table = METRICS if metrics is None else known_metrics()
-    lacking = {
-        name: next((what for need, what in LACKING.items() if need in metric.requires and need not in given), "")
-        for name, metric in table.items()
-    }
-    return tuple(table[name] for name in checks.choose("metrics", metrics, lacking))
-
-
-def _known_sensor(metrics: tuple[Metric, ...], unknown: Sequence[str], cube: Cube) -> tuple[Metric, ...]:
-    """Leave out what needs the point spread function where the MTF of no band is known."""
-    left = metrics
-    if len(unknown) == len(cube.bands):
-        left = tuple(metric for metric in metrics if "sensor" not in metric.requires)
+def _without_sensor(metrics: tuple[Metric, ...], unknown: Sequence[str]) -> tuple[Metric, ...]:
+    """Leave out what needs the point spread function: the MTF of no band is known."""
+    left = tuple(metric for metric in metrics if "sensor" not in metric.requires)
     if not left:
         raise ParameterError(
             f"the MTF of {list(unknown)} is not known, and without a reference no other metric is left; expected mtf=."
@@ -295,20 +229,9 @@ def _agreed_scale(given: float | None, found: tuple[float, float]) -> float:
     return quotient(found)
 
 
-def _dataset(values: Any, cube: Cube, function: Scores) -> xr.Dataset:
-    coords = {name: cube.data.coords[name] for name in ("time", "band") if name in cube.data.coords}
-    variables: dict[str, Any] = {}
-    for index, metric in enumerate(function.sheet.metrics):
-        attrs = {"units": metric.unit, "long_name": metric.long_name}
-        joined = metric.over_bands or metric.terms.spectrum
-        variables[metric.name] = (
-            (("time",), values[:, index, 0], attrs) if joined else (("time", "band"), values[:, index], attrs)
-        )
-    attrs = {"units": "1", "long_name": "valid pixels"}
-    variables["count"] = (("time", "band"), values[:, -1].astype(np.int64), attrs)
-    settings: dict[str, Any] = made_by("evaluate") | {"border_px": function.border}
-    if function.sheet.requires("data_range"):
-        settings["data_range"] = function.sheet.data_range
-    if function.sheet.requires("scale", "low"):
-        settings["scale"] = function.sheet.scale
-    return xr.Dataset(variables, coords, settings)
+def _dataset(values: Any, pair: Comparison, sheet: Sheet) -> xr.Dataset:
+    joined = [metric.over_bands or metric.terms.spectrum for metric in sheet.metrics]
+    variables = rows_of(sheet, values, ("time", "band"), joined=joined)
+    count = values[:, len(sheet.metrics)].astype(np.int64)
+    variables["count"] = (("time", "band"), count, {"units": "1", "long_name": "valid pixels"})
+    return xr.Dataset(variables, labels(pair.cube, "time", "band"), settings_of(sheet, "evaluate", pair.border))

@@ -9,15 +9,13 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xsr.core import checks, graph
-from xsr.core.blocks import Span, Window
-from xsr.core.cube import open_cube
+from xsr.core.blocks import Span
 from xsr.core.errors import ParameterError
-from xsr.core.match import blocks_of, check_border, check_same_grid, open_like, open_mask
-from xsr.core.names import BandsLike, fitting
+from xsr.core.names import BandsLike
 from xsr.core.provenance import made_by
 from xsr.core.types import XarrayObject
 from xsr.kernels import spectrum as kernels
-from xsr.kernels.pixels import judged
+from xsr.operations.evaluate.compare import Comparison, Reader, labels, open_comparison
 
 VARIABLES: dict[str, tuple[str, str]] = {
     "power": ("reflectance2 m2", "radial power spectral density"),
@@ -35,27 +33,25 @@ class Spectra:
     """Reduction: ring sums over patches on a lattice anchored at the corner inside the border."""
 
     rings: kernels.Rings
-    shape: tuple[int, int]
-    border: int
-    has_mask: bool
+    reader: Reader
 
     def origins(self, axis: int) -> NDArray[np.int64]:
         """First pixel of the patches along an axis: half a patch apart from the border on, the last at the end."""
-        size, last = self.rings.size[axis], self.shape[axis] - self.border - self.rings.size[axis]
-        steps = np.arange(self.border, last + 1, max(1, size // 2))
+        size, border = self.rings.size[axis], self.reader.border
+        last = self.reader.shape[axis] - border - size
+        steps = np.arange(border, last + 1, max(1, size // 2))
         return steps if steps[-1] == last else np.append(steps, last)
 
     def __call__(self, job: graph.Job, windows: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
         """Add ring sums of the patches that begin in one block, shape (band, 3, rings + 1)."""
-        window = job.windows[0]
-        place: dict[str, Any] = {"rows": window.rows, "cols": window.cols, "shape": self.shape}
-        image = judged(windows[0], **place, border=self.border, mask=windows[2] if self.has_mask else None)
+        image, reference = self.reader(job, windows)
+        assert reference is not None
         height, width = self.rings.size
         out = np.zeros((image.shape[0], 3, self.rings.count + 1))
         for y in _within(self.origins(0), job.rows) - job.rows.start:
             for x in _within(self.origins(1), job.cols) - job.cols.start:
                 cut = (slice(None), slice(y, y + height), slice(x, x + width))
-                out += kernels.ring_sums(image[cut], windows[1][cut], self.rings)
+                out += kernels.ring_sums(image[cut], reference[cut], self.rings)
         return out
 
     def finish(self, total: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -120,39 +116,33 @@ def spectrum(
     >>> scores.resolution_m.sel(band="B02").round().item()  # metres
     12.0
     """
-    cube = open_cube(sr, units=units, bands=fitting(bands, sr))
-    truth = open_like(reference, cube, units=units, what="the reference", bands=bands)
-    check_same_grid(cube.geobox, truth.geobox, what="the reference")
-    shape = (cube.data.sizes["y"], cube.data.sizes["x"])
     patch = checks.whole("patch", patch, least=SMALLEST, what="a number of pixels")
-    if min(shape) < SMALLEST:
-        raise ParameterError(f"the cube has {shape[0]} x {shape[1]} pixels; expected at least {SMALLEST} each way.")
-    border = check_border(border, cube)
-    height, width = (size - 2 * border for size in shape)
-    if min(height, width) < SMALLEST:
-        raise ParameterError(
-            f"border={border} leaves {height} x {width} pixels; expected at least {SMALLEST} each way. Give a smaller"
-            " border."
-        )
-    rings = kernels.Rings((min(patch, height), min(patch, width)), cube.pixel_m)
-    function = Spectra(rings, shape, border, mask is not None)
-    sources = [cube.data.data, truth.data.data, *([open_mask(mask, cube)] if mask is not None else [])]
-    jobs = []
-    for rows, cols in blocks_of(cube, chunks):
-        window = Window(
-            Span(rows.start, rows.stop + rings.size[0] - 1), Span(cols.start, cols.stop + rings.size[1] - 1)
-        )
-        jobs.append(graph.Job(rows, cols, (window,) * len(sources)))
-    values = graph.reduce_windows(
-        function, sources, jobs, (len(VARIABLES) + 1, len(cube.bands), rings.count), name="spectrum"
-    )
-    coords = {name: cube.data.coords[name] for name in ("time", "band") if name in cube.data.coords}
-    coords["frequency"] = xr.Variable("frequency", rings.frequency(), {"units": "cycles per metre"})
+    pair = open_comparison(sr, reference, mask=mask, border=border, bands=bands, units=units)
+    rings = _rings(pair, patch)
+    function = Spectra(rings, pair.reader)
+    jobs = pair.jobs(chunks, after=(rings.size[0] - 1, rings.size[1] - 1))
+    shape = (len(VARIABLES) + 1, len(pair.cube.bands), rings.count)
+    values = graph.reduce_windows(function, pair.sources, jobs, shape, name="spectrum")
     variables: dict[str, Any] = {
         name: (("time", "band", "frequency"), values[:, index], {"units": unit, "long_name": long})
         for index, (name, (unit, long)) in enumerate(VARIABLES.items())
     }
     variables["resolution_m"] = (("time", "band"), values[:, -1, :, 0], {"units": "m"})
     variables["patches"] = (("time", "band"), values[:, -1, :, 1].astype(np.int64), {"units": "1"})
-    settings = made_by("spectrum") | {"patch_px": list(rings.size)}
-    return xr.Dataset(variables, coords, settings)
+    coords = labels(pair.cube, "time", "band")
+    coords["frequency"] = xr.Variable("frequency", rings.frequency(), {"units": "cycles per metre"})
+    return xr.Dataset(variables, coords, made_by("spectrum") | {"patch_px": list(rings.size)})
+
+
+def _rings(pair: Comparison, patch: int) -> kernels.Rings:
+    """Rings of frequency of the largest patches that fit, at most ``patch`` a side."""
+    shape, border = pair.shape, pair.border
+    if min(shape) < SMALLEST:
+        raise ParameterError(f"the cube has {shape[0]} x {shape[1]} pixels; expected at least {SMALLEST} each way.")
+    height, width = (size - 2 * border for size in shape)
+    if min(height, width) < SMALLEST:
+        raise ParameterError(
+            f"border={border} leaves {height} x {width} pixels; expected at least {SMALLEST} each way. Give a smaller"
+            " border."
+        )
+    return kernels.Rings((min(patch, height), min(patch, width)), pair.cube.pixel_m)

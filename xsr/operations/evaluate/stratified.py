@@ -10,26 +10,17 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xsr.core import checks, graph
-from xsr.core.blocks import Span, Window
-from xsr.core.cube import Cube, open_cube
 from xsr.core.errors import ParameterError
-from xsr.core.grid import resolution
-from xsr.core.match import (
-    blocks_of,
-    check_border,
-    check_same_grid,
-    open_like,
-    open_mask,
-)
-from xsr.core.names import BandsLike, fitting
-from xsr.core.provenance import made_by
+from xsr.core.names import BandsLike
 from xsr.core.types import XarrayObject
 from xsr.kernels import strata as kernels
 from xsr.kernels.fidelity import Sensor
-from xsr.kernels.metrics import ERRORS, METRICS, known_metrics
+from xsr.kernels.metrics import ERRORS
 from xsr.kernels.optics import Mtf, Optics, PsfLike
-from xsr.kernels.pixels import COUNT, judged, map_sums
+from xsr.kernels.pixels import COUNT, map_sums
 from xsr.kernels.terms import Metric, Need, Pixels, Sheet
+from xsr.operations.evaluate.compare import Comparison, Reader, labels, open_comparison
+from xsr.operations.evaluate.table import check_scale, choose_metrics, rows_of, sensors_of, settings_of, sheet_of
 
 ALWAYS: dict[str, str] = {
     "count": "1",
@@ -46,13 +37,11 @@ class Strata:
     """Reduction: sums of terms by stratum, or by fine bins that are merged at the end."""
 
     sheet: Sheet
-    shape: tuple[int, int]
+    reader: Reader
+    sensors: tuple[Sensor | None, ...]
     pixel_m: tuple[float, float]
     edges: tuple[float, ...] | None
     quantiles: tuple[float, ...]
-    border: int
-    sensors: tuple[Sensor, ...]
-    has_mask: bool
 
     @property
     def halo(self) -> int:
@@ -79,10 +68,9 @@ class Strata:
         return out
 
     def _pixels(self, job: graph.Job, windows: Sequence[NDArray[Any]]) -> Pixels:
-        place: dict[str, Any] = {"rows": job.windows[0].rows, "cols": job.windows[0].cols, "shape": self.shape}
-        image = judged(windows[0], **place, border=self.border, mask=windows[2] if self.has_mask else None)
-        settings: dict[str, Any] = {"data_range": self.sheet.data_range, "scale": self.sheet.scale}
-        return Pixels(job.rows, job.cols, image, judged(windows[1], **place), self.halo, **settings)
+        image, reference = self.reader(job, windows)
+        peak, scale = self.sheet.data_range, self.sheet.scale
+        return Pixels(job.rows, job.cols, image, reference, self.halo, data_range=peak, scale=scale)
 
     def finish(self, total: NDArray[np.float64]) -> NDArray[np.float64]:
         """Metrics, count, share and edges from the sums, shape (variable, band, stratum)."""
@@ -181,64 +169,30 @@ def strata(
     >>> bool(flat < steep / 3)
     True
     """
-    cube = open_cube(sr, units=units, bands=fitting(bands, sr))
-    truth = open_like(reference, cube, units=units, what="the reference", bands=bands)
-    check_same_grid(cube.geobox, truth.geobox, what="the reference")
+    pair = open_comparison(sr, reference, mask=mask, border=border, bands=bands, units=units)
     if edges is not None and quantiles is not None:
         raise ParameterError("edges= and quantiles= given; expected one of them.")
-    scale = None if scale is None else checks.within("scale", scale, low=1, what="low over high pixel size, at least 1")
+    cube, scale = pair.cube, check_scale(scale)
     optics = Optics(cube.sensor(sensor), mtf, psf, source_mtf)
-    sheet = Sheet(
-        metrics=_resolve_metrics(metrics, data_range, scale),
-        first=ERRORS,
-        data_range=1.0 if data_range is None else checks.positive("data_range", data_range),
-        scale=scale or 1.0,
-    )
-    function = Strata(
-        sheet=sheet,
-        shape=(cube.data.sizes["y"], cube.data.sizes["x"]),
-        pixel_m=cube.pixel_m,
-        edges=None if edges is None else _ascending("edges", edges),
-        quantiles=_resolve_quantiles(quantiles),
-        border=check_border(border, cube),
-        sensors=_sensors(cube, optics, sheet.scale) if sheet.requires("sensor") else (),
-        has_mask=mask is not None,
-    )
-    sources = [cube.data.data, truth.data.data, *([open_mask(mask, cube)] if mask is not None else [])]
-    jobs = [_job(rows, cols, function.halo, len(sources)) for rows, cols in blocks_of(cube, chunks)]
-    count = len(function.edges or function.quantiles) - 1
-    shape = (len(sheet.metrics) + len(ALWAYS), len(cube.bands), count)
-    values = graph.reduce_windows(function, sources, jobs, shape, name="strata")
-    scores = _dataset(values, cube, function)
-    scores.attrs.update(optics.record(cube.spelled(optics.sensor)) if function.sensors else {})
+    sheet = sheet_of(_resolve_metrics(metrics, data_range, scale), ERRORS, data_range=data_range, scale=scale)
+    sensors = sensors_of(cube, None, optics, scale=(sheet.scale, sheet.scale)) if sheet.requires("sensor") else ()
+    steps = None if edges is None else _ascending("edges", edges)
+    function = Strata(sheet, pair.reader, sensors, cube.pixel_m, steps, _resolve_quantiles(quantiles))
+    jobs = pair.jobs(chunks, before=function.halo, after=(function.halo, function.halo))
+    shape = (len(sheet.metrics) + len(ALWAYS), len(cube.bands), len(steps or function.quantiles) - 1)
+    values = graph.reduce_windows(function, pair.sources, jobs, shape, name="strata")
+    scores = _dataset(values, pair, sheet)
+    scores.attrs.update(optics.record(cube.spelled(optics.sensor)) if sensors else {})
     return scores
-
-
-def _sensors(cube: Cube, optics: Optics, scale: float) -> tuple[Sensor, ...]:
-    """How each band is seen at low resolution."""
-    low_m, pixel = cube.pixel_m[0] * scale, resolution(cube.geobox)
-    return tuple(
-        optics.low_sensor(name, scale=(scale, scale), pixel=pixel, low_m=low_m, native_m=size)
-        for name, size in zip(cube.spelled(optics.sensor), cube.native_gsd, strict=True)
-    )
-
-
-def _job(rows: Span, cols: Span, halo: int, sources: int) -> graph.Job:
-    window = Window(Span(rows.start - halo, rows.stop + halo), Span(cols.start - halo, cols.stop + halo))
-    return graph.Job(rows, cols, (window,) * sources)
 
 
 def _resolve_metrics(
     metrics: str | Iterable[str] | None, data_range: float | None, scale: float | None
 ) -> tuple[Metric, ...]:
     """Metrics by name, or those of the errors that the arguments allow."""
-    table = METRICS if metrics is None else known_metrics()
-    arguments: dict[Need, float | None] = {"data_range": data_range, "scale": scale}
-    lacking = {
-        name: next((f"{need}=" for need, value in arguments.items() if need in metric.requires and value is None), "")
-        for name, metric in table.items()
-    }
-    found = tuple(table[name] for name in checks.choose("metrics", metrics, lacking))
+    arguments: dict[Need, Any] = {"data_range": data_range, "scale": scale}
+    given = [need for need, value in arguments.items() if value is not None]
+    found = choose_metrics(metrics, given, lacking={"data_range": "data_range=", "scale": "scale="})
     if metrics is None:
         return tuple(metric for metric in found if metric.terms == ERRORS and not metric.over_bands)
     low = [metric.name for metric in found if "low" in metric.requires]
@@ -266,23 +220,11 @@ def _ascending(name: str, values: Any) -> tuple[float, ...]:
     return found
 
 
-def _dataset(values: Any, cube: Cube, function: Strata) -> xr.Dataset:
-    coords = {name: cube.data.coords[name] for name in ("time", "band") if name in cube.data.coords}
-    coords["stratum"] = xr.Variable("stratum", np.arange(values.shape[-1]))
-    variables: dict[str, Any] = {}
-    for index, metric in enumerate(function.sheet.metrics):
-        attrs, data = {"units": metric.unit, "long_name": metric.long_name}, values[:, index]
-        variables[metric.name] = (
-            (("time", "stratum"), data[:, 0], attrs)
-            if metric.over_bands
-            else (("time", "band", "stratum"), data, attrs)
-        )
-    for index, (name, unit) in enumerate(ALWAYS.items(), start=len(function.sheet.metrics)):
+def _dataset(values: Any, pair: Comparison, sheet: Sheet) -> xr.Dataset:
+    dims = ("time", "band", "stratum")
+    variables = rows_of(sheet, values, dims, joined=[metric.over_bands for metric in sheet.metrics])
+    for index, (name, unit) in enumerate(ALWAYS.items(), start=len(sheet.metrics)):
         data = values[:, index].astype(np.int64) if name == "count" else values[:, index]
-        variables[name] = (("time", "band", "stratum"), data, {"units": unit})
-    settings: dict[str, Any] = made_by("strata") | {"border_px": function.border}
-    if function.sheet.requires("data_range"):
-        settings["data_range"] = function.sheet.data_range
-    if function.sheet.requires("scale"):
-        settings["scale"] = function.sheet.scale
-    return xr.Dataset(variables, coords, settings)
+        variables[name] = (dims, data, {"units": unit})
+    coords = labels(pair.cube, "time", "band") | {"stratum": xr.Variable("stratum", np.arange(values.shape[-1]))}
+    return xr.Dataset(variables, coords, settings_of(sheet, "strata", pair.border))

@@ -9,17 +9,17 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xsr.core import checks, graph
-from xsr.core.blocks import Span, Window
-from xsr.core.cube import Cube, open_cube
+from xsr.core.cube import Cube
 from xsr.core.errors import ParameterError
-from xsr.core.match import check_border, check_same_grid, open_like, open_low, quotient
-from xsr.core.names import BandsLike, fitting
+from xsr.core.match import open_low, quotient
+from xsr.core.names import BandsLike
 from xsr.core.provenance import made_by
 from xsr.core.sensors import canonical
 from xsr.core.types import XarrayObject
 from xsr.kernels import opensr as kernels
+from xsr.operations.evaluate.compare import labels, open_comparison, whole
 
-UNITS: dict[str, tuple[str, str]] = {
+VARIABLES: dict[str, tuple[str, str]] = {
     "reflectance": ("reflectance", "consistency: mean |low - down(image)|, lower is better"),
     "spectral": ("degree", "consistency: mean angle between low and down(image), lower is better"),
     "spatial": ("pixel of low", "consistency: shift between low and down(image), lower is better"),
@@ -113,19 +113,14 @@ def opensr(
     >>> bool(scores.omission > scores.hallucination)  # interpolation invents little and misses much
     True
     """
-    cube = open_cube(sr, units=units, bands=fitting(bands, sr))
-    truth = open_like(reference, cube, units=units, what="the reference", bands=bands)
-    check_same_grid(cube.geobox, truth.geobox, what="the reference")
-    coarse = open_low(low, cube, units=units, bands=bands)
-    function = Protocol(coarse.scale, check_border(border, cube), _visible(cube, visible))
-    sources = [cube.data.data, truth.data.data, coarse.cube.data.data]
-    whole = [Window(Span(0, source.shape[2]), Span(0, source.shape[3])) for source in sources]
-    job = graph.Job(whole[0].rows, whole[0].cols, tuple(whole))
-    values = graph.reduce_windows(function, sources, [job], (len(UNITS),), name="opensr")
-    coords = {name: cube.data.coords[name] for name in ("time",) if name in cube.data.coords}
+    pair = open_comparison(sr, reference, border=border, bands=bands, units=units)
+    cube, coarse = pair.cube, open_low(low, pair.cube, units=units, bands=bands)
+    function = Protocol(coarse.scale, pair.border, _visible(cube, visible))
+    sources = [*pair.sources, coarse.cube.data.data]
+    values = graph.reduce_windows(function, sources, [whole(sources)], (len(VARIABLES),), name="opensr")
     variables: dict[str, Any] = {
         name: (("time",), values[:, index], {"units": unit, "long_name": long})
-        for index, (name, (unit, long)) in enumerate(UNITS.items())
+        for index, (name, (unit, long)) in enumerate(VARIABLES.items())
     }
     settings = {
         **made_by("opensr"),
@@ -133,7 +128,7 @@ def opensr(
         "scale": quotient(coarse.scale),
         "visible": [cube.bands[index] for index in function.visible],
     }
-    return xr.Dataset(variables, coords, settings)
+    return xr.Dataset(variables, labels(cube, "time"), settings)
 
 
 def _visible(cube: Cube, wanted: str | Sequence[str] | None) -> tuple[int, ...]:
