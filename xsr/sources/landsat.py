@@ -19,12 +19,12 @@ from xsr.core import checks, grid, radiometry, sensors
 from xsr.core.errors import BandError, CubeError, ParameterError, ProductError
 from xsr.sources import masks
 from xsr.sources.archive import Archive, check_name
+from xsr.sources.granules import Granule, on_one_lattice, stack
 from xsr.sources.harmonise import Identity
 from xsr.sources.mtl import FILE, Mtl, parse_groups
 from xsr.sources.mtl import read_mtl as read_mtl
 from xsr.sources.paths import product_path
 from xsr.sources.rasters import CHUNK, join, nearest, open_raster, to_grid
-from xsr.sources.scenes import Scene, on_one_lattice, stack
 
 BAND = re.compile(r"(?:band_?|b)?0*(\d+)(?:_?vcid_?([12]))?", re.IGNORECASE)
 IMAGE = re.compile(r"_(S[RT]_B\d+)\.tif$", re.IGNORECASE)
@@ -100,9 +100,9 @@ def open_landsat(
         raise ParameterError(
             f"bands={list(bands or ())} mix reflectance and temperature; expected one kind a cube. Open them apart."
         )
-    scenes = on_one_lattice([_scene(product, bands, chunks) for product in products])
+    granules = on_one_lattice([_granule(product, bands, chunks) for product in products])
     name, attrs = _DESCRIPTIONS[kinds.pop()]
-    return stack(scenes, name=name, attrs={"source": "Landsat Collection 2 Level-2", **attrs}, mask=mask)
+    return stack(granules, name=name, attrs={"source": "Landsat Collection 2 Level-2", **attrs}, mask=mask)
 
 
 def _by_images(paths: Sequence[str | Path]) -> list[str] | None:
@@ -263,7 +263,7 @@ def read_product(path: str | Path) -> LandsatProduct:
     return LandsatProduct(archive, name, groups)
 
 
-def _scene(product: LandsatProduct, bands: Sequence[str] | None, chunk: int) -> Scene:
+def _granule(product: LandsatProduct, bands: Sequence[str] | None, chunk: int) -> Granule:
     chosen = product.choose(bands)
     files = [product.images[key] for key in chosen]
     _check_present(product, files)
@@ -281,7 +281,7 @@ def _scene(product: LandsatProduct, bands: Sequence[str] | None, chunk: int) -> 
     if masked:
         flags = nearest(_open(product, quality, chunk), target, dtype=np.uint16, chunk=chunk)[0]
         classes = {"qa_pixel": flags, "valid": masks.valid_qa_pixel(flags)}
-    return Scene(
+    return Granule(
         label=product.label,
         time=_time(product),
         bands=tuple(band for _, band in chosen),

@@ -1,6 +1,6 @@
 """The sources that xsr opens: those it brings along, and those that `register_source` adds, in one table.
 
-The sources it brings along are found by what lies at a path (`xsr.sources.detect`), the others are asked whether they
+The sources it brings along are found by what lies at a path (`xsr.sources.detect`), the others say whether they
 recognise it. Readers are imported when they are used.
 """
 
