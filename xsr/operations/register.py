@@ -91,8 +91,8 @@ def register(
     >>> from xsr.testing import synthetic_cube
     >>> high = synthetic_cube(size=(256, 256), gsd_m=5.0, bands=("B08",))
     >>> frames = high.sr.semi_simulate(scale=2, frames=2, shift_px=[[0, 0], [0.5, -0.25]])
-    >>> seen = frames.drop_vars(["shift_x_m", "shift_y_m"]).sr.register()
-    >>> bool(abs(seen.shift_x_m[1] + 2.5) < 0.5), bool(abs(seen.shift_y_m[1] + 5.0) < 0.5)
+    >>> measured = frames.drop_vars(["shift_x_m", "shift_y_m"]).sr.register()
+    >>> bool(abs(measured.shift_x_m[1] + 2.5) < 0.5), bool(abs(measured.shift_y_m[1] + 5.0) < 0.5)
     (True, True)
     """
     seen = open_cube(cube, units=units, bands=bands)
