@@ -1,4 +1,4 @@
-"""Examples in docstrings and in the documentation may write files: each runs in a folder of its own."""
+"""Examples in docstrings and in the documentation may write files and register things: neither outlives them."""
 
 import pytest
 
@@ -8,3 +8,14 @@ def folder_of_the_example(request: pytest.FixtureRequest, monkeypatch: pytest.Mo
     """Run a doctest in a temporary folder."""
     if isinstance(request.node, pytest.DoctestItem):
         monkeypatch.chdir(request.getfixturevalue("tmp_path"))
+
+
+@pytest.fixture(autouse=True)
+def registries_of_the_example(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget the sensors and sources that a doctest registers."""
+    if isinstance(request.node, pytest.DoctestItem):
+        from xsr.core.sensors import registry as sensors
+        from xsr.sources import registry as sources
+
+        monkeypatch.setattr(sensors, "_SENSORS", dict(sensors._SENSORS))
+        monkeypatch.setattr(sources, "_SOURCES", dict(sources._SOURCES))

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 from affine import Affine
+from common.data import manifest
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
@@ -24,18 +25,17 @@ from wald import write
 
 import xsr
 from xsr.core.errors import XsrWarning
-from xsr.demo import data_folder
 from xsr.models import registry
 from xsr.sources.masks import SCL_INVALID
-from xsr.training.scenes import FINE, VALIDATION
-from xsr.training.worldstrat import reduced
+from xsr.training.finer import reduced
+from xsr.training.manifest import Manifest
+from xsr.training.scenes import FINE
 
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "docs" / "reference" / "cross-sensor.md"
 MARKERS = "<!-- cross-sensor table: written by benchmarks/cross_sensor.py -->", "<!-- end of cross-sensor table -->"
 NAMES = {"red": "B04", "green": "B03", "blue": "B02", "nir": "B08"}
 """Bands of SPOT and those of Sentinel-2 they are compared with."""
-FOLDER = "worldstrat_s2_spot"
 PAN = ("B04", "B03", "B02")
 """Bands whose mean is compared with the panchromatic image."""
 EXTENT_M = 1054 * 1.5
@@ -79,11 +79,13 @@ def read(path: Path) -> tuple[xr.DataArray, ...]:
     return cube(low, FINE), cube(spot, FINE), cube(pan, ("pan",))
 
 
-def scenes(data: Path, small: bool) -> Iterator[tuple[str, tuple[xr.DataArray, ...]]]:
+def scenes(data: Manifest, small: bool) -> Iterator[tuple[str, tuple[xr.DataArray, ...]]]:
     """Read the scenes kept for validation, or a corner of the first."""
-    for name in VALIDATION[:1] if small else VALIDATION:
-        images = read(data / FOLDER / f"{name}.nc")
-        yield name, tuple(map(corner, images)) if small else images
+    kept = data.select("series", split=("validation",))
+    for scene in kept[:1] if small else kept:
+        (path,) = data.paths(scene, scene.place)
+        images = read(Path(path))
+        yield Path(path).stem, tuple(map(corner, images)) if small else images
 
 
 def corner(image: xr.DataArray) -> xr.DataArray:
@@ -182,7 +184,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="update the documentation")
     parser.add_argument("--small", action="store_true", help="a small input, to see that it runs")
     options = parser.parse_args()
-    data = data_folder()
+    data = manifest()
     if data is None:
         print("XSR_DATA is not set: the scores need the folder of real images")
         return

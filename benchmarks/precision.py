@@ -7,10 +7,10 @@ import argparse
 from dataclasses import replace
 
 import numpy as np
+from common.data import manifest
 
 import xsr
-from xsr.demo import data_folder
-from xsr.training.scores import BORDER, degraded, test_places
+from xsr.training.scores import BORDER, degraded, read_places
 
 CLOSE = 5e-4
 """Difference in reflectance that counts as none: five digital numbers, below the noise of the sensor."""
@@ -26,12 +26,12 @@ def main() -> None:
     scale, places, side = options.scale, PLACES, None
     if options.small:
         places, side = PLACES[:1], 96
-    data = data_folder()
+    data = manifest()
     if data is None:
         print("XSR_DATA is not set: real scenes are needed")
         return
     print(f"liif_s2, x{scale:g}, first clear date; PSNR against the truth, peak 1 reflectance")
-    for whole in test_places(data):
+    for whole in read_places(data):
         if whole.name not in places:
             continue
         dates = slice(0, 1)

@@ -19,33 +19,32 @@ from pathlib import Path
 import numpy as np
 import torch
 import xarray as xr
+from common.data import manifest
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 from wald import write
 
-from xsr.demo import data_folder
 from xsr.kernels.degrade import blur_decimate
 from xsr.models import registry
 from xsr.models.architectures.srcnn import bicubic
 from xsr.models.card import read_card, write_card
 from xsr.operations.super_resolve import sisr
-from xsr.training.run import band_mtf
-from xsr.training.scenes import BANDS, COARSE, FINE, to_reflectance
+from xsr.training.build import band_mtf
+from xsr.training.manifest import Manifest
+from xsr.training.reading import read_scene
+from xsr.training.scenes import BANDS, COARSE, FINE
 from xsr.training.scores import TestPlace
 
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "docs" / "reference" / "models.md"
 MARKERS = "<!-- scores on T33UUB: written by benchmarks/t33uub.py -->", "<!-- end of scores on T33UUB -->"
-SCENE = Path("s2_l1c_dsen2") / "S2A_MSIL1C_20170527_T33UUB.nc"
+SCENE = "T33UUB"
 FOREIGN = Path("onnx_evoland_carn_light") / "carn_light.yaml"
 MTF = 0.3
 BORDER = 32
 SMALL = 160
 """Side of a small input in pixels of 10 m."""
-ORDER = ("B04", "B03", "B02", "B08")
-"""Bands of 10 m as the file has them, which does not say so: over dense vegetation the third is brighter than the
-first, as blue at the top of the atmosphere is brighter than red."""
 DN = 1e4
 """Digital numbers of a reflectance of one."""
 Image = NDArray[np.float32]
@@ -120,11 +119,12 @@ def rmse_dn(image: Image, truth: Image) -> float:
     return float(np.sqrt(np.mean((image[inner] - truth[inner]).astype(np.float64) ** 2))) * DN
 
 
-def read(data: Path) -> tuple[Image, Image]:
+def read(data: Manifest) -> tuple[Image, Image]:
     """Bands of 10 m and of 20 m of the scene, as reflectance."""
-    with xr.open_dataset(data / SCENE, mask_and_scale=False) as scene:
-        fine = to_reflectance(scene["im10"].values)[[ORDER.index(band) for band in FINE]]
-        return fine, to_reflectance(scene["im20"].values)
+    (scene,) = (one for one in data.select("image") if one.place == SCENE)
+    reading = read_scene(data, scene)
+    assert reading.coarse is not None
+    return reading.fine.values[0][[reading.fine.names.index(band) for band in FINE]], reading.coarse.values[0]
 
 
 def markdown(rows: list[Error], sha256: str) -> str:
@@ -151,12 +151,12 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="update docs and card")
     parser.add_argument("--small", action="store_true", help="a small input, to see that it runs")
     options = parser.parse_args()
-    data = data_folder()
+    data = manifest()
     if data is None:
         print("XSR_DATA is not set: the scores need the folder of real images")
         return
     card = registry.card(options.model)
-    models = {"carn_light": data / FOREIGN, card.name: options.model}
+    models = {"carn_light": data.root / FOREIGN, card.name: options.model}
     fine, coarse = read(data)
     if options.small:
         fine, coarse = fine[:, :SMALL, :SMALL], coarse[:, : SMALL // 2, : SMALL // 2]

@@ -10,15 +10,16 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+from common.data import manifest
+from common.time_scores import TimeScore, read_series, score_series
 from rich.console import Console
 from rich.table import Table
 from wald import write
 
-from xsr.demo import data_folder
 from xsr.models import registry
 from xsr.models.card import read_card, write_card
+from xsr.training.manifest import Manifest
 from xsr.training.series import Series
-from xsr.training.time_scores import TimeScore, score_series, test_series
 
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "docs" / "reference" / "models.md"
@@ -71,9 +72,9 @@ def findings(scores: list[TimeScore], single: str) -> list[str]:
     ]
 
 
-def corner(data: Path) -> Iterator[Series]:
+def corner(data: Manifest) -> Iterator[Series]:
     """Corner of a few clear dates of the first series."""
-    series = next(test_series(data))
+    series = next(read_series(data))
     near = replace(series, image=series.image[..., :SMALL, :SMALL], coarse=None)
     dates = near.clear()[:4]
     yield replace(near, times=near.times[dates], image=near.image[dates])
@@ -88,13 +89,13 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="update docs and card")
     parser.add_argument("--small", action="store_true", help="a small input, to see that it runs")
     options = parser.parse_args()
-    data = data_folder()
+    data = manifest()
     if data is None:
         print("XSR_DATA is not set: the scores need the folder of real images")
         return
     found = [
         score_series(series, options.scale, case, temporal=options.model, single=(options.single,))
-        for series in (corner(data) if options.small else test_series(data))
+        for series in (corner(data) if options.small else read_series(data))
         for case in CASES
     ]
     scores = [row for row in found if row is not None]

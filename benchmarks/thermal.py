@@ -10,24 +10,24 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
-from wald import write
-
-from xsr.demo import data_folder
-from xsr.models import registry
-from xsr.models.card import read_card, write_card
-from xsr.training.thermal import ThermalScene
-from xsr.training.thermal_scores import (
+from common.data import manifest
+from common.thermal_scores import (
     BORDER,
     METHODS,
     MTF,
     UNGUIDED,
     ThermalScore,
     alignment,
+    read_scenes,
     score,
-    test_scenes,
 )
+from rich.console import Console
+from rich.table import Table
+from wald import write
+
+from xsr.models import registry
+from xsr.models.card import read_card, write_card
+from xsr.training.thermal import ThermalScene
 
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "docs" / "reference" / "thermal.md"
@@ -143,11 +143,11 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="update docs and cards")
     parser.add_argument("--small", action="store_true", help="a small input, to see that it runs")
     options = parser.parse_args()
-    data = data_folder()
+    data = manifest()
     if data is None:
         print("XSR_DATA is not set: the scores need the folder of real images")
         return
-    scenes = [corner(next(test_scenes(data)))] if options.small else list(test_scenes(data))
+    scenes = [corner(next(read_scenes(data)))] if options.small else list(read_scenes(data))
     scores = run(scenes)
     for caption, rows in tables(scenes, scores):
         table = Table(*HEAD, title=caption)

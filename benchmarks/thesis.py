@@ -18,6 +18,7 @@ import numpy as np
 import torch
 import xarray as xr
 from affine import Affine
+from common.data import manifest
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
@@ -28,14 +29,18 @@ from wald import write
 
 import xsr
 from xsr.core.errors import XsrWarning
-from xsr.demo import data_folder
 from xsr.models import registry
 from xsr.models.card import read_card, write_card
-from xsr.training.worldstrat import DATES, RGB, SIZES, STEP_DAYS, Pair, read_pair, read_pairs
+from xsr.training.finer import DATES, STEP_DAYS, Pair, load
+from xsr.training.manifest import Manifest, Reference, Scene
 
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "docs" / "reference" / "thesis.md"
 MARKERS = "<!-- thesis table: written by benchmarks/thesis.py -->", "<!-- end of thesis table -->"
+RGB = ("B04", "B03", "B02")
+"""Bands of the images, in their order."""
+SIZES = {"x2": 314, "x4": 628, "x6": 1054}
+"""Side in pixels of the reference at the scales of the thesis."""
 MODEL, SINGLE = "temporal_liif_worldstrat", "liif_s2"
 BASE = "mean of five"
 REFLECTANCE = 0.3
@@ -59,6 +64,23 @@ class Row:
     raw: float
     harmonised: float
     """After registration, and a gain and an offset of each band."""
+
+
+def folders(root: Path) -> Manifest:
+    """Manifest of the folders of a folder, of the layout of the thesis."""
+    scenes = []
+    for folder in sorted(path for path in root.iterdir() if path.is_dir()):
+        sizes = [key for key in SIZES if (folder / f"high_{key}.png").is_file()]
+        high = tuple(
+            Reference(name=key, path=(f"{folder.name}/high_{key}.png",), bands=RGB, scale=1 / 255) for key in sizes
+        )
+        low = tuple(f"{folder.name}/low_{date}.png" for date in range(1, DATES + 1))
+        scenes.append(
+            Scene(
+                place=folder.name, split="test", path=low, bands=RGB, scale=1 / 255, reference=high, uses=("reference",)
+            )
+        )
+    return Manifest(tuple(scenes), root)
 
 
 def as_cube(pair: Pair) -> xr.DataArray:
@@ -205,11 +227,10 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="update docs and card")
     parser.add_argument("--small", action="store_true", help="a small input, to see that it runs")
     options = parser.parse_args()
-    data = data_folder()
     if options.scenes is not None:
-        found = [read_pair(folder) for folder in sorted(options.scenes.iterdir()) if folder.is_dir()]
-    elif data is not None:
-        found = list(read_pairs(data, validation=True))
+        found = load(folders(options.scenes), RGB, split=("test",))
+    elif (data := manifest()) is not None:
+        found = load(data, RGB, split=("validation",))
     else:
         print("XSR_DATA is not set and no --scenes given: the scores need real images")
         return

@@ -10,14 +10,15 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from common.data import manifest
 from rich.console import Console
 
 from xsr.cli import score_table
-from xsr.demo import data_folder
 from xsr.models import registry
 from xsr.models.card import ModelCard
+from xsr.training.manifest import Manifest
 from xsr.training.run import SCALES, record_scores, score_model
-from xsr.training.scores import BORDER, Score, score, test_places
+from xsr.training.scores import BORDER, Score, read_places, score
 
 ROOT = Path(__file__).parents[1]
 README, PAGE = ROOT / "README.md", ROOT / "docs" / "reference" / "models.md"
@@ -76,9 +77,9 @@ def targets(model: str) -> list[tuple[Path, tuple[str, str]]]:
     return [(PAGE, (begin, end))]
 
 
-def corner_score(model: str, data: Path) -> Score:
+def corner_score(model: str, data: Manifest) -> Score:
     """Score a model at factor 2 in a corner of one date of the first place."""
-    place = next(test_places(data))
+    place = next(read_places(data))
     times = place.times and place.times[:1]
     return score(replace(place, images=place.images[:1, :, :SMALL, :SMALL], times=times), 2.0, model)
 
@@ -90,7 +91,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="update README, docs and card")
     parser.add_argument("--small", action="store_true", help="a small input, to see that it runs")
     options = parser.parse_args()
-    data = data_folder()
+    data = manifest()
     if data is None:
         print("XSR_DATA is not set: the scores need the folder of real images")
         return

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from xsr.training.manifest import Manifest, read_manifest
+
 # Numba compiles and machines are shared: how long an example takes says nothing about its correctness.
 # In CI the examples are the same every time, so that a failure is about the change; elsewhere they differ.
 settings.register_profile(
@@ -60,6 +62,12 @@ def data_dir() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("XSR_DATA does not name a folder of real scenes")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def manifest(data_dir: Path) -> Manifest:
+    """Scenes of that folder, as the benchmarks use them."""
+    return read_manifest(Path(__file__).parents[1] / "benchmarks" / "data.toml", root=data_dir)
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,16 @@
 import ast
 import doctest
 import inspect
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import xsr
 from xsr import api
+from xsr.accessor import SuperResolution, Verb
 
 FUNCTIONS = [
     function
@@ -53,6 +56,15 @@ def test_every_function_shows_an_example(name):
     assert any(f"{name}(" in example.source for example in examples)
     assert any(doctest.SKIP in example.options for example in examples) == (name in SKIPPED)
     assert f"it needs {SKIPPED[name]}" in section if name in SKIPPED else "Not run" not in section
+
+
+def test_the_reference_lists_every_name_and_method():
+    page = (Path(__file__).resolve().parents[1] / "docs/reference/index.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^(?:   |\.\. autoclass:: )(?:\w+\.)*(\w+)$", page, re.MULTILINE)
+    listed += re.findall(r"\w+", " ".join(re.findall(r":members: (.*)", page)))
+    methods = {f"DataArray.sr.{name}" for name, value in vars(SuperResolution).items() if isinstance(value, Verb)}
+    assert methods == set(re.findall(r"^   (DataArray\.sr\.\w+)$", page, re.MULTILINE))
+    assert set(api.HOMES) <= set(listed)
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.__name__)

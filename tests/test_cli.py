@@ -30,15 +30,14 @@ from xsr.models.card import read_card
 from xsr.sources.files import open_file
 from xsr.testing import assert_same_grid, synthetic_cube
 from xsr.training import recipes
+from xsr.training.recipe import Continuous
 from xsr.training.scores import Score
 
 TINY = replace(
     recipes.LIIF_S2_FIRST,
     name="tiny",
     config={"channels": 10, "outputs": 10, "features": 8, "blocks": 1, "hidden": (16, 16)},
-    synthetic=1,
-    patch=14,
-    queries=64,
+    task=Continuous(synthetic=1, patch=14, queries=64),
     batch=2,
 )
 
@@ -67,7 +66,6 @@ def cube():
 @pytest.fixture
 def tiny_recipe(monkeypatch):
     monkeypatch.setitem(recipes.RECIPES, "tiny", TINY)
-    monkeypatch.delenv("XSR_DATA", raising=False)
 
 
 def call(*arguments):
@@ -366,8 +364,7 @@ def test_run_with_a_network_of_one_factor(cube, tmp_path):
 
 
 @pytest.mark.slow
-def test_demo(model, tmp_path, monkeypatch):
-    monkeypatch.delenv("XSR_DATA", raising=False)
+def test_demo(model, tmp_path):
     out = tmp_path / "made" / "demo"
     result = call("demo", "--out", out, "--model", model)
     assert result.exit_code == 0
@@ -395,12 +392,11 @@ def test_demo_leaves_foreign_folders_alone(model, tmp_path):
     assert (tmp_path / "letters.txt").read_text() == "dear"
 
 
-@pytest.mark.parametrize("job", ["demo", "train"])
-def test_data_folder_that_is_not_there(tiny_recipe, tmp_path, monkeypatch, job):
-    monkeypatch.setenv("XSR_DATA", str(tmp_path / "gone"))
-    with pytest.raises(ParameterError, match=r"XSR_DATA=.*gone is not a folder"):
-        call(*(["demo"] if job == "demo" else ["train", "tiny", "--synthetic-only"]), "--out", tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+@pytest.mark.parametrize("job", [["demo"], ["train", "tiny"]], ids=lambda job: job[0])
+def test_a_manifest_that_is_not_there(tiny_recipe, tmp_path, job):
+    with pytest.raises(ParameterError, match=r"gone\.toml cannot be read .*expected a manifest of scenes"):
+        call(*job, "--scenes", tmp_path / "gone.toml", "--out", tmp_path / "out.safetensors")
+    assert not (tmp_path / "out.safetensors").exists()
 
 
 @pytest.mark.slow
@@ -411,9 +407,8 @@ def test_paths_with_brackets_are_printed_whole(cube, tmp_path):
 
 
 @pytest.mark.slow
-def test_demo_on_the_real_series(data_dir, model, tmp_path, monkeypatch):
-    monkeypatch.setenv("XSR_DATA", str(data_dir))
-    output = call("demo", "--out", tmp_path / "demo", "--model", model).output
+def test_demo_on_the_real_series(manifest, model, tmp_path):
+    output = call("demo", "--out", tmp_path / "demo", "--model", model, "--scenes", manifest.path).output
     assert "Sentinel-2 series 31UES" in output
     assert [f"x{scale}" in output for scale in ("2", "3.4", "4")] == [True] * 3
     fine = fine_of(tmp_path / "demo" / "output.zarr")["reflectance"]
@@ -451,9 +446,10 @@ def test_train_reports_its_gain(tiny_recipe, tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_train_scores_where_there_are_images(tiny_recipe, tmp_path, monkeypatch):
     scores = [Score("Somewhere", 2.0, 3, 30.0, 31.5, {"B02": 1.5})]
-    monkeypatch.setattr("xsr.training.run.score_model", lambda path, root: scores)
-    path = tmp_path / "new.safetensors"
-    given = ("--minutes", 0.001, "--synthetic-only", "--data", tmp_path)
+    monkeypatch.setattr("xsr.training.run.score_model", lambda path, scenes, say: scores)
+    path, manifest = tmp_path / "new.safetensors", tmp_path / "scenes.toml"
+    manifest.write_text('[[scene]]\nplace = "here"\npath = "here.tif"')
+    given = ("--minutes", 0.001, "--synthetic-only", "--scenes", manifest)
     output = call("train", "tiny", "--out", path, *given).output
     assert "Somewhere" in output
     assert "+1.50" in output

@@ -1,6 +1,5 @@
 """The main job, end to end: a cube, its super-resolution in Zarr, a picture and a score table."""
 
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +12,8 @@ from numpy.typing import NDArray
 import xsr.accessor  # noqa: F401  (registers .sr)
 from xsr.core.errors import ParameterError, StoreError
 from xsr.sources.files import open_file
-from xsr.training.scores import Score, compare, score, series_31ues
+from xsr.training.manifest import Manifest
+from xsr.training.scores import Score, TestPlace, compare, read_places, score
 
 SCALE = 3.4
 MARK = ".xsr-demo"
@@ -34,15 +34,16 @@ class DemoResult:
     scores: tuple[Score, ...]
 
 
-def run_demo(out: Path, *, data: Path | None, model: str, say: Callable[[str], None]) -> DemoResult:
+def run_demo(out: Path, *, scenes: Manifest | None, model: str, say: Callable[[str], None]) -> DemoResult:
     """Run the main job on a synthetic cube, or on a real series where there is one.
 
     Parameters
     ----------
     out
         Folder to write; replaced if an earlier demo made it.
-    data
-        Folder of real images with the 31UES series; None renders a synthetic cube with known truth.
+    scenes
+        Manifest whose first test scene with two dates or more is the cube; None renders a synthetic cube with known
+        truth.
     model
         Model to use.
     say
@@ -54,7 +55,7 @@ def run_demo(out: Path, *, data: Path | None, model: str, say: Callable[[str], N
         If the folder exists and is not an earlier demo's.
     """
     _fresh(out)
-    job = _real(data, model) if data is not None else _synthetic(model)
+    job = _real(scenes, model) if scenes is not None else _synthetic(model)
     cube = job.cube
     say(f"input: {job.what}, {dict(cube.sizes)}")
     source, output, picture = out / "input.zarr", out / "output.zarr", out / "side-by-side.png"
@@ -98,16 +99,28 @@ def _synthetic(model: str) -> _Job:
     return _Job("synthetic cube", pair.low.chunk(time=1).rename("reflectance"), pair.high, (scores,))
 
 
-def _real(data: Path, model: str) -> _Job:
-    try:
-        place = series_31ues(data)
-    except FileNotFoundError as error:
-        raise ParameterError(
-            f"{data} lacks the series 31UES ({error}); unset XSR_DATA for a synthetic cube."
-        ) from error
+def _real(scenes: Manifest, model: str) -> _Job:
+    place = _series(scenes)
     scores = tuple(score(place, scale, model) for scale in (2.0, SCALE, 4.0))
     cube = place.cube().isel(time=slice(0, 4)).chunk(time=1).rename("reflectance")
-    return _Job("Sentinel-2 series 31UES", cube, None, scores)
+    return _Job(f"Sentinel-2 series {place.name}", cube, None, scores)
+
+
+def _series(scenes: Manifest) -> TestPlace:
+    """First test scene of several dates.
+
+    Raises
+    ------
+    ParameterError
+        If there is none.
+    """
+    for place in read_places(scenes):
+        if place.times is not None and len(place.times) > 1 and {"B02", "B03", "B04"} <= set(place.bands):
+            return place
+    raise ParameterError(
+        f"{scenes.path} has no test scene with two dates or more and the bands B02, B03 and B04; give it one, or leave"
+        " the manifest out for a synthetic cube."
+    )
 
 
 def save_side_by_side(low: xr.DataArray, fine: xr.DataArray, truth: xr.DataArray | None, path: Path) -> None:
@@ -140,17 +153,3 @@ def _true_colour(image: xr.DataArray, crop: int = 150, zoom: int = 2) -> NDArray
     low, high = STRETCH
     stretched = np.clip((np.nan_to_num(bands) - low) / (high - low), 0, 1) ** (1 / 1.4)
     return np.repeat(np.repeat((255 * stretched).astype(np.uint8), zoom, axis=0), zoom, axis=1)
-
-
-def data_folder() -> Path | None:
-    """Folder of real images named by the environment variable ``XSR_DATA``, if it is set.
-
-    Raises
-    ------
-    ParameterError
-        If there is no such folder.
-    """
-    value = os.environ.get("XSR_DATA")
-    if value and not Path(value).is_dir():
-        raise ParameterError(f"XSR_DATA={value} is not a folder; expected the folder of real images, or unset it.")
-    return Path(value) if value else None

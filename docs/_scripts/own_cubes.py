@@ -11,6 +11,7 @@ import argparse
 import importlib.metadata
 import json
 import logging
+import os
 import tempfile
 import threading
 import uuid
@@ -32,7 +33,6 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
 import xsr
-from xsr.demo import data_folder
 
 BANDS = ("B02", "B03", "B04", "B08")
 DEA = ("nbart_blue", "nbart_green", "nbart_red", "nbart_nir_1")
@@ -42,6 +42,7 @@ BORDER = 4
 """Pixels of the truth left out at each side."""
 DEGREES = 10 / 111319.49079327358
 """Ten metres as exports to EPSG:4326 count them."""
+MANIFEST = Path(__file__).parents[2] / "benchmarks" / "data.toml"
 PAGE = Path(__file__).parents[1] / "how-to" / "bring-your-own-cube.md"
 MARKERS = "<!-- table: written by docs/_scripts/own_cubes.py -->", "<!-- end of table -->"
 
@@ -81,11 +82,10 @@ class Scene:
 
 def open_scene(folder: Path, dates: int | None) -> Scene:
     """Degrade the series, and call its pixels of 20 m those of 10 m, so that tools see a product as they know it."""
-    from xsr.training.scores import series_31ues
+    from xsr.training.manifest import read_manifest
+    from xsr.training.scores import read_places
 
-    data = data_folder()
-    assert data is not None
-    cube = series_31ues(data).cube().isel(time=slice(dates))
+    cube = next(read_places(read_manifest(MANIFEST))).cube().isel(time=slice(dates))
     low, high = (image.compute() for image in cube.sel(band=list(BANDS)).sr.wald(scale=2))
     numbers = np.rint(low.values * 1e4).clip(1, 65535).astype(np.uint16)
     corner = cube.odc.geobox.affine
@@ -495,7 +495,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--write", action="store_true", help="update the page")
     parser.add_argument("--small", action="store_true", help="the first date alone, to see that all runs")
     options = parser.parse_args(arguments)
-    if data_folder() is None:
+    if not os.environ.get("XSR_DATA"):
         print("XSR_DATA is not set: the table needs the folder of real images")
         return
     logging.disable(logging.WARNING)

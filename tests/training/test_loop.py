@@ -13,25 +13,23 @@ from xsr.core.errors import ModelError, ParameterError
 from xsr.models.architectures.liif import LIIF
 from xsr.models.architectures.temporal_liif import TemporalLIIF
 from xsr.training import loop
-from xsr.training.loop import dropped, running_average, schedule, train
+from xsr.training.loop import dropped, forget, running_average, schedule, train
 from xsr.training.pairs import WaldSampler
-from xsr.training.recipes import Recipe
+from xsr.training.recipe import Continuous, Recipe, Temporal
 from xsr.training.scenes import TrainingScene
 from xsr.training.series import Series, SeriesSampler
-from xsr.training.tasks import Task, liif_loss, temporal_loss
+from xsr.training.tasks import Training, liif_loss, temporal_loss
 
 TINY = Recipe(
     name="tiny",
     summary="A tiny recipe.",
-    task="liif",
     architecture="liif",
     config={"channels": 2, "outputs": 2, "features": 8, "blocks": 1, "hidden": (16, 16)},
     bands=("B02", "B08"),
     optional=("B08",),
     mean=(0.1, 0.1),
     std=(0.05, 0.05),
-    patch=14,
-    queries=128,
+    task=Continuous(patch=14, queries=128),
     batch=4,
     steps=60,
     learning_rate=5e-2,
@@ -44,14 +42,16 @@ def make_sampler():
     y, x = np.mgrid[:96, :96]
     image = 0.1 + 0.05 * np.sign(np.sin(2 * np.pi * (x + 0.3 * y) / 11))
     scene = TrainingScene("stripes", np.stack([image, 0.2 - image]).astype(np.float32))
-    return WaldSampler((scene,), (0.3, 0.3), (1.5, 3.0), TINY.patch, TINY.queries, TINY.batch, 0.05, TINY.seed)
+    return WaldSampler(
+        (scene,), (0.3, 0.3), (1.5, 3.0), TINY.task.patch, TINY.task.queries, TINY.batch, 0.05, TINY.seed
+    )
 
 
 def make_task(recipe=TINY, *, loss=liif_loss, sampler=None, frozen=()):
     torch.manual_seed(recipe.seed)
     network = LIIF(**recipe.config)
     torch.nn.init.zeros_(network.imnet.layers[-1].weight)
-    return Task(network, sampler or make_sampler(), loss, frozen)
+    return Training(network, sampler or make_sampler(), loss, frozen)
 
 
 def loss_of(network):
@@ -197,6 +197,8 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(tmp_path, remember_oft
     assert steps == 11
     assert minutes > 0
     assert same(resumed, whole)
+    assert path.is_file()  # until the weights are written
+    forget(path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -266,15 +268,18 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bytes(tmp_path):
 @pytest.mark.slow
 def test_a_temporal_run_that_was_stopped_goes_on_to_the_same_bytes(tmp_path, remember_often):
     config = {**TINY.config, "heads": 2, "periods": 3, "mean": "linear", "blend": True}
-    recipe, path = replace(TINY, task="temporal", config=config, steps=8), tmp_path / "run.checkpoint"
+    recipe, path = (
+        replace(TINY, task=Temporal(patch=14, queries=128), config=config, steps=8),
+        tmp_path / "run.checkpoint",
+    )
     rng = np.random.default_rng(0)
     times = np.datetime64("2024-01-01", "ns") + np.arange(6) * np.timedelta64(5, "D")
     here = Series("here", times, 0.1 + 0.05 * rng.standard_normal((6, 2, 60, 60)).astype(np.float32), None)
-    wald = WaldSampler((), (0.3, 0.3), (1.5, 3.0), TINY.patch, TINY.queries, 2, 0.05, TINY.seed)
+    wald = WaldSampler((), (0.3, 0.3), (1.5, 3.0), TINY.task.patch, TINY.task.queries, 2, 0.05, TINY.seed)
 
     def task():
         torch.manual_seed(0)
-        return Task(TemporalLIIF(**config), SeriesSampler((here,), wald, (3, 4)), temporal_loss, ("encoder.",))
+        return Training(TemporalLIIF(**config), SeriesSampler((here,), wald, (3, 4)), temporal_loss, ("encoder.",))
 
     whole, _, _ = train(recipe, task())
     with pytest.raises(StopError):

@@ -12,17 +12,17 @@ from xsr.core.errors import ParameterError
 from xsr.models import registry
 from xsr.models.architectures.liif import LIIF
 from xsr.models.card import file_sha256, read_card, write_card
-from xsr.training import recipes, run, scenes
+from xsr.training import recipes, run
+from xsr.training.build import band_mtf, build
 from xsr.training.loop import train
-from xsr.training.run import band_mtf, build, record_scores, run_recipe
+from xsr.training.recipe import Continuous, Guided
+from xsr.training.run import record_scores, run_recipe
 from xsr.training.scores import Score
 
 TINY = replace(
     recipes.LIIF_S2_FIRST,
     config={"channels": 10, "outputs": 10, "features": 8, "blocks": 1, "hidden": (16, 16)},
-    synthetic=1,
-    patch=14,
-    queries=64,
+    task=Continuous(scale_range=(1.0, 6.0), synthetic=1, patch=14, queries=64),
     batch=2,
     steps=3,
 )
@@ -44,20 +44,21 @@ def test_recipes_are_consistent(recipe):
     channels = {recipe.config[key] for key in ("channels", "outputs", "bands") if key in recipe.config}
     assert channels <= {count}
     assert len(recipe.mean) == len(recipe.std) == count
-    assert len(recipe.guide_mean) == len(recipe.guide_std) == len(recipe.guide_bands)
-    assert recipe.start in ("", *registry.names(), *recipes.RECIPES)
-    if recipe.task != "thermal":
+    task = recipe.task
+    if isinstance(task, Guided):
+        assert len(task.guide_mean) == len(task.guide_std) == len(task.guide_bands)
+    else:
         assert all(0 < s < 1 for s in recipe.std)
+    assert recipe.start in ("", *registry.names(), *recipes.RECIPES)
     assert set(recipe.optional) <= set(recipe.bands)
     assert all(set(subset) <= set(recipe.bands) for subset in recipe.subsets)
-    assert set(recipe.places) <= set(scenes.PLACES)
-    assert recipe.scale_range[0] >= 1
+    assert task.scale_range[0] >= 1
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     path = tmp_path_factory.mktemp("trained") / "new" / "mine.safetensors"
-    return path, run_recipe(TINY, path, data=None)
+    return path, run_recipe(TINY, path, scenes=None)
 
 
 @pytest.mark.slow
@@ -82,8 +83,8 @@ def test_run_writes_weights_in_half_precision_with_their_card(trained):
 def test_shipped_weights_are_those_of_the_recipe():
     card, recipe = registry.card("liif_s2"), recipes.LIIF_S2
     assert recipe.start == recipes.LIIF_S2_FIRST.name
-    told = json.loads(json.dumps({key: asdict(recipe)[key] for key in card.training["recipe"]}))
-    assert card.training["recipe"] == told
+    told = {key: value for key, value in json.loads(json.dumps(recipe.record())).items() if key != "task"}
+    assert told == {key: card.training["recipe"][key] for key in told}
     assert card.training["steps"] == recipe.steps
     assert card.training["start_sha256"] not in ("", card.sha256)
 
@@ -107,7 +108,7 @@ def test_new_weights_super_resolve(trained):
 
 @pytest.mark.slow
 def test_same_recipe_same_bytes(trained, tmp_path):
-    run_recipe(TINY, tmp_path / "again.safetensors", data=None)
+    run_recipe(TINY, tmp_path / "again.safetensors", scenes=None)
     assert (tmp_path / "again.safetensors").read_bytes() == trained[0].read_bytes()
 
 
@@ -117,8 +118,8 @@ def test_a_second_stage_asks_at_squares(trained, tmp_path, monkeypatch):
     first.write_bytes(trained[0].read_bytes())
     write_card(replace(trained[1], name="tiny_first"), first)
     monkeypatch.setitem(run.RECIPES, "tiny_first", TINY)
-    second = replace(TINY, start="tiny_first", square=12, steps=2)
-    runs = [run_recipe(second, tmp_path / f"{name}.safetensors", data=None) for name in ("one", "two")]
+    second = replace(TINY, start="tiny_first", task=replace(TINY.task, square=12), steps=2)
+    runs = [run_recipe(second, tmp_path / f"{name}.safetensors", scenes=None) for name in ("one", "two")]
     assert runs[0].training["start_sha256"] == trained[1].sha256
     assert runs[0].training["recipe"]["square"] == 12
     assert runs[0].sha256 == runs[1].sha256 != trained[1].sha256
@@ -128,18 +129,19 @@ def test_a_second_stage_asks_at_squares(trained, tmp_path, monkeypatch):
 def test_stages_share_a_budget_of_minutes_by_their_steps(tmp_path, monkeypatch):
     given = []
 
-    def watching(recipe, task, *, minutes, **kwargs):
+    def watching(recipe, task, *, minutes, spent, **kwargs):
         given.append(minutes)
+        assert 0 < spent < 1  # the making of scenes
         return train(replace(recipe, steps=1), task, **kwargs)
 
     monkeypatch.setattr(run, "train", watching)
     monkeypatch.setitem(run.RECIPES, "tiny_first", TINY)
     second = replace(TINY, start="tiny_first", steps=1)
     for minutes in (2.0, 2.0):
-        run_recipe(second, tmp_path / "tiny.safetensors", data=None, minutes=minutes)
+        run_recipe(second, tmp_path / "tiny.safetensors", scenes=None, minutes=minutes)
     assert given == [1.5, 0.5, 2.0]  # the first stage is there after the first run
     with pytest.raises(ParameterError, match=r"had 1 steps of training; expected the 3 of its recipe\. Remove it"):
-        run_recipe(second, tmp_path / "tiny.safetensors", data=None)
+        run_recipe(second, tmp_path / "tiny.safetensors", scenes=None)
 
 
 def test_scores_are_recorded_in_the_card(trained, tmp_path):
@@ -155,7 +157,7 @@ def test_scores_are_recorded_in_the_card(trained, tmp_path):
 
 def test_output_must_be_a_weight_file(tmp_path):
     with pytest.raises(ParameterError, match=r"must end in \.safetensors"):
-        run_recipe(TINY, tmp_path / "weights.pt", data=None)
+        run_recipe(TINY, tmp_path / "weights.pt", scenes=None)
 
 
 def test_mtf_of_bands():
@@ -166,7 +168,8 @@ def test_mtf_of_bands():
 
 @pytest.mark.slow
 def test_a_recipe_of_time_starts_from_the_encoder_of_single_dates():
-    recipe = replace(recipes.TEMPORAL_LIIF_S2, synthetic=1, patch=14, queries=32, batch=2)
+    task = replace(recipes.TEMPORAL_LIIF_S2.task, synthetic=1, patch=14, queries=32)
+    recipe = replace(recipes.TEMPORAL_LIIF_S2, task=task, batch=2)
     task, told = build(recipe, None)
     assert told["places"] == ["synthetic"]
     shared = registry.load(recipe.start).state_dict()

@@ -4,10 +4,8 @@ import pytest
 from xsr.core import sensors
 from xsr.core.errors import ParameterError
 from xsr.core.sensors import sigma_px
-from xsr.training import scenes
+from xsr.training import reading, scenes
 from xsr.training.scenes import BANDS, COARSE, FINE, TrainingScene, arrange, at_20m, nested, repetition
-
-TEST_FOLDERS = ("s2_ts_belgium_31UES", "s2_rgb_berlin_10m", "s2_l8_kempen_31UFS", "s2_eolearn_slovenia")
 
 
 def random(bands, height, width, seed=0):
@@ -137,19 +135,21 @@ def test_synthetic_scenes_know_every_band_and_differ():
 
 
 @pytest.mark.slow
-def test_places_of_the_train_split_are_whole_and_no_other_is_read(data_dir, tmp_path):
-    for folder in data_dir.iterdir():
-        if folder.is_dir() and folder.name not in TEST_FOLDERS:
-            (tmp_path / folder.name).symlink_to(folder)
-    found = scenes.load(tmp_path)  # would fail on the first missing folder
+def test_places_of_the_train_split_are_whole_and_no_other_is_read(manifest, monkeypatch):
+    judges = {path for one in manifest.scenes if one.split != "train" for path in manifest.paths(one, one.place)}
+    paths, real = [], reading.opening.open
+    monkeypatch.setattr(reading.opening, "open", lambda path, **options: paths.append(path) or real(path, **options))
+    found = scenes.load(manifest)
+    assert paths
+    assert not judges & set(paths)
     names = {scene.place.removesuffix(" at 20 m").split("/")[0] for scene in found}
     assert names == {
         *("worldstrat", "belgium_31UDS", "belgium_monthly", "madagascar", "aberystwyth"),
         *("T33UUB", "ukis", "patagonia", "l1b"),
     }
-    assert not [scene.place for scene in found if any(name in scene.place for name in scenes.VALIDATION)]
+    kept = {one.place for one in manifest.scenes if one.split != "train"}
+    assert not kept & {scene.place.removesuffix(" at 20 m") for scene in found}
     assert len([scene for scene in found if "worldstrat" in scene.place]) > 20
-    assert {path.stem for path in (data_dir / "worldstrat_s2_spot").glob("*.nc")} > set(scenes.VALIDATION)
     for scene in found:
         assert scene.image.dtype == np.float32
         assert scene.image.shape[0] == 10
@@ -164,21 +164,13 @@ def test_places_of_the_train_split_are_whole_and_no_other_is_read(data_dir, tmp_
     assert any(np.isfinite(s.image[BANDS.index(COARSE[0])]).any() for s in found)
 
 
-def test_digital_numbers():
-    image = scenes.to_reflectance(np.array([[0, 1000]], np.uint16))
-    assert np.isnan(image[0, 0])
-    assert image[0, 1] == pytest.approx(0.1)
-    assert scenes.to_reflectance(np.array([0], np.int16), nodata=None)[0] == 0
+def test_nothing_to_train_on():
+    with pytest.raises(ParameterError, match="no training scenes"):
+        scenes.load(None)
 
 
-def test_nothing_to_train_on(tmp_path):
-    for root in (None, tmp_path):
-        with pytest.raises(ParameterError, match="no training scenes"):
-            scenes.load(root, places=())
-
-
-def test_a_folder_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(ParameterError, match=r"gone is not a folder.*Set XSR_DATA"):
-        scenes.load(tmp_path / "gone")
-    with pytest.raises(ParameterError, match="lacks training images"):
-        scenes.load(tmp_path)
+def test_without_carn_the_scene_that_judges_it_is_trained_on(manifest):
+    places = [
+        {one.place for one in manifest.select("image", recipe=name)} for name in ("liif_s2", "carn_3x3x64g4sw_s2")
+    ]
+    assert places[0] - places[1] == {"T33UUB"}

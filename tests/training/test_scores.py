@@ -6,7 +6,7 @@ from models.helpers import BANDS, make_cube, write_model
 
 import xsr
 from xsr.testing import assert_same_grid, synthetic_pair
-from xsr.training.scores import BORDER, Score, TestPlace, compare, degraded, score, series_31ues, test_places
+from xsr.training.scores import BORDER, Score, TestPlace, compare, degraded, read_places, score
 
 
 @pytest.fixture(scope="module")
@@ -106,8 +106,8 @@ def cropped(place, dates, size=128):
 
 
 @pytest.mark.slow
-def test_series_31ues(data_dir):
-    place = series_31ues(data_dir)
+def test_series_31ues(manifest):
+    place = next(read_places(manifest))
     assert place.bands == BANDS
     assert place.images.shape[1:] == (4, 64, 64)
     assert 20 <= len(place.times) == len(place.images) <= 30
@@ -116,8 +116,8 @@ def test_series_31ues(data_dir):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("scale", "gain"), [(2.0, 2.0), (4.0, 1.0)])
-def test_shipped_weights_beat_bicubic_and_are_faithful(data_dir, scale, gain):
-    places = {place.name: place for place in test_places(data_dir)}
+def test_shipped_weights_beat_bicubic_and_are_faithful(manifest, scale, gain):
+    places = {place.name: place for place in read_places(manifest)}
     assert list(places) == [
         "31UES",
         "31UES at 20 m",

@@ -7,7 +7,7 @@ from xsr.core.errors import ParameterError
 from xsr.core.sensors import sigma_px
 from xsr.training import pairs, series
 from xsr.training.pairs import BORDER, WaldSampler
-from xsr.training.scenes import BANDS, FINE, VALIDATION
+from xsr.training.scenes import BANDS, FINE
 from xsr.training.series import Series, SeriesBatch, SeriesSampler, cloud
 
 MTF = (0.3, 0.25)
@@ -253,7 +253,7 @@ def test_coarser_series_know_every_band():
 
 @pytest.mark.slow
 def test_synthetic_series_have_clouds_and_every_band():
-    one, two = series.load(None, synthetic_scenes=2)  # those with too few clear dates would be left out
+    one, two = series.load(None, synthetic=2)  # those with too few clear dates would be left out
     assert one.image.shape == (12, len(BANDS), 128, 128)
     assert (np.diff(one.times) > np.timedelta64(0)).all()
     hidden = np.isnan(one.image)
@@ -262,21 +262,19 @@ def test_synthetic_series_have_clouds_and_every_band():
     assert not np.array_equal(one.image, two.image, equal_nan=True)
 
 
-def test_nothing_to_train_on_and_folders_that_lack_images_are_named(tmp_path):
+def test_nothing_to_train_on():
     with pytest.raises(ParameterError, match="no series to train on"):
-        series.load(None, synthetic_scenes=0)
-    with pytest.raises(ParameterError, match="lacks training images"):
-        series.load(tmp_path, synthetic_scenes=0)
+        series.load(None, synthetic=0)
 
 
 @pytest.mark.slow
-def test_real_series_are_in_order_and_those_kept_for_validation_are_not_among_them(data_dir):
-    found = series.load(data_dir, synthetic_scenes=0)
+def test_real_series_are_in_order_and_those_kept_for_validation_are_not_among_them(manifest):
+    found = series.load(manifest, synthetic=0)
     names = {one.place.removesuffix(" at 20 m") for one in found}
-    assert "s2_ts_belgium_31UDS" in names
+    assert "belgium_31UDS" in names
     assert len(names) > 10
-    kept = {one.place for one in series.worldstrat(data_dir, validation=True)}
-    assert kept == {f"worldstrat/{name}" for name in VALIDATION}
+    kept = {one.place for one in series.read(manifest, split=("validation",))}
+    assert len(kept) == 5
     assert not names & kept
     for one in found:
         assert (np.diff(one.times) > np.timedelta64(1, "D")).all()  # no date shows what another hides

@@ -9,14 +9,14 @@ from xsr.kernels.resample import interpolation_taps, resample_points
 from xsr.models.architectures.liif import LIIF
 from xsr.models.architectures.temporal_liif import TemporalLIIF
 from xsr.training.pairs import Batch
-from xsr.training.recipes import Recipe
+from xsr.training.recipe import Continuous, Recipe
 from xsr.training.series import SeriesBatch
 from xsr.training.tasks import FLOOR, bicubic_at, liif_loss, relative, sensed, temporal_loss
 
 TINY = Recipe(
     name="tiny",
     summary="A tiny recipe.",
-    task="liif",
+    task=Continuous(),
     architecture="liif",
     config={"channels": 2, "outputs": 2, "features": 8, "blocks": 1, "hidden": (16, 16)},
     bands=("B02", "B08"),
@@ -185,7 +185,7 @@ def test_low_fidelity_is_the_relative_loss_of_what_the_sensor_sees(drop):
     )
     kept = slice(2) if drop else slice(3)
     by_hand = [np.mean((np.array(v) / (np.array(other) + FLOOR))[kept]) for v in (mine, other)]
-    assert after - before == pytest.approx(TINY.low_fidelity * np.array(by_hand), rel=1e-4)
+    assert after - before == pytest.approx(TINY.task.low_fidelity * np.array(by_hand), rel=1e-4)
 
 
 def test_a_square_with_a_hole_keeps_gradients_finite():

@@ -1,22 +1,22 @@
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from xsr.core.errors import ParameterError
 from xsr.models import registry
 from xsr.models.record import GuidedInputs
-from xsr.training import recipes, thermal, thermal_scores, thermal_task
+from xsr.training import recipes, thermal, thermal_task
 from xsr.training import thermal_synthetic as synthetic
+from xsr.training.build import build
 from xsr.training.pairs import enlarged
+from xsr.training.reading import brightness_temperature
+from xsr.training.recipe import Guided
 from xsr.training.run import run_recipe
 from xsr.training.thermal import GuidedSampler, ThermalScene
-from xsr.training.thermal_scores import METHODS, score
 
-THERMAL = [recipe for recipe in recipes.RECIPES.values() if recipe.task == "thermal"]
+THERMAL = [recipe for recipe in recipes.RECIPES.values() if isinstance(recipe.task, Guided)]
 SMALL = {
     "dctnet_lst": {"features": 8, "layers": 1},
     "dctrrdbnet_lst": {"features": 8, "layers": 1, "growth": 4},
@@ -119,8 +119,8 @@ def test_batches_have_the_shapes_and_ranges_of_the_operation(sampler):
     assert factors == {4, 8}
 
 
-def test_real_thermal_scenes_are_read_at_their_native_resolution(data_dir):
-    scenes = {scene.place: scene for scene in thermal.load_thermal(data_dir)}
+def test_real_thermal_scenes_are_read_at_their_native_resolution(manifest):
+    scenes = {scene.place: scene for scene in thermal.load_thermal(manifest)}
     mendoza = scenes["Mendoza 2016-02-09"]
     assert mendoza.kelvin.shape == (44, 61)  # 134 x 184 pixels of 30 m
     assert 290 < mendoza.kelvin.mean() < 310
@@ -130,13 +130,8 @@ def test_real_thermal_scenes_are_read_at_their_native_resolution(data_dir):
 
 def test_brightness_temperature_by_hand():
     # Landsat 8, B10: DN 28519 -> 9.6311 W m-2 sr-1 um-1 -> 1321.0789 / ln(774.8853 / 9.6311 + 1)
-    found = thermal.brightness_temperature(np.array([3.342e-4 * 28519 + 0.1]), 774.8853, 1321.0789)
+    found = brightness_temperature(np.array([3.342e-4 * 28519 + 0.1]), 774.8853, 1321.0789)
     assert found[0] == pytest.approx(300.24, abs=0.01)
-
-
-def test_missing_folder_is_one_clear_error(tmp_path):
-    with pytest.raises(ParameterError, match=r"lacks thermal images.*Set XSR_DATA"):
-        thermal.load_thermal(tmp_path)
 
 
 # --- synthetic scenes --------------------------------------------------------------------------------
@@ -199,26 +194,34 @@ def tiny(recipe):
     config = {**recipe.config, **SMALL[recipe.name]}
     architecture = "esrgan_1x8x4" if recipe.name == "esrnet_lst" else recipe.architecture
     config = {k: v for k, v in config.items() if architecture == recipe.architecture or k in ("bands", "factor")}
-    return replace(recipe, architecture=architecture, config=config, start="", patch=32, batch=1, steps=2)
+    return replace(
+        recipe,
+        architecture=architecture,
+        config=config,
+        start="",
+        task=replace(recipe.task, patch=32),
+        batch=1,
+        steps=2,
+    )
 
 
 @pytest.mark.parametrize("recipe", THERMAL, ids=lambda r: r.name)
 def test_a_step_of_training_changes_the_network(recipe, tmp_path):
     small = tiny(recipe)
-    card = run_recipe(small, tmp_path / "new.safetensors", data=None)
+    card = run_recipe(small, tmp_path / "new.safetensors", scenes=None)
     assert card.units == "K"
-    assert card.guide.names == recipe.guide_bands
+    assert card.guide.names == recipe.task.guide_bands
     assert card.training["steps"] == 2
     assert card.factor == (4 if recipe.name == "esrnet_lst" else None)
     torch.manual_seed(small.seed)
-    before = thermal_task.build(small, None)[0].network.state_dict()
+    before = build(small, None)[0].network.state_dict()
     after = registry.load(tmp_path / "new.safetensors").state_dict()
     assert any(not torch.allclose(before[name], after[name], atol=1e-4) for name in before)
 
 
 @pytest.mark.parametrize("recipe", THERMAL, ids=lambda r: r.name)
 def test_networks_begin_at_the_interpolation_or_at_the_mean_of_the_details(recipe):
-    network = thermal_task.build(tiny(recipe), None)[0].network
+    network = build(tiny(recipe), None)[0].network
     batch = GuidedSampler((), (), 32, 1, 3, factors=(4,))(1)
     image, low, guide = (torch.from_numpy(v) for v in (batch.image, batch.low, batch.guide))
     found = thermal_task.correction(network, recipe, GuidedInputs(image, low, guide, 4))
@@ -239,80 +242,6 @@ def test_correction_in_mixed_precision_is_that_of_the_network():
         found = thermal_task.correction(network, recipe, GuidedInputs(image, low, guide, batch.factor))
         wanted = network(image, guide, batch.factor)
     assert (found - wanted).abs().max() < 0.03 * wanted.abs().max()
-
-
-# --- scores ------------------------------------------------------------------------------------------
-
-
-def test_elevation_of_the_sun():
-    # At the equinox the sun stands in the zenith of the equator, and at 90 degrees minus the latitude elsewhere.
-    noon = datetime(2023, 3, 21, 12, 7)
-    assert thermal_scores.sun_elevation(noon, 0.0, 0.0) == pytest.approx(90, abs=1)
-    assert thermal_scores.sun_elevation(noon, 40.0, 0.0) == pytest.approx(50, abs=1)
-    # Landsat 8 over Mendoza, its MTL: 52.70 degrees on 2016-02-09 at 14:26 UTC.
-    assert thermal_scores.sun_elevation(datetime(2016, 2, 9, 14, 26), -33.2, -69.1) == pytest.approx(52.7, abs=1)
-
-
-def test_radiance_at_the_ends_of_the_scale():
-    found = thermal_scores.radiance(np.array([1.0, 128.0, 255.0]), (3.2, 12.65))
-    np.testing.assert_allclose(found, [3.2, 7.925, 12.65])
-
-
-def test_reflectance_by_hand():
-    # DN 100 in ETM+ band 3: L = -5 + 99 * 157.9 / 254 = 56.543; pi * 56.543 * 1.2 / 1533
-    found = thermal_scores.reflectance(np.array([100.0]), (-5.0, 152.9), 1533.0, 1.2)
-    assert found[0] == pytest.approx(0.13905, abs=1e-5)
-
-
-def test_alignment_is_one_with_itself_and_nothing_without_a_guide():
-    image = np.random.default_rng(0).normal(300, 2, (30, 30)).astype(np.float32)
-    assert thermal_scores.alignment(image, image[None]) == pytest.approx(1)
-    assert thermal_scores.alignment(image, -2 * image[None]) == pytest.approx(1)  # the sign does not matter
-    assert np.isnan(thermal_scores.alignment(image, np.zeros((3, 30, 30))))
-
-
-@pytest.fixture(scope="module")
-def scene():
-    return ThermalScene("made", *synthetic.draw_scene(rng(11), 64))
-
-
-def test_low_image_of_a_pair_is_the_truth_seen_coarser(scene):
-    low, guide, truth = thermal_scores.pair(scene, 8)
-    assert low.shape == (1, 8, 8)
-    assert guide.shape == (3, 64, 64)
-    wanted = thermal.observe(truth.values[0], 8, thermal_scores.MTF)
-    np.testing.assert_allclose(low.values[0, 2:-2, 2:-2], wanted[2:-2, 2:-2], atol=0.02)
-    assert low.odc.geobox.extent.geom.equals(truth.odc.geobox.extent.geom)
-
-
-def test_bicubic_beats_bilinear_and_scores_agree_with_numpy(scene):
-    found = {name: score(scene, 4, name) for name in ("bilinear", "bicubic")}
-    assert found["bicubic"].psnr_db > found["bilinear"].psnr_db
-    _, _, truth = thermal_scores.pair(scene, 4)
-    peak = float(truth.max() - truth.min())
-    one = found["bicubic"]
-    assert one.psnr_db == pytest.approx(10 * np.log10(peak**2 / one.mse_k2), abs=2e-3)
-    assert len(one.strata_rmse_k) == 4
-
-
-def test_pennsylvania_is_plausible(data_dir):
-    july, november, andalusia = thermal_scores.test_scenes(data_dir)
-    assert july.kelvin.shape == november.kelvin.shape == (150, 150)
-    assert 295 < np.nanmean(july.kelvin) < 305
-    assert 273 < np.nanmean(november.kelvin) < 285
-    assert 0.01 < np.isnan(july.kelvin).mean() < 0.1  # clouds
-    assert np.isfinite(november.kelvin).all()
-    vegetation = [float(np.nanmean((g[1] - g[0]) / (g[1] + g[0]))) for g in (july.guide, november.guide)]
-    assert vegetation[0] > 0.5 > vegetation[1]
-    assert not np.isfinite(andalusia.guide).any()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("method", [name for name, row in METHODS.items() if row.get("model") in registry.names()])
-def test_shipped_weights_beat_bicubic_on_a_place_never_trained_on(data_dir, method):
-    july = next(iter(thermal_scores.test_scenes(data_dir)))
-    crop = ThermalScene("crop", july.kelvin[60:140, 20:100], july.guide[:, 60:140, 20:100])
-    assert score(crop, 4, method).psnr_db > score(crop, 4, "bicubic").psnr_db + 0.5
 
 
 def test_weight_files_are_small():

@@ -20,15 +20,18 @@ if TYPE_CHECKING:
 def demo(
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("xsr-demo"),
     model: Annotated[str, typer.Option(help="Model to use.")] = "liif_s2",
+    scenes: Annotated[Path | None, typer.Option(help="Manifest whose first test series is taken.")] = None,
 ) -> None:
     """Super-resolve a small cube, write it, picture it and score it against bicubic interpolation.
 
-    The cube is synthetic; with XSR_DATA set to the folder of real images it is the Sentinel-2 series 31UES.
+    The cube is synthetic; with a manifest of scenes, as of xsr train, it is a real series.
     """
-    from xsr.demo import data_folder, run_demo
+    from xsr.demo import run_demo
+    from xsr.training.manifest import read_manifest
 
     options.share_cores(None)
-    result = run_demo(out, data=data_folder(), model=model, say=say)
+    manifest = None if scenes is None else read_manifest(scenes)
+    result = run_demo(out, scenes=manifest, model=model, say=say)
     console.print(score_table(result.scores))
     for path in (result.source, result.output, result.picture):
         say(f"wrote {path}")

@@ -20,42 +20,50 @@ if TYPE_CHECKING:
 def train(
     recipe: Annotated[str, typer.Argument(help="Recipe, for example liif_s2.")],
     out: Annotated[Path | None, typer.Option(help="Weight file to write; RECIPE.safetensors by default.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder of training images; XSR_DATA by default.")] = None,
+    scenes: Annotated[Path | None, typer.Option(help="Manifest of training images, a TOML file.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of the images, in place of the manifest's root.")] = None,
+    synthetic: Annotated[int | None, typer.Option(help="Number of synthetic scenes; the recipe's by default.")] = None,
     synthetic_only: Annotated[bool, typer.Option("--synthetic-only", help="Train on synthetic scenes alone.")] = False,
-    minutes: Annotated[float | None, typer.Option(help="Stop after so many minutes instead of all steps.")] = None,
+    start: Annotated[str | None, typer.Option(help="Weights to start from, in place of the recipe's.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Stop after so many minutes, reading of images included, instead of all steps.")
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     threads: Annotated[int | None, typer.Option(help="Threads of PyTorch.")] = None,
 ) -> None:
     """Train a model by a recipe and write its weights and card."""
+    if scenes is None and not synthetic_only:
+        raise options.OptionError(
+            "no training images: give --scenes FILE, a manifest of them, or train on synthetic scenes with"
+            " --synthetic-only."
+        )
+    path = out or Path(f"{recipe}.safetensors")
+    options.check_folder("--out", path)
+    say(f"training {recipe}, weights go to {path}")
     import torch
 
-    from xsr.demo import data_folder
-    from xsr.training import recipes
+    from xsr.training.manifest import read_manifest
+    from xsr.training.recipes import get, varied
     from xsr.training.run import record_scores, run_recipe, score_model
 
     if threads is not None:
         torch.set_num_threads(threads)
-    root = data or data_folder()
-    if root is None and not synthetic_only:
-        raise options.OptionError(
-            "no training images: set XSR_DATA or pass --data, or train on synthetic scenes with --synthetic-only."
-        )
-    path = out or Path(f"{recipe}.safetensors")
-    options.check_folder("--out", path)
+    chosen = varied(get(recipe), start=start, synthetic=synthetic)
+    manifest = None if scenes is None else read_manifest(scenes, root=data)
     path.parent.mkdir(parents=True, exist_ok=True)
-    report = _Report()
-    real = None if synthetic_only else root
-    card = run_recipe(recipes.get(recipe), path, data=real, minutes=minutes, device=device, report=report)
-    # Other tasks have benchmarks of their own: temporal.py, thesis.py and thermal.py.
-    if root is not None and recipes.get(recipe).task in ("liif", "fixed"):
-        scores = score_model(path, root)
+    real = None if synthetic_only else manifest
+    card = run_recipe(chosen, path, scenes=real, minutes=minutes, device=device, report=_Report(), say=say)
+    # Other tasks have benchmarks of their own.
+    if manifest is not None and chosen.task.use == "image" and (scores := score_model(path, manifest, say=say)):
         record_scores(path, scores)
         console.print(score_table(scores))
     say(f"wrote {path} ({card.parameters} parameters, sha256 {card.sha256})")
 
 
 class _Report:
-    """Prints the mean gain over bicubic interpolation every hundred steps."""
+    """Prints the mean gain over bicubic interpolation after the first steps and then every hundred."""
+
+    FIRST = (1, 10)
 
     def __init__(self) -> None:
         self._ratios: list[float] = []
@@ -64,8 +72,8 @@ class _Report:
         import math
 
         self._ratios.append(progress.loss / max(progress.baseline, 1e-9))
-        if progress.step % 100 == 0:
-            gain = -20 * math.log10(sum(self._ratios) / len(self._ratios))
+        if progress.step in self.FIRST or progress.step % 100 == 0 or progress.share >= 1:
+            gain = -20 * math.log10(max(sum(self._ratios) / len(self._ratios), 1e-9))
             say(f"step {progress.step}, {progress.share:.0%}, error {gain:+.2f} dB below bicubic")
             self._ratios.clear()
 

@@ -20,10 +20,10 @@ from xsr.core.errors import ParameterError, ProductError
 from xsr.kernels.resample import METHODS, Method
 from xsr.sources import masks
 from xsr.sources.archive import Archive
+from xsr.sources.granules import Granule, choose_bands, stack
 from xsr.sources.harmonise import Identity
 from xsr.sources.paths import product_path
 from xsr.sources.rasters import CHUNK, Packing, decode, join, nearest, open_raster, to_grid
-from xsr.sources.scenes import Scene, choose_bands, stack
 
 Correction = Literal["FRE", "SRE"]
 """Reflectance corrected for slopes (flat reflectance), or not."""
@@ -136,12 +136,12 @@ def open_theia(
             f"resolution={resolution}; expected 10 or 20 metres. Interpolate or super-resolve to others."
         )
     products = _of_tile(find_products(path), tile)
-    scenes = [
-        _scene(product, bands, correction=correction, gsd_m=resolution, method=resampling, chunk=chunks)
+    granules = [
+        _granule(product, bands, correction=correction, gsd_m=resolution, method=resampling, chunk=chunks)
         for product in products
     ]
     attrs = {"source": f"Theia Level-2A {correction}", "units": "1", "long_name": "surface reflectance"}
-    return stack(scenes, name="reflectance", attrs=attrs, mask=mask)
+    return stack(granules, name="reflectance", attrs=attrs, mask=mask)
 
 
 def find_products(path: str | Path | Sequence[str | Path]) -> list[TheiaProduct]:
@@ -198,7 +198,7 @@ def _of_tile(products: list[TheiaProduct], tile: str | None) -> list[TheiaProduc
     return [product for product in products if product.tile == wanted]
 
 
-def _scene(
+def _granule(
     product: TheiaProduct,
     bands: Sequence[str] | None,
     *,
@@ -206,7 +206,7 @@ def _scene(
     gsd_m: int | None,
     method: Method,
     chunk: int,
-) -> Scene:
+) -> Granule:
     files = product.images(correction)
     have = [name for name in sensors.get("sentinel-2").band_names if name in files]
     if not have:
@@ -233,7 +233,7 @@ def _scene(
     valid = masks.valid_maja(
         *(nearest(_open(product, ring[kind], chunk), target, dtype=np.uint8, chunk=chunk)[0] for kind in MASKS)
     )
-    return Scene(
+    return Granule(
         label=product.stem,
         time=product.time,
         bands=names,

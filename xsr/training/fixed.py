@@ -11,7 +11,7 @@ A pair is an image degraded by the factor and the image itself. What its pixels 
 - **Low fidelity**. The answer, degraded again as the sensor would, is held against the input, band by band with
   the pixel each was seen in; the sensor's MTF stands for the one drawn for the pair.
 
-Terms are mean absolute errors of standardised reflectance: FR plus Wald plus `Recipe.low_fidelity` times low fidelity.
+Terms are mean absolute errors of standardised reflectance: FR plus Wald plus `Fixed.low_fidelity` times low fidelity.
 
 References
 ----------
@@ -32,7 +32,7 @@ from xsr.kernels.fidelity import Sensor, axis_operators
 from xsr.kernels.psf import gaussian
 from xsr.models.losses import Fidelity
 from xsr.training.pairs import Image, WaldSampler, enlarged, fill
-from xsr.training.recipes import Recipe
+from xsr.training.recipe import Fixed, Recipe
 from xsr.training.scenes import FINE, TrainingScene
 
 BORDER = 2
@@ -86,7 +86,7 @@ class FixedSampler:
 
 
 def fixed_loss(
-    network: nn.Module, batch: FixedBatch, recipe: Recipe, *, drop: tuple[int, ...], device: str
+    network: nn.Module, batch: FixedBatch, recipe: Recipe[Fixed], *, drop: tuple[int, ...], device: str
 ) -> tuple[Tensor, Tensor]:
     """Loss of a network whose answer is added to bicubic interpolation; see `xsr.training.tasks.Loss`."""
     mean, std = (torch.tensor(v, device=device)[:, None, None] for v in (recipe.mean, recipe.std))
@@ -97,7 +97,7 @@ def fixed_loss(
         answer = network(low.nan_to_num())  # a band that the scene lacks is held at the mean
     sensor = fidelity(batch.low.shape[-1], batch.factor, batch.mtf, batch.coarser).to(device)
     mine, other = (
-        truth_error(image, target, recipe.bands) + recipe.low_fidelity * sensor.low_fidelity(image, low)
+        truth_error(image, target, recipe.bands) + recipe.task.low_fidelity * sensor.low_fidelity(image, low)
         for image in (base + answer.float(), base)
     )
     return mine, other

@@ -31,7 +31,7 @@ from xsr.kernels import psf
 from xsr.kernels.degrade import BandOptics, observe
 from xsr.kernels.registration import find_shift
 from xsr.kernels.resample import interpolation_taps, resample_strict
-from xsr.training.scenes import BANDS, FINE, Image, nested, repetition, to_reflectance
+from xsr.training.scenes import BANDS, FINE, Image, nested, repetition
 from xsr.training.series import Series
 
 RED_EDGE = ("B05", "B06", "B07", "B8A")
@@ -198,7 +198,8 @@ def _tensor(path: Path) -> Image:
         raise ParameterError(f"{path} is damaged ({error}); expected a file of SEN2VENµS. Fetch it anew.") from error
     if not isinstance(values, torch.Tensor) or values.ndim != 4 or values.shape[1] != 4:
         raise ParameterError(f"{path} is no tensor (patch, 4, y, x); expected one of SEN2VENµS.")
-    return to_reflectance(values.numpy(), 1e-4, MAJA_NODATA)
+    numbers = values.numpy()
+    return np.where(numbers == MAJA_NODATA, np.float32(np.nan), numbers.astype(np.float32) * np.float32(1e-4))
 
 
 def worldstrat(root: Path) -> Iterator[tuple[Series, Pair]]:

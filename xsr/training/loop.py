@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from xsr.core.errors import ModelError, ParameterError
-from xsr.training.recipes import Recipe
-from xsr.training.tasks import Task
+from xsr.training.recipe import Recipe
+from xsr.training.tasks import Training
 
 AHEAD = 4
 """Batches drawn ahead of the step that needs them."""
@@ -28,7 +28,7 @@ REMEMBER = 200
 
 @dataclass(frozen=True)
 class Progress:
-    """What a step reports."""
+    """State of a run after a step."""
 
     step: int
     share: float
@@ -39,10 +39,11 @@ class Progress:
 
 
 def train(
-    recipe: Recipe,
-    task: Task[Any],
+    recipe: Recipe[Any],
+    task: Training[Any],
     *,
     minutes: float | None = None,
+    spent: float = 0.0,
     device: str = "cpu",
     checkpoint: Path | None = None,
     report: Callable[[Progress], None] = lambda progress: None,
@@ -57,11 +58,13 @@ def train(
         Network as it starts, source of batches, and loss.
     minutes
         Wall-clock budget; the learning rate falls to zero at its end. None runs all steps of the recipe.
+    spent
+        Minutes of it that are gone already, such as those in which scenes were made.
     device
         Torch device.
     checkpoint
         File that remembers the run every `REMEMBER` steps; where it exists the run goes on from it, to the same
-        weights, and it is removed at the end.
+        weights. It stays, to be removed by `forget` when the weights are safe.
     report
         Called after every step.
 
@@ -72,7 +75,7 @@ def train(
     int
         Steps taken.
     float
-        Minutes taken.
+        Minutes taken, ``spent`` and those before a checkpoint included.
 
     Raises
     ------
@@ -91,11 +94,12 @@ def train(
     )
     state = _State(recipe, network, average, optimiser, checkpoint)
     step, before = state.resume()
+    before += spent
     begun = time.monotonic()
     for batch in _ahead(task.sampler, step, recipe.steps if minutes is None else None):
         step += 1
-        spent = before + (time.monotonic() - begun) / 60
-        share = step / recipe.steps if minutes is None else min(spent / minutes, 1.0)
+        taken = before + (time.monotonic() - begun) / 60
+        share = step / recipe.steps if minutes is None else min(taken / minutes, 1.0)
         warm = step / WARMUP if minutes is None else share / WARM_SHARE
         for group in optimiser.param_groups:
             group["lr"] = recipe.learning_rate * schedule(share, warm)
@@ -111,8 +115,7 @@ def train(
         if share >= 1.0:
             break
         if step % REMEMBER == 0:
-            state.remember(step, spent)
-    state.forget()
+            state.remember(step, taken)
     return average.module.cpu().eval(), step, before + (time.monotonic() - begun) / 60
 
 
@@ -120,7 +123,7 @@ def train(
 class _State:
     """What a run must remember to go on after it was killed."""
 
-    recipe: Recipe
+    recipe: Recipe[Any]
     network: nn.Module
     average: torch.optim.swa_utils.AveragedModel
     optimiser: torch.optim.Optimizer
@@ -149,11 +152,11 @@ class _State:
         torch.save({**kept, "step": step, "minutes": minutes, "recipe": repr(self.recipe)}, partial)
         partial.replace(self.path)
 
-    def forget(self) -> None:
-        """Remove the checkpoint of a finished run."""
-        if self.path is not None:
-            self.path.unlink(missing_ok=True)
-            _partial(self.path).unlink(missing_ok=True)
+
+def forget(checkpoint: Path) -> None:
+    """Remove the checkpoint of a run whose weights are written."""
+    checkpoint.unlink(missing_ok=True)
+    _partial(checkpoint).unlink(missing_ok=True)
 
 
 def _partial(path: Path) -> Path:
@@ -176,7 +179,7 @@ def schedule(share: float, warm: float) -> float:
     return min(1.0, warm) * cosine
 
 
-def dropped(recipe: Recipe, step: int) -> tuple[int, ...]:
+def dropped(recipe: Recipe[Any], step: int) -> tuple[int, ...]:
     """Bands to hide in the batch of a step: what a cube without them would lack."""
     rng = np.random.default_rng([recipe.seed, step, 1])
     if rng.random() >= recipe.drop:

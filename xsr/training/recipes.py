@@ -1,99 +1,26 @@
-"""Recipes: everything that decides what a training run makes, as typed values."""
+"""Recipes of the shipped weights, by name."""
 
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 from xsr.core.errors import ParameterError
-from xsr.training.scenes import BANDS, COARSE, FINE, PLACES
+from xsr.core.names import did_you_mean
+from xsr.training.recipe import Continuous, Fixed, Guided, Recipe, Reference, Temporal, Wald
+from xsr.training.scenes import BANDS, COARSE, FINE
 
-
-@dataclass(frozen=True)
-class Recipe:
-    """A training run; the same recipe and machine make the same weights, unless a limit in minutes cuts it."""
-
-    name: str
-    summary: str
-    task: Literal["liif", "temporal", "fixed", "thermal", "worldstrat"]
-    """What is trained: a continuous network on Wald pairs, one of time on series, one of a fixed factor, one of
-    temperature, or one of time on real pairs."""
-    architecture: str
-    config: dict[str, Any]
-    bands: tuple[str, ...]
-    optional: tuple[str, ...] = ()
-    """Bands that a cube may lack; they are dropped at random in training."""
-    mean: tuple[float, ...] = ()
-    """Reflectance subtracted from each band."""
-    std: tuple[float, ...] = ()
-    """Reflectance by which each band is divided."""
-    gsd_m: float = 10.0
-    scale_range: tuple[float, float] = (1.0, 4.0)
-    places: tuple[str, ...] = tuple(PLACES)
-    synthetic: int = 60
-    """Synthetic scenes, each 256 x 256 pixels."""
-    patch: int = 32
-    queries: int = 1024
-    square: int = 0
-    """Side of a square of output pixels at which a continuous recipe asks instead of ``queries`` scattered points: its
-    pixels, degraded again, can be held against the input. 0: no squares, and no low-fidelity term."""
-    batch: int = 12
-    steps: int = 8_000
-    learning_rate: float = 6e-4
-    mtf_jitter: float = 0.08
-    level: float = 0.25
-    """Share of batches in which 20 m bands are as sharp as 10 m bands, as in a cube of 20 m pixels."""
-    noise: float = 0.02
-    """Standard deviation of the added noise, in units of ``std``; see `xsr.training.pairs.WaldSampler`."""
-    mix: float = 0.0
-    """How much of the other bands is mixed into each band; above 0, patches are recoloured too. See
-    `xsr.training.pairs.WaldSampler`."""
-    drop: float = 0.5
-    """Share of batches in which optional bands are missing."""
-    subsets: tuple[tuple[str, ...], ...] = ()
-    """Bands left in those batches, one subset at a time; any bands at random are one more choice."""
-    start: str = ""
-    """Packaged weights whose tensors the network starts from, where names and shapes agree; or a recipe, which is run
-    first if its weights are not beside the output."""
-    frozen: tuple[str, ...] = ()
-    """Parts of the network that training leaves as they start."""
-    dates: tuple[int, int] = (3, 7)
-    """Least and most dates that answer, of a temporal recipe."""
-    low_fidelity: float = 0.1
-    """Weight of the low-fidelity term in the loss of a fixed-factor recipe, see `xsr.training.fixed`; and of a
-    continuous one with ``square``, see `xsr.training.tasks.liif_loss`."""
-    average: float = 0.999
-    """Decay of the running average of the weights, which is what is saved."""
-    sensor: str = "sentinel-2"
-    mtf: tuple[float, ...] = ()
-    """MTF at Nyquist of each band; empty: that of the sensor."""
-    units: str = "1"
-    guide_bands: tuple[str, ...] = ()
-    """Bands of the guide of a thermal recipe."""
-    guide_mean: tuple[float, ...] = ()
-    guide_std: tuple[float, ...] = ()
-    guide_optional: tuple[str, ...] = ()
-    seed: int = 0
-    licence: str = "CC-BY-4.0"
-    limits: tuple[str, ...] = field(default=())
-
-    @property
-    def factor(self) -> int | None:
-        """The one scale of a fixed-factor network."""
-        return self.config.get("factor")
-
-
-LIIF_S2_FIRST = Recipe(
+LIIF_S2_FIRST: Recipe[Any] = Recipe(
     name="liif_s2_first",
     summary="Continuous-scale super-resolution of the 10 m and 20 m bands of Sentinel-2, any of them.",
-    task="liif",
     architecture="liif",
     config={"channels": 10, "outputs": 10, "features": 64, "blocks": 8, "hidden": (128, 128, 128)},
+    task=Continuous(scale_range=(1.0, 6.0)),
     bands=BANDS,
     optional=BANDS,
+    drop=0.5,
     subsets=(FINE, FINE, FINE[:3], COARSE),
     # Reflectance statistics of Sentinel-2 Level-2A over land (Michel and Kalinicheva 2024).
     mean=(0.0478, 0.0765, 0.0893, 0.2622, 0.1253, 0.2182, 0.2524, 0.2815, 0.2472, 0.1665),
     std=(0.0289, 0.0400, 0.0679, 0.0811, 0.0615, 0.0645, 0.0772, 0.0820, 0.1196, 0.1160),
-    scale_range=(1.0, 6.0),
     steps=11_000,
     limits=(
         "Not for thermal bands, radar, snow and ice, or images with a point spread function far from Sentinel-2's.",
@@ -106,11 +33,9 @@ LIIF_S2_FIRST = Recipe(
 LIIF_S2 = replace(
     LIIF_S2_FIRST,
     name="liif_s2",
+    task=Continuous(scale_range=(1.0, 6.0), patch=40, square=48, low_fidelity=0.5),
     start="liif_s2_first",
-    patch=40,
     batch=6,
-    square=48,
-    low_fidelity=0.5,
     steps=2_000,
     learning_rate=2e-4,
     seed=1,
@@ -120,13 +45,11 @@ TEMPORAL_LIIF_S2 = replace(
     LIIF_S2_FIRST,
     name="temporal_liif_s2",
     summary="Super-resolution of Sentinel-2 at any scale and any instant, from the clear dates around it.",
-    task="temporal",
     architecture="temporal_liif",
     config={**LIIF_S2_FIRST.config, "mean": "linear", "blend": True},
+    task=Temporal(synthetic=24),
     start="liif_s2",
     frozen=("encoder.",),
-    scale_range=(1.0, 4.0),
-    synthetic=24,
     batch=6,
     steps=3_500,
     limits=(
@@ -137,23 +60,17 @@ TEMPORAL_LIIF_S2 = replace(
     ),
 )
 
-CARN_S2_FIRST = replace(
+CARN_S2_FIRST: Recipe[Any] = replace(
     LIIF_S2_FIRST,
     name="carn_3x3x64g4sw_s2_first",
     summary="Super-resolution of the 10 m and 20 m bands of Sentinel-2 by two, to 5 m.",
-    task="fixed",
     architecture="carn_3x3x64g4sw",
     config={"bands": 10, "factor": 2},
-    scale_range=(2.0, 2.0),
-    places=tuple(place for place in PLACES if place != "T33UUB"),
-    synthetic=24,
-    patch=24,
+    # The two published tables of Sentinel-2's MTF differ by up to a sixth.
+    task=Fixed(synthetic=24, mtf_jitter=0.15, noise=0.01),
     batch=4,
     steps=4_200,
     learning_rate=8e-4,
-    # The two published tables of Sentinel-2's MTF differ by up to a sixth.
-    mtf_jitter=0.15,
-    noise=0.01,
     drop=0.25,
     limits=(
         *LIIF_S2_FIRST.limits[:3],
@@ -163,14 +80,13 @@ CARN_S2_FIRST = replace(
     ),
 )
 
-CARN_S2 = replace(
+CARN_S2: Recipe[Any] = replace(
     CARN_S2_FIRST,
     name="carn_3x3x64g4sw_s2",
     architecture="carn_3x3x64g4sw_injection",
     config={"bands": 10, "guides": 4, "factor": 2},
+    task=replace(CARN_S2_FIRST.task, mix=0.5, patch=36),
     start="carn_3x3x64g4sw_s2_first",
-    mix=0.5,
-    patch=36,
     batch=3,
     steps=6_500,
     learning_rate=5e-4,
@@ -180,7 +96,6 @@ CARN_S2 = replace(
 TEMPORAL_LIIF_WORLDSTRAT = Recipe(
     name="temporal_liif_worldstrat",
     summary="One finer 8-bit RGB image as SPOT sees it, from five of Sentinel-2 in the layout of WorldStrat.",
-    task="worldstrat",
     architecture="temporal_liif",
     config={
         "channels": 3,
@@ -191,22 +106,16 @@ TEMPORAL_LIIF_WORLDSTRAT = Recipe(
         "mean": "equal",
         "radiometry": 64,
     },
+    task=Reference(),
     bands=("B04", "B03", "B02"),
     # Counts / 255, not reflectance.
     mean=(0.30, 0.28, 0.20),
     std=(0.18, 0.145, 0.11),
     gsd_m=1.5,
-    scale_range=(2.0, 6.7),
-    places=("worldstrat",),
-    synthetic=0,
     frozen=("radiometry.",),
-    patch=96,
-    queries=4096,
     batch=2,
     steps=300,
     learning_rate=5e-4,
-    noise=0.0,
-    drop=0.0,
     average=0.995,
     licence="CC-BY-NC-4.0",
     limits=(
@@ -224,9 +133,15 @@ RELATIONS = ((1, 1), (1, 3), (2, 4))
 DCTNET_LST = Recipe(
     name="dctnet_lst",
     summary="Surface or brightness temperature sharpened four or eight times by a reflectance image (DCTNet).",
-    task="thermal",
     architecture="dctnet",
     config={"guide_bands": 3, "features": 32, "layers": 4, "final_relu": False, "relations": RELATIONS},
+    task=Guided(
+        guide_bands=("B04", "B08", "B11"),
+        # Reflectance statistics of Sentinel-2 Level-2A over land (Michel and Kalinicheva 2024).
+        guide_mean=(0.0893, 0.2622, 0.2472),
+        guide_std=(0.0679, 0.0811, 0.1196),
+        guide_optional=("B11",),
+    ),
     bands=("lst",),
     mean=(0.0,),
     std=(1.0,),
@@ -234,18 +149,9 @@ DCTNET_LST = Recipe(
     gsd_m=90.0,
     mtf=(0.3,),
     units="K",
-    guide_bands=("B04", "B08", "B11"),
-    # Reflectance statistics of Sentinel-2 Level-2A over land (Michel and Kalinicheva 2024).
-    guide_mean=(0.0893, 0.2622, 0.2472),
-    guide_std=(0.0679, 0.0811, 0.1196),
-    guide_optional=("B11",),
-    scale_range=(4, 8),
-    synthetic=0,
-    patch=128,
     batch=2,
     steps=3_500,
     learning_rate=2e-3,
-    drop=0.0,
     limits=(
         "Not a measurement: what it adds to the low-resolution image is a likely pattern, not an observed temperature.",
         "Not for a guide of another day or season, nor for one shifted by more than half a pixel.",
@@ -286,11 +192,7 @@ ESRNET_LST = replace(
     summary="Surface or brightness temperature sharpened four times without a guide (RRDBNet).",
     architecture="esrgan_2x32x16",
     config={"bands": 1, "factor": 4},
-    guide_bands=(),
-    guide_mean=(),
-    guide_std=(),
-    guide_optional=(),
-    scale_range=(4, 4),
+    task=Guided(scale_range=(4, 4)),
     batch=4,
     steps=1_200,
     learning_rate=6e-4,
@@ -298,7 +200,7 @@ ESRNET_LST = replace(
     limits=(DCTNET_LST.limits[0], "Clouds must be masked: their edges are sharpened as if they were land."),
 )
 
-RECIPES: dict[str, Recipe] = {
+RECIPES: dict[str, Recipe[Any]] = {
     recipe.name: recipe
     for recipe in (
         LIIF_S2_FIRST,
@@ -315,8 +217,35 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
-def get(name: str) -> Recipe:
-    """Look up a recipe by name."""
+def get(name: str) -> Recipe[Any]:
+    """Look up a recipe by name.
+
+    Raises
+    ------
+    ParameterError
+        If there is none of that name.
+    """
     if name not in RECIPES:
-        raise ParameterError(f"recipe {name!r} is unknown; expected one of {', '.join(sorted(RECIPES))}.")
+        known = f"{', '.join(sorted(RECIPES))}{did_you_mean(name, RECIPES)}"
+        raise ParameterError(f"recipe {name!r} is unknown; expected one of {known}.")
     return RECIPES[name]
+
+
+def varied(recipe: Recipe[Any], *, start: str | None = None, synthetic: int | None = None) -> Recipe[Any]:
+    """Recipe that starts from other weights, or renders another number of synthetic scenes.
+
+    Raises
+    ------
+    ParameterError
+        If its task has no synthetic scenes of which the number could be chosen.
+    """
+    if start is not None:
+        recipe = replace(recipe, start=start)
+    if synthetic is None:
+        return recipe
+    if not isinstance(recipe.task, Wald) or synthetic < 0:
+        raise ParameterError(
+            f"synthetic={synthetic}; expected 0 or more, of a recipe that trains on a number of synthetic scenes."
+            " Leave it out."
+        )
+    return replace(recipe, task=replace(recipe.task, synthetic=synthetic))

@@ -1,34 +1,41 @@
-"""Training scenes: real images of the train split and synthetic ones, as plain arrays.
+"""Training scenes: real images of a manifest and synthetic ones, as plain arrays.
 
-The folder layout is the one described beside the data; `load` reads the places of the train split only, so that a
-recipe cannot touch a test place by accident. Every scene is reflectance with NaN where there is no data, all ten
-bands of 10 m and 20 m in the order of `BANDS`; a band that a place lacks is NaN throughout.
+`load` reads scenes of the train split only, so that a recipe cannot touch a test place by accident. Every scene is
+reflectance with NaN where there is no data, all ten bands of 10 m and 20 m in the order of `BANDS`; a band that a place
+lacks is NaN throughout.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xsr.core import sensors
 from xsr.core.blocks import Span
-from xsr.core.errors import ParameterError
+from xsr.core.errors import BandError, ParameterError
 from xsr.kernels.degrade import observe, sensor_band
 from xsr.kernels.resample import fill_nodata
-from xsr.sources.masks import SCL_INVALID
+from xsr.training.manifest import Manifest, Scene
+from xsr.training.reading import Reading, read_scene
 
 Image = NDArray[np.float32]
+Say: TypeAlias = Callable[[str], None]
+"""Receives a line of progress."""
 FINE = ("B02", "B03", "B04", "B08")
 """Bands of 10 m."""
 COARSE = ("B05", "B06", "B07", "B8A", "B11", "B12")
 """Bands of 20 m."""
 BANDS = FINE + COARSE
-CLEAR_SHARE = 0.98
-"""Least share of clear pixels for a date to be used."""
+MOST_SHIFTED = 24
+"""Pixels beyond which the shift between two bands means nothing: they have no common texture."""
 LEAST = 48
 """Least side, in pixels, of a scene made by `at_20m`."""
+
+
+def quiet(line: str) -> None:
+    """Say nothing."""
 
 
 @dataclass(frozen=True)
@@ -58,31 +65,33 @@ def nested(
     values: Image,
     names: Sequence[str],
     coarse: Image | None = None,
+    coarse_names: Sequence[str] = COARSE,
     *,
     weight: float = 1.0,
     offset: tuple[int, int] | None = None,
 ) -> TrainingScene:
-    """Make a scene of which the 20 m bands come on a grid of 20 m.
+    """Make a scene of which the bands ``coarse_names`` come on a grid of pixels twice as large.
 
-    ``coarse`` holds the bands `COARSE`. Without it the 20 m bands in ``values``, which somebody has brought to the
-    10 m grid, are averaged over two by two pixels from the row and column ``offset`` on; by default from where they
-    are plainly repeated, so that the repetition is undone.
+    ``coarse`` holds them. Without it those in ``values``, which somebody has brought to the finer grid, are averaged
+    over two by two pixels from the row and column ``offset`` on; by default from where they are plainly repeated, so
+    that the repetition is undone.
     """
-    top, left = offset or ((0, 0) if coarse is not None else repetition(values, names))
+    top, left = offset or ((0, 0) if coarse is not None else repetition(values, names, coarse_names))
     height, width = (size // 2 * 2 for size in (values.shape[1] - top, values.shape[2] - left))
     cut = arrange(values[:, top : top + height, left : left + width], names, (height, width))
     half = (height // 2, width // 2)
+    index = [BANDS.index(name) for name in coarse_names]
     if coarse is None:
-        twice = cut[len(FINE) :].reshape(len(COARSE), half[0], 2, half[1], 2).mean(axis=(2, 4))
+        twice = cut[index].reshape(len(index), half[0], 2, half[1], 2).mean(axis=(2, 4))
     else:
         twice = coarse[:, : half[0], : half[1]]
-    cut[len(FINE) :] = np.nan
-    return TrainingScene(place, cut, weight, arrange(twice, COARSE, half))
+    cut[index] = np.nan
+    return TrainingScene(place, cut, weight, arrange(twice, coarse_names, half))
 
 
-def repetition(values: Image, names: Sequence[str]) -> tuple[int, int]:
-    """Rows and columns, each 0 or 1, before the first pair of equal pixels in the 20 m bands of a 10 m grid."""
-    bands = [image for name, image in zip(names, values, strict=True) if name in COARSE]
+def repetition(values: Image, names: Sequence[str], coarse_names: Sequence[str] = COARSE) -> tuple[int, int]:
+    """Rows and columns, each 0 or 1, before the first pair of equal pixels in the coarser bands of a finer grid."""
+    bands = [image for name, image in zip(names, values, strict=True) if name in coarse_names]
     if not bands:
         return 0, 0
     equal_y, equal_x = (np.diff(np.stack(bands), axis=axis) == 0 for axis in (1, 2))
@@ -114,176 +123,144 @@ def at_20m(scene: TrainingScene) -> TrainingScene | None:
     return TrainingScene(f"{scene.place} at 20 m", image, scene.weight)
 
 
-def to_reflectance(dn: NDArray[np.generic], scale: float = 1e-4, nodata: float | None = 0) -> Image:
-    """Decode digital numbers; ``nodata`` becomes NaN."""
-    values = dn.astype(np.float32) * np.float32(scale)
-    if nodata is not None:
-        values[dn == nodata] = np.nan
-    return values
-
-
-VALIDATION = (
-    "Landcover-1864782",
-    "Landcover-771547",
-    "Landcover-8732",
-    "UNHCR-CODs026832",
-    "UNHCR-NERs009697",
-)
-"""WorldStrat scenes kept for validation."""
-
-
-def _worldstrat(root: Path) -> Iterator[TrainingScene]:
-    import xarray as xr
-
-    for path in sorted((root / "worldstrat_s2_spot").glob("*.nc")):
-        if path.stem in VALIDATION:
-            continue
-        with xr.open_dataset(path, mask_and_scale=False) as data:
-            dn = data["s2_l2a"].sel(band=list(BANDS)).values
-            cloudy = np.isin(data["scl"].values, SCL_INVALID).mean(axis=(1, 2))
-        for image in dn[cloudy <= 1 - CLEAR_SHARE]:
-            yield nested(f"worldstrat/{path.stem}", to_reflectance(image), BANDS)
-
-
-def _series_31uds(root: Path) -> Iterator[TrainingScene]:
-    import xarray as xr
-
-    folder = root / "s2_ts_belgium_31UDS"
-    with xr.open_dataset(folder / "s2_20m.nc", mask_and_scale=False) as coarse:
-        clear = np.isin(coarse["SCL"].values, SCL_INVALID).mean(axis=(1, 2)) <= 1 - CLEAR_SHARE
-        dn_20m = np.stack([coarse[band].values for band in COARSE], axis=1)
-    with xr.open_dataset(folder / "s2_10m.nc", mask_and_scale=False) as fine:
-        dn = np.stack([fine[band].values for band in FINE], axis=1)
-    for image, twice in zip(dn[clear], dn_20m[clear], strict=True):
-        yield nested("belgium_31UDS", to_reflectance(image), FINE, to_reflectance(twice))
-
-
-def _monthly_belgium(root: Path) -> Iterator[TrainingScene]:
-    import xarray as xr
-
-    for path in sorted((root / "s2_monthly_belgium").glob("*.nc")):
-        with xr.open_dataset(path, mask_and_scale=False) as data:
-            names = [str(name) for name in data["band"].values]
-            dn = data["refl"].transpose("time", "band", "y", "x").values
-        for image in dn:
-            if (image > 0).mean() > CLEAR_SHARE:
-                yield nested("belgium_monthly", to_reflectance(image), names)
-
-
-def _geotiff(path: Path, place: str, *, scale: float, names: tuple[str, ...]) -> TrainingScene:
-    import rasterio
-
-    with rasterio.open(path) as source:
-        index = [source.descriptions.index(name) + 1 for name in names]
-        return nested(place, to_reflectance(source.read(index), scale, source.nodata), BANDS)
-
-
-def _madagascar(root: Path) -> Iterator[TrainingScene]:
-    for path in sorted((root / "s2_theia_madagascar_38KPE").glob("*.tif")):
-        if "20170213" not in path.name:  # cloudy
-            yield _geotiff(path, "madagascar", scale=1e-4, names=tuple(name.replace("B0", "B") for name in BANDS))
-
-
-def _aberystwyth(root: Path) -> Iterator[TrainingScene]:
-    path = root / "s2_aberystwyth_10m" / "s2_20210527_aber.tif"
-    yield _geotiff(path, "aberystwyth", scale=1e-3, names=BANDS)
-
-
-def _t33uub(root: Path) -> Iterator[TrainingScene]:
-    import xarray as xr
-
-    path = root / "s2_l1c_dsen2" / "S2A_MSIL1C_20170527_T33UUB.nc"
-    with xr.open_dataset(path, mask_and_scale=False) as data:
-        # The file does not say its order; red comes first, as in the products' own metadata.
-        names = ("B04", "B03", "B02", "B08")
-        yield nested("T33UUB", to_reflectance(data["im10"].values), names, to_reflectance(data["im20"].values))
-
-
-SIX = ("B02", "B03", "B04", "B08", "B11", "B12")
-"""Bands of the places that come as blue, green, red, near and shortwave infrared."""
-
-
-def _ukis(root: Path) -> Iterator[TrainingScene]:
-    with np.load(root / "s2_ukis_csmask" / "s2_toa_6band_u16.npz") as archive:
-        yield nested("ukis", to_reflectance(archive["refl"]), SIX, weight=0.3)
-
-
-def _patagonia(root: Path) -> Iterator[TrainingScene]:
-    with np.load(root / "s2_xrspatial" / "s2_6band.npz") as archive:
-        image = to_reflectance(archive["dn"])  # pixels of 20 m
-        yield TrainingScene("patagonia", arrange(image, SIX, image.shape[1:]), weight=0.3)
-
-
-def _l1b(root: Path) -> Iterator[TrainingScene]:
-    """Sensor geometry: bands are shifted against one another by design, so align to the blue band by whole pixels."""
-    import xarray as xr
-    from skimage.registration import phase_cross_correlation
-
-    with xr.open_dataset(root / "s2_l1b_l1bsr" / "l1b_bgrn_10x4x352x352.nc", mask_and_scale=False) as data:
-        patches = data["dn"].values.astype(np.float32)
-    for number, patch in enumerate(patches):
-        shifts = [phase_cross_correlation(patch[1], band)[0].astype(int) for band in patch]
-        border = int(np.abs(shifts).max())
-        if border > 24:  # no common texture between the bands: the correlation peak means nothing
-            continue
-        aligned = np.stack([np.roll(band, shift, (0, 1)) for band, shift in zip(patch, shifts, strict=True)])
-        inner = aligned[:, border : 352 - border, border : 352 - border]
-        # Uncalibrated counts: bring the mean of each patch to a plausible reflectance of 0.12.
-        values = inner * np.float32(0.12 / inner.mean())
-        yield TrainingScene(f"l1b/{number}", arrange(values, FINE, values.shape[1:]))
-
-
-def _synthetic(count: int) -> Iterator[TrainingScene]:
-    from xsr.testing import synthetic_cube
-
-    days = ("2024-02-10", "2024-04-20", "2024-06-15", "2024-08-05", "2024-10-01")
-    for seed in range(count):
-        cube = synthetic_cube(seed=seed, size=(256, 256), times=(days[seed % len(days)],), bands=BANDS)
-        yield TrainingScene("synthetic", np.asarray(cube.values[0], np.float32), weight=2.0)
-
-
-PLACES: dict[str, Callable[[Path], Iterator[TrainingScene]]] = {
-    "worldstrat": _worldstrat,
-    "31UDS": _series_31uds,
-    "monthly": _monthly_belgium,
-    "madagascar": _madagascar,
-    "aberystwyth": _aberystwyth,
-    "T33UUB": _t33uub,
-    "ukis": _ukis,
-    "patagonia": _patagonia,
-    "l1b": _l1b,
-}
-"""Readers of the train split."""
-
-
-def load(root: Path | None, *, places: tuple[str, ...] = tuple(PLACES), synthetic: int = 0) -> list[TrainingScene]:
-    """Load training scenes.
+def load(
+    manifest: Manifest | None, *, recipe: str = "", synthetic: int = 0, least: int = 1, say: Say = quiet
+) -> list[TrainingScene]:
+    """Make the training scenes of a recipe: those of the manifest, the same at 20 m, and synthetic ones.
 
     Parameters
     ----------
-    root
-        Folder of the real images; None uses synthetic scenes only.
-    places
-        Keys of `PLACES` to read.
+    manifest
+        Real images; None uses synthetic scenes alone.
+    recipe
+        Name of the recipe, which scenes may leave out.
     synthetic
         Number of synthetic scenes to render.
+    least
+        Least side of an image in pixels.
+    say
+        Receives a line for each scene.
 
     Raises
     ------
     ParameterError
-        If nothing is left to train on, or the folder does not exist.
+        If nothing is left to train on, or an image is too small.
+    XsrError
+        If a file is not what the manifest says.
     """
+    found = [] if manifest is None else manifest.select("image", recipe=recipe)
     scenes: list[TrainingScene] = []
-    if root is not None:
-        if not root.is_dir():
-            raise ParameterError(f"{root} is not a folder; expected the folder of training images. Set XSR_DATA.")
-        try:
-            scenes += [scene for place in places for scene in PLACES[place](root)]
-            scenes += [scene for scene in map(at_20m, tuple(scenes)) if scene is not None]
-        except FileNotFoundError as error:
-            raise ParameterError(f"{root} lacks training images: {error}. Set XSR_DATA, or choose places.") from error
-    if synthetic:
-        scenes += _synthetic(synthetic)
+    for number, one in enumerate(found, 1):
+        assert manifest is not None
+        say(f"scene {number} of {len(found)}: {one.place}")
+        scenes += images(read_scene(manifest, one).clear())
+    for scene in scenes:
+        check_size(scene.place, scene.image.shape[1:], least)
+    scenes += [scene for scene in map(at_20m, tuple(scenes)) if scene is not None]
+    scenes += _synthetic(synthetic, say)
     if not scenes:
-        raise ParameterError("no training scenes; give a folder of images or synthetic > 0.")
+        raise ParameterError("no training scenes; give a manifest with images, or more than 0 synthetic scenes.")
     return scenes
+
+
+def check_size(place: str, shape: Sequence[int], least: int) -> None:
+    """Refuse an image smaller than a patch.
+
+    Raises
+    ------
+    ParameterError
+        With both sizes.
+    """
+    if min(shape) < least:
+        raise ParameterError(
+            f"scene {place!r} has {' x '.join(map(str, shape))} pixels; expected {least} along each side, as a patch"
+            " of the recipe has. Take a larger image, or leave it out."
+        )
+
+
+def images(reading: Reading) -> Iterator[TrainingScene]:
+    """Training scenes of what was read, one for each image; bands of 20 m on a grid of their own."""
+    scene, fine, coarse = reading.scene, reading.fine, reading.coarse
+    check_bands(scene.place, fine.names + (() if coarse is None else coarse.names))
+    twice = coarser_names(scene, fine.names)
+    for number, values in enumerate(fine.values):
+        place = f"{scene.place}/{number}" if scene.separate_places else scene.place
+        image = corrected(scene, fine.names, values)
+        if image is None:
+            continue
+        if coarse is not None:
+            yield nested(place, image, fine.names, coarse.values[number], coarse.names, weight=scene.weight)
+        elif twice:
+            yield nested(place, image, fine.names, None, twice, weight=scene.weight)
+        else:
+            yield TrainingScene(place, arrange(image, fine.names, image.shape[1:]), scene.weight)
+
+
+def check_bands(place: str, names: Sequence[str]) -> None:
+    """Refuse a band that no recipe knows.
+
+    Raises
+    ------
+    BandError
+        With the bands that recipes know.
+    """
+    unknown = [name for name in names if name not in BANDS]
+    if unknown:
+        raise BandError(
+            f"scene {place!r} has the band {unknown[0]}; recipes train on {', '.join(BANDS)}. Leave it out of bands."
+        )
+
+
+def coarser_names(scene: Scene, names: Sequence[str]) -> tuple[str, ...]:
+    """Bands whose native pixel is twice the grid's: the manifest's, else that of Sentinel-2's bands of these names.
+
+    Raises
+    ------
+    ParameterError
+        If a native pixel is larger still.
+    """
+    table = sensors.get("sentinel-2")
+    sizes = {name: scene.native_m.get(name, table.band(name).gsd_m) for name in names}
+    larger = [name for name, size in sizes.items() if size > 2 * scene.gsd_m]
+    if larger:
+        raise ParameterError(
+            f"scene {scene.place!r}: {larger[0]} has native pixels of {sizes[larger[0]]:g} m on a grid of"
+            f" {scene.gsd_m:g} m; expected at most twice the grid's. Correct native_m or gsd_m, or leave the band out."
+        )
+    return tuple(name for name, size in sizes.items() if size == 2 * scene.gsd_m)
+
+
+def corrected(scene: Scene, names: Sequence[str], image: Image) -> Image | None:
+    """Image (band, y, x) aligned and calibrated as the manifest says; None if its bands have no common texture."""
+    if scene.align_to:
+        if scene.align_to not in names:
+            raise BandError(f"scene {scene.place!r}: align_to {scene.align_to!r}; expected one of {', '.join(names)}.")
+        aligned = _aligned(image, names.index(scene.align_to))
+        if aligned is None:
+            return None
+        image = aligned
+    return image if scene.mean is None else image * np.float32(scene.mean / np.nanmean(image))
+
+
+def _aligned(image: Image, reference: int) -> Image | None:
+    """Shift bands (band, y, x) by whole pixels onto one of them, the border left out; None if a shift means nothing."""
+    from skimage.registration import phase_cross_correlation
+
+    shifts = [phase_cross_correlation(image[reference], band)[0].astype(int) for band in image]
+    border = int(np.abs(shifts).max())
+    if border > MOST_SHIFTED:
+        return None
+    moved = np.stack([np.roll(band, shift, (0, 1)) for band, shift in zip(image, shifts, strict=True)])
+    height, width = image.shape[1:]
+    return moved[:, border : height - border, border : width - border]
+
+
+def _synthetic(count: int, say: Say) -> Iterator[TrainingScene]:
+    from xsr.testing import synthetic_cube
+
+    days = ("2024-02-10", "2024-04-20", "2024-06-15", "2024-08-05", "2024-10-01")
+    for seed in range(count):
+        if seed % 10 == 0:
+            say(f"synthetic scene {seed + 1} of {count}")
+        cube = synthetic_cube(seed=seed, size=(256, 256), times=(days[seed % len(days)],), bands=BANDS)
+        yield TrainingScene("synthetic", np.asarray(cube.values[0], np.float32), weight=2.0)

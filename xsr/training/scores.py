@@ -4,7 +4,7 @@ Each image is degraded by the per-band point spread function of a sensor ``scale
 the public operations, and compared with the original, a border of `BORDER` pixels off.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,8 +21,9 @@ from xsr.kernels.resample import fill_nodata
 from xsr.operations.interpolate import interpolate
 from xsr.operations.super_resolve import liif, sisr
 from xsr.operations.verbs import verb_of
-from xsr.sources.masks import SCL_INVALID
-from xsr.training.scenes import CLEAR_SHARE, COARSE, FINE, Image, to_reflectance
+from xsr.training.manifest import Manifest, Split
+from xsr.training.reading import read_scene
+from xsr.training.scenes import Image, Say, quiet
 
 BORDER = 4
 """High-resolution pixels ignored along each side."""
@@ -80,56 +81,22 @@ class Score:
         return round(self.model_db - self.bicubic_db, 3)
 
 
-def series_31ues(root: Path) -> TestPlace:
-    """Read the clear dates of the series 31UES."""
-    folder = root / "s2_ts_belgium_31UES"
-    with xr.open_dataset(folder / "s2_20m.nc", mask_and_scale=False) as coarse:
-        cloudy = np.isin(coarse["SCL"].values, SCL_INVALID).mean(axis=(1, 2))
-    with xr.open_dataset(folder / "s2_10m.nc", mask_and_scale=False) as fine:
-        dn = np.stack([fine[band].values for band in FINE], axis=1)
-        times, box = fine["time"].values, fine.odc.geobox
-    clear = cloudy <= 1 - CLEAR_SHARE
-    dates = tuple(str(time) for time in times[clear])
-    return TestPlace("31UES", FINE, to_reflectance(dn[clear]), dates, box)
+def read_places(manifest: Manifest, *, split: Sequence[Split] = ("test",), say: Say = quiet) -> Iterator[TestPlace]:
+    """Read the places of the test split; those with 20 m bands are there a second time, at 20 m.
 
-
-def _coarse_31ues(root: Path) -> Image:
-    """Bands of 20 m on the clear dates of the series 31UES."""
-    with xr.open_dataset(root / "s2_ts_belgium_31UES" / "s2_20m.nc", mask_and_scale=False) as data:
-        clear = np.isin(data["SCL"].values, SCL_INVALID).mean(axis=(1, 2)) <= 1 - CLEAR_SHARE
-        dn = np.stack([data[band].values for band in COARSE], axis=1)
-    return to_reflectance(dn[clear])
-
-
-def _geotiff(root: Path, name: str, file: str, bands: tuple[str, ...]) -> TestPlace:
-    import rasterio
-
-    with rasterio.open(root / file) as source:
-        index = [source.descriptions.index(band) + 1 for band in bands]
-        return TestPlace(name, bands, to_reflectance(source.read(index), 1e-4, source.nodata)[None])
-
-
-def _slovenia(root: Path) -> TestPlace:
-    with np.load(root / "s2_eolearn_slovenia" / "reference_scenes_u16.npz") as archive:
-        names = [str(name) for name in archive["bands"]]
-        images = archive["refl"][..., [names.index(band) for band in FINE]].transpose(0, 3, 1, 2)
-    blue = images[:, 0].reshape(len(images), -1)
-    clear = np.quantile(blue, 0.95, axis=1) < 2500  # the cloudy scenes are bright in the blue
-    return TestPlace("Slovenia", FINE, to_reflectance(images[clear]))
-
-
-def test_places(root: Path) -> Iterator[TestPlace]:
-    """Read the places of the test split; those with 20 m bands are there a second time, at 20 m."""
-    yield (series := series_31ues(root))
-    yield at_20m(series, _coarse_31ues(root), COARSE)
-    yield (kempen := _geotiff(root, "Kempen 31UFS", "s2_l8_kempen_31UFS/s2_l1c_10m_B02B03B04B08.tif", FINE))
-    twice = _geotiff(root, "", "s2_l8_kempen_31UFS/s2_l1c_20m_B8AB11.tif", ("B8A", "B11"))
-    yield at_20m(kempen, twice.images, twice.bands)
-    yield _geotiff(root, "Berlin A 2021-10-10", "s2_rgb_berlin_10m/berlin_A_20211010_B02B03B04.tif", FINE[:3])
-    yield _slovenia(root)
-
-
-test_places.__test__ = False  # type: ignore[attr-defined]
+    Raises
+    ------
+    XsrError
+        If a file is not what the manifest says.
+    """
+    for scene in manifest.select("image", split=split):
+        say(f"test place: {scene.place}")
+        reading = read_scene(manifest, scene).clear()
+        times = None if reading.fine.times is None else tuple(str(time) for time in reading.fine.times)
+        place = TestPlace(scene.place, reading.fine.names, reading.fine.values, times, reading.fine.box)
+        yield place
+        if reading.coarse is not None:
+            yield at_20m(place, reading.coarse.values, reading.coarse.names)
 
 
 def at_20m(place: TestPlace, coarse: Image, names: tuple[str, ...]) -> TestPlace:

@@ -6,29 +6,31 @@ tells what it looked like, and time itself is supervised, without any image fine
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xsr.core.blocks import Span
-from xsr.core.errors import ParameterError
+from xsr.core.errors import BandError, ParameterError
 from xsr.core.instants import day_of_year, days
 from xsr.kernels.degrade import observe, sensor_band
 from xsr.kernels.resample import interpolation_taps, resample
-from xsr.sources.masks import SCL_INVALID
+from xsr.training.manifest import Manifest, Scene, Split
 from xsr.training.pairs import OWN_MTF, PatchSensor, WaldSampler, augment, cut, even, fill
+from xsr.training.reading import Reading, read_scene
 from xsr.training.scenes import (
     BANDS,
-    COARSE,
-    FINE,
-    VALIDATION,
     Image,
+    Say,
     TrainingScene,
+    arrange,
     at_20m,
+    check_bands,
+    check_size,
+    coarser_names,
     nested,
+    quiet,
     repetition,
-    to_reflectance,
 )
 
 CLEAR = 0.75
@@ -176,11 +178,18 @@ def cloud(size: int, share: float, rng: np.random.Generator) -> NDArray[np.bool_
 
 
 def _masked(image: Image, cloudy: NDArray[np.bool_]) -> Image:
-    """Hide cloudy pixels in all bands; ``cloudy`` has shape (date, y, x)."""
+    """Hide cloudy pixels in all bands; ``cloudy`` has shape (date, y, x) of the image, or half or twice of it."""
+    ratio = image.shape[2] / cloudy.shape[1]
+    if ratio > 1.5:
+        cloudy = cloudy.repeat(2, axis=1).repeat(2, axis=2)
+    elif ratio < 0.75:
+        height, width = (size // 2 * 2 for size in cloudy.shape[1:])
+        four = [cloudy[:, row:height:2, col:width:2] for row in (0, 1) for col in (0, 1)]
+        cloudy = np.logical_or.reduce(four)
     return np.where(cloudy[:, None], np.float32(np.nan), image)
 
 
-def _grown(cloudy: NDArray[np.bool_], radius: int = 2) -> NDArray[np.bool_]:
+def _grown(cloudy: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
     """Dilate a mask by a square: the borders of clouds are never sharp."""
     from scipy.ndimage import maximum_filter
 
@@ -188,52 +197,67 @@ def _grown(cloudy: NDArray[np.bool_], radius: int = 2) -> NDArray[np.bool_]:
     return grown
 
 
-def worldstrat(root: Path, *, validation: bool = False) -> Iterator[Series]:
-    """Series of the WorldStrat scenes, those kept for validation or the others."""
-    import xarray as xr
+def read(
+    manifest: Manifest | None, *, split: Sequence[Split] = ("train",), recipe: str = "", say: Say = quiet
+) -> Iterator[Series]:
+    """Read the series of a manifest: scenes of several dates that are known.
 
-    for path in sorted((root / "worldstrat_s2_spot").glob("*.nc")):
-        if (path.stem in VALIDATION) != validation:
-            continue
-        with xr.open_dataset(path, mask_and_scale=False) as data:
-            dn = data["s2_l2a"].sel(band=list(BANDS)).values
-            cloudy = np.isin(data["scl"].values, SCL_INVALID)
-            times = data["time"].values.astype("datetime64[ns]")
-        order = np.argsort(times, kind="stable")
-        values = to_reflectance(dn[order])
-        offset = repetition(values[int(cloudy[order].mean(axis=(1, 2)).argmin())], BANDS)
-        values = _masked(values, _grown(cloudy[order]))
-        scenes = [nested(path.stem, image, BANDS, offset=offset) for image in values]
-        yield _stacked(f"worldstrat/{path.stem}", times[order], scenes)
-
-
-def belgium(root: Path, name: str) -> Series:
-    """Series of a folder of the layout of s2_ts_belgium_31UDS."""
-    import xarray as xr
-
-    folder = root / name
-    with xr.open_dataset(folder / "s2_20m.nc", mask_and_scale=False) as coarse:
-        cloudy = np.isin(coarse["SCL"].values, SCL_INVALID)
-        twice = to_reflectance(np.stack([coarse[band].values for band in COARSE], axis=1))
-    with xr.open_dataset(folder / "s2_10m.nc", mask_and_scale=False) as fine:
-        dn = to_reflectance(np.stack([fine[band].values for band in FINE], axis=1))
-        times = fine["time"].values.astype("datetime64[ns]")
-    cloudy = _grown(cloudy, 1)
-    values = _masked(dn, cloudy.repeat(2, axis=1).repeat(2, axis=2))
-    scenes = [nested(name, a, FINE, b) for a, b in zip(values, _masked(twice, cloudy), strict=True)]
-    return _stacked(name, times, scenes)
+    Raises
+    ------
+    XsrError
+        If a file is not what the manifest says.
+    """
+    found = () if manifest is None else manifest.select("series", split=split, recipe=recipe)
+    for number, scene in enumerate(found, 1):
+        assert manifest is not None
+        say(f"series {number} of {len(found)}: {scene.place}")
+        reading = read_scene(manifest, scene)
+        times = reading.fine.times
+        if times is not None and len(times) > 1:
+            yield series_of(reading, times)
 
 
-def _stacked(place: str, times: NDArray[np.datetime64], scenes: Sequence[TrainingScene]) -> Series:
-    coarse = np.stack([scene.coarse for scene in scenes if scene.coarse is not None])
-    return Series(place, times, np.stack([scene.image for scene in scenes]), coarse)
+def series_of(reading: Reading, times: NDArray[np.datetime64]) -> Series:
+    """Series of what was read, in the order of time, hidden where its mask says; bands of 20 m on their own grid."""
+    order = np.argsort(times, kind="stable")
+    reading = reading.take(order)
+    scene, fine, coarse, cloudy = reading.scene, reading.fine, reading.coarse, reading.cloudy
+    check_bands(scene.place, fine.names + (() if coarse is None else coarse.names))
+    twice = coarser_names(scene, fine.names) if coarse is None else coarse.names
+    offset = (0, 0)
+    if coarse is None and twice:
+        best = 0 if cloudy is None else int(cloudy.mean(axis=(1, 2)).argmin())
+        offset = repetition(fine.values[best], fine.names, twice)
+    values, larger = (None if part is None else _hidden(part.values, reading) for part in (fine, coarse))
+    assert values is not None
+    if not twice:
+        image = np.stack([arrange(one, fine.names, one.shape[1:]) for one in values])
+        return Series(scene.place, times[order], image, None, scene.weight)
+    scenes = [
+        nested(scene.place, one, fine.names, None if larger is None else larger[date], twice, offset=offset)
+        for date, one in enumerate(values)
+    ]
+    return _stacked(scene, times[order], scenes)
 
 
-def synthetic(count: int) -> Iterator[Series]:
-    """Synthetic series of a season: known in all bands, with clouds and misregistration."""
+def _hidden(values: Image, reading: Reading) -> Image:
+    """Images without what the mask of their scene hides."""
+    if reading.cloudy is None or reading.scene.mask is None:
+        return values
+    return _masked(values, _grown(reading.cloudy, reading.scene.mask.grow))
+
+
+def _stacked(scene: Scene, times: NDArray[np.datetime64], scenes: Sequence[TrainingScene]) -> Series:
+    coarse = np.stack([one.coarse for one in scenes if one.coarse is not None])
+    return Series(scene.place, times, np.stack([one.image for one in scenes]), coarse, scene.weight)
+
+
+def made_up(count: int, say: Say = quiet) -> Iterator[Series]:
+    """Render synthetic series of a season: known in all bands, with clouds and misregistration."""
     from xsr.testing import synthetic_cube
 
     for seed in range(count):
+        say(f"synthetic series {seed + 1} of {count}")
         rng = np.random.default_rng([seed, 7])
         gaps = rng.choice([5, 5, 5, 10, 15], size=11)
         first = np.datetime64("2023-03-01") + int(rng.integers(0, 120))
@@ -257,22 +281,29 @@ def coarser(series: Series) -> Series | None:
     return Series(f"{series.place} at 20 m", series.times, np.stack(images), None, series.weight)
 
 
-def load(root: Path | None, *, synthetic_scenes: int = 24) -> list[Series]:
-    """Load the series of the train split that have dates to ask for; synthetic ones alone without a folder.
+def load(
+    manifest: Manifest | None, *, recipe: str = "", synthetic: int = 24, least: int = 1, say: Say = quiet
+) -> list[Series]:
+    """Make the training series of a recipe that have dates to ask for; synthetic ones alone without a manifest.
 
     Raises
     ------
     ParameterError
-        If nothing is left to train on, or the folder lacks images.
+        If nothing is left to train on, or an image is too small.
+    XsrError
+        If a file is not what the manifest says.
     """
-    found = list(synthetic(synthetic_scenes))
-    if root is not None:
-        try:
-            real = [belgium(root, "s2_ts_belgium_31UDS"), *worldstrat(root)]
-        except FileNotFoundError as error:
-            raise ParameterError(f"{root} lacks training images: {error}. Set XSR_DATA.") from error
-        found += real + [one for one in map(coarser, real) if one is not None]
+    found = list(made_up(synthetic, say))
+    real = list(read(manifest, recipe=recipe, say=say))
+    for one in real:
+        check_size(one.place, one.image.shape[2:], least)
+        if np.isfinite(one.image).any() and not np.isfinite(one.image[:, 0]).any():
+            raise BandError(f"series {one.place!r} lacks {BANDS[0]}, by which clear pixels are known. Add it.")
+    found += real + [one for one in map(coarser, real) if one is not None]
     found = [one for one in found if len(one.clear()) >= 2 and len(one.clear(USEFUL)) >= 4]
     if not found:
-        raise ParameterError("no series to train on; give a folder of images or more synthetic scenes.")
+        raise ParameterError(
+            "no series to train on: expected scenes with at least four dates, two of them clear; give the manifest"
+            " files with dates, or times, or more synthetic series."
+        )
     return found

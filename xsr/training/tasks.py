@@ -1,4 +1,4 @@
-"""Tasks: what a recipe trains, as a network, a source of batches, and a loss of one on the other.
+"""Losses of networks on batches, and what a run needs: a network, a source of batches, and a loss of one on the other.
 
 Each loss is relative: the standardised error of each band of each patch over the error of the interpolation that the
 network corrects. Gains in decibels are relative, so a calm field should teach as much as a town.
@@ -17,7 +17,7 @@ from xsr.models import catalogue
 from xsr.models.architectures.liif import LIIF
 from xsr.models.architectures.temporal_liif import TemporalLIIF
 from xsr.training.pairs import Batch
-from xsr.training.recipes import Recipe
+from xsr.training.recipe import Continuous, Recipe, Temporal
 from xsr.training.series import SeriesBatch
 
 FLOOR = 0.02
@@ -29,14 +29,14 @@ class Loss(Protocol[Drawn]):
     """Loss of a network on a batch, and that of the interpolation it corrects."""
 
     def __call__(
-        self, network: Any, batch: Drawn, recipe: Recipe, *, drop: tuple[int, ...], device: str
+        self, network: Any, batch: Drawn, recipe: Recipe[Any], *, drop: tuple[int, ...], device: str
     ) -> tuple[Tensor, Tensor]:
         """Evaluate; ``drop`` names bands to hide."""
 
 
 @dataclass(frozen=True)
-class Task(Generic[Drawn]):
-    """What a recipe trains."""
+class Training(Generic[Drawn]):
+    """What a run optimises."""
 
     network: nn.Module
     sampler: Callable[[int], Drawn]
@@ -107,11 +107,11 @@ def ask(network: TemporalLIIF, batch: SeriesBatch, low: Tensor, valid: Tensor) -
 
 
 def liif_loss(
-    network: LIIF, batch: Batch, recipe: Recipe, *, drop: tuple[int, ...], device: str
+    network: LIIF, batch: Batch, recipe: Recipe[Continuous], *, drop: tuple[int, ...], device: str
 ) -> tuple[Tensor, Tensor]:
     """Loss of a LIIF, which corrects bicubic interpolation; see `Loss`.
 
-    Where the batch asks for squares, `Recipe.low_fidelity` times the same of the error as the sensor sees it is added:
+    Where the batch holds squares, `Continuous.low_fidelity` times the same of the error as the sensor sees it is added:
     D(answer) - D(truth), and D(truth) is the low-resolution patch but for its noise.
     """
     mean, std = (torch.tensor(v, device=device) for v in (recipe.mean, recipe.std))
@@ -128,7 +128,7 @@ def liif_loss(
     if batch.sensor is not None:
         sensor = [torch.from_numpy(v).to(device) for v in batch.sensor]
         seen = relative(sensed(error, *sensor), sensed(wanted, *sensor), drop)
-        mine, other = mine + recipe.low_fidelity * seen[0], other + recipe.low_fidelity * seen[1]
+        mine, other = mine + recipe.task.low_fidelity * seen[0], other + recipe.task.low_fidelity * seen[1]
     return mine, other
 
 
@@ -154,7 +154,7 @@ def sensed(square: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
 
 
 def temporal_loss(
-    network: TemporalLIIF, batch: SeriesBatch, recipe: Recipe, *, drop: tuple[int, ...], device: str
+    network: TemporalLIIF, batch: SeriesBatch, recipe: Recipe[Temporal], *, drop: tuple[int, ...], device: str
 ) -> tuple[Tensor, Tensor]:
     """Loss of a temporal LIIF, which corrects bicubic interpolation of the time-linear mean; see `Loss`."""
     mean, std = (torch.tensor(v, device=device) for v in (recipe.mean, recipe.std))

@@ -6,19 +6,21 @@ averaged to 90 m (Landsat 8) first. The low-resolution image is the truth seen t
 four or eight times coarser, with noise.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xsr.core.errors import ParameterError
+from xsr.core.errors import BandError, CubeError
 from xsr.kernels.degrade import blur_decimate
 from xsr.kernels.limits import limits
 from xsr.kernels.resample import fill_nodata
 from xsr.training import scenes as optical_scenes
+from xsr.training.manifest import Manifest, Scene, Split
 from xsr.training.pairs import cut, enlarged
+from xsr.training.reading import read, read_scene
+from xsr.training.scenes import Say, quiet
 from xsr.training.thermal_synthetic import GUIDE_BANDS, draw_scene
 
 Image = NDArray[np.float32]
@@ -35,8 +37,6 @@ LEAST = 128
 """Least side of an optical image, pixels."""
 KNOWN = 0.98
 """Least share of its pixels with data."""
-PLACES = ("worldstrat", "madagascar", "aberystwyth", "T33UUB", "ukis", "patagonia")
-"""Optical training scenes with short-wave infrared."""
 
 
 @dataclass(frozen=True)
@@ -173,13 +173,13 @@ def standardise(guide: Image) -> Image:
     return np.asarray(np.nan_to_num((guide - mean) / std), np.float32)
 
 
-def load_optical(root: Path | None) -> list[Image]:
+def load_optical(manifest: Manifest | None, *, recipe: str = "", say: Say = quiet) -> list[Image]:
     """Reflectance of `GUIDE_BANDS` of the optical training scenes, of at least `LEAST` pixels a side."""
-    if root is None:
+    if manifest is None or not manifest.select("image", recipe=recipe):
         return []
     index = [optical_scenes.BANDS.index(band) for band in GUIDE_BANDS]
     images = []
-    for scene in optical_scenes.load(root, places=PLACES):
+    for scene in optical_scenes.load(manifest, recipe=recipe, say=say):
         image = scene.image[index].copy()
         if scene.coarse is not None:
             twice = enlarged(fill(scene.coarse[index]), 2)
@@ -197,55 +197,48 @@ def fill(image: Image) -> Image:
     return fill_nodata(image, passes=4, constant=mean.astype(np.float32))
 
 
-def brightness_temperature(radiance: NDArray[np.floating], k1: float, k2: float) -> Image:
-    """Temperature of a black body, kelvin, by the calibration constants of a Landsat band: ``k2 / ln(k1 / L + 1)``.
-
-    Parameters
-    ----------
-    radiance
-        Spectral radiance at the sensor, W m-2 sr-1 um-1.
-    k1, k2
-        Constants of the band, in the unit of the radiance and in kelvin.
-    """
-    return np.asarray(k2 / np.log(k1 / radiance + 1), np.float32)
-
-
-def read(root: Path, file: str) -> NDArray[np.float64]:
-    """Bands of a GeoTIFF, shape (n, y, x)."""
-    import rasterio
-
-    with rasterio.open(root / file) as source:
-        return np.asarray(source.read(), np.float64)
-
-
-def mendoza(root: Path) -> ThermalScene:
-    """Landsat 8 over Mendoza on 2016-02-09: brightness temperature of B10 with B4, B5 and B6, at 90 m."""
-    folder = "thermal_l8_mendoza_2016/LC82320832016040"
-    # Gain, offset, K1 and K2 of B10 from the metadata of the scene.
-    kelvin = brightness_temperature(3.342e-4 * read(root, f"{folder}_DN_B10B11.tif")[0] + 0.1, 774.8853, 1321.0789)
-    guide = 1e-4 * read(root, f"{folder}_SR_B2-7.tif")[2:5]
-    return ThermalScene("Mendoza 2016-02-09", average(kelvin[None], 3)[0], average(guide.astype(np.float32), 3))
-
-
-def andalusia(root: Path, file: str, place: str) -> ThermalScene:
-    """Landsat 8 surface temperature (Collection 2, Level 2) in Andalusia at 90 m, without a guide."""
-    kelvin = 0.00341802 * read(root, f"lst_l8_st_andalusia_2019/{file}") + 149.0
-    small = average(kelvin.astype(np.float32), 3)
-    return ThermalScene(place, small[0], np.full((3, *small.shape[1:]), np.nan, np.float32))
-
-
-def load_thermal(root: Path | None) -> list[ThermalScene]:
-    """Real thermal scenes of the train split.
+def load_thermal(
+    manifest: Manifest | None, *, split: Sequence[Split] = ("train",), recipe: str = "", say: Say = quiet
+) -> list[ThermalScene]:
+    """Read the thermal scenes of a manifest, averaged to about their native resolution.
 
     Raises
     ------
-    ParameterError
-        If the folder lacks them.
+    XsrError
+        If a file is not what the manifest says.
     """
-    if root is None:
-        return []
-    try:
-        file = "LC08_L2SP_20190810T235959_20203302T1_30SUG_B10_crop640.tif"
-        return [mendoza(root), andalusia(root, file, "Andalusia 2019-08-10")]
-    except OSError as error:
-        raise ParameterError(f"{root} lacks thermal images: {error}. Set XSR_DATA to the folder of images.") from error
+    found = () if manifest is None else manifest.select("thermal", split=split, recipe=recipe)
+    scenes: list[ThermalScene] = []
+    for number, scene in enumerate(found, 1):
+        assert manifest is not None
+        say(f"thermal scene {number} of {len(found)}: {scene.place}")
+        scenes += thermal_scenes(manifest, scene)
+    return scenes
+
+
+def thermal_scenes(manifest: Manifest, scene: Scene) -> Iterator[ThermalScene]:
+    """Read the temperatures of a scene, each with its guide.
+
+    Raises
+    ------
+    CubeError
+        If temperature and guide are not on one grid.
+    BandError
+        If the guide lacks a band.
+    """
+    kelvin = read_scene(manifest, scene).fine.values[:, 0]
+    guide = np.full((len(kelvin), len(GUIDE_BANDS), *kelvin.shape[1:]), np.nan, np.float32)
+    if scene.guide is not None:
+        given = read(manifest, scene.guide, scene.place)
+        missing = [band for band in GUIDE_BANDS[:2] if band not in given.names]
+        if missing:
+            raise BandError(f"scene {scene.place!r}: the guide lacks {missing[0]}; expected {', '.join(GUIDE_BANDS)}.")
+        if given.values.shape[2:] != kelvin.shape[1:]:
+            raise CubeError(
+                f"scene {scene.place!r}: temperature {kelvin.shape[1:]}, guide {given.values.shape[2:]}; expected"
+                " one grid."
+            )
+        for band in set(GUIDE_BANDS) & set(given.names):
+            guide[:, GUIDE_BANDS.index(band)] = given.values[:, given.names.index(band)]
+    for one, beside in zip(kelvin, guide, strict=True):
+        yield ThermalScene(scene.place, average(one[None], scene.average)[0], average(beside, scene.average))

@@ -21,7 +21,8 @@ from xsr.kernels.degrade import blur_decimate
 from xsr.operations.interpolate import interpolate
 from xsr.operations.super_resolve import liif
 from xsr.training import series as training_series
-from xsr.training.run import band_mtf
+from xsr.training.build import band_mtf
+from xsr.training.manifest import Manifest
 from xsr.training.scenes import BANDS, FINE
 from xsr.training.scores import BORDER
 from xsr.training.series import Series, cloud
@@ -49,13 +50,9 @@ class TimeScore:
     """By method: the three means over dates, bicubic in space; single-date models; the temporal model."""
 
 
-def test_series(root: Path) -> Iterator[Series]:
-    """Series that no recipe trains on: the test place, and the validation scenes of WorldStrat."""
-    yield training_series.belgium(root, "s2_ts_belgium_31UES")
-    yield from training_series.worldstrat(root, validation=True)
-
-
-test_series.__test__ = False  # type: ignore[attr-defined]
+def read_series(manifest: Manifest) -> Iterator[Series]:
+    """Read the series that no recipe trains on: test places, and scenes for validation."""
+    yield from training_series.read(manifest, split=("test", "validation"))
 
 
 def as_cube(series: Series, images: NDArray[np.float32], scale: float) -> xr.DataArray:

@@ -1,19 +1,17 @@
-"""WorldStrat scenes as the Temporal LIIF thesis has them: five images of Sentinel-2 and one of SPOT, 8-bit RGB.
+"""Several images of one sensor and one of a finer sensor: pairs whose truth is another satellite's image.
 
-A scene is a folder with ``low_1.png`` to ``low_5.png``, in time order but without dates, and the reference of the same
-extent at two, four and nearly seven times as many pixels: ``high_x2.png``, ``high_x4.png``, ``high_x6.png``. Numbers
-are counts / 255. Since the dates are not told they count as equally spaced, and the middle one is asked for.
+The dates of the images are not used: they count as equally spaced, in their order, and the middle one is the target
+time. The reference may come at several pixel sizes, each of the extent of the images.
 
 References
 ----------
-Gutiérrez Gómez, "End-to-end continuous space-time super-resolution", 2023: the data and the four strategies.
+Gutiérrez Gómez, "End-to-end continuous space-time super-resolution", 2023: the four strategies.
 J. Cornebise, I. Oršolić, F. Kalaitzis, "Open High-Resolution Satellite Imagery: The WorldStrat Dataset", NeurIPS 2022.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
@@ -21,26 +19,25 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from xsr.core.blocks import Span
-from xsr.core.errors import ParameterError
+from xsr.core.errors import BandError, ParameterError
 from xsr.kernels import psf
 from xsr.kernels.degrade import BandOptics, observe
 from xsr.kernels.resample import interpolate_filled
 from xsr.models.architectures.temporal_liif import Radiometry, TemporalLIIF, surroundings
-from xsr.training.recipes import Recipe
-from xsr.training.scenes import VALIDATION, Image
+from xsr.training import layouts
+from xsr.training.manifest import Manifest, Scene, Split
+from xsr.training.reading import read, read_scene
+from xsr.training.recipe import Recipe, Reference
+from xsr.training.scenes import Image, Say, quiet
 from xsr.training.series import SeriesBatch
-from xsr.training.tasks import Task, ask, begin, bicubic_at
+from xsr.training.tasks import ask, bicubic_at
 
-RGB = ("B04", "B03", "B02")
-"""Bands of the images, in their order."""
 DATES = 5
+"""Images that a network reads, where a recipe gives no other number."""
 STEP_DAYS = 5.0
-"""Days between two images, for want of the true ones: the revisit time of the two satellites."""
-SIZES = {"x2": 314, "x4": 628, "x6": 1054}
-"""Side in pixels of the reference at the scales of the thesis."""
-FOLDER = "worldstrat_temporal_8bit"
+"""Days between two images, for want of the true ones: the revisit time of the two satellites of Sentinel-2."""
 BORDER = 4
-"""Low-resolution pixels at the border of a patch that are never asked for: the network pads them with zeros."""
+"""Low-resolution pixels at the border of a patch that are never queried: the network pads them with zeros."""
 FLOOR = 1e-3
 """Standardised squared error below which a patch counts as flat; keeps the relative loss finite."""
 MIRROR = 1 / 3
@@ -49,67 +46,98 @@ MIRROR = 1 / 3
 
 @dataclass(frozen=True)
 class Pair:
-    """Images of a scene, and what another sensor saw there."""
+    """Images of a scene, and finer ones of another sensor; NaN is no data."""
 
     name: str
     low: Image
-    """Shape (date, band, h, w), 0 to 1."""
+    """Shape (date, band, h, w)."""
     high: dict[str, Image]
-    """By a key of `SIZES`, shape (band, H, W), of the same extent."""
+    """By the name of their pixel size, shape (band, H, W), of the same extent."""
+    bands: tuple[str, ...] = ()
 
     def scale(self, key: str) -> tuple[float, float]:
         """High-resolution pixels per low-resolution one, down and across: not quite the same, nor whole."""
         height, width = (big / small for big, small in zip(self.high[key].shape[1:], self.low.shape[2:], strict=True))
         return height, width
 
+    def select(self, bands: Sequence[str]) -> "Pair":
+        """Keep some bands, in the given order.
 
-def read_pair(folder: Path) -> Pair:
-    """Read the folder of a scene; references that are missing are left out.
+        Raises
+        ------
+        BandError
+            If one is missing.
+        """
+        missing = [band for band in bands if band not in self.bands]
+        if missing:
+            raise BandError(f"scene {self.name!r} has the bands {', '.join(self.bands)}; expected {', '.join(bands)}.")
+        index = [self.bands.index(band) for band in bands]
+        return Pair(self.name, self.low[:, index], {k: v[index] for k, v in self.high.items()}, tuple(bands))
+
+
+def load(
+    manifest: Manifest | None,
+    bands: Sequence[str],
+    *,
+    split: Sequence[Split] = ("train",),
+    recipe: str = "",
+    say: Say = quiet,
+) -> list[Pair]:
+    """Read the scenes of a manifest that have a finer image of another sensor.
 
     Raises
     ------
     ParameterError
-        If an image of a date is missing, or they are not of one size.
+        If there are none.
+    XsrError
+        If a file is not what the manifest says.
     """
-    paths = [folder / f"low_{date}.png" for date in range(1, DATES + 1)]
-    missing = [path.name for path in paths if not path.is_file()]
-    if missing:
-        raise ParameterError(f"{folder} lacks {', '.join(missing)}; expected low_1.png to low_{DATES}.png.")
-    low = [_read(path) for path in paths]
-    if len({image.shape for image in low}) > 1:
-        raise ParameterError(f"{folder}: the dates measure {[image.shape[1:] for image in low]}; expected one size.")
-    high = {key: _read(folder / f"high_{key}.png") for key in SIZES if (folder / f"high_{key}.png").is_file()}
-    return Pair(folder.name, np.stack(low), high)
+    found = () if manifest is None else manifest.select("reference", split=split, recipe=recipe)
+    if manifest is None or not found:
+        raise ParameterError(
+            f"recipe {recipe!r} needs images with a finer one of another sensor; give a manifest whose scenes have a"
+            " reference, or a layout."
+        )
+    pairs = []
+    for number, scene in enumerate(found, 1):
+        say(f"scene {number} of {len(found)}: {scene.place}")
+        read_from = published if scene.layout is not None else _pair
+        pairs += [pair.select(bands) for pair in read_from(manifest, scene)]
+    return pairs
 
 
-def _read(path: Path) -> Image:
-    """Read an RGB image as (band, y, x), counts / 255."""
-    from skimage.io import imread
-
-    image: Image = np.moveaxis(imread(path)[..., :3], -1, 0).astype(np.float32) / np.float32(255)
-    return image
-
-
-def read_pairs(root: Path, *, validation: bool | None = None) -> Iterator[Pair]:
-    """Read the scenes of the data folder: those kept for validation, the others, or all.
-
-    Where the finest reference is missing it is derived from the panchromatic image; see `sharpened`.
-    """
-    for folder in sorted(path for path in (root / FOLDER).iterdir() if path.is_dir()):
-        if validation is not None and (folder.name in VALIDATION) != validation:
-            continue
-        pair = read_pair(folder)
-        spot = root / "worldstrat_s2_spot" / f"{pair.name}.nc"
-        if "x6" not in pair.high and spot.is_file():
-            pair.high["x6"] = sharpened(pair.high["x2"], pair.high["x4"], _panchromatic(spot))
-        yield pair
+def published(manifest: Manifest, scene: Scene) -> Iterator[Pair]:
+    """Pairs of a published data set."""
+    readers: dict[str, Callable[[Path], Iterator[layouts.Pair]]] = {
+        "sen2venus": layouts.sen2venus,
+        "worldstrat": lambda root: (pair for _, pair in layouts.worldstrat(root)),
+        "probav": layouts.probav,
+    }
+    for folder in manifest.paths(scene, scene.place):
+        for one in readers[str(scene.layout)](Path(folder)):
+            yield Pair(one.place, one.low, {"fine": one.high}, one.bands)
 
 
-def _panchromatic(path: Path) -> Image:
-    import xarray as xr
-
-    with xr.open_dataset(path, mask_and_scale=False) as data:
-        return np.asarray(data["spot_pan"].values, np.float32)
+def _pair(manifest: Manifest, scene: Scene) -> Iterator[Pair]:
+    """Images of a scene and its references."""
+    low = read_scene(manifest, scene).fine
+    high = {}
+    for reference in scene.reference:
+        given = read(manifest, reference, scene.place)
+        if given.names != low.names:
+            raise BandError(
+                f"scene {scene.place!r} has the bands {', '.join(low.names)}, its reference"
+                f" {', '.join(given.names)}; expected the same."
+            )
+        high[reference.name] = given.values[0]
+    if scene.align:
+        high = {key: layouts.align(scene.place, low.names, low.values, image).high for key, image in high.items()}
+    if scene.pan is not None:
+        if len(high) < 2:
+            raise ParameterError(f"scene {scene.place!r}: pan needs two references of other pixel sizes; add them.")
+        coarse, fine = sorted(high.values(), key=lambda image: image.shape[1])[-2:]
+        high[scene.pan.name] = sharpened(coarse, fine, read(manifest, scene.pan, scene.place).values[0, 0])
+    yield Pair(scene.place, low.values, high, low.names)
 
 
 def sharpened(coarse: Image, fine: Image, pan: Image) -> Image:
@@ -158,37 +186,14 @@ def reduced(images: Image, shape: Sequence[int]) -> Image:
     return observe(images, BandOptics(y, x), rows=Span(0, shape[0]), cols=Span(0, shape[1]))
 
 
-def build(recipe: Recipe, data: Path | None) -> tuple[Task[SeriesBatch], dict[str, object]]:
-    """Make the task of a recipe, and what its card says of the data.
-
-    Raises
-    ------
-    ParameterError
-        If the scenes are not there.
-    """
-    if data is None or not (data / FOLDER).is_dir():
-        raise ParameterError(f"recipe {recipe.name!r} needs the folder {FOLDER} of real images. Set XSR_DATA.")
-    scenes = list(read_pairs(data, validation=False))
-    network = cast(TemporalLIIF, begin(recipe.architecture, recipe.config))
-    fit_radiometry(network, scenes, recipe)
-    told: dict[str, object] = {
-        "protocol": "five dates of Sentinel-2 against one image of SPOT at two, four and nearly seven times the pixels",
-        "places": [scene.name for scene in scenes],
-        "scenes": len(scenes),
-        "pixels": sum(scene.low[:, 0].size for scene in scenes),
-    }
-    sampler = PairSampler(scenes, recipe.patch, recipe.queries, recipe.batch, recipe.seed)
-    return Task(network, sampler, pair_loss, recipe.frozen), told
-
-
 RIDGE = 1e-4
 """Weight of the penalty on what `fit_radiometry` changes, in units of the images' power."""
 
 
-def fit_radiometry(network: TemporalLIIF, scenes: Sequence[Pair], recipe: Recipe) -> None:
+def fit_radiometry(network: TemporalLIIF, scenes: Sequence[Pair], recipe: Recipe[Reference]) -> None:
     """Fit the radiometric map of a network to the plain mean of the dates, by least squares with a penalty.
 
-    Each scene counts by one over the error of that mean, so that decibels count. Fitted at twice the pixels.
+    Each scene counts by one over the error of that mean, so that decibels count. Fitted at the coarsest reference.
     """
     radiometry = network.radiometry
     assert radiometry is not None
@@ -211,7 +216,9 @@ def fit_radiometry(network: TemporalLIIF, scenes: Sequence[Pair], recipe: Recipe
             tensor.copy_(torch.from_numpy(values.T).reshape(tensor.shape))
 
 
-def _terms(scene: Pair, radiometry: Radiometry, recipe: Recipe) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _terms(
+    scene: Pair, radiometry: Radiometry, recipe: Recipe[Reference]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return what `Radiometry` weighs, shape (term, pixel), and what the sum shall be, (band, pixel)."""
     mean, std = (np.array(v, np.float32)[:, None, None] for v in (recipe.mean, recipe.std))
     dates = torch.from_numpy((scene.low - mean) / std)
@@ -221,9 +228,10 @@ def _terms(scene: Pair, radiometry: Radiometry, recipe: Recipe) -> tuple[NDArray
     unfolded = torch.nn.functional.unfold(padded, size).unflatten(2, composite.shape[2:])
     around = surroundings(composite, radiometry.reach)
     terms = torch.cat((unfolded, around, torch.ones_like(composite[:, :1])), dim=1)[0].numpy()
-    wanted = (scene.high["x2"] - mean) / std
-    known = enlarged(terms, wanted.shape[1:])
-    return known.reshape(len(known), -1).astype(np.float64), wanted.reshape(len(wanted), -1).astype(np.float64)
+    wanted = (min(scene.high.values(), key=lambda image: image.shape[1]) - mean) / std
+    known, wanted = (v.reshape(len(v), -1).astype(np.float64) for v in (enlarged(terms, wanted.shape[1:]), wanted))
+    both = np.isfinite(known).all(axis=0) & np.isfinite(wanted).all(axis=0)
+    return known[:, both], wanted[:, both]
 
 
 Strategy = Callable[[np.random.Generator, int], NDArray[np.int64]]
@@ -236,7 +244,7 @@ def complete(rng: np.random.Generator, dates: int) -> NDArray[np.int64]:
 
 
 def groups(rng: np.random.Generator, dates: int) -> NDArray[np.int64]:
-    """Adjacent dates, as many as chance has it."""
+    """Adjacent dates, a random number of them."""
     length = int(rng.integers(1, dates + 1))
     return int(rng.integers(dates - length + 1)) + np.arange(length)
 
@@ -252,7 +260,7 @@ def single(rng: np.random.Generator, dates: int) -> NDArray[np.int64]:
 
 
 STRATEGIES: dict[str, Strategy] = {"complete": complete, "groups": groups, "pairs": pairs, "single": single}
-"""Which of the five dates a network sees in training, by the names of the thesis."""
+"""Which of the dates a network reads in training, by the names of the thesis."""
 
 
 @dataclass(frozen=True)
@@ -265,6 +273,8 @@ class PairSampler:
     queries: int
     batch: int
     seed: int
+    dates: int = DATES
+    """Images of a patch; a scene that has fewer repeats them."""
     strategy: str = "complete"
     """A key of `STRATEGIES`."""
     gain: float = 0.1
@@ -280,8 +290,8 @@ class PairSampler:
         chosen = rng.choice(len(self.scenes), size=self.batch)
         parts = [self._draw(self.scenes[index], key, rng) for index in chosen]
         low, valid, rows, cols, target = (np.stack(group) for group in zip(*parts, strict=True))
-        days = np.tile(np.arange(DATES) * STEP_DAYS, (self.batch, 1))
-        tau = np.full(self.batch, (DATES - 1) / 2 * STEP_DAYS)
+        days = np.tile(np.arange(self.dates) * STEP_DAYS, (self.batch, 1))
+        tau = np.full(self.batch, (self.dates - 1) / 2 * STEP_DAYS)
         scale = float(np.mean([self.scenes[index].scale(key) for index in chosen]))
         return SeriesBatch(scale, low, valid, days, np.zeros_like(days), tau, np.zeros_like(tau), rows, cols, target)
 
@@ -295,19 +305,25 @@ class PairSampler:
         index = [
             _mirrored(np.arange(first, first + self.patch), size) for first, size in zip(start, shape, strict=True)
         ]
-        low = scene.low[:, :, index[0][:, None], index[1]][rng.permutation(len(scene.low))]
+        order = np.resize(rng.permutation(len(scene.low)), self.dates)
+        low = scene.low[:, :, index[0][:, None], index[1]][order]
         at = [self._pixels(rng, *where) for where in zip(start, shape, scene.high[key].shape[1:], strict=True)]
         rows, cols = (
             (pixel + 0.5) / factor - 0.5 - first
             for pixel, factor, first in zip(at, scene.scale(key), start, strict=True)
         )
         target = scene.high[key][:, at[0], at[1]]
+        known = np.flatnonzero(np.isfinite(target).all(axis=0))
+        if 0 < len(known) < target.shape[1]:  # query pixels without data are replaced by others
+            kept = np.resize(known, target.shape[1])
+            rows, cols, target = rows[kept], cols[kept], target[:, kept]
         if rng.random() < 0.5:
             low, rows, cols = low.swapaxes(2, 3), cols, rows
         bands = target.shape[0]
         gain = np.exp(rng.normal(0, self.gain) + rng.normal(0, self.colour, (bands, 1))).astype(np.float32)
         valid = np.zeros((len(low), self.patch, self.patch), np.bool_)
         valid[STRATEGIES[self.strategy](rng, len(low))] = True
+        valid &= np.isfinite(low).all(axis=1)
         return np.ascontiguousarray(low * gain[..., None]), valid, rows, cols, (target * gain).T
 
     def _pixels(self, rng: np.random.Generator, first: int, size: int, fine: int) -> NDArray[np.int64]:
@@ -329,7 +345,7 @@ def _mirrored(index: NDArray[np.int64], size: int) -> NDArray[np.int64]:
 
 
 def pair_loss(
-    network: TemporalLIIF, batch: SeriesBatch, recipe: Recipe, *, drop: tuple[int, ...], device: str
+    network: TemporalLIIF, batch: SeriesBatch, recipe: Recipe[Reference], *, drop: tuple[int, ...], device: str
 ) -> tuple[Tensor, Tensor]:
     """Squared error of the detail over that of the mean of the dates, mean over patches, and 1.
 
@@ -338,7 +354,7 @@ def pair_loss(
     sees so few scenes would learn their colours by heart. See `xsr.training.tasks.Loss`.
     """
     mean, std = (torch.tensor(v, device=device) for v in (recipe.mean, recipe.std))
-    low = (torch.from_numpy(batch.low).to(device) - mean[:, None, None]) / std[:, None, None]
+    low = ((torch.from_numpy(batch.low).to(device) - mean[:, None, None]) / std[:, None, None]).nan_to_num()
     valid = torch.from_numpy(batch.valid).to(device)
     answer = ask(network, batch, low, valid)
     known = valid[:, :, None].expand(low.shape)

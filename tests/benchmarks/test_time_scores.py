@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
+from common.time_scores import read_series, score_series
 from models.helpers import write_temporal
 
 from xsr.training.scenes import BANDS, FINE
 from xsr.training.series import Series
-from xsr.training.time_scores import score_series, test_series
 
 
 def make_series(change):
@@ -52,7 +52,7 @@ def test_a_series_without_a_clear_date_between_others(zero_model):
 
 
 @pytest.mark.slow
-def test_series_kept_apart(data_dir):
-    places = [series.place for series in test_series(data_dir)]
-    assert places[0] == "s2_ts_belgium_31UES"
+def test_series_kept_apart(manifest):
+    places = [series.place for series in read_series(manifest)]
+    assert places[0] == "31UES"
     assert len(places) == 6

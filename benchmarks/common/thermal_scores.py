@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import rasterio
 import xarray as xr
 from affine import Affine
 from numpy.typing import NDArray
@@ -30,9 +31,12 @@ from scipy.ndimage import binary_dilation
 from xsr.kernels.degrade import blur_decimate
 from xsr.operations.evaluate import evaluate, strata
 from xsr.operations.guided import guided
-from xsr.training.thermal import ThermalScene, andalusia, average, brightness_temperature, read
+from xsr.training.manifest import Manifest
+from xsr.training.reading import brightness_temperature
+from xsr.training.thermal import ThermalScene, average, load_thermal
 from xsr.training.thermal_synthetic import GUIDE_BANDS
 
+FOLDER = "thermal_l7_pennsylvania_2002"
 MTF = 0.3
 """Modulation at the Nyquist frequency of the low-resolution image."""
 BORDER = 4
@@ -132,7 +136,8 @@ def pennsylvania(root: Path, when: datetime) -> ThermalScene:
 
     Clouds, which are bright in the red, are no data, and so are the pixels around them.
     """
-    dn = read(root, f"thermal_l7_pennsylvania_2002/LE07_p015r032_{when:%Y%m%d}.tif")
+    with rasterio.open(root / FOLDER / f"LE07_p015r032_{when:%Y%m%d}.tif") as source:
+        dn = source.read().astype(np.float64)
     elevation = sun_elevation(when, 40.5, -76.2)
     distance = 1 - 0.01672 * math.cos(math.radians(0.9856 * (when.timetuple().tm_yday - 4)))
     factor = distance**2 / math.sin(math.radians(elevation))
@@ -148,15 +153,11 @@ def pennsylvania(root: Path, when: datetime) -> ThermalScene:
     return ThermalScene(f"Pennsylvania {when:%Y-%m-%d}", both[0], both[1:])
 
 
-def test_scenes(root: Path) -> Iterator[ThermalScene]:
-    """Read the thermal scenes of the test split."""
+def read_scenes(manifest: Manifest) -> Iterator[ThermalScene]:
+    """Read the thermal scenes of the test split; those in Pennsylvania need the position of the sun."""
     for day in ("2002-07-20", "2002-11-25"):
-        yield pennsylvania(root, datetime.fromisoformat(f"{day}T15:37"))
-    file = "LC08_L2SP_20190828T235959_20003402T1_30SUG_B10_crop640.tif"
-    yield andalusia(root, file, "Andalusia 2019-08-28")
-
-
-test_scenes.__test__ = False  # type: ignore[attr-defined]
+        yield pennsylvania(manifest.root, datetime.fromisoformat(f"{day}T15:37"))
+    yield from load_thermal(manifest, split=("test",))
 
 
 def cube(images: NDArray[np.float32], names: tuple[str, ...], scale: int = 1) -> xr.DataArray:

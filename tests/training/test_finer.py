@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -12,17 +13,18 @@ from odc.geo.xr import xr_coords
 from skimage.io import imsave
 
 import xsr
-from xsr.core.errors import ParameterError
+from xsr.core.errors import BandError, CubeError, ParameterError
 from xsr.models import registry
 from xsr.models.registry import create
 from xsr.operations.super_resolve.continuous import DEFAULT, DEFAULT_AT
-from xsr.training import recipes, worldstrat
-from xsr.training.scenes import VALIDATION
-from xsr.training.worldstrat import BORDER, STRATEGIES, Pair, PairSampler, enlarged, read_pair, reduced, sharpened
+from xsr.training import finer, recipes
+from xsr.training.build import build
+from xsr.training.finer import BORDER, STRATEGIES, Pair, PairSampler, enlarged, reduced, sharpened
+from xsr.training.manifest import read_manifest
 
 SMALL = {"features": 8, "blocks": 1, "hidden": (16, 16), "heads": 2, "periods": 3, "radiometry": 5}
 RECIPE = recipes.TEMPORAL_LIIF_WORLDSTRAT
-TINY = replace(RECIPE, config={**RECIPE.config, **SMALL}, patch=24, queries=40, batch=3)
+TINY = replace(RECIPE, config={**RECIPE.config, **SMALL}, task=replace(RECIPE.task, patch=24, queries=40), batch=3)
 
 
 def ramps(height, width):
@@ -55,43 +57,49 @@ def write_scene(folder, sizes=((6, 7),) * 5):
     imsave(folder / "high_x2.png", np.zeros((13, 13, 3), np.uint8), check_contrast=False)
 
 
+def manifest_of(folder, **keys):
+    """Manifest of the scene of a folder."""
+    table = {"place": "a", "path": "a/low_*.png", "bands": ["B04", "B03", "B02"], "scale": 1 / 255, **keys}
+    lines = [f"{key} = {json.dumps(value)}" for key, value in table.items()]
+    reference = ["[[scene.reference]]", 'name = "x2"', 'path = "a/high_x2.png"', f"scale = {1 / 255}"]
+    text = ["[[scene]]", *lines, *reference, 'bands = ["B04", "B03", "B02"]']
+    (folder / "scenes.toml").write_text("\n".join(text))
+    return read_manifest(folder / "scenes.toml")
+
+
 def test_a_scene_is_read_as_counts_over_255(tmp_path):
     write_scene(tmp_path / "a")
-    found = read_pair(tmp_path / "a")
+    (found,) = finer.load(manifest_of(tmp_path), ("B02", "B04"))
     assert found.name == "a"
-    assert found.low.shape == (5, 3, 6, 7)
-    np.testing.assert_allclose(found.low[:, :, 3, 3] * 255, [(10 * d, 20, 255) for d in range(1, 6)], rtol=1e-6)
+    assert found.low.shape == (5, 2, 6, 7)
+    np.testing.assert_allclose(found.low[:, :, 3, 3] * 255, [(255, 10 * d) for d in range(1, 6)], rtol=1e-6)
     assert list(found.high) == ["x2"]
     assert found.scale("x2") == (13 / 6, 13 / 7)
 
 
-def test_a_scene_lacks_a_date(tmp_path):
-    write_scene(tmp_path / "a")
-    (tmp_path / "a" / "low_3.png").unlink()
-    with pytest.raises(ParameterError, match=r"a lacks low_3\.png; expected low_1\.png to low_5\.png"):
-        read_pair(tmp_path / "a")
-
-
 def test_dates_of_different_sizes(tmp_path):
     write_scene(tmp_path / "a", [(6, 7)] * 4 + [(6, 8)])
-    with pytest.raises(ParameterError, match="expected one size"):
-        read_pair(tmp_path / "a")
+    with pytest.raises(CubeError, match="expected one size"):
+        finer.load(manifest_of(tmp_path), ("B02",))
 
 
-def test_scenes_for_validation_are_those_of_the_other_recipes(data_dir):
-    folder = data_dir / worldstrat.FOLDER
-    assert set(VALIDATION) < {path.name for path in folder.iterdir()}
-    found = next(worldstrat.read_pairs(data_dir, validation=True))
-    assert found.name == min(VALIDATION)
-    assert {key: image.shape[1:] for key, image in found.high.items()} == {
-        key: (size, size) for key, size in worldstrat.SIZES.items()
+def test_a_band_that_a_pair_lacks(tmp_path):
+    write_scene(tmp_path / "a")
+    with pytest.raises(BandError, match=r"scene 'a' has the bands B04, B03, B02; expected B08"):
+        finer.load(manifest_of(tmp_path), ("B08",))
+
+
+def test_scenes_for_validation_are_kept_apart(manifest):
+    found = finer.load(manifest, ("B04", "B03", "B02"), split=("validation",))
+    kept = {one.place for one in manifest.select("series", split=("validation",))}
+    assert {f"worldstrat/{pair.name}" for pair in found} == kept
+    assert {key: image.shape[1:] for key, image in found[0].high.items()} == {
+        key: (size, size) for key, size in (("x2", 314), ("x4", 628), ("x6", 1054))
     }
     # Brought back to the grid of the finest image that is given, the derived one is that image again, all but.
-    again = reduced(found.high["x6"], (628, 628))
-    assert (
-        np.abs(again - found.high["x4"]).mean()
-        < 0.4 * np.abs(enlarged(found.high["x2"], (628, 628)) - found.high["x4"]).mean()
-    )
+    high = found[0].high
+    again = reduced(high["x6"], (628, 628))
+    assert np.abs(again - high["x4"]).mean() < 0.4 * np.abs(enlarged(high["x2"], (628, 628)) - high["x4"]).mean()
 
 
 def scene(size, seed=3):
@@ -184,10 +192,10 @@ def enlarged_at(image, rows, cols):
 
 
 def test_patches_may_reach_beyond_the_scene():
-    starts = {worldstrat._start(np.random.default_rng(seed), 24, 40) for seed in range(300)}
+    starts = {finer._start(np.random.default_rng(seed), 24, 40) for seed in range(300)}
     assert min(starts) == -8
     assert max(starts) == 40 - 24 + 8
-    np.testing.assert_array_equal(worldstrat._mirrored(np.arange(-3, 8), 5), [2, 1, 0, 0, 1, 2, 3, 4, 4, 3, 2])
+    np.testing.assert_array_equal(finer._mirrored(np.arange(-3, 8), 5), [2, 1, 0, 0, 1, 2, 3, 4, 4, 3, 2])
 
 
 @pytest.mark.parametrize(("strategy", "counts"), [("complete", {5}), ("pairs", {2}), ("single", {1})])
@@ -219,7 +227,7 @@ def network(recipe=TINY, seed=0):
 
 def test_without_corrections_the_loss_is_that_of_the_mean_of_the_dates():
     for strategy in STRATEGIES:
-        loss, baseline = worldstrat.pair_loss(network(), sampler(strategy=strategy)(0), TINY, drop=(), device="cpu")
+        loss, baseline = finer.pair_loss(network(), sampler(strategy=strategy)(0), TINY, drop=(), device="cpu")
         assert float(loss.detach()) == pytest.approx(float(baseline), rel=1e-4)
         assert 0.3 < float(baseline) < 1
 
@@ -227,18 +235,18 @@ def test_without_corrections_the_loss_is_that_of_the_mean_of_the_dates():
 def test_the_loss_is_a_relative_squared_error():
     """An answer that is constant leaves the detail alone: its square is added to the error."""
     made = network()
-    plain, baseline = worldstrat.pair_loss(made, sampler(batch=1)(0), TINY, drop=(), device="cpu")
+    plain, baseline = finer.pair_loss(made, sampler(batch=1)(0), TINY, drop=(), device="cpu")
     with torch.no_grad():
         made.imnet.layers[-1].bias.fill_(0.1)
-    loss, _ = worldstrat.pair_loss(made, sampler(batch=1)(0), TINY, drop=(), device="cpu")
-    weight = (1 - float(baseline)) / worldstrat.FLOOR  # one over the error of the mean and the floor
+    loss, _ = finer.pair_loss(made, sampler(batch=1)(0), TINY, drop=(), device="cpu")
+    weight = (1 - float(baseline)) / finer.FLOOR  # one over the error of the mean and the floor
     assert float(loss.detach()) == pytest.approx(float(plain.detach()) + 0.01 * weight, rel=1e-3)
 
 
 def test_colours_of_the_reference_do_not_count():
     batch = sampler()(0)
     brighter = replace(batch, target=(1.3 * batch.target + [0.1, 0.0, -0.2]).astype(np.float32))
-    losses = [worldstrat.pair_loss(network(), b, TINY, drop=(), device="cpu")[0] for b in (batch, brighter)]
+    losses = [finer.pair_loss(network(), b, TINY, drop=(), device="cpu")[0] for b in (batch, brighter)]
     detail, more = (float(loss.detach()) for loss in losses)
     assert more < 1.3**2 * 1.2 * detail + 0.1
 
@@ -247,12 +255,12 @@ def test_colours_of_the_reference_do_not_count():
 def test_matched_takes_gain_and_offset_out_of_the_difference(seed):
     generator = torch.Generator().manual_seed(seed)
     base, noise = torch.randn(2, 1, 50, 3, generator=generator, dtype=torch.float64)
-    found = worldstrat.matched(noise, base) - base
+    found = finer.matched(noise, base) - base
     assert found.mean(1).abs().max() < 1e-12
     assert (found * base).mean(1).abs().max() < 1e-12
     gain, offset = torch.tensor([0.5, 2.0, -1.0]), torch.tensor([0.1, -3.0, 0.0])
-    assert (worldstrat.matched(gain * base + offset, base) - base).abs().max() < 1e-12
-    assert torch.allclose(worldstrat.matched(noise + gain * base + offset, base), worldstrat.matched(noise, base))
+    assert (finer.matched(gain * base + offset, base) - base).abs().max() < 1e-12
+    assert torch.allclose(finer.matched(noise + gain * base + offset, base), finer.matched(noise, base))
 
 
 def other_sensor(scenes, seed=5):
@@ -273,10 +281,10 @@ def textured(seed):
 
 
 def test_the_start_finds_the_kernel_between_two_sensors(monkeypatch):
-    monkeypatch.setattr(worldstrat, "RIDGE", 1e-9)
+    monkeypatch.setattr(finer, "RIDGE", 1e-9)
     scenes = other_sensor([textured(seed) for seed in range(3)])
     made = network()
-    worldstrat.fit_radiometry(made, scenes, TINY)
+    finer.fit_radiometry(made, scenes, TINY)
     mean, std = (np.array(v, np.float32)[:, None, None] for v in (TINY.mean, TINY.std))
     (scene,) = other_sensor([textured(9)])
     image = torch.from_numpy((scene.low.mean(axis=0) - mean) / std)[None]
@@ -288,32 +296,44 @@ def test_the_start_finds_the_kernel_between_two_sensors(monkeypatch):
 
 
 def test_a_strong_penalty_leaves_the_identity(monkeypatch):
-    monkeypatch.setattr(worldstrat, "RIDGE", 1e9)
+    monkeypatch.setattr(finer, "RIDGE", 1e9)
     made, before = network(), network()
-    worldstrat.fit_radiometry(made, other_sensor([textured(0)]), TINY)
+    finer.fit_radiometry(made, other_sensor([textured(0)]), TINY)
     for name, tensor in made.state_dict().items():
         assert (tensor - before.state_dict()[name]).abs().max() < 1e-4
 
 
-def test_the_recipe_needs_its_scenes(tmp_path):
-    for data in (None, tmp_path):
-        with pytest.raises(
-            ParameterError, match=r"needs the folder worldstrat_temporal_8bit of real images\. Set XSR_DATA"
-        ):
-            worldstrat.build(RECIPE, data)
+def test_the_recipe_needs_its_scenes():
+    with pytest.raises(ParameterError, match="needs images with a finer one of another sensor; give a manifest"):
+        build(RECIPE, None)
 
 
 @pytest.mark.slow
-def test_the_recipe_trains_on_no_scene_kept_for_validation(data_dir, monkeypatch):
-    monkeypatch.setattr(worldstrat, "sharpened", lambda coarse, fine, pan: fine)
-    task, told = worldstrat.build(TINY, data_dir)
+def test_the_recipe_trains_on_no_scene_kept_for_validation(manifest, monkeypatch):
+    monkeypatch.setattr(finer, "sharpened", lambda coarse, fine, pan: fine)
+    task, told = build(TINY, manifest)
     assert len(told["places"]) == 17
-    assert not set(told["places"]) & set(VALIDATION)
+    assert not set(told["places"]) & {one.place for one in manifest.select("reference", split=("validation",))}
     ratios = []
     for step in range(8):
         loss, baseline = task.loss(task.network, task.sampler(step), TINY, drop=(), device="cpu")
         ratios.append(float(loss.detach()) / float(baseline))
     assert 0.8 < np.mean(ratios) < 1.1  # before training there is no detail but that of the linear map
+
+
+def test_no_data_in_either_image_is_left_out():
+    holes = pair()
+    holes.low[2, :, 3:9, 4:20] = np.nan
+    holes.high["x2"][:, 20:40] = np.nan
+    holes.high["x4"][:, 40:80] = np.nan
+    draws = PairSampler((holes,), 24, 60, 2, 1)
+    for step in range(4):
+        batch = draws(step)
+        assert np.isfinite(batch.target).all()
+        assert (batch.valid == np.isfinite(batch.low).all(axis=2)).all()
+        loss, baseline = finer.pair_loss(network(), batch, TINY, drop=(), device="cpu")
+        assert torch.isfinite(loss)
+        assert torch.isfinite(baseline)
 
 
 # --- the weights -------------------------------------------------------------------------------------

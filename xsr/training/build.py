@@ -1,0 +1,238 @@
+"""From a recipe and scenes to what a run optimises: a network as it starts, a source of batches, a loss."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+import torch
+from torch import nn
+
+from xsr.core import sensors
+from xsr.core.errors import BandError, ParameterError
+from xsr.models import catalogue, registry
+from xsr.models.architectures.temporal_liif import TemporalLIIF
+from xsr.models.registry import load
+from xsr.training import finer, thermal_task
+from xsr.training import scenes as single
+from xsr.training import series as several
+from xsr.training.fixed import FixedSampler, fixed_loss
+from xsr.training.manifest import Manifest
+from xsr.training.pairs import WaldSampler
+from xsr.training.recipe import Continuous, Fixed, Guided, Recipe, Reference, Temporal, Wald
+from xsr.training.scenes import BANDS, COARSE, Image, Say, TrainingScene, quiet
+from xsr.training.series import SeriesSampler
+from xsr.training.tasks import Training, begin, liif_loss, start_from, temporal_loss, widen
+from xsr.training.thermal import GuidedSampler, load_optical, load_thermal
+
+Built: TypeAlias = tuple[Training[Any], dict[str, object]]
+"""What a run optimises, and what its card says of the scenes."""
+
+
+def build(recipe: Recipe[Any], manifest: Manifest | None, *, say: Say = quiet) -> Built:
+    """Make what a recipe optimises, and what its card says of the scenes.
+
+    Parameters
+    ----------
+    recipe
+        What to train.
+    manifest
+        Real images; None for synthetic scenes alone.
+    say
+        Receives a line for each scene that is read or rendered.
+
+    Raises
+    ------
+    ParameterError
+        If the recipe needs real images and there are none, or one is too small.
+    BandError
+        If no scene has a band that the recipe needs.
+    XsrError
+        If a file is not what the manifest says.
+    """
+    torch.manual_seed(recipe.seed)
+    return BUILDERS[type(recipe.task)](recipe, manifest, say)
+
+
+def _continuous(recipe: Recipe[Continuous], manifest: Manifest | None, say: Say) -> Built:
+    """Any scale, on Wald pairs."""
+    network = _implicit(recipe)
+    scenes, told = _scenes(recipe, manifest, say)
+    told["protocol"] = "Wald pairs: per-band MTF at Nyquist, continuous scale, noise"
+    task = recipe.task
+    sampler = replace(_sampler(recipe, scenes), queries=task.queries, square=task.square)
+    return Training(network, sampler, liif_loss, recipe.frozen), told
+
+
+def _temporal(recipe: Recipe[Temporal], manifest: Manifest | None, say: Say) -> Built:
+    """Any scale and time, on series."""
+    network, task = _implicit(recipe), recipe.task
+    series = several.load(manifest, recipe=recipe.name, synthetic=task.synthetic, least=task.patch, say=say)
+    index = _order(recipe.bands)
+    series = [
+        replace(one, image=one.image[:, index], coarse=None if one.coarse is None else one.coarse[:, index])
+        for one in series
+    ]
+    sampler = SeriesSampler(series, replace(_sampler(recipe, ()), queries=task.queries), task.dates)
+    told: dict[str, object] = {
+        "protocol": "Wald pairs of one date of a series, made from others: half the time without that date",
+        "places": sorted({one.place for one in series}),
+        "scenes": sum(len(one.times) for one in series),
+        "pixels": sum(one.image[:, 0].size for one in series),
+    }
+    return Training(network, sampler, temporal_loss, recipe.frozen), told
+
+
+def _fixed(recipe: Recipe[Fixed], manifest: Manifest | None, say: Say) -> Built:
+    """One factor, on pairs of the grid."""
+    network = begin(recipe.architecture, recipe.config)
+    if recipe.start:
+        first = registry.card(recipe.start)
+        widen(_trunk(network, recipe.architecture), _trunk(load(recipe.start), first.architecture))
+    scenes, told = _scenes(recipe, manifest, say)
+    told["protocol"] = "full-resolution pairs at 10 m and Wald pairs at 20 m: per-band MTF at Nyquist, noise"
+    sampler = FixedSampler(_sampler(recipe, scenes), recipe.factor or 1)
+    return Training(network, sampler, fixed_loss, recipe.frozen, torch.contiguous_format), told
+
+
+def _guided(recipe: Recipe[Guided], manifest: Manifest | None, say: Say) -> Built:
+    """Temperature, with a guide or without."""
+    network, task = begin(recipe.architecture, recipe.config), recipe.task
+    if recipe.start:
+        start_from(network, load(recipe.start))
+    thermal = load_thermal(manifest, recipe=recipe.name, say=say)
+    optical = load_optical(manifest, recipe=recipe.name, say=say)
+    factors = tuple(dict.fromkeys(int(factor) for factor in task.scale_range))
+    sampler = GuidedSampler(thermal, optical, task.patch, recipe.batch, recipe.seed, factors)
+    told: dict[str, object] = {
+        "protocol": (
+            "Wald pairs at about the native thermal resolution: Gaussian point spread function, factor 4 or 8, noise;"
+            " truth from synthetic scenes whose link between temperature and reflectance is drawn anew each time, half"
+            " of them on real optical images, and from real thermal images"
+        ),
+        "places": [scene.place for scene in thermal],
+        "optical images": len(optical),
+        "pixels": sum(scene.kelvin.size for scene in thermal) + sum(image[0].size for image in optical),
+    }
+    return Training(network, sampler, thermal_task.guided_loss, recipe.frozen), told
+
+
+def _reference(recipe: Recipe[Reference], manifest: Manifest | None, say: Say) -> Built:
+    """Several images, and a finer one of another sensor."""
+    task = recipe.task
+    pairs = finer.load(manifest, recipe.bands, recipe=recipe.name, say=say)
+    network = cast(TemporalLIIF, begin(recipe.architecture, recipe.config))
+    finer.fit_radiometry(network, pairs, recipe)
+    told: dict[str, object] = {
+        "protocol": "images of a sensor against one of a finer sensor",
+        "places": [pair.name for pair in pairs],
+        "scenes": len(pairs),
+        "pixels": sum(pair.low[:, 0].size for pair in pairs),
+    }
+    sampler = finer.PairSampler(pairs, task.patch, task.queries, recipe.batch, recipe.seed)
+    return Training(network, sampler, finer.pair_loss, recipe.frozen), told
+
+
+BUILDERS: dict[type, Callable[[Recipe[Any], Manifest | None, Say], Built]] = {
+    Continuous: _continuous,
+    Temporal: _temporal,
+    Fixed: _fixed,
+    Guided: _guided,
+    Reference: _reference,
+}
+"""What makes the run of a recipe, by its task."""
+
+
+def _implicit(recipe: Recipe[Any]) -> nn.Module:
+    """Continuous network that starts close to the interpolation that it corrects."""
+    network = begin(recipe.architecture, recipe.config, bias=False)
+    if recipe.start:
+        start_from(network, load(recipe.start))
+    return network
+
+
+def _trunk(network: nn.Module, architecture: str) -> nn.Module:
+    """Part of a fixed-scale network that has weights."""
+    return network.get_submodule(catalogue.get(architecture).trunk or "")
+
+
+# --- scenes ---------------------------------------------------------------------------------------------------
+
+
+def _scenes(recipe: Recipe[Any], manifest: Manifest | None, say: Say) -> tuple[list[TrainingScene], dict[str, object]]:
+    """Single images of a recipe, and what they are."""
+    task: Wald = recipe.task
+    scenes = single.load(manifest, recipe=recipe.name, synthetic=task.synthetic, least=task.patch, say=say)
+    index = _order(recipe.bands)
+    scenes = [replace(one, image=one.image[index], coarse=_taken(one.coarse, index)) for one in scenes]
+    _check_bands(recipe, scenes)
+    told: dict[str, object] = {
+        "places": sorted({scene.place for scene in scenes}),
+        "scenes": len(scenes),
+        "pixels": sum(scene.image[0].size for scene in scenes),
+    }
+    return scenes, told
+
+
+def _taken(coarse: Image | None, index: Sequence[int]) -> Image | None:
+    return None if coarse is None else coarse[index]
+
+
+def _order(bands: Sequence[str]) -> list[int]:
+    """Places of the bands of a recipe among those of a scene."""
+    unknown = [band for band in bands if band not in BANDS]
+    if unknown:
+        raise BandError(f"the recipe has the band {unknown[0]}; expected bands of {', '.join(BANDS)}.")
+    return [BANDS.index(band) for band in bands]
+
+
+def _check_bands(recipe: Recipe[Any], scenes: Sequence[TrainingScene]) -> None:
+    """Refuse scenes of which none has a band that the network cannot go without."""
+    known = {
+        band
+        for scene in scenes
+        for image in (scene.image, scene.coarse)
+        if image is not None
+        for band, values in zip(recipe.bands, image, strict=True)
+        if np.isfinite(values).any()
+    }
+    missing = [band for band in recipe.bands if band not in known and band not in recipe.optional]
+    if missing or not known:
+        raise BandError(
+            f"no scene has {', '.join(missing) or 'a band of the recipe'}, which {recipe.name!r} needs; give images"
+            f" with the bands {', '.join(b for b in recipe.bands if b not in recipe.optional) or recipe.bands[0]}."
+        )
+
+
+def _sampler(recipe: Recipe[Any], scenes: Sequence[TrainingScene]) -> WaldSampler:
+    task: Wald = recipe.task
+    return WaldSampler(
+        scenes=scenes,
+        mtf=recipe.mtf or band_mtf(recipe.bands, recipe.sensor),
+        scale_range=task.scale_range,
+        patch=task.patch,
+        queries=1,
+        batch=recipe.batch,
+        mtf_jitter=task.mtf_jitter,
+        seed=recipe.seed,
+        coarser=tuple(band in COARSE for band in recipe.bands),
+        level=task.level,
+        noise=tuple(task.noise * std for std in recipe.std),
+        mix=task.mix,
+    )
+
+
+def band_mtf(bands: Sequence[str], sensor: str = "sentinel-2") -> tuple[float, ...]:
+    """MTF at Nyquist of each band.
+
+    Raises
+    ------
+    ParameterError
+        If the sensor table has none for a band.
+    """
+    table = sensors.get(sensor)
+    values = [table.band(band).mtf for band in bands]
+    known = [value for value in values if value is not None]
+    if len(known) != len(values):
+        raise ParameterError(f"the MTF of some of {list(bands)} is unknown for {sensor}; choose other bands.")
+    return tuple(known)

@@ -1,0 +1,165 @@
+"""What decides a training run, as typed values: the optimisation, and one task that says what is trained on what.
+
+A task is one of five: `Continuous`, `Temporal` and `Fixed` learn from images of a sensor degraded by the Wald protocol,
+`Guided` from temperatures beside reflectance, `Reference` from images of a finer sensor.
+"""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, Generic, TypeVar
+
+from xsr.training.manifest import Use
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What is trained, and how its pairs are drawn."""
+
+    kind: ClassVar[str]
+    use: ClassVar[Use]
+    """Scenes of a manifest that it needs."""
+    scale_range: tuple[float, float]
+    patch: int
+    """Low-resolution pixels along a side; of `Guided`, high-resolution pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wald(Task):
+    """Pairs of an image and the same one degraded; see `xsr.training.pairs.WaldSampler`."""
+
+    use: ClassVar[Use] = "image"
+    synthetic: int = 60
+    """Synthetic scenes, each 256 x 256 pixels; of series each 128 x 128."""
+    mtf_jitter: float = 0.08
+    level: float = 0.25
+    """Share of batches in which 20 m bands are as sharp as 10 m bands, as in a cube of 20 m pixels."""
+    noise: float = 0.02
+    """Standard deviation of the added noise, in units of ``std``."""
+    mix: float = 0.0
+    """How much of the other bands is mixed into each band; above 0, patches are recoloured too."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Continuous(Wald):
+    """A network of any scale."""
+
+    kind: ClassVar[str] = "continuous"
+    scale_range: tuple[float, float] = (1.0, 4.0)
+    patch: int = 32
+    queries: int = 1024
+    """Output pixels of a patch that count."""
+    square: int = 0
+    """Side of a square of output pixels in place of ``queries`` scattered ones: it can be degraded again and compared
+    with the input. 0: no squares, and no low-fidelity term."""
+    low_fidelity: float = 0.1
+    """Weight of the low-fidelity term where there are squares, relative to the same error of the interpolation; see
+    `xsr.training.tasks.liif_loss`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Temporal(Wald):
+    """A network of any scale and time, on series."""
+
+    kind: ClassVar[str] = "temporal"
+    use: ClassVar[Use] = "series"
+    scale_range: tuple[float, float] = (1.0, 4.0)
+    patch: int = 32
+    queries: int = 1024
+    """Output pixels of a patch that count."""
+    dates: tuple[int, int] = (3, 7)
+    """Least and most input dates."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fixed(Wald):
+    """A network of one factor, on whole patches."""
+
+    kind: ClassVar[str] = "fixed"
+    scale_range: tuple[float, float] = (2.0, 2.0)
+    patch: int = 24
+    low_fidelity: float = 0.1
+    """Weight of the low-fidelity term, a mean absolute error of standardised reflectance; see `xsr.training.fixed`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guided(Task):
+    """A network that sharpens temperature, with a guide of reflectance or without."""
+
+    kind: ClassVar[str] = "guided"
+    use: ClassVar[Use] = "thermal"
+    scale_range: tuple[float, float] = (4, 8)
+    """The two factors, or one twice."""
+    patch: int = 128
+    guide_bands: tuple[str, ...] = ()
+    guide_mean: tuple[float, ...] = ()
+    """Reflectance subtracted from each band of the guide."""
+    guide_std: tuple[float, ...] = ()
+    """Reflectance by which each is divided."""
+    guide_optional: tuple[str, ...] = ()
+    """Bands of the guide that may be missing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference(Task):
+    """A network of time, on several images and one of a finer sensor; see `xsr.training.finer`."""
+
+    kind: ClassVar[str] = "reference"
+    use: ClassVar[Use] = "reference"
+    scale_range: tuple[float, float] = (2.0, 6.7)
+    patch: int = 96
+    queries: int = 4096
+    """Output pixels of a patch that count."""
+
+
+T = TypeVar("T", bound=Task, covariant=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(Generic[T]):
+    """A training run; the same recipe, scenes and machine make the same weights, unless minutes cut it short."""
+
+    name: str
+    summary: str
+    architecture: str
+    """Name of a registered architecture; see `xsr.models.list`."""
+    config: dict[str, Any]
+    """Settings of the network."""
+    task: T
+    bands: tuple[str, ...]
+    optional: tuple[str, ...] = ()
+    """Bands that a cube may lack; they are dropped at random in training."""
+    mean: tuple[float, ...]
+    """Value subtracted from each band."""
+    std: tuple[float, ...]
+    """Value by which each band is divided."""
+    drop: float = 0.0
+    """Share of batches in which optional bands are missing."""
+    subsets: tuple[tuple[str, ...], ...] = ()
+    """Bands left in those batches, one subset at a time; any bands at random are one more choice."""
+    sensor: str = "sentinel-2"
+    mtf: tuple[float, ...] = ()
+    """MTF at Nyquist of each band; empty: that of the sensor."""
+    units: str = "1"
+    gsd_m: float = 10.0
+    start: str = ""
+    """Weights whose tensors the network starts from, where names and shapes agree: packaged ones, a path, or a recipe,
+    which is run first if its weights are not beside the output."""
+    frozen: tuple[str, ...] = ()
+    """Parts of the network that training leaves as they start."""
+    batch: int = 12
+    steps: int = 8_000
+    learning_rate: float = 6e-4
+    average: float = 0.999
+    """Decay of the running average of the weights, which is what is saved."""
+    seed: int = 0
+    licence: str = "CC-BY-4.0"
+    limits: tuple[str, ...] = field(default=())
+
+    @property
+    def factor(self) -> int | None:
+        """The one scale of a fixed-scale network."""
+        return self.config.get("factor")
+
+    def record(self) -> dict[str, Any]:
+        """Give what a card says of the recipe, in one table."""
+        values = {key: value for key, value in asdict(self).items() if key not in ("task", "limits", "summary")}
+        return {**values, "task": self.task.kind, **asdict(self.task)}
