@@ -212,6 +212,7 @@ def remaining(mtf: float, cell: float, source_mtf: float | None) -> float:
     return mtf if source_mtf is None else mtf / source_mtf ** (1 / cell**2)
 
 
+@lru_cache(maxsize=256)
 def sharpest(cell: float) -> float:
     """Greatest response at Nyquist, the mean over a grid of ``cell``, of weights with their centroid at the centre.
 
@@ -382,11 +383,10 @@ def response(taps: Taps, frequency: float, centre: Floats) -> Floats:
 
 def _phases(position: Floats, cell: float) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
     """Whole part of each position, its phase number, and the fraction of each phase."""
-    ratio = Fraction(cell).limit_denominator(64)
-    unit = 2 * ratio.denominator
+    ratio = _ratio(cell)
+    unit = 2 * ratio.denominator if ratio else 1
     steps = np.rint(position * unit)
-    regular = abs(float(ratio) - cell) < 1e-9 and bool(np.all(np.abs(position * unit - steps) < 1e-4))
-    if not regular:
+    if not ratio or bool(np.any(np.abs(position * unit - steps) >= 1e-4)):
         floor = np.floor(position)
         return floor.astype(np.int64), np.arange(position.size), np.asarray(position - floor, np.float64)
     whole, fraction = np.divmod(steps.astype(np.int64), unit)
@@ -447,10 +447,16 @@ def _solved(function: Gaussian | Detector, cell: float) -> float:
 
 def _fractions(cell: float) -> Floats:
     """Places of the centres between two source pixels, all those of a grid of ``cell``."""
+    ratio = _ratio(cell) or Fraction(1, 16)
+    steps = np.arange(ratio.denominator)
+    return np.asarray(np.unique(np.mod((steps + 0.5) * float(ratio) - 0.5, 1.0)), np.float64)
+
+
+@lru_cache(maxsize=256)
+def _ratio(cell: float) -> Fraction | None:
+    """Express a size as a ratio of small integers, if it is one."""
     ratio = Fraction(cell).limit_denominator(64)
-    regular = abs(float(ratio) - cell) < 1e-9
-    steps = np.arange(ratio.denominator if regular else 16)
-    return np.asarray(np.unique(np.mod((steps + 0.5) * (float(ratio) if regular else 1 / 16) - 0.5, 1.0)), np.float64)
+    return ratio if abs(float(ratio) - cell) < 1e-9 else None
 
 
 def _scaled(nyquist: tuple[float, float] | None, factor: float) -> tuple[float, float] | None:

@@ -10,6 +10,7 @@ twice the low-resolution pixel, and then interpolated onto the grid of the other
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,7 +76,7 @@ class PatchSensor:
     noise: NDArray[np.float64]
     """Standard deviation of each channel in reflectance."""
 
-    @property
+    @cached_property
     def margin(self) -> int:
         """Fine pixels around a patch that it depends on; even, so that a nested grid begins at a whole pixel too."""
         return 2 + even(max(self.band(channel).halo() for channel in range(len(self.mtf))))
