@@ -33,7 +33,7 @@ MIXED, RECOLOURED = 0.45, 0.4
 """Shares of the patches that are `mixed` and `recoloured` where bands are varied."""
 OWN_MTF = 0.3
 """Response of an image at its own Nyquist frequency, which `recoloured` gives to what it adds."""
-NEARLY = 0.95
+NEARLY = 0.99
 """Share of the sharpest response on a grid that a patch may have: the width that has all of it is zero."""
 REACH = 2
 """Pixels beyond an image that bicubic interpolation reads."""
