@@ -10,6 +10,7 @@ import safetensors.torch
 import torch
 from models.helpers import BANDS, FIXED, changed, lively, write_fixed, write_model
 
+from xsr.core import extensions
 from xsr.core.errors import ModelError, ParameterError, WeightsError
 from xsr.models import registry
 from xsr.models.architectures.liif import LIIF
@@ -19,13 +20,11 @@ from xsr.models.registry import ModelSpec
 from xsr.operations.super_resolve.networks import Continuous
 from xsr.operations.verbs import verb_of
 
-
-@pytest.fixture
-def forget_folders():
-    """Look for folders of weights anew, in the test and after it."""
-    registry.folders.cache_clear()
-    yield
-    registry.folders.cache_clear()
+REGISTERS = """
+from pathlib import Path
+from xsr.models import register_weights
+register_weights(Path(__file__).parent)
+"""
 
 
 @pytest.fixture
@@ -58,14 +57,19 @@ def test_find_by_name_and_by_path(path):
     assert registry.find(path) == registry.find(str(path)) == path
 
 
-def test_weights_of_other_distributions_are_found_by_name(monkeypatch, tmp_path, forget_folders):
+def test_weights_of_other_distributions_are_found_by_name(monkeypatch, tmp_path):
     package = tmp_path / "others_weights"
     package.mkdir()
-    (package / "__init__.py").touch()
+    (package / "__init__.py").write_text(REGISTERS)
     write_model(package, name="others")
+    monkeypatch.setattr(registry, "_folders", [registry.PACKAGED])
+    monkeypatch.setattr(extensions, "_loaded", set())
+    monkeypatch.setattr(extensions, "entry_points", lambda group: [])
+    assert "others" not in registry.names()
+    entry = EntryPoint("others", "others_weights", extensions.GROUP)
+    monkeypatch.setattr(extensions, "_loaded", set())
+    monkeypatch.setattr(extensions, "entry_points", lambda group: [entry])
     monkeypatch.syspath_prepend(tmp_path)
-    entry = EntryPoint("others", "others_weights", registry.ENTRY_POINTS)
-    monkeypatch.setattr(registry, "entry_points", lambda group: [entry] * (group == entry.group))
     assert registry.find("others") == package / "others.safetensors"
     assert "others" in registry.names()
 

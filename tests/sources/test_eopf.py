@@ -403,7 +403,7 @@ def test_a_group_of_one_resolution_gives_its_images_on_their_grid(product):
     twenty = open_eopf(group / "r20m")
     assert twenty.band.values.tolist() == ["B05", "B8A", "B12"]
     assert twenty.odc.geobox.resolution.x == 20
-    with pytest.raises(BandError, match=r"\['B05'\] asked for; .* has B02, B03, B04, B08"):
+    with pytest.raises(BandError, match=r"\['B05'\] requested; .* has B02, B03, B04, B08"):
         open_eopf(group / "r10m", bands=["B05"])
 
 

@@ -135,7 +135,7 @@ def box(left=200, top=100, width=300, height=200):
     [
         (
             {"geometry": box(width=400)},
-            r"asked for differently: area \[-8\.9973\d+, .*\] then, \[-8\.9973\d+, .*\] now",
+            r"requested differently: area \[-8\.9973\d+, .*\] then, \[-8\.9973\d+, .*\] now",
         ),
         ({"bands": ["B02"]}, r"bands \['B02', 'B03', 'B04', 'B08'\] then, \['B02'\] now"),
         ({"resolution": 20.0, "mask": True}, r"resolution None then, 20\.0 now; mask False then, True now"),

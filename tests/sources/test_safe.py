@@ -675,7 +675,7 @@ def test_arguments_out_of_range_are_refused(l2a):
         open_safe(l2a, verify="no")
     with pytest.raises(ParameterError, match="no path given"):
         open_safe([])
-    with pytest.raises(BandError, match=r"\['B10'\] asked for; .* has B02, B03"):
+    with pytest.raises(BandError, match=r"\['B10'\] requested; .* has B02, B03"):
         open_safe(l2a, bands=["B02", "B10"])
     with pytest.raises(BandError, match="names a band twice"):
         open_safe(l2a, bands=["B02", "blue"])

@@ -168,7 +168,7 @@ def test_what_is_missing_or_damaged_is_named(tmp_path):
     root, _ = write_theia(tmp_path)
     with pytest.raises(ProductError, match="holds no Level-2A product of MAJA"):
         open_theia(_empty(tmp_path))
-    with pytest.raises(BandError, match=r"\['B03'\] asked for; SENTINEL2B.* has B02, B04, B8A"):
+    with pytest.raises(BandError, match=r"\['B03'\] requested; SENTINEL2B.* has B02, B04, B8A"):
         open_theia(root, bands=["B03"])
     path = zipped(root, compression=zipfile.ZIP_STORED)
     data = bytearray(path.read_bytes())

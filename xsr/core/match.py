@@ -15,12 +15,10 @@ from xsr.core.blocks import Span, chunk_sizes, spans
 from xsr.core.cube import Cube, open_cube
 from xsr.core.errors import BandError, CubeError, GridError, ParameterError
 from xsr.core.grid import EDGE, crs_name, resolution
-from xsr.core.ground import pixel_size_m
 from xsr.core.names import BandsLike, fitting, standard_dims
 from xsr.core.sensors import canonical
 from xsr.core.types import XarrayObject
 
-pixel_m = pixel_size_m
 SHIFT = 1e-3
 """Largest deviation between two grids that count as the same, in pixels."""
 

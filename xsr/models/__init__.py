@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from xsr.models.registry import describe as describe
     from xsr.models.registry import load as load
     from xsr.models.registry import names as names
+    from xsr.models.registry import register_weights as register_weights
 
 _LAZY = {
     "Architecture": "record",
@@ -21,8 +22,9 @@ _LAZY = {
     "load": "registry",
     "names": "registry",
     "register": "catalogue",
+    "register_weights": "registry",
 }
-__all__ = ["Architecture", "create", "describe", "load", "names", "register"]
+__all__ = ["Architecture", "create", "describe", "load", "names", "register", "register_weights"]
 
 
 def __getattr__(name: str) -> Any:

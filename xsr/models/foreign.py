@@ -9,8 +9,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xsr.core.errors import BandError, ModelError, NotAvailableError, WeightsError
-from xsr.core.sensors import canonical_band
+from xsr.core.errors import ModelError, NotAvailableError, WeightsError
+from xsr.core.sensors import canonical
 from xsr.models import published
 from xsr.models.card import ModelCard, file_sha256
 from xsr.models.channels import Channels
@@ -24,7 +24,7 @@ NAME = "onnx"
 SUFFIXES = (".yaml", ".yml")
 UNITS = {"dn10000": "0.0001", "reflectance": "1"}
 """CF units of the network's numbers, by the card's ``units``."""
-TYPICAL = dict(zip(published.BANDS, published.MEAN, strict=True))
+TYPICAL = dict(zip(published.SENTINEL2.names, published.SENTINEL2.mean, strict=True))
 """Reflectance that stands in for no data, by band; the networks' own normalisation is unknown."""
 DEFAULT_FILL = 0.1
 """Likewise, for other bands."""
@@ -122,14 +122,7 @@ def _whole(value: Any, least: int) -> bool:
 
 
 def _bands(fields: dict[str, Any]) -> tuple[str, ...]:
-    return tuple(_canonical(str(band)) for band in fields["bands"])
-
-
-def _canonical(band: str) -> str:
-    try:
-        return canonical_band(band)
-    except BandError:
-        return band
+    return tuple(canonical(str(band)) for band in fields["bands"])
 
 
 def import_onnx(needed_for: str) -> Any:

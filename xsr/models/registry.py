@@ -6,11 +6,11 @@ A `ModelSpec` (where and which bytes) is what travels in Dask graphs; the networ
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import entry_points
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
+from xsr.core import extensions
 from xsr.core.errors import ModelError, ParameterError, WeightsError
 from xsr.models import catalogue, foreign, published
 from xsr.models.card import SUFFIX, ModelCard, digest, file_sha256, read_card
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 PACKAGED = Path(__file__).parent / "weights"
-ENTRY_POINTS = "xsr.weights"
-"""Group of the entry points by which other distributions offer weights; each names a package that holds the files."""
 APART = {"temporal_liif_worldstrat": "CC-BY-NC-4.0"}
 """Weights whose licence keeps them out of the default distribution, and that licence."""
 Model: TypeAlias = str | Path
@@ -29,6 +27,8 @@ Model: TypeAlias = str | Path
 TRIAL = 8
 """Side of the image that tells a network's factor, pixels."""
 _loading = Lock()
+_folders = [PACKAGED, PACKAGED.with_name("noncommercial")]
+"""Folders of weights; a checkout has the second one, a distribution does not."""
 
 
 @dataclass(frozen=True)
@@ -75,15 +75,44 @@ class Description:
     citation: str
 
 
-@lru_cache(maxsize=1)
+def register_weights(folder: Path) -> None:
+    """Make the weights of a folder known by name, behind those of xsr.
+
+    A distribution of weights makes this call in the module that its entry point of the group ``xsr.extensions`` names.
+
+    Parameters
+    ----------
+    folder
+        Folder that holds ``NAME.safetensors`` and ``NAME.json``, the card, for each set of weights.
+
+    Examples
+    --------
+    Not run by the tests, since it needs trained weights:
+
+    >>> from pathlib import Path
+    >>> import xsr
+    >>> xsr.models.register_weights(Path("mine"))  # doctest: +SKIP
+    >>> fine = cube.sr.liif(scale=2, model="my_network")  # doctest: +SKIP
+    """
+    if folder not in _folders:
+        _folders.append(folder)
+
+
 def folders() -> tuple[Path, ...]:
-    """Folders of weights: the packaged ones, those that a checkout has beside them, those of other distributions."""
-    others = (Path(entry.load().__file__).parent for entry in entry_points(group=ENTRY_POINTS))
-    return (PACKAGED, PACKAGED.with_name("noncommercial"), *others)
+    """Folders of weights: those of xsr, then those of other distributions."""
+    extensions.load()
+    return tuple(_folders)
 
 
 def names() -> tuple[str, ...]:
-    """Names of the installed weights."""
+    """Names of the installed weights.
+
+    Examples
+    --------
+    >>> import xsr
+    >>> "liif_s2" in xsr.models.names()
+    True
+    """
     return tuple(sorted({path.stem for folder in folders() for path in folder.glob(f"*{SUFFIX}")}))
 
 
@@ -198,6 +227,14 @@ def create(name: str, **config: Any) -> "nn.Module":
     ------
     ModelError
         If the name is unknown, the network has no such setting, or is not what its record says.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import xsr
+    >>> network = xsr.models.create("carn_3x3x64g4sw", bands=4)
+    >>> network(torch.zeros(1, 4, 16, 16)).shape
+    torch.Size([1, 4, 32, 32])
     """
     return catalogue.get(name).make(**config)
 
@@ -229,6 +266,13 @@ def load(model: "Model | ModelSpec", *, weights: Model | None = None, device: st
         If there is no such model.
     WeightsError
         If the file is damaged, is not the one of its card, or does not fit the architecture.
+
+    Examples
+    --------
+    >>> import xsr
+    >>> network = xsr.models.load("liif_s2")
+    >>> sum(weights.numel() for weights in network.parameters())
+    742282
     """
     if weights is not None:
         if isinstance(model, ModelSpec):
@@ -321,6 +365,13 @@ def describe(name: Model) -> Description:
     ------
     ModelError
         If there is neither.
+
+    Examples
+    --------
+    >>> import xsr
+    >>> facts = xsr.models.describe("liif_s2")
+    >>> facts.architecture, facts.scale, facts.licence
+    ('liif', '1-6', 'CC-BY-4.0')
     """
     if str(name) not in (*names(), *APART) and Path(str(name)).suffix not in (SUFFIX, *foreign.SUFFIXES):
         return _describe_architecture(str(name))

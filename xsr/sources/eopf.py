@@ -32,6 +32,7 @@ from xsr.core.errors import BandError, HarmonisationError, ParameterError, Produ
 from xsr.kernels.resample import METHODS, Method
 from xsr.sources import masks, placement
 from xsr.sources.files import open_file
+from xsr.sources.granules import Granule, choose_bands, native_sizes, stack
 from xsr.sources.harmonise import (
     DARKEST,
     Identity,
@@ -42,7 +43,6 @@ from xsr.sources.harmonise import (
     sensing_start,
 )
 from xsr.sources.rasters import CHUNK, Packing, decode, join, nearest, to_grid
-from xsr.sources.scenes import Scene, choose_bands, stack
 from xsr.sources.trees import Tree, ZarrTree, mapping, open_tree
 
 REFLECTANCE = "measurements/reflectance"
@@ -133,9 +133,9 @@ def open_eopf(
     if len(products) == 1 and not products[0].hierarchical:
         return _flat(products[0], paths[0], bands, resolution=resolution, offset=offset, crs=crs)
     options = _Options(resolution, resampling, offset, crs, chunks)
-    scenes = [_scene(product, bands, options) for product in products]
+    granules = [_granule(product, bands, options) for product in products]
     attrs = {"source": "Sentinel-2 EOPF", "units": "1", "long_name": "reflectance"}
-    return stack(scenes, name="reflectance", attrs=attrs, mask=mask)
+    return stack(granules, name="reflectance", attrs=attrs, mask=mask)
 
 
 @dataclass(frozen=True)
@@ -294,7 +294,7 @@ def _choose(product: EopfProduct, bands: Sequence[str] | None, resolution: int |
     return _Choice(gsd_m, chosen, {name: images[name, chosen[name]] for name in names})
 
 
-def _scene(product: EopfProduct, bands: Sequence[str] | None, options: _Options) -> Scene:
+def _granule(product: EopfProduct, bands: Sequence[str] | None, options: _Options) -> Granule:
     if not product.hierarchical:
         raise ProductError(
             f"{product.label} has no {REFLECTANCE}; expected Sentinel-2 products of the EOPF. Open it alone."
@@ -315,7 +315,7 @@ def _scene(product: EopfProduct, bands: Sequence[str] | None, options: _Options)
     place = partial(to_grid, target=target, method=options.resampling, chunk=options.chunk)
     classes = {} if scl is None else {"scl": nearest(scl, target, dtype=np.uint8, chunk=options.chunk)[0]}
     valid = {"valid": masks.valid_scl(classes["scl"])} if classes else {}
-    return Scene(
+    return Granule(
         label=product.label,
         time=product.time,
         bands=names,
@@ -323,7 +323,7 @@ def _scene(product: EopfProduct, bands: Sequence[str] | None, options: _Options)
         images=images,
         place=place,
         geobox=target,
-        native_gsd_m=tuple(max(float(_own(n)), grid.resolution(arrays[n].odc.geobox)[0]) for n in names),
+        native_gsd_m=native_sizes(names, [arrays[name].odc.geobox for name in names]),
         identity=product.identity,
         record={
             "platform": product.platform,
@@ -446,11 +446,11 @@ def _check(
         dim: slice(max(0, (n - SAMPLE) // 2), (n + SAMPLE) // 2) for dim, n in data.sizes.items() if dim != "band"
     }
     numbers = data.isel(middle).values
-    seen = np.isfinite(numbers) & ~np.isin(numbers, packing.special)
+    valid = np.isfinite(numbers) & ~np.isin(numbers, packing.special)
     same = scl is not None and scl.sizes == data.sizes
-    classes = scl.isel(middle).values[seen] if scl is not None and same else None
+    classes = scl.isel(middle).values[valid] if scl is not None and same else None
     stated = Statement(packing.offset, f"add_offset of band {band}")
-    check_pixels(stated, numbers[seen], classes, product=label, quantification=packing.quantification)
+    check_pixels(stated, numbers[valid], classes, product=label, quantification=packing.quantification)
 
 
 def _flat(

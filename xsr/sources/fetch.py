@@ -2,7 +2,7 @@
 
 A date is written by itself and counted in the store's attributes once its bytes are down, so that memory stays flat and
 an interrupted download continues with the date it was at. Beside the number of dates the attribute `RECORD` keeps what
-was asked for: the next run must ask for the same.
+was requested: the next run must request the same.
 """
 
 import shutil
@@ -23,7 +23,7 @@ from xsr.core.sensors import canonical
 from xsr.sources.rasters import CHUNK
 from xsr.sources.stac import (
     BandsLike,
-    Errors,
+    ItemErrors,
     ItemsLike,
     OffsetLike,
     Resampling,
@@ -34,7 +34,7 @@ from xsr.sources.stac import (
 )
 
 RECORD = "xsr_fetch"
-"""Attribute of the store: what was asked for, and how many dates are down."""
+"""Attribute of the store: what was requested, and how many dates are down."""
 TIME = {"units": "microseconds since 1970-01-01", "dtype": "int64"}
 """Encoding of time: STAC gives fractions of a second."""
 PER_DATE = 1024
@@ -68,7 +68,7 @@ def fetch(
     max_cloud: float | None = None,
     mask: bool = False,
     offset: OffsetLike = None,
-    errors: Errors = "raise",
+    errors: ItemErrors = "raise",
     patch_url: Callable[[str], str] | None = None,
     alternate: str | None = None,
     chunks: int = CHUNK,
@@ -96,7 +96,7 @@ def fetch(
     Raises
     ------
     StoreError
-        If something else is at the path, or the store was asked for differently, with the difference.
+        If something else is at the path, or the store was requested differently, with the difference.
     ParameterError, ProductError, HarmonisationError, GridError, BandError
         As of `xsr.open_stac`.
 
@@ -122,7 +122,7 @@ def fetch(
     >>> cube = xsr.open("berlin.zarr")  # doctest: +SKIP
     """
     area = resolve_area(bbox, geometry)
-    asked = {
+    request = {
         "area": None if area is None else [round(value, 7) for value in lonlat(area).boundingbox],
         "bands": _record_bands(bands),
         "collection": collection if collection is None or isinstance(collection, str) else list(collection),
@@ -132,7 +132,7 @@ def fetch(
         "mask": mask,
         "offset": _record(offset),
     }
-    store = _Store(Path(path), asked)
+    store = _Store(Path(path), request)
     known = store.resume()
     found = find_items(items, url=url, area=area, datetime=datetime, collection=collection, max_cloud=max_cloud)
     left = [item for item in found if acquisition(item) not in known]
@@ -184,9 +184,9 @@ def _plain(cube: xr.DataArray) -> xr.Dataset:
 class _Store:
     """A store on disk that grows by dates."""
 
-    def __init__(self, path: Path, asked: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, request: Mapping[str, Any]) -> None:
         self.path = path
-        self.asked = dict(asked)
+        self.request = dict(request)
         self.dates = 0
 
     @property
@@ -200,7 +200,7 @@ class _Store:
         Raises
         ------
         StoreError
-            If it is not a store of `fetch`, or was asked for differently.
+            If it is not a store of `fetch`, or was requested differently.
         """
         import zarr
 
@@ -213,11 +213,11 @@ class _Store:
             raise StoreError(f"{self.path} exists and was not written by fetch. Choose another path.") from error
         before = record["asked"]
         changed = [
-            f"{key} {before.get(key)!r} then, {now!r} now" for key, now in self.asked.items() if before[key] != now
+            f"{key} {before.get(key)!r} then, {now!r} now" for key, now in self.request.items() if before[key] != now
         ]
         if changed:
             raise StoreError(
-                f"{self.path} was asked for differently: {'; '.join(changed)}. Ask for the same, or choose another"
+                f"{self.path} was requested differently: {'; '.join(changed)}. Request the same, or choose another"
                 " path."
             )
         self.dates = int(record["dates"])
@@ -275,7 +275,7 @@ class _Store:
         """Write one date behind the others, then count it."""
         import zarr
 
-        record: dict[str, Any] = {"version": __version__, "asked": self.asked, "dates": self.dates}
+        record: dict[str, Any] = {"version": __version__, "asked": self.request, "dates": self.dates}
         date = date.assign_attrs({RECORD: record})
         if self.dates:
             date.to_zarr(path, append_dim="time", consolidated=False)

@@ -3,8 +3,8 @@
 Since processing baseline 04.00 the digital numbers of Sentinel-2 carry an offset of 1000, so that negative reflectance
 fits into unsigned integers; scenes of any date have been reprocessed since, and some archives have taken the offset
 out again. The date of acquisition therefore says nothing. Reflectance is (DN + offset) / quantification, and the offset
-comes from what the product states about itself. Two statements that disagree are an error, and so are pixels that belie
-them.
+comes from what the product states about itself. Two statements that disagree are an error, and so are pixels that
+contradict them.
 """
 
 import math
@@ -32,7 +32,7 @@ FEW = 200
 NEGATIVE_DN = 800.0
 """With an offset of -1000, numbers below this mean a reflectance under -0.02; atmospheric correction makes few."""
 NEGATIVE_SHARE = 0.05
-"""Share of such numbers that belies the offset."""
+"""Share of such numbers that contradicts the offset."""
 DARK_DN = 1000.0
 """Without an offset, numbers above this mean a reflectance over 0.1; water and shadow in the infrared lie below."""
 DARK_QUANTILE = 0.05

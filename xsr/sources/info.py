@@ -14,7 +14,7 @@ from xsr.core.types import XarrayObject
 from xsr.sources.detect import detect
 
 MANY = 12
-"""More dates than these are told by the first and the last."""
+"""More dates than these are described by the first and the last."""
 
 
 def kind_of(path: str, cube: XarrayObject) -> str:
@@ -69,7 +69,7 @@ def _dates(cube: XarrayObject) -> str:
 
 
 def _bands(cube: XarrayObject) -> str:
-    """Names, each with the size of the pixels in which the band was seen where that is known."""
+    """Names, each with the size of the pixels in which the band was observed where that is known."""
     if isinstance(cube, xr.Dataset):
         spatial = set(cube.odc.spatial_dims or ())
         sizes = {str(n): v.attrs.get(NATIVE_GSD, np.nan) for n, v in cube.data_vars.items() if spatial <= set(v.dims)}

@@ -1,7 +1,7 @@
 """From the masks of a product to one boolean ``valid``.
 
 Scene classification of Sen2Cor (in SAFE, STAC and EOPF alike), masks of MAJA, and the polygons of Sentinel-2 products
-before baseline 04.00. True means that the surface is seen.
+before baseline 04.00. True means that the surface is visible.
 """
 
 import re

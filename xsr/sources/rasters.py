@@ -1,6 +1,6 @@
 """Rasters of a product, lazily, as reflectance on one grid.
 
-A file is opened through rioxarray, decoded chunk by chunk and brought to the grid asked for: bicubic (or any kernel of
+A file is opened through rioxarray, decoded chunk by chunk and brought to the requested grid: bicubic (or any kernel of
 `xsr.kernels.resample`) to a finer one, the mean of the valid pixels to a coarser one, nearest for masks.
 """
 
@@ -169,7 +169,7 @@ def nearest(data: xr.DataArray, target: GeoBox, *, dtype: Any, chunk: int = CHUN
     Returns
     -------
     dask Array
-        Shape (band, *target.shape), of the type asked for.
+        Shape (band, *target.shape), of the requested type.
     """
     values = to_grid(data.astype(np.float32), target, method="nearest", chunk=chunk)
     return values.map_blocks(partial(whole_numbers, dtype=dtype), dtype=dtype)  # Dask keeps its dtype= to itself

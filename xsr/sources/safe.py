@@ -25,6 +25,7 @@ from xsr.core.errors import ParameterError, ProductError
 from xsr.kernels.resample import METHODS, Method
 from xsr.sources import masks
 from xsr.sources.archive import Archive, check_name
+from xsr.sources.granules import Granule, choose_bands, native_sizes, stack
 from xsr.sources.harmonise import (
     DARKEST,
     Identity,
@@ -37,7 +38,6 @@ from xsr.sources.harmonise import (
 from xsr.sources.manifest import Verify, check_level, verify_files
 from xsr.sources.paths import product_path
 from xsr.sources.rasters import CHUNK, Packing, decode, join, nearest, open_raster, read_sample, to_grid
-from xsr.sources.scenes import Scene, choose_bands, stack
 
 METADATA = re.compile(r"(^|/)(MTD_MSIL\w+|S2\w_(OPER|USER)_MTD_SAFL\w+)\.xml$")
 """Name of the metadata file of a product."""
@@ -226,7 +226,7 @@ class SafeProduct:
 
 
 def native_gsd(band: str) -> int:
-    """Pixel size in metres at which a band was seen."""
+    """Pixel size in metres at which a band was observed."""
     return round(sensors.get("sentinel-2").band(band).gsd_m)
 
 
@@ -344,11 +344,11 @@ def open_safe(
         raise ProductError(
             "products of Level-1C and Level-2A were given together; expected one level. Open them apart."
         )
-    scenes = [_scene(product, _choose(product, bands, resolution), options) for product in products]
-    scenes = _separate_parts(products, scenes)
+    granules = [_granule(product, _choose(product, bands, resolution), options) for product in products]
+    granules = _separate_parts(products, granules)
     level = "Level-2A" if products[0].surface else "Level-1C"
     attrs = {"source": f"Sentinel-2 {level}", "units": "1", "long_name": _LONG_NAMES[products[0].surface]}
-    return stack(scenes, name="reflectance", attrs=attrs, mask=mask)
+    return stack(granules, name="reflectance", attrs=attrs, mask=mask)
 
 
 _LONG_NAMES = {True: "surface reflectance", False: "top-of-atmosphere reflectance"}
@@ -385,22 +385,22 @@ def _images_in(path: str | Path) -> list[str]:
     return [file for file in inside if IMAGE.search(file)] or [str(path)]
 
 
-def _separate_parts(products: Sequence[SafeProduct], scenes: Sequence[Scene]) -> list[Scene]:
+def _separate_parts(products: Sequence[SafeProduct], granules: Sequence[Granule]) -> list[Granule]:
     """Separate parts of a tile from processings of one part, where the metadata state no datastrip.
 
     Products of one baseline that see ground which the other does not see are parts.
     """
-    separated = list(scenes)
+    separated = list(granules)
     groups: dict[Any, list[int]] = {}
     for index, product in enumerate(products):
         if not product.stated_datastrip:
             one = product.identity
             groups.setdefault((one.acquisition, one.datastrip, one.baseline), []).append(index)
     for group in groups.values():
-        seen = {index: _seen(products[index]) for index in group} if len(group) > 1 else {}
+        visible = {index: _visible(products[index]) for index in group} if len(group) > 1 else {}
         latest = max(group, key=lambda index: products[index].identity.rank)
-        for index in seen:
-            if seen[index].shape == seen[latest].shape and (seen[index] & ~seen[latest]).any():
+        for index in visible:
+            if visible[index].shape == visible[latest].shape and (visible[index] & ~visible[latest]).any():
                 one = products[index].identity
                 separated[index] = replace(
                     separated[index], identity=replace(one, datastrip=f"{one.datastrip} {one.generated}")
@@ -408,7 +408,7 @@ def _separate_parts(products: Sequence[SafeProduct], scenes: Sequence[Scene]) ->
     return separated
 
 
-def _seen(product: SafeProduct) -> NDArray[np.bool_]:
+def _visible(product: SafeProduct) -> NDArray[np.bool_]:
     """Which pixels of a sample of the smallest image have data."""
     there = [(-size, band) for (band, size), name in product.images.items() if name in product.archive.sizes]
     size, band = min(one for one in there if one[1] != "SCL")
@@ -428,19 +428,15 @@ def _choose(product: SafeProduct, bands: Sequence[str] | None, resolution: int |
     return choose_bands(bands, product.bands, product.label)
 
 
-def _scene(product: SafeProduct, bands: tuple[str, ...], options: _Options) -> Scene:
+def _granule(product: SafeProduct, bands: tuple[str, ...], options: _Options) -> Granule:
     gsd_m = options.resolution or min(native_gsd(band) for band in bands)
     sizes = {band: best_size(product, band, gsd_m) for band in bands}
     files = {band: product.images[band, size] for band, size in sizes.items()}
     classes = _classes_file(product, gsd_m)
     footprints = product.mask_files("MSK_DETFOO") if options.detectors else {}
     _check_present(product, files)
-    verify_files(
-        product.archive,
-        product.root,
-        [product.metadata, *files.values(), *classes.values(), *(footprints[b] for b in bands if b in footprints)],
-        options.verify,
-    )
+    used = [product.metadata, *files.values(), *classes.values(), *(footprints[b] for b in bands if b in footprints)]
+    verify_files(product.archive, product.root, used, options.verify)
     images = {band: _open(product, name, options.chunk) for band, name in files.items()}
     target = _target(images, sizes, gsd_m)
     stated = _offset(product, bands, files, classes.get("SCL"), options)
@@ -448,7 +444,10 @@ def _scene(product: SafeProduct, bands: tuple[str, ...], options: _Options) -> S
     packings = [Packing(product.quantification, one.offset_dn, product.special) for one in offsets]
     decoded = tuple(decode(images[band], packing) for band, packing in zip(bands, packings, strict=True))
     place = partial(to_grid, target=target, method=options.resampling, chunk=options.chunk)
-    return Scene(
+    shown = _classification(product, classes, target, options.chunk)
+    if options.detectors:
+        shown["detector"] = _detectors(product, bands, footprints, target, options.chunk)
+    return Granule(
         label=product.label,
         time=_time(product),
         bands=bands,
@@ -456,25 +455,25 @@ def _scene(product: SafeProduct, bands: tuple[str, ...], options: _Options) -> S
         images=decoded,
         place=place,
         geobox=target,
-        native_gsd_m=tuple(max(float(native_gsd(band)), grid.resolution(images[band].odc.geobox)[0]) for band in bands),
+        native_gsd_m=native_sizes(bands, [images[band].odc.geobox for band in bands]),
         identity=product.identity,
-        record={
-            "platform": product.platform,
-            "processing_baseline": product.text("PROCESSING_BASELINE") or "",
-            "product_id": product.label,
-            "datatake": product.datatake,
-            "mgrs_tile": product.tile,
-            "generated": product.text("GENERATION_TIME") or "",
-            "offset_source": offsets[0].source,
-        },
+        record=_record(product, offsets[0].source),
         offset_dn=tuple(one.offset_dn for one in offsets),
-        masks={
-            **_classification(product, classes, target, options.chunk),
-            **(
-                {"detector": _detectors(product, bands, footprints, target, options.chunk)} if options.detectors else {}
-            ),
-        },
+        masks=shown,
     )
+
+
+def _record(product: SafeProduct, offset_source: str) -> dict[str, str]:
+    """Where a date comes from."""
+    return {
+        "platform": product.platform,
+        "processing_baseline": product.text("PROCESSING_BASELINE") or "",
+        "product_id": product.label,
+        "datatake": product.datatake,
+        "mgrs_tile": product.tile,
+        "generated": product.text("GENERATION_TIME") or "",
+        "offset_source": offset_source,
+    }
 
 
 def _check_present(product: SafeProduct, files: dict[str, str]) -> None:
@@ -496,7 +495,7 @@ def _check_present(product: SafeProduct, files: dict[str, str]) -> None:
 
 
 def best_size(product: SafeProduct, band: str, gsd_m: int) -> int:
-    """Pixel size of the image to take: as asked for, else the band's own, else the finest coarser, or coarsest."""
+    """Pixel size of the image to take: as requested, else the band's own, else the finest coarser, or coarsest."""
     have = sorted(size for name, size in product.images if name == band)
     if gsd_m in have:
         return gsd_m
@@ -510,7 +509,7 @@ def _open(product: SafeProduct, name: str, chunk: int) -> xr.DataArray:
 
 
 def _target(images: dict[str, xr.DataArray], sizes: dict[str, int], gsd_m: int) -> GeoBox:
-    """Grid of the finest image, at the resolution asked for."""
+    """Grid of the finest image, at the requested resolution."""
     band = min(sizes, key=lambda name: (sizes[name] != gsd_m, sizes[name]))
     box: GeoBox = images[band].odc.geobox
     factor = sizes[band] / gsd_m
@@ -541,11 +540,11 @@ def _offset(
     if options.offset is None:
         band = min(bands, key=DARKEST.index)
         numbers = read_sample(product.archive.gdal(files[band]), SAMPLE)
-        seen = ~np.isin(numbers, product.special)
+        valid = ~np.isin(numbers, product.special)
         classes = read_sample(product.archive.gdal(scl), SAMPLE) if scl is not None else None
-        matching = classes[seen] if classes is not None and classes.shape == numbers.shape else None
+        matching = classes[valid] if classes is not None and classes.shape == numbers.shape else None
         check_pixels(
-            decided[band], numbers[seen], matching, product=product.label, quantification=product.quantification
+            decided[band], numbers[valid], matching, product=product.label, quantification=product.quantification
         )
     return decided
 
@@ -564,7 +563,7 @@ def _classes_file(product: SafeProduct, gsd_m: int) -> dict[str, str]:
 
 
 def _classification(product: SafeProduct, files: dict[str, str], target: GeoBox, chunk: int) -> dict[str, Any]:
-    """Masks of the scene: the classification as it is, and whether the surface is seen."""
+    """Masks of the scene: the classification as it is, and whether the surface is visible."""
     if "SCL" in files:
         scl = nearest(_open(product, files["SCL"], chunk), target, dtype=np.uint8, chunk=chunk)[0]
         return {"scl": scl, "valid": masks.valid_scl(scl)}

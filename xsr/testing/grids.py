@@ -19,7 +19,7 @@ from xsr.testing.spectra import BANDS
 Floats: TypeAlias = NDArray[np.float64]
 Image: TypeAlias = NDArray[np.float32]
 Noise: TypeAlias = bool | float
-MARGIN_M = 320.0  # The scene goes on beyond its edge, so that the PSF never sees a border.
+MARGIN_M = 320.0  # The scene goes on beyond its edge, so that the PSF never reaches a border.
 _SAMPLE_M = 1.25  # Widest spacing of the point samples behind a pixel: a 4 m lane still gets three.
 
 

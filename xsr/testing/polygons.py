@@ -20,7 +20,7 @@ OCTAGON = np.stack([np.cos(np.arange(8) * np.pi / 4), np.sin(np.arange(8) * np.p
 def divide(
     rng: np.random.Generator, shapes: Sequence[Floats], *, area: float, jitter: float, spread: float = 0.35
 ) -> tuple[list[Floats], list[Floats]]:
-    """Halve convex polygons until they are as small as asked; the parts and the cuts, coarse ones first."""
+    """Halve convex polygons until they are as small as requested; the parts and the cuts, coarse ones first."""
     todo, done, cuts = list(shapes), [], []
     while todo:
         shape = todo.pop(0)

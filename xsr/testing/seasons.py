@@ -16,7 +16,7 @@ from xsr.testing.spectra import MATERIALS, SPECTRA, Material
 
 
 def tables(layout: Layout, date: np.datetime64) -> tuple[Image, Image]:
-    """Reflectance of every object on a date, and how it answers to texture; shape (10, objects)."""
+    """Reflectance of every object on a date, and how much texture changes it; shape (10, objects)."""
     day = day_of_year(date)
     rows = [MATERIALS[name] for name in layout.materials]
     number = {key: np.array([getattr(row, key) for row in rows]) for key in Material._fields[2:]}

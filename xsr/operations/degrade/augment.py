@@ -6,7 +6,6 @@ from xsr.core import checks
 from xsr.core.cube import Cube, open_cube
 from xsr.core.errors import GridError, ParameterError
 from xsr.core.grid import crs_name, resolution
-from xsr.core.match import pixel_m
 from xsr.core.types import XarrayObject
 from xsr.operations.degrade.arguments import checked_seed
 
@@ -70,7 +69,7 @@ def augment_frames(
     turned = [_turned(cube, flip_y, flip_x, swap and square) for cube in (frames, truth)]
     (time,) = frames.names.of(["time"])
     chosen = turned[0].isel({time: order}) if time in turned[0].dims else turned[0]
-    height, width = pixel_m(frames.geobox)
+    height, width = frames.pixel_m
     return _moved(chosen, flip_y, flip_x, height / width if swap and square else None), turned[1]
 
 

@@ -8,7 +8,6 @@ from xsr.core import sensors
 from xsr.core.cube import Cube
 from xsr.core.errors import BandError, ParameterError
 from xsr.core.grid import resolution
-from xsr.core.match import pixel_m
 from xsr.core.sensors import canonical
 from xsr.kernels import psf
 from xsr.kernels.degrade import NOTHING, BandOptics
@@ -64,7 +63,7 @@ def _averaged(size: int) -> tuple[psf.Stage, ...]:
 
 def with_native_gsd(cube: Cube, factor: float, sensor: str) -> Cube:
     """Bring the record of the pixels in which bands were observed to a grid ``factor`` times coarser."""
-    gsd, metres = resolution(cube.geobox)[0], pixel_m(cube.geobox)[0]
+    gsd, metres = resolution(cube.geobox)[0], cube.pixel_m[0]
     table = sensors.get(sensor)
     known = [known_gsd(table, name, metres / gsd) for name in cube.spelled(sensor)]
     if not without_truth(cube.spelled(sensor), known, gsd):
@@ -77,7 +76,7 @@ def as_given(cube: Cube, factor: float, sensor: str) -> Cube:
 
     The pixels of the cube are taken as those in which the bands were observed.
     """
-    table, least = sensors.get(sensor), pixel_m(cube.geobox)[0] * factor
+    table, least = sensors.get(sensor), cube.pixel_m[0] * factor
     known = [known_gsd(table, name, 1.0) for name in cube.spelled(sensor)]
     found = [least if size is not None and size > 1.01 * least else math.nan for size in known]
     return cube.with_native_gsd([a if math.isfinite(a) else b for a, b in zip(cube.native_gsd, found, strict=True)])

@@ -9,7 +9,6 @@ from xsr.core import checks, pipeline, sensors
 from xsr.core.cube import Cube, open_cube
 from xsr.core.errors import GridError, ParameterError
 from xsr.core.grid import EDGE, resolution
-from xsr.core.match import pixel_m
 from xsr.core.names import BandsLike
 from xsr.core.types import XarrayObject
 from xsr.kernels.decimate import MIN_VALID
@@ -135,7 +134,7 @@ def _native_sizes(cube: Cube, native_gsd: Any, sensor: str) -> list[int]:
     if native_gsd is not None and not (isinstance(native_gsd, str) and native_gsd == "sensor"):
         raise ParameterError(f"native_gsd={native_gsd!r}; expected 'grid', 'sensor', or sizes by band.")
     table = sensors.get(sensor)
-    metres = pixel_m(cube.geobox)[0] / gsd
+    metres = cube.pixel_m[0] / gsd
     recorded = [size / metres if math.isfinite(size) else None for size in cube.native_gsd]
     if native_gsd == "sensor":
         pairs = zip(cube.spelled(sensor), recorded, strict=True)
@@ -187,7 +186,7 @@ def pair_with_native_gsd(cube: Cube, sizes: Sequence[int], scale: float, sensor:
     """Record the pixels in which both sides of a pair are observed, where they differ or the cube has a record."""
     if len(set(sizes)) == 1 and not any(math.isfinite(size) for size in cube.native_gsd):
         return as_given(cube, scale, sensor), cube
-    pixel, coarsest = pixel_m(cube.geobox)[0], max(sizes)
+    pixel, coarsest = cube.pixel_m[0], max(sizes)
     factor = coarsest * scale / min(sizes)
     high = cube.with_native_gsd([pixel * coarsest] * len(sizes))
     return cube.with_native_gsd([pixel * size * factor for size in sizes]), high

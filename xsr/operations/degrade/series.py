@@ -15,8 +15,8 @@ from xsr.core.blocks import Padding, Span
 from xsr.core.cube import Cube, open_cube
 from xsr.core.errors import GridError, ParameterError
 from xsr.core.grid import crs_name, resolution
-from xsr.core.match import pixel_m
 from xsr.core.names import BandsLike, fitting
+from xsr.core.provenance import SCALE
 from xsr.core.sensors import canonical
 from xsr.core.types import Stack, XarrayObject
 from xsr.kernels.decimate import MIN_VALID
@@ -148,7 +148,7 @@ def semi_simulate(
     finish = Finish(tuple(models), keys, tuple(f.key for f in plan.frames), _cover(cloud_cover), seed)
     whole = replace(many, data=_on(many.data, values), geobox=target[0])
     values = pipeline.values(whole, finish, grid.coarsen(target[0], 1)[1], chunks=blocks)
-    return many.rewrap(values, target[0], provenance("semi_simulate", psf) | {"xsr_scale": [1 / factor, 1 / factor]})
+    return many.rewrap(values, target[0], provenance("semi_simulate", psf) | {SCALE: [1 / factor, 1 / factor]})
 
 
 def _image_and_series(
@@ -208,7 +208,7 @@ class _FramePlan:
         made = tuple(
             Frame(key, (float(dy), float(dx)), float(b)) for key, (dy, dx), b in zip(keys, shifts, blur, strict=True)
         )
-        size = pixel_m(cube.geobox)
+        size = cube.pixel_m
         return cls(made, chosen, times, (size[0] * scale, size[1] * scale))
 
     def repeated(self, cube: Cube) -> Cube:

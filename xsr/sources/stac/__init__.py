@@ -28,15 +28,15 @@ from odc.geo.crs import CRS
 from xsr.core.areas import GeometryLike, resolve_area
 from xsr.core.errors import ParameterError, ProductError, XsrWarning
 from xsr.core.grid import positive_number
+from xsr.sources.granules import stack
 from xsr.sources.rasters import CHUNK
-from xsr.sources.scenes import stack
 from xsr.sources.stac.assets import Access
 from xsr.sources.stac.bands import BandsLike, Quantity, choose_bands
 from xsr.sources.stac.classes import Kind
 from xsr.sources.stac.describe import acquisition
-from xsr.sources.stac.examine import Candidate, Errors, Request, examine, processings
+from xsr.sources.stac.examine import Candidate, ItemErrors, Request, examine, processings
 from xsr.sources.stac.interval import TimesLike
-from xsr.sources.stac.load import Layout, Resampling, find_grid, make_scene
+from xsr.sources.stac.load import Layout, Resampling, find_grid, make_granule
 from xsr.sources.stac.packing import OffsetLike
 from xsr.sources.stac.reading import ItemsLike
 from xsr.sources.stac.reading import read_items as _read_items
@@ -44,7 +44,7 @@ from xsr.sources.stac.search import find_items
 
 __all__ = [
     "BandsLike",
-    "Errors",
+    "ItemErrors",
     "ItemsLike",
     "OffsetLike",
     "Resampling",
@@ -77,7 +77,7 @@ def open_stac(
     max_cloud: float | None = None,
     mask: bool = False,
     offset: OffsetLike = None,
-    errors: Errors = "raise",
+    errors: ItemErrors = "raise",
     patch_url: Callable[[str], str] | None = None,
     alternate: str | None = None,
     chunks: int = CHUNK,
@@ -182,17 +182,17 @@ def open_stac(
     groups: dict[tuple[str, ...], list[Candidate]] = {}
     for one in usable.candidates:
         groups.setdefault(acquisition(one.item), []).append(one)
-    scenes = [make_scene(group, choice.names, layout=layout) for group in groups.values()]
+    granules = [make_granule(group, choice.names, layout=layout) for group in groups.values()]
     attrs: dict[str, Any] = {"source": f"STAC {url or collection or 'items'}", **ATTRIBUTES[choice.quantity]}
     attrs |= {"dropped_duplicates": usable.duplicates} if usable.duplicates else {}
     attrs |= {"dropped_dates": usable.dead} if usable.dead else {}
     name = attrs.get("standard_name", choice.quantity)
-    return stack(scenes, name=name, attrs=attrs, mask=mask)
+    return stack(granules, name=name, attrs=attrs, mask=mask)
 
 
 def _check_options(errors: str, resampling: str, *, resolution: float | None, crs: str | int | None) -> CRS | None:
     """Refuse options out of range; the CRS that is wanted."""
-    if errors not in get_args(Errors):
+    if errors not in get_args(ItemErrors):
         raise ParameterError(f"errors={errors!r}; expected 'raise' or 'drop'.")
     if resampling not in get_args(Resampling):
         raise ParameterError(f"resampling={resampling!r}; expected one of {', '.join(get_args(Resampling))}.")
@@ -218,7 +218,7 @@ def _common_kind(candidates: Sequence[Candidate]) -> Kind | None:
     lacking = [one.item.id for one in candidates if one.kind is None]
     if kinds and lacking:
         warnings.warn(
-            f"no classification comes with {', '.join(lacking)}: whether the surface is seen there is unknown, and"
+            f"no classification comes with {', '.join(lacking)}: whether the surface is visible there is unknown, and"
             " `valid` is False.",
             XsrWarning,
             stacklevel=3,

@@ -58,8 +58,8 @@ def _without(bits: tuple[int, ...], fill: int | None = None) -> Callable[[NDArra
     hidden = sum(1 << bit for bit in bits)
 
     def clear(values: NDArray[Any]) -> NDArray[np.bool_]:
-        seen: NDArray[np.bool_] = (values & hidden) == 0
-        return seen if fill is None else seen & (values != fill)
+        visible: NDArray[np.bool_] = (values & hidden) == 0
+        return visible if fill is None else visible & (values != fill)
 
     return clear
 

@@ -22,7 +22,7 @@ from xsr.sources.stac.packing import OffsetLike, find_packing, offset_of
 if TYPE_CHECKING:
     import pystac
 
-Errors = Literal["raise", "drop"]
+ItemErrors = Literal["raise", "drop"]
 WORKERS = 16
 """Assets opened side by side."""
 SAMPLE = 512
@@ -88,7 +88,7 @@ def processings(items: "Sequence[pystac.Item]") -> list[list[Processing]]:
     return [[(items[index], known[index]) for index in part] for part in sorted(ranked)]
 
 
-def examine(parts: Sequence[Sequence[Processing]], *, request: Request, errors: Errors) -> Examined:
+def examine(parts: Sequence[Sequence[Processing]], *, request: Request, errors: ItemErrors) -> Examined:
     """Open the headers of all assets, and decide what their numbers mean.
 
     Of each part its latest processing is taken; if that cannot be used, and ``errors`` is ``drop``, the next older one.
@@ -142,7 +142,7 @@ def _unneeded(part: Sequence[Processing], results: "Sequence[Candidate | XsrErro
     return [f"{item.id} (kept {used.id})" for item, _ in part[len(results) :]]
 
 
-def _usable(request: Request, part: Sequence[Processing], *, errors: Errors) -> "list[Candidate | XsrError]":
+def _usable(request: Request, part: Sequence[Processing], *, errors: ItemErrors) -> "list[Candidate | XsrError]":
     """Examine processings until one can be used; the last is that one, if any can."""
     results: list[Candidate | XsrError] = []
     for item, identity in part if errors == "drop" else part[:1]:
@@ -192,12 +192,12 @@ def _compare(
     """Refuse an offset that the pixels contradict; ``classes`` is a scene classification."""
     band = min(files, key=DARKEST.index)
     numbers = read_sample(files[band].path, SAMPLE)
-    seen = ~np.isin(numbers, packings[band].special)
+    valid = ~np.isin(numbers, packings[band].special)
     labels = None if classes is None else read_sample(classes.path, SAMPLE)
-    matching = labels[seen] if labels is not None and labels.shape == numbers.shape else None
+    matching = labels[valid] if labels is not None and labels.shape == numbers.shape else None
     check_pixels(
         Statement(packings[band].offset, origin),
-        numbers[seen],
+        numbers[valid],
         matching,
         product=f"item {item.id}",
         quantification=packings[band].quantification,

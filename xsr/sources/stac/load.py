@@ -15,8 +15,8 @@ from xsr.core.areas import snap
 from xsr.core.errors import GridError, ParameterError, XsrWarning
 from xsr.core.grid import crs_name
 from xsr.core.grid import resolution as pixel_size
+from xsr.sources.granules import Granule
 from xsr.sources.harmonise import Identity
-from xsr.sources.scenes import Scene
 from xsr.sources.stac.assets import File
 from xsr.sources.stac.classes import Kind
 from xsr.sources.stac.describe import acquisition, baseline, name_crs, time_of
@@ -134,7 +134,7 @@ def _check_size(size: tuple[float, float], system: CRS, *, area: Geometry) -> No
         )
 
 
-def make_scene(group: Sequence[Candidate], bands: tuple[str, ...], *, layout: Layout) -> Scene:
+def make_granule(group: Sequence[Candidate], bands: tuple[str, ...], *, layout: Layout) -> Granule:
     """One acquisition, its tiles and their parts joined.
 
     Where several have a pixel, that of the first tile in the order of time and name counts, and within a tile that of
@@ -151,7 +151,7 @@ def make_scene(group: Sequence[Candidate], bands: tuple[str, ...], *, layout: La
             classes = da.where(classes == layout.kind.empty, other_classes, classes)
     first = group[0]
     shown = {} if layout.kind is None else {layout.kind.name: classes, "valid": layout.kind.valid(classes)}
-    return Scene(
+    return Granule(
         label=first.item.id,
         time=min(time_of(one.item) for one in group),
         bands=bands,

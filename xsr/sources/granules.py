@@ -1,6 +1,6 @@
 """One date of a product, and dates stacked to a cube.
 
-A `Scene` is what every reader makes: reflectance on one grid, its masks, and where it comes from. `stack` joins scenes
+A `Granule` is what every reader makes: reflectance on one grid, its masks, and where it comes from. `stack` joins them
 to a cube that keeps the contract: dims (time, band, y, x), float32, NaN = no data, provenance as coordinates.
 """
 
@@ -17,8 +17,8 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
 from xsr.core.errors import BandError, GridError, ProductError, XsrWarning
-from xsr.core.grid import crs_name
-from xsr.core.sensors import canonical_band
+from xsr.core.grid import crs_name, resolution
+from xsr.core.sensors import Sensor, canonical_band, get
 from xsr.sources.harmonise import Identity, duplicates
 
 ALIGNED = 1e-6
@@ -26,7 +26,7 @@ ALIGNED = 1e-6
 
 
 @dataclass(frozen=True)
-class Scene:
+class Granule:
     """One date."""
 
     label: str
@@ -38,7 +38,7 @@ class Scene:
     """Reflectance (band, y, x), float32, NaN = no data; Dask-backed."""
     geobox: GeoBox
     native_gsd_m: tuple[float, ...]
-    """Pixel size in metres at which each band was seen."""
+    """Pixel size in metres at which each band was observed."""
     identity: Identity
     """Which acquisition it is, and which processing of it."""
     record: Mapping[str, str] = field(default_factory=dict)
@@ -50,11 +50,11 @@ class Scene:
     images: tuple[xr.DataArray, ...] = ()
     """Images of the bands, each on its own grid, where ``pixels`` come from them through ``place``."""
     place: Callable[[xr.DataArray], Any] | None = None
-    """Brings an image to the grid. With it parts of a date are joined before, and the seam cannot be seen."""
+    """Brings an image to the grid. With it parts of a date are joined before, and no seam shows."""
 
 
 def choose_bands(bands: Sequence[str] | None, have: Sequence[str], label: str) -> tuple[str, ...]:
-    """Canonical names of the bands asked for, in the order asked for; all by default.
+    """Canonical names of the requested bands, in the order requested; all by default.
 
     Raises
     ------
@@ -66,13 +66,29 @@ def choose_bands(bands: Sequence[str] | None, have: Sequence[str], label: str) -
     names = tuple(canonical_band(name) for name in ([bands] if isinstance(bands, str) else bands))
     missing = [name for name in names if name not in have]
     if missing or not names:
-        raise BandError(f"bands {missing or 'none'} asked for; {label} has {', '.join(have)}.")
+        raise BandError(f"bands {missing or 'none'} requested; {label} has {', '.join(have)}.")
     if len(set(names)) != len(names):
         raise BandError(f"bands={list(names)} names a band twice; expected unique bands. Drop the duplicates.")
     return names
 
 
-def stack(scenes: Sequence[Scene], *, name: str, attrs: Mapping[str, Any], mask: bool) -> xr.DataArray:
+def native_sizes(bands: Sequence[str], boxes: Sequence[GeoBox], sensor: Sensor | None = None) -> tuple[float, ...]:
+    """Pixel size in metres of each band: that of the sensor, or that of its image where it is larger.
+
+    Parameters
+    ----------
+    bands
+        Names of the bands.
+    boxes
+        Grid of the image of each.
+    sensor
+        Sentinel-2 by default.
+    """
+    table = sensor or get("sentinel-2")
+    return tuple(max(table.band(name).gsd_m, resolution(box)[0]) for name, box in zip(bands, boxes, strict=True))
+
+
+def stack(granules: Sequence[Granule], *, name: str, attrs: Mapping[str, Any], mask: bool) -> xr.DataArray:
     """Join dates to a cube in the order of time.
 
     Of several processings of one datastrip the latest is kept. Datastrips of one acquisition are parts of one date:
@@ -80,7 +96,7 @@ def stack(scenes: Sequence[Scene], *, name: str, attrs: Mapping[str, Any], mask:
 
     Parameters
     ----------
-    scenes
+    granules
         Dates, or parts of dates, on the same grid, with the same bands.
     name
         Name of the cube.
@@ -106,40 +122,40 @@ def stack(scenes: Sequence[Scene], *, name: str, attrs: Mapping[str, Any], mask:
     """
     import dask.array as da
 
-    kept, dropped = duplicates([scene.identity for scene in scenes])
+    kept, dropped = duplicates([granule.identity for granule in granules])
     extra: dict[str, Any] = {}
     if dropped:
-        lines = [f"{scenes[lost].label} (kept {scenes[winner].label})" for lost, winner in dropped]
+        lines = [f"{granules[lost].label} (kept {granules[winner].label})" for lost, winner in dropped]
         extra["dropped_duplicates"] = lines
         warnings.warn(
             f"the same acquisition was given more than once; dropped {'; '.join(lines)}.", XsrWarning, stacklevel=3
         )
-    kept_scenes = [scenes[index] for index in kept]
-    _check_alike(kept_scenes)
-    scenes = sorted(_join_parts(kept_scenes), key=lambda scene: scene.time)
-    _check_times(scenes)
-    first = scenes[0]
+    kept_granules = [granules[index] for index in kept]
+    _check_alike(kept_granules)
+    granules = sorted(_join_parts(kept_granules), key=lambda granule: granule.time)
+    _check_times(granules)
+    first = granules[0]
     y, x = first.geobox.dimensions
     coords: dict[Any, Any] = {
         **xr_coords(first.geobox),
-        "time": np.array([scene.time for scene in scenes], "datetime64[ns]"),
+        "time": np.array([granule.time for granule in granules], "datetime64[ns]"),
         "band": list(first.bands),
         "native_gsd": ("band", list(first.native_gsd_m), {"units": "m"}),
     }
     for key in first.record:
-        coords[key] = ("time", [scene.record[key] for scene in scenes])
+        coords[key] = ("time", [granule.record[key] for granule in granules])
     if first.offset_dn:
-        coords["dn_offset"] = (("time", "band"), np.array([scene.offset_dn for scene in scenes], np.float32))
+        coords["dn_offset"] = (("time", "band"), np.array([granule.offset_dn for granule in granules], np.float32))
     for key, values in first.masks.items():
         dims = ("time", y, x) if values.ndim == 2 else ("time", "band", y, x)
-        coords[key] = (dims, da.stack([scene.masks[key] for scene in scenes]))
+        coords[key] = (dims, da.stack([granule.masks[key] for granule in granules]))
     cube = xr.DataArray(
-        da.stack([scene.pixels for scene in scenes]), coords, ("time", "band", y, x), name, {**attrs, **extra}
+        da.stack([granule.pixels for granule in granules]), coords, ("time", "band", y, x), name, {**attrs, **extra}
     )
     return apply_mask(cube) if mask else cube
 
 
-def _joined_images(parts: Sequence[Scene]) -> list[xr.DataArray]:
+def _joined_images(parts: Sequence[Granule]) -> list[xr.DataArray]:
     """Images of the bands, each pixel from the first part that has it."""
     images = []
     for one, *others in zip(*(part.images for part in parts), strict=True):
@@ -150,26 +166,28 @@ def _joined_images(parts: Sequence[Scene]) -> list[xr.DataArray]:
     return images
 
 
-def on_one_lattice(scenes: Sequence[Scene]) -> list[Scene]:
-    """Extend scenes of one lattice of pixels to the extent of all, as Landsat's need, whose frames differ by date.
+def on_one_lattice(granules: Sequence[Granule]) -> list[Granule]:
+    """Extend granules of one lattice of pixels to the extent of all, as Landsat's need, whose frames differ by date.
 
     Returns
     -------
-    list of Scene
-        Outside its own frame a scene is NaN, and its masks are 0. If the lattices differ, the scenes as they are.
+    list of Granule
+        Outside its own frame a granule is NaN, and its masks are 0. If the lattices differ, the granules as they are.
     """
-    first = scenes[0].geobox
-    corners = [_corner(first, scene.geobox) for scene in scenes]
+    first = granules[0].geobox
+    corners = [_corner(first, granule.geobox) for granule in granules]
     if any(corner is None for corner in corners):
-        return list(scenes)
+        return list(granules)
     begin = np.array(corners, int)
-    end = begin + [scene.geobox.shape.yx for scene in scenes]
+    end = begin + [granule.geobox.shape.yx for granule in granules]
     top, left = begin.min(axis=0).tolist()
     bottom, right = end.max(axis=0).tolist()
     a = first.affine
     affine = Affine(a.a, 0.0, a.c + left * a.a, 0.0, a.e, a.f + top * a.e)
     box = GeoBox((bottom - top, right - left), affine, first.crs)
-    return [_extended(scene, box, (y - top, x - left)) for scene, (y, x) in zip(scenes, begin.tolist(), strict=True)]
+    return [
+        _extended(granule, box, (y - top, x - left)) for granule, (y, x) in zip(granules, begin.tolist(), strict=True)
+    ]
 
 
 def _corner(lattice: GeoBox, box: GeoBox) -> tuple[int, int] | None:
@@ -182,21 +200,21 @@ def _corner(lattice: GeoBox, box: GeoBox) -> tuple[int, int] | None:
     return round(row), round(column)
 
 
-def _extended(scene: Scene, box: GeoBox, corner: tuple[int, int]) -> Scene:
-    """Put a scene on a larger grid, its first pixel at a row and column."""
+def _extended(granule: Granule, box: GeoBox, corner: tuple[int, int]) -> Granule:
+    """Put a granule on a larger grid, its first pixel at a row and column."""
     import dask.array as da
 
-    if scene.geobox == box:
-        return scene
-    (height, width), (row, column) = scene.geobox.shape.yx, corner
+    if granule.geobox == box:
+        return granule
+    (height, width), (row, column) = granule.geobox.shape.yx, corner
     around = ((row, box.shape.y - row - height), (column, box.shape.x - column - width))
 
     def pad(values: Any, fill: float) -> Any:
         sides = (*[(0, 0)] * (values.ndim - 2), *around)
         return da.pad(values, sides, constant_values=fill).rechunk(values.chunksize)
 
-    masks = {key: pad(values, 0) for key, values in scene.masks.items()}
-    return replace(scene, geobox=box, pixels=pad(scene.pixels, np.nan), masks=masks)
+    masks = {key: pad(values, 0) for key, values in granule.masks.items()}
+    return replace(granule, geobox=box, pixels=pad(granule.pixels, np.nan), masks=masks)
 
 
 def apply_mask(cube: xr.DataArray) -> xr.DataArray:
@@ -212,15 +230,15 @@ def apply_mask(cube: xr.DataArray) -> xr.DataArray:
     return cube.where(cube["valid"])
 
 
-def _join_parts(scenes: Sequence[Scene]) -> list[Scene]:
+def _join_parts(granules: Sequence[Granule]) -> list[Granule]:
     """Join the datastrips of each acquisition."""
-    groups: dict[tuple[str, ...], list[Scene]] = {}
-    for scene in scenes:
-        groups.setdefault(scene.identity.acquisition, []).append(scene)
+    groups: dict[tuple[str, ...], list[Granule]] = {}
+    for granule in granules:
+        groups.setdefault(granule.identity.acquisition, []).append(granule)
     return [_mosaic(sorted(parts, key=lambda part: part.identity.rank, reverse=True)) for parts in groups.values()]
 
 
-def _mosaic(parts: Sequence[Scene]) -> Scene:
+def _mosaic(parts: Sequence[Granule]) -> Granule:
     """Join parts of one date, pixel by pixel and band by band; masks follow the first part that shows any band."""
     import dask.array as da
 
@@ -252,28 +270,32 @@ def _mosaic(parts: Sequence[Scene]) -> Scene:
     )
 
 
-def _check_alike(scenes: Sequence[Scene]) -> None:
-    first = scenes[0]
-    for scene in scenes[1:]:
-        if scene.geobox != first.geobox:
+def _check_alike(granules: Sequence[Granule]) -> None:
+    first = granules[0]
+    for granule in granules[1:]:
+        if granule.geobox != first.geobox:
             raise GridError(
-                f"{scene.label} lies on another grid than {first.label}: {_grid(scene.geobox)} and"
+                f"{granule.label} lies on another grid than {first.label}: {_grid(granule.geobox)} and"
                 f" {_grid(first.geobox)}; expected one grid. Open one tile at a time."
             )
-        if scene.bands != first.bands or set(scene.masks) != set(first.masks) or set(scene.record) != set(first.record):
+        if (
+            granule.bands != first.bands
+            or set(granule.masks) != set(first.masks)
+            or set(granule.record) != set(first.record)
+        ):
             raise ProductError(
-                f"{scene.label} gives bands {list(scene.bands)} and masks {sorted(scene.masks)},"
+                f"{granule.label} gives bands {list(granule.bands)} and masks {sorted(granule.masks)},"
                 f" {first.label} gives {list(first.bands)} and {sorted(first.masks)}; expected the same. Name the"
                 " bands, or open them one by one."
             )
 
 
-def _check_times(scenes: Sequence[Scene]) -> None:
-    for before, scene in itertools.pairwise(scenes):
-        if scene.time == before.time:
+def _check_times(granules: Sequence[Granule]) -> None:
+    for before, granule in itertools.pairwise(granules):
+        if granule.time == before.time:
             raise ProductError(
-                f"{before.label} and {scene.label} are different acquisitions of the same time {scene.time}; expected"
-                " one a time. Open them apart."
+                f"{before.label} and {granule.label} are different acquisitions of the same time {granule.time};"
+                " expected one a time. Open them apart."
             )
 
 
