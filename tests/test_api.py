@@ -3,13 +3,16 @@
 import ast
 import doctest
 import inspect
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import xsr
 from xsr import api
+from xsr.accessor import SuperResolution, Verb
 
 FUNCTIONS = [
     function
@@ -23,6 +26,7 @@ SKIPPED = {
     "open_safe": "a product",
     "open_stac": "the internet",
     "open_theia": "a product",
+    "register_weights": "trained weights",
 }
 """What the examples need that tests do not have."""
 
@@ -46,13 +50,23 @@ def test_a_type_checker_and_the_import_find_a_function_in_the_same_module():
     assert {name.asname: node.module for node in imports for name in node.names} == api.HOMES
 
 
-@pytest.mark.parametrize("name", [name for name in api.HOMES if inspect.isfunction(getattr(xsr, name))])
-def test_every_function_shows_an_example(name):
-    _, _, section = inspect.getdoc(getattr(xsr, name)).partition("Examples\n--------\n")
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.__name__)
+def test_every_function_shows_an_example(function):
+    name = function.__name__
+    _, _, section = inspect.getdoc(function).partition("Examples\n--------\n")
     examples = doctest.DocTestParser().get_examples(section)
     assert any(f"{name}(" in example.source for example in examples)
     assert any(doctest.SKIP in example.options for example in examples) == (name in SKIPPED)
     assert f"it needs {SKIPPED[name]}" in section if name in SKIPPED else "Not run" not in section
+
+
+def test_the_reference_lists_every_name_and_method():
+    page = (Path(__file__).resolve().parents[1] / "docs/reference/index.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^(?:   |\.\. autoclass:: )(?:\w+\.)*(\w+)$", page, re.MULTILINE)
+    listed += re.findall(r"\w+", " ".join(re.findall(r":members: (.*)", page)))
+    methods = {f"DataArray.sr.{name}" for name, value in vars(SuperResolution).items() if isinstance(value, Verb)}
+    assert methods == set(re.findall(r"^   (DataArray\.sr\.\w+)$", page, re.MULTILINE))
+    assert set(api.HOMES) <= set(listed)
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.__name__)

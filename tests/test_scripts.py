@@ -15,7 +15,9 @@ SAYS = {
     "judge_a_model.py": "resolution in metres",
     "on_a_cluster.py": "checksum it was written with: True",
     "own_metric.py": "correlation, flat to steep",
+    "own_network.py": "unsharp: error of 0.0",
     "own_sensor.py": "C1_red    MTF 0.15, contrast left 0.150",
+    "own_training.py": "sharpened by the new weights",
     "own_source.py": "opened {'band': 4",
 }
 FIGURES = {"grid_figure.py": "grid.png", "metrics_figure.py": "metrics.png", "synthetic_gallery.py": "synthetic.png"}

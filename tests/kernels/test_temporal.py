@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xsr.core.errors import ParameterError
-from xsr.kernels.temporal import METHODS, date_weights, nearest
+from xsr.kernels.temporal import TEMPORAL, date_weights, nearest
 
 
 def slow_weights(seen, offset, method, frames):
@@ -45,7 +45,7 @@ def masks(draw):
     return valid, np.array(offset, float)
 
 
-@given(masks(), st.sampled_from(METHODS), st.integers(1, 4))
+@given(masks(), st.sampled_from(TEMPORAL), st.integers(1, 4))
 def test_weights_equal_a_loop_over_pixels(mask, method, frames):
     valid, offset = mask
     found = date_weights(valid, offset, method=method, frames=frames)
@@ -55,7 +55,7 @@ def test_weights_equal_a_loop_over_pixels(mask, method, frames):
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-6)
 
 
-@given(masks(), st.sampled_from(METHODS), st.integers(1, 4))
+@given(masks(), st.sampled_from(TEMPORAL), st.integers(1, 4))
 def test_weights_sum_to_one_or_to_nothing(mask, method, frames):
     valid, offset = mask
     found = date_weights(valid, offset, method=method, frames=frames)

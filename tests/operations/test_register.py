@@ -7,8 +7,8 @@ from scipy.ndimage import gaussian_filter
 
 import xsr
 from xsr.core.errors import BandError, CubeError, GridError, XsrWarning
+from xsr.kernels import registration
 from xsr.kernels.registration import find_shift
-from xsr.operations import register as module
 from xsr.operations.register import register
 from xsr.testing import assert_lazy, assert_same_grid, synthetic_cube
 
@@ -116,7 +116,7 @@ def test_whole_pixels_are_moved_without_a_trace():
 @pytest.mark.slow
 @pytest.mark.parametrize("chunks", [{"y": 37, "x": 41}, {"time": 2, "band": 1, "y": 50}])
 def test_any_chunks_give_the_same_and_nothing_is_computed(chunks, monkeypatch):
-    monkeypatch.setattr(module, "WINDOW", 64)
+    monkeypatch.setattr(registration, "WINDOW", 64)
     cube = shifted(size=(150, 140)).drop_vars(["shift_x_m", "shift_y_m"]).compute()
     lazy = cube.chunk(chunks)
     with assert_lazy(lazy):
@@ -132,15 +132,15 @@ def test_any_chunks_give_the_same_and_nothing_is_computed(chunks, monkeypatch):
 
 
 def test_a_wide_image_is_looked_at_in_windows_and_the_median_counts(monkeypatch):
-    monkeypatch.setattr(module, "WINDOW", 64)
+    monkeypatch.setattr(registration, "WINDOW", 64)
     rng = np.random.default_rng(8)
     image = rng.random((220, 200))
     moved = np.roll(image, (1, 2), (0, 1))
     moved[:70, :70] = rng.random((70, 70))  # a corner that changed altogether
     out = register(make_cube(np.stack([image, moved])[:, None]))
     np.testing.assert_allclose([out.shift_x_m[1], out.shift_y_m[1]], [20, -10], atol=0.11)
-    assert [len(module._spread(size)) for size in (20, 64, 127, 128, 192, 5000)] == [1, 1, 1, 2, 3, 3]
-    assert module._spread(5000)[-1].stop == 5000
+    assert [len(registration.spread_windows(size)) for size in (20, 64, 127, 128, 192, 5000)] == [1, 1, 1, 2, 3, 3]
+    assert registration.spread_windows(5000)[-1].stop == 5000
 
 
 @pytest.mark.slow

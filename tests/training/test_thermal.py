@@ -78,7 +78,7 @@ def test_limits_leave_out_no_data():
 
 def test_missing_guide_is_the_mean():
     guide = np.full((3, 2, 2), np.nan, np.float32)
-    guide[0] = thermal.GUIDE_MEAN[0] + 2 * thermal.GUIDE_STD[0]
+    guide[0] = thermal.GUIDE.mean[0] + 2 * thermal.GUIDE.std[0]
     found = thermal.standardise(guide)
     np.testing.assert_allclose(found[0], 2.0, rtol=1e-5)
     assert not found[1:].any()
@@ -210,7 +210,7 @@ def test_a_step_of_training_changes_the_network(recipe, tmp_path):
     small = tiny(recipe)
     card = run_recipe(small, tmp_path / "new.safetensors", scenes=None)
     assert card.units == "K"
-    assert card.guide.names == recipe.task.guide_bands
+    assert card.guide.names == recipe.task.guide.names
     assert card.training["steps"] == 2
     assert card.factor == (4 if recipe.name == "esrnet_lst" else None)
     torch.manual_seed(small.seed)

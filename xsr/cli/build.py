@@ -79,14 +79,14 @@ class Request:
         ParameterError
             If the device, the precision or the rule in time is unknown.
         """
-        from xsr.kernels.temporal import METHODS
+        from xsr.kernels.temporal import TEMPORAL
         from xsr.models.precision import Precision
         from xsr.models.registry import check_device
 
         check_device(self.device)
         options.check_choice("--precision", self.precision, get_args(Precision))
         if self.temporal is not None:
-            options.check_choice("--temporal", self.temporal, tuple(METHODS))
+            options.check_choice("--temporal", self.temporal, TEMPORAL)
 
     def build(self) -> "XarrayObject":
         """Build the lazy result, and note in it what it was built from.

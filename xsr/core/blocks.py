@@ -118,3 +118,13 @@ def padded_index(start: int, stop: int, size: int, mode: Padding) -> NDArray[np.
     period = 2 * (size - 1)
     folded = np.mod(index, period)
     return np.where(folded < size, folded, period - folded)
+
+
+def spread(size: int, *, side: int, count: int) -> list[Span]:
+    """Windows of one size along an axis, spread evenly from end to end.
+
+    >>> spread(10, side=4, count=3), spread(3, side=4, count=1)
+    ([Span(start=0, stop=4), Span(start=3, stop=7), Span(start=6, stop=10)], [Span(start=0, stop=3)])
+    """
+    side = min(size, side)
+    return [Span(start, start + side) for start in np.linspace(0, size - side, count).astype(int).tolist()]

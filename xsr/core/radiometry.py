@@ -265,3 +265,23 @@ def warn_of_clipping(valid: int, clipped: int) -> None:
             XsrWarning,
             stacklevel=4,
         )
+
+
+def brightness_temperature(radiance: NDArray[Any], k1: float, k2: float) -> NDArray[np.float32]:
+    """Temperature of the black body that has a radiance in a thermal band, kelvin: ``k2 / ln(k1 / L + 1)``.
+
+    Parameters
+    ----------
+    radiance
+        Spectral radiance L; what is not positive is no data.
+    k1, k2
+        Calibration constants of the band, in the unit of the radiance and in kelvin.
+
+    Examples
+    --------
+    >>> print(brightness_temperature(np.array([9.631, 0.0]), 774.8853, 1321.0789).round(1))
+    [300.2   nan]
+    """
+    known = (radiance > 0) & np.isfinite(radiance)
+    kelvin = k2 / np.log(k1 / np.where(known, radiance, 1) + 1)
+    return np.where(known, kelvin, np.nan).astype(np.float32)

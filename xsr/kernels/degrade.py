@@ -173,9 +173,10 @@ def _taps(
     shift: tuple[float, float] = (0.0, 0.0),
 ) -> tuple[Taps, Taps]:
     """Weights along y and x, of source pixels counted from ``origin``."""
-    y = psf.sample_chain(rows.start, len(rows), optics.y, shift=shift[0]).moved(-origin[0])
-    x = psf.sample_chain(cols.start, len(cols), optics.x, shift=shift[1]).moved(-origin[1])
-    return y, x
+    y = psf.sample_chain(rows.start, len(rows), optics.y, shift=shift[0])
+    alike = (rows, optics.y, shift[0]) == (cols, optics.x, shift[1])
+    x = y if alike else psf.sample_chain(cols.start, len(cols), optics.x, shift=shift[1])
+    return y.moved(-origin[0]), x.moved(-origin[1])
 
 
 def _noisy(images: Image, optics: BandOptics, rows: Span, cols: Span, seed: int, frame: int) -> Image:

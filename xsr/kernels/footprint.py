@@ -20,7 +20,7 @@ LEAST_VALID = 0.5
 """Least share of a footprint that must be valid."""
 SMOOTH = 4
 """Corrections by a bicubic surface, before the rest is spread evenly over each coarse pixel."""
-REACH = 3
+CORRECTION_REACH = 3
 """Coarse pixels that such a correction reaches: two of the kernel, and the one that its mean is taken of."""
 REST = 1e-6
 """Share of the first deviation that is left where grids do not nest."""
@@ -166,7 +166,7 @@ class Conserving:
     @property
     def halo(self) -> int:
         """Fine pixels needed around a block: as far as the corrections reach."""
-        return math.ceil((SMOOTH * REACH + self.steps + 2) / min(self.rows.cell, self.cols.cell))
+        return math.ceil((SMOOTH * CORRECTION_REACH + self.steps + 2) / min(self.rows.cell, self.cols.cell))
 
     def place(self, dates: Span, rows: Span, cols: Span) -> "Conserving":
         """Bind to a rectangle of pixels."""

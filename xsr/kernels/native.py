@@ -15,7 +15,7 @@ Cells = tuple[NDArray[np.int64], NDArray[np.int64]]
 Counts = NDArray[np.float32]
 SLACK = 0.03
 """Source pixels by which positions may be off: tools approximate projections, and coordinates are rounded."""
-FLAT = 0.9
+REPEATING = 0.9
 """Share of equal pairs above which an image is flat: of pixels of 10 m that repeat those of 60 m, 5 of 6 are equal."""
 STEPS = 20_000
 """Steps of a source pixel to which `borders` finds where pixels end."""
@@ -75,7 +75,7 @@ class Agreement:
     @property
     def base(self) -> NDArray[np.float64]:
         """Share of the other pairs that are equal: what chance gives; without any, 1 in flat images and else 0."""
-        alone = np.where(self.equal > FLAT * self.possible, 1.0, 0.0)
+        alone = np.where(self.equal > REPEATING * self.possible, 1.0, 0.0)
         return np.where(self.others > 0, self.others_equal / np.maximum(self.others, 1), alone)
 
     @property

@@ -10,12 +10,23 @@ differences of brightness.
 import numpy as np
 from numpy.typing import NDArray
 
+from xsr.core.blocks import Span, spread
+
+WINDOW = 256
+"""Side in pixels of the windows that shifts are measured in."""
+WINDOWS = 3
+"""Most windows along an axis."""
 UPSAMPLING = 100
 """Parts of a pixel that a shift is found to."""
 LEAST_VALID = 0.1
 """Least share of a window that both images must show."""
 TAPER = 8.0
 """Pixels over which gradients fade to nothing around what is not valid."""
+
+
+def spread_windows(size: int) -> list[Span]:
+    """Windows along an axis in which shifts are measured, spread evenly from end to end."""
+    return spread(size, side=WINDOW, count=min(WINDOWS, max(1, size // WINDOW)))
 
 
 def find_shift(reference: NDArray[np.floating], moving: NDArray[np.floating]) -> tuple[float, float, float]:

@@ -24,7 +24,7 @@ UQI_SIZE = 8
 LAPLACIAN_RADIUS = 1
 SIMILARITY, QUALITY, CORRELATION = range(3)
 """Kinds of index; see `window_map`."""
-FLAT = 1e-12
+ROUNDING = 1e-12
 """Variance relative to the mean square below which a window is flat: rounding of float64 sums, not contrast."""
 
 
@@ -44,7 +44,7 @@ def _index(kind: int, mx: float, my: float, xx: float, yy: float, xy: float, c1:
     vx, vy, cov = xx - mx * mx, yy - my * my, xy - mx * my
     if kind == 0:
         return (2 * mx * my + c1) * (2 * cov + c2) / ((mx * mx + my * my + c1) * (vx + vy + c2))
-    flat_x, flat_y = vx <= FLAT * xx, vy <= FLAT * yy
+    flat_x, flat_y = vx <= ROUNDING * xx, vy <= ROUNDING * yy
     if kind == 2:
         return 0.0 if flat_x or flat_y else cov / np.sqrt(vx * vy)
     level = mx * mx + my * my

@@ -9,7 +9,7 @@ from xsr.core.errors import ParameterError
 
 Temporal: TypeAlias = Literal["linear", "nearest", "mean"]
 """How dates are combined: linearly between the neighbours in time, the nearest alone, the plain mean of some."""
-METHODS: tuple[str, ...] = get_args(Temporal)
+TEMPORAL: tuple[str, ...] = get_args(Temporal)
 
 
 def date_weights(
@@ -37,8 +37,8 @@ def date_weights(
     """
     if method == "linear":
         return _linear(valid, offset)
-    if method not in METHODS:
-        raise ParameterError(f"temporal={method!r}; expected one of {', '.join(METHODS)}.")
+    if method not in TEMPORAL:
+        raise ParameterError(f"temporal={method!r}; expected one of {', '.join(TEMPORAL)}.")
     used = nearest(valid, offset, 1 if method == "nearest" else frames)
     weights: NDArray[np.float32] = (used / np.maximum(used.sum(axis=0), 1)).astype(np.float32)
     return weights

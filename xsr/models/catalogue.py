@@ -14,6 +14,7 @@ from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 
+from xsr.core import extensions
 from xsr.core.errors import ModelError
 from xsr.models import architectures
 from xsr.models.record import KINDS, TILINGS, Architecture
@@ -30,9 +31,15 @@ def _packaged() -> tuple[Architecture, ...]:
     return tuple(sorted(found, key=lambda record: KINDS.index(record.kind)))
 
 
+def _own() -> tuple[Architecture, ...]:
+    """Collect what was registered from outside the package, by extensions too."""
+    extensions.load()
+    return tuple(_registered.values())
+
+
 def listed() -> dict[str, Architecture]:
     """Architectures that ``xsr models list`` prints, by name."""
-    records = (*_packaged(), *_registered.values())
+    records = (*_packaged(), *_own())
     found = ((name, record.named(name)) for record in records for name in record.names)
     return {name: record for name, record in found if record is not None}
 
@@ -42,7 +49,8 @@ def register(architecture: Architecture) -> None:
 
     Weights of it (``.safetensors`` with a card beside them) then go wherever the weights of the package do. Call it
     where a module is imported, not in a function: other processes, such as workers of a cluster, import that module
-    before they load the weights. Registering a name anew from the same module replaces it.
+    before they load the weights. A package names such a module by an entry point of the group ``xsr.extensions``.
+    Registering a name anew from the same module replaces it.
 
     Parameters
     ----------
@@ -112,13 +120,13 @@ def get(name: str) -> Architecture:
 
 def find(name: str) -> Architecture | None:
     """Architecture of a name, None where there is none."""
-    records = (*_packaged(), *_registered.values())
+    records = (*_packaged(), *_own())
     return next((found for record in records if (found := record.named(name)) is not None), None)
 
 
 def module_of(name: str) -> str:
-    """Name the module whose import registers an architecture; empty for those of the package. Imports nothing."""
-    found = (record for record in _registered.values() if record.named(name) is not None)
+    """Name the module whose import registers an architecture; empty for those of the package."""
+    found = (record for record in _own() if record.named(name) is not None)
     return next((record.module for record in found), "")
 
 

@@ -1,4 +1,4 @@
-"""Number formats of inference: which one ``auto`` means here. Knows no torch, so that a lazy cube can be made fast."""
+"""Number formats of inference: which one ``auto`` means here. Imports no PyTorch."""
 
 import sys
 from functools import cache

@@ -84,6 +84,15 @@ def register_weights(folder: Path) -> None:
     ----------
     folder
         Folder that holds ``NAME.safetensors`` and ``NAME.json``, the card, for each set of weights.
+
+    Examples
+    --------
+    Not run by the tests, since it needs trained weights:
+
+    >>> from pathlib import Path
+    >>> import xsr
+    >>> xsr.models.register_weights(Path("mine"))  # doctest: +SKIP
+    >>> fine = cube.sr.liif(scale=2, model="my_network")  # doctest: +SKIP
     """
     if folder not in _folders:
         _folders.append(folder)
@@ -96,7 +105,14 @@ def folders() -> tuple[Path, ...]:
 
 
 def names() -> tuple[str, ...]:
-    """Names of the installed weights."""
+    """Names of the installed weights.
+
+    Examples
+    --------
+    >>> import xsr
+    >>> "liif_s2" in xsr.models.names()
+    True
+    """
     return tuple(sorted({path.stem for folder in folders() for path in folder.glob(f"*{SUFFIX}")}))
 
 
@@ -211,6 +227,14 @@ def create(name: str, **config: Any) -> "nn.Module":
     ------
     ModelError
         If the name is unknown, the network has no such setting, or is not what its record says.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import xsr
+    >>> network = xsr.models.create("carn_3x3x64g4sw", bands=4)
+    >>> network(torch.zeros(1, 4, 16, 16)).shape
+    torch.Size([1, 4, 32, 32])
     """
     return catalogue.get(name).make(**config)
 
@@ -242,6 +266,13 @@ def load(model: "Model | ModelSpec", *, weights: Model | None = None, device: st
         If there is no such model.
     WeightsError
         If the file is damaged, is not the one of its card, or does not fit the architecture.
+
+    Examples
+    --------
+    >>> import xsr
+    >>> network = xsr.models.load("liif_s2")
+    >>> sum(weights.numel() for weights in network.parameters())
+    742282
     """
     if weights is not None:
         if isinstance(model, ModelSpec):
@@ -334,6 +365,13 @@ def describe(name: Model) -> Description:
     ------
     ModelError
         If there is neither.
+
+    Examples
+    --------
+    >>> import xsr
+    >>> facts = xsr.models.describe("liif_s2")
+    >>> facts.architecture, facts.scale, facts.licence
+    ('liif', '1-6', 'CC-BY-4.0')
     """
     if str(name) not in (*names(), *APART) and Path(str(name)).suffix not in (SUFFIX, *foreign.SUFFIXES):
         return _describe_architecture(str(name))

@@ -19,8 +19,7 @@ from xsr.core.types import Stack, XarrayObject
 from xsr.kernels import resample
 from xsr.kernels import temporal as time_kernels
 from xsr.kernels.resample import Interpolation
-from xsr.kernels.temporal import METHODS as TEMPORAL
-from xsr.kernels.temporal import Temporal
+from xsr.kernels.temporal import TEMPORAL, Temporal
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,9 @@ from xsr.core.grid import Refinement, resolution
 from xsr.core.names import BandsLike, standard_dims, standardise
 from xsr.core.provenance import made_by
 from xsr.core.types import Stack, XarrayObject
-from xsr.kernels.registration import find_shift
+from xsr.kernels.registration import find_shift, spread_windows
 from xsr.kernels.resample import Interpolation
 
-WINDOW = 256
-"""Side in pixels of the windows that shifts are measured in."""
-WINDOWS = 3
-"""Most windows along an axis, spread evenly."""
 LONG_NAMES = {
     "shift_x_m": "displacement of the content to the east, against the reference",
     "shift_y_m": "displacement of the content to the north, against the reference",
@@ -91,8 +87,8 @@ def register(
     >>> from xsr.testing import synthetic_cube
     >>> high = synthetic_cube(size=(256, 256), gsd_m=5.0, bands=("B08",))
     >>> frames = high.sr.semi_simulate(scale=2, frames=2, shift_px=[[0, 0], [0.5, -0.25]])
-    >>> seen = frames.drop_vars(["shift_x_m", "shift_y_m"]).sr.register()
-    >>> bool(abs(seen.shift_x_m[1] + 2.5) < 0.5), bool(abs(seen.shift_y_m[1] + 5.0) < 0.5)
+    >>> measured = frames.drop_vars(["shift_x_m", "shift_y_m"]).sr.register()
+    >>> bool(abs(measured.shift_x_m[1] + 2.5) < 0.5), bool(abs(measured.shift_y_m[1] + 5.0) < 0.5)
     (True, True)
     """
     seen = open_cube(cube, units=units, bands=bands)
@@ -129,16 +125,9 @@ def _open_reference(
 
 def _measure(cube: Cube, reference: Any) -> Any:
     """Displacement down and right in pixels and quality, shape (time, 3); lazy if a cube is."""
-    rows, cols = (_spread(cube.data.sizes[axis]) for axis in ("y", "x"))
+    rows, cols = (spread_windows(cube.data.sizes[axis]) for axis in ("y", "x"))
     jobs = tuple(Job(y, x, (Window(y, x), Window(y, x))) for y, x in product(rows, cols))
     return graph.reduce_windows(Search(jobs), [reference, cube.data.data], jobs, (3,), name="register")
-
-
-def _spread(size: int) -> list[Span]:
-    """Windows along an axis, from end to end."""
-    count = min(WINDOWS, max(1, size // WINDOW))
-    side = min(size, WINDOW)
-    return [Span(start, start + side) for start in np.linspace(0, size - side, count).astype(int).tolist()]
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xsr.core import checks, grid, sensors
+from xsr.core import checks, radiometry, sensors
 from xsr.core.errors import BandError, CubeError, ParameterError, ProductError
 from xsr.sources import masks
 from xsr.sources.archive import Archive, check_name
-from xsr.sources.granules import Granule, on_one_lattice, stack
+from xsr.sources.granules import Granule, native_sizes, on_one_lattice, stack
 from xsr.sources.harmonise import Identity
 from xsr.sources.mtl import FILE, Mtl, parse_groups
 from xsr.sources.mtl import read_mtl as read_mtl
@@ -276,7 +276,7 @@ def _granule(product: LandsatProduct, bands: Sequence[str] | None, chunk: int) -
         image.data.map_blocks(product.scaling(*key).decode, dtype=np.float32, meta=np.empty((0,) * 3, np.float32))
         for key, image in zip(chosen, images, strict=True)
     ]
-    gsd_m = [max(product.sensor.band(band).gsd_m, grid.resolution(target)[0]) for _, band in chosen]
+    names = tuple(band for _, band in chosen)
     classes = {}
     if masked:
         flags = nearest(_open(product, quality, chunk), target, dtype=np.uint16, chunk=chunk)[0]
@@ -284,13 +284,13 @@ def _granule(product: LandsatProduct, bands: Sequence[str] | None, chunk: int) -
     return Granule(
         label=product.label,
         time=_time(product),
-        bands=tuple(band for _, band in chosen),
+        bands=names,
         pixels=join(
             to_grid(image.copy(data=plane), target, method="nearest", chunk=chunk)
             for image, plane in zip(images, planes, strict=True)
         ),
         geobox=target,
-        native_gsd_m=tuple(gsd_m),
+        native_gsd_m=native_sizes(names, [target] * len(names), product.sensor),
         identity=_identity(product),
         record={
             "platform": product.platform,
@@ -387,8 +387,9 @@ def brightness_temperature(dn: xr.DataArray, mtl: Mtl | str | Path, band: str | 
     fields = mtl if isinstance(mtl, Mapping) else read_mtl(mtl)
     gain, offset, k1, k2 = calibration(fields, band)
     radiance = dn.where(dn != FILL).astype(np.float64) * gain + offset
+    temperature = radiometry.brightness_temperature
     kelvin: xr.DataArray = xr.apply_ufunc(
-        _temperature, radiance, k1, k2, dask="parallelized", output_dtypes=[np.float32], keep_attrs=False
+        temperature, radiance, k1, k2, dask="parallelized", output_dtypes=[np.float32], keep_attrs=False
     )
     return kelvin.assign_attrs(units="K", long_name="brightness temperature at the top of the atmosphere")
 
@@ -397,12 +398,6 @@ def _check_numbers(dn: Any) -> None:
     if not isinstance(dn, xr.DataArray) or dn.dtype.kind not in "iuf":
         kind = getattr(dn, "dtype", type(dn).__name__)
         raise CubeError(f"dn is {kind}; expected a DataArray of digital numbers, integers or floats.")
-
-
-def _temperature(radiance: NDArray[np.float64], k1: float, k2: float) -> NDArray[np.float32]:
-    known = (radiance > 0) & np.isfinite(radiance)
-    kelvin = k2 / np.log(k1 / np.where(known, radiance, 1) + 1)
-    return np.where(known, kelvin, np.nan).astype(np.float32)
 
 
 CONSTANTS = {"LANDSAT_4": (671.62, 1284.30), "LANDSAT_5": (607.76, 1260.56), "LANDSAT_7": (666.09, 1282.71)}

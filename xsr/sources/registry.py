@@ -108,12 +108,13 @@ def register_source(source: Source, *, overwrite: bool = False) -> None:
     >>> def open_table(path, rows=None):
     ...     return xr.Dataset()
     >>> table = Source("table", recognises=lambda path: path.endswith(".csv"), open=open_table)
-    >>> register_source(table, overwrite=True)
+    >>> register_source(table)
     >>> table.options
     ('rows',)
     """
-    if source.recognises is None:
-        raise ParameterError(f"source {source.name!r} has no recognises=; expected a function of the path. Give one.")
+    if not callable(getattr(source, "recognises", None)):
+        name = getattr(source, "name", source)
+        raise ParameterError(f"source {name!r} has no recognises=; expected a function of the path. Give one.")
     known = _SOURCES.get(source.name)
     if known in BUILT_IN or (known is not None and not overwrite):
         remedy = "." if known in BUILT_IN else ", or pass overwrite=True to replace it."

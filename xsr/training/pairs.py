@@ -10,6 +10,7 @@ twice the low-resolution pixel, and then interpolated onto the grid of the other
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,7 @@ MIXED, RECOLOURED = 0.45, 0.4
 """Shares of the patches that are `mixed` and `recoloured` where bands are varied."""
 OWN_MTF = 0.3
 """Response of an image at its own Nyquist frequency, which `recoloured` gives to what it adds."""
-NEARLY = 0.95
+NEARLY = 0.99
 """Share of the sharpest response on a grid that a patch may have: the width that has all of it is zero."""
 REACH = 2
 """Pixels beyond an image that bicubic interpolation reads."""
@@ -75,7 +76,7 @@ class PatchSensor:
     noise: NDArray[np.float64]
     """Standard deviation of each channel in reflectance."""
 
-    @property
+    @cached_property
     def margin(self) -> int:
         """Fine pixels around a patch that it depends on; even, so that a nested grid begins at a whole pixel too."""
         return 2 + even(max(self.band(channel).halo() for channel in range(len(self.mtf))))

@@ -25,12 +25,14 @@ from numpy.typing import NDArray
 from xsr.core.blocks import Span
 from xsr.kernels import degrade, psf
 from xsr.kernels.degrade import sensor_band
+from xsr.models.published import SENTINEL2
 
 Image = NDArray[np.float32]
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
-GUIDE_BANDS = ("B04", "B08", "B11")
+GUIDE = SENTINEL2.only(("B04", "B08", "B11"))
 """Red, near infrared and short-wave infrared at 1.6 micrometres."""
+GUIDE_BANDS = GUIDE.names
 DAY_SHARE = 0.7
 """Share of scenes with the temperatures of a summer's day; in the others every sign is free."""
 CLOUD_SHARE = 0.08

@@ -87,7 +87,9 @@ def register_sensor(sensor: Sensor, *, overwrite: bool = False) -> None:
     --------
     >>> from xsr.core.sensors import Band, Sensor, register_sensor
     >>> red = Band("C1_red", gsd_m=3.0, wavelength_nm=660.0, mtf=0.2, aliases=("red",))
-    >>> register_sensor(Sensor("camera-1", (red,)), overwrite=True)
+    >>> register_sensor(Sensor("camera-1", (red,)))
+    >>> get("camera-1").band("red").mtf
+    0.2
     """
     if not getattr(sensor, "bands", ()):
         raise ParameterError(
@@ -107,8 +109,8 @@ def register_sensor(sensor: Sensor, *, overwrite: bool = False) -> None:
 
 def knowing(bands: Iterable[str]) -> list[Sensor]:
     """Sensors that have bands of all these names, in the order in which they were added."""
-    names = list(bands)
-    return [sensor for sensor in _known().values() if all(sensor.has(name) for name in names)]
+    wanted = list(bands)
+    return [sensor for sensor in _known().values() if all(map(sensor.has, wanted))]
 
 
 def _known() -> dict[str, Sensor]:

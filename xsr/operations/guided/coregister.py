@@ -11,17 +11,12 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from xsr.core import graph
-from xsr.core.blocks import Span, Window
+from xsr.core.blocks import Window
 from xsr.core.graph import Job
 from xsr.core.grid import resolution
 from xsr.core.ground import pixel_size_m
-from xsr.kernels.registration import find_shift
+from xsr.kernels.registration import find_shift, spread_windows
 from xsr.operations.guided.planes import Planes
-
-WINDOW = 256
-"""Side in low-resolution pixels of the windows that shifts are measured in."""
-WINDOWS = 3
-"""Most windows along an axis, spread evenly."""
 
 
 def measure(low: Planes, guide: Planes) -> Any:
@@ -30,16 +25,9 @@ def measure(low: Planes, guide: Planes) -> Any:
     Images of the strength of the gradient are compared, so that it does not matter whether what is bright in one is
     dark in the other. NaN where there is too little to see.
     """
-    rows, cols = (_spread(low.data.sizes[axis]) for axis in ("y", "x"))
+    rows, cols = (spread_windows(low.data.sizes[axis]) for axis in ("y", "x"))
     jobs = tuple(Job(y, x, (Window(y, x), Window(y, x))) for y, x in product(rows, cols))
     return graph.reduce_windows(Search(jobs), [low.data.data, guide.data.data], jobs, (2,), name="coregister")
-
-
-def _spread(size: int) -> list[Span]:
-    """Windows along an axis, from end to end."""
-    count = min(WINDOWS, max(1, size // WINDOW))
-    side = min(size, WINDOW)
-    return [Span(start, start + side) for start in np.linspace(0, size - side, count).astype(int).tolist()]
 
 
 @dataclass(frozen=True)

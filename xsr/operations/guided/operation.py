@@ -28,7 +28,7 @@ from xsr.operations.guided.steps import Steps
 
 Method: TypeAlias = Literal["guided_filter", "tsharp", "bicubic", "bilinear"]
 Conserve: TypeAlias = Literal["radiance", "temperature"]
-METHODS: tuple[str, ...] = get_args(Method)
+BASELINES: tuple[str, ...] = get_args(Method)
 DEFAULT = "dctnet_lst"
 """Packaged network that is used where neither a model nor a method is named."""
 POWER = {"radiance": 4, "temperature": 1}
@@ -209,13 +209,13 @@ def _check_choice(model: str | Path | None, method: object, conserve: object, li
     if model is not None and method is not None:
         raise ParameterError(
             f"model={model!r} and method={method!r}; expected one of them: the name or path of a guided network, or a"
-            f" method ({', '.join(METHODS)})."
+            f" method ({', '.join(BASELINES)})."
         )
     if conserve is not None and not (isinstance(conserve, str) and conserve in POWER):
         raise ParameterError(f"conserve={conserve!r}; expected {', '.join(POWER)} or None.")
     if method is not None:
-        if not (isinstance(method, str) and method in METHODS):
-            raise ParameterError(f"method={method!r}; expected one of {', '.join(METHODS)}.")
+        if not (isinstance(method, str) and method in BASELINES):
+            raise ParameterError(f"method={method!r}; expected one of {', '.join(BASELINES)}.")
         if limits is not None:
             raise ParameterError(
                 f"limits={limits!r} with method={method!r}; only networks have limits. Leave them out."

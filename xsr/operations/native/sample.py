@@ -11,7 +11,7 @@ from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
 from xsr.core import graph
-from xsr.core.blocks import Span
+from xsr.core.blocks import Span, spread
 from xsr.core.cube import Cube
 from xsr.kernels import native as kernels
 from xsr.kernels.native import Agreement, Neighbours
@@ -54,7 +54,10 @@ def read_sample(cube: Cube) -> Sample:
     """Read windows of some dates of a cube."""
     sizes = cube.data.sizes
     dates = np.unique(np.linspace(0, sizes["time"] - 1, DATES).round().astype(int))
-    places = list(product(_spread(sizes["y"]), _spread(sizes["x"])))
+    rows, cols = (
+        spread(sizes[axis], side=WINDOW, count=min(WINDOWS, math.ceil(sizes[axis] / WINDOW))) for axis in ("y", "x")
+    )
+    places = list(product(rows, cols))
     chosen = cube.data.isel(time=dates)
     windows = graph.together(*(chosen.isel(y=rows.slice, x=cols.slice).data for rows, cols in places))
     parts = [
@@ -62,12 +65,6 @@ def read_sample(cube: Cube) -> Sample:
         for images, (rows, cols) in zip(windows, places, strict=True)
     ]
     return Sample(cube.geobox, cube.bands, tuple(parts))
-
-
-def _spread(size: int) -> list[Span]:
-    """Windows along an axis, from end to end."""
-    side, count = min(size, WINDOW), min(WINDOWS, math.ceil(size / WINDOW))
-    return [Span(start, start + side) for start in np.linspace(0, size - side, count).astype(int).tolist()]
 
 
 @dataclass(frozen=True)
