@@ -10,7 +10,7 @@ from typing import Any
 
 from xsr.core.errors import BandError, WeightsError
 from xsr.core.sensors import doubt
-from xsr.models.channels import Channels
+from xsr.models.channels import NO_CHANNELS, Channels
 
 SUFFIX = ".safetensors"
 ARTIFACTS = {
@@ -40,9 +40,6 @@ SEQUENCES = frozenset(
 """Fields that JSON writes as lists."""
 COARSER = ("nearest", "bilinear", "bicubic")
 """Interpolations that a card may name; see `ModelCard.coarser`."""
-
-
-NO_CHANNELS = Channels()
 
 
 @dataclass(frozen=True)
@@ -247,17 +244,9 @@ def from_item(item: dict[str, Any]) -> ModelCard:
 
 def fields_of(card: ModelCard) -> dict[str, Any]:
     """Fields of a card as its JSON names them: those of its channels one by one."""
-    found = asdict(card)
-    image, guide = found.pop("image"), found.pop("guide")
-    kelvin = card.units == "K"
-    return found | {
-        "bands": image["names"],
-        **{name: image[name] for name in ("optional", "mean", "std", "fill")},
-        "unit": card.image.step,
-        "units": "K" if kelvin else "1",
-        "guide_bands": guide["names"],
-        **{f"guide_{name}": guide[name] for name in ("optional", "mean", "std")},
-    }
+    found = {name: value for name, value in asdict(card).items() if name not in ("image", "guide")}
+    units = {"unit": card.image.step, "units": "K" if card.units == "K" else "1"}
+    return found | card.image.fields() | {"fill": card.image.fill} | units | card.guide.fields("guide_")
 
 
 def from_fields(**fields: Any) -> ModelCard:

@@ -24,7 +24,7 @@ NAME = "onnx"
 SUFFIXES = (".yaml", ".yml")
 UNITS = {"dn10000": "0.0001", "reflectance": "1"}
 """CF units of the network's numbers, by the card's ``units``."""
-TYPICAL = dict(zip(published.BANDS, published.MEAN, strict=True))
+TYPICAL = dict(zip(published.SENTINEL2.names, published.SENTINEL2.mean, strict=True))
 """Reflectance that stands in for no data, by band; the networks' own normalisation is unknown."""
 DEFAULT_FILL = 0.1
 """Likewise, for other bands."""

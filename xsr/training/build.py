@@ -196,11 +196,12 @@ def _check_bands(recipe: Recipe[Any], scenes: Sequence[TrainingScene]) -> None:
         for band, values in zip(recipe.bands, image, strict=True)
         if np.isfinite(values).any()
     }
-    missing = [band for band in recipe.bands if band not in known and band not in recipe.optional]
+    needed = [band for band in recipe.bands if band not in recipe.image.optional]
+    missing = [band for band in needed if band not in known]
     if missing or not known:
         raise BandError(
             f"no scene has {', '.join(missing) or 'a band of the recipe'}, which {recipe.name!r} needs; give images"
-            f" with the bands {', '.join(b for b in recipe.bands if b not in recipe.optional) or recipe.bands[0]}."
+            f" with the bands {', '.join(needed) or recipe.bands[0]}."
         )
 
 
@@ -217,7 +218,7 @@ def _sampler(recipe: Recipe[Any], scenes: Sequence[TrainingScene]) -> WaldSample
         seed=recipe.seed,
         coarser=tuple(band in COARSE for band in recipe.bands),
         level=task.level,
-        noise=tuple(task.noise * std for std in recipe.std),
+        noise=tuple(task.noise * std for std in recipe.image.std),
         mix=task.mix,
     )
 

@@ -220,7 +220,7 @@ def _terms(
     scene: Pair, radiometry: Radiometry, recipe: Recipe[Reference]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return what `Radiometry` weighs, shape (term, pixel), and what the sum shall be, (band, pixel)."""
-    mean, std = (np.array(v, np.float32)[:, None, None] for v in (recipe.mean, recipe.std))
+    mean, std = (np.array(v, np.float32)[:, None, None] for v in (recipe.image.mean, recipe.image.std))
     dates = torch.from_numpy((scene.low - mean) / std)
     composite, spread = dates.mean(0, keepdim=True), dates.std(0, correction=0, keepdim=True)
     size = radiometry.kernel.kernel_size[0]
@@ -353,7 +353,7 @@ def pair_loss(
     each band differs from the composite are taken out before: that is what `Radiometry` is for, and a network that
     sees so few scenes would learn their colours by heart. See `xsr.training.tasks.Loss`.
     """
-    mean, std = (torch.tensor(v, device=device) for v in (recipe.mean, recipe.std))
+    mean, std = (torch.tensor(v, device=device) for v in (recipe.image.mean, recipe.image.std))
     low = ((torch.from_numpy(batch.low).to(device) - mean[:, None, None]) / std[:, None, None]).nan_to_num()
     valid = torch.from_numpy(batch.valid).to(device)
     answer = ask(network, batch, low, valid)

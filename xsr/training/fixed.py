@@ -89,7 +89,7 @@ def fixed_loss(
     network: nn.Module, batch: FixedBatch, recipe: Recipe[Fixed], *, drop: tuple[int, ...], device: str
 ) -> tuple[Tensor, Tensor]:
     """Loss of a network whose answer is added to bicubic interpolation; see `xsr.training.tasks.Loss`."""
-    mean, std = (torch.tensor(v, device=device)[:, None, None] for v in (recipe.mean, recipe.std))
+    mean, std = (torch.tensor(v, device=device)[:, None, None] for v in (recipe.image.mean, recipe.image.std))
     low, base, target = ((torch.from_numpy(v).to(device) - mean) / std for v in (batch.low, batch.base, batch.target))
     hidden = list(drop)
     low[:, hidden] = target[:, hidden] = torch.nan

@@ -15,7 +15,6 @@ from torch import nn
 from xsr.core.errors import ParameterError
 from xsr.models import catalogue, registry
 from xsr.models.card import SUFFIX, ModelCard, file_sha256, read_card, write_card
-from xsr.models.channels import Channels
 from xsr.models.registry import resolve_device
 from xsr.training.build import band_mtf, build
 from xsr.training.loop import Progress, forget, train
@@ -134,13 +133,13 @@ def _card(recipe: Recipe[Any], network: nn.Module, out: Path, training: dict[str
         summary=recipe.summary,
         architecture=recipe.architecture,
         config=recipe.config,
-        image=Channels(recipe.bands, recipe.mean, recipe.std, recipe.optional, recipe.units),
+        image=recipe.image,
         sensor=recipe.sensor,
         gsd_m=recipe.gsd_m,
         scale_range=task.scale_range,
         factor=recipe.factor,
         mtf=recipe.mtf or band_mtf(recipe.bands, recipe.sensor),
-        guide=Channels(guided.guide_bands, guided.guide_mean, guided.guide_std, guided.guide_optional),
+        guide=guided.guide,
         # Near the border of a patch local relations read half of their windows: larger patches at use have less of it.
         patch=2 * task.patch if record.tiling == "lattice" else None,
         sha256=file_sha256(out),

@@ -114,7 +114,7 @@ def liif_loss(
     Where the batch holds squares, `Continuous.low_fidelity` times the same of the error as the sensor sees it is added:
     D(answer) - D(truth), and D(truth) is the low-resolution patch but for its noise.
     """
-    mean, std = (torch.tensor(v, device=device) for v in (recipe.mean, recipe.std))
+    mean, std = (torch.tensor(v, device=device) for v in (recipe.image.mean, recipe.image.std))
     low = (torch.from_numpy(batch.low).to(device) - mean[:, None, None]) / std[:, None, None]
     low = low.nan_to_num()  # a band that the scene lacks is held at the mean
     wanted = (torch.from_numpy(batch.target) - torch.from_numpy(batch.base)).to(device) / std
@@ -157,7 +157,7 @@ def temporal_loss(
     network: TemporalLIIF, batch: SeriesBatch, recipe: Recipe[Temporal], *, drop: tuple[int, ...], device: str
 ) -> tuple[Tensor, Tensor]:
     """Loss of a temporal LIIF, which corrects bicubic interpolation of the time-linear mean; see `Loss`."""
-    mean, std = (torch.tensor(v, device=device) for v in (recipe.mean, recipe.std))
+    mean, std = (torch.tensor(v, device=device) for v in (recipe.image.mean, recipe.image.std))
     low = (torch.from_numpy(batch.low).to(device) - mean[:, None, None]) / std[:, None, None]
     valid = torch.from_numpy(batch.valid).to(device)
     known = valid[:, :, None] & torch.isfinite(low)
