@@ -211,8 +211,8 @@ def _check(metric: Metric) -> None:
         raise ParameterError(f"metric {metric.name!r} needs {unknown}; expected some of {', '.join(get_args(Need))}.")
     if metric.terms.spectrum and "sensor" in metric.terms.needs:
         raise ParameterError(
-            f"metric {metric.name!r} has spectrum=True and needs the sensor, which differs between bands; expected one of"
-            " the two."
+            f"metric {metric.name!r} has spectrum=True and needs the sensor, which differs between bands; expected"
+            " one of the two."
         )
     for what, function in (("formula", metric.formula), ("function of the pixels", metric.terms.maps)):
         if not callable(function):
