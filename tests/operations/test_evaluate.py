@@ -575,7 +575,7 @@ OWN = (
         "detail_share",
         "1",
         "detail that the reference has",
-        xsr.Terms(("xy", "yy"), details, needs=frozenset({"reference", "scale", "sensor"})),
+        xsr.Terms(("xy", "yy"), details, needs={"reference", "sensor"}),
         lambda means: means["xy"] / means["yy"],
     ),
     xsr.Metric(
@@ -597,7 +597,7 @@ OWN = (
         "low_bias",
         "reflectance",
         "bias against low",
-        xsr.Terms(("e",), lambda pixels: [pixels.degraded() - pixels.low], needs=frozenset({"low", "sensor"})),
+        xsr.Terms(("e",), lambda pixels: [pixels.degraded() - pixels.low], needs={"low", "sensor"}),
         lambda means: means["e"],
     ),
 )

@@ -33,10 +33,8 @@ def numbers(cube):
 
 def manifest(folder, text="", **keys):
     table = {"place": "here", **keys}
-    lines = [
-        f"{key} = {value if isinstance(value, str) and value[:1] in '{[' else json.dumps(value)}"
-        for key, value in table.items()
-    ]
+    tables = [key for key, value in table.items() if isinstance(value, str) and value.startswith("{")]
+    lines = [f"{key} = {value if key in tables else json.dumps(value)}" for key, value in table.items()]
     (folder / "scenes.toml").write_text("\n".join(["[[scene]]", *lines, text]))
     return read_manifest(folder / "scenes.toml")
 

@@ -6,7 +6,7 @@ The task gets the chunks that these rectangles touch and cuts them itself: the h
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, product
 from typing import Any, Protocol, TypeAlias
@@ -152,26 +152,41 @@ def layer(work: Work, sources: Sequence[Any], name: str) -> dict[Any, Any]:
     """
     shared = Shared(work, tuple(map(Layout.of, sources)))
     keys = [source.__dask_keys__() for source in sources]  # one object for each chunk, however many tasks need it
-    tasks: dict[Any, Any] = {key_of(name): shared}
+    key = key_of(name)
+    tasks: dict[Any, Any] = {key: shared}
     for index, reads in work.reads():
         found = [
             chunks[t][b][y][x]
             for chunks, layout, read in zip(keys, shared.layouts, reads, strict=True)
             for t, b, y, x in layout.touched(read)
         ]
-        tasks[(name, *index)] = (_task, key_of(name), _Number(index), *found)
+        tasks[(name, *index)] = (_task, key, _Number(index), *found)
     return tasks
 
 
-@dataclass(frozen=True, slots=True)
 class _Number:
-    """Index of a part of a result, which Dask does not mistake for a key."""
+    """Index of a part of a result, which Dask does not mistake for a key; small in memory and when pickled."""
 
-    index: Index
+    __slots__ = ("index",)
+
+    def __init__(self, index: Index) -> None:
+        self.index = index
+
+    def __reduce__(self) -> tuple[type["_Number"], tuple[Index]]:
+        return _Number, (self.index,)
 
 
 def _task(shared: Shared, number: _Number, *chunks: NDArray[Any]) -> NDArray[Any]:
     return shared.compute(number.index, chunks)
+
+
+def each(function: Callable[[NDArray[Any]], NDArray[Any]], values: Any, dtype: type[np.generic]) -> Any:
+    """Apply a function of one array to every chunk of a Dask array, or to an array in memory."""
+    if isinstance(values, np.ndarray):
+        return function(values)
+    import dask.array as da
+
+    return da.map_blocks(function, values, dtype=dtype, meta=np.empty((0,) * values.ndim, dtype))
 
 
 def array(work: Work, source: Any, name: str, chunks: tuple[tuple[int, ...], ...]) -> Any:

@@ -15,7 +15,7 @@ from xsr.core.names import BandsLike
 from xsr.core.types import XarrayObject
 from xsr.kernels import strata as kernels
 from xsr.kernels.fidelity import Sensor
-from xsr.kernels.metrics import ERRORS
+from xsr.kernels.metrics import ERRORS, known_metrics
 from xsr.kernels.optics import Mtf, Optics, PsfLike
 from xsr.kernels.pixels import COUNT, map_sums
 from xsr.kernels.terms import Metric, Need, Pixels, Sheet
@@ -124,7 +124,7 @@ def strata(
     scale
         Low over high pixel size, for ``ergas`` and the ``high_fidelity`` metrics.
     mtf, psf, source_mtf, sensor
-        How the low-resolution sensor sees, for the ``high_fidelity`` metrics; see `xsr.evaluate`.
+        How the low-resolution sensor observes, for the ``high_fidelity`` metrics; see `xsr.evaluate`.
     border, mask, bands, units, chunks
         See `xsr.evaluate`.
 
@@ -190,15 +190,16 @@ def _resolve_metrics(
     metrics: str | Iterable[str] | None, data_range: float | None, scale: float | None
 ) -> tuple[Metric, ...]:
     """Metrics by name, or those of the errors that the arguments allow."""
-    arguments: dict[Need, Any] = {"data_range": data_range, "scale": scale}
-    given = [need for need, value in arguments.items() if value is not None]
-    found = choose_metrics(metrics, given, lacking={"data_range": "data_range=", "scale": "scale="})
-    if metrics is None:
-        return tuple(metric for metric in found if metric.terms == ERRORS and not metric.over_bands)
-    low = [metric.name for metric in found if "low" in metric.requires]
+    known = known_metrics()
+    named = [] if metrics is None else [known[name] for name in checks.names("metrics", metrics) if name in known]
+    low = [metric.name for metric in named if "low" in metric.requires]
     if low:
         raise ParameterError(f"metrics {low} have low-resolution pixels, which have no strata. Leave them out.")
-    return found
+    arguments: dict[Need, Any] = {"data_range": data_range, "scale": scale, "sensor": scale}
+    given = [need for need, value in arguments.items() if value is not None]
+    lacking: dict[Need, str] = {"data_range": "data_range=", "scale": "scale=", "sensor": "scale="}
+    found = choose_metrics(metrics, given, lacking=lacking)
+    return found if named else tuple(metric for metric in found if metric.terms == ERRORS and not metric.over_bands)
 
 
 def _resolve_quantiles(quantiles: int | Sequence[float] | None) -> tuple[float, ...]:
