@@ -67,7 +67,10 @@ def _continuous(recipe: Recipe[Continuous], manifest: Manifest | None, say: Say)
 def _temporal(recipe: Recipe[Temporal], manifest: Manifest | None, say: Say) -> Built:
     """Any scale and time, on series."""
     network, task = _implicit(recipe), recipe.task
-    series = several.load(manifest, recipe=recipe.name, synthetic=task.synthetic, least=task.patch, say=say)
+    published = finer.published_series(manifest, recipe=recipe.name)
+    series = several.load(
+        manifest, recipe=recipe.name, synthetic=task.synthetic, published=published, least=task.patch, say=say
+    )
     index = _order(recipe.bands)
     series = [
         replace(one, image=one.image[:, index], coarse=None if one.coarse is None else one.coarse[:, index])

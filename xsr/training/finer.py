@@ -29,7 +29,7 @@ from xsr.training.manifest import Manifest, Scene, Split
 from xsr.training.reading import read, read_scene
 from xsr.training.recipe import Recipe, Reference
 from xsr.training.scenes import Image, Say, quiet
-from xsr.training.series import SeriesBatch
+from xsr.training.series import Series, SeriesBatch
 from xsr.training.tasks import ask, bicubic_at
 
 DATES = 5
@@ -116,6 +116,15 @@ def published(manifest: Manifest, scene: Scene) -> Iterator[Pair]:
     for folder in manifest.paths(scene, scene.place):
         for one in readers[str(scene.layout)](Path(folder)):
             yield Pair(one.place, one.low, {"fine": one.high}, one.bands)
+
+
+def published_series(manifest: Manifest | None, *, recipe: str = "") -> Iterator[Series]:
+    """Series of the scenes of a manifest that hold WorldStrat as published."""
+    if manifest is None:
+        return
+    for scene in manifest.select("series", recipe=recipe):
+        for folder in manifest.paths(scene, scene.place) if scene.layout == "worldstrat" else ():
+            yield from (series for series, _ in layouts.worldstrat(Path(folder)))
 
 
 def _pair(manifest: Manifest, scene: Scene) -> Iterator[Pair]:
