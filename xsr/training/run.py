@@ -72,7 +72,7 @@ def run_recipe(
         first = partial(run_recipe, scenes=scenes, device=device, report=report, say=say)
         start, minutes = _first_stage(recipe, out.with_name(f"{start}{SUFFIX}"), minutes, first)
     begun = time.monotonic()
-    task, told = build(replace(recipe, start=start), scenes, say=say)
+    task, about = build(replace(recipe, start=start), scenes, say=say)
     checkpoint = out.with_suffix(".checkpoint")
     spent = (time.monotonic() - begun) / 60
     network, steps, taken = train(
@@ -80,7 +80,7 @@ def run_recipe(
     )
     write_weights(network, out)
     training = {
-        **told,
+        **about,
         **({"start_sha256": registry.card(start).sha256} if start else {}),
         "steps": steps,
         "minutes": round(taken, 1),
@@ -171,7 +171,7 @@ def score_model(
 
 def record_scores(path: Path, scores: Sequence[Score]) -> None:
     """Write scores into the card of a weight file; rows of other benchmarks stay."""
-    told = read_card(path)
-    others = [row for row in told.scores if "gain_db" not in row]
+    card = read_card(path)
+    others = [row for row in card.scores if "gain_db" not in row]
     rows = [{**asdict(one), "gain_db": one.gain_db} for one in scores]
-    write_card(replace(told, scores=[*rows, *others]), path)
+    write_card(replace(card, scores=[*rows, *others]), path)
