@@ -78,8 +78,8 @@ def _low(pixels: Pixels) -> list[Floats]:
 
 def _high(pixels: Pixels) -> list[Floats]:
     """High-pass error: the high-pass is linear, so that of the error is the difference of the two."""
-    error = pixels.detail("error").astype(np.float64)
-    return [np.abs(error), error**2]
+    error = np.abs(pixels.detail("error"))
+    return [error, np.square(error, dtype=np.float64)]
 
 
 ERRORS = Terms(("error", "absolute", "squared", "reference"), _errors, sums=_error_sums)

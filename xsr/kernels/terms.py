@@ -146,7 +146,8 @@ class Terms:
 
     def stacked(self, pixels: Pixels) -> NDArray[np.float64]:
         """Numbers of every pixel, shape (column, h, w)."""
-        return np.stack([np.asarray(values, np.float64) for values in self.maps(pixels)])
+        first, *others = self.maps(pixels)
+        return np.stack([first, *others], dtype=np.float64) if others else np.asarray(first, np.float64)[None]
 
     def add_up(self, pixels: Pixels) -> Sums:
         """Count of one block and its sums, shape (1 + column,)."""

@@ -152,22 +152,28 @@ def layer(work: Work, sources: Sequence[Any], name: str) -> dict[Any, Any]:
     """
     shared = Shared(work, tuple(map(Layout.of, sources)))
     keys = [source.__dask_keys__() for source in sources]  # one object for each chunk, however many tasks need it
-    tasks: dict[Any, Any] = {key_of(name): shared}
+    key = key_of(name)
+    tasks: dict[Any, Any] = {key: shared}
     for index, reads in work.reads():
         found = [
             chunks[t][b][y][x]
             for chunks, layout, read in zip(keys, shared.layouts, reads, strict=True)
             for t, b, y, x in layout.touched(read)
         ]
-        tasks[(name, *index)] = (_task, key_of(name), _Number(index), *found)
+        tasks[(name, *index)] = (_task, key, _Number(index), *found)
     return tasks
 
 
-@dataclass(frozen=True, slots=True)
 class _Number:
-    """Index of a part of a result, which Dask does not mistake for a key."""
+    """Index of a part of a result, which Dask does not mistake for a key; small in memory and when pickled."""
 
-    index: Index
+    __slots__ = ("index",)
+
+    def __init__(self, index: Index) -> None:
+        self.index = index
+
+    def __reduce__(self) -> tuple[type["_Number"], tuple[Index]]:
+        return _Number, (self.index,)
 
 
 def _task(shared: Shared, number: _Number, *chunks: NDArray[Any]) -> NDArray[Any]:
