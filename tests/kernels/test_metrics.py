@@ -160,6 +160,10 @@ def test_metrics_of_the_library_cannot_be_replaced(name):
         (gain(formula=lambda means: means["q"]), "reads the column 'q'; its terms have ratio"),
         (gain(formula=lambda means: means["ratio"].mean(axis=0)), r"shape \(3,\) of means .* expected \(2, 3\)"),
         (gain(over_bands=True), r"expected \(3,\)\. over_bands= says whether"),
+        (
+            gain(terms=Terms(("a",), ratio, spectrum=True, needs={"low", "sensor"})),
+            "spectrum=True and needs",
+        ),
         (gain(needs={"luck"}), r"needs \['luck'\]; expected some of reference, low"),
     ],
 )

@@ -123,7 +123,7 @@ def observe(
         Shape (n, len(rows), len(cols)), float32.
     """
     low = decimate(images, *_taps(optics, rows, cols, origin, shift), min_valid=min_valid)
-    if optics.noise == NOTHING:
+    if optics.noise == NOTHING or low.size == 0:
         return low
     if optics.own == optics:
         return _noisy(low, optics, rows, cols, seed, frame)

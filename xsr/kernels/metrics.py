@@ -209,6 +209,11 @@ def _check(metric: Metric) -> None:
     unknown = sorted(metric.requires - set(get_args(Need)))
     if unknown:
         raise ParameterError(f"metric {metric.name!r} needs {unknown}; expected some of {', '.join(get_args(Need))}.")
+    if metric.terms.spectrum and "sensor" in metric.terms.needs:
+        raise ParameterError(
+            f"metric {metric.name!r} has spectrum=True and needs the sensor, which differs between bands; expected"
+            " one of the two."
+        )
     for what, function in (("formula", metric.formula), ("function of the pixels", metric.terms.maps)):
         if not callable(function):
             raise ParameterError(f"metric {metric.name!r} has no {what} but {function!r}; expected a function.")

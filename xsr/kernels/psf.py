@@ -352,13 +352,10 @@ def reach_px(stages: tuple[Stage, ...], shift: float = 0.0) -> int:
 
 def _through(outer: Taps, stage: Stage) -> Taps:
     """Weights of a step's input for what is a sum over its outputs."""
-    if stage.cell == round(stage.cell):  # one phase: the weights of every output are the same
-        inner = sample(centres(0, 1, stage.cell), stage.psf, cell=stage.cell)
-        factor, (phases, taps) = round(stage.cell), outer.weight.shape
-        weight = np.zeros((phases, (taps - 1) * factor + inner.weight.shape[1]))
-        for t in range(taps):
-            weight[:, t * factor : t * factor + inner.weight.shape[1]] += outer.weight[:, t : t + 1] * inner.weight
-        return Taps(outer.start * factor + inner.start[0], weight, outer.phase)
+    if stage.cell == round(stage.cell):
+        return _through_whole(outer, stage.psf, round(stage.cell))
+    if outer.start.size == 0:
+        return outer
     first, each = int(outer.start.min()), outer.each
     count = int(outer.start.max()) + each.shape[1] - first
     inner = sample(centres(first, count, stage.cell), stage.psf, cell=stage.cell)
@@ -368,6 +365,16 @@ def _through(outer: Taps, stage: Stage) -> Taps:
     weight = np.zeros((len(each), int(place.max()) + 1))
     np.add.at(weight, (np.arange(len(each))[:, None, None], place), each[:, :, None] * inner.each[used])
     return Taps(inner.start[used[:, 0]], weight)
+
+
+def _through_whole(outer: Taps, function: Psf | Cubic, cell: int) -> Taps:
+    """Weights of a step's input where its pixels are whole: all outputs of the step have the same."""
+    inner = sample(centres(0, 1, cell), function, cell=cell)
+    phases, taps = outer.weight.shape
+    weight = np.zeros((phases, (taps - 1) * cell + inner.weight.shape[1]))
+    for t in range(taps):
+        weight[:, t * cell : t * cell + inner.weight.shape[1]] += outer.weight[:, t : t + 1] * inner.weight
+    return Taps(outer.start * cell + inner.start[0], weight, outer.phase)
 
 
 def check_reachable(function: Psf | Cubic, cell: float) -> None:

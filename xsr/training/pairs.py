@@ -1,4 +1,4 @@
-"""Pairs by the Wald protocol: what a sensor ``scale`` times coarser would have observed, and the truth at points.
+"""Pairs by the Wald protocol: what a sensor ``scale`` times coarser would have observed, and the truth.
 
 L. Wald, T. Ranchin, M. Mangolini, "Fusion of satellite images of different spatial resolutions: assessing the
 quality of resulting images", Photogrammetric Engineering & Remote Sensing 63 (1997).
@@ -24,7 +24,7 @@ from xsr.training.scenes import TrainingScene
 
 Image = NDArray[np.float32]
 BORDER = 4
-"""Low-resolution pixels at the border of a patch that are never queried: the network pads them with zeros."""
+"""Low-resolution pixels at the border of a patch where the truth is never taken: the network pads them with zeros."""
 FLAT = 0.002
 """Standard deviation in reflectance below which a band counts as flat, so that its noise is not blown up."""
 RECOLOUR = 1.0
@@ -111,7 +111,7 @@ class WaldSampler:
     """Standard deviation of the logarithm of the MTF's factor."""
     seed: int
     square: int = 0
-    """Side in high-resolution pixels of the square at which each patch is queried, less where the patch is smaller;
+    """Side in high-resolution pixels of the square of truth in each patch, less where the patch is smaller;
     0: ``queries`` scattered pixels."""
     coarser: tuple[bool, ...] = ()
     """Whether the native pixel of each band is twice the grid's; empty: none is."""

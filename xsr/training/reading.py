@@ -15,7 +15,7 @@ from xsr.core.errors import BandError, CubeError, ParameterError, XsrError
 from xsr.core.georeference import geobox_of
 from xsr.core.plausible import KELVIN as KELVIN_RANGE
 from xsr.core.plausible import Reflectance
-from xsr.core.radiometry import decode
+from xsr.core.radiometry import brightness_temperature, decode
 from xsr.core.sensors import canonical
 from xsr.sources import opening
 from xsr.sources.labels import labels
@@ -268,19 +268,6 @@ def stated_nodata(array: xr.DataArray) -> float | None:
         if (found := array.attrs.get(name, array.encoding.get(name))) is not None:
             return float(found)
     return None
-
-
-def brightness_temperature(radiance: NDArray[np.floating], k1: float, k2: float) -> Image:
-    """Temperature of a black body, kelvin, by the calibration constants of a thermal band: ``k2 / ln(k1 / L + 1)``.
-
-    Parameters
-    ----------
-    radiance
-        Spectral radiance at the sensor, W m-2 sr-1 um-1.
-    k1, k2
-        Constants of the band, in the unit of the radiance and in kelvin.
-    """
-    return np.asarray(k2 / np.log(k1 / radiance.astype(np.float64) + 1), np.float32)
 
 
 def _check_numbers(values: Image, names: Sequence[str], place: str) -> None:

@@ -1,7 +1,7 @@
-"""Series: images of a place on many dates, and batches whose target is one date and whose inputs are others.
+"""Series: images of a place on many dates, and batches in which one date is the target and others are the input.
 
-The target date may be among the inputs, or be hidden: leave one date out. Then nothing but the other dates
-tells what it looked like, and time itself is supervised, without any image finer than the sensor's.
+The target date may be among those of the input, or be hidden: leave one date out. Then nothing but the other dates
+shows what it looked like, and time itself is supervised, without any image finer than the sensor's.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -34,9 +34,9 @@ from xsr.training.scenes import (
 )
 
 CLEAR = 0.75
-"""Least share of clear pixels for a target date."""
+"""Least share of clear pixels for a date to be the target."""
 USEFUL = 0.2
-"""Least share of clear pixels for an input date."""
+"""Least share of clear pixels for a date to be an input."""
 KNOWN = 0.95
 """Least share of a low-resolution pixel's weight on clear pixels for it to count as clear."""
 
@@ -87,11 +87,11 @@ class SeriesSampler:
 
     series: Sequence[Series]
     wald: WaldSampler
-    """How a date is degraded, and where it is queried; its scenes are not used."""
+    """How a date is degraded, and where its truth is taken; its scenes are not used."""
     dates: tuple[int, int]
-    """Least and most input dates."""
+    """Least and most dates of the input."""
     hidden: float = 0.5
-    """Share of patches in which the target date is not among the inputs."""
+    """Share of patches in which the target date is not among those of the input."""
     clouds: float = 0.6
     """Most of a date that made-up clouds hide, in half the patches."""
 
@@ -114,10 +114,10 @@ class SeriesSampler:
         self, series: Series, sensor: PatchSensor, count: int, rng: np.random.Generator
     ) -> tuple[NDArray[np.generic], ...]:
         wald, margin, bands = self.wald, sensor.margin, len(sensor.mtf)
-        wanted = int(rng.choice(series.clear()))
-        frames = self._frames(series, wanted, count, rng)
+        date = int(rng.choice(series.clear()))
+        frames = self._frames(series, date, count, rng)
         extent = even(wald.patch * sensor.scale)
-        windows = augment(self._windows(series, [*frames, wanted], extent, margin, rng), rng, dates=count + 1)
+        windows = augment(self._windows(series, [*frames, date], extent, margin, rng), rng, dates=count + 1)
         low = wald.degrade([fill(window[:-bands]) for window in windows], sensor.repeated(count), rng)
         valid = self._valid(windows[0][:-bands:bands], sensor)
         if rng.random() < 0.5:
@@ -126,7 +126,7 @@ class SeriesSampler:
         rows, cols = ((q + 0.5) / sensor.scale - 0.5 for q in at)
         target = windows[0][-bands:, at[0] + margin, at[1] + margin].T
         times = series.times[frames]
-        tau = series.times[[wanted]]
+        tau = series.times[[date]]
         return (
             low.reshape(count, bands, wald.patch, wald.patch),
             valid,
@@ -155,15 +155,15 @@ class SeriesSampler:
         known = np.isfinite(fine).astype(np.float32)
         return observe(known, sensor_band(OWN_MTF, sensor.scale), rows=span, cols=span, origin=origin) > KNOWN
 
-    def _frames(self, series: Series, wanted: int, count: int, rng: np.random.Generator) -> list[int]:
-        """Choose the input dates: near ones, some left out, the target date among them or not."""
-        distance = np.abs(days(series.times) - days(series.times[[wanted]])[0])
+    def _frames(self, series: Series, date: int, count: int, rng: np.random.Generator) -> list[int]:
+        """Choose the dates of the input: near ones, some left out, the target among them or not."""
+        distance = np.abs(days(series.times) - days(series.times[[date]])[0])
         useful = set(series.clear(USEFUL).tolist())
-        others = [int(i) for i in np.argsort(distance, kind="stable") if i != wanted and int(i) in useful]
+        others = [int(i) for i in np.argsort(distance, kind="stable") if i != date and int(i) in useful]
         kept = [i for i in others if rng.random() < 0.7]
         kept += [i for i in others if i not in kept]
         if rng.random() >= self.hidden:
-            kept = [wanted, *kept]
+            kept = [date, *kept]
         chosen = kept[:count]
         return sorted(chosen + chosen[-1:] * (count - len(chosen)))
 
@@ -266,7 +266,7 @@ def made_up(count: int, say: Say = quiet) -> Iterator[Series]:
         times = first + np.concatenate([[0], np.cumsum(gaps)]).astype("timedelta64[D]")
         cube = synthetic_cube(seed=1000 + seed, size=(128, 128), times=times, bands=BANDS, jitter_px=0.15)
         values = np.array(cube.values, np.float32)
-        for date in np.flatnonzero(rng.random(len(values)) < 0.5):  # the others are clear: only such can be targets
+        for date in np.flatnonzero(rng.random(len(values)) < 0.5):  # the others are clear: only such can be the target
             values[date, :, cloud(128, rng.uniform(0.1, 0.7), rng)] = np.nan
         yield Series("synthetic", cube["time"].values.astype("datetime64[ns]"), values, None, 0.5)
 

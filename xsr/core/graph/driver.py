@@ -6,7 +6,7 @@ The task gets the chunks that these rectangles touch and cuts them itself: the h
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, product
 from typing import Any, Protocol, TypeAlias
@@ -178,6 +178,15 @@ class _Number:
 
 def _task(shared: Shared, number: _Number, *chunks: NDArray[Any]) -> NDArray[Any]:
     return shared.compute(number.index, chunks)
+
+
+def each(function: Callable[[NDArray[Any]], NDArray[Any]], values: Any, dtype: type[np.generic]) -> Any:
+    """Apply a function of one array to every chunk of a Dask array, or to an array in memory."""
+    if isinstance(values, np.ndarray):
+        return function(values)
+    import dask.array as da
+
+    return da.map_blocks(function, values, dtype=dtype, meta=np.empty((0,) * values.ndim, dtype))
 
 
 def array(work: Work, source: Any, name: str, chunks: tuple[tuple[int, ...], ...]) -> Any:

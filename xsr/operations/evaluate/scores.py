@@ -1,4 +1,4 @@
-"""Judge a super-resolved cube against a reference and against the image it was made from."""
+"""Score a super-resolved cube against a reference and against the image it was made from."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from xsr.kernels.metrics import ERRORS
 from xsr.kernels.optics import Mtf, Optics, PsfLike
 from xsr.kernels.terms import Metric, Need, Pixels, Sheet
 from xsr.operations.evaluate.compare import Comparison, Reader, labels, open_comparison
-from xsr.operations.evaluate.table import check_scale, choose_metrics, rows_of, sensors_of, settings_of, sheet_of
+from xsr.operations.evaluate.table import check_scale, choose_metrics, sensors_of, settings_of, sheet_of, variables_of
 
 
 @dataclass(frozen=True)
@@ -231,7 +231,7 @@ def _agreed_scale(given: float | None, found: tuple[float, float]) -> float:
 
 def _dataset(values: Any, pair: Comparison, sheet: Sheet) -> xr.Dataset:
     joined = [metric.over_bands or metric.terms.spectrum for metric in sheet.metrics]
-    variables = rows_of(sheet, values, ("time", "band"), joined=joined)
+    variables = variables_of(sheet, values, ("time", "band"), joined=joined)
     count = values[:, len(sheet.metrics)].astype(np.int64)
     variables["count"] = (("time", "band"), count, {"units": "1", "long_name": "valid pixels"})
     return xr.Dataset(variables, labels(pair.cube, "time", "band"), settings_of(sheet, "evaluate", pair.border))

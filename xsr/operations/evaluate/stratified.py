@@ -20,7 +20,7 @@ from xsr.kernels.optics import Mtf, Optics, PsfLike
 from xsr.kernels.pixels import COUNT, map_sums
 from xsr.kernels.terms import Metric, Need, Pixels, Sheet
 from xsr.operations.evaluate.compare import Comparison, Reader, labels, open_comparison
-from xsr.operations.evaluate.table import check_scale, choose_metrics, rows_of, sensors_of, settings_of, sheet_of
+from xsr.operations.evaluate.table import check_scale, choose_metrics, sensors_of, settings_of, sheet_of, variables_of
 
 ALWAYS: dict[str, str] = {
     "count": "1",
@@ -223,7 +223,7 @@ def _ascending(name: str, values: Any) -> tuple[float, ...]:
 
 def _dataset(values: Any, pair: Comparison, sheet: Sheet) -> xr.Dataset:
     dims = ("time", "band", "stratum")
-    variables = rows_of(sheet, values, dims, joined=[metric.over_bands for metric in sheet.metrics])
+    variables = variables_of(sheet, values, dims, joined=[metric.over_bands for metric in sheet.metrics])
     for index, (name, unit) in enumerate(ALWAYS.items(), start=len(sheet.metrics)):
         data = values[:, index].astype(np.int64) if name == "count" else values[:, index]
         variables[name] = (dims, data, {"units": unit})

@@ -67,7 +67,7 @@ def sensors_of(
     )
 
 
-def rows_of(sheet: Sheet, values: Any, dims: tuple[str, ...], *, joined: Sequence[bool]) -> dict[str, Any]:
+def variables_of(sheet: Sheet, values: Any, dims: tuple[str, ...], *, joined: Sequence[bool]) -> dict[str, Any]:
     """Variables of the metrics.
 
     Parameters
