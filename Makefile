@@ -52,7 +52,7 @@ help:
 	touch $@
 
 demo: .venv/.ready-demo
-	$(BIN)/xsr demo
+	$(BIN)/xsr demo $(if $(XSR_DATA),--scenes benchmarks/data.toml)
 
 # One thread for each of the two workers, which share the cores of a small machine.
 quick: .venv/.ready

@@ -1,21 +1,23 @@
 """Examples in docstrings and in the documentation may write files and register things: neither outlives them."""
 
+from importlib import import_module
+
 import pytest
 
+REGISTRIES = {
+    "xsr.core.sensors.registry": "_SENSORS",
+    "xsr.kernels.metrics": "_registered",
+    "xsr.models.catalogue": "_registered",
+    "xsr.sources.registry": "_SOURCES",
+}
+"""Where what users register is kept."""
+
 
 @pytest.fixture(autouse=True)
-def folder_of_the_example(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run a doctest in a temporary folder."""
+def nothing_outlives_an_example(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a doctest in a temporary folder, with registries of its own."""
     if isinstance(request.node, pytest.DoctestItem):
         monkeypatch.chdir(request.getfixturevalue("tmp_path"))
-
-
-@pytest.fixture(autouse=True)
-def registries_of_the_example(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forget the sensors and sources that a doctest registers."""
-    if isinstance(request.node, pytest.DoctestItem):
-        from xsr.core.sensors import registry as sensors
-        from xsr.sources import registry as sources
-
-        monkeypatch.setattr(sensors, "_SENSORS", dict(sensors._SENSORS))
-        monkeypatch.setattr(sources, "_SOURCES", dict(sources._SOURCES))
+        for module, name in REGISTRIES.items():
+            registry = import_module(module)
+            monkeypatch.setattr(registry, name, dict(getattr(registry, name)))

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from xsr.core.sensors import get
 from xsr.kernels import degrade
 from xsr.kernels.decimate import decimate
-from xsr.training import pairs, scenes, scores, series, thermal, thermal_synthetic
+from xsr.training import layouts, pairs, scenes, scores, series, thermal, thermal_synthetic
+from xsr.training.fixed import FixedSampler
 from xsr.training.pairs import WaldSampler, even
 from xsr.training.scenes import FINE, TrainingScene, nested
 from xsr.training.scores import TestPlace
@@ -86,6 +87,23 @@ def of_series(scale: float) -> Iterator[tuple[float, float]]:
         yield response(date[0, PATCH // 2], date[1, PATCH // 2], scale), 0.3
 
 
+def of_fixed(scale: float) -> Iterator[tuple[float, float]]:
+    """Responses of pairs on the grid."""
+    factor = round(scale)
+    if factor != scale:
+        pytest.skip("fixed factors are whole")
+    scene = TrainingScene("waves", waves(even(PATCH * factor), factor))
+    wald = WaldSampler((scene,), (0.21, 0.21), (scale, scale), PATCH, 1, 1, 0.0, 0)
+    cosine, sine = FixedSampler(wald, factor)(0).low[0][:, PATCH // 2]
+    yield response(cosine, sine, factor), 0.21
+
+
+def of_finer_images(scale: float) -> Iterator[tuple[float, float]]:
+    """Responses by which an image of a finer sensor is compared with that of a coarser one."""
+    low = layouts.coarsened(waves(round(100 * scale), scale), (100, 100))
+    yield response(low[0, 50], low[1, 50], scale), layouts.MTF
+
+
 def of_temperatures(scale: float) -> Iterator[tuple[float, float]]:
     """Responses of a thermal sensor."""
     size = int(PATCH * scale)
@@ -115,6 +133,8 @@ MEASURED: dict[str, Callable[[float], Iterator[tuple[float, float]]]] = {
     "wald": of_wald,
     "wald in own pixels": of_wald_in_own_pixels,
     "series": of_series,
+    "fixed factors": of_fixed,
+    "finer images": of_finer_images,
     "temperatures": of_temperatures,
     "scores": of_scores,
 }

@@ -17,6 +17,7 @@ SAYS = {
     "own_metric.py": "correlation, flat to steep",
     "own_network.py": "unsharp: error of 0.0",
     "own_sensor.py": "C1_red    MTF 0.15, contrast left 0.150",
+    "own_training.py": "sharpened by the new weights",
     "own_source.py": "opened {'band': 4",
 }
 FIGURES = {"grid_figure.py": "grid.png", "metrics_figure.py": "metrics.png", "synthetic_gallery.py": "synthetic.png"}

@@ -40,8 +40,8 @@ class Verb(Generic[Options, Result]):
             return function
 
         @wraps(function)
-        def method(accessor: "SuperResolution[Any]", *args: Any, **options: Any) -> Any:
-            return function(accessor._obj, *args, **options)
+        def method(self: "SuperResolution[Any]", *args: Any, **options: Any) -> Any:
+            return function(self._obj, *args, **options)
 
         return MethodType(method, accessor)  # bound to the accessor, by which it can be pickled
 

@@ -28,11 +28,11 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 from scipy.ndimage import binary_dilation
 
+from xsr.core.radiometry import brightness_temperature
 from xsr.kernels.degrade import blur_decimate
 from xsr.operations.evaluate import evaluate, strata
 from xsr.operations.guided import guided
 from xsr.training.manifest import Manifest
-from xsr.training.reading import brightness_temperature
 from xsr.training.thermal import ThermalScene, average, load_thermal
 from xsr.training.thermal_synthetic import GUIDE_BANDS
 

@@ -183,14 +183,14 @@ def test_a_band_cannot_be_asked_for_twice(bands):
     ("bands", "named"), [(["B02", "B12"], r"\['B12'\]"), (["thermal"], r"\['thermal'\]"), ([], "none")]
 )
 def test_a_missing_band_is_named_with_the_bands_there_are(bands, named):
-    with pytest.raises(BandError, match=rf"bands {named} asked for; the cube has \['B02', 'B03'\]"):
+    with pytest.raises(BandError, match=rf"bands {named} requested; the cube has \['B02', 'B03'\]"):
         open_cube(make_cube((2, 4, 4)), bands=bands)
 
 
 def test_a_dataset_without_the_bands_is_refused():
     with pytest.raises(BandError, match=r"no band variables \['B12'\]"):
         open_cube(make_dataset((2, 4, 4)), bands=["B12"])
-    with pytest.raises(BandError, match=r"\['B12'\] asked for; the cube has \['B02'\]"):
+    with pytest.raises(BandError, match=r"\['B12'\] requested; the cube has \['B02'\]"):
         open_cube(make_dataset((2, 4, 4)), bands=["B02", "B12"])
 
 

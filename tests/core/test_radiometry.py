@@ -5,7 +5,7 @@ import xarray as xr
 from helpers import make_cube
 
 from xsr.core.errors import CubeError, ParameterError
-from xsr.core.radiometry import check_alike, decode, scale_offset, stated_otherwise
+from xsr.core.radiometry import brightness_temperature, check_alike, decode, scale_offset, stated_otherwise
 
 
 def numbers(values, dtype="uint16", **attrs):
@@ -266,3 +266,15 @@ def test_one_unit_does_not_serve_two_kinds_of_numbers():
         check_alike(kinds, "dn10000")
     check_alike(kinds, "reflectance")
     check_alike(kinds, None)
+
+
+def test_brightness_temperature_by_hand():
+    # Landsat 8, B10: DN 28519 -> 9.6311 W m-2 sr-1 um-1 -> 1321.0789 / ln(774.8853 / 9.6311 + 1)
+    found = brightness_temperature(np.array([3.342e-4 * 28519 + 0.1]), 774.8853, 1321.0789)
+    assert found.dtype == np.float32
+    assert found[0] == pytest.approx(300.24, abs=0.01)
+
+
+def test_radiance_that_is_not_positive_has_no_temperature():
+    radiance = np.array([0.0, -1.0, np.nan, np.inf, 9.6])
+    assert np.isnan(brightness_temperature(radiance, 774.8853, 1321.0789)).tolist() == [True] * 4 + [False]

@@ -2,14 +2,13 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
-from scipy import ndimage
 
 from xsr.core import sensors
+from xsr.core.blocks import Span
 from xsr.kernels import psf
-from xsr.kernels.decimate import decimate, decimate_reference
-from xsr.kernels.degrade import blur_decimate, whole
+from xsr.kernels.degrade import blur_decimate, observe, sensor_band, whole
+from xsr.kernels.noise import NoiseModel, normals
+from xsr.kernels.resample import interpolate_filled
 
 SCALES = (1, 1.5, 2, 2.5, 3, 3.4, 4, math.pi)
 BANDS = [band for band in sensors.get("sentinel-2").bands if band.mtf is not None]
@@ -21,73 +20,6 @@ def random_stack(*shape):
 
 def centres(size, scale):
     return psf.centres(0, len(whole(size, scale)), scale)
-
-
-def taps_of(size, scale, function):
-    return psf.sample(centres(size, scale), function, cell=float(scale))
-
-
-def direct(image, scale, sigma):
-    """Sum of Gaussian weights around every low-resolution centre, over a mirrored image; no shared code."""
-    half = math.ceil(4 * sigma)
-    margin = half + 2
-    wide = np.pad(image.astype(np.float64), margin, mode="reflect")
-    shape = [math.floor(size / scale + 1e-6) for size in image.shape]
-    out = np.zeros(shape)
-    for i in range(shape[0]):
-        for j in range(shape[1]):
-            y, x = ((k + 0.5) * scale - 0.5 for k in (i, j))
-            total = weights = 0.0
-            for a in range(math.ceil(y - half), math.floor(y + half) + 1):
-                for b in range(math.ceil(x - half), math.floor(x + half) + 1):
-                    w = math.exp(-((a - y) ** 2 + (b - x) ** 2) / (2 * sigma**2))
-                    total += w * wide[a + margin, b + margin]
-                    weights += w
-            out[i, j] = total / weights
-    return out
-
-
-@pytest.mark.parametrize(("scale", "bound"), [(2, 1e-6), (3, 1e-6), (4, 1e-6), (2.5, 2e-4), (3.4, 2e-4)])
-def test_a_gaussian_equals_a_direct_sum(scale, bound):
-    """Of other than whole factors the cut at 4 sigma is not symmetric, and xsr moves the centroid back."""
-    image, sigma = random_stack(1, 27, 24), 0.49 * scale
-    rows, cols = (taps_of(size, scale, psf.Gaussian(sigma)) for size in image.shape[1:])
-    np.testing.assert_allclose(decimate(image, rows, cols)[0], direct(image[0], scale, sigma), atol=bound)
-
-
-@pytest.mark.parametrize("factor", [1, 3, 5])
-def test_odd_factors_equal_scipy(factor):
-    """The centre of an odd factor lies on a pixel: blur the whole, then slice."""
-    image, sigma = random_stack(1, 60, 45), 1.3
-    rows, cols = (taps_of(size, factor, psf.Gaussian(sigma)) for size in image.shape[1:])
-    blurred = ndimage.gaussian_filter(image[0].astype(np.float64), sigma, mode="mirror", radius=math.ceil(4 * sigma))
-    expected = blurred[factor // 2 :: factor, factor // 2 :: factor]
-    np.testing.assert_allclose(decimate(image, rows, cols)[0], expected, atol=1e-6)
-
-
-@settings(max_examples=40, deadline=None)
-@example(height=4, width=4, scale=3.141592653589793, mtf=0.5, gaps=0.0, seed=0)
-@given(
-    height=st.integers(4, 40),
-    width=st.integers(4, 40),
-    scale=st.sampled_from(SCALES),
-    mtf=st.floats(0.1, 0.5),
-    gaps=st.floats(0, 0.6),
-    seed=st.integers(0, 99),
-)
-def test_the_kernel_equals_its_reference(height, width, scale, mtf, gaps, seed):
-    rng = np.random.default_rng(seed)
-    image = rng.random((2, height, width), dtype=np.float32)
-    image[rng.random(image.shape) < gaps] = np.nan
-    rows, cols = (taps_of(size, scale, psf.gaussian(mtf, scale)) for size in (height, width))
-    np.testing.assert_allclose(decimate(image, rows, cols), decimate_reference(image, rows, cols), atol=2e-6)
-
-
-@pytest.mark.parametrize("scale", SCALES)
-def test_the_error_stays_below_a_millionth(scale):
-    image = random_stack(1, 300, 310)
-    rows, cols = (taps_of(size, scale, psf.gaussian(0.2, scale)) for size in image.shape[1:])
-    np.testing.assert_allclose(decimate(image, rows, cols), decimate_reference(image, rows, cols), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -213,3 +145,48 @@ def test_valid_pixels_of_a_constant_image_stay_constant():
     image[random_stack(1, 40, 40) < 0.3] = np.nan
     low = blur_decimate(image, scale=2, mtf=0.3)
     np.testing.assert_allclose(low[np.isfinite(low)], 0.3, rtol=1e-6)
+
+
+# --- bands of larger pixels, noise, parts of an image ------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", [2.0, 1.7, math.e])
+def test_a_band_of_larger_pixels_is_observed_in_them_and_interpolated(scale):
+    image = random_stack(1, 80, 80)
+    found = observe(image, sensor_band(0.2, scale, own=2), rows=Span(6, 20), cols=Span(7, 21))
+    own = Span(0, 15)
+    larger = observe(image, sensor_band(0.2, 2 * scale), rows=own, cols=own)
+    rows, cols = ((np.arange(first, first + 14) + 0.5) / 2 - 0.5 for first in (6, 7))
+    np.testing.assert_allclose(found, interpolate_filled(larger, rows, cols, "bicubic"), atol=1e-6)
+
+
+def test_noise_arises_in_the_pixels_of_the_band():
+    flat, span = np.full((1, 60, 60), 0.2, np.float32), Span(0, 20)
+    band = sensor_band(0.2, 2.0, own=2, noise=NoiseModel(0.01), key=5)
+    found = observe(flat, band, rows=span, cols=span, seed=3, frame=8)
+    drawn = normals(Span(-2, 12), Span(-2, 12), seed=3, words=(5, 8))[None]
+    place = (np.arange(20) + 0.5) / 2 - 0.5 + 2
+    np.testing.assert_allclose(found - 0.2, 0.01 * interpolate_filled(drawn, place, place, "bicubic"), atol=1e-7)
+
+
+def test_a_part_of_an_image_is_observed_as_in_the_whole():
+    image, band = random_stack(2, 70, 70), sensor_band(0.2, 2.0, own=2, noise=NoiseModel(0.01, 0.001), key=1)
+    whole_image = observe(image, band, rows=Span(0, 34), cols=Span(0, 34), seed=2)
+    part = observe(image[:, 4:, 6:66], band, rows=Span(15, 20), cols=Span(14, 20), origin=(4, 6), seed=2)
+    np.testing.assert_array_equal(part, whole_image[:, 15:20, 14:20])
+    assert not np.array_equal(part[0] - image[0].mean(), part[1] - image[1].mean())
+
+
+def test_a_shift_moves_the_content_towards_greater_rows_and_columns():
+    y, x = np.mgrid[:40, :40].astype(np.float32)
+    span, band = Span(5, 15), sensor_band(0.3, 2.0)
+    still, moved = (observe((y + 3 * x)[None], band, rows=span, cols=span, shift=by) for by in ((0, 0), (0.25, -0.5)))
+    np.testing.assert_allclose(moved - still, -2 * (0.25 - 3 * 0.5), atol=1e-4)
+
+
+def test_a_source_with_a_response_of_its_own_is_blurred_by_the_rest():
+    """Both responses together are that of the sensor: 0.3 at Nyquist, of which the source has 0.3 ** (1 / 4)."""
+    angle = np.pi / 2 * (np.arange(120) - 0.5)  # crests at the centres of pixels twice as large
+    source = np.broadcast_to((0.3**0.25 * np.cos(angle)).astype(np.float32), (1, 4, 120))
+    found = observe(source, sensor_band(0.3, 2.0, source_mtf=0.3), rows=Span(0, 2), cols=Span(10, 50))
+    np.testing.assert_allclose(np.abs(found), 0.3, atol=1e-6)

@@ -155,10 +155,16 @@ def test_metrics_of_the_library_cannot_be_replaced(name):
             r"sums= .* shape \(3,\); expected \(2,\)",
         ),
         (gain(terms=Terms(("ratio",), lambda p: [p.around(2, 1)[0]])), r"and 0 are there; .* Give them reach=\(2, 1\)"),
+        (gain(terms=Terms(("ratio",), ratio, needs={"low"})), "do not state to need; expected 'reference' among"),
+        (gain(terms=Terms(("ratio",), lambda p: [p.detail("image")])), "expected 'sensor' among their needs="),
         (gain(formula=lambda means: means["q"]), "reads the column 'q'; its terms have ratio"),
         (gain(formula=lambda means: means["ratio"].mean(axis=0)), r"shape \(3,\) of means .* expected \(2, 3\)"),
         (gain(over_bands=True), r"expected \(3,\)\. over_bands= says whether"),
-        (gain(needs=frozenset({"luck"})), r"needs \['luck'\]; expected some of reference, low"),
+        (
+            gain(terms=Terms(("a",), ratio, spectrum=True, needs={"low", "sensor"})),
+            "spectrum=True and needs",
+        ),
+        (gain(needs={"luck"}), r"needs \['luck'\]; expected some of reference, low"),
     ],
 )
 def test_a_metric_that_cannot_be_computed_is_refused_when_it_is_registered(metric, message):
@@ -170,8 +176,8 @@ def test_a_metric_that_cannot_be_computed_is_refused_when_it_is_registered(metri
 
 @pytest.mark.slow
 def test_terms_of_low_resolution_pixels_have_their_shape():
-    low = Terms(("error",), lambda pixels: [pixels.degraded() - pixels.low], needs=frozenset({"low", "sensor"}))
+    low = Terms(("error",), lambda pixels: [pixels.degraded() - pixels.low], needs={"low", "sensor"})
     register_metric(gain(terms=low, formula=lambda means: means["error"]))
-    wrong = Terms(("error",), lambda pixels: [pixels.image], needs=frozenset({"low"}))
+    wrong = Terms(("error",), lambda pixels: [pixels.image], needs={"low"})
     with pytest.raises(ParameterError, match=re.escape("shapes [(4, 6)] for pixels of shape (2, 3)")):
         register_metric(gain("other", terms=wrong, formula=lambda means: means["error"]))

@@ -210,3 +210,19 @@ def test_a_measured_kernel_without_weight_is_refused(values):
 def test_a_measured_kernel_without_a_step_is_refused(step):
     with pytest.raises(ParameterError, match="expected a positive distance"):
         psf.Measured((1.0,), step)
+
+
+@pytest.mark.parametrize("cell", [1.02, 1.1, 1.25, 1.5, 2.0, 3.4])
+def test_weights_up_to_the_sharpest_are_exact_and_beyond_are_refused(cell):
+    most, centre = psf.sharpest(cell), centres(cell, 100)
+    taps = psf.sample(centre, psf.gaussian(0.999 * most, cell), cell=cell)
+    assert np.abs((taps.each * offsets(taps, centre)).sum(axis=1)).max() < 1e-12
+    assert measured_mtf(taps, centre, cell) == pytest.approx(0.999 * most, abs=1e-9)
+    with pytest.raises(ParameterError, match=f"at scale {cell:.4g} .*expected at most {most:.3f}"):
+        psf.sample(centre, psf.gaussian(1.001 * most, cell), cell=cell)
+
+
+def test_the_sharpest_weights_are_those_of_linear_interpolation():
+    # Centres of pixels of 1.5 lie at 1/4 and 3/4 between two pixels: 3/4 cos(30 deg) + 1/4 cos(90 deg).
+    assert psf.sharpest(1.5) == pytest.approx(0.75 * math.cos(math.pi / 6))
+    assert psf.sharpest(3.0) == 1.0  # centres on pixels

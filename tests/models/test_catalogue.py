@@ -103,7 +103,7 @@ def test_description_of_weights(tmp_path):
 
 
 def test_public_names_are_those_of_the_registry():
-    assert dir(xsr.models) == ["Architecture", "create", "describe", "load", "names", "register"]
+    assert dir(xsr.models) == ["Architecture", "create", "describe", "load", "names", "register", "register_weights"]
     homes = {"Architecture": record, "register": catalogue}
     for name in dir(xsr.models):
         assert getattr(xsr.models, name) is getattr(homes.get(name, registry), name)

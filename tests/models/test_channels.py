@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -52,3 +54,9 @@ def test_any_axes_before_the_bands():
     values = np.random.default_rng(0).random((2, 3, 3, 4, 5), np.float32)
     found = THREE.standardise(values, (0, 1, 2))
     np.testing.assert_array_equal(found[1], THREE.standardise(values[1], (0, 1, 2)))
+
+
+def test_some_of_the_bands():
+    found = replace(THREE, fill=(1.0, 2.0, 3.0)).only(("B04", "B03"))
+    assert found == Channels(("B04", "B03"), (0.3, 0.2), (0.125, 0.25), optional=("B03",), fill=(3.0, 2.0))
+    assert len(found) == 2

@@ -68,14 +68,14 @@ def published_weights(tmp_path, name, **config):
 @pytest.mark.parametrize("name", ["carn_3x3x64g4sw", "esrgan_3x64x32"])
 def test_networks_of_full_size(tmp_path, name):
     network, path = published_weights(tmp_path, name)
-    assert_parity(path, network, published.MEAN, published.STD, 1e-4, sizes=SIZES[1:])
+    assert_parity(path, network, published.SENTINEL2.mean, published.SENTINEL2.std, 1e-4, sizes=SIZES[1:])
     card = registry.card(path.with_suffix(".yaml"))
     assert card.radius == registry.describe(name).radius
 
 
 def test_dense_blocks_of_factor_four(tmp_path):
     network, path = published_weights(tmp_path, "esrgan_1x8x4", bands=4, factor=4)
-    assert_parity(path, network, published.MEAN[:4], published.STD[:4], 1e-4)
+    assert_parity(path, network, published.SENTINEL2.mean[:4], published.SENTINEL2.std[:4], 1e-4)
 
 
 def test_encoder_of_a_continuous_network(tmp_path):

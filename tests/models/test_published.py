@@ -13,7 +13,7 @@ def test_bands_and_factor_are_read_off_the_tensors(tmp_path, bands, factor):
     path = tmp_path / "some.pth"
     torch.save(lively_carn(bands=bands, factor=factor).state_dict(), path)
     card = registry.card("carn_1x1x4g2", path)
-    assert card.bands == published.BANDS[:bands]
+    assert card.bands == published.SENTINEL2.names[:bands]
     assert (card.factor, card.scale_range) == (factor, (factor, factor))
     assert card.image.mean == (0.0478, 0.0765, 0.0893, 0.2622, 0.1253, 0.2182, 0.2524, 0.2815, 0.2472, 0.1665)[:bands]
     assert card.image.std == (0.0289, 0.0400, 0.0679, 0.0811, 0.0615, 0.0645, 0.0772, 0.0820, 0.1196, 0.1160)[:bands]

@@ -575,7 +575,7 @@ OWN = (
         "detail_share",
         "1",
         "detail that the reference has",
-        xsr.Terms(("xy", "yy"), details, needs=frozenset({"reference", "scale", "sensor"})),
+        xsr.Terms(("xy", "yy"), details, needs={"reference", "sensor"}),
         lambda means: means["xy"] / means["yy"],
     ),
     xsr.Metric(
@@ -597,7 +597,7 @@ OWN = (
         "low_bias",
         "reflectance",
         "bias against low",
-        xsr.Terms(("e",), lambda pixels: [pixels.degraded() - pixels.low], needs=frozenset({"low", "sensor"})),
+        xsr.Terms(("e",), lambda pixels: [pixels.degraded() - pixels.low], needs={"low", "sensor"}),
         lambda means: means["e"],
     ),
 )
@@ -688,3 +688,12 @@ def test_a_registered_metric_names_what_it_lacks(registered):
         xsr.evaluate(image, reference, metrics="detail_share")
     with pytest.raises(ParameterError, match="'low_bias' needs low="):
         xsr.evaluate(image, reference, metrics="low_bias")
+
+
+def test_a_registered_metric_of_the_image_alone_needs_no_reference(registered):
+    level = xsr.Terms(("level",), lambda pixels: [pixels.image], needs=set())
+    xsr.register_metric(xsr.Metric("level", "reflectance", "mean", level, lambda means: means["level"]))
+    image, _, _ = triplet(12, 9)
+    scores = xsr.evaluate(image.where(image > 0.1), None, metrics="level")
+    np.testing.assert_allclose(scores["level"], image.where(image > 0.1).mean(["y", "x"]), rtol=1e-5)
+    assert scores["count"].values.tolist() == (image > 0.1).sum(["y", "x"]).values.tolist()

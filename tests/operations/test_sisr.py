@@ -247,7 +247,7 @@ def test_coarse_bands_are_interpolated_and_joined(ten):
     assert found.band.values.tolist() == [*BANDS, *COARSE]
     assert largest(found.values, wanted.values) <= 3e-6
     assert_same_grid(found, wanted)
-    expected = by_hand(joined, lively_carn(bands=10), published.MEAN, published.STD)
+    expected = by_hand(joined, lively_carn(bands=10), published.SENTINEL2.mean, published.SENTINEL2.std)
     assert largest(found.values, expected) <= 3e-6
 
 
@@ -297,9 +297,9 @@ def test_coarse_cubes_that_do_not_go_with_the_cube(ten):
 
 
 def test_published_weights_by_architecture(ten):
-    cube = make_cube(bands=published.BANDS)
+    cube = make_cube(bands=published.SENTINEL2.names)
     fine = xsr.sisr(cube, model="carn_1x1x4g2", weights=ten, scale=2)
-    expected = by_hand(cube, lively_carn(bands=10), published.MEAN, published.STD)
+    expected = by_hand(cube, lively_carn(bands=10), published.SENTINEL2.mean, published.SENTINEL2.std)
     assert largest(fine.values, expected) <= 2e-6  # the layout of the memory decides the order of the sums
     assert fine.attrs["xsr_model"] == "ten"
 

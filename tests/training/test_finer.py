@@ -285,7 +285,7 @@ def test_the_start_finds_the_kernel_between_two_sensors(monkeypatch):
     scenes = other_sensor([textured(seed) for seed in range(3)])
     made = network()
     finer.fit_radiometry(made, scenes, TINY)
-    mean, std = (np.array(v, np.float32)[:, None, None] for v in (TINY.mean, TINY.std))
+    mean, std = (np.array(v, np.float32)[:, None, None] for v in (TINY.image.mean, TINY.image.std))
     (scene,) = other_sensor([textured(9)])
     image = torch.from_numpy((scene.low.mean(axis=0) - mean) / std)[None]
     spread = torch.from_numpy(scene.low.std(axis=0) / std)[None]

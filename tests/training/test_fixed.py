@@ -266,7 +266,7 @@ def test_weight_of_low_fidelity_counts_once():
         for w in (0.0, 0.1, 0.2)
     ]
     assert losses[1] - losses[0] == pytest.approx(losses[2] - losses[1], rel=1e-3)
-    mean, std = (np.array(v, np.float32)[:, None, None] for v in (TINY.mean, TINY.std))
+    mean, std = (np.array(v, np.float32)[:, None, None] for v in (TINY.image.mean, TINY.image.std))
     low, image = (torch.from_numpy((v - mean) / std) for v in (batch.low, batch.base))
     term = fidelity(16, 2, MTF, TWICE).low_fidelity(image + 0.3, low)
     assert losses[1] - losses[0] == pytest.approx(0.1 * float(term), rel=1e-3)

@@ -12,6 +12,7 @@ import torch
 from xsr.core.errors import ModelError, ParameterError
 from xsr.models.architectures.liif import LIIF
 from xsr.models.architectures.temporal_liif import TemporalLIIF
+from xsr.models.channels import Channels
 from xsr.training import loop
 from xsr.training.loop import dropped, forget, running_average, schedule, train
 from xsr.training.pairs import WaldSampler
@@ -25,10 +26,7 @@ TINY = Recipe(
     summary="A tiny recipe.",
     architecture="liif",
     config={"channels": 2, "outputs": 2, "features": 8, "blocks": 1, "hidden": (16, 16)},
-    bands=("B02", "B08"),
-    optional=("B08",),
-    mean=(0.1, 0.1),
-    std=(0.05, 0.05),
+    image=Channels(("B02", "B08"), (0.1, 0.1), (0.05, 0.05), optional=("B08",)),
     task=Continuous(patch=14, queries=128),
     batch=4,
     steps=60,
@@ -127,7 +125,7 @@ def test_optional_bands_are_dropped_every_so_often():
 
 def test_dropped_bands_are_a_function_of_the_step_and_leave_a_band():
     bands = ("B02", "B03", "B04", "B08")
-    recipe = replace(TINY, bands=bands, optional=bands, drop=0.5, subsets=(("B08",), ("B02", "B03")))
+    recipe = replace(TINY, image=Channels(bands, optional=bands), drop=0.5, subsets=(("B08",), ("B02", "B03")))
     drops = [dropped(recipe, step) for step in range(2000)]
     assert drops == [dropped(recipe, step) for step in range(2000)]
     kept = [tuple(band for i, band in enumerate(bands) if i not in drop) for drop in drops]
@@ -137,7 +135,7 @@ def test_dropped_bands_are_a_function_of_the_step_and_leave_a_band():
         assert kept.count(subset) / 2000 > 0.5 / 3 * 0.8
     assert len(set(kept)) == 15
     assert {dropped(replace(recipe, drop=0.0), step) for step in range(50)} == {()}
-    needed = replace(recipe, optional=("B08",))
+    needed = replace(recipe, image=Channels(bands, optional=("B08",)))
     assert {dropped(needed, step) for step in range(50)} == {(), (3,)}
 
 

@@ -43,14 +43,14 @@ def test_recipes_are_consistent(recipe):
     count = len(recipe.bands)
     channels = {recipe.config[key] for key in ("channels", "outputs", "bands") if key in recipe.config}
     assert channels <= {count}
-    assert len(recipe.mean) == len(recipe.std) == count
+    assert len(recipe.image.mean) == len(recipe.image.std) == count
     task = recipe.task
     if isinstance(task, Guided):
-        assert len(task.guide_mean) == len(task.guide_std) == len(task.guide_bands)
+        assert len(task.guide.mean) == len(task.guide.std) == len(task.guide.names)
     else:
-        assert all(0 < s < 1 for s in recipe.std)
+        assert all(0 < s < 1 for s in recipe.image.std)
     assert recipe.start in ("", *registry.names(), *recipes.RECIPES)
-    assert set(recipe.optional) <= set(recipe.bands)
+    assert set(recipe.image.optional) <= set(recipe.bands)
     assert all(set(subset) <= set(recipe.bands) for subset in recipe.subsets)
     assert task.scale_range[0] >= 1
 
@@ -73,9 +73,9 @@ def test_run_writes_weights_in_half_precision_with_their_card(trained):
     assert card.radius == network.radius
     assert card.name == "mine"
     assert card.bands == TINY.bands
-    assert card.image.optional == TINY.optional
-    assert card.image.mean == TINY.mean
-    assert card.image.std == TINY.std
+    assert card.image.optional == TINY.image.optional
+    assert card.image.mean == TINY.image.mean
+    assert card.image.std == TINY.image.std
     assert card.limits == TINY.limits
     assert card.mtf == band_mtf(TINY.bands)
 

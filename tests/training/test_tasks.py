@@ -8,6 +8,7 @@ from models.helpers import lively
 from xsr.kernels.resample import interpolation_taps, resample_points
 from xsr.models.architectures.liif import LIIF
 from xsr.models.architectures.temporal_liif import TemporalLIIF
+from xsr.models.channels import Channels
 from xsr.training.pairs import Batch
 from xsr.training.recipe import Continuous, Recipe
 from xsr.training.series import SeriesBatch
@@ -19,9 +20,7 @@ TINY = Recipe(
     task=Continuous(),
     architecture="liif",
     config={"channels": 2, "outputs": 2, "features": 8, "blocks": 1, "hidden": (16, 16)},
-    bands=("B02", "B08"),
-    mean=(0.1, 0.1),
-    std=(0.05, 0.05),
+    image=Channels(("B02", "B08"), (0.1, 0.1), (0.05, 0.05)),
 )
 
 

@@ -1,4 +1,4 @@
-"""The cube contract, checked once at the door, and the way back to the container the user gave.
+"""The cube contract, checked once at the boundary, and the way back to the container the user gave.
 
 Inside xsr a cube is one DataArray with dims (time, band, y, x), float32, y descending, NaN = no data. `open_cube` makes
 it from whatever the user holds; `Cube.rewrap` returns a result in the same form.
@@ -31,7 +31,7 @@ from xsr.core.types import XarrayObject
 
 NATIVE_GSD = "native_gsd"
 """Coordinate over ``band`` (of a Dataset: attribute of each variable) with the size in metres of the pixels in which a
-band was seen, where it lies on a finer grid."""
+band was observed, where it lies on a finer grid."""
 NATIVE_CORNER = ("native_x", "native_y")
 """Coordinates without dimensions: a corner (x, y) of the larger pixels that such bands repeat unchanged."""
 STALE_ATTRIBUTES = (
@@ -150,13 +150,13 @@ class Cube:
 
     @property
     def native_gsd(self) -> tuple[float, ...]:
-        """Pixel size in metres in which each band was seen; NaN where the cube does not say."""
+        """Pixel size in metres in which each band was observed; NaN where the cube does not say."""
         if NATIVE_GSD not in self.data.coords:
             return (math.nan,) * len(self.bands)
         return tuple(self.data[NATIVE_GSD].values.tolist())
 
     def with_native_gsd(self, sizes_m: Sequence[float]) -> "Cube":
-        """Record the pixel size in metres in which each band was seen; no band's known, no record."""
+        """Record the pixel size in metres in which each band was observed; no band's known, no record."""
         data = self.data.drop_vars(NATIVE_GSD, errors="ignore")
         return replace(self, data=_with_native_gsd(data, sizes_m))
 
@@ -188,7 +188,7 @@ class Cube:
         missing = [name for name, key in zip(bands, keys, strict=True) if key not in known]
         if missing or not bands:
             raise BandError(
-                f"bands {missing or 'none'} asked for; the cube has {list(self.bands)}{_hint(missing, self.bands)}."
+                f"bands {missing or 'none'} requested; the cube has {list(self.bands)}{_hint(missing, self.bands)}."
                 " Name bands of the cube, or say which is which: bands={'B02': LABEL, ...}."
             )
         return replace(self, data=self.data.isel(band=[known[key] for key in keys]))
@@ -225,7 +225,7 @@ class Cube:
         if dates is None:
             raise CubeError(
                 "the cube has no dates; expected a dimension 'time' with a coordinate. Add one, for example"
-                " .expand_dims(time=[...]), to ask for instants."
+                " .expand_dims(time=[...]), to compute images at target times."
             )
         return dates
 
@@ -399,7 +399,7 @@ def open_cube(obj: XarrayObject, *, units: str | float | None = None, bands: Ban
     GridError
         If the CRS is missing, or coordinates are irregular, duplicated or not monotonic.
     BandError
-        If bands are duplicated, a band asked for is missing, or it holds classes.
+        If bands are duplicated, a requested band is missing, or it holds classes.
     ParameterError
         If ``bands`` names none.
     """
@@ -469,7 +469,7 @@ def _hint(missing: Sequence[str], bands: Sequence[str]) -> str:
 
 
 def _recorded_sizes(obj: XarrayObject, data: xr.DataArray) -> list[float]:
-    """Pixel size in metres in which each band was seen, as the user's object says; NaN where it does not."""
+    """Pixel size in metres in which each band was observed, as the user's object says; NaN where it does not."""
     if isinstance(obj, xr.Dataset):
         known = {str(name): variable.attrs.get(NATIVE_GSD) for name, variable in obj.data_vars.items()}
         found = [known[str(name)] for name in data["band"].values]

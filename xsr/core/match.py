@@ -232,7 +232,7 @@ LARGEST = 2048
 
 
 def blocks_of(cube: Cube, chunks: int | Sequence[int] | None) -> list[tuple[Span, Span]]:
-    """Blocks (rows, cols) of a reduction: those asked for, or the Dask chunks of the cube where they are not huge."""
+    """Blocks (rows, cols) of a reduction: those requested, or the Dask chunks of the cube where they are not huge."""
     shape = (cube.data.sizes["y"], cube.data.sizes["x"])
     if chunks is None and cube.data.chunks is not None:
         own = cube.data.chunks[2:]

@@ -1,4 +1,4 @@
-"""From a cube and a block function to a cube on another grid: the road every operation on pixels takes."""
+"""From a cube and a block function to a cube on another grid: the path of every operation on pixels."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -134,29 +134,29 @@ def _record(cube: Cube, sampling: Sampling, provenance: Mapping[str, Any]) -> di
 
 
 MakeFunction: TypeAlias = Callable[[tuple[Look, ...]], WindowFunction]
-"""From instants and their dates to the block function that answers them."""
+"""From target times and their dates to the block function that computes them."""
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Instants asked of a series, and which dates may answer them."""
+    """Target times of a series, and the dates that they may be computed from."""
 
     t: Any
     """What the user calls a time; see `xsr.core.instants.resolve_instants`."""
     window: float | None = None
-    """Days around an instant beyond which a date does not answer."""
+    """Days around a target time within which dates are used."""
     most: int = 10
-    """Dates on either side of an instant that may answer."""
+    """Dates on either side of a target time that may be used."""
     extrapolate: float | None = None
-    """Days by which an instant may lie outside the series."""
+    """Days by which a target time may lie outside the series."""
     together: int = 1
-    """Instants that one task computes from one reading of the dates."""
+    """Target times that one task computes from one reading of the dates."""
 
     def resolve(self, cube: Cube) -> tuple[Times, tuple[Group, ...]]:
-        """Instants asked of a cube, and the dates that may answer them."""
+        """Resolve the target times of a cube, and the dates of each."""
         times = cube.times
-        asked = resolve_instants(self.t, times, extrapolate=self.extrapolate)
-        return asked, plan_groups(asked, times, window=self.window, most=self.most, together=self.together)
+        wanted = resolve_instants(self.t, times, extrapolate=self.extrapolate)
+        return wanted, plan_groups(wanted, times, window=self.window, most=self.most, together=self.together)
 
 
 def evaluate_at(
@@ -168,24 +168,23 @@ def evaluate_at(
     chunks: tuple[int, int],
     provenance: Mapping[str, Any],
 ) -> XarrayObject:
-    """Evaluate a block function of several dates at instants, on a grid whose pixels lie where ``target`` says.
+    """Evaluate a block function of several dates at target times, on a grid whose pixels lie where ``target`` says.
 
-    The result has a coordinate ``n_valid`` (time, y, x): how many dates that may answer are valid in every band.
+    The result has a coordinate ``n_valid`` (time, y, x): the number of dates used there that are valid in every band.
     """
     geobox, sampling = target
-    asked, groups = moments.resolve(cube)
+    wanted, groups = moments.resolve(cube)
 
     def run(make: MakeFunction, *, bands: int | None = None) -> Any:
         frames = [graph.Frames(make(group.looks), group.dates, len(group.looks)) for group in groups]
         plan = _plan(cube, sampling, frames[0].function.halo, chunks)
         return graph.run_frames(frames, cube.data.data, plan, bands=bands)
 
-    shell = cube.at(asked).without_corner()
+    shell = cube.at(wanted).without_corner()
     out = shell.rewrap(run(function), geobox, _record(cube, sampling, provenance))
     count = replace(shell, data=shell.data.isel(band=[0]), original=_one_band(out), layers=())
-    counted = count.rewrap(run(CountValid, bands=1), geobox, {})
-    whole = xr.apply_ufunc(_whole, counted, dask="parallelized", output_dtypes=[np.uint16])
-    return out.assign_coords(n_valid=(whole.dims, whole.data))
+    counted = count.rewrap(graph.each(_whole, run(CountValid, bands=1), np.uint16), geobox, {})
+    return out.assign_coords(n_valid=(counted.dims, counted.data))
 
 
 def _whole(counts: NDArray[np.float32]) -> NDArray[np.uint16]:
@@ -202,7 +201,7 @@ def _one_band(out: XarrayObject) -> xr.DataArray:
 
 @dataclass(frozen=True)
 class CountValid:
-    """Block function that counts the dates that may answer, where they are valid in every band."""
+    """Block function that counts the dates of a target time that are valid in every band."""
 
     looks: tuple[Look, ...]
     halo: int = 0

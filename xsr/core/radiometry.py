@@ -282,6 +282,7 @@ def brightness_temperature(radiance: NDArray[Any], k1: float, k2: float) -> NDAr
     >>> print(brightness_temperature(np.array([9.631, 0.0]), 774.8853, 1321.0789).round(1))
     [300.2   nan]
     """
+    radiance = np.asarray(radiance, np.float64)
     known = (radiance > 0) & np.isfinite(radiance)
     kelvin = k2 / np.log(k1 / np.where(known, radiance, 1) + 1)
     return np.where(known, kelvin, np.nan).astype(np.float32)

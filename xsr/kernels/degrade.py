@@ -123,7 +123,7 @@ def observe(
         Shape (n, len(rows), len(cols)), float32.
     """
     low = decimate(images, *_taps(optics, rows, cols, origin, shift), min_valid=min_valid)
-    if optics.noise == NOTHING:
+    if optics.noise == NOTHING or low.size == 0:
         return low
     if optics.own == optics:
         return _noisy(low, optics, rows, cols, seed, frame)
@@ -173,9 +173,10 @@ def _taps(
     shift: tuple[float, float] = (0.0, 0.0),
 ) -> tuple[Taps, Taps]:
     """Weights along y and x, of source pixels counted from ``origin``."""
-    y = psf.sample_chain(rows.start, len(rows), optics.y, shift=shift[0]).moved(-origin[0])
-    x = psf.sample_chain(cols.start, len(cols), optics.x, shift=shift[1]).moved(-origin[1])
-    return y, x
+    y = psf.sample_chain(rows.start, len(rows), optics.y, shift=shift[0])
+    alike = (rows, optics.y, shift[0]) == (cols, optics.x, shift[1])
+    x = y if alike else psf.sample_chain(cols.start, len(cols), optics.x, shift=shift[1])
+    return y.moved(-origin[0]), x.moved(-origin[1])
 
 
 def _noisy(images: Image, optics: BandOptics, rows: Span, cols: Span, seed: int, frame: int) -> Image:

@@ -99,7 +99,7 @@ def high_pass_window(image: Image, sensor: Sensor, *, rows: Span, cols: Span, or
     Parameters
     ----------
     image
-        Window (n, h, w) of the image with `Sensor.halo` pixels around the rectangle asked for.
+        Window (n, h, w) of the image with `Sensor.halo` pixels around the rectangle.
     sensor
         Point spread function and scale.
     rows, cols

@@ -78,18 +78,18 @@ def _low(pixels: Pixels) -> list[Floats]:
 
 def _high(pixels: Pixels) -> list[Floats]:
     """High-pass error: the high-pass is linear, so that of the error is the difference of the two."""
-    error = pixels.detail("error").astype(np.float64)
-    return [np.abs(error), error**2]
+    error = np.abs(pixels.detail("error"))
+    return [error, np.square(error, dtype=np.float64)]
 
 
 ERRORS = Terms(("error", "absolute", "squared", "reference"), _errors, sums=_error_sums)
 """With the error e = image - reference: e, |e|, e² and the reference."""
-SSIM = Terms(("index",), _ssim, needs=frozenset({"reference", "data_range"}), reach=(SSIM_RADIUS, SSIM_RADIUS))
+SSIM = Terms(("index",), _ssim, needs={"reference", "data_range"}, reach=(SSIM_RADIUS, SSIM_RADIUS))
 UQI = Terms(("index",), _uqi, reach=(_HALF, _REST))
 SCC = Terms(("index",), _scc, reach=(_HALF + LAPLACIAN_RADIUS, _REST + LAPLACIAN_RADIUS))
 ANGLE = Terms(("angle",), _angle, spectrum=True)
-LOW = Terms(("absolute", "squared"), _low, needs=frozenset({"low", "sensor"}))
-HIGH = Terms(("absolute", "squared"), _high, needs=frozenset({"reference", "scale", "sensor"}))
+LOW = Terms(("absolute", "squared"), _low, needs={"low", "sensor"})
+HIGH = Terms(("absolute", "squared"), _high, needs={"reference", "sensor"})
 
 
 # --- formulas ----------------------------------------------------------------------------------------------
@@ -118,14 +118,12 @@ _TABLE = (
     Metric("mae", "reflectance", "mean absolute error", ERRORS, itemgetter("absolute")),
     Metric("rmse", "reflectance", "root mean square error", ERRORS, _root),
     Metric("bias", "reflectance", "mean of image minus reference", ERRORS, itemgetter("error")),
-    Metric("psnr", "dB", "peak signal-to-noise ratio", ERRORS, _psnr, needs=frozenset({"data_range"})),
+    Metric("psnr", "dB", "peak signal-to-noise ratio", ERRORS, _psnr, needs={"data_range"}),
     Metric("ssim", "1", "structural similarity", SSIM, itemgetter("index")),
     Metric("uqi", "1", "universal image quality index", UQI, itemgetter("index")),
     Metric("scc", "1", "spatial correlation coefficient", SCC, itemgetter("index")),
     Metric("sam", "degree", "spectral angle", ANGLE, _degrees),
-    Metric(
-        "ergas", "1", "relative global error of synthesis", ERRORS, _ergas, needs=frozenset({"scale"}), over_bands=True
-    ),
+    Metric("ergas", "1", "relative global error of synthesis", ERRORS, _ergas, needs={"scale"}, over_bands=True),
     Metric(
         "low_fidelity",
         "reflectance",
@@ -181,7 +179,7 @@ def register_metric(metric: Metric, *, overwrite: bool = False) -> None:
 
     Notes
     -----
-    Computed unasked are the metrics of the library alone: registering one changes nobody's results.
+    Without ``metrics=`` those of the library are computed alone: registering one changes nobody's results.
 
     Examples
     --------
@@ -211,6 +209,11 @@ def _check(metric: Metric) -> None:
     unknown = sorted(metric.requires - set(get_args(Need)))
     if unknown:
         raise ParameterError(f"metric {metric.name!r} needs {unknown}; expected some of {', '.join(get_args(Need))}.")
+    if metric.terms.spectrum and "sensor" in metric.terms.needs:
+        raise ParameterError(
+            f"metric {metric.name!r} has spectrum=True and needs the sensor, which differs between bands; expected"
+            " one of the two."
+        )
     for what, function in (("formula", metric.formula), ("function of the pixels", metric.terms.maps)):
         if not callable(function):
             raise ParameterError(f"metric {metric.name!r} has no {what} but {function!r}; expected a function.")
@@ -250,11 +253,12 @@ def _check_maps(metric: Metric, pixels: Pixels) -> None:
 
 
 def _few_pixels(terms: Terms) -> Pixels:
-    """Pixels to try terms on."""
-    sensor = gaussian_sensor(0.3, (2.0, 2.0))
-    halo = max(*terms.reach, sensor.halo if "sensor" in terms.needs else 0)
+    """Pixels to try terms on, without what the terms do not state to need."""
+    sensor = gaussian_sensor(0.3, (2.0, 2.0)) if "sensor" in terms.needs else None
+    halo = max(*terms.reach, 0 if sensor is None else sensor.halo)
     rows, cols = Span(0, 4), Span(0, 6)
     image, reference = np.random.default_rng(0).random((2, 2, 4 + 2 * halo, 6 + 2 * halo), dtype=np.float32)
-    low = np.full((2, 2, 3), np.float32(0.5))
-    pixels = Pixels(rows, cols, image, reference, halo, low, (Span(0, 2), Span(0, 3)), scale=2.0)
+    low = np.full((2, 2, 3), np.float32(0.5)) if "low" in terms.needs else None
+    truth = reference if "reference" in terms.needs else None
+    pixels = Pixels(rows, cols, image, truth, halo, low, (Span(0, 2), Span(0, 3)), scale=2.0)
     return pixels if terms.spectrum else pixels.band(0, sensor)

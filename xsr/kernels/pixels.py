@@ -26,7 +26,7 @@ COUNT, ERROR, ABSOLUTE, SQUARED, REFERENCE = range(5)
 """Columns of sums of errors: pixels, e, |e|, e² and the reference, where e = image - reference."""
 
 
-def judged(
+def exclude(
     image: NDArray[Any],
     *,
     rows: Span,
@@ -35,14 +35,14 @@ def judged(
     border: int = 0,
     mask: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
-    """Set NaN, in place, where a pixel is not to be judged: infinite, outside the mask, or near the image's border.
+    """Set NaN, in place, where a pixel does not count: infinite, outside the mask, or near the image's border.
 
     Parameters
     ----------
     image
         Window (band, h, w) of pixels ``rows`` and ``cols`` of an image of ``shape``.
     mask
-        1 where a pixel is judged, shape (band, h, w) or (1, h, w).
+        1 where a pixel counts, shape (band, h, w) or (1, h, w).
     border
         Pixels to leave out along each side of the image.
 

@@ -212,17 +212,25 @@ def remaining(mtf: float, cell: float, source_mtf: float | None) -> float:
     return mtf if source_mtf is None else mtf / source_mtf ** (1 / cell**2)
 
 
-def sharpest(cell: float) -> float:
-    """Greatest response at Nyquist, the mean over a grid of ``cell``, of weights with their centroid at the centre.
+@lru_cache(maxsize=256)
+def sharpest(cell: float, frequency: float | None = None) -> float:
+    """Greatest response, the mean over a grid of ``cell``, of weights with their centroid at the centre.
 
     Those are the weights of linear interpolation. On a grid whose pixels are hardly larger than those of the source
     it falls short of many a sensor, unless the centres lie on pixels.
 
+    Parameters
+    ----------
+    cell
+        Size of a low-resolution pixel in source pixels.
+    frequency
+        In cycles per source pixel; the Nyquist frequency of the grid by default.
+
     >>> [round(sharpest(cell), 3) for cell in (1.0, 1.25, 2.0)]
     [1.0, 0.563, 0.707]
     """
-    fraction = _fractions(cell)
-    left, right = (np.cos(np.pi / cell * distance) for distance in (fraction, 1 - fraction))
+    fraction, turn = _fractions(cell), 2 * np.pi * (0.5 / cell if frequency is None else frequency)
+    left, right = (np.cos(turn * distance) for distance in (fraction, 1 - fraction))
     return float(((1 - fraction) * left + fraction * right).mean())
 
 
@@ -344,13 +352,10 @@ def reach_px(stages: tuple[Stage, ...], shift: float = 0.0) -> int:
 
 def _through(outer: Taps, stage: Stage) -> Taps:
     """Weights of a step's input for what is a sum over its outputs."""
-    if stage.cell == round(stage.cell):  # one phase: the weights of every output are the same
-        inner = sample(centres(0, 1, stage.cell), stage.psf, cell=stage.cell)
-        factor, (phases, taps) = round(stage.cell), outer.weight.shape
-        weight = np.zeros((phases, (taps - 1) * factor + inner.weight.shape[1]))
-        for t in range(taps):
-            weight[:, t * factor : t * factor + inner.weight.shape[1]] += outer.weight[:, t : t + 1] * inner.weight
-        return Taps(outer.start * factor + inner.start[0], weight, outer.phase)
+    if stage.cell == round(stage.cell):
+        return _through_whole(outer, stage.psf, round(stage.cell))
+    if outer.start.size == 0:
+        return outer
     first, each = int(outer.start.min()), outer.each
     count = int(outer.start.max()) + each.shape[1] - first
     inner = sample(centres(first, count, stage.cell), stage.psf, cell=stage.cell)
@@ -360,6 +365,16 @@ def _through(outer: Taps, stage: Stage) -> Taps:
     weight = np.zeros((len(each), int(place.max()) + 1))
     np.add.at(weight, (np.arange(len(each))[:, None, None], place), each[:, :, None] * inner.each[used])
     return Taps(inner.start[used[:, 0]], weight)
+
+
+def _through_whole(outer: Taps, function: Psf | Cubic, cell: int) -> Taps:
+    """Weights of a step's input where its pixels are whole: all outputs of the step have the same."""
+    inner = sample(centres(0, 1, cell), function, cell=cell)
+    phases, taps = outer.weight.shape
+    weight = np.zeros((phases, (taps - 1) * cell + inner.weight.shape[1]))
+    for t in range(taps):
+        weight[:, t * cell : t * cell + inner.weight.shape[1]] += outer.weight[:, t : t + 1] * inner.weight
+    return Taps(outer.start * cell + inner.start[0], weight, outer.phase)
 
 
 def check_reachable(function: Psf | Cubic, cell: float) -> None:
@@ -382,11 +397,10 @@ def response(taps: Taps, frequency: float, centre: Floats) -> Floats:
 
 def _phases(position: Floats, cell: float) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
     """Whole part of each position, its phase number, and the fraction of each phase."""
-    ratio = Fraction(cell).limit_denominator(64)
-    unit = 2 * ratio.denominator
+    ratio = _ratio(cell)
+    unit = 2 * ratio.denominator if ratio else 1
     steps = np.rint(position * unit)
-    regular = abs(float(ratio) - cell) < 1e-9 and bool(np.all(np.abs(position * unit - steps) < 1e-4))
-    if not regular:
+    if not ratio or bool(np.any(np.abs(position * unit - steps) >= 1e-4)):
         floor = np.floor(position)
         return floor.astype(np.int64), np.arange(position.size), np.asarray(position - floor, np.float64)
     whole, fraction = np.divmod(steps.astype(np.int64), unit)
@@ -434,23 +448,30 @@ def _solved(function: Gaussian | Detector, cell: float) -> float:
         return float((_weights(offset, function, sigma) * np.cos(2 * np.pi * frequency * offset)).sum(axis=1).mean())
 
     low, high = 0.02 * function.sigma, 2.0 * function.sigma + 0.5
-    largest = realised(low)
+    narrow = realised(low)
+    largest = sharpest(cell, frequency) if isinstance(function, Gaussian) else narrow
     if wanted > largest + TOLERANCE:
         raise ParameterError(
             f"mtf={wanted} at scale {cell:.4g} with psf='{type(function).__name__.lower()}'; expected at most"
             f" {largest:.3f}: the pixels next to each centre, averaged, have no more. Give a smaller MTF."
         )
-    if wanted >= largest:
+    if wanted >= narrow:
         return low
     return float(brentq(lambda sigma: realised(sigma) - wanted, low, high, xtol=1e-12, rtol=1e-12))
 
 
 def _fractions(cell: float) -> Floats:
     """Places of the centres between two source pixels, all those of a grid of ``cell``."""
+    ratio = _ratio(cell) or Fraction(1, 16)
+    steps = np.arange(ratio.denominator)
+    return np.asarray(np.unique(np.mod((steps + 0.5) * float(ratio) - 0.5, 1.0)), np.float64)
+
+
+@lru_cache(maxsize=256)
+def _ratio(cell: float) -> Fraction | None:
+    """Express a size as a ratio of small integers, if it is one."""
     ratio = Fraction(cell).limit_denominator(64)
-    regular = abs(float(ratio) - cell) < 1e-9
-    steps = np.arange(ratio.denominator if regular else 16)
-    return np.asarray(np.unique(np.mod((steps + 0.5) * (float(ratio) if regular else 1 / 16) - 0.5, 1.0)), np.float64)
+    return ratio if abs(float(ratio) - cell) < 1e-9 else None
 
 
 def _scaled(nyquist: tuple[float, float] | None, factor: float) -> tuple[float, float] | None:

@@ -5,7 +5,7 @@ stratum of it, are all that a `Metric` depends on: no metric is a mean of means,
 only: nothing here knows xarray or Dask.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, TypeVar
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 Floats: TypeAlias = NDArray[np.floating[Any]]
 Need = Literal["reference", "low", "data_range", "scale", "sensor"]
 """What a metric may need: an image to compare with, the arguments ``data_range`` and ``scale``, or the point spread
-function of the low-resolution sensor."""
+function of the low-resolution sensor, whose scale is that of ``low`` or is given."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,12 @@ class Pixels:
     @property
     def reference(self) -> NDArray[Any]:
         """Image that it is compared with."""
-        return cut(_present(self.wide_reference), self.halo)
+        return cut(_present(self.wide_reference, "reference"), self.halo)
 
     @property
     def low(self) -> NDArray[Any]:
         """Low-resolution pixels whose centre lies in the block; with ``low`` among the needs."""
-        return _present(self.low_image)
+        return _present(self.low_image, "low")
 
     def around(self, before: int, after: int) -> tuple[NDArray[Any], NDArray[Any]]:
         """Image and reference with pixels before and after the block, at most those of `Terms.reach`."""
@@ -73,28 +73,28 @@ class Pixels:
             )
         return (
             cut(self.wide_image, self.halo, before, after),
-            cut(_present(self.wide_reference), self.halo, before, after),
+            cut(_present(self.wide_reference, "reference"), self.halo, before, after),
         )
 
     def detail(self, which: Literal["image", "reference", "error"]) -> Floats:
         """High-pass x - up(D(x)) of the image, the reference, or of image minus reference; see `high_pass_window`."""
-        if which == "error":
-            wide = self.wide_image - _present(self.wide_reference)
-        else:
-            wide = self.wide_image if which == "image" else _present(self.wide_reference)
-        origin = (self.rows.start - self.halo, self.cols.start - self.halo)
-        found: Floats = high_pass_window(
-            wide[None], _present(self.sensor), rows=self.rows, cols=self.cols, origin=origin
-        )[0]
+        sensor, wide = _present(self.sensor, "sensor"), self.wide_image
+        if which != "image":
+            reference = _present(self.wide_reference, "reference")
+            wide = wide - reference if which == "error" else reference
+        found: Floats = high_pass_window(wide[None], sensor, rows=self.rows, cols=self.cols, origin=self._origin)[0]
         return found
 
     def degraded(self) -> Floats:
         """Image as the low-resolution sensor observes it, D(image), at the pixels of `low`."""
-        origin = (self.rows.start - self.halo, self.cols.start - self.halo)
-        found: Floats = degrade_window(self.wide_image[None], _present(self.sensor), low=self.low_spans, origin=origin)[
-            0
-        ]
+        sensor = _present(self.sensor, "sensor")
+        found: Floats = degrade_window(self.wide_image[None], sensor, low=self.low_spans, origin=self._origin)[0]
         return found
+
+    @property
+    def _origin(self) -> tuple[int, int]:
+        """Row and column of the first pixel of the wide images."""
+        return self.rows.start - self.halo, self.cols.start - self.halo
 
     def band(self, number: int, sensor: Sensor | None) -> "Pixels":
         """Pixels of one band of all."""
@@ -103,8 +103,9 @@ class Pixels:
         return replace(self, wide_image=self.wide_image[number], wide_reference=reference, low_image=low, sensor=sensor)
 
 
-def _present(value: T | None) -> T:
-    assert value is not None, "the needs of the terms do not name what they read"
+def _present(value: T | None, need: Need) -> T:
+    if value is None:
+        raise ParameterError(f"terms read what they do not state to need; expected {need!r} among their needs=.")
     return value
 
 
@@ -124,7 +125,7 @@ class Terms:
     maps: Callable[[Pixels], Sequence[Floats]]
     """Function of a `Pixels` that returns one array for each column, shape (h, w); NaN where a pixel does not count. A
     pixel counts where all columns are finite. With ``low`` among the needs, arrays have the shape of `Pixels.low`."""
-    needs: frozenset[Need] = frozenset({"reference"})
+    needs: Set[Need] = frozenset({"reference"})
     """What the function reads beside the image."""
     reach: tuple[int, int] = (0, 0)
     """Pixels before and after a pixel, along both axes, that its numbers depend on; the terms of the sensor find their
@@ -134,6 +135,10 @@ class Terms:
     sums: Callable[[Pixels], Sums] | None = None
     """Faster way to the count and the sums, shape (1 + column,)."""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "columns", tuple(self.columns))
+        object.__setattr__(self, "needs", frozenset(self.needs))  # terms are keys: they have to be hashable
+
     @property
     def width(self) -> int:
         """Number of sums: the count first, then one for each column."""
@@ -141,7 +146,8 @@ class Terms:
 
     def stacked(self, pixels: Pixels) -> NDArray[np.float64]:
         """Numbers of every pixel, shape (column, h, w)."""
-        return np.stack([np.asarray(values, np.float64) for values in self.maps(pixels)])
+        first, *others = self.maps(pixels)
+        return np.stack([first, *others], dtype=np.float64) if others else np.asarray(first, np.float64)[None]
 
     def add_up(self, pixels: Pixels) -> Sums:
         """Count of one block and its sums, shape (1 + column,)."""
@@ -197,7 +203,7 @@ class Metric:
     """Numbers whose means it is made of."""
     formula: Callable[[Means], Sums]
     """Function of the `Means`; it works on arrays of any shape that begins with the bands."""
-    needs: frozenset[Need] = frozenset()
+    needs: Set[Need] = frozenset()
     """What the formula needs beside the needs of the terms: ``data_range``, ``scale``."""
     over_bands: bool = False
     """Whether the formula joins all bands: it returns one number where there is one for each band."""
@@ -205,7 +211,7 @@ class Metric:
     @property
     def requires(self) -> frozenset[Need]:
         """All that it needs."""
-        return self.needs | self.terms.needs
+        return frozenset((*self.needs, *self.terms.needs))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from xsr.core.errors import BandError, WeightsError
 from xsr.core.sensors import doubt
-from xsr.models.channels import Channels
+from xsr.models.channels import NO_CHANNELS, Channels
 
 SUFFIX = ".safetensors"
 ARTIFACTS = {
@@ -40,9 +40,6 @@ SEQUENCES = frozenset(
 """Fields that JSON writes as lists."""
 COARSER = ("nearest", "bilinear", "bicubic")
 """Interpolations that a card may name; see `ModelCard.coarser`."""
-
-
-NO_CHANNELS = Channels()
 
 
 @dataclass(frozen=True)
@@ -247,17 +244,9 @@ def from_item(item: dict[str, Any]) -> ModelCard:
 
 def fields_of(card: ModelCard) -> dict[str, Any]:
     """Fields of a card as its JSON names them: those of its channels one by one."""
-    found = asdict(card)
-    image, guide = found.pop("image"), found.pop("guide")
-    kelvin = card.units == "K"
-    return found | {
-        "bands": image["names"],
-        **{name: image[name] for name in ("optional", "mean", "std", "fill")},
-        "unit": card.image.step,
-        "units": "K" if kelvin else "1",
-        "guide_bands": guide["names"],
-        **{f"guide_{name}": guide[name] for name in ("optional", "mean", "std")},
-    }
+    found = {name: value for name, value in asdict(card).items() if name not in ("image", "guide")}
+    units = {"unit": card.image.step, "units": "K" if card.units == "K" else "1"}
+    return found | card.image.fields() | {"fill": card.image.fill} | units | card.guide.fields("guide_")
 
 
 def from_fields(**fields: Any) -> ModelCard:
@@ -283,8 +272,8 @@ def from_fields(**fields: Any) -> ModelCard:
 
 def _check(card: ModelCard) -> None:
     """Refuse values that no model can have: they would fail, or mislead, far from here."""
-    told = fields_of(card)
-    count, step = len(card.bands), told["unit"]
+    stated = fields_of(card)
+    count, step = len(card.bands), stated["unit"]
     each, positive = f"{count} finite numbers, one for each band", "a finite number above 0"
     rules = {
         "name": (_is_file_name(card.name), "a file name"),
@@ -308,7 +297,7 @@ def _check(card: ModelCard) -> None:
     }
     for name, (holds, rule) in rules.items():
         if not holds:
-            raise ValueError(f"{name} {told[name]!r}; expected {rule}")
+            raise ValueError(f"{name} {stated[name]!r}; expected {rule}")
 
 
 def _statistics_rules(channels: Channels, prefix: str, bands: str, each: str) -> dict[str, tuple[bool, str]]:

@@ -5,7 +5,8 @@ are in: 1 for reflectance and kelvin, 0.0001 for reflectance times ten thousand.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +43,7 @@ class Channels:
     """Reflectance or kelvin that stands in for no data far from valid pixels, by band; empty: the mean."""
 
     def __len__(self) -> int:
-        return len(self.mean)
+        return len(self.names)
 
     @property
     def step(self) -> float:
@@ -57,6 +58,19 @@ class Channels:
     def select(self, names: Sequence[str]) -> tuple[int, ...]:
         """Channel of each named band."""
         return tuple(self.names.index(name) for name in names)
+
+    def fields(self, prefix: str = "") -> dict[str, tuple[Any, ...]]:
+        """Give bands and standardisation one by one, as files name them."""
+        named = {"bands": self.names, "optional": self.optional, "mean": self.mean, "std": self.std}
+        return {f"{prefix}{name}": values for name, values in named.items()}
+
+    def only(self, names: Sequence[str]) -> "Channels":
+        """Record of some of the bands, in the order given."""
+        picks = self.select(names)
+        lists = (self.mean, self.std, self.fill)
+        mean, std, fill = (tuple(values[i] for i in picks) if values else () for values in lists)
+        optional = tuple(name for name in self.optional if name in names)
+        return replace(self, names=tuple(names), mean=mean, std=std, fill=fill, optional=optional)
 
     def statistics(self, picks: Sequence[int] | None = None) -> tuple[Image, Image]:
         """Mean and standard deviation of some channels, all by default, shape (channel, 1, 1)."""
@@ -104,3 +118,6 @@ class Channels:
         if base is not None:
             values += base
         return values
+
+
+NO_CHANNELS = Channels()

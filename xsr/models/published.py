@@ -19,12 +19,12 @@ from xsr.models.record import Architecture
 if TYPE_CHECKING:
     from torch import nn
 
-BANDS = ("B02", "B03", "B04", "B08", "B05", "B06", "B07", "B8A", "B11", "B12")
-"""Order of the channels."""
-MEAN = (0.0478, 0.0765, 0.0893, 0.2622, 0.1253, 0.2182, 0.2524, 0.2815, 0.2472, 0.1665)
-"""Reflectance subtracted from each band: Sentinel-2 Level-2A over land."""
-STD = (0.0289, 0.0400, 0.0679, 0.0811, 0.0615, 0.0645, 0.0772, 0.0820, 0.1196, 0.1160)
-"""Reflectance by which each band is divided."""
+SENTINEL2 = Channels(
+    ("B02", "B03", "B04", "B08", "B05", "B06", "B07", "B8A", "B11", "B12"),
+    mean=(0.0478, 0.0765, 0.0893, 0.2622, 0.1253, 0.2182, 0.2524, 0.2815, 0.2472, 0.1665),
+    std=(0.0289, 0.0400, 0.0679, 0.0811, 0.0615, 0.0645, 0.0772, 0.0820, 0.1196, 0.1160),
+)
+"""Bands in the order of the channels; statistics of the reflectance of Level-2A over land."""
 FACTORS = (2, 4)
 """Factors tried. A CARN of 3 has the shapes of a CARN of 4 and would be taken for one: it needs a card."""
 
@@ -74,7 +74,7 @@ def _card(architecture: Architecture, path: Path, config: dict[str, int], networ
         summary=f"Published weights of {architecture.name}",
         architecture=architecture.name,
         config=dict(config),
-        image=Channels(BANDS[:count], MEAN[:count], STD[:count]),
+        image=SENTINEL2.only(SENTINEL2.names[:count]),
         sensor="sentinel-2",
         gsd_m=10.0,
         scale_range=(float(factor), float(factor)),

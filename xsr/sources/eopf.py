@@ -32,7 +32,7 @@ from xsr.core.errors import BandError, HarmonisationError, ParameterError, Produ
 from xsr.kernels.resample import METHODS, Method
 from xsr.sources import masks, placement
 from xsr.sources.files import open_file
-from xsr.sources.granules import Granule, choose_bands, stack
+from xsr.sources.granules import Granule, choose_bands, native_sizes, stack
 from xsr.sources.harmonise import (
     DARKEST,
     Identity,
@@ -323,7 +323,7 @@ def _granule(product: EopfProduct, bands: Sequence[str] | None, options: _Option
         images=images,
         place=place,
         geobox=target,
-        native_gsd_m=tuple(max(float(_own(n)), grid.resolution(arrays[n].odc.geobox)[0]) for n in names),
+        native_gsd_m=native_sizes(names, [arrays[name].odc.geobox for name in names]),
         identity=product.identity,
         record={
             "platform": product.platform,

@@ -17,8 +17,8 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
 from xsr.core.errors import BandError, GridError, ProductError, XsrWarning
-from xsr.core.grid import crs_name
-from xsr.core.sensors import canonical_band
+from xsr.core.grid import crs_name, resolution
+from xsr.core.sensors import Sensor, canonical_band, get
 from xsr.sources.harmonise import Identity, duplicates
 
 ALIGNED = 1e-6
@@ -70,6 +70,22 @@ def choose_bands(bands: Sequence[str] | None, have: Sequence[str], label: str) -
     if len(set(names)) != len(names):
         raise BandError(f"bands={list(names)} names a band twice; expected unique bands. Drop the duplicates.")
     return names
+
+
+def native_sizes(bands: Sequence[str], boxes: Sequence[GeoBox], sensor: Sensor | None = None) -> tuple[float, ...]:
+    """Pixel size in metres of each band: that of the sensor, or that of its image where it is larger.
+
+    Parameters
+    ----------
+    bands
+        Names of the bands.
+    boxes
+        Grid of the image of each.
+    sensor
+        Sentinel-2 by default.
+    """
+    table = sensor or get("sentinel-2")
+    return tuple(max(table.band(name).gsd_m, resolution(box)[0]) for name, box in zip(bands, boxes, strict=True))
 
 
 def stack(granules: Sequence[Granule], *, name: str, attrs: Mapping[str, Any], mask: bool) -> xr.DataArray:

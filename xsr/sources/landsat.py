@@ -15,11 +15,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xsr.core import checks, grid, radiometry, sensors
+from xsr.core import checks, radiometry, sensors
 from xsr.core.errors import BandError, CubeError, ParameterError, ProductError
 from xsr.sources import masks
 from xsr.sources.archive import Archive, check_name
-from xsr.sources.granules import Granule, on_one_lattice, stack
+from xsr.sources.granules import Granule, native_sizes, on_one_lattice, stack
 from xsr.sources.harmonise import Identity
 from xsr.sources.mtl import FILE, Mtl, parse_groups
 from xsr.sources.mtl import read_mtl as read_mtl
@@ -276,7 +276,7 @@ def _granule(product: LandsatProduct, bands: Sequence[str] | None, chunk: int) -
         image.data.map_blocks(product.scaling(*key).decode, dtype=np.float32, meta=np.empty((0,) * 3, np.float32))
         for key, image in zip(chosen, images, strict=True)
     ]
-    gsd_m = [max(product.sensor.band(band).gsd_m, grid.resolution(target)[0]) for _, band in chosen]
+    names = tuple(band for _, band in chosen)
     classes = {}
     if masked:
         flags = nearest(_open(product, quality, chunk), target, dtype=np.uint16, chunk=chunk)[0]
@@ -284,13 +284,13 @@ def _granule(product: LandsatProduct, bands: Sequence[str] | None, chunk: int) -
     return Granule(
         label=product.label,
         time=_time(product),
-        bands=tuple(band for _, band in chosen),
+        bands=names,
         pixels=join(
             to_grid(image.copy(data=plane), target, method="nearest", chunk=chunk)
             for image, plane in zip(images, planes, strict=True)
         ),
         geobox=target,
-        native_gsd_m=tuple(gsd_m),
+        native_gsd_m=native_sizes(names, [target] * len(names), product.sensor),
         identity=_identity(product),
         record={
             "platform": product.platform,

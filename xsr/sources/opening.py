@@ -97,10 +97,12 @@ def open(x: Any, /, **options: Any) -> XarrayObject:
 
     Examples
     --------
-    >>> import xarray as xr
-    >>> cube = xr.Dataset()
-    >>> open(cube) is cube
-    True
+    >>> import xsr
+    >>> from xsr.testing import synthetic_cube
+    >>> report = synthetic_cube(size=(32, 32)).sr.to_zarr("cube.zarr", progress=False)
+    >>> cube = xsr.open("cube.zarr")
+    >>> dict(cube.sizes), xsr.open(cube) is cube
+    ({'time': 1, 'band': 4, 'y': 32, 'x': 32}, True)
     """
     return recognise(x).open(**options)
 

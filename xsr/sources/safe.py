@@ -25,7 +25,7 @@ from xsr.core.errors import ParameterError, ProductError
 from xsr.kernels.resample import METHODS, Method
 from xsr.sources import masks
 from xsr.sources.archive import Archive, check_name
-from xsr.sources.granules import Granule, choose_bands, stack
+from xsr.sources.granules import Granule, choose_bands, native_sizes, stack
 from xsr.sources.harmonise import (
     DARKEST,
     Identity,
@@ -435,12 +435,8 @@ def _granule(product: SafeProduct, bands: tuple[str, ...], options: _Options) ->
     classes = _classes_file(product, gsd_m)
     footprints = product.mask_files("MSK_DETFOO") if options.detectors else {}
     _check_present(product, files)
-    verify_files(
-        product.archive,
-        product.root,
-        [product.metadata, *files.values(), *classes.values(), *(footprints[b] for b in bands if b in footprints)],
-        options.verify,
-    )
+    used = [product.metadata, *files.values(), *classes.values(), *(footprints[b] for b in bands if b in footprints)]
+    verify_files(product.archive, product.root, used, options.verify)
     images = {band: _open(product, name, options.chunk) for band, name in files.items()}
     target = _target(images, sizes, gsd_m)
     stated = _offset(product, bands, files, classes.get("SCL"), options)
@@ -448,6 +444,9 @@ def _granule(product: SafeProduct, bands: tuple[str, ...], options: _Options) ->
     packings = [Packing(product.quantification, one.offset_dn, product.special) for one in offsets]
     decoded = tuple(decode(images[band], packing) for band, packing in zip(bands, packings, strict=True))
     place = partial(to_grid, target=target, method=options.resampling, chunk=options.chunk)
+    shown = _classification(product, classes, target, options.chunk)
+    if options.detectors:
+        shown["detector"] = _detectors(product, bands, footprints, target, options.chunk)
     return Granule(
         label=product.label,
         time=_time(product),
@@ -456,25 +455,25 @@ def _granule(product: SafeProduct, bands: tuple[str, ...], options: _Options) ->
         images=decoded,
         place=place,
         geobox=target,
-        native_gsd_m=tuple(max(float(native_gsd(band)), grid.resolution(images[band].odc.geobox)[0]) for band in bands),
+        native_gsd_m=native_sizes(bands, [images[band].odc.geobox for band in bands]),
         identity=product.identity,
-        record={
-            "platform": product.platform,
-            "processing_baseline": product.text("PROCESSING_BASELINE") or "",
-            "product_id": product.label,
-            "datatake": product.datatake,
-            "mgrs_tile": product.tile,
-            "generated": product.text("GENERATION_TIME") or "",
-            "offset_source": offsets[0].source,
-        },
+        record=_record(product, offsets[0].source),
         offset_dn=tuple(one.offset_dn for one in offsets),
-        masks={
-            **_classification(product, classes, target, options.chunk),
-            **(
-                {"detector": _detectors(product, bands, footprints, target, options.chunk)} if options.detectors else {}
-            ),
-        },
+        masks=shown,
     )
+
+
+def _record(product: SafeProduct, offset_source: str) -> dict[str, str]:
+    """Where a date comes from."""
+    return {
+        "platform": product.platform,
+        "processing_baseline": product.text("PROCESSING_BASELINE") or "",
+        "product_id": product.label,
+        "datatake": product.datatake,
+        "mgrs_tile": product.tile,
+        "generated": product.text("GENERATION_TIME") or "",
+        "offset_source": offset_source,
+    }
 
 
 def _check_present(product: SafeProduct, files: dict[str, str]) -> None:

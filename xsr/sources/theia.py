@@ -20,7 +20,7 @@ from xsr.core.errors import ParameterError, ProductError
 from xsr.kernels.resample import METHODS, Method
 from xsr.sources import masks
 from xsr.sources.archive import Archive
-from xsr.sources.granules import Granule, choose_bands, stack
+from xsr.sources.granules import Granule, choose_bands, native_sizes, stack
 from xsr.sources.harmonise import Identity
 from xsr.sources.paths import product_path
 from xsr.sources.rasters import CHUNK, Packing, decode, join, nearest, open_raster, to_grid
@@ -213,16 +213,7 @@ def _granule(
         raise ProductError(f"{product.stem} has no {correction} images; expected them. Try the other correction=.")
     names = choose_bands(bands, have, product.stem)
     size = gsd_m or min(_native_gsd(name) for name in names)
-    rings = ("R1", "R2") if size == 10 else ("R2", "R1")  # of the bands of 10 m and of 20 m; some come with one alone
-    ring = {
-        kind: next((product.files[n] for r in rings if (n := f"{kind}_{r}") in product.files), "") for kind in MASKS
-    }
-    missing = [kind for kind, name in ring.items() if not name]
-    if missing:
-        raise ProductError(
-            f"{product.stem} lacks its masks {', '.join(missing)}; expected files such as MASKS/{product.stem}_"
-            f"{missing[0]}_R1.tif. Add the folder MASKS of the product."
-        )
+    ring = _mask_files(product, size)
     product.archive.check([*(files[name] for name in names), *ring.values()])
     images = {name: _open(product, files[name], chunk) for name in names}
     finest = min(names, key=_native_gsd)
@@ -239,7 +230,7 @@ def _granule(
         bands=names,
         pixels=join(to_grid(decode(images[name], packing), target, method=method, chunk=chunk) for name in names),
         geobox=target,
-        native_gsd_m=tuple(max(_native_gsd(name), grid.resolution(images[name].odc.geobox)[0]) for name in names),
+        native_gsd_m=native_sizes(names, [images[name].odc.geobox for name in names]),
         identity=Identity((product.platform, str(product.time), product.tile), product.version),
         record={
             "platform": product.platform,
@@ -249,6 +240,27 @@ def _granule(
         },
         masks={"valid": valid},
     )
+
+
+def _mask_files(product: TheiaProduct, size: float) -> dict[str, str]:
+    """File of each kind of mask, of the ring of a pixel size where there are both.
+
+    Raises
+    ------
+    ProductError
+        If a kind is missing.
+    """
+    rings = ("R1", "R2") if size == 10 else ("R2", "R1")  # of the bands of 10 m and of 20 m; some come with one alone
+    ring = {
+        kind: next((product.files[n] for r in rings if (n := f"{kind}_{r}") in product.files), "") for kind in MASKS
+    }
+    missing = [kind for kind, name in ring.items() if not name]
+    if missing:
+        raise ProductError(
+            f"{product.stem} lacks its masks {', '.join(missing)}; expected files such as MASKS/{product.stem}_"
+            f"{missing[0]}_R1.tif. Add the folder MASKS of the product."
+        )
+    return ring
 
 
 def _native_gsd(band: str) -> float:

@@ -186,7 +186,7 @@ def dropped(recipe: Recipe[Any], step: int) -> tuple[int, ...]:
         return ()
     kept = [list(subset) for subset in recipe.subsets] + [[b for b in recipe.bands if rng.random() < 0.5]]
     keep = kept[int(rng.integers(len(kept)))] or list(recipe.bands[:1])
-    return tuple(i for i, band in enumerate(recipe.bands) if band not in keep and band in recipe.optional)
+    return tuple(i for i, band in enumerate(recipe.bands) if band not in keep and band in recipe.image.optional)
 
 
 def _ahead(sampler: Callable[[int], Any], first: int, stop: int | None) -> Iterator[Any]:

@@ -1,4 +1,4 @@
-"""Pairs by the Wald protocol: what a sensor ``scale`` times coarser would have seen, and the truth at points.
+"""Pairs by the Wald protocol: what a sensor ``scale`` times coarser would have observed, and the truth.
 
 L. Wald, T. Ranchin, M. Mangolini, "Fusion of satellite images of different spatial resolutions: assessing the
 quality of resulting images", Photogrammetric Engineering & Remote Sensing 63 (1997).
@@ -10,6 +10,7 @@ twice the low-resolution pixel, and then interpolated onto the grid of the other
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,7 @@ from xsr.training.scenes import TrainingScene
 
 Image = NDArray[np.float32]
 BORDER = 4
-"""Low-resolution pixels at the border of a patch that are never asked for: the network pads them with zeros."""
+"""Low-resolution pixels at the border of a patch where the truth is never taken: the network pads them with zeros."""
 FLAT = 0.002
 """Standard deviation in reflectance below which a band counts as flat, so that its noise is not blown up."""
 RECOLOUR = 1.0
@@ -32,7 +33,7 @@ MIXED, RECOLOURED = 0.45, 0.4
 """Shares of the patches that are `mixed` and `recoloured` where bands are varied."""
 OWN_MTF = 0.3
 """Response of an image at its own Nyquist frequency, which `recoloured` gives to what it adds."""
-NEARLY = 0.95
+NEARLY = 0.99
 """Share of the sharpest response on a grid that a patch may have: the width that has all of it is zero."""
 REACH = 2
 """Pixels beyond an image that bicubic interpolation reads."""
@@ -75,7 +76,7 @@ class PatchSensor:
     noise: NDArray[np.float64]
     """Standard deviation of each channel in reflectance."""
 
-    @property
+    @cached_property
     def margin(self) -> int:
         """Fine pixels around a patch that it depends on; even, so that a nested grid begins at a whole pixel too."""
         return 2 + even(max(self.band(channel).halo() for channel in range(len(self.mtf))))
@@ -110,7 +111,7 @@ class WaldSampler:
     """Standard deviation of the logarithm of the MTF's factor."""
     seed: int
     square: int = 0
-    """Side in high-resolution pixels of the square at which each patch is asked, less where the patch is smaller;
+    """Side in high-resolution pixels of the square of truth in each patch, less where the patch is smaller;
     0: ``queries`` scattered pixels."""
     coarser: tuple[bool, ...] = ()
     """Whether the native pixel of each band is twice the grid's; empty: none is."""
@@ -311,7 +312,7 @@ def mixed(window: Image, spread: float, rng: np.random.Generator) -> Image:
 
 
 def recoloured(window: Image, spread: float, rng: np.random.Generator) -> Image:
-    """Give regions of like colour in a window (band, y, x) other values in some of its bands, by chance.
+    """Give regions of like colour in a window (band, y, x) random other values in some of its bands.
 
     Regions are the cells of a random grid in the space of reflectances. What one band shows is then seldom a function
     of the others, but where it changes they mostly change too: a crop in flower, a dry field, a new roof.

@@ -7,6 +7,7 @@ A task is one of five: `Continuous`, `Temporal` and `Fixed` learn from images of
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
+from xsr.models.channels import NO_CHANNELS, Channels
 from xsr.training.manifest import Use
 
 
@@ -89,13 +90,8 @@ class Guided(Task):
     scale_range: tuple[float, float] = (4, 8)
     """The two factors, or one twice."""
     patch: int = 128
-    guide_bands: tuple[str, ...] = ()
-    guide_mean: tuple[float, ...] = ()
-    """Reflectance subtracted from each band of the guide."""
-    guide_std: tuple[float, ...] = ()
-    """Reflectance by which each is divided."""
-    guide_optional: tuple[str, ...] = ()
-    """Bands of the guide that may be missing."""
+    guide: Channels = NO_CHANNELS
+    """Bands of the guide and their standardisation; none for a network without a guide."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,13 +120,8 @@ class Recipe(Generic[T]):
     config: dict[str, Any]
     """Settings of the network."""
     task: T
-    bands: tuple[str, ...]
-    optional: tuple[str, ...] = ()
-    """Bands that a cube may lack; they are dropped at random in training."""
-    mean: tuple[float, ...]
-    """Value subtracted from each band."""
-    std: tuple[float, ...]
-    """Value by which each band is divided."""
+    image: Channels
+    """Bands and their standardisation; the optional ones, which a cube may lack, are dropped at random in training."""
     drop: float = 0.0
     """Share of batches in which optional bands are missing."""
     subsets: tuple[tuple[str, ...], ...] = ()
@@ -138,7 +129,6 @@ class Recipe(Generic[T]):
     sensor: str = "sentinel-2"
     mtf: tuple[float, ...] = ()
     """MTF at Nyquist of each band; empty: that of the sensor."""
-    units: str = "1"
     gsd_m: float = 10.0
     start: str = ""
     """Weights whose tensors the network starts from, where names and shapes agree: packaged ones, a path, or a recipe,
@@ -155,11 +145,19 @@ class Recipe(Generic[T]):
     limits: tuple[str, ...] = field(default=())
 
     @property
+    def bands(self) -> tuple[str, ...]:
+        """Bands in the order of the network's channels."""
+        return self.image.names
+
+    @property
     def factor(self) -> int | None:
         """The one scale of a fixed-scale network."""
         return self.config.get("factor")
 
     def record(self) -> dict[str, Any]:
         """Give what a card says of the recipe, in one table."""
-        values = {key: value for key, value in asdict(self).items() if key not in ("task", "limits", "summary")}
-        return {**values, "task": self.task.kind, **asdict(self.task)}
+        plain = {**asdict(self), **asdict(self.task)}
+        nested = ("task", "limits", "summary", "image", "guide")
+        values = {key: value for key, value in plain.items() if key not in nested}
+        guide = self.task.guide.fields("guide_") if isinstance(self.task, Guided) else {}
+        return {**values, "task": self.task.kind, **self.image.fields(), "units": self.image.units, **guide}

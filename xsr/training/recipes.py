@@ -5,8 +5,11 @@ from typing import Any
 
 from xsr.core.errors import ParameterError
 from xsr.core.names import did_you_mean
+from xsr.models.channels import Channels
+from xsr.models.published import SENTINEL2
 from xsr.training.recipe import Continuous, Fixed, Guided, Recipe, Reference, Temporal, Wald
 from xsr.training.scenes import BANDS, COARSE, FINE
+from xsr.training.thermal_synthetic import GUIDE
 
 LIIF_S2_FIRST: Recipe[Any] = Recipe(
     name="liif_s2_first",
@@ -14,13 +17,9 @@ LIIF_S2_FIRST: Recipe[Any] = Recipe(
     architecture="liif",
     config={"channels": 10, "outputs": 10, "features": 64, "blocks": 8, "hidden": (128, 128, 128)},
     task=Continuous(scale_range=(1.0, 6.0)),
-    bands=BANDS,
-    optional=BANDS,
+    image=replace(SENTINEL2, optional=BANDS),
     drop=0.5,
     subsets=(FINE, FINE, FINE[:3], COARSE),
-    # Reflectance statistics of Sentinel-2 Level-2A over land (Michel and Kalinicheva 2024).
-    mean=(0.0478, 0.0765, 0.0893, 0.2622, 0.1253, 0.2182, 0.2524, 0.2815, 0.2472, 0.1665),
-    std=(0.0289, 0.0400, 0.0679, 0.0811, 0.0615, 0.0645, 0.0772, 0.0820, 0.1196, 0.1160),
     steps=11_000,
     limits=(
         "Not for thermal bands, radar, snow and ice, or images with a point spread function far from Sentinel-2's.",
@@ -107,10 +106,8 @@ TEMPORAL_LIIF_WORLDSTRAT = Recipe(
         "radiometry": 64,
     },
     task=Reference(),
-    bands=("B04", "B03", "B02"),
     # Counts / 255, not reflectance.
-    mean=(0.30, 0.28, 0.20),
-    std=(0.18, 0.145, 0.11),
+    image=Channels(("B04", "B03", "B02"), mean=(0.30, 0.28, 0.20), std=(0.18, 0.145, 0.11)),
     gsd_m=1.5,
     frozen=("radiometry.",),
     batch=2,
@@ -135,20 +132,11 @@ DCTNET_LST = Recipe(
     summary="Surface or brightness temperature sharpened four or eight times by a reflectance image (DCTNet).",
     architecture="dctnet",
     config={"guide_bands": 3, "features": 32, "layers": 4, "final_relu": False, "relations": RELATIONS},
-    task=Guided(
-        guide_bands=("B04", "B08", "B11"),
-        # Reflectance statistics of Sentinel-2 Level-2A over land (Michel and Kalinicheva 2024).
-        guide_mean=(0.0893, 0.2622, 0.2472),
-        guide_std=(0.0679, 0.0811, 0.1196),
-        guide_optional=("B11",),
-    ),
-    bands=("lst",),
-    mean=(0.0,),
-    std=(1.0,),
+    task=Guided(guide=replace(GUIDE, optional=("B11",))),
+    image=Channels(("lst",), mean=(0.0,), std=(1.0,), units="K"),
     sensor="landsat-8",
     gsd_m=90.0,
     mtf=(0.3,),
-    units="K",
     batch=2,
     steps=3_500,
     learning_rate=2e-3,

@@ -1,10 +1,10 @@
-"""Series: images of a place on many dates, and batches in which one date is asked for and others answer.
+"""Series: images of a place on many dates, and batches in which one date is the target and others are the input.
 
-The date asked for may be among those that answer, or be hidden: leave one date out. Then nothing but the other dates
-tells what it looked like, and time itself is supervised, without any image finer than the sensor's.
+The target date may be among those of the input, or be hidden: leave one date out. Then nothing but the other dates
+shows what it looked like, and time itself is supervised, without any image finer than the sensor's.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,9 +34,9 @@ from xsr.training.scenes import (
 )
 
 CLEAR = 0.75
-"""Least share of clear pixels for a date to be asked for."""
+"""Least share of clear pixels for a date to be the target."""
 USEFUL = 0.2
-"""Least share of clear pixels for a date to answer."""
+"""Least share of clear pixels for a date to be an input."""
 KNOWN = 0.95
 """Least share of a low-resolution pixel's weight on clear pixels for it to count as clear."""
 
@@ -72,7 +72,7 @@ class SeriesBatch:
     """Times of the dates, shape (n, date)."""
     day_of_year: NDArray[np.float64]
     tau: NDArray[np.float64]
-    """Times asked for, shape (n,)."""
+    """Target times, shape (n,)."""
     tau_day_of_year: NDArray[np.float64]
     rows: NDArray[np.float64]
     """Query positions in low-resolution pixels, shape (n, queries)."""
@@ -87,11 +87,11 @@ class SeriesSampler:
 
     series: Sequence[Series]
     wald: WaldSampler
-    """How a date is degraded, and where it is asked; its scenes are not used."""
+    """How a date is degraded, and where its truth is taken; its scenes are not used."""
     dates: tuple[int, int]
-    """Least and most dates that answer."""
+    """Least and most dates of the input."""
     hidden: float = 0.5
-    """Share of patches in which the date asked for is not among those that answer."""
+    """Share of patches in which the target date is not among those of the input."""
     clouds: float = 0.6
     """Most of a date that made-up clouds hide, in half the patches."""
 
@@ -114,10 +114,10 @@ class SeriesSampler:
         self, series: Series, sensor: PatchSensor, count: int, rng: np.random.Generator
     ) -> tuple[NDArray[np.generic], ...]:
         wald, margin, bands = self.wald, sensor.margin, len(sensor.mtf)
-        asked = int(rng.choice(series.clear()))
-        frames = self._frames(series, asked, count, rng)
+        date = int(rng.choice(series.clear()))
+        frames = self._frames(series, date, count, rng)
         extent = even(wald.patch * sensor.scale)
-        windows = augment(self._windows(series, [*frames, asked], extent, margin, rng), rng, dates=count + 1)
+        windows = augment(self._windows(series, [*frames, date], extent, margin, rng), rng, dates=count + 1)
         low = wald.degrade([fill(window[:-bands]) for window in windows], sensor.repeated(count), rng)
         valid = self._valid(windows[0][:-bands:bands], sensor)
         if rng.random() < 0.5:
@@ -126,7 +126,7 @@ class SeriesSampler:
         rows, cols = ((q + 0.5) / sensor.scale - 0.5 for q in at)
         target = windows[0][-bands:, at[0] + margin, at[1] + margin].T
         times = series.times[frames]
-        tau = series.times[[asked]]
+        tau = series.times[[date]]
         return (
             low.reshape(count, bands, wald.patch, wald.patch),
             valid,
@@ -155,15 +155,15 @@ class SeriesSampler:
         known = np.isfinite(fine).astype(np.float32)
         return observe(known, sensor_band(OWN_MTF, sensor.scale), rows=span, cols=span, origin=origin) > KNOWN
 
-    def _frames(self, series: Series, asked: int, count: int, rng: np.random.Generator) -> list[int]:
-        """Choose the dates that answer: near ones, some left out, the one asked for among them or not."""
-        distance = np.abs(days(series.times) - days(series.times[[asked]])[0])
+    def _frames(self, series: Series, date: int, count: int, rng: np.random.Generator) -> list[int]:
+        """Choose the dates of the input: near ones, some left out, the target among them or not."""
+        distance = np.abs(days(series.times) - days(series.times[[date]])[0])
         useful = set(series.clear(USEFUL).tolist())
-        others = [int(i) for i in np.argsort(distance, kind="stable") if i != asked and int(i) in useful]
+        others = [int(i) for i in np.argsort(distance, kind="stable") if i != date and int(i) in useful]
         kept = [i for i in others if rng.random() < 0.7]
         kept += [i for i in others if i not in kept]
         if rng.random() >= self.hidden:
-            kept = [asked, *kept]
+            kept = [date, *kept]
         chosen = kept[:count]
         return sorted(chosen + chosen[-1:] * (count - len(chosen)))
 
@@ -207,7 +207,9 @@ def read(
     XsrError
         If a file is not what the manifest says.
     """
-    found = () if manifest is None else manifest.select("series", split=split, recipe=recipe)
+    found = (
+        [] if manifest is None else [s for s in manifest.select("series", split=split, recipe=recipe) if not s.layout]
+    )
     for number, scene in enumerate(found, 1):
         assert manifest is not None
         say(f"series {number} of {len(found)}: {scene.place}")
@@ -264,7 +266,7 @@ def made_up(count: int, say: Say = quiet) -> Iterator[Series]:
         times = first + np.concatenate([[0], np.cumsum(gaps)]).astype("timedelta64[D]")
         cube = synthetic_cube(seed=1000 + seed, size=(128, 128), times=times, bands=BANDS, jitter_px=0.15)
         values = np.array(cube.values, np.float32)
-        for date in np.flatnonzero(rng.random(len(values)) < 0.5):  # the others are clear: only such can be asked for
+        for date in np.flatnonzero(rng.random(len(values)) < 0.5):  # the others are clear: only such can be the target
             values[date, :, cloud(128, rng.uniform(0.1, 0.7), rng)] = np.nan
         yield Series("synthetic", cube["time"].values.astype("datetime64[ns]"), values, None, 0.5)
 
@@ -282,9 +284,15 @@ def coarser(series: Series) -> Series | None:
 
 
 def load(
-    manifest: Manifest | None, *, recipe: str = "", synthetic: int = 24, least: int = 1, say: Say = quiet
+    manifest: Manifest | None,
+    *,
+    recipe: str = "",
+    synthetic: int = 24,
+    published: Iterable[Series] = (),
+    least: int = 1,
+    say: Say = quiet,
 ) -> list[Series]:
-    """Make the training series of a recipe that have dates to ask for; synthetic ones alone without a manifest.
+    """Make the training series of a recipe that have clear dates: synthetic ones, the manifest's, those ``published``.
 
     Raises
     ------
@@ -294,7 +302,7 @@ def load(
         If a file is not what the manifest says.
     """
     found = list(made_up(synthetic, say))
-    real = list(read(manifest, recipe=recipe, say=say))
+    real = [*read(manifest, recipe=recipe, say=say), *published]
     for one in real:
         check_size(one.place, one.image.shape[2:], least)
         if np.isfinite(one.image).any() and not np.isfinite(one.image[:, 0]).any():

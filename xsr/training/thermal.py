@@ -2,7 +2,7 @@
 
 The truth of a pair lies on a grid no finer than what a thermal sensor resolved: a product of 30 m pixels that was
 measured at 100 m is smooth at 30 m, and a network trained on it would learn to blur. Real scenes are therefore
-averaged to 90 m (Landsat 8) first. The low-resolution image is the truth seen through a thermal point spread function,
+averaged to 90 m (Landsat 8) first. The low-resolution image is the truth blurred by a thermal point spread function,
 four or eight times coarser, with noise.
 """
 
@@ -21,11 +21,9 @@ from xsr.training.manifest import Manifest, Scene, Split
 from xsr.training.pairs import cut, enlarged
 from xsr.training.reading import read, read_scene
 from xsr.training.scenes import Say, quiet
-from xsr.training.thermal_synthetic import GUIDE_BANDS, draw_scene
+from xsr.training.thermal_synthetic import GUIDE, GUIDE_BANDS, draw_scene
 
 Image = NDArray[np.float32]
-GUIDE_MEAN, GUIDE_STD = (0.0893, 0.2622, 0.2472), (0.0679, 0.0811, 0.1196)
-"""Reflectance statistics of `GUIDE_BANDS` over land (Michel and Kalinicheva 2024), as in the other recipes."""
 FACTORS = (4, 8)
 MARGIN = 40
 """Pixels around a patch, for the point spread function and the interpolation: five pixels of the coarser grid."""
@@ -169,8 +167,7 @@ def image_limits(low: Image) -> tuple[float, float]:
 
 def standardise(guide: Image) -> Image:
     """Guide (3, y, x) in standard deviations from the mean of land; 0 where it is missing."""
-    mean, std = (np.array(v, np.float32)[:, None, None] for v in (GUIDE_MEAN, GUIDE_STD))
-    return np.asarray(np.nan_to_num((guide - mean) / std), np.float32)
+    return np.nan_to_num(GUIDE.standardise(guide, range(len(GUIDE))))
 
 
 def load_optical(manifest: Manifest | None, *, recipe: str = "", say: Say = quiet) -> list[Image]:

@@ -25,12 +25,14 @@ from numpy.typing import NDArray
 from xsr.core.blocks import Span
 from xsr.kernels import degrade, psf
 from xsr.kernels.degrade import sensor_band
+from xsr.models.published import SENTINEL2
 
 Image = NDArray[np.float32]
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
-GUIDE_BANDS = ("B04", "B08", "B11")
+GUIDE = SENTINEL2.only(("B04", "B08", "B11"))
 """Red, near infrared and short-wave infrared at 1.6 micrometres."""
+GUIDE_BANDS = GUIDE.names
 DAY_SHARE = 0.7
 """Share of scenes with the temperatures of a summer's day; in the others every sign is free."""
 CLOUD_SHARE = 0.08
@@ -64,9 +66,9 @@ def draw_scene(rng: np.random.Generator, side: int, optical: Image | None = None
     Returns
     -------
     kelvin : ndarray
-        Temperature as a thermal sensor of this pixel sees it, shape (side, side), without noise.
+        Temperature as a thermal sensor of this pixel observes it, shape (side, side), without noise.
     guide : ndarray
-        Reflectance as an optical sensor sees it, shape (3, side, side), with noise and haze.
+        Reflectance as an optical sensor observes it, shape (3, side, side), with noise and haze.
     """
     land = mosaic(rng, side) if optical is None else Land(optical, strata(rng, optical), np.ones_like(optical[0]))
     share = rng.uniform(0.15, 1.0)
@@ -77,8 +79,8 @@ def draw_scene(rng: np.random.Generator, side: int, optical: Image | None = None
         guide = blur(guide, rng.uniform(0.2, 0.6))
     if rng.random() < CLOUD_SHARE:
         kelvin, guide = cloud(rng, kelvin, guide)
-    seen = blur(kelvin[None].astype(np.float32), rng.uniform(0.1, 0.5), shift=rng.normal(0, 0.25, 2))
-    return seen[0], observe(rng, guide)
+    observed = blur(kelvin[None].astype(np.float32), rng.uniform(0.1, 0.5), shift=rng.normal(0, 0.25, 2))
+    return observed[0], observe(rng, guide)
 
 
 def unit(image: NDArray[np.floating]) -> Floats:

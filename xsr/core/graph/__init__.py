@@ -1,5 +1,6 @@
-"""The room where Dask lives: windows of blocks, several dates, tasks for chunks, and sums. Nothing else knows it."""
+"""All that knows Dask: blocks from their windows at one date or several, sums over blocks, tasks that write blocks."""
 
+from xsr.core.graph.driver import each
 from xsr.core.graph.notices import watch
 from xsr.core.graph.reductions import Job, Reduction, reduce_windows
 from xsr.core.graph.tasks import BlockKey, BlockTasks, block_tasks, compute, threads_each, together
@@ -15,6 +16,7 @@ __all__ = [
     "Reduction",
     "block_tasks",
     "compute",
+    "each",
     "make_plan",
     "reduce_windows",
     "run",

@@ -1,6 +1,6 @@
 """Block tasks: every chunk of an array handed to a function that does something with it, such as writing it down.
 
-They run on the active scheduler or cluster. What fails is told block by block.
+They run on the active scheduler or cluster. Errors are reported block by block.
 """
 
 import asyncio
@@ -68,7 +68,7 @@ def _call(function: Callable[..., Any], block: NDArray[Any], key: BlockKey) -> A
 
 
 Outcome = Callable[[BlockKey, Exception | None], None]
-"""Told of every task once: its error, or None if it went well. What it raises ends the computation."""
+"""Called once for every task with its error, or None if it went well. What it raises ends the computation."""
 
 
 def compute(tasks: Sequence[BlockTasks], *, progress: bool, outcome: Outcome | None = None) -> None:
@@ -238,7 +238,7 @@ async def _wait_for_blocks(dask_worker: Any) -> None:
 
 
 class _Watch(Callback):
-    """Sees which tasks finish on a local scheduler, and which were running when it ended."""
+    """Records which tasks finish on a local scheduler, and which were running when it ended."""
 
     def __init__(self, keys: set[str], advance: Callable[[str], None]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

@@ -13,7 +13,7 @@ from xsr.core.graph import Job
 from xsr.core.match import blocks_of, check_border, check_same_grid, open_like, open_mask
 from xsr.core.names import BandsLike, fitting
 from xsr.core.types import XarrayObject
-from xsr.kernels.pixels import judged
+from xsr.kernels.pixels import exclude
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ class Reader:
         image, reference = next(given), next(given) if self.has_reference else None
         mask = next(given) if self.has_mask else None
         place: dict[str, Any] = {"rows": job.windows[0].rows, "cols": job.windows[0].cols, "shape": self.shape}
-        image = judged(image, **place, border=self.border, mask=mask)
-        return image, None if reference is None else judged(reference, **place)
+        image = exclude(image, **place, border=self.border, mask=mask)
+        return image, None if reference is None else exclude(reference, **place)
 
 
 def open_comparison(

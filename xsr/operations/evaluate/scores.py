@@ -1,4 +1,4 @@
-"""Judge a super-resolved cube against a reference and against the image it was made from."""
+"""Score a super-resolved cube against a reference and against the image it was made from."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from xsr.kernels.metrics import ERRORS
 from xsr.kernels.optics import Mtf, Optics, PsfLike
 from xsr.kernels.terms import Metric, Need, Pixels, Sheet
 from xsr.operations.evaluate.compare import Comparison, Reader, labels, open_comparison
-from xsr.operations.evaluate.table import check_scale, choose_metrics, rows_of, sensors_of, settings_of, sheet_of
+from xsr.operations.evaluate.table import check_scale, choose_metrics, sensors_of, settings_of, sheet_of, variables_of
 
 
 @dataclass(frozen=True)
@@ -100,16 +100,16 @@ def evaluate(
         Low over high pixel size, for ``ergas`` and ``high_fidelity``; taken from ``low`` if that is given.
     mtf
         Modulation transfer of the low-resolution sensor at its Nyquist frequency; see `xsr.degrade`. Where the
-        coordinate ``native_gsd`` of ``low`` or ``sr`` says that a band was seen in pixels larger than those of ``low``,
-        at that of these pixels; where neither says and ``mtf`` is not given, the sensor's table does.
+        coordinate ``native_gsd`` of ``low`` or ``sr`` says that a band was observed in larger pixels than those of
+        ``low``, at that of these pixels; where neither says and ``mtf`` is not given, the sensor's table does.
     psf, source_mtf, sensor
         Point spread function of the low-resolution sensor, and the table that names its MTF; see `xsr.degrade`.
     border
         Pixels to leave out along each side of the cube.
     mask
-        Boolean DataArray on the grid of ``sr``, True where a pixel is judged.
+        Boolean DataArray on the grid of ``sr``, True where a pixel counts.
     bands
-        Bands to judge; all of ``sr`` by default. A mapping from names to labels (see `xsr.liif`) counts for each cube
+        Bands to compare; all of ``sr`` by default. A mapping from names to labels (see `xsr.liif`) counts for each cube
         that has its labels; the others have its names.
     units
         Units of the numbers where the metadata do not say; see `xsr.interpolate`.
@@ -119,9 +119,9 @@ def evaluate(
     Returns
     -------
     Dataset
-        One variable for each metric, dims (time, band), or (time) where all bands are judged together; ``count`` holds
-        the valid pixels, those of ``low`` where there is no reference. NaN where nothing could be judged. Attributes
-        tell the settings, with the fidelity metrics those of the sensor. Lazy if any cube is.
+        One variable for each metric, dims (time, band), or (time) for all bands together; ``count`` holds the valid
+        pixels, those of ``low`` where there is no reference. NaN where no pixel counts. Attributes state the settings,
+        with the fidelity metrics those of the sensor. Lazy if any cube is.
 
     Raises
     ------
@@ -130,7 +130,7 @@ def evaluate(
     CubeError, BandError
         If a cube breaks the contract, or dates or bands do not match.
     ParameterError
-        If a metric is unknown or lacks an argument, an argument is out of range, or a metric asked for needs an MTF
+        If a metric is unknown or lacks an argument, an argument is out of range, or a metric that is named needs an MTF
         that is not known or that no weights have.
 
     Notes
@@ -141,9 +141,9 @@ def evaluate(
     the images' Laplacians in 8 x 8 windows. ``sam`` is the mean angle between spectra, in degrees. ``ergas`` is ``100
     / scale * sqrt(mean over bands of (rmse / mean reference)²)``: its ratio is high over low pixel size (Wald 2000).
     ``low_fidelity`` compares on the low-resolution grid, ``high_fidelity`` on the high-resolution one, with the
-    point spread function of the low-resolution sensor; a band seen in larger pixels is taken to have been brought to
-    that grid by bicubic interpolation. Windows and point spread functions that touch no data, masked pixels or the
-    outside of the cube do not count.
+    point spread function of the low-resolution sensor; a band observed in larger pixels is taken to have been brought
+    to that grid by bicubic interpolation. Windows and point spread functions that touch no data, masked pixels or
+    the outside of the cube do not count.
 
     Examples
     --------
@@ -164,8 +164,8 @@ def evaluate(
         scale = _agreed_scale(scale, coarse.scale)
     elif reference is None and metrics is None:
         raise ParameterError("neither a reference nor low= given; expected one of them to compare with.")
-    arguments: dict[Need, Any] = {"reference": reference, "low": low, "data_range": data_range, "scale": scale}
-    given = [need for need, value in arguments.items() if value is not None]
+    arguments: dict[Need, Any] = {"reference": reference, "low": low, "data_range": data_range}
+    given = [need for need, value in {**arguments, "scale": scale, "sensor": scale}.items() if value is not None]
     optics = Optics(cube.sensor(sensor), mtf, psf, source_mtf)
     bands_spelled = cube.spelled(optics.sensor)
     unknown = () if metrics is not None else tuple(name for name in bands_spelled if not optics.knows(name))
@@ -231,7 +231,7 @@ def _agreed_scale(given: float | None, found: tuple[float, float]) -> float:
 
 def _dataset(values: Any, pair: Comparison, sheet: Sheet) -> xr.Dataset:
     joined = [metric.over_bands or metric.terms.spectrum for metric in sheet.metrics]
-    variables = rows_of(sheet, values, ("time", "band"), joined=joined)
+    variables = variables_of(sheet, values, ("time", "band"), joined=joined)
     count = values[:, len(sheet.metrics)].astype(np.int64)
     variables["count"] = (("time", "band"), count, {"units": "1", "long_name": "valid pixels"})
     return xr.Dataset(variables, labels(pair.cube, "time", "band"), settings_of(sheet, "evaluate", pair.border))

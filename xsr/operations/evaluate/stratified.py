@@ -15,12 +15,12 @@ from xsr.core.names import BandsLike
 from xsr.core.types import XarrayObject
 from xsr.kernels import strata as kernels
 from xsr.kernels.fidelity import Sensor
-from xsr.kernels.metrics import ERRORS
+from xsr.kernels.metrics import ERRORS, known_metrics
 from xsr.kernels.optics import Mtf, Optics, PsfLike
 from xsr.kernels.pixels import COUNT, map_sums
 from xsr.kernels.terms import Metric, Need, Pixels, Sheet
 from xsr.operations.evaluate.compare import Comparison, Reader, labels, open_comparison
-from xsr.operations.evaluate.table import check_scale, choose_metrics, rows_of, sensors_of, settings_of, sheet_of
+from xsr.operations.evaluate.table import check_scale, choose_metrics, sensors_of, settings_of, sheet_of, variables_of
 
 ALWAYS: dict[str, str] = {
     "count": "1",
@@ -124,7 +124,7 @@ def strata(
     scale
         Low over high pixel size, for ``ergas`` and the ``high_fidelity`` metrics.
     mtf, psf, source_mtf, sensor
-        How the low-resolution sensor sees, for the ``high_fidelity`` metrics; see `xsr.evaluate`.
+        How the low-resolution sensor observes, for the ``high_fidelity`` metrics; see `xsr.evaluate`.
     border, mask, bands, units, chunks
         See `xsr.evaluate`.
 
@@ -190,15 +190,16 @@ def _resolve_metrics(
     metrics: str | Iterable[str] | None, data_range: float | None, scale: float | None
 ) -> tuple[Metric, ...]:
     """Metrics by name, or those of the errors that the arguments allow."""
-    arguments: dict[Need, Any] = {"data_range": data_range, "scale": scale}
-    given = [need for need, value in arguments.items() if value is not None]
-    found = choose_metrics(metrics, given, lacking={"data_range": "data_range=", "scale": "scale="})
-    if metrics is None:
-        return tuple(metric for metric in found if metric.terms == ERRORS and not metric.over_bands)
-    low = [metric.name for metric in found if "low" in metric.requires]
+    known = known_metrics()
+    named = [] if metrics is None else [known[name] for name in checks.names("metrics", metrics) if name in known]
+    low = [metric.name for metric in named if "low" in metric.requires]
     if low:
         raise ParameterError(f"metrics {low} have low-resolution pixels, which have no strata. Leave them out.")
-    return found
+    arguments: dict[Need, Any] = {"data_range": data_range, "scale": scale, "sensor": scale}
+    given = [need for need, value in arguments.items() if value is not None]
+    lacking: dict[Need, str] = {"data_range": "data_range=", "scale": "scale=", "sensor": "scale="}
+    found = choose_metrics(metrics, given, lacking=lacking)
+    return found if named else tuple(metric for metric in found if metric.terms == ERRORS and not metric.over_bands)
 
 
 def _resolve_quantiles(quantiles: int | Sequence[float] | None) -> tuple[float, ...]:
@@ -222,7 +223,7 @@ def _ascending(name: str, values: Any) -> tuple[float, ...]:
 
 def _dataset(values: Any, pair: Comparison, sheet: Sheet) -> xr.Dataset:
     dims = ("time", "band", "stratum")
-    variables = rows_of(sheet, values, dims, joined=[metric.over_bands for metric in sheet.metrics])
+    variables = variables_of(sheet, values, dims, joined=[metric.over_bands for metric in sheet.metrics])
     for index, (name, unit) in enumerate(ALWAYS.items(), start=len(sheet.metrics)):
         data = values[:, index].astype(np.int64) if name == "count" else values[:, index]
         variables[name] = (dims, data, {"units": unit})

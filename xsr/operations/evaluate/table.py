@@ -19,6 +19,7 @@ LACKING: Mapping[Need, str] = {
     "reference": "a reference",
     "data_range": "data_range=",
     "scale": "scale= or low=",
+    "sensor": "scale= or low=",
 }
 """What a metric needs that may not be given, as messages name it."""
 
@@ -66,7 +67,7 @@ def sensors_of(
     )
 
 
-def rows_of(sheet: Sheet, values: Any, dims: tuple[str, ...], *, joined: Sequence[bool]) -> dict[str, Any]:
+def variables_of(sheet: Sheet, values: Any, dims: tuple[str, ...], *, joined: Sequence[bool]) -> dict[str, Any]:
     """Variables of the metrics.
 
     Parameters
@@ -93,6 +94,6 @@ def settings_of(sheet: Sheet, operation: str, border: int) -> dict[str, Any]:
     settings: dict[str, Any] = {**made_by(operation), "border_px": border}
     if sheet.requires("data_range"):
         settings["data_range"] = sheet.data_range
-    if sheet.requires("scale", "low"):
+    if sheet.requires("scale", "low", "sensor"):
         settings["scale"] = sheet.scale
     return settings

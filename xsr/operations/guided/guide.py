@@ -27,7 +27,7 @@ def open_guide(
     sensor: str,
     what: str,
 ) -> tuple[Cube, tuple[str, ...]]:
-    """Open a guide and keep the bands asked for that it has, in that order.
+    """Open a guide and keep those of the requested bands that it has, in that order.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def open_guide(
     sensor
         Sensor whose names the guide uses.
     what
-        Who asks, for the message.
+        What needs the bands, for the message.
 
     Returns
     -------
@@ -93,14 +93,14 @@ def output_grid(
     resolution: float | None,
     like: XarrayObject | GeoBox | None,
 ) -> GeoBox:
-    """Grid of the result: the guide's within the cube, or the one asked for.
+    """Grid of the result: the guide's within the cube, or a requested one.
 
     Raises
     ------
     GridError
         If the guide does not overlap it.
     ParameterError
-        If more than one grid is asked for, or one coarser than the cube.
+        If more than one grid is requested, or one coarser than the cube.
     """
     within = _crop(guide.geobox, cube.geobox)
     if scale is None and resolution is None and like is None:
