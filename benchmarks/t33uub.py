@@ -85,7 +85,7 @@ def cases(fine: Image, coarse: Image) -> list[Case]:
 
 
 def observed(image: Image, factor: int, mtf: Sequence[float] = ()) -> Image:
-    """What a sensor with pixels ``factor`` times larger observes of an image (band, y, x), by ``mtf`` of each band or `MTF`."""
+    """Observe an image (band, y, x) by pixels ``factor`` times larger, with the MTF of each band or with `MTF`."""
     each = zip(image, mtf or (MTF,) * len(image), strict=True)
     return np.concatenate([blur_decimate(band[None], scale=float(factor), mtf=m) for band, m in each])
 
