@@ -175,7 +175,7 @@ def test_series_of_one_date_and_a_time_beyond(model):
 
 def test_bad_arguments(model):
     cube = make_cube(dates=2)
-    with pytest.raises(ModelError, match=r"answers instants; t=\.\.\. names them, or choose liif_s2"):
+    with pytest.raises(ModelError, match=r"computes target times; t=\.\.\. names them, or choose liif_s2"):
         xsr.liif(cube, scale=2.0, model=model)
     with pytest.raises(CubeError, match=r"the cube has no dates"):
         xsr.liif(cube.isel(time=0, drop=True), scale=2.0, t="2024-06-01", model=model)

@@ -4,8 +4,10 @@ Plans start from the output, because one task must make one whole storage chunk;
 the queries of the block and the halo of the function. Nothing here knows arrays, Dask or coordinates.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -100,10 +102,22 @@ def source_span(window: Span, size: int, padding: Padding) -> Span:
     return Span(start, max(stop, start + 1))
 
 
-def overlapping(span: Span, chunks: Sequence[Span]) -> range:
-    """Find the indices of the chunks that share pixels with ``span``."""
-    hits = [index for index, chunk in enumerate(chunks) if chunk.start < span.stop and span.start < chunk.stop]
-    return range(hits[0], hits[-1] + 1)
+def edges(sizes: Sequence[int]) -> tuple[int, ...]:
+    """First pixels of consecutive chunks, and the end.
+
+    >>> edges((4, 4, 2))
+    (0, 4, 8, 10)
+    """
+    return tuple(accumulate(sizes, initial=0))
+
+
+def overlapping(span: Span, edges: Sequence[int]) -> range:
+    """Find the numbers of the chunks between ``edges`` that share pixels with ``span``.
+
+    >>> overlapping(Span(3, 5), (0, 4, 8, 10))
+    range(0, 2)
+    """
+    return range(bisect_right(edges, span.start) - 1, bisect_left(edges, span.stop)) if len(span) else range(0)
 
 
 def padded_index(start: int, stop: int, size: int, mode: Padding) -> NDArray[np.int64]:

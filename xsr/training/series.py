@@ -4,7 +4,7 @@ The target date may be among those of the input, or be hidden: leave one date ou
 shows what it looked like, and time itself is supervised, without any image finer than the sensor's.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -207,7 +207,9 @@ def read(
     XsrError
         If a file is not what the manifest says.
     """
-    found = () if manifest is None else manifest.select("series", split=split, recipe=recipe)
+    found = (
+        [] if manifest is None else [s for s in manifest.select("series", split=split, recipe=recipe) if not s.layout]
+    )
     for number, scene in enumerate(found, 1):
         assert manifest is not None
         say(f"series {number} of {len(found)}: {scene.place}")
@@ -282,9 +284,15 @@ def coarser(series: Series) -> Series | None:
 
 
 def load(
-    manifest: Manifest | None, *, recipe: str = "", synthetic: int = 24, least: int = 1, say: Say = quiet
+    manifest: Manifest | None,
+    *,
+    recipe: str = "",
+    synthetic: int = 24,
+    published: Iterable[Series] = (),
+    least: int = 1,
+    say: Say = quiet,
 ) -> list[Series]:
-    """Make the training series of a recipe that have dates to ask for; synthetic ones alone without a manifest.
+    """Make the training series of a recipe that have clear dates: synthetic ones, the manifest's, those ``published``.
 
     Raises
     ------
@@ -294,7 +302,7 @@ def load(
         If a file is not what the manifest says.
     """
     found = list(made_up(synthetic, say))
-    real = list(read(manifest, recipe=recipe, say=say))
+    real = [*read(manifest, recipe=recipe, say=say), *published]
     for one in real:
         check_size(one.place, one.image.shape[2:], least)
         if np.isfinite(one.image).any() and not np.isfinite(one.image[:, 0]).any():

@@ -5,7 +5,7 @@ the graph once, under a key of its own; from the numbers of a part follow the re
 The task gets the chunks that these rectangles touch and cuts them itself: the halo adds no tasks.
 """
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, product
@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from xsr.core.blocks import Span
+from xsr.core.blocks import Span, edges, overlapping
 
 Index: TypeAlias = tuple[int, ...]
 """Number of a part of a result along every axis."""
@@ -85,22 +85,17 @@ class Layout:
     @classmethod
     def of(cls, source: Any) -> "Layout":
         """Layout of a Dask array."""
-        return cls(tuple(tuple(accumulate(sizes, initial=0)) for sizes in source.chunks))
+        return cls(tuple(map(edges, source.chunks)))
 
     def touched(self, read: Read) -> list[Index]:
         """Numbers of the chunks that hold a rectangle, of all bands."""
-        times, bands, *_ = self.edges
+        times, bands, rows, cols = self.edges
         owners = sorted({bisect_right(times, date) - 1 for date in read.dates})
-        spatial = (self._along(axis, span) for axis, span in ((2, read.rows), (3, read.cols)))
-        return list(product(owners, range(len(bands) - 1), *spatial))
-
-    def _along(self, axis: int, span: Span) -> range:
-        edges = self.edges[axis]
-        return range(bisect_right(edges, span.start) - 1, bisect_left(edges, span.stop)) if len(span) else range(0)
+        return list(product(owners, range(len(bands) - 1), overlapping(read.rows, rows), overlapping(read.cols, cols)))
 
     def mosaic(self, chunks: Sequence[tuple[Index, NDArray[Any]]]) -> Mosaic:
         """Mosaic of chunks with their numbers."""
-        places = [tuple(edges[n] for edges, n in zip(self.edges, number, strict=True)) for number, _ in chunks]
+        places = [tuple(first[n] for first, n in zip(self.edges, number, strict=True)) for number, _ in chunks]
         return Mosaic(
             [(place, chunk) for place, (_, chunk) in zip(places, chunks, strict=True)], bands=self.edges[1][-1]
         )
@@ -108,7 +103,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Shared:
-    """What stands in a graph once: the work, and the layouts of its sources."""
+    """What is in a graph once: the work, and the layouts of its sources."""
 
     work: Work
     layouts: tuple[Layout, ...]
@@ -193,9 +188,9 @@ def array(work: Work, source: Any, name: str, chunks: tuple[tuple[int, ...], ...
     """Make the result, float32, from parts that are its chunks: in memory where the source is, else a Dask array."""
     if isinstance(source, np.ndarray):
         out = np.empty([sum(sizes) for sizes in chunks], np.float32)
-        starts = [tuple(accumulate(sizes, initial=0)) for sizes in chunks]
+        starts = [edges(sizes) for sizes in chunks]
         for index, part in compute_here(work, [source]):
-            out[tuple(slice(edges[n], edges[n + 1]) for edges, n in zip(starts, index, strict=True))] = part
+            out[tuple(slice(first[n], first[n + 1]) for first, n in zip(starts, index, strict=True))] = part
         return out
     import dask.array as da
     from dask.highlevelgraph import HighLevelGraph

@@ -71,13 +71,13 @@ class Network:
         cols: NDArray[np.float64],
         cell: tuple[float, float],
     ) -> NDArray[np.float32]:
-        """Answer of the network at the queries, shape (date, channel, H, W), standardised."""
+        """Output of the network at the positions, shape (date, channel, H, W), standardised."""
         raise NotImplementedError
 
     def base(
         self, filled: NDArray[np.float32], rows: NDArray[np.float64], cols: NDArray[np.float64]
     ) -> NDArray[np.float32] | None:
-        """Image (n, H, W) to which the network's answer is added; None where the answer is the image itself."""
+        """Image (n, H, W) to which the network's output is added; None where the output is the image itself."""
         return resample.interpolate_filled(filled, rows, cols, "bicubic")
 
     def __call__(
@@ -151,7 +151,7 @@ class FixedFactor(Network):
 
     factor: int = 2
     residual: bool = True
-    """Whether the answer is added to the bicubic base."""
+    """Whether the output is added to the bicubic base."""
 
     @property
     def halo(self) -> int:
@@ -178,8 +178,8 @@ class FixedFactor(Network):
         y, x = (self._span(v) for v in (rows, cols))
         (top, bottom), (left, right) = ((span.start // self.factor, -(-span.stop // self.factor)) for span in (y, x))
         # The rest of the window was there to be filled from.
-        seen = np.s_[top - self.radius : bottom + self.radius, left - self.radius : right + self.radius]
-        inner = np.ascontiguousarray(images[:, :, *seen])
+        reach = np.s_[top - self.radius : bottom + self.radius, left - self.radius : right + self.radius]
+        inner = np.ascontiguousarray(images[:, :, *reach])
         with threads(graph.threads_each()):
             made = predict_fixed(self.spec, inner, registry.resolve_device(self.device), self.precision, self.radius)
         first_row, first_col = y.start - top * self.factor, x.start - left * self.factor
@@ -197,9 +197,9 @@ class Temporal(Network):
 
     looks: tuple[Look, ...] = ()
     frames: int = 5
-    """Clear dates used, pixel by pixel: the nearest to the instant."""
+    """Clear dates used, pixel by pixel: the nearest to the target time."""
     fill: bool = True
-    """Whether gaps of the dates are filled from the others that may answer, for the mean over the dates."""
+    """Whether gaps of the dates are filled from the others that may be used, for the mean over the dates."""
 
     @property
     def reach(self) -> int:
@@ -222,8 +222,8 @@ class Temporal(Network):
         inner, rows, cols = window[..., trim, trim], rows - self.reach, cols - self.reach
         valid = np.isfinite(inner)
         shape = (len(self.looks), window.shape[1], *query_shape(rows, cols))
-        seen = np.stack([valid[list(look.picks)].any(axis=0) for look in self.looks])
-        if not seen.any():
+        known = np.stack([valid[list(look.picks)].any(axis=0) for look in self.looks])
+        if not known.any():
             return np.full(shape, np.nan, np.float32)
         _, images = self.prepare(inner)
         whole = np.asarray(valid.all(axis=1))
@@ -231,19 +231,19 @@ class Temporal(Network):
         series = (self._series(window, look) for look in self.looks)
         device = registry.resolve_device(self.device)
         with threads(graph.threads_each()):
-            composite, answer = predict_temporal(
+            composite, detail = predict_temporal(
                 self.spec, images, self.looks, used, series, rows, cols, cell, device, self.precision
             )
         pick, (mean, std) = list(self.picks), self.channels.statistics(self.picks)
         clear, filled = composite[0], composite[-1]
         blend = (clear + np.float32(TRUST) * (filled - clear))[:, pick] * std + mean
-        mean_image = self.fill_nodata(np.where(seen, blend, np.float32(np.nan)))
+        mean_image = self.fill_nodata(np.where(known, blend, np.float32(np.nan)))
         base = resample.interpolate_filled(mean_image, rows, cols, "bicubic").reshape(shape)
-        out: Stack = base + answer[:, pick] * std
-        return out if seen.all() else remask(out, seen, rows, cols)
+        out: Stack = base + detail[:, pick] * std
+        return out if known.all() else remask(out, known, rows, cols)
 
     def _series(self, window: Stack, look: Look) -> NDArray[np.float32]:
-        """Dates whose means answer an instant, clear and then filled; see `predict_temporal`."""
+        """Dates whose mean a target time starts from, clear and then filled; see `predict_temporal`."""
         trim, dates = slice(self.reach, -self.reach or None), window[list(look.picks)]
         inner = dates[..., trim, trim]
         clear = np.where(np.isfinite(inner), inner, np.float32(np.nan))
