@@ -34,6 +34,11 @@ def test_own_pixels_need_be_no_whole_number():
     assert found.psf[0].sigma == pytest.approx(sigma_px(B05, 3.4))
 
 
+def test_own_pixels_a_hair_larger_than_those_of_the_grid_are_these():
+    found = Optics("sentinel-2").low_sensor("B05", low_m=20.0, native_m=20.001, scale=(3.4, 3.4), pixel=(1.0, 1.0))
+    assert found == gaussian_sensor(B05, (3.4, 3.4))
+
+
 def test_a_record_goes_before_the_table_and_an_mtf_given_before_its_pixel_size():
     assert Optics("sentinel-2").low_sensor("B05", low_m=10.0, native_m=10.0, **HERE).own is None
     assert Optics("sentinel-2", mtf=0.3).low_sensor("B05", low_m=10.0, **HERE) == gaussian_sensor(0.3, (2.0, 2.0))
