@@ -237,6 +237,9 @@ def from_item(item: dict[str, Any]) -> ModelCard:
         "licence": properties["license"],
         "created": properties["datetime"][:10],
     }
+    unit, units = fields.get("unit", 1.0), fields.get("units", "1")
+    if units not in ("1", "K") or (units == "K" and unit != 1):
+        raise ValueError(f"units {units!r} with unit {unit!r}; expected units '1', or 'K' with a unit of 1")
     card = from_fields(**fields | {name: tuple(fields[name]) for name in SEQUENCES & fields.keys()})
     _check(card)
     return card

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from xsr.core.blocks import Span
 from xsr.core.errors import BandError, CubeError, ParameterError
-from xsr.core.instants import day_of_year, days
+from xsr.core.target_times import day_of_year, days
 from xsr.kernels.degrade import observe, sensor_band
 from xsr.kernels.resample import interpolation_taps, resample
 from xsr.training.manifest import Manifest, Scene, Split
