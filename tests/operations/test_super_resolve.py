@@ -322,7 +322,7 @@ def test_a_temperature_is_no_matter_for_a_network_of_reflectance(model):
 
 
 @pytest.mark.parametrize("operation", ["liif", "sample"])
-def test_a_model_of_single_dates_does_not_answer_instants(model, operation):
+def test_a_model_of_single_dates_refuses_target_times(model, operation):
     where = {"scale": 2.0} if operation == "liif" else {"x": [600_050.0], "y": [5_699_950.0]}
     with pytest.raises(ModelError, match=r"computes each date by itself; leave t out, or choose temporal_liif_s2"):
         getattr(xsr, operation)(make_cube(), t="2024-06-15", model=model, **where)

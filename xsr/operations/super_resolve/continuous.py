@@ -11,8 +11,8 @@ from odc.geo.geobox import GeoBox
 from xsr.core import checks, pipeline
 from xsr.core.cube import Cube, open_cube
 from xsr.core.errors import ModelError
-from xsr.core.instants import Look
 from xsr.core.names import BandsLike
+from xsr.core.target_times import TargetTime
 from xsr.core.types import XarrayObject
 from xsr.models import registry
 from xsr.models.card import ModelCard
@@ -222,9 +222,9 @@ def prepare(
     exact = exact_precision(precision, card, residual=True, device=device)
     function = Continuous(spec, card.image, picks, card.radius, device, precision=exact)
     series = Temporal(spec, card.image, picks, card.radius, device, precision=exact, frames=frames, fill=fill)
-    at = (moments, partial(_look, series)) if timed else None
+    at = (moments, partial(_at_times, series)) if timed else None
     return Request(checked, card, provenance("liif", card, exact), function, at)
 
 
-def _look(function: Temporal, looks: tuple[Look, ...]) -> Temporal:
-    return replace(function, looks=looks)
+def _at_times(function: Temporal, target_times: tuple[TargetTime, ...]) -> Temporal:
+    return replace(function, target_times=target_times)

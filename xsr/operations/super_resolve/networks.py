@@ -14,8 +14,8 @@ from xsr.core.blocks import Padding, Span
 from xsr.core.cube import Cube
 from xsr.core.errors import CubeError, ParameterError, XsrWarning
 from xsr.core.grid import crs_name, resolution, utm_equator_m
-from xsr.core.instants import Look
 from xsr.core.provenance import made_by
+from xsr.core.target_times import TargetTime
 from xsr.core.types import Stack
 from xsr.kernels import resample
 from xsr.kernels.gaps import fill_gaps
@@ -195,7 +195,7 @@ class FixedFactor(Network):
 class Temporal(Network):
     """Block function of a temporal network: its output is added to the bicubic base of a mean over the dates."""
 
-    looks: tuple[Look, ...] = ()
+    target_times: tuple[TargetTime, ...] = ()
     frames: int = 5
     """Clear dates used, pixel by pixel: the nearest to the target time."""
     fill: bool = True
@@ -221,18 +221,18 @@ class Temporal(Network):
         trim = slice(self.reach, -self.reach or None)
         inner, rows, cols = window[..., trim, trim], rows - self.reach, cols - self.reach
         valid = np.isfinite(inner)
-        shape = (len(self.looks), window.shape[1], *query_shape(rows, cols))
-        known = np.stack([valid[list(look.picks)].any(axis=0) for look in self.looks])
+        shape = (len(self.target_times), window.shape[1], *query_shape(rows, cols))
+        known = np.stack([valid[list(target.picks)].any(axis=0) for target in self.target_times])
         if not known.any():
             return np.full(shape, np.nan, np.float32)
         _, images = self.prepare(inner)
         whole = np.asarray(valid.all(axis=1))
-        used = [nearest(whole[list(look.picks)], look.offset, self.frames) for look in self.looks]
-        series = (self._series(window, look) for look in self.looks)
+        used = [nearest(whole[list(target.picks)], target.offset, self.frames) for target in self.target_times]
+        series = (self._series(window, target) for target in self.target_times)
         device = registry.resolve_device(self.device)
         with threads(graph.threads_each()):
             composite, detail = predict_temporal(
-                self.spec, images, self.looks, used, series, rows, cols, cell, device, self.precision
+                self.spec, images, self.target_times, used, series, rows, cols, cell, device, self.precision
             )
         pick, (mean, std) = list(self.picks), self.channels.statistics(self.picks)
         clear, filled = composite[0], composite[-1]
@@ -242,9 +242,9 @@ class Temporal(Network):
         out: Stack = base + detail[:, pick] * std
         return out if known.all() else remask(out, known, rows, cols)
 
-    def _series(self, window: Stack, look: Look) -> NDArray[np.float32]:
+    def _series(self, window: Stack, target: TargetTime) -> NDArray[np.float32]:
         """Dates whose mean a target time starts from, clear and then filled; see `predict_temporal`."""
-        trim, dates = slice(self.reach, -self.reach or None), window[list(look.picks)]
+        trim, dates = slice(self.reach, -self.reach or None), window[list(target.picks)]
         inner = dates[..., trim, trim]
         clear = np.where(np.isfinite(inner), inner, np.float32(np.nan))
         known = np.stack([clear, fill_gaps(dates, reach=self.reach)] if self.fill else [clear])
@@ -347,7 +347,7 @@ def warn_of_scale(scale: float, card: ModelCard) -> None:
     if scale > card.scale_range[1] * (1 + 1e-6):
         warnings.warn(
             f"scale {scale:g} is beyond those model {card.name!r} was trained for ({card.scale_range[0]:g} to"
-            f" {card.scale_range[1]:g}); the result is smoother than it looks fine.",
+            f" {card.scale_range[1]:g}); expect the result to look smoother than its pixel size.",
             XsrWarning,
             stacklevel=4,
         )

@@ -102,11 +102,11 @@ def sample(
         values = graph.run(request.function, checked.data.data, plan)[:, :, 0]
         return checked.rewrap_points(values[:, :, back], coords, dim, record)
     moments, make = request.at
-    instants, groups = moments.resolve(checked)
-    frames_of = [graph.Frames(make(group.looks), group.dates, len(group.looks)) for group in groups]
+    targets, groups = moments.resolve(checked)
+    frames_of = [graph.Frames(make(group.target_times), group.dates, len(group.target_times)) for group in groups]
     plan = graph.make_plan(points, shape, halo=frames_of[0].function.halo, chunks=(1, sizes))
     values = graph.run_frames(frames_of, checked.data.data, plan)[:, :, 0]
-    return checked.at(instants).rewrap_points(values[:, :, back], coords, dim, record)
+    return checked.at(targets).rewrap_points(values[:, :, back], coords, dim, record)
 
 
 def _points(
