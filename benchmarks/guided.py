@@ -1,7 +1,7 @@
 """A guided network on a large scene: blocks of several sizes against the whole, and the steps across their borders.
 
 The network is an untrained DCTNet on patches of 128 pixels unless ``--model`` names another: seams are a matter of the
-lattice, not of the weights. Prints the numbers; ``--write`` puts them into the decision note.
+lattice, not of the weights. Prints the numbers; ``--write`` puts them into the page of thermal models.
 """
 
 import argparse
@@ -23,7 +23,7 @@ import xsr
 from xsr.models import registry
 from xsr.models.card import file_sha256, from_fields, write_card
 
-PAGE = Path(__file__).parents[1] / "docs" / "decisions" / "0015-guided.md"
+PAGE = Path(__file__).parents[1] / "docs" / "reference" / "thermal.md"
 MARKERS = "<!-- blocks: written by benchmarks/guided.py -->", "<!-- end of blocks -->"
 BANDS = ("B04", "B08", "B11")
 FACTOR, GSD = 8, 30.0
@@ -81,8 +81,8 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=2048, help="fine pixels along an axis")
     parser.add_argument("--blocks", type=int, nargs="+", default=[512, 700])
     parser.add_argument("--model", type=str, help="another network")
-    parser.add_argument("--write", action="store_true", help="put the numbers into the decision note")
-    parser.add_argument("--small", action="store_true", help="a small input, to see that it runs")
+    parser.add_argument("--write", action="store_true", help="put the numbers into the page of thermal models")
+    parser.add_argument("--small", action="store_true", help="a small input, to check that it runs")
     options = parser.parse_args()
     if options.small:
         options.side, options.blocks = 256, [128]

@@ -289,7 +289,10 @@ def test_models_show(model):
     output = call("models", "show", model).output
     assert card.sha256 in output
     assert '"scale_range"' in output
-    assert registry.card("liif_s2").sha256 in call("models", "show", "liif_s2").output
+    shown = json.loads(call("models", "show", "liif_s2").output)
+    assert shown["sha256"] == registry.card("liif_s2").sha256
+    assert {"bands", "mean", "std", "optional", "unit", "units", "fill", "guide_bands"} <= set(shown)
+    assert (shown["unit"], shown["units"]) == (1.0, "1")
 
 
 def test_models_show_of_an_architecture():

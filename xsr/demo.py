@@ -86,7 +86,7 @@ class _Job:
     what: str
     cube: xr.DataArray
     truth: xr.DataArray | None
-    """What a sensor of the output's pixel size would have seen, where it is known."""
+    """What a sensor of the output's pixel size would have observed, where it is known."""
     scores: tuple[Score, ...]
 
 

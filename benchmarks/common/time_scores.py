@@ -1,7 +1,7 @@
 """Scores in time: a date of a series is hidden or not, and made from the others at a finer scale.
 
 The whole series is degraded by the per-band point spread function of a sensor ``scale`` times coarser; clouds stay
-holes. Each clear date but the first and the last is then asked for, and compared with the original where it is clear,
+holes. Each clear date but the first and the last is then a target, and compared with the original where it is clear,
 a border of `BORDER` pixels off.
 """
 
@@ -28,13 +28,13 @@ from xsr.training.scores import BORDER
 from xsr.training.series import Series, cloud
 
 CLEAR = 0.98
-"""Least share of clear pixels of a date that is asked for."""
+"""Least share of clear pixels of a target date."""
 DATES = 12
-"""Most dates asked for of one place, spread over its series."""
+"""Most target dates of one place, spread over its series."""
 CLOUDS = 0.4
 """Share of every date that made-up clouds hide in the third case."""
 Case = Literal["hidden", "shown", "clouded"]
-"""The date asked for is missing; is there; is missing, and made-up clouds hide a share of all others."""
+"""The target date is missing; is there; is missing, and made-up clouds hide a share of all others."""
 METHODS = ("nearest", "mean", "linear")
 
 
@@ -71,7 +71,7 @@ def score_series(
     Returns
     -------
     TimeScore or None
-        None if the series has no date to ask for.
+        None if the series has no target date.
     """
     truth = series.image[:, [BANDS.index(band) for band in FINE]]
     mtf = band_mtf(FINE)
@@ -81,10 +81,10 @@ def score_series(
         size = max(low.shape[2:])
         holes = np.stack([cloud(size, CLOUDS, rng) for _ in low])[:, None, : low.shape[2], : low.shape[3]]
         low = np.where(holes, np.float32(np.nan), low)
-    asked = [int(i) for i in series.clear(CLEAR) if 0 < i < len(series.times) - 1]
-    asked = asked[:: max(1, -(-len(asked) // DATES))]
+    targets = [int(i) for i in series.clear(CLEAR) if 0 < i < len(series.times) - 1]
+    targets = targets[:: max(1, -(-len(targets) // DATES))]
     errors: dict[str, list[float]] = {}
-    for date in asked:
+    for date in targets:
         kept = [i for i in range(len(low)) if case == "shown" or series.times[i] != series.times[date]]
         cube = as_cube(series, low, scale).isel(time=kept)
         t = series.times[date]
@@ -95,10 +95,10 @@ def score_series(
             made |= {Path(str(model)).stem: liif(itself, scale=scale, model=model) for model in single}
         for name, image in made.items():
             errors.setdefault(name, []).append(_db(np.asarray(image.values)[0], truth[date]))
-    if not asked:
+    if not targets:
         return None
     return TimeScore(
-        series.place, scale, case, len(asked), {name: round(float(np.mean(v)), 3) for name, v in errors.items()}
+        series.place, scale, case, len(targets), {name: round(float(np.mean(v)), 3) for name, v in errors.items()}
     )
 
 

@@ -434,7 +434,7 @@ def test_what_goes_in_comes_out_under_the_names_of_the_user(time, band, place, a
 
 @pytest.mark.slow
 @pytest.mark.parametrize("as_dataset", [False, True])
-def test_a_network_of_instants_and_its_count_follow_the_names_of_the_user(as_dataset):
+def test_a_temporal_network_and_its_count_follow_the_names_of_the_user(as_dataset):
     cube = renamed(make_cube((3, 4, 16, 16)))
     cube = cube.to_dataset("bands") if as_dataset else cube
     other = renamed(make_cube((2, 4, 16, 16), times=["2024-06-01T12", "2024-06-02"]), time="timestamp")

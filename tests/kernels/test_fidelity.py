@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 from xsr.core.blocks import Span
+from xsr.core.sensors import get
 from xsr.kernels import fidelity
-from xsr.kernels.degrade import blur_decimate
+from xsr.kernels.degrade import blur_decimate, observe, sensor_band
+from xsr.kernels.optics import Optics
 from xsr.kernels.psf import gaussian
 from xsr.kernels.resample import interpolation_taps, resample
 
@@ -69,3 +71,13 @@ def test_a_band_of_larger_pixels_is_seen_in_these_and_interpolated():
     plain = fidelity.gaussian_sensor(0.3, (2.0, 2.0))
     assert np.abs(fidelity.degrade_window(image, plain, low=(low, low), origin=(0, 0))[0] - found).max() > 0.01
     assert sensor.halo > plain.halo
+
+
+def test_a_band_of_larger_pixels_is_judged_by_what_made_its_low_resolution_image():
+    """At a scale of 3.4 the own pixels of a 20 m band are 6.8 high-resolution ones."""
+    image = noise(1, 120, 120)
+    sensor = Optics("sentinel-2").low_sensor("B05", scale=(3.4, 3.4), pixel=(1.0, 1.0), low_m=10.0)
+    mtf = get("sentinel-2").band("B05").mtf
+    span = Span(12, 20)
+    low = observe(image, sensor_band(mtf, 3.4, own=2), rows=span, cols=span)
+    np.testing.assert_allclose(fidelity.degrade_window(image, sensor, low=(span, span), origin=(0, 0)), low, atol=1e-6)

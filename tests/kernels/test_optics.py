@@ -6,6 +6,7 @@ import pytest
 from xsr.core.errors import ParameterError
 from xsr.core.sensors import get, sigma_px
 from xsr.kernels import psf as spread
+from xsr.kernels.degrade import sensor_band
 from xsr.kernels.fidelity import gaussian_sensor
 from xsr.kernels.optics import Optics, by_band
 
@@ -26,10 +27,16 @@ def test_a_band_of_larger_pixels_keeps_its_width_on_the_ground(low_m, native_m):
     assert found.psf[0].sigma * low_m / 2 == pytest.approx(sigma_px(B05, 1.0) * 2 * low_m)
 
 
-def test_own_pixels_that_do_not_fit_are_taken_for_a_wide_blur():
+def test_own_pixels_need_be_no_whole_number():
     found = Optics("sentinel-2").low_sensor("B05", low_m=10.0, native_m=17.0, **HERE)
-    assert found.own is None
+    assert found.own == pytest.approx((3.4, 3.4))
+    assert found.stages(0) == sensor_band(B05, 2.0, own=1.7).y
     assert found.psf[0].sigma == pytest.approx(sigma_px(B05, 3.4))
+
+
+def test_own_pixels_a_hair_larger_than_those_of_the_grid_are_these():
+    found = Optics("sentinel-2").low_sensor("B05", low_m=20.0, native_m=20.001, scale=(3.4, 3.4), pixel=(1.0, 1.0))
+    assert found == gaussian_sensor(B05, (3.4, 3.4))
 
 
 def test_a_record_goes_before_the_table_and_an_mtf_given_before_its_pixel_size():

@@ -282,3 +282,12 @@ def test_digest_follows_what_a_result_depends_on(card):
     assert digest(changed(card, summary="other", scores=[{"place": "here"}])) == digest(card)
     for name, value in {"mean": (0.1,) * 4, "unit": 1e-4, "guide_std": (0.1,), "units": "K"}.items():
         assert digest(changed(card, **{name: value})) != digest(card)
+
+
+@pytest.mark.parametrize(("unit", "units"), [(1.0, "degC"), (0.01, "K"), (1.0, "0.0001")])
+def test_units_that_no_network_has(path, unit, units):
+    item = json.loads(path.with_suffix(".json").read_text())
+    item["properties"]["mlm:hyperparameters"] |= {"unit": unit, "units": units}
+    path.with_suffix(".json").write_text(json.dumps(item))
+    with pytest.raises(WeightsError, match=rf"units '{units}' with unit {unit}; expected units '1', or 'K' with"):
+        read_card(path)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from models.helpers import write_fixed, write_model, write_temporal
 
-from xsr.core.instants import Look
+from xsr.core.target_times import TargetTime
 from xsr.models import catalogue, predictor, registry
 from xsr.models.engine import Ready, ready
 from xsr.models.memory import Batches
@@ -83,10 +83,10 @@ def test_an_image_too_large_is_a_memory_error(fixed, monkeypatch):
 def test_dates_too_large_are_a_memory_error(tmp_path, monkeypatch):
     spec = registry.spec(write_temporal(tmp_path))
     short_of_memory(monkeypatch, plain(spec), "encode", 0, SAYINGS["PyTorch"])
-    look = Look(day=0.0, season=0.0, picks=(0,), days=(0.0,), seasons=(0.0,))
+    target = TargetTime(day=0.0, season=0.0, picks=(0,), days=(0.0,), seasons=(0.0,))
     known, axis = np.ones((1, 8, 8), np.bool_), np.arange(8.0)
     with pytest.raises(MemoryError, match="an image of 8 x 8 pixels"):
-        predictor.predict_temporal(spec, images(1), [look], [known], [images(1)[None]], axis, axis, (1.0, 1.0), "cpu")
+        predictor.predict_temporal(spec, images(1), [target], [known], [images(1)[None]], axis, axis, (1.0, 1.0), "cpu")
 
 
 def test_other_errors_are_not_about_memory(fixed, monkeypatch):

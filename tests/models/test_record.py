@@ -34,7 +34,7 @@ DOUBLING = Architecture(name="doubling", kind="fixed", build=Doubling)
 @pytest.fixture(autouse=True)
 def own_registry(monkeypatch):
     """What a test registers is forgotten after it."""
-    monkeypatch.setattr(catalogue, "_registered", {})
+    monkeypatch.setattr(catalogue, "_registered", [])
 
 
 # --- nobody else knows -------------------------------------------------------------------------------
@@ -197,6 +197,7 @@ def refusal(**fields):
         (refusal(name="mine/doubling"), "the name 'mine/doubling' of an architecture is empty or has slashes"),
         (refusal(kind="fixd"), "architecture 'doubling' is of kind 'fixd'; expected one of fixed, continuous"),
         (refusal(tiling="tiles"), "architecture 'doubling' has tiling 'tiles'; expected one of halo, lattice, none"),
+        (refusal(pattern="("), r"pattern '\(' of architecture 'doubling' is no regular expression"),
         (refusal(build="Doubling"), "build of architecture 'doubling' is a str; expected a function or class"),
     ],
 )

@@ -164,5 +164,5 @@ def test_dry_fit_changes_nothing():
 def test_weights_with_a_card_of_another_architecture(tmp_path):
     path = write_fixed(tmp_path)
     assert registry.card("carn_1x1x4g2", path).name == "small"
-    with pytest.raises(ModelError, match=r"small\.safetensors holds weights of 'carn_1x1x4g2'; model='liif' was asked"):
+    with pytest.raises(ModelError, match=r"small\.safetensors holds weights of 'carn_1x1x4g2'; model='liif'"):
         registry.card("liif", path)

@@ -221,7 +221,7 @@ def test_a_network_without_a_guide_reads_the_coarse_pixels(folder):
     )
     np.testing.assert_allclose(lazy, out, atol=1e-4)
     assert not out.flag.any()
-    with pytest.raises(ModelError, match=f"knows the factor {factor}; 3 was asked for"):
+    with pytest.raises(ModelError, match=f"knows the factor {factor}; the result has 3"):
         low.sr.guided(GUIDE, model=path, scale=3.0)
 
 

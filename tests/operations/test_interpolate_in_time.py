@@ -1,4 +1,6 @@
-"""Interpolation at instants, and with it the drivers that read several dates at once."""
+"""Interpolation at target times, and with it the drivers that read several dates at once."""
+
+from functools import partial
 
 import dask
 import numpy as np
@@ -245,7 +247,7 @@ def test_any_chunks_of_time_and_space_give_the_same_bytes(data):
 @pytest.mark.slow
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize("together", [2, 3, 9])
-def test_instants_together_are_the_instants_one_by_one(together, chunked):
+def test_target_times_together_are_the_same_as_one_by_one(together, chunked):
     cube = open_cube(make_series(chunks={"time": 2, "y": 4}) if chunked else make_series())
     target = pipeline.resolve_target(cube, scale=2, resolution=None, like=None)
     asked = [*ASKED, "2024-06-03"]  # not in order
@@ -253,7 +255,12 @@ def test_instants_together_are_the_instants_one_by_one(together, chunked):
     def at(together):
         moments = pipeline.Moments(asked, together=together)
         return pipeline.evaluate_at(
-            cube, moments, lambda looks: _at("bicubic", "linear", 5, looks), target, chunks=(7, 9), provenance={}
+            cube,
+            moments,
+            partial(_at, "bicubic", "linear", 5),
+            target,
+            chunks=(7, 9),
+            provenance={},
         )
 
     one, several = at(1), at(together)
@@ -308,7 +315,7 @@ def test_nothing_is_computed(make, target):
     assert found.n_valid.chunks is not None
 
 
-def test_one_task_makes_one_block_of_an_instant_however_many_dates_it_reads():
+def test_one_task_makes_one_block_of_a_target_time_however_many_dates_it_reads():
     cube = make_series((5, 2, 32, 32), chunks={"time": 1, "y": 8, "x": 8})
     found = interpolate(cube, t=ASKED, scale=2, chunks=32)
     layer = found.data.dask.layers[found.data.name]

@@ -1,6 +1,7 @@
 """Networks registered from a module outside the package, through the operations, in this process and in others."""
 
 import sys
+from dataclasses import replace
 from importlib import import_module
 
 import distributed
@@ -58,7 +59,7 @@ xsr.models.register(xsr.models.Architecture(name="twice", kind="fixed", build=Tw
 @pytest.fixture
 def outside(tmp_path, monkeypatch):
     """Folder of a module that registers two networks, and of their weights."""
-    monkeypatch.setattr(catalogue, "_registered", {})
+    monkeypatch.setattr(catalogue, "_registered", [])
     (tmp_path / "outside_network.py").write_text(MODULE)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "outside_network", raising=False)
@@ -124,8 +125,24 @@ def test_a_network_without_a_trunk_has_no_other_precision(outside, verb, name):
         getattr(make_cube().sr, verb)(model=model, precision="bfloat16", **arguments)
 
 
+def test_a_network_registered_anew_is_loaded_anew(outside):
+    """As when a cell of a notebook is changed and run again."""
+    cube, model = make_cube(18, 15), outside / "twice_s2.safetensors"
+    first = cube.sr.sisr(model=model)
+    record = catalogue.get("twice")
+
+    class Thrice(record.build):
+        def forward(self, images):
+            return 3 * super().forward(images)
+
+    xsr.models.register(replace(record, build=Thrice))
+    again = cube.sr.sisr(model=model)
+    difference = 2 * (first - cube.sr.interpolate(scale=2, method="bicubic"))
+    np.testing.assert_allclose((again - first)[INNER], difference[INNER], atol=1e-5)
+
+
 def test_weights_of_a_network_that_nobody_registered(outside, monkeypatch):
-    monkeypatch.setattr(catalogue, "_registered", {})
+    monkeypatch.setattr(catalogue, "_registered", [])
     with pytest.raises(ModelError, match="architecture 'spread' is unknown"):
         make_cube().sr.liif(scale=2.0, model=outside / "spread_s2.safetensors")
 

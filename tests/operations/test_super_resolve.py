@@ -109,7 +109,7 @@ def test_lazy_and_one_task_a_block(model):
     assert fine.chunks == ((1, 1), (4,), (30, 30, 8), (40, 28))
     assert fine.dtype == points.dtype == np.float32
     layer = fine.__dask_graph__().layers[fine.data.name]
-    assert len(layer) == 2 * 3 * 2
+    assert len(layer) == 2 * 3 * 2 + 1  # and what the tasks share
 
 
 # --- no data -----------------------------------------------------------------------------------------------
@@ -322,9 +322,9 @@ def test_a_temperature_is_no_matter_for_a_network_of_reflectance(model):
 
 
 @pytest.mark.parametrize("operation", ["liif", "sample"])
-def test_a_model_of_single_dates_does_not_answer_instants(model, operation):
+def test_a_model_of_single_dates_refuses_target_times(model, operation):
     where = {"scale": 2.0} if operation == "liif" else {"x": [600_050.0], "y": [5_699_950.0]}
-    with pytest.raises(ModelError, match=r"answers each date by itself; leave t out, or choose temporal_liif_s2"):
+    with pytest.raises(ModelError, match=r"computes each date by itself; leave t out, or choose temporal_liif_s2"):
         getattr(xsr, operation)(make_cube(), t="2024-06-15", model=model, **where)
 
 

@@ -12,8 +12,11 @@ from skimage.io import imsave
 from xsr.core.errors import ParameterError
 from xsr.kernels.degrade import blur_decimate
 from xsr.kernels.resample import interpolate_filled
+from xsr.training import finer
 from xsr.training.layouts import COMMON, L2A, SPOT, align, coarsened, moved, probav, radiometry, sen2venus, worldstrat
+from xsr.training.manifest import read_manifest
 from xsr.training.scenes import BANDS, COARSE, FINE
+from xsr.training.series import read
 
 GAIN, OFFSET = 1.25, -0.02
 
@@ -244,6 +247,18 @@ def test_worldstrat(tmp_path):
     assert pair.shift == pytest.approx((0, 0), abs=0.1)
     assert pair.gain == pytest.approx((1 / 4000,) * 4, rel=0.05)
     assert np.nanmean(pair.high) == pytest.approx(float(np.nanmean(pair.low)), abs=0.01)
+
+
+def test_a_layout_in_a_manifest_gives_pairs_and_series(tmp_path):
+    write_worldstrat(tmp_path)
+    text = '[[scene]]\nplace = "w"\npath = "."\nlayout = "worldstrat"\nuses = ["reference", "series"]\n'
+    (tmp_path / "scenes.toml").write_text(text)
+    found = read_manifest(tmp_path / "scenes.toml")
+    (pair,) = finer.load(found, ("B04", "B08"))
+    assert pair.high["fine"].shape == (2, 280, 280)
+    (series,) = finer.published_series(found)
+    assert series.place == "worldstrat/Landcover-1"
+    assert list(read(found)) == []
 
 
 def test_worldstrat_tells_what_is_missing(tmp_path):

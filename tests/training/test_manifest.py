@@ -1,12 +1,13 @@
 """Manifests: what each key means, and one clear error for each fault."""
 
 import os
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from xsr.core.errors import ParameterError
-from xsr.training.manifest import Scene, read_manifest
+from xsr.training.manifest import Mask, Reference, Scene, read_manifest
 
 SCENE = '[[scene]]\nplace = "valley"\npath = "valley.tif"\n'
 
@@ -141,6 +142,12 @@ def test_a_missing_file_is_named_before_anything_is_read(folder):
         found.select("image")
     with pytest.raises(ParameterError, match=r"none\.toml cannot be read"):
         read_manifest(folder / "none.toml")
+
+
+def test_the_page_for_users_describes_every_key():
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "train-on-your-own-images.md").read_text(encoding="utf-8")
+    keys = {one.name for kind in (Scene, Mask, Reference) for one in fields(kind)} | {"root", "each"}
+    assert not {key for key in keys if f"`{key}`" not in page}
 
 
 FOLDERS = ("s2_l1c_dsen2", "s2_ts_belgium", "worldstrat_s2_spot", "worldstrat_temporal_8bit", "thermal_l8_mendoza")

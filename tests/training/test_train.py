@@ -77,13 +77,12 @@ def test_training_starts_from_packaged_weights_where_the_user_says_so(folder):
     assert done.returncode == 0, done.stderr
     packaged = Path(xsr.__file__).parent / "models" / "weights" / "liif_s2.safetensors"
     assert read_card(folder / "liif_s2.safetensors").training["start_sha256"] == file_sha256(packaged)
-    before, after = load_file(packaged), load_file(folder / "liif_s2.safetensors")
-    change = max(float((before[name] - after[name]).abs().max()) for name in before)
-    assert 0 < change < 0.01  # one step away
+    # The minutes were over, so the learning rate of the one step was zero.
+    assert file_sha256(folder / "liif_s2.safetensors") == file_sha256(packaged)
 
 
 FAULTS = {
-    'units = "dn10000"': ("scale = 1", "units='dn10000'"),
+    'units = "dn10000"': ("scale = 1", "values up to 2999 in a cube taken as reflectance"),
     'path = "valley.npy"': ('path = "vally.npy"', "vally.npy is missing"),
     '"B02", "B03", "B04"': ('"B02"', "expected the 2 of bands"),
 }

@@ -58,9 +58,10 @@ def models_show(name: Annotated[str, typer.Argument(help="Model or architecture 
     from dataclasses import asdict
 
     from xsr.models import catalogue, registry
+    from xsr.models.card import fields_of
 
-    known = registry.card(name) if catalogue.find(name) is None else registry.describe(name)
-    console.print_json(data=asdict(known), ensure_ascii=True)  # escapes what a terminal would interpret
+    known = fields_of(registry.card(name)) if catalogue.find(name) is None else asdict(registry.describe(name))
+    console.print_json(data=known, ensure_ascii=True)  # escapes what a terminal would interpret
 
 
 @models_app.command("check", cls=Command)

@@ -17,9 +17,9 @@ from xsr.core.cube import Cube
 from xsr.core.errors import GridError, ParameterError
 from xsr.core.georeference import geobox_of
 from xsr.core.grid import Sampling, target_grid
-from xsr.core.instants import Group, Look, Times, plan_groups, resolve_instants
 from xsr.core.names import standard_dims
 from xsr.core.provenance import INPUT, SCALE
+from xsr.core.target_times import Group, TargetTime, Times, plan_groups, resolve_times
 from xsr.core.types import Stack, WindowFunction, XarrayObject
 
 CHUNK = 1024
@@ -133,7 +133,7 @@ def _record(cube: Cube, sampling: Sampling, provenance: Mapping[str, Any]) -> di
     return {**provenance, SCALE: [float(1 / cell[0]), float(1 / cell[1])], **source}
 
 
-MakeFunction: TypeAlias = Callable[[tuple[Look, ...]], WindowFunction]
+MakeFunction: TypeAlias = Callable[[tuple[TargetTime, ...]], WindowFunction]
 """From target times and their dates to the block function that computes them."""
 
 
@@ -142,7 +142,7 @@ class Moments:
     """Target times of a series, and the dates that they may be computed from."""
 
     t: Any
-    """What the user calls a time; see `xsr.core.instants.resolve_instants`."""
+    """What the user calls a time; see `xsr.core.target_times.resolve_times`."""
     window: float | None = None
     """Days around a target time within which dates are used."""
     most: int = 10
@@ -155,8 +155,8 @@ class Moments:
     def resolve(self, cube: Cube) -> tuple[Times, tuple[Group, ...]]:
         """Resolve the target times of a cube, and the dates of each."""
         times = cube.times
-        wanted = resolve_instants(self.t, times, extrapolate=self.extrapolate)
-        return wanted, plan_groups(wanted, times, window=self.window, most=self.most, together=self.together)
+        targets = resolve_times(self.t, times, extrapolate=self.extrapolate)
+        return targets, plan_groups(targets, times, window=self.window, most=self.most, together=self.together)
 
 
 def evaluate_at(
@@ -173,14 +173,14 @@ def evaluate_at(
     The result has a coordinate ``n_valid`` (time, y, x): the number of dates used there that are valid in every band.
     """
     geobox, sampling = target
-    wanted, groups = moments.resolve(cube)
+    targets, groups = moments.resolve(cube)
 
     def run(make: MakeFunction, *, bands: int | None = None) -> Any:
-        frames = [graph.Frames(make(group.looks), group.dates, len(group.looks)) for group in groups]
+        frames = [graph.Frames(make(group.target_times), group.dates, len(group.target_times)) for group in groups]
         plan = _plan(cube, sampling, frames[0].function.halo, chunks)
         return graph.run_frames(frames, cube.data.data, plan, bands=bands)
 
-    shell = cube.at(wanted).without_corner()
+    shell = cube.at(targets).without_corner()
     out = shell.rewrap(run(function), geobox, _record(cube, sampling, provenance))
     count = replace(shell, data=shell.data.isel(band=[0]), original=_one_band(out), layers=())
     counted = count.rewrap(graph.each(_whole, run(CountValid, bands=1), np.uint16), geobox, {})
@@ -203,7 +203,7 @@ def _one_band(out: XarrayObject) -> xr.DataArray:
 class CountValid:
     """Block function that counts the dates of a target time that are valid in every band."""
 
-    looks: tuple[Look, ...]
+    target_times: tuple[TargetTime, ...]
     halo: int = 0
     padding: Padding = "edge"
 
@@ -213,7 +213,7 @@ class CountValid:
         """Evaluate queries; see `xsr.core.types.WindowFunction`."""
         valid = np.asarray(np.isfinite(window).all(axis=1))
         y, x = (np.floor(v + 0.5).astype(np.int64) for v in (rows, cols))
-        counts = np.stack([valid[list(look.picks)].sum(axis=0) for look in self.looks]).astype(np.float32)
+        counts = np.stack([valid[list(target.picks)].sum(axis=0) for target in self.target_times]).astype(np.float32)
         at = counts[:, y[:, None], x] if rows.ndim == 1 else counts[:, y, x]
         return np.asarray(at[:, None])
 

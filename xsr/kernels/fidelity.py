@@ -31,7 +31,7 @@ class Sensor:
     """Low over high pixel size, (y, x); any real numbers >= 1."""
     psf: tuple[Psf, Psf]
     """Line spread functions (y, x) in high-resolution pixels."""
-    own: tuple[int, int] | None = None
+    own: tuple[float, float] | None = None
     """Side (y, x) of the band's own pixels in high-resolution pixels, where they are larger than the low-resolution
     ones, to which bicubic interpolation has brought them."""
 
@@ -43,7 +43,7 @@ class Sensor:
     def stages(self, axis: int) -> tuple[Stage, ...]:
         """List the steps along an axis from high to low resolution."""
         function, scale = self.psf[axis], self.scale[axis]
-        own = scale if self.own is None else float(self.own[axis])
+        own = scale if self.own is None else self.own[axis]
         return chain(function, own, scale / own)
 
 

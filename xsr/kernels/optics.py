@@ -26,7 +26,8 @@ PsfLike: TypeAlias = PsfName | spread.Psf | tuple[spread.Psf, spread.Psf]
 """A kind of point spread function, a line spread function in units of the CRS, or one along y and one along x."""
 
 OWN_PIXEL = 1e-3
-"""Deviation from a whole number of high-resolution pixels to be forgiven to the own pixels of a band."""
+"""Deviations below which the own pixels of a band are those of the grid, or a whole number of high-resolution ones:
+metres are measured."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +82,9 @@ class Optics:
         low_m: float,
         native_m: float = math.nan,
     ) -> Sensor:
-        """Find the sensor that saw a band at low resolution, for the fidelity metrics.
+        """Find the sensor that observed a band at low resolution, for the fidelity metrics.
 
         A band whose own pixels are larger than the low-resolution ones was brought to these by bicubic interpolation.
-        Where its own pixels are no whole number of high-resolution ones, interpolation is taken for perfect.
 
         Parameters
         ----------
@@ -107,11 +107,11 @@ class Optics:
         if not math.isfinite(native_m) and self.mtf is None:
             band = self._band(name)
             native_m = band.gsd_m if band is not None else low_m
-        ratio = max(1.0, native_m / low_m) if math.isfinite(native_m) else 1.0
+        ratio = native_m / low_m if native_m > low_m * (1 + OWN_PIXEL) else 1.0
         size = (scale[0] * ratio, scale[1] * ratio)
-        own = (round(size[0]), round(size[1]))
-        exact = ratio > 1 and max(abs(size[0] - own[0]), abs(size[1] - own[1])) < OWN_PIXEL * ratio
-        found = Sensor(scale, self.functions(name, own if exact else size, pixel), own if exact else None)
+        if ratio > 1 and max(abs(length - round(length)) for length in size) < OWN_PIXEL * ratio:
+            size = (float(round(size[0])), float(round(size[1])))
+        found = Sensor(scale, self.functions(name, size, pixel), size if ratio > 1 else None)
         for axis in (0, 1):
             first = found.stages(axis)[0]
             spread.check_reachable(first.psf, first.cell)

@@ -1,4 +1,4 @@
-"""Weights of the dates of a series for one instant, pixel by pixel, over gaps."""
+"""Weights of the dates of a series for one target time, pixel by pixel, over gaps."""
 
 from typing import Literal, TypeAlias, get_args
 
@@ -15,14 +15,14 @@ TEMPORAL: tuple[str, ...] = get_args(Temporal)
 def date_weights(
     valid: NDArray[np.bool_], offset: NDArray[np.float64], *, method: str, frames: int
 ) -> NDArray[np.float32]:
-    """Weigh dates by their distance to an instant, among those that a pixel was seen on.
+    """Weigh dates by their distance to a target time, among those on which a pixel is valid.
 
     Parameters
     ----------
     valid
         Whether a pixel is valid on a date, shape (date, ...).
     offset
-        Time of each date minus the instant, in days, shape (date,), ascending.
+        Time of each date minus the target time, in days, shape (date,), ascending.
     method
         ``linear``: the last valid date before and the first after, by their distances; where there is none on one
         side, the nearest on the other. ``nearest``: the nearest valid date, the earlier of two. ``mean``: the
@@ -45,7 +45,7 @@ def date_weights(
 
 
 def nearest(valid: NDArray[np.bool_], offset: NDArray[np.float64], frames: int) -> NDArray[np.bool_]:
-    """Keep, for each pixel, the ``frames`` valid dates nearest to the instant; the earlier of two as near."""
+    """Keep, for each pixel, the ``frames`` valid dates nearest to the target time; the earlier of two as near."""
     order = np.argsort(np.abs(offset), kind="stable")
     rank = np.cumsum(valid[order], axis=0)
     used = np.empty_like(valid)

@@ -237,6 +237,9 @@ def from_item(item: dict[str, Any]) -> ModelCard:
         "licence": properties["license"],
         "created": properties["datetime"][:10],
     }
+    unit, units = fields.get("unit", 1.0), fields.get("units", "1")
+    if units not in ("1", "K") or (units == "K" and unit != 1):
+        raise ValueError(f"units {units!r} with unit {unit!r}; expected units '1', or 'K' with a unit of 1")
     card = from_fields(**fields | {name: tuple(fields[name]) for name in SEQUENCES & fields.keys()})
     _check(card)
     return card
@@ -272,8 +275,8 @@ def from_fields(**fields: Any) -> ModelCard:
 
 def _check(card: ModelCard) -> None:
     """Refuse values that no model can have: they would fail, or mislead, far from here."""
-    told = fields_of(card)
-    count, step = len(card.bands), told["unit"]
+    stated = fields_of(card)
+    count, step = len(card.bands), stated["unit"]
     each, positive = f"{count} finite numbers, one for each band", "a finite number above 0"
     rules = {
         "name": (_is_file_name(card.name), "a file name"),
@@ -297,7 +300,7 @@ def _check(card: ModelCard) -> None:
     }
     for name, (holds, rule) in rules.items():
         if not holds:
-            raise ValueError(f"{name} {told[name]!r}; expected {rule}")
+            raise ValueError(f"{name} {stated[name]!r}; expected {rule}")
 
 
 def _statistics_rules(channels: Channels, prefix: str, bands: str, each: str) -> dict[str, tuple[bool, str]]:

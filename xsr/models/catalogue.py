@@ -8,6 +8,7 @@ The first look-up imports the networks, and PyTorch with them.
 """
 
 import pkgutil
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from difflib import get_close_matches
@@ -19,7 +20,8 @@ from xsr.core.errors import ModelError
 from xsr.models import architectures
 from xsr.models.record import KINDS, TILINGS, Architecture
 
-_registered: dict[str, Architecture] = {}
+_registered: list[Architecture] = []
+"""Records from outside the package; a later one replaces an earlier one of its name."""
 
 
 @cache
@@ -34,7 +36,7 @@ def _packaged() -> tuple[Architecture, ...]:
 def _own() -> tuple[Architecture, ...]:
     """Collect what was registered from outside the package, by extensions too."""
     extensions.load()
-    return tuple(_registered.values())
+    return tuple({record.name: record for record in _registered}.values())
 
 
 def listed() -> dict[str, Architecture]:
@@ -60,7 +62,8 @@ def register(architecture: Architecture) -> None:
     Raises
     ------
     ModelError
-        If the name is taken, the kind or the tiling is unknown, or ``build`` cannot be called.
+        If the name is taken, the kind or the tiling is unknown, ``pattern`` is no regular expression, or ``build``
+        cannot be called.
 
     Examples
     --------
@@ -83,7 +86,7 @@ def register(architecture: Architecture) -> None:
                 f"the name {name!r} is taken by an architecture of {taken.module or 'xsr'}; expected a free one."
                 " Choose another name."
             )
-    _registered[architecture.name] = replace(architecture, module=module)
+    _registered.append(replace(architecture, module=module))
 
 
 def _check(architecture: Architecture) -> None:
@@ -97,6 +100,12 @@ def _check(architecture: Architecture) -> None:
         raise ModelError(
             f"architecture {name!r} has tiling {architecture.tiling!r}; expected one of {', '.join(TILINGS)}."
         )
+    try:
+        re.compile(architecture.pattern)
+    except re.error as error:
+        raise ModelError(
+            f"pattern {architecture.pattern!r} of architecture {name!r} is no regular expression ({error}). Correct it."
+        ) from error
     if not callable(architecture.build):
         raise ModelError(
             f"build of architecture {name!r} is a {type(architecture.build).__name__}; expected a function or class"
@@ -122,6 +131,11 @@ def find(name: str) -> Architecture | None:
     """Architecture of a name, None where there is none."""
     records = (*_packaged(), *_own())
     return next((found for record in records if (found := record.named(name)) is not None), None)
+
+
+def version() -> int:
+    """Count the registrations: a network that was loaded before another one is loaded anew after it."""
+    return len(_registered)
 
 
 def module_of(name: str) -> str:

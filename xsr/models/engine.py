@@ -3,7 +3,7 @@
 A convolution needs a row and its neighbours, not the image. `Bands` therefore moves a band of rows through the whole
 network and keeps of every layer only the rows that the next band needs: nothing is computed twice, the borders are
 padded as the network pads them, and the activations are a few MB whatever the size of the image. They stay in the cache
-and in memory that the process has already; an activation of a whole block would be asked from the system and
+and in memory that the process has already; an activation of a whole block would be requested from the system and
 cleared by it at every layer, which costs as much as the arithmetic.
 
 Of an image with a margin that is read and whose output is left out, every layer computes only what later layers still
@@ -24,6 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
+from xsr.models import catalogue
 from xsr.models.memory import Batches
 from xsr.models.precision import Exact
 from xsr.models.record import Architecture
@@ -89,11 +90,12 @@ def ready(spec: ModelSpec, precision: Exact, device: str) -> Ready:
         `xsr.models.registry.load` returns them.
     """
     with _making:  # threads of one worker wait for the first
-        return _ready(spec, precision, device)
+        return _ready(spec, precision, device, catalogue.version())
 
 
 @lru_cache(maxsize=8)
-def _ready(spec: ModelSpec, precision: Exact, device: str) -> Ready:
+def _ready(spec: ModelSpec, precision: Exact, device: str, version: int) -> Ready:
+    """Make a network ready; ``version`` of the catalogue is part of the key alone."""
     found = loaded(spec, device)
     return Ready(_prepared(found.network, found.record, precision), found.record, device, Batches.on(device))
 

@@ -77,18 +77,18 @@ def export(
     if foreign.is_foreign(card):
         raise ModelError(f"model {card.name!r} is an ONNX file already; expected weights of a network of xsr.")
     network = registry.load(registry.spec(model, weights))
-    module, told = _whole(network, card, units) if card.factor is not None else _encoder(network, card)
+    module, stated = _whole(network, card, units) if card.factor is not None else _encoder(network, card)
     if Path(folder).exists() and not Path(folder).is_dir():
         raise ParameterError(f"{folder} is no folder; expected one to write to, which is made if need be.")
-    path = Path(folder) / f"{told.name}{SUFFIXES[format]}"
+    path = Path(folder) / f"{stated.name}{SUFFIXES[format]}"
     card_path = path.with_suffix(".yaml") if format == "onnx" and card.factor is not None else None
     _check_free(path, path.with_suffix(".json"), *([] if card_path is None else [card_path]))
     path.parent.mkdir(parents=True, exist_ok=True)
     _WRITERS[format](module, torch.zeros(2, len(card.bands), 12, 13), path)
-    told = replace(told, sha256=file_sha256(path))
-    write_card(told, path)
+    stated = replace(stated, sha256=file_sha256(path))
+    write_card(stated, path)
     if card_path is not None:
-        foreign.write(card_path, _foreign_fields(told, path, units))
+        foreign.write(card_path, _foreign_fields(stated, path, units))
     return path
 
 
@@ -102,7 +102,7 @@ def _whole(network: nn.Module, card: ModelCard, units: str) -> tuple[nn.Module, 
     """Return a network of one factor in its units, and what is then true of it."""
     assert card.factor is not None
     count = len(card.bands)
-    told = replace(
+    stated = replace(
         card,
         image=replace(
             card.image,
@@ -114,7 +114,7 @@ def _whole(network: nn.Module, card: ModelCard, units: str) -> tuple[nn.Module, 
         residual=False,
         radius=max(card.radius, BICUBIC_RADIUS) if card.residual else card.radius,
     )
-    return Whole(network, card, told.image.step).eval(), told
+    return Whole(network, card, stated.image.step).eval(), stated
 
 
 def _encoder(network: nn.Module, card: ModelCard) -> tuple[nn.Module, ModelCard]:
@@ -169,8 +169,8 @@ class Whole(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map (N, bands, H, W) to (N, bands, H * factor, W * factor)."""
-        answer = self.network((images - self.mean) / self.std) * self.std
-        out: Tensor = answer + self.mean if self.base is None else answer + self.base(images)
+        detail = self.network((images - self.mean) / self.std) * self.std
+        out: Tensor = detail + self.mean if self.base is None else detail + self.base(images)
         return out
 
 

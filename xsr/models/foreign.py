@@ -201,8 +201,8 @@ class OnnxNetwork:
         """Return the shape of the input, if the network takes and gives what this class promises."""
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type != "tensor(float)":
-            told = ", ".join(f"{i.type} {i.name!r} of shape {i.shape}" for i in inputs)
-            raise WeightsError(f"{file} takes {told}; expected one input of float32, shape (n, band, y, x).")
+            stated = ", ".join(f"{i.type} {i.name!r} of shape {i.shape}" for i in inputs)
+            raise WeightsError(f"{file} takes {stated}; expected one input of float32, shape (n, band, y, x).")
         if len(outputs) != 1:
             raise WeightsError(f"{file} gives {[o.name for o in outputs]}; expected one output (n, band, y, x).")
         self._name: str = inputs[0].name
@@ -258,7 +258,7 @@ def session(path: Path, sha256: str, device: str) -> OnnxNetwork:
 
 
 def opset(file: Path) -> int | None:
-    """Version of the standard operators that an ONNX file asks for; None where onnx is not installed."""
+    """Version of the standard operators that an ONNX file needs; None where onnx is not installed."""
     try:
         model = read_graph(file)
     except NotAvailableError:
@@ -275,5 +275,5 @@ def _build(**config: Any) -> "nn.Module":
     raise ModelError("an ONNX file is a trained network; expected the name of an architecture that xsr can make.")
 
 
-RECORD = Architecture(name=NAME, kind="fixed", build=_build, summary="Foreign network", reads_low=True)
+RECORD = Architecture(name=NAME, kind="fixed", build=_build, summary="Foreign network")
 """Record of foreign networks, which no name makes: evaluated as they are."""

@@ -33,7 +33,7 @@ def resolve_precision(precision: str, *, residual: bool, device: str) -> Exact:
     precision
         auto, float32 or bfloat16.
     residual
-        Whether the network's answer is a correction that is added to an image in float32: eight bits are enough for
+        Whether the network's output is a correction that is added to an image in float32: eight bits are enough for
         a correction, not for the image itself.
     device
         A CUDA device has bfloat16; otherwise the processor of this machine decides.

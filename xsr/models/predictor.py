@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xsr.core.instants import Look
+from xsr.core.target_times import TargetTime
 from xsr.models.engine import Ready, ready
 from xsr.models.memory import memory_errors
 from xsr.models.precision import Exact
@@ -95,7 +95,7 @@ def predict_continuous(
 def predict_temporal(
     spec: ModelSpec,
     images: NDArray[np.float32],
-    looks: Sequence[Look],
+    target_times: Sequence[TargetTime],
     used: Sequence[NDArray[np.bool_]],
     series: Iterable[NDArray[np.float32]],
     rows: NDArray[np.float64],
@@ -112,7 +112,7 @@ def predict_temporal(
         Identity of the weights.
     images
         Standardised dates that the network reads, shape (date, channel, h, w), finite.
-    looks
+    target_times
         Target times, and the dates that may be used for each.
     used
         For each target time, the pixels whose features are used, shape (its dates, h, w).
@@ -138,11 +138,11 @@ def predict_temporal(
     places = _positions(rows, cols, device)
     composites, details = [], []
     with torch.inference_mode(), memory_errors(images):
-        features = _features(network, images, _used_dates(looks, used))
-        for look, pixels, averaged in zip(looks, used, series, strict=True):
-            fused, attention = _fused(network, features, look, pixels)
-            known, days = network.tensor(averaged), torch.tensor([look.days], dtype=torch.float64)
-            composite = network.module.compose(known, known.isfinite(), days, look.day, fused, attention)
+        features = _features(network, images, _used_dates(target_times, used))
+        for target, pixels, averaged in zip(target_times, used, series, strict=True):
+            fused, attention = _fused(network, features, target, pixels)
+            known, days = network.tensor(averaged), torch.tensor([target.days], dtype=torch.float64)
+            composite = network.module.compose(known, known.isfinite(), days, target.day, fused, attention)
             detail = _decoded(network, network.module.fold(fused), *places, cell)
             composites.append(composite.cpu().numpy())
             details.append(detail.numpy().reshape(-1, *_shape(rows, cols)))
@@ -222,17 +222,17 @@ def _features(network: Ready, images: NDArray[np.float32], dates: Sequence[int])
     return features
 
 
-def _fused(network: Ready, features: Tensor, look: Look, pixels: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
+def _fused(network: Ready, features: Tensor, target: TargetTime, pixels: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
     """Features of the dates of a target time as one map, and the attention to each date."""
-    days, seasons = (torch.tensor([v], dtype=torch.float64) for v in (look.days, look.seasons))
+    days, seasons = (torch.tensor([v], dtype=torch.float64) for v in (target.days, target.seasons))
     frames = torch.from_numpy(pixels).to(network.device)[None]
-    picked = features[list(look.picks)][None]
-    fused, _, attention = network.module.merge(picked, days, seasons, frames, look.day, look.season)
+    picked = features[list(target.picks)][None]
+    fused, _, attention = network.module.merge(picked, days, seasons, frames, target.day, target.season)
     return fused, attention
 
 
-def _used_dates(looks: Sequence[Look], used: Sequence[NDArray[np.bool_]]) -> list[int]:
+def _used_dates(target_times: Sequence[TargetTime], used: Sequence[NDArray[np.bool_]]) -> list[int]:
     """Dates whose features are used somewhere, at least one; those of the others need not be known."""
-    pairs = zip(looks, used, strict=True)
-    dates = {date for look, pixels in pairs for date, valid in zip(look.picks, pixels, strict=True) if valid.any()}
-    return sorted(dates) or [looks[0].picks[0]]
+    pairs = zip(target_times, used, strict=True)
+    dates = {date for target, pixels in pairs for date, valid in zip(target.picks, pixels, strict=True) if valid.any()}
+    return sorted(dates) or [target_times[0].picks[0]]

@@ -1,4 +1,4 @@
-"""What is known of an architecture: the record at the end of its file, and the only place that anybody else asks.
+"""What is known of an architecture: the record at the end of its file, and the only place where others look it up.
 
 Kinds differ by how a network is called:
 
@@ -103,7 +103,7 @@ class Architecture:
     head: str = ""
     """Submodule whose last layer makes the output; empty: the whole network."""
     reads_low: bool = False
-    """Whether a network for one band reads the image before it was enlarged."""
+    """Whether a guided network reads the image before it was enlarged; a fixed-scale one does in any case."""
     call: Callable[[Any, GuidedInputs], "Tensor"] = call_low
     """Evaluates a network for one band."""
     clips: Callable[[Mapping[str, Any]], bool] = _never
@@ -122,7 +122,7 @@ class Architecture:
     """Module whose import registers the record, for other processes; filled in by `xsr.models.register`."""
 
     def named(self, name: str) -> "Architecture | None":
-        """Record under a name that it answers to; None for any other."""
+        """Record under one of its names; None for any other."""
         match = re.fullmatch(self.pattern, name) if self.pattern else None
         if match is not None:
             return replace(self, name=name, config=self.settings(match))

@@ -170,7 +170,7 @@ def card(model: Model, weights: Model | None = None) -> ModelCard:
         return published.card(catalogue.get(str(model)), path)
     found = read_card(path)
     if found.architecture != str(model):
-        raise ModelError(f"{path} holds weights of {found.architecture!r}; model={str(model)!r} was asked for.")
+        raise ModelError(f"{path} holds weights of {found.architecture!r}; model={str(model)!r} was requested.")
     return found
 
 
@@ -182,19 +182,19 @@ def spec(model: Model, weights: Model | None = None) -> ModelSpec:
     WeightsError
         If the file is not the one of its card. A worker that loads it checks again.
     """
-    told = card(model, weights)
+    stated = card(model, weights)
     path = find(model) if weights is None else Path(weights)
     if path.suffix not in foreign.SUFFIXES:  # the card of a foreign network is made from its file
-        _check_bytes(path, told.sha256)
-    module = catalogue.module_of(told.architecture)
+        _check_bytes(path, stated.sha256)
+    module = catalogue.module_of(stated.architecture)
     if weights is not None:
         architecture = "" if path.with_suffix(".json").is_file() else str(model)
-        return ModelSpec(str(path.resolve()), told.sha256, architecture, digest(told), module)
+        return ModelSpec(str(path.resolve()), stated.sha256, architecture, digest(stated), module)
     name = str(model) if Path(model).suffix not in (SUFFIX, *foreign.SUFFIXES) else str(find(model).resolve())
-    return ModelSpec(name, told.sha256, card=digest(told), module=module)
+    return ModelSpec(name, stated.sha256, card=digest(stated), module=module)
 
 
-def record_of(told: ModelCard, module: str = "") -> Architecture:
+def record_of(stated: ModelCard, module: str = "") -> Architecture:
     """Record of the architecture that a card names.
 
     Raises
@@ -202,10 +202,10 @@ def record_of(told: ModelCard, module: str = "") -> Architecture:
     ModelError
         If it is unknown, also after ``module`` was imported.
     """
-    if foreign.is_foreign(told):
+    if foreign.is_foreign(stated):
         return foreign.RECORD
-    catalogue.require(told.architecture, module)
-    return catalogue.get(told.architecture)
+    catalogue.require(stated.architecture, module)
+    return catalogue.get(stated.architecture)
 
 
 def create(name: str, **config: Any) -> "nn.Module":
@@ -299,7 +299,7 @@ class Loaded:
 def loaded(identity: ModelSpec, device: str) -> Loaded:
     """Network of a spec and its record; see `load`."""
     with _loading:  # threads of one worker wait for the first instead of reading the file again
-        return _load(identity, device)
+        return _load(identity, device, catalogue.version())
 
 
 def _check_bytes(path: Path, sha256: str) -> None:
@@ -311,7 +311,8 @@ def _check_bytes(path: Path, sha256: str) -> None:
 
 
 @lru_cache(maxsize=8)
-def _load(identity: ModelSpec, device: str) -> Loaded:
+def _load(identity: ModelSpec, device: str, version: int) -> Loaded:
+    """Load a network; ``version`` of the catalogue is part of the key alone."""
     from xsr.models.state import fit, read_state
 
     path = Path(identity.name) if identity.architecture else find(identity.name)
@@ -320,39 +321,41 @@ def _load(identity: ModelSpec, device: str) -> Loaded:
         _check_card(foreign.read(path), identity, path)
         return Loaded(opened, foreign.RECORD)
     _check_bytes(path, identity.sha256)
-    told = published.card(catalogue.get(identity.architecture), path) if identity.architecture else read_card(path)
-    _check_card(told, identity, path)
-    record = record_of(told, identity.module)
-    network = record.make(**told.config)
+    stated = published.card(catalogue.get(identity.architecture), path) if identity.architecture else read_card(path)
+    _check_card(stated, identity, path)
+    record = record_of(stated, identity.module)
+    network = record.make(**stated.config)
     rename = record.rename if identity.architecture else str
     fit(network, read_state(path), rename=rename, source=str(path))
     network = network.eval().requires_grad_(False)
-    _check_shapes(network, told, record, path)
+    _check_shapes(network, stated, record, path)
     return Loaded(network.to(device), record)
 
 
-def _check_card(told: ModelCard, identity: ModelSpec, path: Path) -> None:
+def _check_card(stated: ModelCard, identity: ModelSpec, path: Path) -> None:
     """Refuse a card that says something else than the one a graph was made with."""
-    if identity.card and digest(told) != identity.card:
-        raise WeightsError(f"the card of {path} was changed since it was asked for; expected it as it was. Ask again.")
+    if identity.card and digest(stated) != identity.card:
+        raise WeightsError(
+            f"the card of {path} was changed after the cube was built; expected it as it was. Build the cube again."
+        )
 
 
-def _check_shapes(network: "nn.Module", told: ModelCard, record: Architecture, path: Path) -> None:
+def _check_shapes(network: "nn.Module", stated: ModelCard, record: Architecture, path: Path) -> None:
     """Refuse a card whose factor or bands are not the network's: pixels would be picked from the wrong places."""
-    if record.kind != "fixed" and told.factor is not None:
-        raise WeightsError(f"{path} is no network of one factor; its card says {told.factor}. Correct the card.")
+    if record.kind != "fixed" and stated.factor is not None:
+        raise WeightsError(f"{path} is no network of one factor; its card says {stated.factor}. Correct the card.")
     if record.kind != "fixed":
         return
-    if told.factor is None:
+    if stated.factor is None:
         raise WeightsError(f"{path} is a network of one factor; its card says none. Correct the card.")
     import torch
 
-    given, wanted = ((len(told.bands), TRIAL * n, TRIAL * n) for n in (1, told.factor))
+    given, wanted = ((len(stated.bands), TRIAL * n, TRIAL * n) for n in (1, stated.factor))
     try:
         made = tuple(network(torch.zeros(1, *given)).shape[1:])
     except RuntimeError as error:
         raise WeightsError(
-            f"{path} takes other bands than the {len(told.bands)} of its card ({error}). Correct the card."
+            f"{path} takes other bands than the {len(stated.bands)} of its card ({error}). Correct the card."
         ) from error
     if made != wanted:
         raise WeightsError(f"{path} makes {made} of {given}; its card says {wanted}. Correct the card.")
@@ -375,23 +378,23 @@ def describe(name: Model) -> Description:
     """
     if str(name) not in (*names(), *APART) and Path(str(name)).suffix not in (SUFFIX, *foreign.SUFFIXES):
         return _describe_architecture(str(name))
-    told = card(name)
-    low, high = told.scale_range
+    stated = card(name)
+    low, high = stated.scale_range
     return Description(
-        name=told.name,
-        summary=told.summary,
+        name=stated.name,
+        summary=stated.summary,
         kind="weights",
-        architecture=told.architecture,
-        parameters=told.parameters,
-        trainable=told.parameters,
-        tiling="halo" if told.patch is None else "lattice",
-        radius=told.radius if told.patch is None else None,
-        bands=told.bands,
-        scale=f"{told.factor}" if told.factor else f"{low:g}-{high:g}",
-        gsd_in_m=told.gsd_m,
-        gsd_out_m=told.gsd_m / told.factor if told.factor else None,
-        licence=told.licence,
-        citation=told.citation,
+        architecture=stated.architecture,
+        parameters=stated.parameters,
+        trainable=stated.parameters,
+        tiling="halo" if stated.patch is None else "lattice",
+        radius=stated.radius if stated.patch is None else None,
+        bands=stated.bands,
+        scale=f"{stated.factor}" if stated.factor else f"{low:g}-{high:g}",
+        gsd_in_m=stated.gsd_m,
+        gsd_out_m=stated.gsd_m / stated.factor if stated.factor else None,
+        licence=stated.licence,
+        citation=stated.citation,
     )
 
 

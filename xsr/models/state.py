@@ -52,7 +52,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f"{path} pickles more than tensors, which could run code when it is opened, or is no checkpoint at all; it"
-            " was not opened. Expected a state dict: ask its author for one, or convert it to .safetensors where you"
+            " was not opened. Expected a state dict: get one from its author, or convert it to .safetensors where you"
             " trust it."
         ) from error
     except Exception as error:  # of damaged bytes the unpickler raises nearly anything

@@ -12,9 +12,9 @@ from odc.geo.geobox import GeoBox
 from xsr.core import checks, pipeline
 from xsr.core.cube import open_cube
 from xsr.core.errors import ParameterError
-from xsr.core.instants import Look
 from xsr.core.names import BandsLike
 from xsr.core.provenance import made_by
+from xsr.core.target_times import TargetTime
 from xsr.core.types import Stack, XarrayObject
 from xsr.kernels import resample
 from xsr.kernels import temporal as time_kernels
@@ -28,7 +28,7 @@ class TemporalInterpolation(Interpolation):
 
     temporal: str = "linear"
     frames: int = 5
-    looks: tuple[Look, ...] = ()
+    target_times: tuple[TargetTime, ...] = ()
 
     def __call__(
         self, window: Stack, rows: NDArray[np.float64], cols: NDArray[np.float64], cell: tuple[float, float]
@@ -37,9 +37,9 @@ class TemporalInterpolation(Interpolation):
         valid = np.isfinite(window)
         known = np.where(valid, window, np.float32(0))
         images = []
-        for look in self.looks:
-            picks = list(look.picks)
-            weight = time_kernels.date_weights(valid[picks], look.offset, method=self.temporal, frames=self.frames)
+        for target in self.target_times:
+            picks = list(target.picks)
+            weight = time_kernels.date_weights(valid[picks], target.offset, method=self.temporal, frames=self.frames)
             image = np.einsum("t...,t...->...", weight, known[picks])
             images.append(np.where(valid[picks].any(axis=0), image, np.float32(np.nan)))
         return super().__call__(np.stack(images), rows, cols, cell)
@@ -76,8 +76,8 @@ def interpolate(
         A georeferenced cube or GeoBox whose grid to use, another CRS included: one resampling. Pixels outside the
         cube are NaN.
     t
-        Instants instead of the cube's dates: a date, several, a pandas frequency such as ``"10D"``, or an object with
-        a ``time`` coordinate. Dates that a pixel was not seen on (NaN) are passed over.
+        Target times instead of the cube's dates: a date, several, a pandas frequency such as ``"10D"``, or an object
+        with a ``time`` coordinate. Dates on which a pixel was not observed (NaN) are skipped.
     method
         ``nearest``, ``bilinear``, ``bicubic`` (Keys, a = -0.5), ``bicubic75`` (a = -0.75, as PyTorch and OpenCV) or
         ``lanczos3``. ``bilinear`` and ``bicubic`` reproduce a linear ramp exactly; the last two do not.
@@ -87,10 +87,10 @@ def interpolate(
     frames
         See ``temporal``.
     window
-        Days around an instant beyond which a date does not answer; any date by default. Of those left, the ten
-        nearest on either side may answer.
+        Days around a target time within which dates are used; any date by default. Of those, the ten nearest on either
+        side may be used.
     extrapolate
-        Days by which an instant may lie outside the series; refused by default.
+        Days by which a target time may lie outside the series; refused by default.
     bands
         Bands to keep, or a mapping from names to labels of the cube; all by default. See `xsr.liif`.
     units
@@ -102,8 +102,8 @@ def interpolate(
     Returns
     -------
     DataArray or Dataset
-        As the input, float32, on the finer grid; lazy if the input is. With ``t`` its dates are the instants, and a
-        coordinate ``n_valid`` (time, y, x) counts the clear dates that could answer.
+        As the input, float32, on the finer grid; lazy if the input is. With ``t`` its dates are the target
+        times, and a coordinate ``n_valid`` (time, y, x) counts the clear dates among those that may be used.
 
     Raises
     ------
@@ -115,7 +115,7 @@ def interpolate(
     Notes
     -----
     Edges repeat the border pixel. No data: an output pixel is NaN exactly where the input pixel that contains
-    its centre is invalid in that band; the kernel sees invalid neighbours filled with the mean of valid ones.
+    its centre is invalid in that band; the kernel reads invalid neighbours as the mean of valid ones.
 
     References
     ----------
@@ -160,8 +160,8 @@ def interpolate(
     )
 
 
-def _at(method: str, temporal: str, frames: int, looks: tuple[Look, ...]) -> TemporalInterpolation:
-    return TemporalInterpolation(method, temporal=temporal, frames=frames, looks=looks)
+def _at(method: str, temporal: str, frames: int, target_times: tuple[TargetTime, ...]) -> TemporalInterpolation:
+    return TemporalInterpolation(method, temporal=temporal, frames=frames, target_times=target_times)
 
 
 def interpolate_time(
@@ -181,16 +181,16 @@ def interpolate_time(
     Parameters
     ----------
     cube
-        DataArray (time, [band,] y, x) or Dataset of bands (time, y, x); NaN where a date saw nothing.
+        DataArray (time, [band,] y, x) or Dataset of bands (time, y, x); NaN where a date has no observation.
     t
-        Instants: a date, several, a pandas frequency such as ``"10D"``, or an object with a ``time`` coordinate.
+        Target times: a date, several, a pandas frequency such as ``"10D"``, or an object with a ``time`` coordinate.
     temporal, frames, window, extrapolate, bands, units, chunks
         As in `interpolate`.
 
     Returns
     -------
     DataArray or Dataset
-        As the input, float32, at the instants, with a coordinate ``n_valid``; lazy if the input is.
+        As the input, float32, at the target times, with a coordinate ``n_valid``; lazy if the input is.
 
     Raises
     ------

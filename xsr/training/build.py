@@ -57,30 +57,33 @@ def build(recipe: Recipe[Any], manifest: Manifest | None, *, say: Say = quiet) -
 def _continuous(recipe: Recipe[Continuous], manifest: Manifest | None, say: Say) -> Built:
     """Any scale, on Wald pairs."""
     network = _implicit(recipe)
-    scenes, told = _scenes(recipe, manifest, say)
-    told["protocol"] = "Wald pairs: per-band MTF at Nyquist, continuous scale, noise"
+    scenes, about = _scenes(recipe, manifest, say)
+    about["protocol"] = "Wald pairs: per-band MTF at Nyquist, continuous scale, noise"
     task = recipe.task
     sampler = replace(_sampler(recipe, scenes), queries=task.queries, square=task.square)
-    return Training(network, sampler, liif_loss, recipe.frozen), told
+    return Training(network, sampler, liif_loss, recipe.frozen), about
 
 
 def _temporal(recipe: Recipe[Temporal], manifest: Manifest | None, say: Say) -> Built:
     """Any scale and time, on series."""
     network, task = _implicit(recipe), recipe.task
-    series = several.load(manifest, recipe=recipe.name, synthetic=task.synthetic, least=task.patch, say=say)
+    published = finer.published_series(manifest, recipe=recipe.name)
+    series = several.load(
+        manifest, recipe=recipe.name, synthetic=task.synthetic, published=published, least=task.patch, say=say
+    )
     index = _order(recipe.bands)
     series = [
         replace(one, image=one.image[:, index], coarse=None if one.coarse is None else one.coarse[:, index])
         for one in series
     ]
     sampler = SeriesSampler(series, replace(_sampler(recipe, ()), queries=task.queries), task.dates)
-    told: dict[str, object] = {
+    about: dict[str, object] = {
         "protocol": "Wald pairs of one date of a series, made from others: half the time without that date",
         "places": sorted({one.place for one in series}),
         "scenes": sum(len(one.times) for one in series),
         "pixels": sum(one.image[:, 0].size for one in series),
     }
-    return Training(network, sampler, temporal_loss, recipe.frozen), told
+    return Training(network, sampler, temporal_loss, recipe.frozen), about
 
 
 def _fixed(recipe: Recipe[Fixed], manifest: Manifest | None, say: Say) -> Built:
@@ -89,10 +92,10 @@ def _fixed(recipe: Recipe[Fixed], manifest: Manifest | None, say: Say) -> Built:
     if recipe.start:
         first = registry.card(recipe.start)
         widen(_trunk(network, recipe.architecture), _trunk(load(recipe.start), first.architecture))
-    scenes, told = _scenes(recipe, manifest, say)
-    told["protocol"] = "full-resolution pairs at 10 m and Wald pairs at 20 m: per-band MTF at Nyquist, noise"
+    scenes, about = _scenes(recipe, manifest, say)
+    about["protocol"] = "full-resolution pairs at 10 m and Wald pairs at 20 m: per-band MTF at Nyquist, noise"
     sampler = FixedSampler(_sampler(recipe, scenes), recipe.factor or 1)
-    return Training(network, sampler, fixed_loss, recipe.frozen, torch.contiguous_format), told
+    return Training(network, sampler, fixed_loss, recipe.frozen, torch.contiguous_format), about
 
 
 def _guided(recipe: Recipe[Guided], manifest: Manifest | None, say: Say) -> Built:
@@ -104,7 +107,7 @@ def _guided(recipe: Recipe[Guided], manifest: Manifest | None, say: Say) -> Buil
     optical = load_optical(manifest, recipe=recipe.name, say=say)
     factors = tuple(dict.fromkeys(int(factor) for factor in task.scale_range))
     sampler = GuidedSampler(thermal, optical, task.patch, recipe.batch, recipe.seed, factors)
-    told: dict[str, object] = {
+    about: dict[str, object] = {
         "protocol": (
             "Wald pairs at about the native thermal resolution: Gaussian point spread function, factor 4 or 8, noise;"
             " truth from synthetic scenes whose link between temperature and reflectance is drawn anew each time, half"
@@ -114,7 +117,7 @@ def _guided(recipe: Recipe[Guided], manifest: Manifest | None, say: Say) -> Buil
         "optical images": len(optical),
         "pixels": sum(scene.kelvin.size for scene in thermal) + sum(image[0].size for image in optical),
     }
-    return Training(network, sampler, thermal_task.guided_loss, recipe.frozen), told
+    return Training(network, sampler, thermal_task.guided_loss, recipe.frozen), about
 
 
 def _reference(recipe: Recipe[Reference], manifest: Manifest | None, say: Say) -> Built:
@@ -123,14 +126,14 @@ def _reference(recipe: Recipe[Reference], manifest: Manifest | None, say: Say) -
     pairs = finer.load(manifest, recipe.bands, recipe=recipe.name, say=say)
     network = cast(TemporalLIIF, begin(recipe.architecture, recipe.config))
     finer.fit_radiometry(network, pairs, recipe)
-    told: dict[str, object] = {
+    about: dict[str, object] = {
         "protocol": "images of a sensor against one of a finer sensor",
         "places": [pair.name for pair in pairs],
         "scenes": len(pairs),
         "pixels": sum(pair.low[:, 0].size for pair in pairs),
     }
     sampler = finer.PairSampler(pairs, task.patch, task.queries, recipe.batch, recipe.seed)
-    return Training(network, sampler, finer.pair_loss, recipe.frozen), told
+    return Training(network, sampler, finer.pair_loss, recipe.frozen), about
 
 
 BUILDERS: dict[type, Callable[[Recipe[Any], Manifest | None, Say], Built]] = {
@@ -166,12 +169,12 @@ def _scenes(recipe: Recipe[Any], manifest: Manifest | None, say: Say) -> tuple[l
     index = _order(recipe.bands)
     scenes = [replace(one, image=one.image[index], coarse=_taken(one.coarse, index)) for one in scenes]
     _check_bands(recipe, scenes)
-    told: dict[str, object] = {
+    about: dict[str, object] = {
         "places": sorted({scene.place for scene in scenes}),
         "scenes": len(scenes),
         "pixels": sum(scene.image[0].size for scene in scenes),
     }
-    return scenes, told
+    return scenes, about
 
 
 def _taken(coarse: Image | None, index: Sequence[int]) -> Image | None:

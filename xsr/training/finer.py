@@ -29,8 +29,8 @@ from xsr.training.manifest import Manifest, Scene, Split
 from xsr.training.reading import read, read_scene
 from xsr.training.recipe import Recipe, Reference
 from xsr.training.scenes import Image, Say, quiet
-from xsr.training.series import SeriesBatch
-from xsr.training.tasks import ask, bicubic_at
+from xsr.training.series import Series, SeriesBatch
+from xsr.training.tasks import bicubic_at, predict
 
 DATES = 5
 """Images that a network reads, where a recipe gives no other number."""
@@ -116,6 +116,15 @@ def published(manifest: Manifest, scene: Scene) -> Iterator[Pair]:
     for folder in manifest.paths(scene, scene.place):
         for one in readers[str(scene.layout)](Path(folder)):
             yield Pair(one.place, one.low, {"fine": one.high}, one.bands)
+
+
+def published_series(manifest: Manifest | None, *, recipe: str = "") -> Iterator[Series]:
+    """Series of the scenes of a manifest that hold WorldStrat as published."""
+    if manifest is None:
+        return
+    for scene in manifest.select("series", recipe=recipe):
+        for folder in manifest.paths(scene, scene.place) if scene.layout == "worldstrat" else ():
+            yield from (series for series, _ in layouts.worldstrat(Path(folder)))
 
 
 def _pair(manifest: Manifest, scene: Scene) -> Iterator[Pair]:
@@ -235,7 +244,7 @@ def _terms(
 
 
 Strategy = Callable[[np.random.Generator, int], NDArray[np.int64]]
-"""Draws the dates that answer, of a number of dates in time order."""
+"""Draws the input dates, of a number of dates in time order."""
 
 
 def complete(rng: np.random.Generator, dates: int) -> NDArray[np.int64]:
@@ -356,13 +365,13 @@ def pair_loss(
     mean, std = (torch.tensor(v, device=device) for v in (recipe.image.mean, recipe.image.std))
     low = ((torch.from_numpy(batch.low).to(device) - mean[:, None, None]) / std[:, None, None]).nan_to_num()
     valid = torch.from_numpy(batch.valid).to(device)
-    answer = ask(network, batch, low, valid)
+    predicted = predict(network, batch, low, valid)
     known = valid[:, :, None].expand(low.shape)
-    composite = network.compose(low, known, answer.days, answer.tau, answer.fused, answer.attention)
+    composite = network.compose(low, known, predicted.days, predicted.tau, predicted.fused, predicted.attention)
     target = (torch.from_numpy(batch.target).to(device) - mean) / std
     plain_mean = (low * known).sum(1) / known.sum(1)
-    base, plain = (bicubic_at(image, answer.rows, answer.cols) for image in (composite, plain_mean))
-    error, reference = base + answer.detail - matched(target, base.detach()), plain - matched(target, plain)
+    base, plain = (bicubic_at(image, predicted.rows, predicted.cols) for image in (composite, plain_mean))
+    error, reference = base + predicted.detail - matched(target, base.detach()), plain - matched(target, plain)
     mine, other = (v.square().mean((1, 2)) for v in (error, reference))
     return (mine / (other + FLOOR)).mean(), (other / (other + FLOOR)).mean()
 

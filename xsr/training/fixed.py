@@ -8,8 +8,8 @@ A pair is an image degraded by the factor and the image itself. What its pixels 
 - **Wald**. Of the bands of 20 m no truth of 10 m exists. They learn from pairs made one level up: an image of 20 m
   pixels in all ten bands, the 10 m bands blurred to as sharp an image, is degraded to 40 m and its 20 m bands to 80 m.
   The 10 m bands of such pairs count in the FR term. Synthetic scenes are known in all bands at 10 m.
-- **Low fidelity**. The answer, degraded again as the sensor would, is held against the input, band by band with
-  the pixel each was seen in; the sensor's MTF stands for the one drawn for the pair.
+- **Low fidelity**. The output, degraded again as the sensor would, is compared with the input, band by band in
+  native pixels; the sensor's MTF stands for the one drawn for the pair.
 
 Terms are mean absolute errors of standardised reflectance: FR plus Wald plus `Fixed.low_fidelity` times low fidelity.
 
@@ -51,7 +51,7 @@ class FixedBatch:
     target: Image
     """Truth, likewise; NaN where it is unknown, and along the border."""
     coarser: tuple[bool, ...]
-    """Bands that were seen in pixels twice the grid's, and brought to the grid by bicubic interpolation."""
+    """Bands of native pixels twice the grid's, and brought to the grid by bicubic interpolation."""
     mtf: tuple[float, ...]
     """MTF at Nyquist of the sensor, by band; a pair's own is drawn around it."""
 
@@ -88,17 +88,17 @@ class FixedSampler:
 def fixed_loss(
     network: nn.Module, batch: FixedBatch, recipe: Recipe[Fixed], *, drop: tuple[int, ...], device: str
 ) -> tuple[Tensor, Tensor]:
-    """Loss of a network whose answer is added to bicubic interpolation; see `xsr.training.tasks.Loss`."""
+    """Loss of a network whose output is added to bicubic interpolation; see `xsr.training.tasks.Loss`."""
     mean, std = (torch.tensor(v, device=device)[:, None, None] for v in (recipe.image.mean, recipe.image.std))
     low, base, target = ((torch.from_numpy(v).to(device) - mean) / std for v in (batch.low, batch.base, batch.target))
     hidden = list(drop)
     low[:, hidden] = target[:, hidden] = torch.nan
     with torch.autocast(torch.device(device).type, torch.bfloat16):
-        answer = network(low.nan_to_num())  # a band that the scene lacks is held at the mean
+        output = network(low.nan_to_num())  # a band that the scene lacks is set to the mean
     sensor = fidelity(batch.low.shape[-1], batch.factor, batch.mtf, batch.coarser).to(device)
     mine, other = (
         truth_error(image, target, recipe.bands) + recipe.task.low_fidelity * sensor.low_fidelity(image, low)
-        for image in (base + answer.float(), base)
+        for image in (base + output.float(), base)
     )
     return mine, other
 

@@ -3,7 +3,7 @@
 The data themselves are not part of the package, and each has a licence of its own; SPOT pixels of WorldStrat are for
 non-commercial use, and so is what is trained on them.
 
-A finer sensor sees the same place a little shifted and in another radiometry. `align` takes both back, and the pair
+A finer sensor observes the same place a little shifted and in another radiometry. `align` takes both back, and the pair
 says by how much: the shift from the correlation of gradients, gain and offset of each band from what both sensors
 resolve. Without that a network learns the difference of two sensors instead of detail.
 
@@ -35,7 +35,7 @@ from xsr.training.scenes import BANDS, FINE, Image, nested, repetition
 from xsr.training.series import Series
 
 RED_EDGE = ("B05", "B06", "B07", "B8A")
-"""Bands of 20 m that VENµS sees too."""
+"""Bands of 20 m that VENµS has too."""
 MAJA_NODATA = -10_000
 """No data in SEN2VENµS."""
 L2A = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12")

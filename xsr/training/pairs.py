@@ -312,7 +312,7 @@ def mixed(window: Image, spread: float, rng: np.random.Generator) -> Image:
 
 
 def recoloured(window: Image, spread: float, rng: np.random.Generator) -> Image:
-    """Give regions of like colour in a window (band, y, x) other values in some of its bands, by chance.
+    """Give regions of like colour in a window (band, y, x) random other values in some of its bands.
 
     Regions are the cells of a random grid in the space of reflectances. What one band shows is then seldom a function
     of the others, but where it changes they mostly change too: a crop in flower, a dry field, a new roof.

@@ -1,6 +1,7 @@
 """From the scenes of a manifest to arrays: names of bands in order, numbers decoded, NaN where there is no data."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -157,16 +158,13 @@ def _array(path: str, file: File) -> xr.DataArray:
 def _variable(path: str, name: str) -> xr.DataArray:
     """Variable of a NetCDF file or Zarr store, its numbers as they are stored."""
     engine = "zarr" if Path(path).is_dir() else None
-    try:
-        with xr.open_dataset(path, engine=engine, mask_and_scale=False) as data:
-            return data[_known(name, [str(one) for one in data.data_vars], path)].load()
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
+    with _opening(path), xr.open_dataset(path, engine=engine, mask_and_scale=False) as data:
+        return data[_known(name, [str(one) for one in data.data_vars], path)].load()
 
 
 def _numbers(path: str, kind: str, variable: str) -> NDArray[Any]:
     """Numbers of a file of NumPy or of a picture."""
-    try:
+    with _opening(path):
         if kind == "picture":
             from skimage.io import imread
 
@@ -175,15 +173,19 @@ def _numbers(path: str, kind: str, variable: str) -> NDArray[Any]:
             return np.asarray(np.load(path, allow_pickle=False))
         with np.load(path, allow_pickle=False) as archive:
             return np.asarray(archive[_known(variable or archive.files[0], archive.files, path)])
+
+
+@contextmanager
+def _opening(path: str) -> Iterator[None]:
+    """Turn what libraries raise about a file into one error."""
+    try:
+        yield
+    except XsrError:
+        raise
     except (OSError, ValueError, EOFError) as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: str, error: Exception) -> Exception:
-    """Error of a library as one of the package; its own as they are."""
-    if isinstance(error, XsrError):
-        return error
-    return CubeError(f"{path} cannot be read: {error}. Check that it is complete and of the kind it claims.")
+        raise CubeError(
+            f"{path} cannot be read: {error}. Check that it is complete and of the kind it claims."
+        ) from error
 
 
 def _known(name: str, names: Sequence[str], path: str) -> str:

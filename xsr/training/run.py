@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,23 +63,16 @@ def run_recipe(
     XsrError
         If scenes cannot be used; see `xsr.training.build.build`.
     """
-    begun = time.monotonic()
     if out.suffix != SUFFIX:
         raise ParameterError(f"output {out} must end in {SUFFIX}.")
     device = resolve_device(device)
     out.parent.mkdir(parents=True, exist_ok=True)
     start = recipe.start
-    if recipe.start in RECIPES and recipe.start not in registry.names():
-        before, first = RECIPES[recipe.start], out.with_name(f"{recipe.start}{SUFFIX}")
-        share = before.steps / (before.steps + recipe.steps)
-        if not first.is_file():
-            part = minutes and minutes * share
-            run_recipe(before, first, scenes=scenes, minutes=part, device=device, report=report, say=say)
-            begun, minutes = time.monotonic(), minutes and minutes * (1 - share)
-        elif minutes is None:
-            _check_whole(before, first)
-        start = str(first)
-    task, told = build(replace(recipe, start=start), scenes, say=say)
+    if start in RECIPES and start not in registry.names():
+        first = partial(run_recipe, scenes=scenes, device=device, report=report, say=say)
+        start, minutes = _first_stage(recipe, out.with_name(f"{start}{SUFFIX}"), minutes, first)
+    begun = time.monotonic()
+    task, about = build(replace(recipe, start=start), scenes, say=say)
     checkpoint = out.with_suffix(".checkpoint")
     spent = (time.monotonic() - begun) / 60
     network, steps, taken = train(
@@ -86,7 +80,7 @@ def run_recipe(
     )
     write_weights(network, out)
     training = {
-        **told,
+        **about,
         **({"start_sha256": registry.card(start).sha256} if start else {}),
         "steps": steps,
         "minutes": round(taken, 1),
@@ -100,14 +94,27 @@ def run_recipe(
     return card
 
 
-def _check_whole(recipe: Recipe[Any], weights: Path) -> None:
-    """Refuse weights of a first stage that had not all steps of its recipe."""
-    taken = read_card(weights).training["steps"]
-    if taken != recipe.steps:
+def _first_stage(
+    recipe: Recipe[Any], weights: Path, minutes: float | None, run: Callable[..., ModelCard]
+) -> tuple[str, float | None]:
+    """Run the recipe that another starts from where its weights are not there; those weights, and the minutes left.
+
+    Raises
+    ------
+    ParameterError
+        If a whole run would start from weights that minutes had cut short.
+    """
+    first = RECIPES[recipe.start]
+    if not weights.is_file():
+        share = first.steps / (first.steps + recipe.steps)
+        run(first, weights, minutes=minutes and minutes * share)
+        return str(weights), minutes and minutes * (1 - share)
+    if minutes is None and (taken := read_card(weights).training["steps"]) != first.steps:
         raise ParameterError(
-            f"{weights} had {taken} steps of training; expected the {recipe.steps} of its recipe. Remove it to run that"
+            f"{weights} had {taken} steps of training; expected the {first.steps} of its recipe. Remove it to run that"
             " first, or give minutes."
         )
+    return str(weights), minutes
 
 
 def write_weights(network: nn.Module, path: Path) -> None:
@@ -164,7 +171,7 @@ def score_model(
 
 def record_scores(path: Path, scores: Sequence[Score]) -> None:
     """Write scores into the card of a weight file; rows of other benchmarks stay."""
-    told = read_card(path)
-    others = [row for row in told.scores if "gain_db" not in row]
+    card = read_card(path)
+    others = [row for row in card.scores if "gain_db" not in row]
     rows = [{**asdict(one), "gain_db": one.gain_db} for one in scores]
-    write_card(replace(told, scores=[*rows, *others]), path)
+    write_card(replace(card, scores=[*rows, *others]), path)

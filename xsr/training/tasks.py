@@ -77,7 +77,7 @@ def widen(network: nn.Module, other: nn.Module) -> None:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Prediction:
     """What a temporal network says of a batch before its composite is added."""
 
     detail: Tensor
@@ -90,7 +90,7 @@ class Answer:
     cols: Tensor
 
 
-def ask(network: TemporalLIIF, batch: SeriesBatch, low: Tensor, valid: Tensor) -> Answer:
+def predict(network: TemporalLIIF, batch: SeriesBatch, low: Tensor, valid: Tensor) -> Prediction:
     """Evaluate a temporal network on standardised images (n, date, band, h, w) with a mask (n, date, h, w)."""
     device = low.device
     days, season, tau, tau_season = (
@@ -103,7 +103,7 @@ def ask(network: TemporalLIIF, batch: SeriesBatch, low: Tensor, valid: Tensor) -
     fused, _, attention = network.merge(features, days, season, valid, tau, tau_season)
     rows, cols = (torch.from_numpy(v).float().to(device) for v in (batch.rows, batch.cols))
     detail = network.decode(network.imnet.fold(fused), rows, cols, (1 / batch.scale, 1 / batch.scale))
-    return Answer(detail, fused, attention, days, tau, rows, cols)
+    return Prediction(detail, fused, attention, days, tau, rows, cols)
 
 
 def liif_loss(
@@ -111,8 +111,8 @@ def liif_loss(
 ) -> tuple[Tensor, Tensor]:
     """Loss of a LIIF, which corrects bicubic interpolation; see `Loss`.
 
-    Where the batch holds squares, `Continuous.low_fidelity` times the same of the error as the sensor sees it is added:
-    D(answer) - D(truth), and D(truth) is the low-resolution patch but for its noise.
+    Where the batch holds squares, `Continuous.low_fidelity` times the same of the error as the sensor observes it is
+    added: D(output) - D(truth), and D(truth) is the low-resolution patch but for its noise.
     """
     mean, std = (torch.tensor(v, device=device) for v in (recipe.image.mean, recipe.image.std))
     low = (torch.from_numpy(batch.low).to(device) - mean[:, None, None]) / std[:, None, None]
@@ -164,15 +164,15 @@ def temporal_loss(
     low = low.nan_to_num()
     low[:, :, list(drop)] = 0.0
     wanted = (torch.from_numpy(batch.target).to(device) - mean) / std
-    answer = ask(network, batch, low, valid)
-    composite = network.compose(low, known, answer.days, answer.tau, answer.fused, answer.attention)
-    linear = (network.fusion.weights(answer.days, known, answer.tau).to(low.dtype) * low).sum(1)
+    predicted = predict(network, batch, low, valid)
+    composite = network.compose(low, known, predicted.days, predicted.tau, predicted.fused, predicted.attention)
+    linear = (network.fusion.weights(predicted.days, known, predicted.tau).to(low.dtype) * low).sum(1)
     somewhere = known.any(1)
     # Above one where a negative weight is lost.
-    seen = (bicubic_at(somewhere.float(), answer.rows, answer.cols) - 1).abs() < 1e-3
+    seen = (bicubic_at(somewhere.float(), predicted.rows, predicted.cols) - 1).abs() < 1e-3
     wanted = torch.where(seen, wanted, torch.nan)
-    found = bicubic_at(composite, answer.rows, answer.cols) + answer.detail - wanted
-    return relative(found, bicubic_at(linear, answer.rows, answer.cols) - wanted, drop)
+    found = bicubic_at(composite, predicted.rows, predicted.cols) + predicted.detail - wanted
+    return relative(found, bicubic_at(linear, predicted.rows, predicted.cols) - wanted, drop)
 
 
 def relative(error: Tensor, reference: Tensor, drop: tuple[int, ...]) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,7 @@
 
 The truth of a pair lies on a grid no finer than what a thermal sensor resolved: a product of 30 m pixels that was
 measured at 100 m is smooth at 30 m, and a network trained on it would learn to blur. Real scenes are therefore
-averaged to 90 m (Landsat 8) first. The low-resolution image is the truth seen through a thermal point spread function,
+averaged to 90 m (Landsat 8) first. The low-resolution image is the truth blurred by a thermal point spread function,
 four or eight times coarser, with noise.
 """
 

@@ -24,8 +24,8 @@ def guided_loss(
     )
     found = correction(network, recipe, GuidedInputs(image, low, guide, batch.factor))
     span = torch.from_numpy(batch.span).to(device)[:, None]
-    wanted, answer = (v.flatten(1) * span for v in (target - image, found))
-    return relative_rms(answer - wanted, wanted)
+    wanted, output = (v.flatten(1) * span for v in (target - image, found))
+    return relative_rms(output - wanted, wanted)
 
 
 def relative_rms(error: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:

@@ -121,7 +121,7 @@ class CARN(nn.Module):
     ------
     ParameterError
         If a size is below 1, the groups do not divide the trunk, an option is unknown, ``levels=1`` comes with
-        several cascades, or ``residual`` is asked for with other output than input bands.
+        several cascades, or ``residual`` is set with other output than input bands.
     """
 
     def __init__(
@@ -249,7 +249,6 @@ ARCHITECTURES = (
         settings=settings,
         listed=(*(f"carn_{n}x3x64g4sw" for n in (1, 2, 3, 4)), "carn_3x3x64g4", "carn_3x3x64g1sw"),
         trunk="",
-        reads_low=True,
         published=True,
         summary="Cascading residual network, additive form",
         citation=CITATION,
@@ -269,7 +268,6 @@ ARCHITECTURES = (
             "activation": "relu",
         },
         trunk="",
-        reads_low=True,
         published=True,
         summary="Cascading residual network of 2023",
         citation=CITATION,

@@ -8,7 +8,7 @@ The network works on the target grid: its input is the image already enlarged. T
 gives exactly what the whole image gives; 64 pixels around a tile keep the difference near 1e-3 of the range.
 
 The names of the parameters are those of the published weights. Not published is ``relations``: detail that local linear
-relations of the image to the guide predict, which the network is shown beside the guide and weighs, pixel by pixel. A
+relations of the image to the guide predict, which the network reads beside the guide and weighs, pixel by pixel. A
 relation is a product of image and guide, which convolutions are slow to learn.
 
 References
@@ -34,7 +34,7 @@ MINIMUM_SIZE = 15
 
 
 DETAIL = 10.0
-"""Factor by which predicted detail is enlarged where the encoder sees it: it is small against the image."""
+"""Factor by which predicted detail is enlarged where the encoder reads it: it is small against the image."""
 
 
 class DCTNet(nn.Module):
@@ -84,7 +84,7 @@ class DCTNet(nn.Module):
         guide
             Guide on the same grid, standardised, (N, guide_bands, H, W).
         scale
-            Pixels along one of the image before it was enlarged; only relations ask for it.
+            Pixels along one of the image before it was enlarged; only relations need it.
 
         Returns
         -------
@@ -127,9 +127,9 @@ class DCTNet(nn.Module):
         return out
 
 
-def weighed(answer: Tensor, detail: Tensor) -> Tensor:
+def weighed(output: Tensor, detail: Tensor) -> Tensor:
     """Add detail (N, R, H, W), weighed, to an image: the first channel of (N, 1 + R, H, W), weights the others."""
-    return answer[:, :1] + (answer[:, 1:] * detail).sum(1, keepdim=True)
+    return output[:, :1] + (output[:, 1:] * detail).sum(1, keepdim=True)
 
 
 def solve(image: Tensor, edges: Tensor, strength: Tensor) -> Tensor:

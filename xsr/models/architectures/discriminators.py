@@ -32,7 +32,7 @@ START = 15
 class SpectralConv2d(nn.Module):
     """Convolution without bias whose weight is divided by its largest singular value; padding is one pixel.
 
-    The weight is seen as a matrix (outputs, everything else). In training mode each call takes one step of the power
+    The weight is taken as a matrix (outputs, everything else). In training mode each call takes one step of the power
     iteration, Miyato et al., eqs. 18-19; evaluation uses the vectors found so far. Parameter and buffers have the
     names that `torch.nn.utils.spectral_norm` gives them.
     """

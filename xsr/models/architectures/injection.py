@@ -1,10 +1,10 @@
-"""A network of a fixed factor that is shown, and may carry over, what sharper bands tell of the others.
+"""A fixed-scale network that reads, and may carry over, what sharper bands predict of the others.
 
 Some bands of a sensor see finer detail than the others: the four 10 m bands of Sentinel-2 beside the six of 20 m, which
 interpolation brought on the grid of 10 m. How the bands go together differs from place to place: around each pixel
 every coarse band is regressed on the sharp bands, blurred as the coarse ones are (`local_slopes`). The slopes applied
 to what the blur took away are the detail that the coarse band should have, where the relation holds on finer scales
-too (`Injection`). The network sees that detail as further input bands. Its answer of the sharp bands, times the
+too (`Injection`). The network reads that detail as further input bands. Its output of the sharp bands, times the
 slopes, is what their own super-resolution says of the coarse ones; how much of both is taken over, the network says
 for each pixel by further output bands. They start at zero, so that an untrained network adds nothing.
 
@@ -87,22 +87,22 @@ class Injection(nn.Module):
         slopes = local_slopes(coarse, smooth)
         lost = sharp - smooth
         detail = torch.cat([(slope * lost).sum(1, keepdim=True) for slope in slopes], dim=1)
-        seen = torch.cat((x, detail), dim=1)
+        inputs = torch.cat((x, detail), dim=1)
         if margin:
             unread = max(margin - self.reach, 0)
-            answer = precise(self.body(crop(seen, unread), margin - unread))
+            output = precise(self.body(crop(inputs, unread), margin - unread))
         else:
-            answer = precise(self.body(seen))
+            output = precise(self.body(inputs))
         slopes = [crop(slope, margin) for slope in slopes]
-        own, trust = answer[:, : self.bands], answer[:, self.bands :]
+        own, trust = output[:, : self.bands], output[:, self.bands :]
         large = crop(bicubic(detail, self.factor), margin * self.factor)
         finer = own[:, : self.guides]
         # (N, guides, H, factor, W, factor): the output pixels inside each input pixel.
         cells = finer.unflatten(3, (-1, self.factor)).unflatten(2, (-1, self.factor))
         out = list(own.unbind(1))
         for band, slope in enumerate(slopes):
-            told = (slope[:, :, :, None, :, None] * cells).sum(1).flatten(3, 4).flatten(1, 2)
-            carried = large[:, band] + told
+            finer_detail = (slope[:, :, :, None, :, None] * cells).sum(1).flatten(3, 4).flatten(1, 2)
+            carried = large[:, band] + finer_detail
             out[self.guides + band] = out[self.guides + band] + trust[:, band] * carried
         return torch.stack(out, dim=1)
 
@@ -217,8 +217,7 @@ ARCHITECTURES = (
         settings=carn.settings,
         listed=("carn_3x3x64g4sw_injection",),
         trunk="body",
-        reads_low=True,
-        summary="Cascading residual network that is shown what sharper bands predict of the others",
+        summary="Cascading residual network that reads what sharper bands predict of the others",
         citation=f"{carn.CITATION}; detail injection after M. Selva et al., IEEE JSTARS 8 (2015),"
         " doi:10.1109/JSTARS.2015.2440092",
     ),

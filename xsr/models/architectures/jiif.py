@@ -1,9 +1,9 @@
 """Joint implicit image function: super-resolution of one image guided by another of the target grid.
 
-Every output pixel asks the four low-resolution pixels around it. For each, an MLP reads the features of the
+Every output pixel is made of the four low-resolution pixels around it. For each, an MLP reads the features of the
 low-resolution image there, the features of the guide at the output pixel, their difference to the features of the
-reduced guide, and the relative position; it answers a value and a score, and the values are averaged with the softmax
-of the scores. The network answers a residual: the image is that residual plus the bicubic enlargement.
+reduced guide, and the relative position; it makes a value and a score, and the values are averaged with the softmax
+of the scores. The network makes a residual: the image is that residual plus the bicubic enlargement.
 
 The first layer of the MLP is linear in its inputs, so its low-resolution part is evaluated once per low-resolution
 pixel and its guide part once per output pixel; only the position part remains per pixel and neighbour.
@@ -131,13 +131,13 @@ class JIIF(nn.Module):
         own = own.flatten(2).transpose(1, 2)
         flat = code.flatten(2).transpose(1, 2).reshape(-1, width)
         image = torch.arange(n, device=code.device)[:, None] * (code.shape[2] * code.shape[3])
-        answers = []
+        parts = []
         for side in itertools.product((0, 1), repeat=2):
             index, relative, inside = self._neighbours(rows, cols, side, code.shape[2:])
             near = flat.index_select(0, (image + index).reshape(-1)).reshape(n, -1, width)
             first = own + near * inside[:, None].to(near.dtype) + relative.to(near.dtype) @ position.T
-            answers.append(self.imnet.layers[1:](first))
-        stack = torch.stack(answers)
+            parts.append(self.imnet.layers[1:](first))
+        stack = torch.stack(parts)
         value, score = stack[..., :-1], stack[..., -1:]
         out: Tensor = (value * score.softmax(0)).sum(0).transpose(1, 2).unflatten(2, (len(rows), len(cols)))
         return out

@@ -2,7 +2,7 @@
 
 A query at position ``u`` (pixel coordinates, pixel ``i`` centred at ``i``) looks at the four pixels around it.
 For each, an MLP reads the 3x3 unfolded features, the relative position and the cell (the size of the output
-pixel); the four answers are blended with bilinear weights, which is the closed form of the local ensemble.
+pixel); the four outputs are blended with bilinear weights, which is the closed form of the local ensemble.
 
 Conventions of the reference: relative positions count two units per low-resolution pixel and the cell is
 ``2 / scale``. The reference evaluates the first layer for every query and corner; its feature part is linear, so
@@ -68,7 +68,7 @@ class LocalDecoder(MLP):
     cell
         Whether the MLP reads the size of the output pixel.
     ensemble
-        Whether the 2^dims pixels around a query answer, or the nearest alone.
+        Whether the 2^dims pixels around a query are used, or the nearest alone.
     """
 
     def __init__(
@@ -152,7 +152,7 @@ class LocalDecoder(MLP):
         return weight[:, -2 * self.dims : -self.dims], weight[:, -self.dims :] @ size
 
     def _corners(self, positions: Sequence[Tensor]) -> Iterator[tuple[list[Tensor], Tensor]]:
-        """Yield the pixels that answer, which may lie one pixel outside, and their weights."""
+        """Yield the pixels that are used, which may lie one pixel outside, and their weights."""
         if not self.ensemble:
             yield [torch.floor(position + 0.5) for position in positions], torch.ones_like(positions[0])
             return

@@ -1,6 +1,6 @@
 """Detail that a local linear relation of a coarse image to its guide predicts, as a guided filter finds it.
 
-Around each pixel of a coarse grid the image is regressed on the guide as the coarse sensor would have seen it and
+Around each pixel of a coarse grid the image is regressed on the guide as the coarse sensor would have observed it and
 interpolation enlarged it; the slopes, applied to what the guide lost on that way, are the detail that the image lost
 if the relation holds on finer scales too. No parameter is learnt: a network that is given the detail learns where to
 trust it.
@@ -73,7 +73,7 @@ def box(x: Tensor, radius: int) -> Tensor:
 
 
 def observed(x: Tensor, scale: int) -> Tensor:
-    """Image (N, C, H, W) as a sensor ``scale`` times coarser sees it, borders repeated: (N, C, ceil, ceil)."""
+    """Image (N, C, H, W) as a sensor ``scale`` times coarser observes it, borders repeated: (N, C, ceil, ceil)."""
     sigma = BLUR * scale
     reach = math.ceil(3 * sigma)
     steps = torch.arange(-reach, scale + reach, dtype=torch.float32, device=x.device) - (scale - 1) / 2

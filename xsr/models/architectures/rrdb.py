@@ -167,7 +167,7 @@ class RRDBNet(nn.Module):
     Raises
     ------
     ParameterError
-        If a size is below 1, ``factor`` is no power of two, or ``residual`` is asked for with other output than
+        If a size is below 1, ``factor`` is no power of two, or ``residual`` is set with other output than
         input bands.
     """
 
@@ -218,7 +218,6 @@ ARCHITECTURES = (
         settings=settings,
         listed=("esrgan_3x64x32",),
         trunk="",
-        reads_low=True,
         published=True,
         summary="Residual-in-residual dense blocks",
         citation="J. Michel, E. Kalinicheva, Evoland operational super-resolution (2024); network of X. Wang et al.,"

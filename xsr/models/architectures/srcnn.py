@@ -1,4 +1,4 @@
-"""SRCNN, the three-layer baseline, and the bicubic interpolation that networks add their answer to.
+"""SRCNN, the three-layer baseline, and the bicubic interpolation that networks add their output to.
 
 SRCNN sharpens an image that bicubic interpolation has already brought to the output size: 9x9, 1x1 and 5x5
 convolutions of widths 64 and 32, with ReLU between them. Borders repeat the outermost pixel.
@@ -105,12 +105,12 @@ def at_least_one(**values: int) -> None:
 
 
 def output_bands(bands: int, outputs: int | None, *, residual: bool) -> int:
-    """Bands a network returns: those it reads, unless told otherwise.
+    """Bands a network returns: those it reads by default.
 
     Raises
     ------
     ParameterError
-        If ``residual`` is asked for and the numbers of bands differ.
+        If ``residual`` is set and the numbers of bands differ.
     """
     outputs = bands if outputs is None else outputs
     at_least_one(bands=bands, outputs=outputs)
@@ -134,12 +134,12 @@ class SRCNN(nn.Module):
     factor
         Output pixels per input pixel along each axis.
     residual
-        Let the convolutions answer with a correction to the interpolated image.
+        Let the convolutions make a correction to the interpolated image.
 
     Raises
     ------
     ParameterError
-        If a size is below 1, or ``residual`` is asked for with other output than input bands.
+        If a size is below 1, or ``residual`` is set with other output than input bands.
     """
 
     def __init__(self, *, bands: int = 10, outputs: int | None = None, factor: int = 2, residual: bool = False) -> None:
@@ -167,7 +167,6 @@ ARCHITECTURES = (
         kind="fixed",
         build=SRCNN,
         trunk="",
-        reads_low=True,
         summary="Three convolutions on the bicubic image",
         citation="C. Dong et al., IEEE TPAMI 38 (2016), doi:10.1109/TPAMI.2015.2439281",
     ),

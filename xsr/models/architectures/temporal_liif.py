@@ -1,12 +1,12 @@
 """Local implicit image functions of a time series: several acquisitions in, an image at any date and scale out.
 
 `TemporalLIIF` knows the calendar. Every date is encoded by itself (`TemporalLIIF.encode`, once per date whatever is
-asked later), the features are fused for one query time (`TemporalLIIF.fuse`) and decoded at any position
+requested later), the features are fused for one query time (`TemporalLIIF.fuse`) and decoded at any position
 (`TemporalLIIF.decode`). The fusion is the kernel-weighted mean over the dates plus an attention that starts at zero,
 so an untrained network interpolates in time and training can only add corrections. Only differences between times
 and the day of the year enter; the order, the number and the origin of the dates do not matter.
 
-The network answers a residual: the image is that residual plus the bicubic enlargement of `composite`.
+The network makes a residual: the image is that residual plus the bicubic enlargement of `composite`.
 
 `TemporalLIIF3D` is the earlier form: three-dimensional convolutions over dates that count as equally spaced, decoded
 at a position along the index of the date.
@@ -204,7 +204,7 @@ class DateFusion(nn.Module):
         now = time_code(torch.zeros_like(delta[:, 0]), _per_image(tau_doy, features), self.periods)
         # One date at a time: the keys and values of all dates at once would be the largest tensors of the network.
         dates = [
-            x.masked_fill(~seen[:, None], 0.0) for x, seen in zip(features.unbind(1), valid.unbind(1), strict=True)
+            x.masked_fill(~known[:, None], 0.0) for x, known in zip(features.unbind(1), valid.unbind(1), strict=True)
         ]
         mean = _weighted_sum(weights.to(features.dtype).unsqueeze(2), dates)
         query = self._split(_project(self.query, mean, now.to(features.dtype)))
@@ -353,7 +353,7 @@ class TemporalLIIF(nn.Module):
     def compose(
         self, images: Tensor, valid: Tensor, days: Tensor, tau: Tensor | float, fused: Tensor, attention: Tensor
     ) -> Tensor:
-        """Average the dates band by band: what is enlarged and added to the answer of `decode`.
+        """Average the dates band by band: what is enlarged and added to the output of `decode`.
 
         Parameters
         ----------
@@ -368,7 +368,7 @@ class TemporalLIIF(nn.Module):
         -------
         Tensor
             (B, outputs, h, w); without `Radiometry` zero where no date is valid. Before training it is the temporal
-            mean, and where the query time itself was seen no other date is blended in.
+            mean, and where the query time itself is clear no other date is blended in.
         """
         known = images.masked_fill(~valid, 0.0)
         out = (self.fusion.weights(days, valid, tau).to(images.dtype) * known).sum(1)

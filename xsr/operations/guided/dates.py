@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from xsr.core import checks
 from xsr.core.cube import Cube
 from xsr.core.errors import CubeError, ParameterError
-from xsr.core.instants import DAY
+from xsr.core.target_times import DAY
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def lattice_of(card: ModelCard, factor: int) -> Lattice:
 
 def reads_low(card: ModelCard) -> bool:
     """Whether a network reads the image before it was enlarged, too."""
-    return registry.record_of(card).reads_low and card.factor != 1
+    return card.factor > 1 if card.factor is not None else registry.record_of(card).reads_low
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class GuidedNetwork:
     """Block function of a guided network.
 
     Reads the normalised image enlarged by a bicubic kernel, the same by nearest neighbour, and the bands of the guide.
-    Answers with the normalised result and with whether the network's last ReLU cut it off (above zero), in the first
+    Makes the normalised result and with whether the network's last ReLU cut it off (above zero), in the first
     two bands.
     """
 
@@ -64,7 +64,7 @@ class GuidedNetwork:
     picks: tuple[int, ...]
     """Channel of each band of the guide."""
     residual: bool
-    """Whether the answer is added to the enlarged image."""
+    """Whether the output is added to the enlarged image."""
     clips: bool
     """Whether the network ends in a ReLU."""
     factor: int | None = None
@@ -115,9 +115,9 @@ class GuidedNetwork:
         image = np.nan_to_num(image)
         device = registry.resolve_device(self.device)
         with threads(graph.threads_each()):
-            answer = predict_guided(self.spec, np.ascontiguousarray(image), guide, device, low=low, scale=self.scale)
-        cut = (answer <= 0) & self.clips
-        return np.concatenate((image + answer if self.residual else answer, cut.astype(np.float32)), axis=1)
+            output = predict_guided(self.spec, np.ascontiguousarray(image), guide, device, low=low, scale=self.scale)
+        cut = (output <= 0) & self.clips
+        return np.concatenate((image + output if self.residual else output, cut.astype(np.float32)), axis=1)
 
 
 def fill_nearest(stack: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -105,7 +105,7 @@ def guided(
     DataArray or Dataset
         Kelvin, float32, lazy if an input is; container and dates of the cube. Coordinates: ``flag`` (uint8, dims as
         the temperature's), bit 1 where the guide is missing and the value is bicubic, bit 2 where the network's last
-        ReLU cut its answer off at the lower limit; ``guide_time``; with ``coregister`` ``guide_shift_y`` and
+        ReLU cut its output off at the lower limit; ``guide_time``; with ``coregister`` ``guide_shift_y`` and
         ``guide_shift_x``, the displacement taken out, metres to the north and east, NaN where it is not known.
 
     Raises

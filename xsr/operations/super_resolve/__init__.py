@@ -1,4 +1,4 @@
-"""Super-resolution by networks: any scale, any instant, any grid, any point; or one factor, all bands."""
+"""Super-resolution by networks: any scale, any time, any grid, any point; or one factor, all bands."""
 
 from xsr.operations.super_resolve.continuous import liif
 from xsr.operations.super_resolve.fixed import sisr

@@ -1,4 +1,4 @@
-"""Super-resolution by a continuous implicit function: any scale, any grid, any instant."""
+"""Super-resolution by a continuous implicit function: any scale, any grid, any time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,8 +11,8 @@ from odc.geo.geobox import GeoBox
 from xsr.core import checks, pipeline
 from xsr.core.cube import Cube, open_cube
 from xsr.core.errors import ModelError
-from xsr.core.instants import Look
 from xsr.core.names import BandsLike
+from xsr.core.target_times import TargetTime
 from xsr.core.types import XarrayObject
 from xsr.models import registry
 from xsr.models.card import ModelCard
@@ -31,11 +31,11 @@ from xsr.operations.super_resolve.repeats import smooth_repeats
 
 DEFAULT = "liif_s2"
 DEFAULT_AT = "temporal_liif_s2"
-"""Default model where instants are asked for."""
+"""Default model where target times are given."""
 CHUNK_AT = 512
-"""Default output block where instants are asked for: a task holds the features of all dates."""
+"""Default output block where target times are given: a task holds the features of all dates."""
 TOGETHER = 4
-"""Instants that one task computes: neighbours share dates, and a date is encoded once."""
+"""Target times that one task computes: neighbours share dates, and a date is encoded once."""
 
 
 def liif(
@@ -71,17 +71,17 @@ def liif(
         A georeferenced cube or GeoBox whose grid to use, another CRS included: one resampling, not two. Pixels
         outside the cube are NaN.
     t
-        Instants to make from the dates around them: a date, several, a pandas frequency such as ``"10D"``, or an
+        Target times to make from the dates around them: a date, several, a pandas frequency such as ``"10D"``, or an
         object with a ``time`` coordinate. Without it every date of the cube is super-resolved by itself.
     frames
-        With ``t``: clear dates that answer a pixel, the nearest to the instant. Clear is what is not NaN in any band;
-        as many dates on either side of the instant are looked at.
+        With ``t``: clear dates used for a pixel, the nearest to the target time. Clear is what is not NaN in any band;
+        as many dates on either side of the target time are read.
     window
-        With ``t``: days around an instant beyond which a date does not answer; any may by default.
+        With ``t``: days around a target time beyond which a date is not used; any is by default.
     extrapolate
-        With ``t``: days by which an instant may lie outside the series; refused by default.
+        With ``t``: days by which a target time may lie outside the series; refused by default.
     fill
-        With ``t``: whether gaps of a date are filled from the other dates that may answer, by how they differ around
+        With ``t``: whether gaps of a date are filled from the other dates that may be used, by how they differ around
         the gap, before the dates are averaged; see `xsr.kernels.gaps.fill_gaps`. Else farther dates stand in as they
         are. The detail that the network adds comes from clear dates alone.
     model
@@ -106,8 +106,8 @@ def liif(
     -------
     DataArray or Dataset
         As the input, float32 reflectance on the finer grid; lazy if the input is. The values are not clipped. With
-        ``t`` its dates are the instants, and a coordinate ``n_valid`` (time, y, x) counts the clear dates that could
-        answer; where there is none the result is NaN.
+        ``t`` its dates are the target times, and a coordinate ``n_valid`` (time, y, x) counts the clear dates that
+        could be used; where there is none the result is NaN.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def liif(
     ``out(u) = bicubic(low)(u) + std * f(low)(u)``, with ``f`` the network and the base in float32. Blocks read a halo
     as wide as the receptive field, so that any chunking gives the same result. Beyond its border the cube is mirrored.
     No data: an output pixel is NaN exactly where the input pixel that contains its centre is invalid in that
-    band; the network sees invalid pixels filled from their neighbours.
+    band; the network reads invalid pixels filled from their neighbours.
 
     References
     ----------
@@ -144,40 +144,40 @@ def liif(
     2
     """
     moments = pipeline.Moments(t, window, most=frames, extrapolate=extrapolate, together=TOGETHER)
-    asked = prepare(cube, model, bands, units, device, precision, moments, frames, fill)
-    if asked.at is None:
+    request = prepare(cube, model, bands, units, device, precision, moments, frames, fill)
+    if request.at is None:
         fine = pipeline.refine(
-            asked.cube,
-            asked.function,
+            request.cube,
+            request.function,
             scale=scale,
             resolution=resolution,
             like=like,
             chunks=chunks,
-            provenance=asked.provenance,
+            provenance=request.provenance,
         )
     else:
         fine = pipeline.evaluate_at(
-            asked.cube.towards(like),
-            *asked.at,
-            pipeline.resolve_target(asked.cube, scale=scale, resolution=resolution, like=like),
+            request.cube.towards(like),
+            *request.at,
+            pipeline.resolve_target(request.cube, scale=scale, resolution=resolution, like=like),
             chunks=pipeline.resolve_chunks(CHUNK_AT if chunks is None else chunks),
-            provenance=asked.provenance,
+            provenance=request.provenance,
         )
-    warn_of_scale(max(fine.attrs["xsr_scale"]), asked.card)
+    warn_of_scale(max(fine.attrs["xsr_scale"]), request.card)
     return fine
 
 
 @dataclass(frozen=True)
-class Asked:
+class Request:
     """Checked arguments that `liif` and `sample` share."""
 
     cube: Cube
     card: ModelCard
     provenance: dict[str, Any]
     function: Continuous
-    """Answers each date by itself."""
+    """Computes each date by itself."""
     at: tuple[pipeline.Moments, pipeline.MakeFunction] | None
-    """Instants, and what answers them; None: each date is answered by itself."""
+    """Target times, and the function that computes them; None: each date is computed by itself."""
 
 
 def prepare(
@@ -190,7 +190,7 @@ def prepare(
     moments: pipeline.Moments,
     frames: int,
     fill: bool,
-) -> Asked:
+) -> Request:
     """Check the arguments shared by `liif` and `sample`."""
     registry.check_device(device)
     frames = checks.whole("frames", frames, least=1)
@@ -211,7 +211,7 @@ def prepare(
         )
     if timed != (record.kind == "temporal"):
         raise ModelError(
-            f"model {card.name!r} answers {'each date by itself' if timed else 'instants'};"
+            f"model {card.name!r} computes {'each date by itself' if timed else 'target times'};"
             f" {f'leave t out, or choose {DEFAULT_AT}' if timed else f't=... names them, or choose {DEFAULT}'}."
         )
     refuse_temperature(checked, card)
@@ -222,9 +222,9 @@ def prepare(
     exact = exact_precision(precision, card, residual=True, device=device)
     function = Continuous(spec, card.image, picks, card.radius, device, precision=exact)
     series = Temporal(spec, card.image, picks, card.radius, device, precision=exact, frames=frames, fill=fill)
-    at = (moments, partial(_look, series)) if timed else None
-    return Asked(checked, card, provenance("liif", card, exact), function, at)
+    at = (moments, partial(_at_times, series)) if timed else None
+    return Request(checked, card, provenance("liif", card, exact), function, at)
 
 
-def _look(function: Temporal, looks: tuple[Look, ...]) -> Temporal:
-    return replace(function, looks=looks)
+def _at_times(function: Temporal, target_times: tuple[TargetTime, ...]) -> Temporal:
+    return replace(function, target_times=target_times)

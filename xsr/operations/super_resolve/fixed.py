@@ -68,7 +68,7 @@ def sisr(
         ``auto`` (CUDA where a worker has it, else CPU), ``cpu``, ``cuda``.
     precision
         Of the layers between the first and the last: ``float32``, ``bfloat16``, or ``auto``, which is bfloat16 where
-        the network answers a correction to the interpolated image and this machine multiplies bfloat16 by itself
+        the network makes a correction to the interpolated image and this machine multiplies bfloat16 by itself
         (AVX512-BF16, AMX, or ``device="cuda"``). The result says which it was (``xsr_precision``).
     chunks
         Output block in pixels, one number or (y, x); each becomes one task and one Dask chunk over all bands.

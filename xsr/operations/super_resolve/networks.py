@@ -14,8 +14,8 @@ from xsr.core.blocks import Padding, Span
 from xsr.core.cube import Cube
 from xsr.core.errors import CubeError, ParameterError, XsrWarning
 from xsr.core.grid import crs_name, resolution, utm_equator_m
-from xsr.core.instants import Look
 from xsr.core.provenance import made_by
+from xsr.core.target_times import TargetTime
 from xsr.core.types import Stack
 from xsr.kernels import resample
 from xsr.kernels.gaps import fill_gaps
@@ -71,13 +71,13 @@ class Network:
         cols: NDArray[np.float64],
         cell: tuple[float, float],
     ) -> NDArray[np.float32]:
-        """Answer of the network at the queries, shape (date, channel, H, W), standardised."""
+        """Output of the network at the positions, shape (date, channel, H, W), standardised."""
         raise NotImplementedError
 
     def base(
         self, filled: NDArray[np.float32], rows: NDArray[np.float64], cols: NDArray[np.float64]
     ) -> NDArray[np.float32] | None:
-        """Image (n, H, W) to which the network's answer is added; None where the answer is the image itself."""
+        """Image (n, H, W) to which the network's output is added; None where the output is the image itself."""
         return resample.interpolate_filled(filled, rows, cols, "bicubic")
 
     def __call__(
@@ -151,7 +151,7 @@ class FixedFactor(Network):
 
     factor: int = 2
     residual: bool = True
-    """Whether the answer is added to the bicubic base."""
+    """Whether the output is added to the bicubic base."""
 
     @property
     def halo(self) -> int:
@@ -178,8 +178,8 @@ class FixedFactor(Network):
         y, x = (self._span(v) for v in (rows, cols))
         (top, bottom), (left, right) = ((span.start // self.factor, -(-span.stop // self.factor)) for span in (y, x))
         # The rest of the window was there to be filled from.
-        seen = np.s_[top - self.radius : bottom + self.radius, left - self.radius : right + self.radius]
-        inner = np.ascontiguousarray(images[:, :, *seen])
+        reach = np.s_[top - self.radius : bottom + self.radius, left - self.radius : right + self.radius]
+        inner = np.ascontiguousarray(images[:, :, *reach])
         with threads(graph.threads_each()):
             made = predict_fixed(self.spec, inner, registry.resolve_device(self.device), self.precision, self.radius)
         first_row, first_col = y.start - top * self.factor, x.start - left * self.factor
@@ -195,11 +195,11 @@ class FixedFactor(Network):
 class Temporal(Network):
     """Block function of a temporal network: its output is added to the bicubic base of a mean over the dates."""
 
-    looks: tuple[Look, ...] = ()
+    target_times: tuple[TargetTime, ...] = ()
     frames: int = 5
-    """Clear dates used, pixel by pixel: the nearest to the instant."""
+    """Clear dates used, pixel by pixel: the nearest to the target time."""
     fill: bool = True
-    """Whether gaps of the dates are filled from the others that may answer, for the mean over the dates."""
+    """Whether gaps of the dates are filled from the others that may be used, for the mean over the dates."""
 
     @property
     def reach(self) -> int:
@@ -221,30 +221,30 @@ class Temporal(Network):
         trim = slice(self.reach, -self.reach or None)
         inner, rows, cols = window[..., trim, trim], rows - self.reach, cols - self.reach
         valid = np.isfinite(inner)
-        shape = (len(self.looks), window.shape[1], *query_shape(rows, cols))
-        seen = np.stack([valid[list(look.picks)].any(axis=0) for look in self.looks])
-        if not seen.any():
+        shape = (len(self.target_times), window.shape[1], *query_shape(rows, cols))
+        known = np.stack([valid[list(target.picks)].any(axis=0) for target in self.target_times])
+        if not known.any():
             return np.full(shape, np.nan, np.float32)
         _, images = self.prepare(inner)
         whole = np.asarray(valid.all(axis=1))
-        used = [nearest(whole[list(look.picks)], look.offset, self.frames) for look in self.looks]
-        series = (self._series(window, look) for look in self.looks)
+        used = [nearest(whole[list(target.picks)], target.offset, self.frames) for target in self.target_times]
+        series = (self._series(window, target) for target in self.target_times)
         device = registry.resolve_device(self.device)
         with threads(graph.threads_each()):
-            composite, answer = predict_temporal(
-                self.spec, images, self.looks, used, series, rows, cols, cell, device, self.precision
+            composite, detail = predict_temporal(
+                self.spec, images, self.target_times, used, series, rows, cols, cell, device, self.precision
             )
         pick, (mean, std) = list(self.picks), self.channels.statistics(self.picks)
         clear, filled = composite[0], composite[-1]
         blend = (clear + np.float32(TRUST) * (filled - clear))[:, pick] * std + mean
-        mean_image = self.fill_nodata(np.where(seen, blend, np.float32(np.nan)))
+        mean_image = self.fill_nodata(np.where(known, blend, np.float32(np.nan)))
         base = resample.interpolate_filled(mean_image, rows, cols, "bicubic").reshape(shape)
-        out: Stack = base + answer[:, pick] * std
-        return out if seen.all() else remask(out, seen, rows, cols)
+        out: Stack = base + detail[:, pick] * std
+        return out if known.all() else remask(out, known, rows, cols)
 
-    def _series(self, window: Stack, look: Look) -> NDArray[np.float32]:
-        """Dates whose means answer an instant, clear and then filled; see `predict_temporal`."""
-        trim, dates = slice(self.reach, -self.reach or None), window[list(look.picks)]
+    def _series(self, window: Stack, target: TargetTime) -> NDArray[np.float32]:
+        """Dates whose mean a target time starts from, clear and then filled; see `predict_temporal`."""
+        trim, dates = slice(self.reach, -self.reach or None), window[list(target.picks)]
         inner = dates[..., trim, trim]
         clear = np.where(np.isfinite(inner), inner, np.float32(np.nan))
         known = np.stack([clear, fill_gaps(dates, reach=self.reach)] if self.fill else [clear])
@@ -347,7 +347,7 @@ def warn_of_scale(scale: float, card: ModelCard) -> None:
     if scale > card.scale_range[1] * (1 + 1e-6):
         warnings.warn(
             f"scale {scale:g} is beyond those model {card.name!r} was trained for ({card.scale_range[0]:g} to"
-            f" {card.scale_range[1]:g}); the result is smoother than it looks fine.",
+            f" {card.scale_range[1]:g}); expect the result to look smoother than its pixel size.",
             XsrWarning,
             stacklevel=4,
         )

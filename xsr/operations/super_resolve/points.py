@@ -50,9 +50,9 @@ def sample(
         Map coordinates in the CRS of the cube, shape (n,). DataArrays keep their dimension and coordinates; otherwise
         the dimension is called ``point``.
     t, frames, window, extrapolate, fill
-        Instants instead of the cube's dates, alike at every point; see `liif`.
+        Target times instead of the cube's dates, alike at every point; see `liif`.
     scale
-        Sharpness asked for: points are answered as pixels of ``gsd / scale`` would be.
+        Sharpness of the result: points are computed as pixels of ``gsd / scale`` would be.
     model, bands, units, device, precision
         As in `liif`.
 
@@ -76,12 +76,12 @@ def sample(
     {'time': 1, 'band': 4, 'point': 3}
     """
     moments = pipeline.Moments(t, window, most=frames, extrapolate=extrapolate, together=TOGETHER)
-    asked = prepare(cube, model, bands, units, device, precision, moments, frames, fill)
-    checked = asked.cube
+    request = prepare(cube, model, bands, units, device, precision, moments, frames, fill)
+    checked = request.cube
     scale = positive_number("scale", scale)
     if scale < 1:
         raise ParameterError(f"scale={scale!r}; expected a number >= 1.")
-    warn_of_scale(scale, asked.card)
+    warn_of_scale(scale, request.card)
     dim, coords, east, north = _points(x, y)
     taken = {"time", "band", *checked.names.own.values(), *checked.data.coords} & ({dim, *coords} - {"x", "y"})
     if taken:
@@ -95,18 +95,18 @@ def sample(
     points = Points(rows[order], cols[order], (1 / scale, 1 / scale))
     shape = (checked.data.sizes["y"], checked.data.sizes["x"])
     coords = {**coords, "spatial_ref": xr_coords(checked.geobox)["spatial_ref"]}
-    record = {**asked.provenance, "xsr_scale": [scale, scale]}
+    record = {**request.provenance, "xsr_scale": [scale, scale]}
     back = np.argsort(order)
-    if asked.at is None:
-        plan = graph.make_plan(points, shape, halo=asked.function.halo, chunks=(1, sizes))
-        values = graph.run(asked.function, checked.data.data, plan)[:, :, 0]
+    if request.at is None:
+        plan = graph.make_plan(points, shape, halo=request.function.halo, chunks=(1, sizes))
+        values = graph.run(request.function, checked.data.data, plan)[:, :, 0]
         return checked.rewrap_points(values[:, :, back], coords, dim, record)
-    moments, make = asked.at
-    instants, groups = moments.resolve(checked)
-    frames_of = [graph.Frames(make(group.looks), group.dates, len(group.looks)) for group in groups]
+    moments, make = request.at
+    targets, groups = moments.resolve(checked)
+    frames_of = [graph.Frames(make(group.target_times), group.dates, len(group.target_times)) for group in groups]
     plan = graph.make_plan(points, shape, halo=frames_of[0].function.halo, chunks=(1, sizes))
     values = graph.run_frames(frames_of, checked.data.data, plan)[:, :, 0]
-    return checked.at(instants).rewrap_points(values[:, :, back], coords, dim, record)
+    return checked.at(targets).rewrap_points(values[:, :, back], coords, dim, record)
 
 
 def _points(

@@ -1,4 +1,4 @@
-"""`liif` and `sample` at instants, by a tiny temporal network whose every part is alive."""
+"""`liif` and `sample` at target times, by a tiny temporal network whose every part is alive."""
 
 from unittest.mock import patch
 
@@ -17,7 +17,7 @@ from xsr.operations.super_resolve import networks
 from xsr.operations.super_resolve.networks import FILL, REACH, TRUST, Temporal
 from xsr.testing import assert_lazy
 
-INSTANTS = ["2024-06-03", "2024-06-13T12:00", "2024-06-11", "2024-06-20", "2024-06-21"]
+TARGETS = ["2024-06-03", "2024-06-13T12:00", "2024-06-11", "2024-06-20", "2024-06-21"]
 
 
 @pytest.fixture(scope="module")
@@ -52,10 +52,10 @@ def test_any_chunks_and_order_of_dates_give_the_same_image(model, scale, chunk_o
     cube = make_series()
     shuffled = cube.isel(time=[3, 0, 5, 1, 4, 2]).chunk(time=chunk_time, y=chunk_in, x=chunk_in)
     with patch.object(networks, "REACH", 3):  # less than the cube, and than its gaps
-        whole = xsr.liif(cube, scale=scale, t=INSTANTS, model=model)
-        parts = xsr.liif(shuffled, scale=scale, t=INSTANTS, model=model, chunks=chunk_out).compute()
+        whole = xsr.liif(cube, scale=scale, t=TARGETS, model=model)
+        parts = xsr.liif(shuffled, scale=scale, t=TARGETS, model=model, chunks=chunk_out).compute()
     assert parts.dims == ("time", "band", "y", "x")
-    assert parts.time.values.tolist() == np.array(INSTANTS, "datetime64[ns]").tolist()
+    assert parts.time.values.tolist() == np.array(TARGETS, "datetime64[ns]").tolist()
     assert largest(parts.values, whole.values) <= 1e-6
     assert np.array_equal(parts.n_valid, whole.n_valid)
 
@@ -71,19 +71,19 @@ def test_the_halo_is_needed(model, monkeypatch):
         assert least <= largest(parts, whole) <= most
 
 
-def test_an_instant_does_not_depend_on_those_asked_with_it(model):
+def test_a_target_time_does_not_depend_on_those_requested_with_it(model):
     cube = make_series()
-    together = xsr.liif(cube, scale=2.0, t=INSTANTS, model=model)
-    for number, instant in enumerate(INSTANTS):
-        alone = xsr.liif(cube, scale=2.0, t=instant, model=model)
+    together = xsr.liif(cube, scale=2.0, t=TARGETS, model=model)
+    for number, target in enumerate(TARGETS):
+        alone = xsr.liif(cube, scale=2.0, t=target, model=model)
         assert largest(alone.values[0], together.values[number]) <= 1e-6
 
 
 def test_a_network_of_zeros_is_time_linear_bicubic(zero_model):
     cube = make_cube(16, 15, dates=6)  # without gaps: how they are filled differs
-    found = xsr.liif(cube, scale=2.5, t=INSTANTS, model=zero_model)
+    found = xsr.liif(cube, scale=2.5, t=TARGETS, model=zero_model)
     inner = (..., slice(6, -6), slice(6, -6))  # beyond the border one mirrors and the other repeats
-    wanted = xsr.interpolate(cube, scale=2.5, t=INSTANTS)
+    wanted = xsr.interpolate(cube, scale=2.5, t=TARGETS)
     assert np.abs(found.values - wanted.values)[inner].max() <= 1e-6
 
 
@@ -109,15 +109,15 @@ def test_what_lies_under_a_hole_does_not_matter(model):
     cube = make_series()
     changed = cube.copy(deep=True)
     changed.values[np.isnan(cube.values)] = np.inf
-    one, two = (xsr.liif(c, scale=2.0, t=INSTANTS, model=model).values for c in (cube, changed))
+    one, two = (xsr.liif(c, scale=2.0, t=TARGETS, model=model).values for c in (cube, changed))
     assert largest(one, two) == 0
 
 
 def test_nothing_valid_is_nan_and_counted(model):
-    found = xsr.liif(make_series(), scale=2.0, t=INSTANTS, model=model)
+    found = xsr.liif(make_series(), scale=2.0, t=TARGETS, model=model)
     hole = np.isnan(found.values)
     assert hole[:, 1, :2, :2].all()
-    assert hole.sum() == len(INSTANTS) * 4
+    assert hole.sum() == len(TARGETS) * 4
     assert (found.n_valid[:, :2, :2] == 0).all()
     assert found.n_valid.max() == 5
     assert found.n_valid.dims == ("time", "y", "x")
@@ -134,11 +134,11 @@ def test_farther_frames_are_left_out(model):
     assert largest(near, xsr.liif(cube, scale=2.0, t="2024-06-13", frames=6, window=9, model=model).values) == 0
 
 
-def test_lazy_with_one_task_for_four_instants_of_a_block(model):
+def test_lazy_with_one_task_for_four_target_times_of_a_block(model):
     cube = make_series().chunk(time=2, y=9, x=9)
     with assert_lazy(cube):
-        fine = cube.sr.liif(scale=2.0, t=INSTANTS, model=model, chunks=20)
-        points = cube.sr.sample(x=cube.x[:3].values, y=cube.y[:3].values, t=INSTANTS, model=model)
+        fine = cube.sr.liif(scale=2.0, t=TARGETS, model=model, chunks=20)
+        points = cube.sr.sample(x=cube.x[:3].values, y=cube.y[:3].values, t=TARGETS, model=model)
     layer = fine.__dask_graph__().layers[fine.data.name]
     assert len(layer) == 2 * 2 * 2 + 1  # and what the tasks share
     assert fine.chunks[0] == (4, 1)
@@ -147,22 +147,22 @@ def test_lazy_with_one_task_for_four_instants_of_a_block(model):
 
 def test_points_are_the_image_at_their_places(model):
     cube = make_series()
-    fine = xsr.liif(cube, scale=2.0, t=INSTANTS, model=model)
+    fine = xsr.liif(cube, scale=2.0, t=TARGETS, model=model)
     rows, cols = np.array([3, 30, 17]), np.array([8, 2, 33])
     x = xr.DataArray(fine.x.values[cols], dims="site", coords={"site": list("abc")})
     y = xr.DataArray(fine.y.values[rows], dims="site", coords={"site": list("abc")})
-    points = xsr.sample(cube, x=x, y=y, t=INSTANTS, scale=2.0, model=model)
+    points = xsr.sample(cube, x=x, y=y, t=TARGETS, scale=2.0, model=model)
     assert points.site.values.tolist() == list("abc")
     assert largest(points.values, fine.values[:, :, rows, cols]) <= 1e-6
 
 
 def test_dataset_and_ascending_y(model):
     cube = make_series()
-    wanted = xsr.liif(cube, scale=2.0, t=INSTANTS, model=model)
-    dataset = xsr.liif(cube.to_dataset("band"), scale=2.0, t=INSTANTS, model=model)
+    wanted = xsr.liif(cube, scale=2.0, t=TARGETS, model=model)
+    dataset = xsr.liif(cube.to_dataset("band"), scale=2.0, t=TARGETS, model=model)
     assert set(dataset.data_vars) == set(BANDS)
     assert largest(dataset["B04"].values, wanted.sel(band="B04").values) == 0
-    ascending = xsr.liif(cube.isel(y=slice(None, None, -1)), scale=2.0, t=INSTANTS, model=model)
+    ascending = xsr.liif(cube.isel(y=slice(None, None, -1)), scale=2.0, t=TARGETS, model=model)
     assert largest(ascending.values[:, :, ::-1], wanted.values) == 0
 
 
@@ -175,7 +175,7 @@ def test_series_of_one_date_and_a_time_beyond(model):
 
 def test_bad_arguments(model):
     cube = make_cube(dates=2)
-    with pytest.raises(ModelError, match=r"answers instants; t=\.\.\. names them, or choose liif_s2"):
+    with pytest.raises(ModelError, match=r"computes target times; t=\.\.\. names them, or choose liif_s2"):
         xsr.liif(cube, scale=2.0, model=model)
     with pytest.raises(CubeError, match=r"the cube has no dates"):
         xsr.liif(cube.isel(time=0, drop=True), scale=2.0, t="2024-06-01", model=model)

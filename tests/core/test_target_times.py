@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xsr.core.errors import ParameterError
-from xsr.core.instants import candidates, day_of_year, days, plan_groups, resolve_instants
+from xsr.core.target_times import candidates, day_of_year, days, plan_groups, resolve_times
 
 SERIES = np.array(["2024-02-20", "2024-03-01", "2024-04-10", "2024-05-20"], "datetime64[ns]")
 CEST = datetime.timezone(datetime.timedelta(hours=2))
@@ -46,21 +46,21 @@ def moments(*texts):
         make_cube((1, 1, 2, 2), times=["2024-03-05T10:30"]).isel(time=0),
     ],
 )
-def test_every_way_to_say_a_time_names_the_same_instant(t):
-    found = resolve_instants(t, SERIES)
+def test_every_way_to_say_a_time_names_the_same_time(t):
+    found = resolve_times(t, SERIES)
     assert found.dtype == np.dtype("datetime64[ns]")
     assert found.tolist() == moments("2024-03-05T10:30").tolist()
 
 
 def test_a_date_is_its_midnight():
-    assert resolve_instants(datetime.date(2024, 3, 5), SERIES) == moments("2024-03-05")
-    assert resolve_instants("2024-03", SERIES) == moments("2024-03-01")
+    assert resolve_times(datetime.date(2024, 3, 5), SERIES) == moments("2024-03-05")
+    assert resolve_times("2024-03", SERIES) == moments("2024-03-01")
 
 
 def test_several_keep_their_order_and_their_repetitions():
     asked = ["2024-05-01", datetime.datetime(2024, 3, 1), np.datetime64("2024-05-01")]
-    assert np.array_equal(resolve_instants(asked, SERIES), moments("2024-05-01", "2024-03-01", "2024-05-01"))
-    assert np.array_equal(resolve_instants(SERIES[::-1], SERIES), SERIES[::-1])
+    assert np.array_equal(resolve_times(asked, SERIES), moments("2024-05-01", "2024-03-01", "2024-05-01"))
+    assert np.array_equal(resolve_times(SERIES[::-1], SERIES), SERIES[::-1])
 
 
 @pytest.mark.parametrize(
@@ -75,21 +75,21 @@ def test_several_keep_their_order_and_their_repetitions():
 def test_a_frequency_runs_from_the_first_date_to_the_last(frequency, wanted):
     shuffled = SERIES[[2, 0, 3, 1]]
     if not wanted:
-        with pytest.raises(ParameterError, match="names no instant"):
-            resolve_instants(frequency, shuffled)
+        with pytest.raises(ParameterError, match="names no time"):
+            resolve_times(frequency, shuffled)
     else:
-        assert np.array_equal(resolve_instants(frequency, shuffled), moments(*wanted))
+        assert np.array_equal(resolve_times(frequency, shuffled), moments(*wanted))
 
 
 @pytest.mark.parametrize(
     ("t", "message"),
     [
-        ([], "names no instant"),
-        (np.array([], "datetime64[ns]"), "names no instant"),
+        ([], "names no time"),
+        (np.array([], "datetime64[ns]"), "names no time"),
         ("NaT", "NaT"),
-        (pd.NaT, "names no instant"),
-        (["2024-03-05", None], "names no instant"),
-        (moments("2024-03-05", "NaT"), "names no instant"),
+        (pd.NaT, "names no time"),
+        (["2024-03-05", None], "names no time"),
+        (moments("2024-03-05", "NaT"), "names no time"),
         ("often", "'often' is neither a date nor a pandas frequency"),
         ("", "neither a date nor"),
         ("2024-13-01", "cannot be read as times"),
@@ -103,26 +103,26 @@ def test_a_frequency_runs_from_the_first_date_to_the_last(frequency, wanted):
 )
 def test_what_is_no_time_is_refused(t, message):
     with pytest.raises(ParameterError, match=message):
-        resolve_instants(t, SERIES)
+        resolve_times(t, SERIES)
 
 
 @pytest.mark.parametrize("t", ["1500-01-01", "2300-01-01", "9999-01-01"])
 def test_a_date_that_nanoseconds_cannot_hold_is_refused_and_not_wrapped_around(t):
     with pytest.raises(ParameterError, match=r"cannot be read as times|outside the series"):
-        resolve_instants(t, SERIES)
+        resolve_times(t, SERIES)
 
 
-def test_instants_outside_the_series_need_leave():
-    assert resolve_instants(["2024-02-20", "2024-05-20"], SERIES).size == 2
+def test_times_outside_the_series_need_leave():
+    assert resolve_times(["2024-02-20", "2024-05-20"], SERIES).size == 2
     for t, distance, way in (("2024-02-17T12:00", "2.5", 3), ("2024-05-24", "4.0", 4)):
         with pytest.raises(
             ParameterError, match=rf"{t}.* lies {distance} days outside .*extrapolate={way}\."
         ) as caught:
-            resolve_instants(["2024-03-01", t], SERIES)
+            resolve_times(["2024-03-01", t], SERIES)
         assert "2024-02-20 to 2024-05-20" in str(caught.value)
-        assert resolve_instants(t, SERIES, extrapolate=way) == moments(t)
+        assert resolve_times(t, SERIES, extrapolate=way) == moments(t)
         with pytest.raises(ParameterError, match="outside the series"):
-            resolve_instants(t, SERIES, extrapolate=way - 1)
+            resolve_times(t, SERIES, extrapolate=way - 1)
 
 
 @pytest.mark.parametrize("window", [-1, float("nan"), "12"])
@@ -134,7 +134,7 @@ def test_window_must_be_a_number_of_days(window):
 @pytest.mark.parametrize("extrapolate", [-1, float("nan"), float("inf"), "2"])
 def test_extrapolate_must_be_a_number_of_days(extrapolate):
     with pytest.raises(ParameterError, match="expected a number of days, 0 or more"):
-        resolve_instants("2024-03-05", SERIES, extrapolate=extrapolate)
+        resolve_times("2024-03-05", SERIES, extrapolate=extrapolate)
 
 
 # --- days ------------------------------------------------------------------------------------------------
@@ -160,7 +160,7 @@ def test_days_agree_with_the_calendar_of_python(time):
     assert day_of_year(found)[0] == pytest.approx(within, abs=1e-9)
 
 
-# --- dates that may answer -------------------------------------------------------------------------------
+# --- dates that may be used ------------------------------------------------------------------------------
 
 
 def test_candidates_by_hand():
@@ -178,12 +178,10 @@ offsets = st.lists(st.integers(-40, 40), min_size=1, max_size=12)
 
 
 @given(offsets, st.integers(-45, 45), st.none() | st.integers(0, 30), st.integers(1, 4))
-def test_candidates_are_the_nearest_on_either_side(at, instant, window, most):
+def test_candidates_are_the_nearest_on_either_side(at, target, window, most):
     times = np.sort(np.datetime64("2024-06-15", "ns") + np.array(at) * np.timedelta64(1, "D"))
-    found = candidates(
-        np.datetime64("2024-06-15", "ns") + np.timedelta64(instant, "D"), times, window=window, most=most
-    )
-    distance = np.sort(at) - instant
+    found = candidates(np.datetime64("2024-06-15", "ns") + np.timedelta64(target, "D"), times, window=window, most=most)
+    distance = np.sort(at) - target
     assert list(found) == sorted(set(found))
     for side in (distance <= 0, distance > 0):
         near = [abs(d) for d in distance[side] if window is None or abs(d) <= window]
@@ -195,32 +193,32 @@ def test_groups_by_hand():
     asked = moments("2024-03-01", "2024-03-11", "2024-05-20T12:00")
     first, second = plan_groups(asked, SERIES[order], window=None, most=1, together=2)
     assert [order[i] for i in first.dates] == [1, 2]  # in time order, as indices into the series as it came
-    assert [look.picks for look in first.looks] == [(0, 1), (0, 1)]
+    assert [target.picks for target in first.target_times] == [(0, 1), (0, 1)]
     assert [order[i] for i in second.dates] == [3]
-    assert first.looks[1].offset.tolist() == [-10, 30]
-    assert second.looks[0].day == days(asked)[2]
-    assert second.looks[0].season == 140.5
-    assert first.looks[0].seasons == (60, 100)
+    assert first.target_times[1].offset.tolist() == [-10, 30]
+    assert second.target_times[0].day == days(asked)[2]
+    assert second.target_times[0].season == 140.5
+    assert first.target_times[0].seasons == (60, 100)
 
 
 @given(offsets, st.lists(st.integers(-45, 45), min_size=1, max_size=6), st.integers(1, 4), st.integers(1, 3))
-def test_a_look_names_the_same_dates_however_instants_are_grouped(at, instants, together, most):
+def test_a_target_time_has_the_same_dates_however_times_are_grouped(at, targets, together, most):
     origin, day = np.datetime64("2024-06-15", "ns"), np.timedelta64(1, "D")
-    times, asked = origin + np.array(at) * day, origin + np.array(instants) * day
+    times, asked = origin + np.array(at) * day, origin + np.array(targets) * day
     groups = plan_groups(asked, times, window=None, most=most, together=together)
-    assert [len(group.looks) for group in groups[:-1]] == [together] * (len(groups) - 1)
+    assert [len(group.target_times) for group in groups[:-1]] == [together] * (len(groups) - 1)
     alone = plan_groups(asked, times, window=None, most=most, together=1)
-    looks = [(group, look) for group in groups for look in group.looks]
-    assert len(looks) == len(asked) == len(alone)
-    for (group, look), one, instant in zip(looks, alone, asked, strict=True):
-        assert look.days == one.looks[0].days
-        assert look.day == days(instant[None])[0]
-        picked = [group.dates[i] for i in look.picks]
-        assert picked == [one.dates[i] for i in one.looks[0].picks]
-        assert tuple(days(times[picked]).tolist()) == look.days
-        assert list(look.days) == sorted(look.days)
+    target_times = [(group, target) for group in groups for target in group.target_times]
+    assert len(target_times) == len(asked) == len(alone)
+    for (group, target), one, time in zip(target_times, alone, asked, strict=True):
+        assert target.days == one.target_times[0].days
+        assert target.day == days(time[None])[0]
+        picked = [group.dates[i] for i in target.picks]
+        assert picked == [one.dates[i] for i in one.target_times[0].picks]
+        assert tuple(days(times[picked]).tolist()) == target.days
+        assert list(target.days) == sorted(target.days)
 
 
-def test_an_instant_that_no_date_may_answer_is_refused():
+def test_a_target_time_without_a_date_in_its_window_is_refused():
     with pytest.raises(ParameterError, match=r"no date lies within window=5 days of t=2024-03-20T12:00:00; widen"):
         plan_groups(moments("2024-03-01", "2024-03-20T12:00"), SERIES, window=5, most=10, together=1)

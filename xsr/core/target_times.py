@@ -1,4 +1,4 @@
-"""Instants: the moments at which a series is asked for, and the dates that answer."""
+"""Target times: the times at which a series is evaluated, and the dates that may be used for each."""
 
 import re
 from collections.abc import Iterable
@@ -20,76 +20,77 @@ DAY = np.timedelta64(1, "D")
 
 
 @dataclass(frozen=True)
-class Look:
-    """What is asked at one instant, and the dates that may answer; plain numbers that travel to workers."""
+class TargetTime:
+    """A time at which a series is evaluated, and the dates that may be used; plain numbers that travel to workers."""
 
     day: float
-    """The instant, days since 1970."""
+    """The target time, days since 1970."""
     season: float
     """Days since the first of January."""
     picks: tuple[int, ...]
-    """Which of the dates of a window may answer, in time order."""
+    """Which of the dates of a window may be used, in time order."""
     days: tuple[float, ...]
     """Times of those dates."""
     seasons: tuple[float, ...]
 
     @property
     def offset(self) -> NDArray[np.float64]:
-        """Days from the instant to each date."""
+        """Days from the target time to each date."""
         return np.array(self.days) - self.day
 
 
 @dataclass(frozen=True)
 class Group:
-    """Instants computed together."""
+    """Target times computed together."""
 
     dates: tuple[int, ...]
     """Indices into the series of the dates that they read, in time order."""
-    looks: tuple[Look, ...]
+    target_times: tuple[TargetTime, ...]
 
 
-def plan_groups(instants: Times, times: Times, *, window: float | None, most: int, together: int) -> tuple[Group, ...]:
-    """Choose the dates that may answer each instant, and put neighbouring instants together.
+def plan_groups(targets: Times, times: Times, *, window: float | None, most: int, together: int) -> tuple[Group, ...]:
+    """Choose the dates that may be used for each target time, and put neighbouring target times together.
 
     Parameters
     ----------
-    instants
-        Instants asked for.
+    targets
+        Target times.
     times
         Dates of the series, in any order.
     window
-        Days around an instant beyond which a date does not answer; None: any date may.
+        Days around a target time within which dates are used; None: any date.
     most
-        Dates on either side of an instant that may answer.
+        Dates on either side of a target time that may be used.
     together
-        Instants a group.
+        Target times a group.
 
     Raises
     ------
     ParameterError
-        If ``window`` is no number of days, or no date may answer an instant.
+        If ``window`` is no number of days, or no date lies in the window of a target time.
     """
     if window is not None and not (checks.is_number(window) and window >= 0):
         raise ParameterError(f"window={window!r}; expected a number of days, 0 or more, or None.")
     order = np.argsort(times, kind="stable")
     ordered = times[order]
-    chosen = [candidates(instant, ordered, window=window, most=most) for instant in instants]
-    for instant, found in zip(instants, chosen, strict=True):
+    chosen = [candidates(target, ordered, window=window, most=most) for target in targets]
+    for target, found in zip(targets, chosen, strict=True):
         if not found:
             raise ParameterError(
-                f"no date lies within window={window:g} days of t={_text(instant)}; widen the window, or leave the"
-                " instant out."
+                f"no date lies within window={window:g} days of t={_text(target)}; widen the window, or leave"
+                " that time out."
             )
-    asked, seasons, dates = days(instants), day_of_year(instants), days(ordered)
-    looks = [
-        Look(day, season, picks, tuple(dates[list(picks)].tolist()), tuple(day_of_year(ordered[list(picks)]).tolist()))
-        for day, season, picks in zip(asked.tolist(), seasons.tolist(), chosen, strict=True)
+    at, seasons, dates = days(targets), day_of_year(targets), days(ordered)
+    ordered_seasons = day_of_year(ordered)
+    target_times = [
+        TargetTime(day, season, picks, tuple(dates[list(picks)].tolist()), tuple(ordered_seasons[list(picks)].tolist()))
+        for day, season, picks in zip(at.tolist(), seasons.tolist(), chosen, strict=True)
     ]
     groups = []
-    for first in range(0, len(instants), together):
-        part = looks[first : first + together]
-        union = sorted({date for look in part for date in look.picks})
-        local = tuple(replace(look, picks=tuple(union.index(date) for date in look.picks)) for look in part)
+    for first in range(0, len(targets), together):
+        part = target_times[first : first + together]
+        union = sorted({date for target in part for date in target.picks})
+        local = tuple(replace(target, picks=tuple(union.index(date) for date in target.picks)) for target in part)
         groups.append(Group(tuple(int(order[i]) for i in union), local))
     return tuple(groups)
 
@@ -107,12 +108,12 @@ def day_of_year(times: Times) -> NDArray[np.float64]:
     return since
 
 
-def candidates(instant: np.datetime64, times: Times, *, window: float | None, most: int) -> tuple[int, ...]:
-    """Dates that may answer an instant: within ``window`` days, the ``most`` nearest on either side, in time order.
+def candidates(target: np.datetime64, times: Times, *, window: float | None, most: int) -> tuple[int, ...]:
+    """Dates that may be used for a target time: at most ``most`` on either side within ``window`` days, in time order.
 
     Which of them are clear differs from pixel to pixel, so the choice among them is made there.
     """
-    offset = (times - instant) / DAY
+    offset = (times - target) / DAY
     near = np.flatnonzero(np.abs(offset) <= (np.inf if window is None else window))
     before = [i for i in near if offset[i] <= 0]
     after = [i for i in near if offset[i] > 0]
@@ -120,18 +121,18 @@ def candidates(instant: np.datetime64, times: Times, *, window: float | None, mo
     return tuple(sorted(int(i) for i in chosen))
 
 
-def resolve_instants(t: Any, times: Times, *, extrapolate: float | None = None) -> Times:
+def resolve_times(t: Any, times: Times, *, extrapolate: float | None = None) -> Times:
     """Resolve what a user calls a time.
 
     Parameters
     ----------
     t
-        An instant (text, datetime, numpy or pandas), a sequence of them, a pandas frequency (``"10D"``, ``"MS"``:
+        A time (text, datetime, numpy or pandas), a sequence of them, a pandas frequency (``"10D"``, ``"MS"``:
         from the first date of the series to the last), or an object with a ``time`` coordinate.
     times
         Dates of the series.
     extrapolate
-        Days by which an instant may lie outside the series; None refuses any.
+        Days by which a target time may lie outside the series; None refuses any.
 
     Raises
     ------
@@ -141,7 +142,7 @@ def resolve_instants(t: Any, times: Times, *, extrapolate: float | None = None) 
     first, last = times.min(), times.max()
     found = _read(t, first, last)
     if found.size == 0 or np.isnat(found).any():
-        raise ParameterError(f"t={t!r} names no instant; expected a date, several, a frequency or a time coordinate.")
+        raise ParameterError(f"t={t!r} names no time; expected a date, several, a frequency or a time coordinate.")
     what = "a number of days, 0 or more"
     reach = 0.0 if extrapolate is None else checks.within("extrapolate", extrapolate, low=0, what=what)
     outside = np.maximum((first - found) / DAY, (found - last) / DAY)
@@ -149,7 +150,7 @@ def resolve_instants(t: Any, times: Times, *, extrapolate: float | None = None) 
         worst = found[int(np.argmax(outside))]
         raise ParameterError(
             f"t={_text(worst)} lies {outside.max():.1f} days outside the series ({_text(first)} to {_text(last)});"
-            f" expected an instant within it. To go beyond, say how far: extrapolate={int(np.ceil(outside.max()))}."
+            f" expected a time within it. To go beyond, say how far: extrapolate={int(np.ceil(outside.max()))}."
         )
     return found
 
