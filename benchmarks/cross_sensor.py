@@ -179,10 +179,10 @@ def markdown(rows: list[Row]) -> str:
 
 
 def main() -> None:
-    """Score, print, and write where asked."""
+    """Score, print, and write with ``--write``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true", help="update the documentation")
-    parser.add_argument("--small", action="store_true", help="a small input, to see that it runs")
+    parser.add_argument("--small", action="store_true", help="a small input, to check that it runs")
     options = parser.parse_args()
     data = manifest()
     if data is None:

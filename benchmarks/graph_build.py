@@ -42,7 +42,7 @@ def main() -> None:
     """Print the medians."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--small", action="store_true", help="a small input, to see that it runs")
+    parser.add_argument("--small", action="store_true", help="a small input, to check that it runs")
     options = parser.parse_args()
     cube = tile(*(SMALL if options.small else (SIDE, DATES)))
     xsr.liif(cube.isel(time=[0], y=slice(0, 64), x=slice(0, 64)), scale=2)  # imports and first-use work

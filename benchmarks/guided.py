@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, nargs="+", default=[512, 700])
     parser.add_argument("--model", type=str, help="another network")
     parser.add_argument("--write", action="store_true", help="put the numbers into the page of thermal models")
-    parser.add_argument("--small", action="store_true", help="a small input, to see that it runs")
+    parser.add_argument("--small", action="store_true", help="a small input, to check that it runs")
     options = parser.parse_args()
     if options.small:
         options.side, options.blocks = 256, [128]

@@ -33,7 +33,7 @@ def main() -> None:
     """Print the two medians and their ratio."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=7, help="interpreters started per module")
-    parser.add_argument("--small", action="store_true", help="a small input, to see that it runs")
+    parser.add_argument("--small", action="store_true", help="a small input, to check that it runs")
     options = parser.parse_args()
     seconds = alternate(("xarray", "xsr"), 1 if options.small else options.repeats)
     medians = {module: statistics.median(values) for module, values in seconds.items()}

@@ -92,7 +92,7 @@ def alternate(pair: tuple[Image, Image], *functions: Callable[[Image, Image], ob
 def main() -> None:
     """Compare, and check first that both ways agree."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--small", action="store_true", help="a small input, to see that it runs")
+    parser.add_argument("--small", action="store_true", help="a small input, to check that it runs")
     side = 256 if parser.parse_args().small else SIDE
     pair = images(side)
     np.testing.assert_allclose(one_pass(*pair), usual(*pair), rtol=2e-3)

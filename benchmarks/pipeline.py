@@ -1,7 +1,7 @@
 """The job on one core: ten bands from 10 m to 5 m with carn_3x3x64g4sw, from Zarr to Zarr.
 
-Seconds are those of the processor, so that other work on the machine counts little, but for the overhead, which is told
-in both. The weights are random, which changes no time. Measured are
+Seconds are those of the processor, so that other work on the machine counts little, but for the overhead,
+which is given in both. The weights are random, which changes no time. Measured are
 
 - the network alone: here in two precisions and in onnxruntime, alternating, beside the rate at which a convolution
   of 256 channels runs by itself;
@@ -36,14 +36,14 @@ SIDES = ((1024, 1), (2048, 3))
 LARGE = ((1024, 0), (4096, 0))
 """Images on which the job is run by itself, once."""
 SMALL = ((64, 1), (128, 1))
-"""Images to see that it runs, which show nothing else."""
+"""Images to check that it runs; their numbers mean nothing."""
 WARM = 256
 """Side of an image that is done before anything counts."""
 CHILD = "XSR_BENCHMARK_JOB"
 
 
 def write_model(folder: Path) -> Path:
-    """Write random weights with a card that makes the answer a residual."""
+    """Write random weights with a card that makes the output a residual."""
     import torch
     from safetensors.torch import save_file
 
@@ -142,8 +142,8 @@ def engines(model: Path, patch: int = PATCH) -> None:
         ratio = statistics.median(o / t for o, t in zip(times["onnxruntime float32"], values, strict=True))
         share = rate * FLOP / peaks[name.rsplit(" ")[1]]
         print(f"{name:<22} {rate / 1e3:6.1f} kpx/s  {ratio:5.2f} times onnxruntime  {share:4.0%} of the peak")
-    told = ", ".join(f"{name} {value / 1e9:.0f} GFLOP/s" for name, value in peaks.items())
-    print(f"peak, the faster of 1x1 and 3x3 convolutions of 256 channels: {told}", flush=True)
+    rates = ", ".join(f"{name} {value / 1e9:.0f} GFLOP/s" for name, value in peaks.items())
+    print(f"peak, the faster of 1x1 and 3x3 convolutions of 256 channels: {rates}", flush=True)
 
 
 def peak(dtype: Any, side: int) -> float:
@@ -182,14 +182,14 @@ def run_job(source: Path, model: Path, side: int, repeats: int) -> dict[str, Any
     job(min(WARM, side))
     assert fine is not None
     precision = fine.attrs["xsr_precision"]
-    told = {"precision": precision, "job": [timed(job)], "memory": peak_memory(), "network": []}
+    measured = {"precision": precision, "job": [timed(job)], "memory": peak_memory(), "network": []}
     if repeats:
         image = np.random.default_rng(0).standard_normal((1, len(BANDS), side, side), dtype=np.float32)
     for turn in range(repeats):
         if turn:
-            told["job"].append(timed(job))
-        told["network"].append(timed(lambda: predictor.predict_fixed(spec, image, "cpu", precision)))
-    return told
+            measured["job"].append(timed(job))
+        measured["network"].append(timed(lambda: predictor.predict_fixed(spec, image, "cpu", precision)))
+    return measured
 
 
 def peak_memory() -> int:
@@ -203,16 +203,19 @@ def jobs(source: Path, model: Path, sides: tuple[tuple[int, int], ...]) -> None:
     seconds = {}
     for side, repeats in sides:
         order = json.dumps({"source": str(source), "model": str(model), "side": side, "repeats": repeats})
-        told = in_fresh_process(order)
-        seconds[side] = statistics.median(busy for _, busy in told["job"])
+        measured = in_fresh_process(order)
+        seconds[side] = statistics.median(busy for _, busy in measured["job"])
         rate = side**2 / seconds[side] / 1e3
         print(
-            f"{side:>5} x {side:<5} {told['precision']}  {seconds[side]:7.1f} s  {rate:5.1f} kpx/s"
-            f"  {told['memory'] / 1e6:5.0f} MB at most"
+            f"{side:>5} x {side:<5} {measured['precision']}  {seconds[side]:7.1f} s  {rate:5.1f} kpx/s"
+            f"  {measured['memory'] / 1e6:5.0f} MB at most"
         )
         if repeats:
             wall, busy = (
-                statistics.median(t[clock] / n[clock] for t, n in zip(told["job"], told["network"], strict=True)) - 1
+                statistics.median(
+                    t[clock] / n[clock] for t, n in zip(measured["job"], measured["network"], strict=True)
+                )
+                - 1
                 for clock in (0, 1)
             )
             print(
@@ -237,8 +240,8 @@ def in_fresh_process(order: str) -> dict[str, Any]:
     done = subprocess.run([sys.executable, __file__], env=environment, capture_output=True, text=True)
     if done.returncode:
         sys.exit(done.stderr)
-    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return told
+    measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return measured
 
 
 def main() -> None:
@@ -249,7 +252,7 @@ def main() -> None:
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--large", action="store_true", help="the job on an image of 4096 pixels")
-    parser.add_argument("--small", action="store_true", help="a small input, to see that it runs")
+    parser.add_argument("--small", action="store_true", help="a small input, to check that it runs")
     options = parser.parse_args()
     sides = LARGE if options.large else SMALL if options.small else SIDES
     if hasattr(os, "sched_setaffinity"):

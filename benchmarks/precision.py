@@ -21,7 +21,7 @@ def main() -> None:
     """Print, for every place, how close the two results are to each other and to the truth."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scale", type=float, default=2.0)
-    parser.add_argument("--small", action="store_true", help="a small input, to see that it runs")
+    parser.add_argument("--small", action="store_true", help="a small input, to check that it runs")
     options = parser.parse_args()
     scale, places, side = options.scale, PLACES, None
     if options.small:

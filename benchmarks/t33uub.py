@@ -57,7 +57,7 @@ class Error:
     place: str
     band: str
     case: str
-    """Pixel sizes: of what the band was seen in, of the input's grid, of the truth."""
+    """Pixel sizes: of those in which the band was observed, of the input's grid, of the truth."""
     rmse_dn: dict[str, float]
     """By method."""
 
@@ -74,18 +74,18 @@ class Case:
 
 def cases(fine: Image, coarse: Image) -> list[Case]:
     """Make the tests of bands of 10 m, shape (4, y, x), and of 20 m, shape (6, y / 2, x / 2)."""
-    twice, quarter = seen(coarse, 2), seen(fine, 4)
-    own = np.concatenate([seen(fine, 4, band_mtf(FINE)), double(seen(coarse, 4, band_mtf(COARSE)))])
+    twice, quarter = observed(coarse, 2), observed(fine, 4)
+    own = np.concatenate([observed(fine, 4, band_mtf(FINE)), double(observed(coarse, 4, band_mtf(COARSE)))])
     return [
-        Case("20 m (20 m bands: 40 m) → 10 m", np.concatenate([seen(fine, 2), double(twice)]), FINE, fine),
-        Case("40 m (20 m bands: 80 m) → 20 m", np.concatenate([quarter, double(seen(coarse, 4))]), COARSE, coarse),
+        Case("20 m (20 m bands: 40 m) → 10 m", np.concatenate([observed(fine, 2), double(twice)]), FINE, fine),
+        Case("40 m (20 m bands: 80 m) → 20 m", np.concatenate([quarter, double(observed(coarse, 4))]), COARSE, coarse),
         Case("40 m (20 m bands: 80 m), MTF of each band → 20 m", own, COARSE, coarse),
         Case("40 m → 20 m", np.concatenate([quarter, twice]), COARSE, coarse),
     ]
 
 
-def seen(image: Image, factor: int, mtf: Sequence[float] = ()) -> Image:
-    """Image (band, y, x) as a sensor with pixels so many times larger sees it, by the MTF of each band or by `MTF`."""
+def observed(image: Image, factor: int, mtf: Sequence[float] = ()) -> Image:
+    """Observe an image (band, y, x) by pixels ``factor`` times larger, with the MTF of each band or with `MTF`."""
     each = zip(image, mtf or (MTF,) * len(image), strict=True)
     return np.concatenate([blur_decimate(band[None], scale=float(factor), mtf=m) for band, m in each])
 
@@ -139,17 +139,17 @@ def markdown(rows: list[Error], sha256: str) -> str:
         lines.append(f"| {row.case} | {row.band} | {cells} |")
     note = (
         f"Root mean square error in digital numbers (reflectance × 10 000), {BORDER} px border off, Gaussian of"
-        f" response {MTF} at Nyquist where no other is told. Weights sha256 `{sha256[:12]}`."
+        f" response {MTF} at Nyquist where no other is given. Weights sha256 `{sha256[:12]}`."
     )
     return "\n".join([*lines, "", note])
 
 
 def main() -> None:
-    """Score a model; print, and write where asked."""
+    """Score a model; print, and write with ``--write``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="carn_3x3x64g4sw_s2")
     parser.add_argument("--write", action="store_true", help="update docs and card")
-    parser.add_argument("--small", action="store_true", help="a small input, to see that it runs")
+    parser.add_argument("--small", action="store_true", help="a small input, to check that it runs")
     options = parser.parse_args()
     data = manifest()
     if data is None:

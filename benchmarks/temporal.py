@@ -46,7 +46,7 @@ def markdown(scores: list[TimeScore], sha256: str, single: str) -> str:
         lines.append(f"| {row.place} | {row.dates} | {row.case} | " + " | ".join(cells) + " |")
     note = (
         f"PSNR in dB at ×{scores[0].scale:g}, peak 1 reflectance, B02 B03 B04 B08 pooled, mean over clear dates. The"
-        " date asked for is hidden from the method, shown to it, or hidden while made-up clouds hide 40 % of every"
+        " target date is hidden from the method, given to it, or hidden while synthetic clouds hide 40 % of every"
         " other."
         f" Weights sha256 `{sha256[:12]}`."
     )
@@ -81,13 +81,13 @@ def corner(data: Manifest) -> Iterator[Series]:
 
 
 def main() -> None:
-    """Score a temporal model; print, and write where asked."""
+    """Score a temporal model; print, and write with ``--write``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="temporal_liif_s2")
     parser.add_argument("--single", default="liif_s2", help="single-date model to compare with")
     parser.add_argument("--scale", type=float, default=2.0)
     parser.add_argument("--write", action="store_true", help="update docs and card")
-    parser.add_argument("--small", action="store_true", help="a small input, to see that it runs")
+    parser.add_argument("--small", action="store_true", help="a small input, to check that it runs")
     options = parser.parse_args()
     data = manifest()
     if data is None:

@@ -78,13 +78,13 @@ def tables(scenes: list[ThermalScene], scores: list[ThermalScore]) -> list[tuple
     for scene in scenes:
         names = METHODS if guided(scene) else UNGUIDED
         spread = float(np.nanmax(scene.kelvin) - np.nanmin(scene.kelvin))
-        told = f"{spread:.1f} K"
+        span = f"{spread:.1f} K"
         if guided(scene):
-            told += f"; edges of the truth {alignment(scene.kelvin, scene.guide):.2f}"
+            span += f"; edges of the truth {alignment(scene.kelvin, scene.guide):.2f}"
         for scale in SCALES:
             found = {r.method: r for r in scores if r.place == scene.place and r.scale == scale}
             rows = [cells(found.get(name), name) for name in names]
-            out.append((f"{scene.place}, ×{scale} (range {told})", rows))
+            out.append((f"{scene.place}, ×{scale} (range {span})", rows))
     return out
 
 
@@ -138,10 +138,10 @@ def corner(scene: ThermalScene) -> ThermalScene:
 
 
 def main() -> None:
-    """Score all methods; print, and write where asked."""
+    """Score all methods; print, and write with ``--write``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true", help="update docs and cards")
-    parser.add_argument("--small", action="store_true", help="a small input, to see that it runs")
+    parser.add_argument("--small", action="store_true", help="a small input, to check that it runs")
     options = parser.parse_args()
     data = manifest()
     if data is None:

@@ -44,7 +44,7 @@ SIZES = {"x2": 314, "x4": 628, "x6": 1054}
 MODEL, SINGLE = "temporal_liif_worldstrat", "liif_s2"
 BASE = "mean of five"
 REFLECTANCE = 0.3
-"""Reflectance that a count of 255 is taken for where a model of reflectance is asked."""
+"""Reflectance that a count of 255 is taken for where a model of reflectance is run."""
 EPOCHS, CROP, QUERIES = 120, 128, 16_384
 """Training of the thesis: a crop of every scene an epoch."""
 PIXEL_M = 10.0
@@ -127,8 +127,8 @@ def harmonised(image: NDArray[np.float32], truth: NDArray[np.float32], grid: Geo
     moved = np.asarray(xsr.register(both[0], reference=both[1], apply=True, bands="B03").values)
     out = np.full_like(moved, np.nan)
     for band, (ours, theirs) in enumerate(zip(moved, truth, strict=True)):
-        seen = np.isfinite(ours)
-        gain, offset = np.polyfit(ours[seen].astype(np.float64), theirs[seen].astype(np.float64), 1)
+        valid = np.isfinite(ours)
+        gain, offset = np.polyfit(ours[valid].astype(np.float64), theirs[valid].astype(np.float64), 1)
         out[band] = gain * ours + offset
     return out
 
@@ -220,12 +220,12 @@ def show(rows: list[Row], hours: float) -> None:
 
 
 def main() -> None:
-    """Score, print, and write where asked."""
+    """Score, print, and write with ``--write``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scenes", type=Path, help="folder of scenes; by default those kept for validation")
     parser.add_argument("--json", type=Path, help="file for the scores of every scene")
     parser.add_argument("--write", action="store_true", help="update docs and card")
-    parser.add_argument("--small", action="store_true", help="a small input, to see that it runs")
+    parser.add_argument("--small", action="store_true", help="a small input, to check that it runs")
     options = parser.parse_args()
     if options.scenes is not None:
         found = load(folders(options.scenes), RGB, split=("test",))

@@ -37,15 +37,15 @@ def reference(network: LIIF, image: Tensor, rows: Tensor, cols: Tensor, cell: tu
             gathered = unfolded[:, y.long(), x.long()].T
             place = torch.stack((2 * (rows - y), 2 * (cols - x)), dim=1).float()
             size = torch.tensor(cell).mul(2).float().expand(rows.numel(), 2)
-            answer = network.imnet(torch.cat((gathered, place, size), dim=1))
-            total += weight.float()[:, None] * answer
+            value = network.imnet(torch.cat((gathered, place, size), dim=1))
+            total += weight.float()[:, None] * value
     return total
 
 
 def main() -> None:
     """Print medians and ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--small", action="store_true", help="a small input, to see that it runs")
+    parser.add_argument("--small", action="store_true", help="a small input, to check that it runs")
     side, repeats = (16, 1) if parser.parse_args().small else (SIDE, REPEATS)
     torch.set_num_threads(1)
     card = read_card("liif_s2")

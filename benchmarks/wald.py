@@ -43,7 +43,7 @@ def markdown(scores: list[Score], card: ModelCard) -> str:
     note = (
         f"PSNR in dB, peak 1 reflectance, bands pooled, mean over dates; Wald protocol with the per-band MTF, {BORDER}"
         " px border off. Places: B02 B03 B04 B08 (Berlin without B08); at 20 m: also their 20 m bands, which the model"
-        f" sees at half that resolution. Weights sha256 `{card.sha256[:12]}`."
+        f" reads at half that resolution. Weights sha256 `{card.sha256[:12]}`."
     )
     return "\n".join([*lines, "", note, "", *fidelity(scores)])
 
@@ -85,11 +85,11 @@ def corner_score(model: str, data: Manifest) -> Score:
 
 
 def main() -> None:
-    """Score a model; print, and write where asked."""
+    """Score a model; print, and write with ``--write``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default=DEFAULT)
     parser.add_argument("--write", action="store_true", help="update README, docs and card")
-    parser.add_argument("--small", action="store_true", help="a small input, to see that it runs")
+    parser.add_argument("--small", action="store_true", help="a small input, to check that it runs")
     options = parser.parse_args()
     data = manifest()
     if data is None:

@@ -15,11 +15,11 @@ from xsr.testing import synthetic_cube
 def main(cube: xr.DataArray) -> None:
     """Degrade a cube to half its resolution, super-resolve it back both ways, and print the scores side by side."""
     low, high = cube.sr.wald(scale=2)
-    answers = {"bicubic": low.sr.interpolate(scale=2), "liif_s2": low.sr.liif(scale=2)}
-    for name, answer in answers.items():
-        scores = answer.sr.evaluate(high, low=low, metrics=["psnr", "ssim", "sam", "low_fidelity"], data_range=1.0)
-        strata = answer.sr.strata(high, metrics=["rmse"], data_range=1.0)
-        detail = answer.sr.spectrum(high)
+    results = {"bicubic": low.sr.interpolate(scale=2), "liif_s2": low.sr.liif(scale=2)}
+    for name, result in results.items():
+        scores = result.sr.evaluate(high, low=low, metrics=["psnr", "ssim", "sam", "low_fidelity"], data_range=1.0)
+        strata = result.sr.strata(high, metrics=["rmse"], data_range=1.0)
+        detail = result.sr.spectrum(high)
         print(f"\n{name}")
         for metric in ("psnr", "ssim", "sam", "low_fidelity"):
             print(f"  {metric:<22} {float(scores[metric].mean()):8.4f}")

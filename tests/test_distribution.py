@@ -85,7 +85,7 @@ def test_the_sdist_is_complete_but_for_what_is_not_for_commercial_use():
         "tests/conftest.py",
         "docs/conf.py",
         "docs/_static/demo.png",
-        "examples/any_instant.py",
+        "examples/any_time.py",
     )
     assert {
         *needed,

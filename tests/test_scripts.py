@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 SCRIPTS = sorted([*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "docs" / "_scripts").glob("*.py")])
 SAYS = {
-    "any_instant.py": "clear dates behind each pixel",
+    "any_time.py": "clear dates behind each pixel",
     "judge_a_model.py": "resolution in metres",
     "on_a_cluster.py": "checksum it was written with: True",
     "own_metric.py": "correlation, flat to steep",

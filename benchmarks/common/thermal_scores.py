@@ -1,8 +1,8 @@
 """Scores of sharpened temperatures by the Wald protocol, on thermal scenes that no recipe trains on.
 
 The truth is an image on a grid of about the native resolution of the thermal sensor: bands of 60 m that came on a grid
-of 30 m are averaged to 60 m first, those of 100 m to 90 m. Seen through a Gaussian point spread function four or eight
-times coarser it is sharpened back by the public operation `xsr.guided`, and compared with itself.
+of 30 m are averaged to 60 m first, those of 100 m to 90 m. Observed through a Gaussian point spread function at four or
+eight times coarser pixels it is sharpened back by the public operation `xsr.guided`, and compared with itself.
 
 References
 ----------
@@ -176,7 +176,7 @@ def pair(scene: ThermalScene, scale: int) -> tuple[xr.DataArray, xr.DataArray, x
     low = blur_decimate(truth, scale=scale, mtf=MTF)
     guide = scene.guide[:, :height, :width]
     if not np.isfinite(guide).any():
-        guide = np.zeros_like(guide)  # gives the grid, and nothing to see
+        guide = np.zeros_like(guide)  # gives the grid, and no information
     return cube(low, ("lst",), scale), cube(guide, GUIDE_BANDS), cube(truth, ("lst",))
 
 

@@ -22,11 +22,11 @@ def markdown(names: Iterable[str] | None = None) -> str:
         "| --- | --- | ---: | ---: | ---: | --- | --- |",
     ]
     for name in catalogue.listed() if names is None else names:
-        told = registry.describe(name)
-        trainable, total = (f"{number:,}".replace(",", " ") for number in (told.trainable, told.parameters))
-        radius = "–" if told.radius is None else told.radius
-        what = f"{told.summary}. {told.citation}".rstrip(". ")
-        lines.append(f"| `{name}` | {told.kind} | {trainable} | {total} | {radius} | {told.tiling} | {what} |")
+        known = registry.describe(name)
+        trainable, total = (f"{number:,}".replace(",", " ") for number in (known.trainable, known.parameters))
+        radius = "–" if known.radius is None else known.radius
+        what = f"{known.summary}. {known.citation}".rstrip(". ")
+        lines.append(f"| `{name}` | {known.kind} | {trainable} | {total} | {radius} | {known.tiling} | {what} |")
     return "\n".join(lines)
 
 
@@ -40,7 +40,7 @@ def write(path: Path, text: str) -> None:
 
 
 def main() -> None:
-    """Print the table, or write it where asked."""
+    """Print the table, or write it with ``--write``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true", help="update the documentation")
     parser.add_argument("--small", action="store_true", help="the first architecture alone, printed")

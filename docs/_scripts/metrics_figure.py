@@ -1,6 +1,6 @@
 """Draw ``docs/_static/metrics.png`` and write the tables of ``explanation/what-metrics-miss.md``.
 
-A sharp image and a blurred copy of it are judged against a reference that is true, one pixel off, or seen through
+A sharp image and a blurred copy of it are judged against a reference that is true, one pixel off, or observed through
 another spectral response. Run alone, the script also scores a real scene where XSR_DATA names the folder, and puts both
 tables into the page; from the documentation build it draws only.
 """
@@ -34,7 +34,7 @@ COLOURS = dict(zip(CONDITIONS, ("#1f6fb2", "#c0392b", "#2e8b57"), strict=True))
 
 @dataclass(frozen=True)
 class Trial:
-    """A scene: what the high-resolution sensor sees, the low-resolution image, and the references."""
+    """A scene: what the high-resolution sensor observes, the low-resolution image, and the references."""
 
     high: xr.DataArray
     low: xr.DataArray
@@ -49,7 +49,7 @@ def blurred(cube: xr.DataArray, sigma: float) -> xr.DataArray:
 
 
 def distorted(cube: xr.DataArray) -> xr.DataArray:
-    """See the scene through another spectral response: mix visible bands, change gain and offset."""
+    """Observe the scene through another spectral response: mix visible bands, change gain and offset."""
     values = cube.values
     mixed = 0.8 * values + 0.2 * values[:, [1, 2, 1, 3]]  # the near infrared has no neighbour
     return cube.copy(data=(0.8 * mixed + 0.02).astype(np.float32))
@@ -168,7 +168,7 @@ def put(text: str, name: str) -> None:
 
 
 def main() -> None:
-    """Draw, and write the tables where asked."""
+    """Draw, and write the tables with ``--write``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true", help="put the tables into the page")
     parser.add_argument("--small", action="store_true", help="a small scene, drawn into the working directory")

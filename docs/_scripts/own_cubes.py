@@ -49,7 +49,7 @@ MARKERS = "<!-- table: written by docs/_scripts/own_cubes.py -->", "<!-- end of 
 
 @dataclass(frozen=True)
 class Scene:
-    """A low-resolution series in digital numbers, laid out as Sentinel-2 is, its truth, and where files may be put."""
+    """A low-resolution series in digital numbers, arranged as Sentinel-2 is, its truth, and where files may be put."""
 
     numbers: xr.DataArray
     """Digital numbers (time, band, y, x), uint16, reflectance times 10000, 0 is no data."""
@@ -81,7 +81,7 @@ class Scene:
 
 
 def open_scene(folder: Path, dates: int | None) -> Scene:
-    """Degrade the series, and call its pixels of 20 m those of 10 m, so that tools see a product as they know it."""
+    """Degrade the series, and call its pixels of 20 m those of 10 m, so that tools get a product as they know it."""
     from xsr.training.manifest import read_manifest
     from xsr.training.scores import read_places
 
@@ -168,7 +168,7 @@ def cubo(scene: Scene) -> xr.DataArray:
 
 @contextmanager
 def serving(found: list[dict[str, Any]]) -> Iterator[str]:
-    """Answer a STAC search on loopback with some items."""
+    """Serve some items to a STAC search on loopback."""
     standard = "https://api.stacspec.org/v1.0.0/"
 
     class Handler(BaseHTTPRequestHandler):
@@ -493,7 +493,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Print the table, and write it where requested."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true", help="update the page")
-    parser.add_argument("--small", action="store_true", help="the first date alone, to see that all runs")
+    parser.add_argument("--small", action="store_true", help="the first date alone, to check that all runs")
     options = parser.parse_args(arguments)
     if not os.environ.get("XSR_DATA"):
         print("XSR_DATA is not set: the table needs the folder of real images")

@@ -29,8 +29,8 @@ def frames(seed, side):
 def errors_px(cube, cover, seed):
     """Errors of all frames but the first, with a share of each under clouds."""
     field = gaussian_filter(np.random.default_rng(seed).standard_normal((len(SHIFTS), *cube.shape[2:])), (0, 12, 12))
-    seen = field <= np.quantile(field, 1 - cover, axis=(1, 2), keepdims=True)
-    out = cube.where(cube[:, 0].copy(data=seen)).sr.register()
+    clear = field <= np.quantile(field, 1 - cover, axis=(1, 2), keepdims=True)
+    out = cube.where(cube[:, 0].copy(data=clear)).sr.register()
     found = np.stack([-out.shift_y_m, out.shift_x_m], axis=1) / 10
     return found[1:] - SHIFTS[1:]
 
@@ -38,7 +38,7 @@ def errors_px(cube, cover, seed):
 def main():
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--small", action="store_true", help="a small input, to see that it runs")
+    parser.add_argument("--small", action="store_true", help="a small input, to check that it runs")
     seeds, side = ((1,), 128) if parser.parse_args().small else ((1, 2, 3), 512)
     scenes = [frames(seed, side) for seed in seeds]
     for cover in (0.0, 0.2, 0.5):

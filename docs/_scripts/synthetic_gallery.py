@@ -1,4 +1,4 @@
-"""Draw docs/_static/synthetic.png: the truth, what Sentinel-2 sees of it, the seasons and the clouds."""
+"""Draw docs/_static/synthetic.png: the truth, what Sentinel-2 observes of it, the seasons and the clouds."""
 
 import argparse
 from pathlib import Path
@@ -37,7 +37,7 @@ def draw(side: int, output: Path) -> None:
     rows, cols = slice(60, 124), slice(50, 114)
     fine = (slice(rows.start * 4, rows.stop * 4), slice(cols.start * 4, cols.stop * 4))
     panels = {
-        "seen at 10 m": true_colour(low),
+        "observed at 10 m": true_colour(low),
         "truth at 2.5 m": true_colour(high),
         "640 m of it, at 10 m": true_colour(low[:, rows, cols]),
         "the same, at 2.5 m": true_colour(high[:, fine[0], fine[1]]),

@@ -82,16 +82,16 @@ def explained() -> tuple[np.ndarray, np.ndarray]:
 def conserved(
     name: str, truth: np.ndarray, guide: np.ndarray, *, gsd: float = 90.0, factors: tuple[int, ...] = (2, 4)
 ) -> list[str]:
-    """Error of each method without and with held means, for several ways to see a scene from afar."""
+    """Error of each method without and with held means, for several ways to make the low-resolution image."""
     lines = []
     for factor in factors:
         h, w = (n // factor * factor for n in truth.shape)
         fine, bands = grid((h, w), gsd), {"band": ["B04", "B08", "B11"]}
         high = xr.DataArray(((truth[:h, :w] / 100) ** 4).astype(np.float32), fine, ("y", "x"))
         optical = xr.DataArray(guide[:, :h, :w].astype(np.float32), {**fine, **bands}, ("band", "y", "x"))
-        seen = {"block means": coarse(truth[:h, :w], factor)}
-        seen |= {f"MTF {mtf}": 100 * xsr.degrade(high, scale=factor, mtf=mtf).values ** 0.25 for mtf in (0.2, 0.3)}
-        for how, kelvin in seen.items():
+        lows = {"block means": coarse(truth[:h, :w], factor)}
+        lows |= {f"MTF {mtf}": 100 * xsr.degrade(high, scale=factor, mtf=mtf).values ** 0.25 for mtf in (0.2, 0.3)}
+        for how, kelvin in lows.items():
             low = xr.DataArray(kelvin.astype(np.float32), grid(kelvin.shape, gsd * factor), ("y", "x"))
             cells = []
             for how_made in (*({"method": name} for name in METHODS), *({"model": name} for name in networks())):
@@ -161,7 +161,7 @@ def small_tables() -> Iterator[tuple[str, str]]:
 
 
 def main() -> None:
-    """Print the tables, or write them where asked."""
+    """Print the tables, or write them with ``--write``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true", help="put the tables into the page")
     parser.add_argument("--small", action="store_true", help="a small input, printed")

@@ -142,6 +142,9 @@ def test_clouds_leave_out_images_and_hide_pixels_of_series(tmp_path, numbers):
     hidden = np.isnan(one.image[:, :4]).all(axis=1)
     assert hidden[1].all()
     assert hidden[2].sum() == 9  # two by two pixels, grown by one
+    np.save(tmp_path / "scl.npy", np.zeros((3, 20, 26)))
+    with pytest.raises(CubeError, match=r"has \(24, 26\) pixels, its mask \(20, 26\); expected as many, half or twice"):
+        list(series.read(manifest(tmp_path, **keys, mask=mask)))
     np.save(tmp_path / "scl.npy", np.zeros((1, 24, 26)))
     with pytest.raises(CubeError, match="has 3 images, and 1 of the coarse bands or the mask"):
         reading(tmp_path, **keys, mask=mask)

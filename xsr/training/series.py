@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xsr.core.blocks import Span
-from xsr.core.errors import BandError, ParameterError
+from xsr.core.errors import BandError, CubeError, ParameterError
 from xsr.core.target_times import day_of_year, days
 from xsr.kernels.degrade import observe, sensor_band
 from xsr.kernels.resample import interpolation_taps, resample
@@ -177,8 +177,9 @@ def cloud(size: int, share: float, rng: np.random.Generator) -> NDArray[np.bool_
     return covered
 
 
-def _masked(image: Image, cloudy: NDArray[np.bool_]) -> Image:
+def _masked(image: Image, cloudy: NDArray[np.bool_], place: str) -> Image:
     """Hide cloudy pixels in all bands; ``cloudy`` has shape (date, y, x) of the image, or half or twice of it."""
+    sizes = image.shape[2:], cloudy.shape[1:]
     ratio = image.shape[2] / cloudy.shape[1]
     if ratio > 1.5:
         cloudy = cloudy.repeat(2, axis=1).repeat(2, axis=2)
@@ -186,6 +187,11 @@ def _masked(image: Image, cloudy: NDArray[np.bool_]) -> Image:
         height, width = (size // 2 * 2 for size in cloudy.shape[1:])
         four = [cloudy[:, row:height:2, col:width:2] for row in (0, 1) for col in (0, 1)]
         cloudy = np.logical_or.reduce(four)
+    if cloudy.shape[1:] != image.shape[2:]:
+        raise CubeError(
+            f"scene {place!r} has {sizes[0]} pixels, its mask {sizes[1]}; expected as many, half or twice as many along"
+            " each side. Correct mask."
+        )
     return np.where(cloudy[:, None], np.float32(np.nan), image)
 
 
@@ -246,7 +252,7 @@ def _hidden(values: Image, reading: Reading) -> Image:
     """Images without what the mask of their scene hides."""
     if reading.cloudy is None or reading.scene.mask is None:
         return values
-    return _masked(values, _grown(reading.cloudy, reading.scene.mask.grow))
+    return _masked(values, _grown(reading.cloudy, reading.scene.mask.grow), reading.scene.place)
 
 
 def _stacked(scene: Scene, times: NDArray[np.datetime64], scenes: Sequence[TrainingScene]) -> Series:
