@@ -217,7 +217,7 @@ def sharpest(cell: float, frequency: float | None = None) -> float:
     """Greatest response, the mean over a grid of ``cell``, of weights with their centroid at the centre.
 
     Those are the weights of linear interpolation. On a grid whose pixels are hardly larger than those of the source
-    it falls short of many a sensor, unless the centres lie on pixels.
+    it falls short of many a sensor, unless the centres are at pixel centres.
 
     Parameters
     ----------
