@@ -17,7 +17,7 @@ GeometryLike: TypeAlias = Any
 or of shapely (in degrees)."""
 LONLAT = "EPSG:4326"
 SNAP = 1e-6
-"""Share of a pixel below which a border counts as lying on the grid."""
+"""Share of a pixel below which a border counts as being on the grid."""
 
 
 def resolve_area(
@@ -90,7 +90,7 @@ def _read(path: str | Path) -> Geometry | None:
         import geopandas
     except ImportError as error:
         raise ParameterError(
-            f"reading {path} needs geopandas; expected it to be there. Install xarray-sr[vector], or pass GeoJSON."
+            f"reading {path} needs geopandas, which is not installed. Install xarray-sr[vector], or pass GeoJSON."
         ) from error
     try:
         frame = geopandas.read_file(path)

@@ -1,8 +1,8 @@
-"""Writing a cube to Zarr: template first, then whole blocks, each checked and remembered.
+"""Writing a cube to Zarr: template first, then whole blocks, each checked and recorded.
 
 The store is an ordinary Zarr group that xarray opens. Every Dask chunk becomes one whole Zarr chunk (or one whole shard
 of smaller chunks) written by one task, so that no two tasks ever touch the same object. Beside the variables a group
-``_xsr`` holds the ledger: one row per block, written after the block's bytes are down. The root attribute ``xsr`` turns
+``_xsr`` holds the ledger: one row per block, written after the block itself. The root attribute ``xsr`` turns
 ``complete`` last. A run that was interrupted goes on from the ledger.
 """
 
@@ -25,7 +25,7 @@ from xsr.core.store.writing import Errors, check_errors, undone, write_blocks
 from xsr.core.types import XarrayObject
 
 SQUEEZE = 10
-"""Factor by which compression is trusted to shrink a store at most, when the free space is looked at."""
+"""Most by which compression is assumed to shrink a store, for the check of free space."""
 
 
 @dataclass(frozen=True)
@@ -87,12 +87,12 @@ def to_zarr(
         Go on with a store that was interrupted: only blocks missing from its ledger are computed. The cube and the
         settings must be the same. Without a store this begins one; with a complete one there is nothing to do.
     errors
-        What to do with a block that cannot be computed. ``raise`` ends the run at once; what is done stays done.
-        ``quarantine`` tries once more, writes the fill value, goes on, and lists the block in the report; the store
-        is then not complete, and ``resume`` tries those blocks again.
+        What to do with a block that cannot be computed. ``raise`` ends the run at once; blocks already written are
+        kept. ``quarantine`` tries once more, writes the fill value, goes on, and lists the block in the report; the
+        store is then not complete, and ``resume`` tries those blocks again.
     force
-        Pass two guards that may be wrong: the lock of a writer of which nobody knows whether it lives, and the
-        estimate of the space that is needed.
+        Skip the stale-lock and free-space checks: take over the lock of a writer whose state cannot be checked, and
+        write although the estimate of the space needed exceeds what is free.
     inner_chunks
         Side in pixels of the Zarr chunks inside each block; blocks become shards. None makes one chunk a block.
     dtype
@@ -103,8 +103,8 @@ def to_zarr(
     storage_options
         Options of fsspec where the path is a URL, for instance ``{"endpoint_url": ...}`` for ``s3://``.
     input_id
-        Name of the input for ``resume``, where the same cube looks different every time: signed URLs, for instance.
-        By default the names that Dask gives its layers and the coordinates tell inputs apart.
+        Name of the input for ``resume``, where the same cube differs every time: signed URLs, for instance. By
+        default inputs are identified by the names that Dask gives their layers and by the coordinates.
     progress
         Show a progress bar.
 
@@ -124,7 +124,8 @@ def to_zarr(
     Notes
     -----
     Attributes: the provenance of the operation, CF ``grid_mapping`` and ``spatial_ref``, the GeoZarr conventions
-    ``proj:`` and ``spatial:``, and ``_CRS`` for GDAL. ``ds.attrs["xsr"]["complete"]`` is True once everything is down.
+    ``proj:`` and ``spatial:``, and ``_CRS`` for GDAL. ``ds.attrs["xsr"]["complete"]`` is True once everything is
+    written.
 
     Examples
     --------
@@ -227,13 +228,13 @@ def _check_space(prepared: Prepared, place: Place, todo: Mapping[str, Collection
     for name, writer in prepared.writers(place).items():
         pixels = sum(math.prod(s.stop - s.start for s in writer.blocks.region(index)) for index in todo[name])
         needed += pixels * np.dtype(writer.dtype).itemsize
-    told = f"{place.path} needs {_size(needed)} before compression; {_size(free)} are free"
+    need = f"{place.path} needs {_size(needed)} before compression; {_size(free)} are free"
     if needed > free * SQUEEZE:
         raise StoreError(
-            f"{told}. Free space, choose another disk, or pass force=True (--force) to begin all the same."
+            f"{need}. Free space, choose another disk, or pass force=True (--force) to begin all the same."
         )
     if needed > free:
-        warnings.warn(f"{told}. If the disk fills up, free space and go on with resume=True.", XsrWarning, stacklevel=3)
+        warnings.warn(f"{need}. If the disk fills up, free space and go on with resume=True.", XsrWarning, stacklevel=3)
 
 
 def _size(count: int) -> str:

@@ -275,7 +275,7 @@ def _check_alike(granules: Sequence[Granule]) -> None:
     for granule in granules[1:]:
         if granule.geobox != first.geobox:
             raise GridError(
-                f"{granule.label} lies on another grid than {first.label}: {_grid(granule.geobox)} and"
+                f"{granule.label} is on another grid than {first.label}: {_grid(granule.geobox)} and"
                 f" {_grid(first.geobox)}; expected one grid. Open one tile at a time."
             )
         if (
@@ -295,7 +295,7 @@ def _check_times(granules: Sequence[Granule]) -> None:
         if granule.time == before.time:
             raise ProductError(
                 f"{before.label} and {granule.label} are different acquisitions of the same time {granule.time};"
-                " expected one a time. Open them apart."
+                " expected one a time. Open them separately."
             )
 
 

@@ -26,7 +26,7 @@ OFFSET = -1000.0
 DARK = (2, 3, 6)
 """Classes of the scene classification that are dark in the infrared: topographic shadow, cloud shadow, water."""
 DARKEST = ("B12", "B11", "B8A", "B08", "B07", "B06", "B05", "B04", "B03", "B02", "B01", "B09", "B10")
-"""Bands of Sentinel-2 by how dark water is in them; the last two see the atmosphere more than the ground."""
+"""Bands of Sentinel-2 by how dark water is in them; the last two measure the atmosphere more than the ground."""
 FEW = 200
 """Pixels below which a sample proves nothing."""
 NEGATIVE_DN = 800.0
@@ -140,7 +140,7 @@ def resolve_offset(
             first = statements[0]
             raise HarmonisationError(
                 f"{product}: {first.source} gives an offset of {first.offset_dn:g}, {other.source} gives"
-                f" {other.offset_dn:g}; expected the same. Look at dark water to see which holds, and pass"
+                f" {other.offset_dn:g}; expected the same. Check on dark water which holds, and pass"
                 f" {spell_offset(first.offset_dn, item)} or {spell_offset(other.offset_dn, item)}."
             )
     if statements:
@@ -192,17 +192,18 @@ def check_pixels(
         share = float((numbers < NEGATIVE_DN).mean())
         if share > NEGATIVE_SHARE:
             raise HarmonisationError(
-                f"{product}: {stated.source} gives an offset of {stated.offset_dn:g}, but the pixels deny it: with it"
-                f" {share:.0%} of them had a reflectance below {(NEGATIVE_DN + OFFSET) / quantification:g}. Pass"
-                f" {spell_offset(0, item)} if it has been applied already, or {spell_offset(OFFSET, item)} to insist."
+                f"{product}: {stated.source} gives an offset of {stated.offset_dn:g}, but the pixels contradict it:"
+                f" with it {share:.0%} of them had a reflectance below {(NEGATIVE_DN + OFFSET) / quantification:g}."
+                f" Pass {spell_offset(0, item)} if it has been applied already, or {spell_offset(OFFSET, item)} to"
+                " override."
             )
     elif classes is not None and abs(stated.offset_dn) < 0.5:
         dark = numbers[np.isin(classes, DARK)]
         if dark.size >= FEW and float(np.quantile(dark, DARK_QUANTILE)) > DARK_DN:
             raise HarmonisationError(
-                f"{product}: {stated.source} gives no offset, but the pixels deny it: without one water and shadow had"
-                f" a reflectance above {DARK_DN / quantification:g} in the infrared. Pass"
-                f" {spell_offset(OFFSET, item)}, or {spell_offset(0, item)} to insist."
+                f"{product}: {stated.source} gives no offset, but the pixels contradict it: without one water and"
+                f" shadow had a reflectance above {DARK_DN / quantification:g} in the infrared. Pass"
+                f" {spell_offset(OFFSET, item)}, or {spell_offset(0, item)} to override."
             )
 
 

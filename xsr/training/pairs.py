@@ -3,7 +3,7 @@
 L. Wald, T. Ranchin, M. Mangolini, "Fusion of satellite images of different spatial resolutions: assessing the
 quality of resulting images", Photogrammetric Engineering & Remote Sensing 63 (1997).
 
-Sentinel-2 has bands of 10 m and of 20 m. At use the 20 m bands lie on the 10 m grid, brought there by bicubic
+Sentinel-2 has bands of 10 m and of 20 m. At use the 20 m bands are on the 10 m grid, brought there by bicubic
 interpolation; so a pair imitates that: a band whose native pixel is twice the grid's is blurred and sampled at
 twice the low-resolution pixel, and then interpolated onto the grid of the others.
 """
@@ -298,7 +298,7 @@ def mixed(window: Image, spread: float, rng: np.random.Generator) -> Image:
     """Mix the bands of a window (band, y, x) that it has, each about its mean, by random weights.
 
     Each band gets ``spread`` standard deviations of every other, up or down: how bands go together then differs from
-    patch to patch, and must be read from the low-resolution image instead of being learnt by heart.
+    patch to patch, and must be read from the low-resolution image instead of being memorised.
     """
     known = np.isfinite(window).any(axis=(1, 2))
     bands = window[known]

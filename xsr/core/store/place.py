@@ -36,7 +36,7 @@ class Place:
         return Place(self.path.rstrip("/") + suffix, self.options)
 
     def open(self, mode: Literal["r", "r+"] = "r+", *, zarr_format: Literal[2, 3] | None = None) -> Any:
-        """Open the Zarr group that lies here; consolidated metadata is not believed while blocks are written."""
+        """Open the Zarr group that lies here; consolidated metadata is not used while blocks are written."""
         import zarr
 
         return zarr.open_group(
@@ -72,7 +72,7 @@ class Place:
         return local.exists() and (local.is_file() or any(local.iterdir()))
 
     def free_bytes(self) -> int | None:
-        """Free space of the disk, None where nobody can tell."""
+        """Free space of the disk, None where it is not known."""
         if self.remote:
             return None
         folder = Path(self.path).absolute()

@@ -1,4 +1,4 @@
-"""The operation: find the sensor's own pixels in an image resampled by nearest neighbour, and give them back."""
+"""The operation: find the sensor's own pixels in an image resampled by nearest neighbour, and recover them."""
 
 import math
 import warnings
@@ -40,7 +40,7 @@ def native(
     units: str | float | None = None,
     chunks: int | Sequence[int] | None = None,
 ) -> XarrayObject:
-    """Give back the sensor's own pixels of a cube that was resampled from them by nearest neighbour.
+    """Recover the sensor's own pixels of a cube that was resampled from them by nearest neighbour.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def native(
         fits. Another datum than WGS 84 must be named.
     gsd
         Pixel size of the sensor in metres, or several; 10, 20, 30 and 60 m are tried by default. With ``crs`` one size
-        is believed, with a warning, where the cube is too small or flat to test it.
+        is accepted, with a warning, where the cube is too small or flat to test it.
     bands
         Bands to keep; all by default.
     units
@@ -65,12 +65,12 @@ def native(
         As the input, float32, on the finest lattice of its bands in the zone found; lazy if the input is. Pixels that
         no pixel of the cube came from are NaN. Bands of larger pixels repeat them. The coordinate ``native_gsd``
         (of a Dataset: an attribute of each variable) is each band's own pixel size in metres, NaN where the image is
-        too flat to say; ``native_x`` and ``native_y`` are a corner of the repeated pixels, by which `xsr.liif` and its
-        kin know that they have to be smoothed first.
+        too flat to decide; ``native_x`` and ``native_y`` are a corner of the repeated pixels, by which `xsr.liif` and
+        related operations recognise that they have to be smoothed first.
 
         Attributes: ``xsr_native_crs``; ``xsr_native_origin``, the corner of the first pixel; ``xsr_native_reproduced``,
-        the share of the sample that the way back reproduces; ``xsr_native_evidence``, the number of repeats it rests
-        on; ``xsr_native_shift``, metres right and up by which the image had to be moved to fit best;
+        the share of the sample that resampling the result reproduces; ``xsr_native_evidence``, the number of repeats
+        tested; ``xsr_native_shift``, metres right and up by which the image had to be moved to fit best;
         ``xsr_native_missing`` and ``xsr_native_recovered``, the number of pixels inside the cube that are NaN because
         it skipped them and the share of the others, of a large cube estimated in its middle.
 
@@ -78,7 +78,7 @@ def native(
     ------
     GridError
         If the cube is not resampled by nearest neighbour from any candidate, with the best one and its score; if it is
-        too flat or repeats too little to tell; if two zones fit alike; or if it lies on its own pixels already.
+        too flat or repeats too little to be tested; if two zones fit alike; or if it is on its own pixels already.
     ParameterError
         If ``crs`` is not in metres, or ``gsd`` not positive.
     CubeError, BandError
@@ -170,9 +170,9 @@ def _refusal(fits: Sequence[Fit], sample: Sample, tried: str) -> str:
     own = next((found for found in fits if found.grid is not None), None)
     if own is not None and own.grid is not None and not own.untested and best.score < CONTRAST:
         return (
-            f"the cube lies on pixels of {own.grid.size_m:g} m in {_name(own.crs)}, and neither repeats larger ones nor"
+            f"the cube is on pixels of {own.grid.size_m:g} m in {_name(own.crs)}, and neither repeats larger ones nor"
             f" those of another zone (best contrast {max(best.score, 0):.2f}); expected a cube resampled by nearest"
-            " neighbour. There is nothing to undo: use it as it is, or name another zone with crs=."
+            " neighbour. There is nothing to undo: use it unchanged, or name another zone with crs=."
         )
     if best.untested:
         way = "" if own is not None else "; or name pixels of 10, 20 or 60 m to be taken untested: crs=, gsd="
@@ -200,7 +200,7 @@ def _name(crs: CRS) -> str:
 
 
 def _recorded(cube: Cube, best: Fit) -> XarrayObject:
-    """Give a cube back as it is, on its own grid."""
+    """Give a cube back unchanged, on its own grid."""
     provenance = _provenance(best, cube.geobox, missing=0, recovered=1.0)
     result = cube.rewrap(cube.data.data, cube.geobox, provenance)
     over = {name: coord for name, coord in cube.original.coords.items() if set(cube.spatial) <= set(coord.dims)}
@@ -236,8 +236,8 @@ def _missing(geobox: GeoBox, best: Fit) -> tuple[int, float]:
     height, width = geobox.shape.yx
     side = math.isqrt(COUNTED)
     spans = [np.arange(max(0, (n - side) // 2), min(n, (n + side) // 2)) + 0.5 for n in (height, width)]
-    seen = view(geobox, best.crs, *np.meshgrid(*spans, indexing="ij")).moved(*best.moved_m)
-    (rows, cols), distance = best.finest.cells(seen)
+    projected = view(geobox, best.crs, *np.meshgrid(*spans, indexing="ij")).moved(*best.moved_m)
+    (rows, cols), distance = best.finest.cells(projected)
     rows, cols = rows - rows.min(), cols - cols.min()
     found = pick(rows, cols, distance, (int(rows.max()) + 1, int(cols.max()) + 1)) >= 0
     holes = _enclosed(found)
@@ -252,8 +252,8 @@ def _enclosed(found: Any) -> int:
     for axis in (0, 1):
         for step in (1, -1):
             ahead = found[::step] if axis == 0 else found[:, ::step]
-            seen = np.logical_or.accumulate(ahead, axis=axis)
-            between &= seen[::step] if axis == 0 else seen[:, ::step]
+            passed = np.logical_or.accumulate(ahead, axis=axis)
+            between &= passed[::step] if axis == 0 else passed[:, ::step]
     return int((between & ~found).sum())
 
 

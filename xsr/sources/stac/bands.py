@@ -70,7 +70,7 @@ def resolve(sensor: Sensor, name: str) -> str:
 
 
 def find_assets(item: "pystac.Item", sensor: Sensor, *, size: float | None) -> dict[str, Source]:
-    """Find the sources by canonical band: at the pixel size that is wanted, else the finest."""
+    """Find the sources by canonical band: at the pixel size that is requested, else the finest."""
     found: dict[str, list[tuple[float, int, str, Source]]] = {}
     for key, asset in item.assets.items():
         if PICTURES.search(key) or {"overview", "thumbnail", "visual"} & set(asset.roles or ()):
@@ -143,7 +143,8 @@ def one_family(items: "Sequence[pystac.Item]") -> bool:
         return False
     first = sensor_of(items[0]).name
     raise ParameterError(
-        f"items of {first} and {', '.join(sorted(names - {first}))} together; expected one sensor. Open them apart."
+        f"items of {first} and {', '.join(sorted(names - {first}))} together; expected one sensor."
+        " Open them separately."
     )
 
 
@@ -153,7 +154,7 @@ def _refuse_two_levels(items: "Sequence[pystac.Item]") -> None:
         named = " and ".join(f"Level-{level} ({levels[level]})" for level in sorted(levels))
         raise ParameterError(
             f"items of {named} together; expected one level, for reflectance at the top of the atmosphere and at the"
-            " surface make no common series. Open them apart, as by collection=."
+            " surface make no common series. Open them separately, as by collection=."
         )
 
 
