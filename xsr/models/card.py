@@ -247,9 +247,15 @@ def from_item(item: dict[str, Any]) -> ModelCard:
 
 def fields_of(card: ModelCard) -> dict[str, Any]:
     """Fields of a card as its JSON names them: those of its channels one by one."""
-    found = {name: value for name, value in asdict(card).items() if name not in ("image", "guide")}
     units = {"unit": card.image.step, "units": "K" if card.units == "K" else "1"}
-    return found | card.image.fields() | {"fill": card.image.fill} | units | card.guide.fields("guide_")
+    parts = {
+        "image": card.image.fields() | {"fill": card.image.fill} | units,
+        "guide": card.guide.fields("guide_"),
+    }
+    found: dict[str, Any] = {}
+    for name, value in asdict(card).items():
+        found |= parts.get(name, {name: value})
+    return found
 
 
 def from_fields(**fields: Any) -> ModelCard:
