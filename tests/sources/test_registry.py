@@ -88,9 +88,10 @@ def test_names_of_sources_that_xsr_brings_along_are_taken(name):
 
 def test_a_name_that_is_taken_is_refused_unless_it_shall_be_replaced(note):
     add()
-    with pytest.raises(ParameterError, match="source 'note' is registered already; expected a new name"):
-        add()
+    add()  # the same again
     sharper = xsr.Source("note", recognises=is_note, open=lambda path: open_note(path, size=8))
+    with pytest.raises(ParameterError, match="source 'note' is registered already; expected a new name"):
+        xsr.register_source(sharper)
     xsr.register_source(sharper, overwrite=True)
     assert xsr.open(note).sizes["x"] == 8
 

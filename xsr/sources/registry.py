@@ -94,7 +94,7 @@ def register_source(source: Source, *, overwrite: bool = False) -> None:
     Raises
     ------
     ParameterError
-        If the name is taken, or nothing says how the source is recognised.
+        If the name is that of a different source, or nothing says how the source is recognised.
 
     Notes
     -----
@@ -116,7 +116,7 @@ def register_source(source: Source, *, overwrite: bool = False) -> None:
         name = getattr(source, "name", source)
         raise ParameterError(f"source {name!r} has no recognises=; expected a function of the path. Give one.")
     known = _SOURCES.get(source.name)
-    if known in BUILT_IN or (known is not None and not overwrite):
+    if known in BUILT_IN or (known not in (None, source) and not overwrite):
         remedy = "." if known in BUILT_IN else ", or pass overwrite=True to replace it."
         raise ParameterError(
             f"source {source.name!r} is registered already; expected a new name. Choose another{remedy}"
