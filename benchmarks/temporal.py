@@ -46,7 +46,7 @@ def markdown(scores: list[TimeScore], sha256: str, single: str) -> str:
         lines.append(f"| {row.place} | {row.dates} | {row.case} | " + " | ".join(cells) + " |")
     note = (
         f"PSNR in dB at ×{scores[0].scale:g}, peak 1 reflectance, B02 B03 B04 B08 pooled, mean over clear dates. The"
-        " target date is hidden from the method, given to it, or hidden while synthetic clouds hide 40 % of every"
+        " target date is hidden from the method, shown to it, or hidden while synthetic clouds hide 40 % of every"
         " other."
         f" Weights sha256 `{sha256[:12]}`."
     )

@@ -84,7 +84,7 @@ def folders(root: Path) -> Manifest:
 
 
 def as_cube(pair: Pair) -> xr.DataArray:
-    """Make a cube of the dates, with made-up times and place."""
+    """Make a cube of the dates, with assumed times and place."""
     box = GeoBox(pair.low.shape[2:], Affine(PIXEL_M, 0, 600_000, 0, -PIXEL_M, 5_700_000), "EPSG:32631")
     step = np.timedelta64(int(STEP_DAYS * 86_400), "s")
     times = np.datetime64("2020-06-01", "ns") + np.arange(len(pair.low)) * step

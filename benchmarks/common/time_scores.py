@@ -32,9 +32,9 @@ CLEAR = 0.98
 DATES = 12
 """Most target dates of one place, spread over its series."""
 CLOUDS = 0.4
-"""Share of every date that made-up clouds hide in the third case."""
+"""Share of every date that synthetic clouds hide in the third case."""
 Case = Literal["hidden", "shown", "clouded"]
-"""The target date is missing; is there; is missing, and made-up clouds hide a share of all others."""
+"""The target date is missing; is there; is missing, and synthetic clouds hide a share of all others."""
 METHODS = ("nearest", "mean", "linear")
 
 

@@ -65,7 +65,7 @@ def trial(high: xr.DataArray) -> Trial:
 
 
 def scene(side: int = 160) -> xr.DataArray:
-    """Made-up fields, hedges and roads at 5 m."""
+    """Synthetic fields, hedges and roads at 5 m."""
     return synthetic_pair(size=(side, side), high_gsd_m=5.0, seed=3, bands=("B02", "B03", "B04", "B08")).high
 
 

@@ -100,7 +100,7 @@ def test_classes_that_became_floats_are_read_and_nan_shows_nothing():
     assert show([4.0, 9.0, np.nan], "SCL") == [True, False, False]
 
 
-def test_what_stands_for_a_pixel_that_was_not_seen():
+def test_what_stands_for_a_pixel_that_was_not_observed():
     assert fill_of("SCL", layer(np.array([1], np.uint8))) == 0
     assert fill_of("SCL", layer(np.array([1], np.uint8), nodata=99)) == 99
     assert fill_of("Fmask", layer(np.array([1], np.uint8))) == 255

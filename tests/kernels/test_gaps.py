@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xsr.kernels.gaps import PRIOR, SEEN, fill_gaps, tent_sums
+from xsr.kernels.gaps import LEAST_VALID, PRIOR, fill_gaps, tent_sums
 
 REACH = 4
 GAP = (slice(14, 19), slice(12, 18))
@@ -34,7 +34,7 @@ def slow_fill(series, reach):
     tent = np.outer(reach + 1 - away, reach + 1 - away)
     for y, b, i, j in np.argwhere(np.isnan(out)):
         around = np.isfinite(series[y, b, i : i + 2 * reach + 1, j : j + 2 * reach + 1])
-        if (tent * around).sum() < SEEN * (reach + 1.0) ** 4:
+        if (tent * around).sum() < LEAST_VALID * (reach + 1.0) ** 4:
             continue
         total, weights = 0.0, 0.0
         for x in range(dates):
@@ -89,7 +89,7 @@ def test_a_gain_and_an_offset_of_a_date_are_found():
     assert np.abs(found - series).max() < 1e-3
 
 
-def test_dates_that_agree_are_heard_above_those_that_do_not():
+def test_dates_that_agree_count_more_than_those_that_do_not():
     still = scene()
     series = np.stack([still, still, scene(seed=1)])
     found = fill_gaps(padded(hide(series, 0)), reach=REACH)

@@ -119,7 +119,7 @@ def test_changed_card_is_not_taken_for_the_one_in_the_graph(path):
     [
         ({"factor": 4}, r"makes \(4, 16, 16\) of \(4, 8, 8\); its card says \(4, 32, 32\)"),
         ({"config": {**FIXED, "factor": 4}}, "does not fit CARN as configured"),
-        ({"factor": None}, "is a network of one factor; its card says none"),
+        ({"factor": None}, "is a fixed-scale network; its card says none"),
     ],
 )
 def test_factor_of_the_card_must_be_that_of_the_network(tmp_path, fields, told):
@@ -131,7 +131,7 @@ def test_factor_of_the_card_must_be_that_of_the_network(tmp_path, fields, told):
 
 def test_network_of_any_factor_with_a_card_of_one(path):
     write_card(replace(read_card(path), factor=2), path)
-    with pytest.raises(WeightsError, match="is no network of one factor; its card says 2"):
+    with pytest.raises(WeightsError, match="is no fixed-scale network; its card says 2"):
         registry.load(path)
 
 

@@ -544,7 +544,7 @@ def test_ten_band_pairs_do_not_depend_on_chunks():
             "scale=1.7 degrades bands of 2 pixels by 3.4; expected a whole number",
         ),
         ({"scale": 2, "native_gsd": "tile"}, "native_gsd='tile'; expected 'grid', 'sensor'"),
-        ({"scale": 2, "native_gsd": dict.fromkeys(TEN, 15.0)}, "observed at 15 and lies on a grid of 10"),
+        ({"scale": 2, "native_gsd": dict.fromkeys(TEN, 15.0)}, "observed at 15 and is on a grid of 10"),
         ({"scale": 2, "native_gsd": {"B02": 10.0}}, "native_gsd names the bands"),
         ({"scale": 2, "native_gsd": dict.fromkeys(TEN, "10 m")}, "native_gsd='10 m'; expected a positive"),
         ({"scale": 2, "native_gsd": np.full(10, 10.0)}, "expected 'grid', 'sensor', or sizes by band"),

@@ -165,7 +165,7 @@ def test_a_date_that_shows_nothing_has_no_shift_and_stays():
     out = register(cube)
     assert np.isnan(out.shift_x_m).values.tolist() == [False, True, True]
     assert np.isnan(out.shift_quality).values.tolist() == [False, True, True]
-    with pytest.warns(XsrWarning, match=r"2 date\(s\) show too little .* 2024-06-02"):
+    with pytest.warns(XsrWarning, match=r"2 date\(s\) have too little texture .* 2024-06-02"):
         applied = register(cube, apply=True)
     np.testing.assert_array_equal(applied, cube.astype(np.float32))
 

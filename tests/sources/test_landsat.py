@@ -344,7 +344,7 @@ def test_dates_and_satellites_make_a_series_over_all_their_frames(tmp_path):
     assert np.isnan(cube[1, 0, :, 4:]).all()
     assert not cube.qa_pixel[1, :, 4:].any()
     shifted = write_level_2(tmp_path, day="2019-10-01", west=300010.0)
-    with pytest.raises(GridError, match="lies on another grid"):
+    with pytest.raises(GridError, match="is on another grid"):
         open_landsat([one, shifted])
 
 

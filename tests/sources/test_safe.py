@@ -523,7 +523,7 @@ def test_of_several_processings_the_highest_baseline_stays_then_the_latest(tmp_p
 @pytest.mark.slow
 def test_other_tiles_and_other_bands_do_not_mix(tmp_path, l2a):
     small = write_safe(tmp_path / "a", tile="29UNV", side=48)
-    with pytest.raises(GridError, match=r"lies on another grid than .*; expected one grid\. Open one tile at a time"):
+    with pytest.raises(GridError, match=r"is on another grid than .*; expected one grid\. Open one tile at a time"):
         open_safe([l2a, small], bands=["B02"])
     fewer = write_safe(tmp_path / "b", start="2024-07-01T11:06:21.024Z", bands=("B02", "B03"))
     with pytest.raises(ProductError, match=r"expected the same\. Name the bands"):

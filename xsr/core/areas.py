@@ -17,7 +17,7 @@ GeometryLike: TypeAlias = Any
 or of shapely (in degrees)."""
 LONLAT = "EPSG:4326"
 SNAP = 1e-6
-"""Share of a pixel below which a border counts as lying on the grid."""
+"""Share of a pixel below which a border counts as being on the grid."""
 
 
 def resolve_area(

@@ -1,4 +1,4 @@
-"""Layers of classes beside the bands: set aside at the door, and carried to the grid of the result.
+"""Layers of classes beside the bands: separated when a cube is opened, and carried to the grid of the result.
 
 They are no bands: no operation reads them as numbers. On the grid of the cube they come out unchanged. On another axis-
 parallel grid of the same CRS each pixel takes the class of the pixel that contains its centre; on any other they are

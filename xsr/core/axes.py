@@ -31,7 +31,7 @@ SIMPLE = 64
 NARROW = ("f2", "f4")
 """Types whose numbers are rounded so much that even simple ones are estimates."""
 CHANCE = 0.01
-"""Probability up to which a simple number in the polygon is not there by chance."""
+"""Probability up to which a simple number in the polygon is no coincidence."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ def _roundings(values: NDArray[np.generic], exact: Values) -> Iterator[Values]:
 def _between(low: Values, high: Values) -> Axis | None:
     """Axis in the middle of all lines between the bounds of every value; None where there is no line.
 
-    A simple step (10/3, 1/3600) that is among them, and too simple to be so by chance, is taken at its word.
+    A simple step (10/3, 1/3600) that is among them, and too simple to be a coincidence, is taken at its word.
     """
     base, slope = float(low[0]), float(low[-1] - low[0]) / (low.size - 1)
     line = base + np.arange(low.size) * slope

@@ -1,4 +1,4 @@
-"""Arguments, checked once at the door: whole numbers, numbers, several numbers, and names.
+"""Checks of arguments, made once where a user's values come in: whole numbers, numbers, several numbers, and names.
 
 Numbers of NumPy are numbers, booleans are not. Imports NumPy and `xsr.core.errors` only.
 """

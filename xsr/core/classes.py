@@ -43,7 +43,7 @@ class Family:
     bits: bool = False
     """Whether numbers in ``exclude`` are positions of bits, not values."""
     fill: int | None = None
-    """Number of a pixel that was not seen."""
+    """Number of a pixel that was not observed."""
     default: tuple[str, ...] = DEFAULT
     """Words that do not show the surface."""
 
@@ -178,7 +178,7 @@ def family_of(name: Hashable, attrs: Mapping[Any, Any]) -> Family | None:
 
 
 def _from_attributes(attrs: Mapping[Any, Any]) -> Family | None:
-    """Read the flags of the CF conventions; None unless they speak of clouds."""
+    """Read the flags of the CF conventions; None unless they describe clouds."""
     meanings = str(attrs.get("flag_meanings", "")).casefold().split()
     masks, values = (_numbers(attrs.get(key), len(meanings)) for key in ("flag_masks", "flag_values"))
     if masks is None and values is None:
@@ -265,7 +265,7 @@ def _shows(values: NDArray[Any], *, rules: Sequence[Rule]) -> NDArray[np.bool_]:
 
 
 def fill_of(name: Hashable, layer: xr.DataArray) -> Any:
-    """Find the value of a pixel of a layer that was not seen; None where nothing says it."""
+    """Find the value of a pixel of a layer that was not observed; None where nothing says it."""
     if layer.dtype.kind == "b":
         return False
     if layer.dtype.kind == "f":

@@ -31,7 +31,7 @@ from xsr.core.types import XarrayObject
 
 NATIVE_GSD = "native_gsd"
 """Coordinate over ``band`` (of a Dataset: attribute of each variable) with the size in metres of the pixels in which a
-band was observed, where it lies on a finer grid."""
+band was observed, where it is on a finer grid."""
 NATIVE_CORNER = ("native_x", "native_y")
 """Coordinates without dimensions: a corner (x, y) of the larger pixels that such bands repeat unchanged."""
 STALE_ATTRIBUTES = (
@@ -489,7 +489,7 @@ def _recorded_sizes(obj: XarrayObject, data: xr.DataArray) -> list[float]:
 def _with_native_gsd(data: xr.DataArray, sizes_m: Sequence[float]) -> xr.DataArray:
     if all(math.isnan(size) for size in sizes_m):
         return data
-    attrs = {"units": "m", "long_name": "pixel size in which the band was seen"}
+    attrs = {"units": "m", "long_name": "pixel size at which the band was observed"}
     return data.assign_coords({NATIVE_GSD: ("band", np.array(sizes_m, np.float64), attrs)})
 
 

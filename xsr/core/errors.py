@@ -42,7 +42,7 @@ class HarmonisationError(XsrError, ValueError):
 
 
 class StoreError(XsrError, OSError):
-    """An output store exists already, or cannot be written as asked."""
+    """An output store exists already, or cannot be written as requested."""
 
 
 class XsrWarning(UserWarning):

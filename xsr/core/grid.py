@@ -26,7 +26,7 @@ EDGE = 1e-6
 """Share of a pixel by which a grid may overhang the input before a pixel counts as outside."""
 STEPS = 2.0**30
 """Positions are whole multiples of ``1 / STEPS`` pixels: moving them by whole pixels is then exact, so that every block
-sees the same weights, and a position between two pixels falls to the same one."""
+computes the same weights, and a position between two pixels falls to the same one."""
 
 
 class Query(Protocol):
@@ -153,7 +153,7 @@ class Warp:
 
 @dataclass(frozen=True)
 class PointQuery:
-    """Scattered points, laid out as one row."""
+    """Scattered points, arranged as one row."""
 
     rows: Positions
     cols: Positions

@@ -27,7 +27,7 @@ SCALE_FACTOR, ADD_OFFSET, FILL = 1e-4, -0.1, 0
 
 ZERO_IS_NODATA: dict[str, bool] = {"dn10000": False, "dn10000-1000": True}
 """Units in which 0 is no data, and whether it is even where another number is stated. Sentinel-2 products of every
-baseline keep digital number 0 for pixels that were not seen. Where 0 is a value, the factor ``1e-4`` keeps it."""
+baseline keep digital number 0 for pixels that were not observed. Where 0 is a value, the factor ``1e-4`` keeps it."""
 KELVIN = frozenset(("k", "kelvin", "kelvins", "degk", "degree_kelvin", "degrees_kelvin"))
 CELSIUS = frozenset(("c", "celsius", "degc", "°c", "deg_c", "degree_celsius", "degrees_celsius", "degree_c"))
 PERCENT = frozenset(("%", "percent", "pct", "per cent"))

@@ -1,4 +1,4 @@
-"""How the coordinates of a cube lie on a grid that it states.
+"""How the coordinates of a cube are registered to a grid that it states.
 
 Coordinates are pixel centres. Part of a stated grid, or every n-th pixel of it, or the means of n of its pixels, are no
 contradiction: attributes outlive slicing and averaging. Half a pixel between the two means that the coordinates are
@@ -25,7 +25,7 @@ SAME = 1e-6
 
 @dataclass(frozen=True)
 class _Match:
-    """How an axis lies on a stated one."""
+    """How an axis is registered to a stated one."""
 
     shift: float
     """Stated pixels by which the coordinates must move: 0, or half a pixel."""
@@ -89,7 +89,7 @@ def reconcile(found: Axes, stated: list[Statement]) -> tuple[Axes, str | None]:
 
 
 def agrees(found: Axes, statement: Statement) -> bool:
-    """Whether axes lie on a stated grid as they are."""
+    """Whether axes are on a stated grid without being moved."""
     match = _match(found, statement)
     return match is not None and not any(axis.shift for axis in match)
 
@@ -119,7 +119,7 @@ def _moved(found: Axes, statement: Statement, match: Matches) -> str:
 
 
 def _match(found: Axes, statement: Statement) -> Matches | None:
-    """How both axes lie on a stated grid; None where they contradict it by more than half a pixel."""
+    """How both axes are registered to a stated grid; None where they contradict it by more than half a pixel."""
     match = _on(found, statement, statement.affine)
     if match is not None and statement.point and any(m.shift for m in match):
         points = _on(found, statement, statement.affine @ Affine.translation(-0.5, -0.5))
@@ -153,7 +153,7 @@ def _on(found: Axes, statement: Statement, affine: Affine) -> Matches | None:
 
 
 def _along(axis: Axis, *, corner: float, step: float, factor: int, size: int | None, corners: bool) -> _Match | None:
-    """How an axis lies on a stated one whose pixels are ``factor`` times smaller, against its order if negative."""
+    """Register an axis to a stated one whose pixels are ``factor`` times smaller, against its order if negative."""
     if factor == 0:
         return None
     first, last = ((centre - corner) / step - 0.5 for centre in (axis.start, axis.stop))
@@ -175,11 +175,11 @@ def _along(axis: Axis, *, corner: float, step: float, factor: int, size: int | N
 def _shifts(first: float, last: float, factor: int, *, corners: bool) -> tuple[float, ...]:
     """List the moves that may bring coordinates to centres, likeliest first.
 
-    Every n-th pixel lies on a whole position, the mean of an even number of pixels between two. A corner is the
+    Every n-th pixel is at a whole position, the mean of an even number of pixels between two. A corner is the
     top-left one, unless rows run against the stated order and end on its first edge but one.
     """
     between, even = bool(first % 1), factor % 2 == 0
-    if even and corners:  # every second corner, or the mean of two centres: not to be told apart
+    if even and corners:  # every second corner, or the mean of two centres: indistinguishable
         return ()
     if not between:
         return (0.0,)

@@ -42,7 +42,7 @@ class Statement:
     point: bool = False
     """Whether pixels are said to be points: the transform may then place their centres."""
     corners: bool = False
-    """Whether its author writes corners as coordinates unless told otherwise."""
+    """Whether its author writes corners as coordinates by default."""
     mapping: bool = False
     """Whether it is of a grid mapping: a scalar coordinate, which comes along from another array (its time, say), and
     beside which the coordinates of a rotated grid count pixels, as odc-geo writes them."""

@@ -1,4 +1,4 @@
-"""Names for what travels between rooms."""
+"""Types that modules pass to one another."""
 
 from typing import Protocol, TypeAlias
 
@@ -16,7 +16,7 @@ Stack: TypeAlias = NDArray[np.float32]
 
 
 class WindowFunction(Protocol):
-    """Arithmetic of one block: a window of the cube and where to ask it.
+    """Arithmetic of one block: a window of the cube and where to evaluate it.
 
     Implementations are frozen dataclasses of plain values: they travel to workers and name Dask keys.
     """

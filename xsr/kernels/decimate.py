@@ -9,7 +9,6 @@ output is NaN. Products and sums are single float32 operations in the order of t
 that a pixel does not depend on how an image is cut; a kernel of 20 x 20 taps stays within 1e-6 of the exact sum.
 """
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -39,9 +38,10 @@ def decimate(image: Image, rows: Taps, cols: Taps, *, min_valid: float = MIN_VAL
     if out.size == 0:
         return out
     source = np.ascontiguousarray(image, np.float32)
-    tables = _tables(rows, height), _tables(cols, width), _tables(replace(cols, weight=cols.weight != 0), width)
+    down, across = _tables(rows, height), _tables(cols, width)
+    counts = (*across[:4], (cols.weight != 0).astype(np.float32), *across[5:])
     for number in range(count):
-        _decimate(source[number], *tables, np.float32(min_valid - 1e-6), out[number])
+        _decimate(source[number], down, across, counts, np.float32(min_valid - 1e-6), out[number])
     return out
 
 
@@ -95,9 +95,11 @@ def _period(taps: Taps) -> tuple[int, NDArray[np.int64]]:
     """Stride in source pixels after which phases repeat, and the first starts; stride 0 if they do not repeat soon."""
     start, phase = taps.start, taps.row
     for period in range(1, min(MAX_PERIOD, start.size - 1) + 1):
-        step = start[period:] - start[:-period]
-        if np.all(step == step[0]) and np.array_equal(phase[period:], phase[:-period]) and step[0] > 0:
-            return int(step[0]), start[:period]
+        stride = int(start[period] - start[0])
+        if phase[period] != phase[0] or stride <= 0:  # two numbers tell most periods apart
+            continue
+        if np.all(start[period:] - start[:-period] == stride) and np.array_equal(phase[period:], phase[:-period]):
+            return stride, start[:period]
     return 0, start[:1]
 
 

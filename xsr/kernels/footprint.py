@@ -140,7 +140,7 @@ def _matrix(taps: Taps, width: int) -> Any:
 class Conserving:
     """Block function: move a fine image so that its means over coarse pixels are given ones.
 
-    Reads two bands, the image and the coarse image enlarged by nearest neighbour, both on the fine grid; answers with
+    Reads two bands, the image and the coarse image enlarged by nearest neighbour, both on the fine grid; returns
     the image in the first. Coarse pixels that are not wholly within the fine grid are left alone.
     """
 

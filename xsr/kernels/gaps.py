@@ -1,14 +1,15 @@
 """Gaps of the dates of a series, filled from the other dates by how those differ around the gap.
 
 Between two dates a neighbourhood changes much alike: by season, by haze, by the height of the sun. Where one date is
-hidden, the pixels around that both dates saw tell how the other must be changed to stand in for it.
+hidden, the pixels around that are valid on both dates give the change that turns the other into an estimate of it.
 
 References
 ----------
 J. Chen et al., "A simple and effective method for filling gaps in Landsat ETM+ SLC-off images", Remote Sensing of
 Environment 115 (2011), doi:10.1016/j.rse.2010.12.010: gaps predicted from the pixels around them and another date.
-Here the relation is a line, and all dates are heard, each as much as its line fits. The line with its shrunken slope
-is that of K. He, J. Sun, X. Tang, IEEE TPAMI 35 (2013), doi:10.1109/TPAMI.2012.213, eq. 5, shrunken to 1 instead of 0.
+Here the relation is a line, and all dates contribute, each weighted by how well its line fits. The line with its
+shrunken slope is that of K. He, J. Sun, X. Tang, IEEE TPAMI 35 (2013), doi:10.1109/TPAMI.2012.213, eq. 5, shrunken to 1
+instead of 0.
 """
 
 from typing import Any
@@ -21,9 +22,9 @@ from xsr.kernels.accelerate import jit
 PRIOR = 1e-6
 """Squared reflectance times the share of a window, by which a line is held to slope 1 and trusted no further: as much
 as a hundredth of the window whose values scatter by 0.01."""
-SEEN = 0.2
-"""Least share of the window that a date must have seen for its gap to be filled: what little is left between clouds is
-often cloud itself."""
+LEAST_VALID = 0.2
+"""Least share of the window that must be valid on a date for its gap to be filled: what little is left between clouds
+is often cloud itself."""
 
 
 def fill_gaps(series: NDArray[np.float32], *, reach: int) -> NDArray[np.float32]:
@@ -39,17 +40,17 @@ def fill_gaps(series: NDArray[np.float32], *, reach: int) -> NDArray[np.float32]
     Returns
     -------
     ndarray
-        Shape (date, band, h - 2 reach, w - 2 reach). Valid pixels are as they were. NaN is left where no date saw the
-        pixel, where the date of the gap saw less than `SEEN` of the window around, and where no other date saw both the
-        pixel and some of that.
+        Shape (date, band, h - 2 reach, w - 2 reach). Valid pixels are unchanged. NaN is left where the pixel is
+        valid on no date, where less than `LEAST_VALID` of the window around is valid on the date of the gap, and where
+        no other date has both the pixel and some of that.
 
     Notes
     -----
-    For a date y, a pixel that it did not see and another date x that did, least squares over the pixels that both saw,
-    with weights that fall linearly to nothing beyond ``reach`` along each axis, give a line ``mean(y) + slope *
-    (x - mean(x))``. With n the share of those weights, of all in the window, that lies on pixels seen by both, ``slope
-    = (n cov(x, y) + PRIOR) / (n var(x) + PRIOR)``: few pixels, or calm ones, tell an offset alone. The value is the
-    mean of all such lines, weighted with the inverse of ``misfit + PRIOR / n``, the misfit being the mean square of
+    For a date y, a pixel that is missing on it and another date x that has it, least squares over the pixels valid on
+    both, with weights that fall linearly to nothing beyond ``reach`` along each axis, give a line ``mean(y) + slope *
+    (x - mean(x))``. With n the share of those weights, of all in the window, on pixels valid on both, ``slope
+    = (n cov(x, y) + PRIOR) / (n var(x) + PRIOR)``: few pixels, or uniform ones, determine an offset alone. The value is
+    the mean of all such lines, weighted with the inverse of ``misfit + PRIOR / n``, the misfit being the mean square of
     what a line leaves. The time between dates does not count: how well they agree does.
 
     Examples
@@ -74,7 +75,7 @@ def _fill_band(series: NDArray[np.float32], filled: NDArray[np.float32], reach: 
     """Fill one band (date, h, w) in place; every pair of dates is compared once, for both ways."""
     valid, gap = np.isfinite(series), np.isnan(filled)
     known = np.where(valid, series, 0.0).astype(np.float64)
-    seen = np.where(gap, 0.0, filled).astype(np.float64)
+    values = np.where(gap, 0.0, filled).astype(np.float64)
     votes = np.zeros((2, *filled.shape))
     for one in range(len(series)):
         for other in range(one):
@@ -85,10 +86,10 @@ def _fill_band(series: NDArray[np.float32], filled: NDArray[np.float32], reach: 
             x, y = known[one] * both, known[other] * both
             sums = tent_sums(np.stack([both, x, y, x * x, x * y, y * y]), reach)
             prior = PRIOR * float(reach + 1) ** 4
-            _vote(sums, prior, seen[one], to_other, votes[:, other])
-            _vote(sums[[0, 2, 1, 5, 4, 3]], prior, seen[other], to_one, votes[:, one])
-    heard = (votes[0] > 0) & (tent_sums(valid, reach) >= SEEN * float(reach + 1) ** 4)
-    filled[heard] = votes[1][heard] / votes[0][heard]
+            _add_estimates(sums, prior, values[one], to_other, votes[:, other])
+            _add_estimates(sums[[0, 2, 1, 5, 4, 3]], prior, values[other], to_one, votes[:, one])
+    filled_now = (votes[0] > 0) & (tent_sums(valid, reach) >= LEAST_VALID * float(reach + 1) ** 4)
+    filled[filled_now] = votes[1][filled_now] / votes[0][filled_now]
 
 
 def tent_sums(images: NDArray[np.float64] | NDArray[np.bool_], reach: int) -> NDArray[np.float64]:
@@ -137,12 +138,12 @@ def _box_cols(source: Any, side: Any, out: Any) -> None:
 
 
 @jit
-def _vote(sums: Any, prior: Any, other: Any, wanted: Any, votes: Any) -> None:
-    """Add, for each pixel wanted, the weight and the weighted value of the line from the sums n, x, y, xx, xy, yy."""
-    for i in range(wanted.shape[0]):
-        for j in range(wanted.shape[1]):
+def _add_estimates(sums: Any, prior: Any, other: Any, missing: Any, votes: Any) -> None:
+    """Add, for each missing pixel, the weight and the weighted value of the line from the sums n, x, y, xx, xy, yy."""
+    for i in range(missing.shape[0]):
+        for j in range(missing.shape[1]):
             n = sums[0, i, j]
-            if not wanted[i, j] or n == 0.0:
+            if not missing[i, j] or n == 0.0:
                 continue
             x, y = sums[1, i, j] / n, sums[2, i, j] / n
             # Times n: sums of squares and products about the means.

@@ -60,7 +60,7 @@ def slope(count: ArrayLike, x: ArrayLike, y: ArrayLike, xx: ArrayLike, xy: Array
 class LocalRelation:
     """Block function: the linear relation of an image to its guide around every pixel (He 2013, eqs. 14, 15 and 16).
 
-    Reads an image and the bands of its guide on one grid. Answers, on that grid, with the offset in place of the image
+    Reads an image and the bands of its guide on one grid. Returns, on that grid, the offset in place of the image
     and the coefficient of each band in place of the band; NaN where image or guide are not valid.
     """
 

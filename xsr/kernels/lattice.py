@@ -1,9 +1,9 @@
-"""Patches on a fixed lattice, blended by fixed tapers: tiling for networks that look at the whole of their input.
+"""Patches on a fixed lattice, blended by fixed tapers: tiling for networks whose output depends on their whole input.
 
 A cosine transform, an attention or a normalisation over the image makes every output pixel depend on every input
-pixel: no halo makes such tiles exact. So the patches themselves are fixed. They lie on a lattice anchored at the
-cube's corner, whatever block asks for them, and overlap by tapers that add up to one. A block evaluates the patches
-that touch it; two blocks that share a patch compute the same numbers, and the seams of a block are nowhere seen.
+pixel: no halo makes such tiles exact. So the patches themselves are fixed. They are on a lattice anchored at the
+cube's corner, whatever block needs them, and overlap by tapers that add up to one. A block evaluates the patches
+that touch it; two blocks that share a patch compute the same numbers, so that there are no seams between blocks.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,8 +24,8 @@ TOGETHER = 8
 class Lattice:
     """Square patches of output pixels at multiples of a stride.
 
-    Of each patch ``trim`` pixels along the border, where a network sees least, are thrown away; what is left overlaps
-    by ``patch - 2 * trim - stride`` pixels, over which one patch fades out and the next fades in.
+    Of each patch ``trim`` pixels along the border, where a network has least context, are discarded; what is left
+    overlaps by ``patch - 2 * trim - stride`` pixels, over which one patch fades out and the next fades in.
     """
 
     patch: int

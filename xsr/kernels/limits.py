@@ -1,6 +1,6 @@
-"""Range of a temperature image, told from the low-resolution image alone.
+"""Range of a temperature image, estimated from the low-resolution image alone.
 
-Networks for temperature see numbers between zero and one. The usual choice, minimum and maximum of the
+Networks for temperature read numbers between zero and one. The usual choice, minimum and maximum of the
 high-resolution truth, is not known where there is no truth; here the range comes from moments of the image at hand.
 """
 
@@ -43,7 +43,7 @@ def limits(
     Returns
     -------
     lo, hi : ndarray
-        Shape of ``count``; ``(v - lo) / (hi - lo)`` is what a network sees. NaN where no pixel is valid.
+        Shape of ``count``; ``(v - lo) / (hi - lo)`` is what a network reads. NaN where no pixel is valid.
 
     Notes
     -----

@@ -185,7 +185,7 @@ def register_metric(metric: Metric, *, overwrite: bool = False) -> None:
 
     Notes
     -----
-    Without ``metrics=`` those of the library are computed alone: registering one changes nobody's results.
+    Without ``metrics=`` those of the library are computed alone: registering one changes no other results.
 
     Examples
     --------

@@ -147,8 +147,8 @@ def _excess(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
 
 def _share_pixel(first: NDArray[np.float64], second: NDArray[np.float64], slack: float) -> NDArray[np.bool_]:
     """Whether two positions lie in one pixel, or would if both were moved by up to ``slack``."""
-    middle, room = (first + second) / 2, (1 - np.abs(second - first)) / 2
-    return np.asarray((room > 0) & (np.abs(middle - np.floor(middle) - 0.5) <= room + slack))
+    middle, margin = (first + second) / 2, (1 - np.abs(second - first)) / 2
+    return np.asarray((margin > 0) & (np.abs(middle - np.floor(middle) - 0.5) <= margin + slack))
 
 
 def _count(counts: tuple[Counts, Counts], where: Sequence[NDArray[np.bool_]]) -> NDArray[np.float64]:

@@ -73,9 +73,9 @@ def opensr(
         np.ascontiguousarray(x[:, high[0].slice, high[1].slice], np.float32) for x in (image, reference)
     )
     axes = list(zip(high, inner, scale, strict=True))
-    seen = resample_strict(image, _down(*axes[0]), _down(*axes[1]))
+    degraded = resample_strict(image, _down(*axes[0]), _down(*axes[1]))
     raised = resample_strict(low, _up(*axes[0]), _up(*axes[1]))
-    out[:3] = _consistency(low, seen, visible)
+    out[:3] = _consistency(low, degraded, visible)
     harmonised = _harmonise(image, reference)
     out[3] = _mean(_nanmean(np.abs(raised - harmonised)))
     out[4:] = _correctness(raised, harmonised, reference)
@@ -102,14 +102,14 @@ def _cut(centre: NDArray[np.float64], reach: float, size: int) -> Taps:
     return Taps(start, weight / weight.sum(axis=1, keepdims=True))
 
 
-def _consistency(low: Image, seen: Image, visible: tuple[int, ...]) -> NDArray[np.float64]:
-    error = _mean(_nanmean(np.abs(low - seen)))
-    x, y = low.astype(np.float64), seen.astype(np.float64)
+def _consistency(low: Image, degraded: Image, visible: tuple[int, ...]) -> NDArray[np.float64]:
+    error = _mean(_nanmean(np.abs(low - degraded)))
+    x, y = low.astype(np.float64), degraded.astype(np.float64)
     norm = np.sqrt((x * x).sum(axis=0) * (y * y).sum(axis=0))
     with np.errstate(divide="ignore", invalid="ignore"):
         angle = np.degrees(np.arccos(np.clip((x * y).sum(axis=0) / norm, -1, 1)))
     bands = list(visible)
-    shift = find_shift(seen[bands].mean(axis=0), low[bands].mean(axis=0))
+    shift = find_shift(degraded[bands].mean(axis=0), low[bands].mean(axis=0))
     return np.array([error, _mean(angle), math.nan if shift is None else math.hypot(*shift)])
 
 

@@ -217,7 +217,7 @@ def sharpest(cell: float, frequency: float | None = None) -> float:
     """Greatest response, the mean over a grid of ``cell``, of weights with their centroid at the centre.
 
     Those are the weights of linear interpolation. On a grid whose pixels are hardly larger than those of the source
-    it falls short of many a sensor, unless the centres lie on pixels.
+    it falls short of many a sensor, unless the centres are at pixel centres.
 
     Parameters
     ----------
@@ -362,8 +362,9 @@ def _through(outer: Taps, stage: Stage) -> Taps:
     pixel = inner.start[:, None] + np.arange(inner.weight.shape[1])
     used = outer.start[:, None] - first + np.arange(each.shape[1])
     place = pixel[used] - inner.start[used[:, :1], None]
-    weight = np.zeros((len(each), int(place.max()) + 1))
-    np.add.at(weight, (np.arange(len(each))[:, None, None], place), each[:, :, None] * inner.each[used])
+    weight, row = np.zeros((len(each), int(place.max()) + 1)), np.arange(len(each))[:, None]
+    for t in range(each.shape[1]):
+        weight[row, place[:, t]] += each[:, t, None] * inner.each[used[:, t]]
     return Taps(inner.start[used[:, 0]], weight)
 
 
@@ -444,8 +445,10 @@ def _solved(function: Gaussian | Detector, cell: float) -> float:
     half = math.ceil(function.reach)
     offset = np.arange(-half, half + 2) - _fractions(cell)[:, None]
 
+    wave = np.cos(2 * np.pi * frequency * offset)
+
     def realised(sigma: float) -> float:
-        return float((_weights(offset, function, sigma) * np.cos(2 * np.pi * frequency * offset)).sum(axis=1).mean())
+        return float((_weights(offset, function, sigma) * wave).sum(axis=1).mean())
 
     low, high = 0.02 * function.sigma, 2.0 * function.sigma + 0.5
     narrow = realised(low)

@@ -3,7 +3,7 @@
 References
 ----------
 M. Guizar-Sicairos, S. T. Thurman, J. R. Fienup, Opt. Lett. 33 (2008), doi:10.1364/OL.33.000156: the upsampled
-cross-correlation. V. Argyriou, T. Vlachos, BMVC (2003), doi:10.5244/C.17.66: complex gradients, which do not see
+cross-correlation. V. Argyriou, T. Vlachos, BMVC (2003), doi:10.5244/C.17.66: complex gradients, which do not depend on
 differences of brightness.
 """
 
@@ -40,9 +40,9 @@ def find_shift(reference: NDArray[np.floating], moving: NDArray[np.floating]) ->
     Returns
     -------
     down, right
-        Displacement towards greater rows and columns in pixels; NaN where there is too little to see.
+        Displacement towards greater rows and columns in pixels; NaN where there is too little texture.
     quality
-        Correlation of the gradients once they lie on one another: 1 for the same image.
+        Correlation of the gradients once the images are registered: 1 for the same image.
 
     Notes
     -----

@@ -27,9 +27,9 @@ PLACED = frozenset(
     ("name", "summary", "architecture", "bands", "mean", "std", "sha256", "parameters", "licence", "created")
 )
 """Fields of a card that STAC and its extensions have places for."""
-TOLD = ("training", "scores", "limits", "citation")
+METADATA = ("training", "scores", "limits", "citation")
 """Fields for readers alone; properties of the item, with the prefix ``xsr:``."""
-UNCOMPUTED = frozenset((*TOLD, "summary", "sensor", "parameters", "licence", "created"))
+UNCOMPUTED = frozenset((*METADATA, "summary", "sensor", "parameters", "licence", "created"))
 """Fields that change no number of a result."""
 SEQUENCES = frozenset(
     (
@@ -200,10 +200,10 @@ def to_item(card: ModelCard, file: str) -> dict[str, Any]:
         total_parameters=card.parameters,
         pretrained=True,
         hyperparameters=mlm.Hyperparameters(
-            {name: value for name, value in fields_of(card).items() if name not in PLACED and name not in TOLD}
+            {name: value for name, value in fields_of(card).items() if name not in PLACED and name not in METADATA}
         ),
     )
-    item.properties.update({f"xsr:{name}": getattr(card, name) for name in TOLD})
+    item.properties.update({f"xsr:{name}": getattr(card, name) for name in METADATA})
     item.add_asset(
         "weights",
         pystac.Asset(
@@ -224,7 +224,7 @@ def from_item(item: dict[str, Any]) -> ModelCard:
     (model_input,) = properties["mlm:input"]
     scaling = model_input["value_scaling"]
     fields = dict(properties["mlm:hyperparameters"])
-    fields |= {name: properties[f"xsr:{name}"] for name in TOLD}
+    fields |= {name: properties[f"xsr:{name}"] for name in METADATA}
     fields |= {
         "name": properties["mlm:name"],
         "summary": properties["description"],

@@ -2,7 +2,7 @@
 
 Names follow the literature. Of a CARN ``carn_{cascades}x{blocks}x{features}g{groups}[sw][_injection]`` (``sw``: shared
 weights; ``injection``: reads what sharper bands predict), of an RRDBNet ``esrgan_{blocks}x{features}x{growth}``; any
-numbers will do; those listed are the published ones, and that of the packaged weights.
+numbers are accepted; those listed are the published ones, and that of the packaged weights.
 
 The first look-up imports the networks, and PyTorch with them.
 """

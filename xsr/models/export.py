@@ -1,6 +1,6 @@
 """Trained networks as files that other programs run: ONNX, TorchScript and ``torch.export``.
 
-A network of one factor is written whole: it takes and gives the numbers of the card's ``units``, so that
+A fixed-scale network is written whole: it takes and gives the numbers of the card's ``units``, so that
 normalisation and the bicubic base of a residual network are inside. Of a continuous network the encoder is written,
 which takes standardised numbers; its decoder is a few matrix products, see `xsr.models.architectures.liif`.
 """
@@ -51,13 +51,13 @@ def export(
     format
         ``onnx``, ``torchscript`` or ``torch.export``.
     units
-        Numbers that a network of one factor takes and gives: ``dn10000`` (reflectance times ten thousand, what
+        Numbers that a fixed-scale network takes and gives: ``dn10000`` (reflectance times ten thousand, what
         programs that read these cards expect) or ``reflectance``.
 
     Returns
     -------
     Path
-        The network's file. Beside it lies a STAC item (``.json``) and, of a network of one factor as ONNX, the card
+        The network's file. Beside it lies a STAC item (``.json``) and, of a fixed-scale network as ONNX, the card
         (``.yaml``) by which `xsr.sisr` and others run it.
 
     Raises
@@ -99,7 +99,7 @@ def _check_free(*paths: Path) -> None:
 
 
 def _whole(network: nn.Module, card: ModelCard, units: str) -> tuple[nn.Module, ModelCard]:
-    """Return a network of one factor in its units, and what is then true of it."""
+    """Return a fixed-scale network in its units, and what is then true of it."""
     assert card.factor is not None
     count = len(card.bands)
     stated = replace(
@@ -144,7 +144,7 @@ def _foreign_fields(card: ModelCard, path: Path, units: str) -> dict[str, Any]:
 
 
 class Whole(nn.Module):
-    """Network of one factor with its normalisation and base, from numbers of a unit to numbers of that unit.
+    """Fixed-scale network with its normalisation and base, from numbers of a unit to numbers of that unit.
 
     Parameters
     ----------

@@ -37,7 +37,7 @@ Penalty = Literal["l1", "smooth_l1", "l2"]
 
 
 class Fidelity(nn.Module):
-    """What the sensor would see of an image, band by band, and losses against what it saw.
+    """What the sensor would observe of an image, band by band, and losses against what it observed.
 
     Parameters
     ----------
@@ -87,9 +87,9 @@ class Fidelity(nn.Module):
         low
             Patch it was made from (n, band, h, w), in the same units; NaN is no data in both.
         """
-        seen, known = self._sensed(image)
+        sensed, known = self._sensed(image)
         valid = torch.isfinite(low)
-        return self._mean(seen - torch.where(valid, low, 0.0), self.low_inside * known * valid)
+        return self._mean(sensed - torch.where(valid, low, 0.0), self.low_inside * known * valid)
 
     def high_fidelity(self, image: Tensor, reference: Tensor) -> Tensor:
         """Mean over bands of the mean penalty of HP(reference) - HP(image); both (n, band, H, W)."""

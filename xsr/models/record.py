@@ -98,7 +98,7 @@ class Architecture:
     whole patch, so patches on a fixed lattice are blended. ``none``: no operation evaluates it."""
     trunk: str | None = None
     """Submodule of convolutions, which a CPU evaluates in bands of rows and which may run in bfloat16; empty: the whole
-    network. None: evaluated as it is, in float32. Of a fixed network whose trunk is a part, ``forward`` takes a
+    network. None: evaluated whole, in float32. Of a fixed network whose trunk is a part, ``forward`` takes a
     ``margin`` of input pixels to leave out of its output, as `xsr.models.engine.Bands` does."""
     head: str = ""
     """Submodule whose last layer makes the output; empty: the whole network."""
@@ -113,7 +113,7 @@ class Architecture:
     encoder: Callable[[Any], "nn.Module"] | None = None
     """Makes the part of a continuous network that other programs can run; None if there is no such part."""
     published: bool = False
-    """Whether its published state dicts tell bands and factor by their shapes; see `xsr.models.published`."""
+    """Whether its published state dicts give bands and factor by their shapes; see `xsr.models.published`."""
     rename: Callable[[str], str | None] = str
     """Maps the name of a published tensor to ours; None where ours has no such tensor."""
     summary: str = ""

@@ -25,7 +25,7 @@ APART = {"temporal_liif_worldstrat": "CC-BY-NC-4.0"}
 Model: TypeAlias = str | Path
 """Name of packaged weights, or path to a weight file or to the card of a foreign network."""
 TRIAL = 8
-"""Side of the image that tells a network's factor, pixels."""
+"""Side of the image by which a network's factor is measured, pixels."""
 _loading = Lock()
 _folders = [PACKAGED, PACKAGED.with_name("noncommercial")]
 """Folders of weights; a checkout has the second one, a distribution does not."""
@@ -42,7 +42,7 @@ class ModelSpec:
     architecture: str = ""
     """Architecture of published weights that come without a card of ours; empty: the card says it."""
     card: str = ""
-    """Hash of what the card says that a result depends on; empty: any card will do."""
+    """Hash of what the card says that a result depends on; empty: any card is accepted."""
     module: str = ""
     """Module whose import registers the architecture; empty for those of the package."""
 
@@ -142,7 +142,7 @@ def find(model: Model) -> Path:
         )
     raise ModelError(
         f"model {str(model)!r} not found; {_suggest(str(model))} A path to a {SUFFIX} file, or to"
-        " the card (.yaml) of a foreign network, will do too."
+        " the card (.yaml) of a foreign network, is accepted too."
     )
 
 
@@ -336,18 +336,18 @@ def _check_card(stated: ModelCard, identity: ModelSpec, path: Path) -> None:
     """Refuse a card that says something else than the one a graph was made with."""
     if identity.card and digest(stated) != identity.card:
         raise WeightsError(
-            f"the card of {path} was changed after the cube was built; expected it as it was. Build the cube again."
+            f"the card of {path} was changed after the cube was built; expected it unchanged. Build the cube again."
         )
 
 
 def _check_shapes(network: "nn.Module", stated: ModelCard, record: Architecture, path: Path) -> None:
     """Refuse a card whose factor or bands are not the network's: pixels would be picked from the wrong places."""
     if record.kind != "fixed" and stated.factor is not None:
-        raise WeightsError(f"{path} is no network of one factor; its card says {stated.factor}. Correct the card.")
+        raise WeightsError(f"{path} is no fixed-scale network; its card says {stated.factor}. Correct the card.")
     if record.kind != "fixed":
         return
     if stated.factor is None:
-        raise WeightsError(f"{path} is a network of one factor; its card says none. Correct the card.")
+        raise WeightsError(f"{path} is a fixed-scale network; its card says none. Correct the card.")
     import torch
 
     given, wanted = ((len(stated.bands), TRIAL * n, TRIAL * n) for n in (1, stated.factor))

@@ -1,4 +1,4 @@
-"""Clouds out: pixels that do not show the surface become no data."""
+"""Masking of clouds: pixels that do not show the surface become no data."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ def mask_clouds(
     cube
         DataArray ([time,] [band,] y, x) or Dataset of bands ([time,] y, x).
     mask
-        Which pixels show the surface: booleans, True where it is seen, or classes such as ``cube["SCL"]``, both
+        Which pixels show the surface: booleans, True where it is visible, or classes such as ``cube["SCL"]``, both
         ([time,] y, x); or the name of such a layer among the variables, bands or coordinates of the cube. By default
         the coordinate ``valid`` that the readers of products give, else the one layer of the cube whose classes are
         known. A mask on other pixels of the same CRS is read by nearest pixels, if it covers the cube.
@@ -82,18 +82,18 @@ def mask_clouds(
     cube, _, names = standardise(cube)
     given = _without(cube, mask)
     opened = open_cube(given, units=units)
-    wanted = [exclude] if isinstance(exclude, str | int) else exclude if exclude is None else list(exclude)
-    valid = _surface(_find(opened, mask, wanted), wanted)
+    excluded = [exclude] if isinstance(exclude, str | int) else exclude if exclude is None else list(exclude)
+    valid = _surface(_find(opened, mask, excluded), excluded)
     if dilate_m > 0:
         valid = _shrunk(valid, dilate_m, opened.pixel_m)
     masked = opened.data.where(valid)
     provenance = made_by("mask_clouds") | opened.scale_made
     result = opened.rewrap(masked.transpose("time", "band", "y", "x").data, opened.geobox, provenance)
-    seen = opened.turned(valid)
+    visible = opened.turned(valid)
     axes = dict(zip(("y", "x"), opened.spatial, strict=True))
-    if "time" in seen.dims and "time" not in result.dims:
-        seen = seen.isel(time=0)
-    layer = ([axes.get(str(dim), dim) for dim in seen.dims], seen.data)
+    if "time" in visible.dims and "time" not in result.dims:
+        visible = visible.isel(time=0)
+    layer = ([axes.get(str(dim), dim) for dim in visible.dims], visible.data)
     if given is not cube:
         result = result.assign({mask: cube[mask].variable})
     return names.restore(result.assign_coords({PREFERRED: layer}))
@@ -108,7 +108,7 @@ def _without(cube: XarrayObject, mask: xr.DataArray | str | None) -> XarrayObjec
 
 @dataclass(frozen=True)
 class Mask:
-    """A layer that says what is seen, on the grid of the cube."""
+    """A layer that says where the surface is visible, on the grid of the cube."""
 
     name: str
     data: xr.DataArray
@@ -116,7 +116,7 @@ class Mask:
 
 
 def _surface(mask: Mask, exclude: Sequence[str | int] | None) -> xr.DataArray:
-    """Where the surface is seen."""
+    """Where the surface is visible."""
     if mask.name == PREFERRED and exclude is None:
         return mask.data.astype(bool)
     if mask.data.dtype.kind != "b":

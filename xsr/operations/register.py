@@ -1,4 +1,4 @@
-"""Dates laid on one another: how far each is displaced from a reference, and, if asked for, moved back."""
+"""Dates registered to one another: how far each is displaced from a reference and, on request, moved back."""
 
 import math
 import warnings
@@ -37,7 +37,7 @@ def register(
     bands: BandsLike | None = None,
     units: str | float | None = None,
 ) -> XarrayObject:
-    """Measure by how much each date is displaced from a reference, and move it back if asked for.
+    """Measure by how much each date is displaced from a reference, and move it back on request.
 
     Parameters
     ----------
@@ -57,8 +57,8 @@ def register(
     -------
     DataArray or Dataset
         The cube with coordinates along time: ``shift_x_m`` (east) and ``shift_y_m`` (north), by how many metres the
-        content is displaced, NaN where too little is to be seen; and ``shift_quality``, 0 to 1. They are lazy if the
-        cube is: to look at them is to read the windows. With ``apply`` the pixels are float32 on the same grid, still
+        content is displaced, NaN where there is too little texture; and ``shift_quality``, 0 to 1. They are lazy if the
+        cube is: computing them reads the windows. With ``apply`` the pixels are float32 on the same grid, still
         lazy, the shifts are numbers and say what was taken out, and coordinates over y and x are dropped.
 
     Raises
@@ -69,7 +69,7 @@ def register(
     Warns
     -----
     XsrWarning
-        With ``apply``, of dates that stay where they are because their shift is not known.
+        With ``apply``, of dates that are not moved because their shift is not known.
 
     Notes
     -----
@@ -91,13 +91,13 @@ def register(
     >>> bool(abs(measured.shift_x_m[1] + 2.5) < 0.5), bool(abs(measured.shift_y_m[1] + 5.0) < 0.5)
     (True, True)
     """
-    seen = open_cube(cube, units=units, bands=bands)
+    measurable = open_cube(cube, units=units, bands=bands)
     cube, _, names = standardise(cube)
-    opened = open_cube(cube, units=units) if bands is not None else seen
-    measured = _measure(seen, _open_reference(reference, seen, units, bands))
+    opened = open_cube(cube, units=units) if bands is not None else measurable
+    measured = _measure(measurable, _open_reference(reference, measurable, units, bands))
     shifts = measured if not apply else graph.together(measured)[0]
     moved = cube if not apply else _move(opened, np.asarray(shifts))
-    coords = _coordinates(shifts, seen)
+    coords = _coordinates(shifts, measurable)
     dims = ("time",) if "time" in moved.dims else ()
     for name, values in coords.items():
         unit = {} if name == "shift_quality" else {"units": "m"}
@@ -167,7 +167,7 @@ def _move(cube: Cube, shifts: NDArray[np.float64]) -> XarrayObject:
     if not known.all():
         dates = cube.data["time"].values[~known] if "time" in cube.data.coords else np.flatnonzero(~known)
         warnings.warn(
-            f"{len(dates)} date(s) show too little to be registered and stay where they are:"
+            f"{len(dates)} date(s) have too little texture to be registered and are not moved:"
             f" {', '.join(map(str, dates))}.",
             XsrWarning,
             stacklevel=3,
@@ -184,7 +184,7 @@ def _move(cube: Cube, shifts: NDArray[np.float64]) -> XarrayObject:
 
 @dataclass(frozen=True)
 class Moving:
-    """Block function: every date interpolated where its content has gone; beyond the cube is no data."""
+    """Block function: every date interpolated at the displaced positions; beyond the cube is no data."""
 
     shifts: tuple[tuple[float, float], ...]
     """Displacement of each date down and right in pixels."""

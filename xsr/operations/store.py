@@ -91,8 +91,8 @@ def to_zarr(
         ``quarantine`` tries once more, writes the fill value, goes on, and lists the block in the report; the store
         is then not complete, and ``resume`` tries those blocks again.
     force
-        Pass two guards that may be wrong: the lock of a writer of which nobody knows whether it lives, and the
-        estimate of the space that is needed.
+        Skip the stale-lock and free-space checks: take over the lock of a writer whose state cannot be checked, and
+        write although the estimate of the space needed exceeds what is free.
     inner_chunks
         Side in pixels of the Zarr chunks inside each block; blocks become shards. None makes one chunk a block.
     dtype
@@ -103,8 +103,8 @@ def to_zarr(
     storage_options
         Options of fsspec where the path is a URL, for instance ``{"endpoint_url": ...}`` for ``s3://``.
     input_id
-        Name of the input for ``resume``, where the same cube looks different every time: signed URLs, for instance.
-        By default the names that Dask gives its layers and the coordinates tell inputs apart.
+        Name of the input for ``resume``, where the same cube differs every time: signed URLs, for instance. By
+        default inputs are identified by the names that Dask gives their layers and by the coordinates.
     progress
         Show a progress bar.
 
@@ -227,13 +227,13 @@ def _check_space(prepared: Prepared, place: Place, todo: Mapping[str, Collection
     for name, writer in prepared.writers(place).items():
         pixels = sum(math.prod(s.stop - s.start for s in writer.blocks.region(index)) for index in todo[name])
         needed += pixels * np.dtype(writer.dtype).itemsize
-    told = f"{place.path} needs {_size(needed)} before compression; {_size(free)} are free"
+    need = f"{place.path} needs {_size(needed)} before compression; {_size(free)} are free"
     if needed > free * SQUEEZE:
         raise StoreError(
-            f"{told}. Free space, choose another disk, or pass force=True (--force) to begin all the same."
+            f"{need}. Free space, choose another disk, or pass force=True (--force) to begin all the same."
         )
     if needed > free:
-        warnings.warn(f"{told}. If the disk fills up, free space and go on with resume=True.", XsrWarning, stacklevel=3)
+        warnings.warn(f"{need}. If the disk fills up, free space and go on with resume=True.", XsrWarning, stacklevel=3)
 
 
 def _size(count: int) -> str:

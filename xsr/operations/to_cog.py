@@ -83,7 +83,7 @@ def to_cog(
     StoreError
         If a file exists, or its folder does not.
     ParameterError
-        If an option is out of range, or dates cannot be told apart by their second.
+        If an option is out of range, or two dates fall in the same second.
     CubeError, GridError
         If the cube breaks the contract; see `xsr.core.cube.open_cube`.
 

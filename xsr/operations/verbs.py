@@ -24,7 +24,7 @@ def verb_of(model: str | Path | None, weights: str | Path | None = None) -> Verb
     Returns
     -------
     str
-        ``interpolate``, ``sisr`` for a network of a fixed factor, ``liif`` for any other.
+        ``interpolate``, ``sisr`` for a fixed-scale network, ``liif`` for any other.
 
     Raises
     ------

@@ -61,7 +61,7 @@ def verify(
     input_id
         Name of the input, where `to_zarr` was given one.
     force
-        Pass the lock of a writer of which nobody knows whether it lives; for ``repair``.
+        Take over the lock of a writer whose state cannot be checked; for ``repair``.
     progress
         Show a progress bar of the repair.
 
@@ -119,8 +119,8 @@ def _check(place: Place) -> VerifyReport:
         with ThreadPoolExecutor(READERS) as pool:
             found = pool.map(lambda job: check_block(group, job[0], job[1], ledger[job[0].row(job[1])]), jobs)
             bad = [entry for entry in (*whole, *found) if entry is not None]
-        told = [_explained(entry, why) for entry in bad]
-        return VerifyReport(place.path, len(ledger), bool(group.attrs["xsr"]["complete"]), tuple(told))
+        explained = [_explained(entry, why) for entry in bad]
+        return VerifyReport(place.path, len(ledger), bool(group.attrs["xsr"]["complete"]), tuple(explained))
 
 
 def _explained(bad: BadBlock, why: Mapping[tuple[str, Index], str]) -> BadBlock:

@@ -52,7 +52,7 @@ def open_band_files(
     BandError
         If no file is named for a band, two are for the same, or a band is missing.
     GridError
-        If the files lie on several grids, with the bands on each.
+        If the files are on several grids, with the bands on each.
     CubeError
         If a file cannot be read, or holds several bands.
     """
@@ -166,7 +166,7 @@ def _check_grids(images: Mapping[str, xr.DataArray]) -> None:
         return
     listed = "; ".join(f"{', '.join(names)}: {_grid(box)}" for box, names in groups.items())
     largest = max(groups.values(), key=len)
-    raise GridError(f"the files lie on {len(groups)} grids ({listed}); expected one. Choose one: bands={largest}.")
+    raise GridError(f"the files are on {len(groups)} grids ({listed}); expected one. Choose one: bands={largest}.")
 
 
 def _grid(box: GeoBox) -> str:

@@ -51,7 +51,7 @@ RESOLUTIONS = (10, 20, 60)
 SATURATED = 65535.0
 """Digital number of saturation."""
 SAMPLE = 1024
-"""Side in pixels of the window that the offset is held against."""
+"""Side in pixels of the window against which the offset is validated."""
 BAND = re.compile(r"b\d[\da]", re.IGNORECASE)
 """Name of the array of a band."""
 NAME = re.compile(
@@ -82,7 +82,7 @@ def open_eopf(
         tile. A group of one resolution in it (``…/measurements/reflectance/r10m``), or a level of its pyramid
         (``…/r60m/2``), gives the images of that group on their own grid.
     bands
-        Bands in the order wanted, in any spelling; by default all.
+        Bands in the order requested, in any spelling; by default all.
     resolution
         Pixel size of the grid in metres: 10, 20 or 60; by default that of the finest image of the bands chosen. A flat
         cube has one grid and takes no resolution.
@@ -111,7 +111,7 @@ def open_eopf(
     HarmonisationError
         If the offset is unknown, or contradicted by the pixels.
     BandError, ParameterError, GridError
-        If a band, resolution or option is unknown, or products lie on different grids.
+        If a band, resolution or option is unknown, or products are on different grids.
 
     Examples
     --------
@@ -462,7 +462,7 @@ def _flat(
     offset: float | None,
     crs: str | int | None,
 ) -> xr.DataArray:
-    """Open a cube that lies on one grid."""
+    """Open a cube that is on one grid."""
     if resolution is not None or offset is not None:
         raise ParameterError(
             f"{product.label} is a flat cube; expected no resolution= and no offset=. Its metadata say both."

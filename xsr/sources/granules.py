@@ -275,7 +275,7 @@ def _check_alike(granules: Sequence[Granule]) -> None:
     for granule in granules[1:]:
         if granule.geobox != first.geobox:
             raise GridError(
-                f"{granule.label} lies on another grid than {first.label}: {_grid(granule.geobox)} and"
+                f"{granule.label} is on another grid than {first.label}: {_grid(granule.geobox)} and"
                 f" {_grid(first.geobox)}; expected one grid. Open one tile at a time."
             )
         if (

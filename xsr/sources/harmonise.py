@@ -26,7 +26,7 @@ OFFSET = -1000.0
 DARK = (2, 3, 6)
 """Classes of the scene classification that are dark in the infrared: topographic shadow, cloud shadow, water."""
 DARKEST = ("B12", "B11", "B8A", "B08", "B07", "B06", "B05", "B04", "B03", "B02", "B01", "B09", "B10")
-"""Bands of Sentinel-2 by how dark water is in them; the last two see the atmosphere more than the ground."""
+"""Bands of Sentinel-2 by how dark water is in them; the last two measure the atmosphere more than the ground."""
 FEW = 200
 """Pixels below which a sample proves nothing."""
 NEGATIVE_DN = 800.0
@@ -140,7 +140,7 @@ def resolve_offset(
             first = statements[0]
             raise HarmonisationError(
                 f"{product}: {first.source} gives an offset of {first.offset_dn:g}, {other.source} gives"
-                f" {other.offset_dn:g}; expected the same. Look at dark water to see which holds, and pass"
+                f" {other.offset_dn:g}; expected the same. Check on dark water which holds, and pass"
                 f" {spell_offset(first.offset_dn, item)} or {spell_offset(other.offset_dn, item)}."
             )
     if statements:

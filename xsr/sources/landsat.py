@@ -53,7 +53,7 @@ def open_landsat(
         A product: its folder, zip or tar archive, metadata file (``*_MTL.txt``, ``.xml``, ``.json``) or an image; or
         several of one path and row, one date each.
     bands
-        Bands in the order wanted, by the names of the files (``SR_B4``), of the sensor (``B4``) or by colour
+        Bands in the order requested, by the names of the files (``SR_B4``), of the sensor (``B4``) or by colour
         (``red``); by default those of the images given, else all of reflectance. ``["ST_B10"]`` (``ST_B6`` of Landsat
         4 to 7) is the temperature.
     mask
@@ -74,7 +74,7 @@ def open_landsat(
     ProductError
         If it is no such product, or files of it are missing or damaged.
     BandError, ParameterError, GridError
-        If a band or option is unknown, reflectance and temperature are mixed, or products lie on other lattices.
+        If a band or option is unknown, reflectance and temperature are mixed, or products are on other lattices.
 
     References
     ----------

@@ -59,7 +59,7 @@ def valid_maja(clouds: Any, edge: Any, saturation: Any) -> Any:
     Parameters
     ----------
     clouds, edge, saturation
-        Masks CLM, EDG and SAT of MAJA; every bit that is set speaks against the pixel.
+        Masks CLM, EDG and SAT of MAJA; a pixel is valid where no bit is set.
     """
     return (clouds == 0) & (edge == 0) & (saturation == 0)
 

@@ -69,7 +69,7 @@ def open(x: Any, /, **options: Any) -> XarrayObject:
         - paths of several products of one kind, one date each, or of several images of one SAFE product;
         - STAC items as pystac or dicts hold them, or a search of pystac-client;
         - a path or URL that a source added by `xsr.register_source` recognises;
-        - a DataTree; a DataArray or Dataset, which is returned as it is.
+        - a DataTree; a DataArray or Dataset, which is returned unchanged.
     options
         Options of the reader of that kind: of products and STAC see `open_safe`, `open_theia`, `open_eopf` and
         `open_stac`. Of files: ``bands`` to keep, or their names, each with the label in the file

@@ -46,7 +46,7 @@ IMAGE = re.compile(r"(?:^|[/\\])(?!MSK_)[^/\\]*_(B\d[\dA]|SCL)(?:_(\d+)m)?\.jp2$
 RESOLUTIONS = (10, 20, 60)
 """Pixel sizes of the products in metres."""
 SAMPLE = 512
-"""Side in pixels of the sample that the offset is held against."""
+"""Side in pixels of the sample against which the offset is validated."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class SafeProduct:
         if not text:
             raise ProductError(
                 f"{self.metadata} has no {' or '.join(tags)}; expected the metadata of a Sentinel-2 product,"
-                " Level-1C or Level-2A. Check that it is one, and that nobody edited the file."
+                " Level-1C or Level-2A. Check that it is one, and that the file was not edited."
             )
         return text
 
@@ -278,7 +278,7 @@ def open_safe(
         product names it, as ``MTD_MSIL2A.xml`` does; images (``.jp2``), and folders of them, name their bands and pixel
         size, too.
     bands
-        Bands in the order wanted, in any spelling; by default those of the images given, else all, for Level-2A all
+        Bands in the order requested, in any spelling; by default those of the images given, else all, for Level-2A all
         that have an image at the requested resolution or a coarser one.
     resolution
         Pixel size of the grid in metres: 10, 20 or 60; by default that of the images given, else of the finest band.
@@ -290,7 +290,7 @@ def open_safe(
     mask
         Set clouds, cloud shadows and defects to NaN. They are in the coordinate ``valid`` anyway.
     detectors
-        Add the coordinate ``detector`` (time, band, y, x): number of the detector that saw each pixel, 0 for none.
+        Add the coordinate ``detector`` (time, band, y, x): number of the detector that observed each pixel, 0 for none.
     verify
         What is checked before pixels are trusted, on every file that the cube reads: ``checksum`` and ``size`` against
         manifest.safe; ``structure`` for products re-encoded since, only that each file is whole.
@@ -312,7 +312,7 @@ def open_safe(
     HarmonisationError
         If the offset is unknown, or contradicted by the pixels.
     BandError, ParameterError, GridError
-        If a band, resolution or option is unknown, or products lie on different grids.
+        If a band, resolution or option is unknown, or products are on different grids.
 
     Notes
     -----
@@ -380,7 +380,7 @@ def _by_images(
 
 
 def _images_in(path: str | Path) -> list[str]:
-    """Images of the bands in a folder of images; anything else as it is."""
+    """Images of the bands in a folder of images; anything else unchanged."""
     inside = sorted(str(file) for file in Path(path).glob("*.jp2")) if Path(path).is_dir() else []
     return [file for file in inside if IMAGE.search(file)] or [str(path)]
 
@@ -388,7 +388,7 @@ def _images_in(path: str | Path) -> list[str]:
 def _separate_parts(products: Sequence[SafeProduct], granules: Sequence[Granule]) -> list[Granule]:
     """Separate parts of a tile from processings of one part, where the metadata state no datastrip.
 
-    Products of one baseline that see ground which the other does not see are parts.
+    Products of one baseline that cover ground which the other does not cover are parts.
     """
     separated = list(granules)
     groups: dict[Any, list[int]] = {}
@@ -521,7 +521,7 @@ def _target(images: dict[str, xr.DataArray], sizes: dict[str, int], gsd_m: int) 
 def _offset(
     product: SafeProduct, bands: tuple[str, ...], files: dict[str, str], scl: str | None, options: _Options
 ) -> dict[str, Statement]:
-    """Offset of each band, held against the pixels."""
+    """Offset of each band, validated against the pixels."""
     tag = "BOA_ADD_OFFSET" if product.surface else "RADIO_ADD_OFFSET"
     stated = {
         band: [Statement(product.offsets[band], f"{tag} of the product metadata")]
@@ -563,7 +563,7 @@ def _classes_file(product: SafeProduct, gsd_m: int) -> dict[str, str]:
 
 
 def _classification(product: SafeProduct, files: dict[str, str], target: GeoBox, chunk: int) -> dict[str, Any]:
-    """Masks of the scene: the classification as it is, and whether the surface is visible."""
+    """Masks of the scene: the classification itself, and whether the surface is visible."""
     if "SCL" in files:
         scl = nearest(_open(product, files["SCL"], chunk), target, dtype=np.uint8, chunk=chunk)[0]
         return {"scl": scl, "valid": masks.valid_scl(scl)}

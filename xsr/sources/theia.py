@@ -90,7 +90,7 @@ def open_theia(
     path
         Folder or zip archive of one product or of several dates, or a file inside a product; or a list of them.
     bands
-        Bands in the order wanted, in any spelling; by default all.
+        Bands in the order requested, in any spelling; by default all.
     tile
         MGRS tile, where there are several.
     correction
@@ -116,7 +116,7 @@ def open_theia(
     ProductError
         If there is no such product, or files of it are missing or damaged.
     BandError, ParameterError, GridError
-        If a band, tile or option is unknown, or products lie on different grids.
+        If a band, tile or option is unknown, or products are on different grids.
 
     Examples
     --------

@@ -283,5 +283,5 @@ def explained(label: str) -> Iterator[None]:
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
-    """Return a mapping as it is, and an empty one for anything else that metadata may hold in its place."""
+    """Return a mapping unchanged, and an empty one for anything else that metadata may hold in its place."""
     return value if isinstance(value, Mapping) else {}

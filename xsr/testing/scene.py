@@ -97,7 +97,7 @@ class Scene(Place):
         jitter_px: float = 0.0,
         noise: Noise = False,
     ) -> xr.DataArray:
-        """See the scene through a sensor with the given pixel size and the MTF of each of its bands.
+        """Observe the scene with a sensor with the given pixel size and the MTF of each of its bands.
 
         Parameters
         ----------

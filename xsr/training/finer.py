@@ -359,8 +359,8 @@ def pair_loss(
     """Squared error of the detail over that of the mean of the dates, mean over patches, and 1.
 
     A relative squared error is what decibels count. From the reference of each patch, the gain and the offset by which
-    each band differs from the composite are taken out before: that is what `Radiometry` is for, and a network that
-    sees so few scenes would learn their colours by heart. See `xsr.training.tasks.Loss`.
+    each band differs from the composite are taken out before: that is what `Radiometry` is for, and a network
+    trained on so few scenes would memorise their colours. See `xsr.training.tasks.Loss`.
     """
     mean, std = (torch.tensor(v, device=device) for v in (recipe.image.mean, recipe.image.std))
     low = ((torch.from_numpy(batch.low).to(device) - mean[:, None, None]) / std[:, None, None]).nan_to_num()

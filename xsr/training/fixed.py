@@ -1,10 +1,10 @@
-"""Training of networks of one factor: whole patches on the grid, and the three terms of their loss.
+"""Training of fixed-scale networks: whole patches on the grid, and the three terms of their loss.
 
 A pair is an image degraded by the factor and the image itself. What its pixels are decides which bands it teaches:
 
 - **FR** (full resolution). The truth of the bands of 10 m is the product as it was delivered, at its own pixel: a
   pair degrades 10 m to 20 m, and the 20 m bands to 40 m, which then come on the 20 m grid by bicubic interpolation, as
-  at use the 20 m bands come on the grid of 10 m. No finer sensor takes part: the truth is Sentinel-2's own image.
+  at use the 20 m bands come on the grid of 10 m. No finer sensor is used: the truth is Sentinel-2's own image.
 - **Wald**. Of the bands of 20 m no truth of 10 m exists. They learn from pairs made one level up: an image of 20 m
   pixels in all ten bands, the 10 m bands blurred to as sharp an image, is degraded to 40 m and its 20 m bands to 80 m.
   The 10 m bands of such pairs count in the FR term. Synthetic scenes are known in all bands at 10 m.
@@ -41,7 +41,7 @@ BORDER = 2
 
 @dataclass(frozen=True)
 class FixedBatch:
-    """Patches of one factor, reflectance in float32; NaN where a scene lacks a band."""
+    """Patches of one fixed scale, reflectance in float32; NaN where a scene lacks a band."""
 
     factor: int
     low: Image

@@ -68,7 +68,7 @@ class Pair:
     quality: float = float("nan")
     """Correlation of the gradients of both images at that shift."""
     gain: tuple[float, ...] = ()
-    """Factor by which each band of the finer image was multiplied, NaN where there was too little to see."""
+    """Factor by which each band of the finer image was multiplied, NaN where there was too little texture."""
     offset: tuple[float, ...] = ()
     """What was then added."""
 
@@ -113,13 +113,13 @@ def align(place: str, bands: Sequence[str], low: Image, high: Image, *, unit: st
             " finer (band, Y, X) of as many bands. Check the files."
         )
     reference = low[0]
-    seen = coarsened(high, low.shape[2:])
-    down, right, quality = find_shift(reference.mean(axis=0), seen.mean(axis=0))
+    degraded = coarsened(high, low.shape[2:])
+    down, right, quality = find_shift(reference.mean(axis=0), degraded.mean(axis=0))
     if np.isfinite(quality):
         scale = np.array(high.shape[1:]) / low.shape[2:]
         high = moved(high, down * scale[0], right * scale[1])
-        seen = coarsened(high, low.shape[2:])
-    fits = [radiometry(ours, theirs) for ours, theirs in zip(reference, seen, strict=True)]
+        degraded = coarsened(high, low.shape[2:])
+    fits = [radiometry(ours, theirs) for ours, theirs in zip(reference, degraded, strict=True)]
     gain, offset = (np.array(values, np.float32) for values in zip(*fits, strict=True))
     known = np.isfinite(gain)[:, None, None]
     matched = np.where(known, high * gain[:, None, None] + offset[:, None, None], np.float32(np.nan))
@@ -128,7 +128,7 @@ def align(place: str, bands: Sequence[str], low: Image, high: Image, *, unit: st
 
 
 def coarsened(image: Image, shape: Sequence[int]) -> Image:
-    """Image (band, Y, X) as a sensor with pixels so large that ``shape`` (y, x) of them fill it would see it."""
+    """Image (band, Y, X) as a sensor with pixels so large that ``shape`` (y, x) of them fill it would observe it."""
     y, x = (psf.chain(psf.gaussian(MTF, n / m), n / m) for n, m in zip(image.shape[1:], shape, strict=True))
     return observe(image, BandOptics(y, x), rows=Span(0, shape[0]), cols=Span(0, shape[1]), min_valid=1.0)
 

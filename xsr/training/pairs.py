@@ -3,7 +3,7 @@
 L. Wald, T. Ranchin, M. Mangolini, "Fusion of satellite images of different spatial resolutions: assessing the
 quality of resulting images", Photogrammetric Engineering & Remote Sensing 63 (1997).
 
-Sentinel-2 has bands of 10 m and of 20 m. At use the 20 m bands lie on the 10 m grid, brought there by bicubic
+Sentinel-2 has bands of 10 m and of 20 m. At use the 20 m bands are on the 10 m grid, brought there by bicubic
 interpolation; so a pair imitates that: a band whose native pixel is twice the grid's is blurred and sampled at
 twice the low-resolution pixel, and then interpolated onto the grid of the others.
 """

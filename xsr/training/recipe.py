@@ -72,7 +72,7 @@ class Temporal(Wald):
 
 @dataclass(frozen=True, kw_only=True)
 class Fixed(Wald):
-    """A network of one factor, on whole patches."""
+    """A fixed-scale network, on whole patches."""
 
     kind: ClassVar[str] = "fixed"
     scale_range: tuple[float, float] = (2.0, 2.0)

@@ -43,7 +43,7 @@ LIIF_S2 = replace(
 TEMPORAL_LIIF_S2 = replace(
     LIIF_S2_FIRST,
     name="temporal_liif_s2",
-    summary="Super-resolution of Sentinel-2 at any scale and any instant, from the clear dates around it.",
+    summary="Super-resolution of Sentinel-2 at any scale and any time, from the clear dates around it.",
     architecture="temporal_liif",
     config={**LIIF_S2_FIRST.config, "mean": "linear", "blend": True},
     task=Temporal(synthetic=24),
@@ -53,8 +53,8 @@ TEMPORAL_LIIF_S2 = replace(
     steps=3_500,
     limits=(
         *LIIF_S2_FIRST.limits[:3],
-        "Where the date itself was seen clear, liif_s2 alone is as good or better.",
-        "Not a forecast: instants outside the series are extrapolation, and refused unless asked for.",
+        "Where the date itself is clear, liif_s2 alone is as good or better.",
+        "Not a forecast: times outside the series are extrapolation, and refused by default.",
         "Between two dates it knows what such places usually do, not what happened; events between dates are missed.",
     ),
 )
@@ -94,7 +94,7 @@ CARN_S2: Recipe[Any] = replace(
 
 TEMPORAL_LIIF_WORLDSTRAT = Recipe(
     name="temporal_liif_worldstrat",
-    summary="One finer 8-bit RGB image as SPOT sees it, from five of Sentinel-2 in the layout of WorldStrat.",
+    summary="One finer 8-bit RGB image as SPOT observes it, from five of Sentinel-2 in the layout of WorldStrat.",
     architecture="temporal_liif",
     config={
         "channels": 3,
@@ -120,7 +120,7 @@ TEMPORAL_LIIF_WORLDSTRAT = Recipe(
         "Expects 8-bit RGB / 255 whose brightness was matched to the reference, as the thesis prepared it; not"
         " reflectance.",
         "Imitates the colours and the usual displacement of SPOT against Sentinel-2: it is not faithful to its input.",
-        "The dates were not known in training: they count as equally spaced, in any order, and t asks for the middle.",
+        "The dates were not known in training: they count as equally spaced, in any order, and t is the middle.",
     ),
 )
 
@@ -145,7 +145,7 @@ DCTNET_LST = Recipe(
         "Not for a guide of another day or season, nor for one shifted by more than half a pixel.",
         "Clouds must be masked in both images: a cloud in the guide is taken for land.",
         "Trained at pixels of 20 m to 90 m and factors 4 and 8; hot spots smaller than a low-resolution pixel that the"
-        " guide does not show stay unseen.",
+        " guide does not show are not recovered.",
         "Some of its design was chosen with its scores on Pennsylvania in sight: those are no longer of an untouched"
         " test.",
     ),

@@ -163,7 +163,7 @@ def _card(recipe: Recipe[Any], network: nn.Module, out: Path, training: dict[str
 def score_model(
     model: str | Path, scenes: Manifest, scales: Sequence[float] = SCALES, *, say: Say = quiet
 ) -> list[Score]:
-    """Score a model at every test place and scale; a model of one factor, at that scale alone."""
+    """Score a model at every test place and scale; a fixed-scale model, at its scale alone."""
     factor = registry.card(model).factor
     scales = scales if factor is None else (float(factor),)
     return [score(place, scale, model) for place in read_places(scenes, say=say) for scale in scales]

@@ -117,9 +117,9 @@ def at_20m(scene: TrainingScene) -> TrainingScene | None:
         if not np.isfinite(scene.image[band]).any():
             continue
         filled = fill_nodata(scene.image[[band]], passes=4, constant=float(np.nanmean(scene.image[band])))
-        seen = observe(filled, sensor_band(mtf, 2.0, source_mtf=mtf), rows=rows, cols=cols)[0]
+        observed = observe(filled, sensor_band(mtf, 2.0, source_mtf=mtf), rows=rows, cols=cols)[0]
         known = np.isfinite(scene.image[band]).reshape(image.shape[1], 2, image.shape[2], 2).all(axis=(1, 3))
-        image[band] = np.where(known, seen, np.nan)
+        image[band] = np.where(known, observed, np.nan)
     return TrainingScene(f"{scene.place} at 20 m", image, scene.weight)
 
 

@@ -116,7 +116,7 @@ def _mtf(name: str) -> float:
 
 
 def _observed(images: Image, band: BandOptics, shape: tuple[int, int]) -> Image:
-    """Images (date, y, x) of a band as a coarser sensor observes them, the gaps filled first."""
+    """Images (date, y, x) of a band as a coarser sensor observes them, after gap filling."""
     filled = fill_nodata(images, passes=4, constant=float(np.nanmean(images)))
     return observe(filled, band, rows=Span(0, shape[0]), cols=Span(0, shape[1]))
 

@@ -127,8 +127,8 @@ def liif_loss(
     mine, other = relative(error, wanted, drop)
     if batch.sensor is not None:
         sensor = [torch.from_numpy(v).to(device) for v in batch.sensor]
-        seen = relative(sensed(error, *sensor), sensed(wanted, *sensor), drop)
-        mine, other = mine + recipe.task.low_fidelity * seen[0], other + recipe.task.low_fidelity * seen[1]
+        coarse = relative(sensed(error, *sensor), sensed(wanted, *sensor), drop)
+        mine, other = mine + recipe.task.low_fidelity * coarse[0], other + recipe.task.low_fidelity * coarse[1]
     return mine, other
 
 
@@ -148,9 +148,9 @@ def sensed(square: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
         (n, patch * patch, band), NaN where a low-resolution pixel needs more than the square.
     """
     side = rows.shape[-1]
-    seen = rows @ square.mT.unflatten(-1, (side, side)) @ cols.mT
+    observed = rows @ square.mT.unflatten(-1, (side, side)) @ cols.mT
     inside = (rows != 0).any(-1)[..., :, None] & (cols != 0).any(-1)[..., None, :]
-    return torch.where(inside, seen, torch.nan).flatten(-2).mT
+    return torch.where(inside, observed, torch.nan).flatten(-2).mT
 
 
 def temporal_loss(
@@ -169,8 +169,8 @@ def temporal_loss(
     linear = (network.fusion.weights(predicted.days, known, predicted.tau).to(low.dtype) * low).sum(1)
     somewhere = known.any(1)
     # Above one where a negative weight is lost.
-    seen = (bicubic_at(somewhere.float(), predicted.rows, predicted.cols) - 1).abs() < 1e-3
-    wanted = torch.where(seen, wanted, torch.nan)
+    complete = (bicubic_at(somewhere.float(), predicted.rows, predicted.cols) - 1).abs() < 1e-3
+    wanted = torch.where(complete, wanted, torch.nan)
     found = bicubic_at(composite, predicted.rows, predicted.cols) + predicted.detail - wanted
     return relative(found, bicubic_at(linear, predicted.rows, predicted.cols) - wanted, drop)
 

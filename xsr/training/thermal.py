@@ -1,6 +1,6 @@
 """Pairs of a thermal image and its optical guide, for networks that sharpen one by the other.
 
-The truth of a pair lies on a grid no finer than what a thermal sensor resolved: a product of 30 m pixels that was
+The truth of a pair is on a grid no finer than what a thermal sensor resolved: a product of 30 m pixels that was
 measured at 100 m is smooth at 30 m, and a network trained on it would learn to blur. Real scenes are therefore
 averaged to 90 m (Landsat 8) first. The low-resolution image is the truth blurred by a thermal point spread function,
 four or eight times coarser, with noise.
@@ -50,7 +50,7 @@ class ThermalScene:
 
 @dataclass(frozen=True)
 class GuidedBatch:
-    """Patches of one factor."""
+    """Patches of one fixed scale."""
 
     factor: int
     low: Image
@@ -134,7 +134,7 @@ def turn(kelvin: Image, guide: Image, rng: np.random.Generator) -> tuple[Image, 
 
 
 def observe(kelvin: Image, factor: int, mtf: float) -> Image:
-    """Image (y, x) as a sensor ``factor`` times coarser sees it, without noise; NaN does not spread.
+    """Image (y, x) as a sensor ``factor`` times coarser observes it, without noise; NaN does not spread.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
 """Synthetic land in the optical and the thermal, in which the link between the two differs from scene to scene.
 
-What a guide tells of temperature depends on place, season and hour: by day in summer vegetation is cool and dry soil
-hot, in winter a lake is warm and a wood no cooler than a field, at night much of it turns over. A network that learns
-one such link is wrong elsewhere. Here the link is drawn anew for each scene, so that all a network can learn is to find
-it: in the low-resolution temperature and the guide together.
+The relation of a guide to temperature depends on place, season and hour: by day in summer vegetation is cool and dry
+soil hot, in winter a lake is warm and a wood no cooler than a field, at night much of it is reversed. A network that
+learns one such link is wrong elsewhere. Here the link is drawn anew for each scene, so that all a network can learn is
+to find it: in the low-resolution temperature and the guide together.
 
 A scene begins with its land cover, as fractions and reflectance: a mosaic of parcels, woods, settlements, water and
 roads, or a real optical image. Its temperature is a sum of two parts of unit variance,

@@ -5,15 +5,15 @@ import sys
 import pytest
 
 from xsr.core.errors import StoreError
-from xsr.core.store.lock import _answers, locked
+from xsr.core.store.lock import _takes_signals, locked
 from xsr.core.store.place import Place
 
 
 def test_signals_tell_who_lives_where_there_is_no_proc():
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
-    assert _answers(os.getpid())
-    assert not _answers(process.pid)
+    assert _takes_signals(os.getpid())
+    assert not _takes_signals(process.pid)
 
 
 def test_the_lock_is_released_after_an_error(tmp_path):

@@ -96,7 +96,7 @@ def compute(tasks: Sequence[BlockTasks], *, progress: bool, outcome: Outcome | N
     with Progress(*columns, disable=not progress) as bar:
         row = bar.add_task("blocks", total=len(keys))
 
-        def tell(key: str, error: Exception | None) -> None:
+        def report(key: str, error: Exception | None) -> None:
             if error is not None and outcome is None:
                 raise error
             if outcome is not None:
@@ -105,16 +105,16 @@ def compute(tasks: Sequence[BlockTasks], *, progress: bool, outcome: Outcome | N
 
         client = active_client()
         if client is not None:
-            _compute_on_cluster(client, dsk, list(keys), tell, alone=outcome is not None)
+            _compute_on_cluster(client, dsk, list(keys), report, alone=outcome is not None)
         else:
-            _compute_here(_local_scheduler(), dsk, list(keys), tell, alone=outcome is not None)
+            _compute_here(_local_scheduler(), dsk, list(keys), report, alone=outcome is not None)
 
 
 def _local_scheduler() -> Callable[..., Any]:
     """Choose the active local scheduler, the threaded one such that none of its threads is at work when it returns.
 
     Dask's own returns at the first error while its other threads finish what they do. Here they are waited for, so that
-    nobody writes a block that is begun once more, nor to a store whose lock was given back.
+    no block is written by two threads at once, and nothing to a store whose lock was released.
     """
     from dask import config
     from dask.base import get_scheduler
@@ -140,7 +140,7 @@ def threads_each() -> int | None:
 
 
 def _compute_here(
-    schedule: Callable[..., Any], dsk: dict[Any, Any], keys: list[str], tell: Callable[..., None], *, alone: bool
+    schedule: Callable[..., Any], dsk: dict[Any, Any], keys: list[str], report: Callable[..., None], *, alone: bool
 ) -> None:
     """Compute on a local scheduler, which ends at the first error.
 
@@ -148,7 +148,7 @@ def _compute_here(
     more, each alone, and the rest goes on together.
     """
     while keys:
-        watch = _Watch(set(keys), lambda key: tell(key, None))
+        watch = _Watch(set(keys), lambda key: report(key, None))
         try:
             with watch:
                 schedule(dsk, keys)
@@ -160,7 +160,7 @@ def _compute_here(
         suspects = _needing(dsk, keys, watch.running) or keys
         for key in suspects:
             error = _error_of(schedule, dsk, key)
-            tell(key, error)
+            report(key, error)
         keys = [key for key in keys if key not in set(suspects)]
 
 
@@ -203,7 +203,7 @@ def active_client() -> Any:
 
 
 def _compute_on_cluster(
-    client: Any, dsk: dict[Any, Any], keys: list[str], tell: Callable[..., None], *, alone: bool
+    client: Any, dsk: dict[Any, Any], keys: list[str], report: Callable[..., None], *, alone: bool
 ) -> None:
     """Compute on a cluster, which repeats by itself what a lost worker was doing, a few times.
 
@@ -220,7 +220,7 @@ def _compute_on_cluster(
             if alone and future.status == "error":
                 failed.append(future.key)
             else:
-                tell(future.key, future.exception())
+                report(future.key, future.exception())
     except Exception:
         client.cancel(futures)
         client.run(_wait_for_blocks, on_error="ignore")
@@ -228,11 +228,11 @@ def _compute_on_cluster(
     del futures, future
     client.nthreads()  # a round trip, after which the scheduler has forgotten the errors, too
     for key in failed:
-        tell(key, _error_of(client.get, dsk, key))
+        report(key, _error_of(client.get, dsk, key))
 
 
 async def _wait_for_blocks(dask_worker: Any) -> None:
-    """Wait on a worker for the block tasks that it has begun, and that nobody can stop."""
+    """Wait on a worker for the block tasks that it has begun; they cannot be stopped."""
     while any(PREFIX in str(task.key) for task in dask_worker.state.executing):
         await asyncio.sleep(0.05)
 

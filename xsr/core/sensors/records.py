@@ -251,7 +251,7 @@ def sigma_px(mtf: float, scale: float) -> float:
 
     Notes
     -----
-    The Gaussian of width :math:`\sigma` has :math:`MTF(\nu) = \exp(-2 \pi^2 \sigma^2 \nu^2)`. Asking for
+    The Gaussian of width :math:`\sigma` has :math:`MTF(\nu) = \exp(-2 \pi^2 \sigma^2 \nu^2)`. Requiring
     :math:`m` at :math:`\nu = 1 / (2 s)` gives :math:`\sigma = (s / \pi) \sqrt{-2 \ln m}`.
 
     Examples

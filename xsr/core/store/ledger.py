@@ -170,8 +170,8 @@ def stored_blocks(group: Any) -> list[Blocks]:
 def check_block(group: Any, blocks: Blocks, index: Index, row: NDArray[np.int64]) -> BadBlock | None:
     """Read a block back and compare it with its row."""
     if not row[DONE]:
-        told = "quarantined" if row[STATUS] == QUARANTINED else "not done"
-        return BadBlock(blocks.variable, index, told)
+        status = "quarantined" if row[STATUS] == QUARANTINED else "not done"
+        return BadBlock(blocks.variable, index, status)
     try:
         values = np.asarray(group[blocks.variable][blocks.region(index)])
     except Exception as error:  # whatever a codec raises

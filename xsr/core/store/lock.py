@@ -28,7 +28,7 @@ def locked(place: Place, *, force: bool = False) -> Iterator[None]:
     place
         Store.
     force
-        Take the lock over from a writer of which nobody knows whether it lives.
+        Take the lock over from a writer whose state cannot be checked.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def locked(place: Place, *, force: bool = False) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(OSError):  # a disk that died keeps it: this process will be seen to be dead
+        with suppress(OSError):  # a failed disk keeps it: later writers find this process dead
             if _read(lock) == mine:  # not one that was taken over by force
                 _delete(lock)
 
@@ -74,7 +74,7 @@ def _refusal(place: Place, lock: Place, owner: dict[str, Any]) -> str:
     if owner.get("host") == socket.gethostname():
         return f"{place.path} is being written by {who}; expected one writer at a time. Wait for it, or end it."
     return (
-        f"{place.path} is locked by {who}, and from here it cannot be seen whether that process lives. If it does not,"
+        f"{place.path} is locked by {who}, whose state cannot be checked from here. If that process no longer runs,"
         f" pass force=True (--force) or delete {lock.path}."
     )
 
@@ -86,19 +86,19 @@ def _lives(owner: dict[str, Any]) -> bool:
     pid = int(owner.get("pid", 0))
     if Path("/proc/self/stat").exists():
         return _born(pid) is not None and _born(pid) == owner.get("born")
-    return _answers(pid)
+    return _takes_signals(pid)
 
 
 def _born(pid: int) -> str | None:
-    """Start of a process in ticks since boot, where the system tells: process numbers are used again."""
+    """Start of a process in ticks since boot, where the system reports it: process numbers are used again."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:
         return None
 
 
-def _answers(pid: int) -> bool:
-    """Whether a process takes signals; on Windows asking would end it, so that it is taken to live."""
+def _takes_signals(pid: int) -> bool:
+    """Whether a process takes signals; on Windows a signal would end it, so that it is taken to live."""
     if os.name == "nt":
         return True
     try:

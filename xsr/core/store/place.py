@@ -72,7 +72,7 @@ class Place:
         return local.exists() and (local.is_file() or any(local.iterdir()))
 
     def free_bytes(self) -> int | None:
-        """Free space of the disk, None where nobody can tell."""
+        """Free space of the disk, None where it is not known."""
         if self.remote:
             return None
         folder = Path(self.path).absolute()

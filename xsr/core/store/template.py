@@ -144,11 +144,11 @@ def settings_of(
 
 
 RANDOM_NAME = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
-"""What Dask puts into the name of an array that it was asked not to hash."""
+"""What Dask puts into the name of an array whose content is not hashed."""
 
 
 def _identity(dataset: xr.Dataset, names: Mapping[Hashable, Any]) -> dict[str, str]:
-    """Tell inputs apart by the names of the Dask layers, which hash what they are made of, and by the coordinates.
+    """Distinguish inputs by the names of the Dask layers, which hash what they are made of, and by the coordinates.
 
     Where a name is random by design the attributes stand in.
     """
@@ -194,11 +194,11 @@ def require_same(group: Any, path: str, new: Mapping[str, Any]) -> None:
     found = differences(group[LEDGER].attrs["settings"], new)
     if not found:
         return
-    told = "; ".join(found)
+    listed = "; ".join(found)
     if any(text.startswith("input.graph") for text in found):
-        told += " (input.graph names the lazy cube by what it is made of: another file, a changed one or other steps)"
+        listed += " (input.graph names the lazy cube by what it is made of: another file, a changed one or other steps)"
     raise StoreError(
-        f"{path} was begun with other settings: {told}. Give the same cube and settings, or begin anew with"
+        f"{path} was begun with other settings: {listed}. Give the same cube and settings, or begin anew with"
         " overwrite=True."
     )
 

@@ -1,6 +1,6 @@
 """DCTRRDBNet: DCTNet with residual-in-residual dense blocks in place of plain convolutions.
 
-The name comes from work on land surface temperature that tells no more than "convolutions replaced by RRDB". This is
+The name comes from work on land surface temperature that says no more than "convolutions replaced by RRDB". This is
 xsr's reading of it: what defines DCTNet, the coupled encoder, the attention and the solve, stays, and a trunk of RRDBs
 precedes the reconstruction. The other reading, RRDBs instead of the coupled layers, is ``where="encoder"``.
 

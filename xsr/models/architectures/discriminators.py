@@ -75,7 +75,7 @@ def _unit(vector: Tensor) -> Tensor:
 
 
 class HighPass(nn.Module):
-    """What a sensor of half the resolution would not see: the image less its blurred, halved and enlarged copy.
+    """What a sensor of half the resolution would not resolve: the image less its blurred, halved and enlarged copy.
 
     Parameters
     ----------

@@ -1,12 +1,12 @@
 """A fixed-scale network that reads, and may carry over, what sharper bands predict of the others.
 
-Some bands of a sensor see finer detail than the others: the four 10 m bands of Sentinel-2 beside the six of 20 m, which
-interpolation brought on the grid of 10 m. How the bands go together differs from place to place: around each pixel
-every coarse band is regressed on the sharp bands, blurred as the coarse ones are (`local_slopes`). The slopes applied
-to what the blur took away are the detail that the coarse band should have, where the relation holds on finer scales
-too (`Injection`). The network reads that detail as further input bands. Its output of the sharp bands, times the
-slopes, is what their own super-resolution says of the coarse ones; how much of both is taken over, the network says
-for each pixel by further output bands. They start at zero, so that an untrained network adds nothing.
+Some bands of a sensor resolve finer detail than the others: the four 10 m bands of Sentinel-2 beside the six of 20 m,
+which interpolation brought on the grid of 10 m. How the bands go together differs from place to place: around each
+pixel every coarse band is regressed on the sharp bands, blurred as the coarse ones are (`local_slopes`). The slopes
+applied to what the blur took away are the detail that the coarse band should have, where the relation holds on finer
+scales too (`Injection`). The network reads that detail as further input bands. Its output of the sharp bands, times the
+slopes, is what their own super-resolution says of the coarse ones; how much of both is taken over, the network says for
+each pixel by further output bands. They start at zero, so that an untrained network adds nothing.
 
 Slopes are found without parameters, in single precision, and depend on the pixels around alone.
 

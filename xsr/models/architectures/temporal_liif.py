@@ -375,7 +375,7 @@ class TemporalLIIF(nn.Module):
         if self.gate is not None and self.mix is not None:
             share = torch.einsum("ck,btkhw->btchw", self.mix.softmax(1), attention) * valid
             share = share / share.sum(1, keepdim=True).clamp(min=1e-6)
-            # Where the attention lies on other dates alone the shares vanish, and the mean stays.
+            # Where the attention is on other dates alone the shares vanish, and the mean stays.
             gate = torch.tanh(self.gate(fused)) * _remoteness(days, valid, tau).to(images.dtype)
             out = out + gate * (share * (known - out[:, None])).sum(1)
         if self.radiometry is None:

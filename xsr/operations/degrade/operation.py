@@ -56,7 +56,7 @@ def degrade(
     seed
         Seed of the noise, which is a function of seed, band, date and pixel: chunks do not change it.
     min_valid
-        Share of a pixel's weight that must lie on valid input pixels; below, the output is NaN.
+        Share of a pixel's weight that must be on valid input pixels; below, the output is NaN.
     bands
         Bands to keep, or a mapping from names to labels of the cube; all by default. See `xsr.liif`.
     units

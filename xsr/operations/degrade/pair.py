@@ -48,7 +48,7 @@ def wald(
         Linear factor between the two grids of the pair, >= 1.
     native_gsd
         Pixel size at which each band was observed, in units of the CRS. ``grid``: that of the cube, for all.
-        ``sensor``, or sizes by band: bands may lie on a grid finer than that, as the 20 m bands of Sentinel-2 at 10 m;
+        ``sensor``, or sizes by band: bands may be on a grid finer than that, as the 20 m bands of Sentinel-2 at 10 m;
         then the ten-band rule below applies. A record of the cube, its coordinate ``native_gsd`` in metres, goes
         before the table. By default ``grid``, unless the cube has the pixel size of the finest of its bands and others
         are known to be coarser: these have no truth, and one has to choose.
@@ -80,7 +80,7 @@ def wald(
     takes every band to g / scale, where no band has a truth; for B11 and B12 no satellite gives one. The pair moves
     the same task to where all bands have one, coarser by k = G * scale / g. ``high`` has pixels of G: bands of that
     size are averaged back to their own pixels, finer ones degraded to it. ``low`` has pixels of g * k: a band of
-    native size b is degraded to b * k, and brought to the common grid by bicubic interpolation, as it is in use. For
+    native size b is degraded to b * k, and brought to the common grid by bicubic interpolation, as in use. For
     Sentinel-2 and scale 2: 10 m and 20 m bands degraded to 40 m and 80 m, truth at 20 m.
 
     References
@@ -156,7 +156,7 @@ def _whole(name: str, native: float, gsd: float) -> int:
     size = max(1, round(ratio))
     if not (math.isfinite(ratio) and ratio > 0) or (ratio > 1 and abs(ratio - size) > 1e-3):
         raise ParameterError(
-            f"band {name!r} was observed at {native:g} and lies on a grid of {gsd:g}; expected a whole number of"
+            f"band {name!r} was observed at {native:g} and is on a grid of {gsd:g}; expected a whole number of"
             " pixels. Resample the cube to a grid that divides it."
         )
     return size

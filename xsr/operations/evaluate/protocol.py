@@ -94,8 +94,8 @@ def opensr(
     Notes
     -----
     Numbers equal those of opensr-test 1.3.3 with its default settings where that package runs. Correctness is measured
-    after the histogram and the place of ``sr`` have been matched to the reference: it does not see a bias or a shift.
-    Read it together with the consistency.
+    after the histogram and the place of ``sr`` have been matched to the reference: it does not depend on a bias or a
+    shift. Read it together with the consistency.
 
     References
     ----------

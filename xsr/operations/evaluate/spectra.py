@@ -99,7 +99,7 @@ def spectrum(
 
     Notes
     -----
-    Patches lie on a lattice anchored at the corner inside the border, half a patch apart, whatever the chunks; each
+    Patches are on a lattice anchored at the corner inside the border, half a patch apart, whatever the chunks; each
     loses its mean and is tapered with a Hann window (Welch 1967). A patch with no data in it does not count. With
     transforms F of the image and G of the reference, summed over patches and rings of frequency: ``frc`` is
     ``Re sum(F G*) / sqrt(sum |F|² sum |G|²)``, ``mtf_gain`` is ``Re sum(F G*) / sum |G|²``, 1 where the image is as

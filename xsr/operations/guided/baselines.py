@@ -73,7 +73,7 @@ def tsharp(
 def _slope(x: xr.DataArray, y: xr.DataArray) -> xr.DataArray:
     """Slope of the regression over all pixels of a date, (time,)."""
     valid = finite(x) & finite(y)
-    # The offsets keep the sums of squares small; any will do.
+    # The offsets keep the sums of squares small; any value serves.
     x, y = x.where(valid, 0).astype(np.float64), (y - 300).where(valid, 0).astype(np.float64)
     over = ("band", "y", "x")
     sums = (valid.sum(over), x.sum(over), y.sum(over), (x * x).sum(over), (x * y).sum(over))

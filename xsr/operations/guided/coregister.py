@@ -23,7 +23,7 @@ def measure(low: Planes, guide: Planes) -> Any:
     """Displacement of a guide on the grid of a temperature: pixels down and right, shape (time, 2); lazy if one is.
 
     Images of the strength of the gradient are compared, so that it does not matter whether what is bright in one is
-    dark in the other. NaN where there is too little to see.
+    dark in the other. NaN where there is too little texture.
     """
     rows, cols = (spread_windows(low.data.sizes[axis]) for axis in ("y", "x"))
     jobs = tuple(Job(y, x, (Window(y, x), Window(y, x))) for y, x in product(rows, cols))

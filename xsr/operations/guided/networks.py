@@ -148,7 +148,7 @@ def ranges(low: xr.DataArray, given: tuple[float, float] | None) -> tuple[xr.Dat
     low
         Low-resolution image in kelvin, dims (time, band, y, x).
     given
-        Limits for all dates, instead of those that the image tells.
+        Limits for all dates, instead of those derived from the image.
     """
     over = ("band", "y", "x")
     valid = finite(low)

@@ -75,8 +75,8 @@ def guided(
         the linear relation of the scene to the vegetation index), or ``bicubic`` and ``bilinear``, which take from the
         guide no more than its grid.
     conserve
-        What the means of the result over each pixel of the cube are held to: its ``radiance`` (the fourth power of the
-        temperature, what a detector averages) or its ``temperature``; None, the default, holds neither. Right for
+        Quantity whose means over each pixel of the cube the result keeps: its ``radiance`` (the fourth power of the
+        temperature, what a detector averages) or its ``temperature``; None, the default, keeps neither. Right for
         cubes of block means; a footprint wider than the pixel has other means. See Notes.
     limits
         Range of temperatures in kelvin that is 0 to 1 for a network, for all dates; by default each date's own, see
@@ -129,15 +129,15 @@ def guided(
 
     Notes
     -----
-    Networks see numbers from about 0 to 1. Theirs are limits that the cube's own valid pixels give, date by date (one
+    Networks read numbers from about 0 to 1, scaled by limits that the cube's own valid pixels give, date by date (one
     reduction over the low-resolution cube, when the result is computed): mean and four standard deviations, at most
     the extremes, widened by a quarter of that range and 1 K at least (`xsr.kernels.limits.limits`). The extremes of
     the truth, which are often used, are not known. The result may leave the range of the cube by that margin, and
     nothing is clipped; where a network ends in a ReLU, bit 2 of ``flag`` says what it could not reach. A date without
-    any variation stays as it is.
+    any variation is returned unchanged.
 
-    A network runs on a lattice of patches anchored at the result's corner, blended by fixed tapers, so that blocks are
-    nowhere seen.
+    A network runs on a lattice of patches anchored at the result's corner, blended by fixed tapers, so that there are
+    no seams between blocks.
 
     No data: a pixel of the result is NaN exactly where the pixel of the cube that holds its centre is. Where the guide
     is missing the result is the bicubic interpolation.
@@ -271,7 +271,7 @@ def _with_coordinates(
         rows["guide_time"] = pairing.times, {"long_name": "date of the guide"}
     if shifts is not None:
         for name, values, where in zip("yx", in_metres(target.geobox, shifts), ("north", "east"), strict=True):
-            told = f"displacement of the guide to the {where} against the cube, taken out"
-            rows[f"guide_shift_{name}"] = values, {"long_name": told, "units": "m"}
+            long_name = f"displacement of the guide to the {where} against the cube, taken out"
+            rows[f"guide_shift_{name}"] = values, {"long_name": long_name, "units": "m"}
     dims = (time,) if time in out.dims else ()
     return out.assign_coords({name: (dims, v if dims else v[0], attrs) for name, (v, attrs) in rows.items()})

@@ -1,4 +1,4 @@
-"""Native pixels: what nearest-neighbour resampling repeated or skipped, put back where the sensor saw it."""
+"""Native pixels: what nearest-neighbour resampling repeated or skipped, put back where the sensor observed it."""
 
 from xsr.operations.native.operation import native
 

@@ -75,7 +75,7 @@ class Gather:
     ) -> Stack:
         """Evaluate queries; see `xsr.core.types.WindowFunction`."""
         out = np.full((*window.shape[:2], len(self.rows), len(self.cols)), np.nan, np.float32)
-        position = self._seen()
+        position = self._positions()
         for block in dict.fromkeys(self.own):
             bands = [band for band, own in enumerate(self.own) if own == block]
             chosen = self._choose(position, block)
@@ -84,7 +84,7 @@ class Gather:
             out[:, bands] = found
         return out
 
-    def _seen(self) -> tuple[Positions, Positions]:
+    def _positions(self) -> tuple[Positions, Positions]:
         """Positions on the finest lattice (h, w) of the output pixels of the window; `OUTSIDE` beyond the cube."""
         source = self.sampling.source
         window = input_window(self.sampling.query(self.rows, self.cols), source.shape.yx, self.halo)
@@ -92,14 +92,14 @@ class Gather:
         y, x = (np.arange(span.start, span.stop) for span in (window.rows, window.cols))
         inside = ((y >= 0) & (y < source.shape.y))[:, None] & (x >= 0) & (x < source.shape.x)
         target = self.sampling.target
-        seen = (
+        projected = (
             project_straight(source, target, y.astype(np.float64), x.astype(np.float64))
             if self.straight
             else project(source, target, *np.meshgrid(y + 0.5, x + 0.5, indexing="ij"))
         )
         south, east = (
             np.where(inside & np.isfinite(v), v + 0.5 + moved, OUTSIDE)
-            for v, moved in zip(seen, self.moved, strict=True)
+            for v, moved in zip(projected, self.moved, strict=True)
         )
         return south, east
 
@@ -107,8 +107,8 @@ class Gather:
         """Flat index in the window of the output pixel for each source pixel of the block; -1 where there is none."""
         size, *first = block
         cells, offsets, spans = [], [], []
-        for seen, start, span in zip(position, first, (self.rows, self.cols), strict=True):
-            place = (seen - start) / size
+        for projected, start, span in zip(position, first, (self.rows, self.cols), strict=True):
+            place = (projected - start) / size
             low = (span.start - start) // size
             cell = np.floor(place)
             offsets.append(np.abs(place - cell - 0.5))

@@ -1,4 +1,4 @@
-"""Lattices of sensors' pixels: in which zones and at which places the pixels of an image may have lain.
+"""Lattices of sensors' pixels: in which zones and at which places the pixels of an image may have been.
 
 The tiles of Sentinel-2 begin at multiples of 60 m east of a zone's false origin and of 60 m from the equator, so that
 the pixels of 10, 20 and 60 m do, too. The corners of Landsat's pixels lie 15 m beside multiples of 30 m.
@@ -25,9 +25,9 @@ SIZES_M = (10.0, 20.0, 30.0, 60.0)
 """Pixel sizes that are tried: Sentinel-2's and Landsat's."""
 LANDSAT_M = 30.0
 TOLERANCE = 0.125
-"""Source pixels by which GDAL's projections may be off, unless it is told otherwise."""
+"""Source pixels by which GDAL's projections may be off, by default."""
 NEAR = 1e-6
-"""Share of a pixel within which a grid lies on a lattice."""
+"""Share of a pixel within which a grid is on a lattice."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Lattice:
 
 @dataclass(frozen=True)
 class View:
-    """Output pixels seen from a zone: metres south of the equator and east of the false origin, both (h, w)."""
+    """Output pixels projected to a zone: metres south of the equator and east of the false origin, both (h, w)."""
 
     south: NDArray[np.float64]
     east: NDArray[np.float64]
@@ -132,7 +132,7 @@ def _unit_box(crs: CRS) -> GeoBox:
 def straight_view(
     geobox: GeoBox, crs: CRS, rows: NDArray[np.float64], cols: NDArray[np.float64], finest: Lattice
 ) -> View:
-    """See pixels of a grid from a zone as GDAL does; see `project_straight`."""
+    """Project pixels of a grid to a zone as GDAL does; see `project_straight`."""
     unit = _unit_box(crs)
     scaled = GeoBox((1, 1), unit.affine @ Affine.scale(finest.size_m), crs)
     south, east = project_straight(geobox, scaled, rows, cols)
@@ -140,7 +140,7 @@ def straight_view(
 
 
 def view(geobox: GeoBox, crs: CRS, y: NDArray[np.float64], x: NDArray[np.float64]) -> View:
-    """See pixels of a grid from a zone.
+    """Project pixels of a grid to a zone.
 
     Parameters
     ----------
@@ -221,7 +221,7 @@ def box(geobox: GeoBox, crs: CRS, lattice: Lattice, coarsest: Lattice) -> GeoBox
     lattice
         Lattice of the grid to make.
     coarsest
-        Lattice of the largest pixels that lie on it.
+        Lattice of the largest pixels that are on it.
     """
     height, width = geobox.shape.yx
     rows, cols = np.arange(height) + 0.5, np.arange(width) + 0.5

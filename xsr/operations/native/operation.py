@@ -78,7 +78,7 @@ def native(
     ------
     GridError
         If the cube is not resampled by nearest neighbour from any candidate, with the best one and its score; if it is
-        too flat or repeats too little to tell; if two zones fit alike; or if it lies on its own pixels already.
+        too flat or repeats too little to be tested; if two zones fit alike; or if it is on its own pixels already.
     ParameterError
         If ``crs`` is not in metres, or ``gsd`` not positive.
     CubeError, BandError
@@ -170,9 +170,9 @@ def _refusal(fits: Sequence[Fit], sample: Sample, tried: str) -> str:
     own = next((found for found in fits if found.grid is not None), None)
     if own is not None and own.grid is not None and not own.untested and best.score < CONTRAST:
         return (
-            f"the cube lies on pixels of {own.grid.size_m:g} m in {_name(own.crs)}, and neither repeats larger ones nor"
+            f"the cube is on pixels of {own.grid.size_m:g} m in {_name(own.crs)}, and neither repeats larger ones nor"
             f" those of another zone (best contrast {max(best.score, 0):.2f}); expected a cube resampled by nearest"
-            " neighbour. There is nothing to undo: use it as it is, or name another zone with crs=."
+            " neighbour. There is nothing to undo: use it unchanged, or name another zone with crs=."
         )
     if best.untested:
         way = "" if own is not None else "; or name pixels of 10, 20 or 60 m to be taken untested: crs=, gsd="
@@ -200,7 +200,7 @@ def _name(crs: CRS) -> str:
 
 
 def _recorded(cube: Cube, best: Fit) -> XarrayObject:
-    """Give a cube back as it is, on its own grid."""
+    """Give a cube back unchanged, on its own grid."""
     provenance = _provenance(best, cube.geobox, missing=0, recovered=1.0)
     result = cube.rewrap(cube.data.data, cube.geobox, provenance)
     over = {name: coord for name, coord in cube.original.coords.items() if set(cube.spatial) <= set(coord.dims)}
@@ -236,8 +236,8 @@ def _missing(geobox: GeoBox, best: Fit) -> tuple[int, float]:
     height, width = geobox.shape.yx
     side = math.isqrt(COUNTED)
     spans = [np.arange(max(0, (n - side) // 2), min(n, (n + side) // 2)) + 0.5 for n in (height, width)]
-    seen = view(geobox, best.crs, *np.meshgrid(*spans, indexing="ij")).moved(*best.moved_m)
-    (rows, cols), distance = best.finest.cells(seen)
+    projected = view(geobox, best.crs, *np.meshgrid(*spans, indexing="ij")).moved(*best.moved_m)
+    (rows, cols), distance = best.finest.cells(projected)
     rows, cols = rows - rows.min(), cols - cols.min()
     found = pick(rows, cols, distance, (int(rows.max()) + 1, int(cols.max()) + 1)) >= 0
     holes = _enclosed(found)
@@ -252,8 +252,8 @@ def _enclosed(found: Any) -> int:
     for axis in (0, 1):
         for step in (1, -1):
             ahead = found[::step] if axis == 0 else found[:, ::step]
-            seen = np.logical_or.accumulate(ahead, axis=axis)
-            between &= seen[::step] if axis == 0 else seen[:, ::step]
+            passed = np.logical_or.accumulate(ahead, axis=axis)
+            between &= passed[::step] if axis == 0 else passed[:, ::step]
     return int((between & ~found).sum())
 
 

@@ -1,4 +1,4 @@
-"""What the search reads: windows of some dates of a cube, and where their pixels lie as seen from a zone."""
+"""What the search reads: windows of some dates of a cube, and where their pixels lie projected to a zone."""
 
 import math
 from collections.abc import Sequence
@@ -69,19 +69,19 @@ def read_sample(cube: Cube) -> Sample:
 
 @dataclass(frozen=True)
 class Zone:
-    """The sample as seen from a zone."""
+    """The sample projected to a zone."""
 
     sample: Sample
     crs: CRS
     views: tuple[View, ...]
     """Of each part."""
     grid: Lattice | None
-    """Lattice on which the cube itself lies; None if it lies on none of this zone."""
+    """Lattice on which the cube itself lies; None if it is on none of this zone."""
 
     def agreement(self, lattice: Lattice) -> Agreement:
         """Count the repeats that a lattice predicts, band by band."""
         pairs = zip(self.sample.parts, self.views, strict=True)
-        first, *rest = (kernels.agreement(part.pairs, *lattice.positions(seen)) for part, seen in pairs)
+        first, *rest = (kernels.agreement(part.pairs, *lattice.positions(projected)) for part, projected in pairs)
         return sum(rest, start=first)
 
     def reproduced(
@@ -89,13 +89,13 @@ class Zone:
     ) -> NDArray[np.float64]:
         """Share of the pixels of some bands that going to a lattice and back gives, the image moved down and right."""
         hits = np.zeros(len(bands))
-        for part, seen in zip(self.sample.parts, self.views, strict=True):
-            hits += kernels.reproduced(part.images[:, list(bands)], *lattice.cells(seen.moved(*moved_m)))
+        for part, projected in zip(self.sample.parts, self.views, strict=True):
+            hits += kernels.reproduced(part.images[:, list(bands)], *lattice.cells(projected.moved(*moved_m)))
         return hits / self.sample.pixels
 
     def borders(self, lattice: Lattice, bands: Sequence[int], axis: int) -> NDArray[np.float64]:
         """Judge where pixels end along an axis; see `xsr.kernels.native.borders`."""
-        positions = [lattice.positions(seen)[axis] for seen in self.views]
+        positions = [lattice.positions(projected)[axis] for projected in self.views]
         pairs, chosen = [part.pairs for part in self.sample.parts], list(bands)
         known = [one.known[axis][chosen].sum(axis=0) for one in pairs]
         equal = [one.equal[axis][chosen].sum(axis=0) for one in pairs]
@@ -106,8 +106,8 @@ class Zone:
         return kernels.leaps([part.pairs for part in self.sample.parts], [lattice.cells(v)[0] for v in self.views])
 
 
-def look_straight(zone: Zone, finest: Lattice) -> Zone:
-    """See the sample as a tool does that projects straight pieces of rows."""
+def project_straight_rows(zone: Zone, finest: Lattice) -> Zone:
+    """Project the sample to its zone as a tool does that projects straight pieces of rows."""
     geobox, views = zone.sample.geobox, []
     for part in zone.sample.parts:
         y, x = (np.arange(span.start, span.stop, dtype=np.float64) for span in (part.rows, part.cols))
@@ -115,12 +115,12 @@ def look_straight(zone: Zone, finest: Lattice) -> Zone:
     return replace(zone, views=tuple(views))
 
 
-def look_from(sample: Sample, crs: CRS, sizes_m: Sequence[float]) -> Zone | None:
-    """See a sample from a zone; None where the projection does not reach."""
+def project_sample(sample: Sample, crs: CRS, sizes_m: Sequence[float]) -> Zone | None:
+    """Project a sample to a zone; None where the projection is not defined."""
     views = []
     for part in sample.parts:
         y, x = (np.arange(span.start, span.stop) + 0.5 for span in (part.rows, part.cols))
         views.append(view(sample.geobox, crs, *np.meshgrid(y, x, indexing="ij")))
-    if not all(np.isfinite(v).all() for seen in views for v in (seen.south, seen.east)):
+    if not all(np.isfinite(v).all() for projected in views for v in (projected.south, projected.east)):
         return None
     return Zone(sample, crs, tuple(views), own_lattice(sample.geobox, crs, sizes_m))

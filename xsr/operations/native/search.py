@@ -16,10 +16,10 @@ from odc.geo.crs import CRS
 from xsr.kernels import native as kernels
 from xsr.kernels.native import STEPS, Agreement
 from xsr.operations.native.lattices import NEAR, Lattice, nominal
-from xsr.operations.native.sample import Sample, Zone, look_from, look_straight
+from xsr.operations.native.sample import Sample, Zone, project_sample, project_straight_rows
 
 EVIDENCE = 10.0
-"""Repeats beyond chance without which a band says nothing."""
+"""Repeats beyond chance without which a band counts as untested."""
 EVIDENCE_SEARCHED = 100.0
 """The same where the lattice was moved to fit them."""
 CONTRAST = 0.6
@@ -41,24 +41,24 @@ class Trial:
     lattice: Lattice
     agreement: Agreement
     same: NDArray[np.float64]
-    """Share of the pixels of each band that going there and back reproduces; NaN where repeats speak against it."""
+    """Share of the pixels of each band that going there and back reproduces; NaN where repeats contradict it."""
     least: float
-    """Evidence without which a band says nothing."""
+    """Evidence without which a band counts as untested."""
 
     @property
-    def speaks(self) -> NDArray[np.bool_]:
+    def tested(self) -> NDArray[np.bool_]:
         """Bands that have repeats to test, beyond chance."""
         return np.asarray(self.agreement.evidence >= self.least)
 
     @property
     def holds(self) -> NDArray[np.bool_]:
         """Bands whose own pixels are those of the lattice, or larger."""
-        return np.asarray(self.speaks & (self.agreement.contrast >= CONTRAST) & (self.same >= REPRODUCED))
+        return np.asarray(self.tested & (self.agreement.contrast >= CONTRAST) & (self.same >= REPRODUCED))
 
     @property
     def fails(self) -> NDArray[np.bool_]:
         """Bands whose own pixels are certainly not those of the lattice."""
-        return np.asarray(self.speaks & ~self.holds)
+        return np.asarray(self.tested & ~self.holds)
 
     @property
     def score(self) -> float:
@@ -73,7 +73,7 @@ class Fit:
 
     crs: CRS
     grid: Lattice | None
-    """Lattice on which the cube itself lies; None if it lies on none of this zone."""
+    """Lattice on which the cube itself lies; None if it is on none of this zone."""
     finest: Lattice
     """Lattice of which those of all bands are blocks; the best one tried if none holds."""
     score: float
@@ -111,28 +111,30 @@ class Fit:
 
 
 def search(sample: Sample, zones: Sequence[CRS], sizes_m: Sequence[float]) -> list[Fit]:
-    """Judge zones; those from which the sample cannot be seen are left out.
+    """Judge zones; those to which the sample cannot be projected are left out.
 
     Only where no zone holds with the lattices of products, pixels are searched for that begin elsewhere, or that are
     skipped but never repeated.
     """
-    seen = [zone for crs in zones if (zone := look_from(sample, crs, sizes_m)) is not None]
-    trials = [_usual(zone, sizes_m) for zone in seen]
+    projected = [zone for crs in zones if (zone := project_sample(sample, crs, sizes_m)) is not None]
+    trials = [_usual(zone, sizes_m) for zone in projected]
     if not any(trial.holds.any() for tried in trials for trial in tried):
-        skipped = [fit for zone, tried in zip(seen, trials, strict=True) if (fit := _by_leaps(zone, tried)) is not None]
+        skipped = [
+            fit for zone, tried in zip(projected, trials, strict=True) if (fit := _by_leaps(zone, tried)) is not None
+        ]
         if skipped:
             return skipped
-        trials = [tried + _shifted(zone, sizes_m) for zone, tried in zip(seen, trials, strict=True)]
-    return [_judge(zone, tried, sizes_m) for zone, tried in zip(seen, trials, strict=True)]
+        trials = [tried + _shifted(zone, sizes_m) for zone, tried in zip(projected, trials, strict=True)]
+    return [_judge(zone, tried, sizes_m) for zone, tried in zip(projected, trials, strict=True)]
 
 
 def trust(sample: Sample, crs: CRS, size_m: float) -> Fit | None:
-    """Take an image to be resampled from pixels that cannot be tested; None where it lies on pixels of the zone itself.
+    """Take an image to be resampled from pixels that cannot be tested; None where it is on pixels of the zone itself.
 
     None, too, where products have pixels of the size at several places, and where going there and back shows that the
     statement is wrong.
     """
-    zone, lattices = look_from(sample, crs, (size_m,)), nominal((size_m,))
+    zone, lattices = project_sample(sample, crs, (size_m,)), nominal((size_m,))
     if zone is None or zone.grid is not None or len(lattices) > 1:
         return None
     (lattice,), bands = lattices, range(len(sample.bands))
@@ -244,7 +246,7 @@ def _summary(zone: Zone, base: Trial, own: Sequence[Lattice | None], against: tu
     exact = _settled(found, zone, groups)
     if zone.grid is not None:
         return exact
-    straight = _settled(replace(found, straight=True), look_straight(zone, finest), groups)
+    straight = _settled(replace(found, straight=True), project_straight_rows(zone, finest), groups)
     return max(exact, straight, key=lambda fit: fit.reproduced)
 
 

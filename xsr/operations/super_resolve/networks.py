@@ -257,7 +257,7 @@ def provenance(operation: str, card: ModelCard, precision: Exact) -> dict[str, A
 
 
 def exact_precision(precision: str, card: ModelCard, *, residual: bool, device: str) -> Exact:
-    """Resolve a precision for a network; one that is evaluated as it is runs in float32.
+    """Resolve a precision for a network; one without a trunk of convolutions runs in float32.
 
     Raises
     ------
@@ -305,7 +305,7 @@ def warn_of_pixel_size(cube: Cube, card: ModelCard) -> None:
 
 
 def warn_of_grid(cube: Cube, card: ModelCard) -> None:
-    """Warn if a cube of Sentinel-2 does not lie on the sensor's own pixels, unless xsr has made its grid."""
+    """Warn if a cube of Sentinel-2 is not on the sensor's own pixels, unless xsr has made its grid."""
     attrs = cube.original.attrs
     stated = [str(attrs[name]).lower() for name in PLATFORM if name in attrs]
     other = bool(stated) and not any(re.search(r"s(entinel)?[-_ ]?2", text) for text in stated)

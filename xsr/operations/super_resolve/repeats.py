@@ -1,4 +1,4 @@
-"""Bands that repeat larger pixels, as networks were not trained to see them: brought to the grid smoothly."""
+"""Bands that repeat larger pixels, which no network was trained on: interpolated to the grid."""
 
 import math
 from dataclasses import replace
@@ -20,7 +20,7 @@ def smooth_repeats(cube: Cube, method: str) -> Cube:
     Parameters
     ----------
     cube
-        Validated cube; returned as it is where no band is known to repeat pixels.
+        Validated cube; returned unchanged where no band is known to repeat pixels.
     method
         Interpolation from a band's own pixels to the grid.
 

@@ -6,7 +6,7 @@ module for each question:
 ==========  ==========================================================
 reading     items from whatever holds them
 interval    times that people write
-search      which items are wanted
+search      which items are requested
 footprint   where they lie
 describe    what they are
 bands       which asset is which band
@@ -100,15 +100,15 @@ def open_stac(
     collection
         Collection to search, or several.
     bands
-        Bands in the order wanted, in any spelling, or a mapping from bands to the keys of their assets (``image.3`` is
-        the third band of a file) where those do not name bands; by default all reflectances that every item has.
+        Bands in the order requested, in any spelling, or a mapping from bands to the keys of their assets (``image.3``
+        is the third band of a file) where those do not name bands; by default all reflectances that every item has.
         Temperatures (``lwir11``, ``ST_B10``) make a cube of their own.
     resolution
         Pixel size in units of the CRS; by default that of the finest band chosen.
     crs
-        CRS of the cube, where items lie in several, or another one is wanted.
+        CRS of the cube, where items lie in several, or another one is required.
     resampling
-        Method of GDAL for bands that do not lie on the grid; masks are always nearest.
+        Method of GDAL for bands that are not on the grid; masks are always nearest.
     max_cloud
         Largest cloud cover of an item in percent; items that do not state one are kept.
     mask
@@ -149,7 +149,7 @@ def open_stac(
     GridError
         If items lie in several CRS and ``crs`` is not given.
     BandError
-        If an item lacks a band, or reflectance and temperature are wanted together.
+        If an item lacks a band, or reflectance and temperature are requested together.
 
     Notes
     -----
@@ -191,7 +191,7 @@ def open_stac(
 
 
 def _check_options(errors: str, resampling: str, *, resolution: float | None, crs: str | int | None) -> CRS | None:
-    """Refuse options out of range; the CRS that is wanted."""
+    """Refuse options out of range; the CRS that is requested."""
     if errors not in get_args(ItemErrors):
         raise ParameterError(f"errors={errors!r}; expected 'raise' or 'drop'.")
     if resampling not in get_args(Resampling):

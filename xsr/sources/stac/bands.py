@@ -70,7 +70,7 @@ def resolve(sensor: Sensor, name: str) -> str:
 
 
 def find_assets(item: "pystac.Item", sensor: Sensor, *, size: float | None) -> dict[str, Source]:
-    """Find the sources by canonical band: at the pixel size that is wanted, else the finest."""
+    """Find the sources by canonical band: at the pixel size that is requested, else the finest."""
     found: dict[str, list[tuple[float, int, str, Source]]] = {}
     for key, asset in item.assets.items():
         if PICTURES.search(key) or {"overview", "thumbnail", "visual"} & set(asset.roles or ()):

@@ -51,7 +51,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Request:
-    """What is wanted of every item."""
+    """What is requested of every item."""
 
     choice: Choice
     size: float | None
