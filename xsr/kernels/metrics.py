@@ -180,8 +180,9 @@ def register_metric(metric: Metric, *, overwrite: bool = False) -> None:
     Raises
     ------
     ParameterError
-        If the name is that of a different metric or no name of a variable, something it needs is not known, it has no formula, its terms are
-        not as many as its columns or not of the shape of the pixels, or its formula does not give one number a band.
+        If the name is that of a different metric or no name of a variable, something it needs is not known, it has no
+        formula, its terms are not as many as its columns or not of the shape of the pixels, or its formula does not
+        give one number a band.
 
     Notes
     -----
