@@ -49,7 +49,7 @@ class Recognised:
         if not isinstance(cube, xr.DataArray | xr.Dataset):
             raise CubeError(
                 f"source {name!r} returned a {type(cube).__name__} for {self.value}; expected a DataArray or Dataset."
-                " Mend its open."
+                " Correct its function open."
             )
         return cube
 

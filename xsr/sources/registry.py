@@ -152,5 +152,5 @@ def _recognises(source: Source, path: str) -> bool:
     except Exception as error:
         raise CubeError(
             f"source {source.name!r} failed on {path}: {type(error).__name__}: {error}; expected True or False from its"
-            " recognises. Mend it, or remove the source."
+            " recognises. Correct it, or remove the source."
         ) from error
