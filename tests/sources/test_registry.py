@@ -64,6 +64,17 @@ def test_an_option_that_the_reader_does_not_take_is_refused_with_those_it_does(n
         xsr.open(note, mask=True)
 
 
+def test_a_reader_that_takes_any_option_gets_them_all(note):
+    add(open=lambda path, **options: open_note(path, **options))
+    assert xsr.open(note, size=12).sizes["x"] == 12
+
+
+@pytest.mark.parametrize("reader", [None, 3, "package.module.function", "a:b:c"])
+def test_a_reader_is_a_function_or_the_name_of_one(reader):
+    with pytest.raises(ParameterError, match="source 'note' has open=.*; expected a function of the path"):
+        add(open=reader)
+
+
 def test_addresses_of_other_schemes_reach_the_source():
     add(recognises=lambda path: path.startswith("notes://"), open=lambda path: synthetic_cube(size=(8, 8)))
     assert xsr.open("notes://host/7").sizes["x"] == 8
