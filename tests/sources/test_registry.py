@@ -71,7 +71,7 @@ def test_a_reader_that_takes_any_option_gets_them_all(note):
 
 @pytest.mark.parametrize("reader", [None, 3, "package.module.function", "a:b:c"])
 def test_a_reader_is_a_function_or_the_name_of_one(reader):
-    with pytest.raises(ParameterError, match="source 'note' has open=.*; expected a function of the path"):
+    with pytest.raises(ParameterError, match=r"source 'note' has open=.*; expected a function of the path"):
         add(open=reader)
 
 
