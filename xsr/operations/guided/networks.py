@@ -52,8 +52,7 @@ class GuidedNetwork:
     """Block function of a guided network.
 
     Reads the normalised image enlarged by a bicubic kernel, the same by nearest neighbour, and the bands of the guide.
-    Makes the normalised result and with whether the network's last ReLU cut it off (above zero), in the first
-    two bands.
+    Makes two bands: the normalised result, and whether the network's last ReLU cut it off (1) or not (0).
     """
 
     spec: registry.ModelSpec
