@@ -20,7 +20,7 @@ WORDS = {
     r"laid on|lies? on": "registered to, on the grid of",
     r"as chance has it": "random",
     r"instants?": "target times",
-    r"networks? of (one|a fixed) factor": "fixed-scale networks",
+    r"networks? of (one|a) (fixed )?factor": "fixed-scale networks",
     r"gaps (are )?filled": "gap filling",
     r"rooms?|doors?": "module, boundary",
     r"roads?": "path, way",
@@ -61,7 +61,7 @@ def own_words(text: str) -> set[str]:
         ("Pixels that no date saw.", "seen|sees|saw|unseen"),
         ("a band laid\n    on another", r"laid on|lies? on"),
         ("Instants: dates", "instants?"),
-        ("Networks of one factor", r"networks? of (one|a fixed) factor"),
+        ("Networks of one factor", r"networks? of (one|a) (fixed )?factor"),
     ],
 )
 def test_a_word_is_found_in_any_case_and_over_line_ends(text, word):

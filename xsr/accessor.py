@@ -34,7 +34,7 @@ class Verb(Generic[Options, Result]):
     def __get__(self, accessor: "SuperResolution[Any]", owner: type) -> Callable[Options, Result]: ...
 
     def __get__(self, accessor: "SuperResolution[Any] | None", owner: type) -> Any:
-        """Return the function bound to the cube of an accessor; to the class as it is."""
+        """Return the function bound to the cube of an accessor; to the class, unbound."""
         function = self._load()
         if accessor is None:
             return function

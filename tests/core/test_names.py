@@ -333,7 +333,7 @@ def test_a_mapping_may_exchange_names_and_takes_a_name_from_a_variable_that_is_l
         ({"B02": 1}, r"bands= names \[1\]"),
         ({"B02": "x2", "B03": "x2"}, r"gives one band two names"),
         ({"B02": "x2", "blue": "x3"}, r"names a band twice"),
-        ({"x2": "B02", "x3": "B03"}, r"labels of the cube first.*Turn it around: bands=\{'B02': 'x2', 'B03': 'x3'\}"),
+        ({"x2": "B02", "x3": "B03"}, r"labels of the cube first.*Swap them: bands=\{'B02': 'x2', 'B03': 'x3'\}"),
     ],
 )
 @pytest.mark.parametrize("as_dataset", [False, True])

@@ -221,7 +221,7 @@ def test_a_network_without_a_guide_reads_the_coarse_pixels(folder):
     )
     np.testing.assert_allclose(lazy, out, atol=1e-4)
     assert not out.flag.any()
-    with pytest.raises(ModelError, match=f"knows the factor {factor}; the result has 3"):
+    with pytest.raises(ModelError, match=f"has the factor {factor}; the result has 3"):
         low.sr.guided(GUIDE, model=path, scale=3.0)
 
 
@@ -710,7 +710,7 @@ def test_bands_of_the_guided_filter():
     for odd in (4, [], ["B04", "red"]):
         with pytest.raises(ParameterError, match="guide_bands="):
             LOW.sr.guided(GUIDE, method="guided_filter", guide_bands=odd)
-    with pytest.raises(ParameterError, match="only method='guided_filter' lets choose"):
+    with pytest.raises(ParameterError, match="only method='guided_filter' takes it"):
         LOW.sr.guided(GUIDE, method="tsharp", guide_bands=["B08"])
 
 
@@ -775,7 +775,7 @@ def test_arguments_that_are_no_text(odd):
 
 
 def test_patches_that_cannot_be_laid_out(folder):
-    with pytest.raises(ModelError, match="looks at patches of 40 pixels; expected a multiple of 16"):
+    with pytest.raises(ModelError, match="reads patches of 40 pixels; expected a multiple of 16"):
         LOW.sr.guided(GUIDE, model=write_guided(folder, patch=40))
 
 
@@ -825,7 +825,7 @@ def test_a_displaced_guide_is_laid_back():
 
 @OTHERS
 def test_a_guide_without_features_stays_where_it_is():
-    with pytest.warns(XsrWarning, match=r"the guide of 1 of 1 date\(s\) shows too little"):
+    with pytest.warns(XsrWarning, match=r"the guide of 1 of 1 date\(s\) has too little texture"):
         out = LOW.sr.guided(GUIDE * 0 + 0.2, method="guided_filter", coregister=True)
     assert np.isnan(out.guide_shift_x)
     np.testing.assert_allclose(out, LOW.sr.guided(GUIDE, method="bicubic"), atol=1e-4)

@@ -306,14 +306,14 @@ def test_published_weights_by_architecture(ten):
 
 def test_scale_must_be_the_factor(carn):
     assert xsr.sisr(make_cube(), model=carn, scale=2).shape == (1, 4, 28, 26)
-    with pytest.raises(ParameterError, match=r"scale=3; model 'small' knows the factor 2 alone\. Leave scale out"):
+    with pytest.raises(ParameterError, match=r"scale=3; model 'small' has the factor 2 alone\. Leave scale out"):
         xsr.sisr(make_cube(), model=carn, scale=3)
 
 
 def test_continuous_and_fixed_models_are_told_apart(carn, tmp_path):
     with pytest.raises(ModelError, match=r"'tiny' is continuous; use liif"):
         xsr.sisr(make_cube(), model=write_model(tmp_path))
-    with pytest.raises(ModelError, match=r"'small' knows the factor 2 alone; use sisr"):
+    with pytest.raises(ModelError, match=r"'small' has the factor 2 alone; use sisr"):
         xsr.liif(make_cube(), model=carn, scale=2)
 
 

@@ -275,8 +275,8 @@ def test_an_area_inside_the_footprint_but_beside_the_images_is_refused(folder, s
             r"raster:bands gives an offset of -1000, processing baseline 03.01 gives 0",
         ),
         ({"baseline": None}, "no metadata state the offset"),
-        ({"added": 0}, r"processing baseline 05.11 gives an offset of -1000, but the pixels deny it"),
-        ({"earthsearch:boa_offset_applied": True}, r"boa_offset_applied gives no offset, but the pixels deny it"),
+        ({"added": 0}, r"processing baseline 05.11 gives an offset of -1000, but the pixels contradict it"),
+        ({"earthsearch:boa_offset_applied": True}, r"boa_offset_applied gives no offset, but the pixels contradict it"),
     ],
 )
 def test_contradictions_about_the_offset_raise_and_name_both(tmp_path, options, message):

@@ -77,6 +77,15 @@ def test_a_scene_is_read_as_counts_over_255(tmp_path):
     assert found.scale("x2") == (13 / 6, 13 / 7)
 
 
+def test_references_without_a_common_name_are_refused(tmp_path):
+    write_scene(tmp_path / "a")
+    manifest_of(tmp_path)
+    text = (tmp_path / "scenes.toml").read_text()
+    (tmp_path / "scenes.toml").write_text(text + "\n" + text.replace('"x2"', '"half"'))
+    with pytest.raises(ParameterError, match=r"no reference name is common to all scenes \(half, x2\)"):
+        finer.load(read_manifest(tmp_path / "scenes.toml"), ("B02", "B04"))
+
+
 def test_dates_of_different_sizes(tmp_path):
     write_scene(tmp_path / "a", [(6, 7)] * 4 + [(6, 8)])
     with pytest.raises(CubeError, match="expected one size"):

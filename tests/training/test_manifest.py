@@ -37,6 +37,20 @@ def test_keys_that_all_scenes_share_yield_to_their_own(folder):
     assert [(one.scale, one.weight) for one in found.scenes] == [(1e-4, 2), (1e-3, 2)]
 
 
+def test_a_scale_of_its_own_replaces_a_shared_unit_and_the_other_way_round(folder):
+    found = manifest(folder, f'[default]\nunits = "dn10000"\n{SCENE}{SCENE}scale = 1e-3\n').scenes
+    assert [(one.units, one.scale) for one in found] == [("dn10000", None), (None, 1e-3)]
+    text = f'[default]\nscale = 1e-3\noffset = 1\n{SCENE}units = "percent"\ncoarse = {{path = "2.tif", scale = 1}}\n'
+    (scene,) = manifest(folder, text).scenes
+    assert (scene.units, scene.scale, scene.offset) == ("percent", None, 0)
+    assert (scene.coarse.units, scene.coarse.scale) == (None, 1)
+
+
+def test_a_file_as_an_editor_of_windows_writes_it_is_read(folder):
+    (folder / "scenes.toml").write_bytes(b"\xef\xbb\xbf" + SCENE.replace("\n", "\r\n").encode())
+    assert read_manifest(folder / "scenes.toml").scenes[0].path == ("valley.tif",)
+
+
 def test_a_table_is_repeated_for_each_word(folder):
     text = '[[scene]]\neach = ["a", "b"]\nplace = "{}"\npath = ["{}/1.tif", "{}/2.tif"]\nmask = {path = "{}/scl.tif"}\n'
     found = manifest(folder, text).scenes
@@ -55,7 +69,10 @@ def test_a_pattern_stands_for_the_files_it_matches_in_the_order_of_their_names(f
     for name in ("c.npy", "a.npy", "b.npy"):
         (folder / name).touch()
     found = manifest(folder, SCENE.replace("valley.tif", "*.npy"))
-    assert [Path(path).name for path in found.paths(found.scenes[0], "valley")] == ["a.npy", "b.npy", "c.npy"]
+    names = ["a.npy", "b.npy", "c.npy"]
+    assert [Path(path).name for path in found.paths(found.scenes[0], "valley")] == names
+    whole = manifest(folder, SCENE.replace("valley.tif", f"{folder}/*.npy"))
+    assert [Path(path).name for path in whole.paths(whole.scenes[0], "valley")] == names
 
 
 def test_root_may_name_a_variable_of_the_environment_and_can_be_replaced(folder, monkeypatch):

@@ -59,8 +59,9 @@ def test_minutes_include_the_scenes_and_progress_is_shown_from_the_start(folder)
     lines = done.stdout.splitlines()
     assert lines[0] == "training liif_s2_first, weights go to mine.safetensors"
     assert lines[1] == "scene 1 of 1: valley"
-    assert lines[2].startswith("step 1, 100%")  # reading had used the minutes up
-    assert lines[3].startswith("wrote mine.safetensors")
+    assert lines[2].startswith("step 1, 100%")
+    assert lines[3] == "scenes and the first step took all 0.0001 minutes: nothing was learnt, give more"
+    assert lines[4].startswith("wrote mine.safetensors")
     assert sorted(path.name for path in folder.iterdir()) == [
         *("mine.json", "mine.safetensors", "scenes.toml", "valley.npy")
     ]
@@ -82,6 +83,10 @@ def test_training_starts_from_packaged_weights_where_the_user_says_so(folder):
 
 
 FAULTS = {
+    'place = "valley"': (
+        'place = "valley"\n[[scene]]\nplace = "hill"\nsplit = "test"\npath = "hill.npy"',
+        "hill.npy is missing",  # found before training, not when the weights are scored
+    ),
     'units = "dn10000"': ("scale = 1", "values up to 2999 in a cube taken as reflectance"),
     'path = "valley.npy"': ('path = "vally.npy"', "vally.npy is missing"),
     '"B02", "B03", "B04"': ('"B02"', "expected the 2 of bands"),

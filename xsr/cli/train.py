@@ -50,11 +50,13 @@ def train(
         torch.set_num_threads(threads)
     chosen = varied(get(recipe), start=start, synthetic=synthetic)
     manifest = None if scenes is None else read_manifest(scenes, root=data)
+    scored = manifest is not None and chosen.task.use == "image"  # other tasks have benchmarks of their own
+    if manifest is not None and scored:
+        manifest.select("image", split=("test",))  # a file that is missing is an error now, not after training
     path.parent.mkdir(parents=True, exist_ok=True)
     real = None if synthetic_only else manifest
     card = run_recipe(chosen, path, scenes=real, minutes=minutes, device=device, report=_Report(), say=say)
-    # Other tasks have benchmarks of their own.
-    if manifest is not None and chosen.task.use == "image" and (scores := score_model(path, manifest, say=say)):
+    if manifest is not None and scored and (scores := score_model(path, manifest, say=say)):
         record_scores(path, scores)
         console.print(score_table(scores))
     say(f"wrote {path} ({card.parameters} parameters, sha256 {card.sha256})")

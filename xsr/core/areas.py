@@ -90,7 +90,7 @@ def _read(path: str | Path) -> Geometry | None:
         import geopandas
     except ImportError as error:
         raise ParameterError(
-            f"reading {path} needs geopandas; expected it to be there. Install xarray-sr[vector], or pass GeoJSON."
+            f"reading {path} needs geopandas, which is not installed. Install xarray-sr[vector], or pass GeoJSON."
         ) from error
     try:
         frame = geopandas.read_file(path)

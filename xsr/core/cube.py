@@ -381,7 +381,7 @@ def open_cube(obj: XarrayObject, *, units: str | float | None = None, bands: Ban
         DataArray with dims ([time,] [band,] y, x) or Dataset of band variables with dims ([time,] y, x).
     units
         Units of the numbers where the metadata do not say; see `xsr.core.radiometry.UNITS`. Without it the numbers are
-        looked at as they are computed: a warning says once if they cannot be reflectance (see `xsr.core.plausible`).
+        checked as they are computed: a warning says once if they cannot be reflectance (see `xsr.core.plausible`).
         With it only a negative number that many pixels share is, as no data that nothing states; with "reflectance"
         nothing.
     bands

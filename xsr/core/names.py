@@ -177,7 +177,7 @@ def rename_dims(obj: Obj, mapping: Mapping[str, str]) -> Obj:
     missing = [own for own in mapping if own not in dims]
     if missing:
         raise CubeError(
-            f"dimension {missing[0]!r} not found; the cube has {dims}{did_you_mean(missing[0], dims)}. Name one of it."
+            f"dimension {missing[0]!r} not found; the cube has {dims}{did_you_mean(missing[0], dims)}. Name one."
         )
     return _renamed(obj, {new: own for own, new in mapping.items() if own != new})
 
@@ -458,7 +458,7 @@ def _check_mapping(bands: Mapping[Any, Hashable], known: Iterable[str], labels: 
     missing = [label for label in bands.values() if str(label) not in known]
     if missing and set(bands) <= set(known):
         raise BandError(
-            f"bands={dict(bands)} has the labels of the cube first; expected the new names first. Turn it around:"
+            f"bands={dict(bands)} has the labels of the cube first; expected the new names first. Swap them:"
             f" bands={ {str(label): new for new, label in bands.items()} }."
         )
     if missing:

@@ -1,7 +1,7 @@
 """What a cube states about its grid, beside its coordinates: transforms in attributes, coordinates and grid mappings.
 
 Every form is brought to one: an affine from pixel coordinates, (0, 0) at the outer corner of the first pixel, to the
-CRS. Whether a statement is believed is decided in `xsr.core.georeference`.
+CRS. Whether a statement is used is decided in `xsr.core.georeference`.
 """
 
 import math
@@ -197,7 +197,7 @@ def _geozarr(place: str, attrs: Mapping[Any, Any]) -> Iterator[Statement]:
     if registration not in ("pixel", "node"):
         raise GridError(
             f"{place}.attrs['spatial:registration'] is {registration!r}; expected 'pixel' (the transform begins at a"
-            " corner) or 'node' (at a centre). Set it right."
+            " corner) or 'node' (at a centre). Correct it."
         )
     if registration == "node":
         affine, where = affine @ Affine.translation(-0.5, -0.5), f"{where} (registration: node)"

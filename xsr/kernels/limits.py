@@ -1,7 +1,7 @@
 """Range of a temperature image, estimated from the low-resolution image alone.
 
 Networks for temperature read numbers between zero and one. The usual choice, minimum and maximum of the
-high-resolution truth, is not known where there is no truth; here the range comes from moments of the image at hand.
+high-resolution truth, is not known where there is no truth; here the range comes from moments of the image itself.
 """
 
 import numpy as np

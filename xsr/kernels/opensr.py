@@ -23,7 +23,7 @@ METRICS = ("reflectance", "spectral", "spatial", "synthesis", "hallucination", "
 UPSAMPLE = 50
 """Shifts are found to 1/50 of a pixel."""
 LARGEST_SHIFT = 5.0
-"""Longest shift in pixels that is believed."""
+"""Longest shift in pixels that is accepted."""
 QUANTILE = 0.75
 """Pixels count for correctness where a distance exceeds this quantile of the distance between low and high."""
 WEIGHT, TEMPERATURE = 0.05, 0.25

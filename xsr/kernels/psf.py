@@ -45,7 +45,7 @@ class Gaussian:
     sigma: float
     """Standard deviation."""
     nyquist: tuple[float, float] | None = None
-    """Frequency and the response that the weights must have there; None keeps ``sigma`` as it is."""
+    """Frequency and the response that the weights must have there; None keeps ``sigma``."""
 
     @property
     def reach(self) -> float:
@@ -77,7 +77,7 @@ class Detector:
     sigma: float
     """Standard deviation of the optics; 0 for a perfect lens."""
     nyquist: tuple[float, float] | None = None
-    """Frequency and the response that the weights must have there; None keeps ``sigma`` as it is."""
+    """Frequency and the response that the weights must have there; None keeps ``sigma``."""
 
     @property
     def reach(self) -> float:
@@ -108,7 +108,7 @@ class Detector:
 class Measured:
     """A line spread function known by its values at equal steps, linear between them and zero beyond.
 
-    It is used as it is, centred on its centroid.
+    It is used unchanged, centred on its centroid.
     """
 
     values: tuple[float, ...]

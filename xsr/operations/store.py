@@ -1,8 +1,8 @@
-"""Writing a cube to Zarr: template first, then whole blocks, each checked and remembered.
+"""Writing a cube to Zarr: template first, then whole blocks, each checked and recorded.
 
 The store is an ordinary Zarr group that xarray opens. Every Dask chunk becomes one whole Zarr chunk (or one whole shard
 of smaller chunks) written by one task, so that no two tasks ever touch the same object. Beside the variables a group
-``_xsr`` holds the ledger: one row per block, written after the block's bytes are down. The root attribute ``xsr`` turns
+``_xsr`` holds the ledger: one row per block, written after the block itself. The root attribute ``xsr`` turns
 ``complete`` last. A run that was interrupted goes on from the ledger.
 """
 
@@ -25,7 +25,7 @@ from xsr.core.store.writing import Errors, check_errors, undone, write_blocks
 from xsr.core.types import XarrayObject
 
 SQUEEZE = 10
-"""Factor by which compression is trusted to shrink a store at most, when the free space is looked at."""
+"""Most by which compression is assumed to shrink a store, for the check of free space."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,9 @@ def to_zarr(
         Go on with a store that was interrupted: only blocks missing from its ledger are computed. The cube and the
         settings must be the same. Without a store this begins one; with a complete one there is nothing to do.
     errors
-        What to do with a block that cannot be computed. ``raise`` ends the run at once; what is done stays done.
-        ``quarantine`` tries once more, writes the fill value, goes on, and lists the block in the report; the store
-        is then not complete, and ``resume`` tries those blocks again.
+        What to do with a block that cannot be computed. ``raise`` ends the run at once; blocks already written are
+        kept. ``quarantine`` tries once more, writes the fill value, goes on, and lists the block in the report; the
+        store is then not complete, and ``resume`` tries those blocks again.
     force
         Skip the stale-lock and free-space checks: take over the lock of a writer whose state cannot be checked, and
         write although the estimate of the space needed exceeds what is free.
@@ -124,7 +124,8 @@ def to_zarr(
     Notes
     -----
     Attributes: the provenance of the operation, CF ``grid_mapping`` and ``spatial_ref``, the GeoZarr conventions
-    ``proj:`` and ``spatial:``, and ``_CRS`` for GDAL. ``ds.attrs["xsr"]["complete"]`` is True once everything is down.
+    ``proj:`` and ``spatial:``, and ``_CRS`` for GDAL. ``ds.attrs["xsr"]["complete"]`` is True once everything is
+    written.
 
     Examples
     --------

@@ -171,7 +171,7 @@ def _record(offset: OffsetLike) -> Any:
 
 
 def _plain(cube: xr.DataArray) -> xr.Dataset:
-    """Cube as it is stored: all bands in a chunk, one date in a chunk, labels as plain text."""
+    """Cube as stored: all bands in a chunk, one date in a chunk, labels as plain text."""
     cube = cube.copy(deep=False)
     cube.attrs = {name: value for name, value in cube.attrs.items() if not name.startswith("dropped_")}
     name = str(cube.name)

@@ -295,7 +295,7 @@ def _check_times(granules: Sequence[Granule]) -> None:
         if granule.time == before.time:
             raise ProductError(
                 f"{before.label} and {granule.label} are different acquisitions of the same time {granule.time};"
-                " expected one a time. Open them apart."
+                " expected one a time. Open them separately."
             )
 
 

@@ -192,17 +192,18 @@ def check_pixels(
         share = float((numbers < NEGATIVE_DN).mean())
         if share > NEGATIVE_SHARE:
             raise HarmonisationError(
-                f"{product}: {stated.source} gives an offset of {stated.offset_dn:g}, but the pixels deny it: with it"
-                f" {share:.0%} of them had a reflectance below {(NEGATIVE_DN + OFFSET) / quantification:g}. Pass"
-                f" {spell_offset(0, item)} if it has been applied already, or {spell_offset(OFFSET, item)} to insist."
+                f"{product}: {stated.source} gives an offset of {stated.offset_dn:g}, but the pixels contradict it:"
+                f" with it {share:.0%} of them had a reflectance below {(NEGATIVE_DN + OFFSET) / quantification:g}."
+                f" Pass {spell_offset(0, item)} if it has been applied already, or {spell_offset(OFFSET, item)} to"
+                " override."
             )
     elif classes is not None and abs(stated.offset_dn) < 0.5:
         dark = numbers[np.isin(classes, DARK)]
         if dark.size >= FEW and float(np.quantile(dark, DARK_QUANTILE)) > DARK_DN:
             raise HarmonisationError(
-                f"{product}: {stated.source} gives no offset, but the pixels deny it: without one water and shadow had"
-                f" a reflectance above {DARK_DN / quantification:g} in the infrared. Pass"
-                f" {spell_offset(OFFSET, item)}, or {spell_offset(0, item)} to insist."
+                f"{product}: {stated.source} gives no offset, but the pixels contradict it: without one water and"
+                f" shadow had a reflectance above {DARK_DN / quantification:g} in the infrared. Pass"
+                f" {spell_offset(OFFSET, item)}, or {spell_offset(0, item)} to override."
             )
 
 

@@ -98,7 +98,8 @@ def open_landsat(
     kinds = {kind for product in products for kind in product.kinds(bands)}
     if len(kinds) > 1:
         raise ParameterError(
-            f"bands={list(bands or ())} mix reflectance and temperature; expected one kind a cube. Open them apart."
+            f"bands={list(bands or ())} mix reflectance and temperature; expected one kind a cube."
+            " Open them separately."
         )
     granules = on_one_lattice([_granule(product, bands, chunks) for product in products])
     name, attrs = _DESCRIPTIONS[kinds.pop()]

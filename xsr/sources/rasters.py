@@ -134,7 +134,8 @@ def to_grid(data: xr.DataArray, target: GeoBox, *, method: str, chunk: int = CHU
         return data.data.astype(np.float32).rechunk((-1, chunk, chunk))
     if source.crs != target.crs:
         raise GridError(
-            f"a file is in {crs_name(source)}, the grid in {crs_name(target)}; expected the same CRS. Open them apart."
+            f"a file is in {crs_name(source)}, the grid in {crs_name(target)}; expected the same CRS."
+            " Open them separately."
         )
     if method != "nearest" and resolution(target)[0] > resolution(source)[0] * (1 + ALIGNED):
         data = _mean(data, target)

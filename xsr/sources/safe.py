@@ -342,7 +342,7 @@ def open_safe(
     products = list({(one.archive.path, one.root): one for one in map(read_product, paths)}.values())
     if len({product.surface for product in products}) > 1:
         raise ProductError(
-            "products of Level-1C and Level-2A were given together; expected one level. Open them apart."
+            "products of Level-1C and Level-2A were given together; expected one level. Open them separately."
         )
     granules = [_granule(product, _choose(product, bands, resolution), options) for product in products]
     granules = _separate_parts(products, granules)

@@ -47,7 +47,7 @@ class Layout:
         self.owners.extend([owner] * len(shapes))
 
     def raise_up(self, shape: Floats, height_m: float) -> None:
-        """Let a polygon cast a shadow; polygons are kept by their number of corners."""
+        """Give a polygon a height, by which it casts a shadow; polygons are kept by their number of corners."""
         self.tall.setdefault(len(shape), []).append(shape)
         self.heights.setdefault(len(shape), []).append(height_m)
 

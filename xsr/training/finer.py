@@ -88,7 +88,7 @@ def load(
     Raises
     ------
     ParameterError
-        If there are none.
+        If there are none, or their references have no name in common.
     XsrError
         If a file is not what the manifest says.
     """
@@ -103,6 +103,12 @@ def load(
         say(f"scene {number} of {len(found)}: {scene.place}")
         read_from = published if scene.layout is not None else _pair
         pairs += [pair.select(bands) for pair in read_from(manifest, scene)]
+    if not set.intersection(*(set(pair.high) for pair in pairs)):
+        sizes = sorted({name for pair in pairs for name in pair.high})
+        raise ParameterError(
+            f"no reference name is common to all scenes ({', '.join(sizes)}); expected one that all have. Give"
+            " references of the same pixel size the same name."
+        )
     return pairs
 
 

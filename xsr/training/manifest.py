@@ -9,6 +9,7 @@ import os
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from glob import glob
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
@@ -181,7 +182,7 @@ class Manifest:
         if "://" in text:
             return [text]
         path = self.root / text
-        matches = sorted(self.root.glob(text)) if any(c in text for c in "*?[") and not Path(text).is_absolute() else []
+        matches = sorted(map(Path, glob(str(path)))) if any(c in text for c in "*?[") else []
         if not matches and not path.exists():
             raise ParameterError(
                 f"scene {place!r}: {path} is missing; expected an image. Correct path, or root, in {self.path}."
@@ -215,7 +216,7 @@ def read_manifest(path: str | Path, *, root: str | Path | None = None) -> Manife
     """
     path = Path(path)
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors of Windows begin with a mark
     except OSError as error:
         raise ParameterError(f"{path} cannot be read ({error.strerror}); expected a manifest of scenes.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -227,7 +228,7 @@ def read_manifest(path: str | Path, *, root: str | Path | None = None) -> Manife
     if not isinstance(default, dict):
         raise ParameterError(f"{path}: default = {default!r}; expected a table of keys that all scenes share.")
     scenes = tuple(
-        _scene({**default, **table}, f"{path}, scene {number}")
+        _scene(_over(default, table), f"{path}, scene {number}")
         for number, one in enumerate(tables, 1)
         for table in _expanded(one, f"{path}, scene {number}")
     )
@@ -254,6 +255,12 @@ def _expanded(table: Mapping[str, Any], where: str) -> Iterator[dict[str, Any]]:
         return
     for word in _value("each", _texts, table["each"], where):
         yield {key: _filled(value, word) for key, value in rest.items()}
+
+
+def _over(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys of a table over shared ones; its own unit replaces a shared scale and offset, and the other way round."""
+    replaced = {"scale", "offset"} if "units" in own else {"units"} if {"scale", "offset"} & set(own) else set()
+    return {**{key: value for key, value in shared.items() if key not in replaced}, **own}
 
 
 def _filled(value: Any, word: str) -> Any:
@@ -294,7 +301,8 @@ def _typed(kind: type[Table], table: Any, where: str) -> Table:
     if "units" in table and {"scale", "offset"} & set(table):
         raise ParameterError(f"{where} gives both units and a scale or offset; expected one of them. Leave one out.")
     if isinstance(table.get("coarse"), Mapping):
-        table = {**table, "coarse": {**{key: table[key] for key in SHARED if key in table}, **table["coarse"]}}
+        shared = {key: table[key] for key in SHARED if key in table}
+        table = {**table, "coarse": _over(shared, table["coarse"])}
     return kind(**{key: _of(key, value, where) for key, value in table.items()})
 
 

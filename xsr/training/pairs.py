@@ -298,7 +298,7 @@ def mixed(window: Image, spread: float, rng: np.random.Generator) -> Image:
     """Mix the bands of a window (band, y, x) that it has, each about its mean, by random weights.
 
     Each band gets ``spread`` standard deviations of every other, up or down: how bands go together then differs from
-    patch to patch, and must be read from the low-resolution image instead of being learnt by heart.
+    patch to patch, and must be read from the low-resolution image instead of being memorised.
     """
     known = np.isfinite(window).any(axis=(1, 2))
     bands = window[known]

@@ -78,6 +78,8 @@ def run_recipe(
     network, steps, taken = train(
         recipe, task, minutes=minutes, spent=spent, device=device, checkpoint=checkpoint, report=report
     )
+    if minutes is not None and steps == 1:
+        say(f"scenes and the first step took all {minutes:g} minutes: nothing was learnt, give more")
     write_weights(network, out)
     training = {
         **about,

@@ -72,7 +72,7 @@ def nested(
 ) -> TrainingScene:
     """Make a scene of which the bands ``coarse_names`` come on a grid of pixels twice as large.
 
-    ``coarse`` holds them. Without it those in ``values``, which somebody has brought to the finer grid, are averaged
+    ``coarse`` holds them. Without it those in ``values``, which were brought to the finer grid, are averaged
     over two by two pixels from the row and column ``offset`` on; by default from where they are plainly repeated, so
     that the repetition is undone.
     """

@@ -69,7 +69,7 @@ def start_from(network: nn.Module, other: nn.Module) -> None:
 
 
 def widen(network: nn.Module, other: nn.Module) -> None:
-    """Give a network the tensors of another that has fewer input or output bands; those it lacks stay as they are."""
+    """Give a network the tensors of another that has fewer input or output bands; those it lacks are unchanged."""
     wanted, given = network.state_dict(), other.state_dict()
     for name, value in wanted.items():
         part = tuple(slice(min(a, b)) for a, b in zip(value.shape, given[name].shape, strict=True))

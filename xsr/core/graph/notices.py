@@ -31,14 +31,14 @@ Inspect = Callable[[NDArray[Any]], str | None]
 
 
 def watch(source: Any, inspect: Inspect) -> Any:
-    """Look at the blocks of an array as they are computed, and warn of the first that is odd.
+    """Check the blocks of an array as they are computed, and warn of the first that is odd.
 
     Parameters
     ----------
     source
         NumPy array, looked at now; or Dask array, looked at when it is computed.
     inspect
-        Function of a block; a frozen dataclass, which names Dask keys. It must not look at more than a sample.
+        Function of a block; a frozen dataclass, which names Dask keys. It must not read more than a sample.
 
     Returns
     -------

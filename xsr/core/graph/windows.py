@@ -117,7 +117,7 @@ def run_frames(frames: Sequence[Frames], source: Any, plan: Plan, *, bands: int 
     ----------
     frames
         One chunk of the result's time axis each; a task reads its dates once for all images of the chunk. The functions
-        are alike but for the dates.
+        differ in the dates alone.
     source
         NumPy or Dask array (time, band, y, x).
     plan

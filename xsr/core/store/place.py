@@ -36,7 +36,7 @@ class Place:
         return Place(self.path.rstrip("/") + suffix, self.options)
 
     def open(self, mode: Literal["r", "r+"] = "r+", *, zarr_format: Literal[2, 3] | None = None) -> Any:
-        """Open the Zarr group that lies here; consolidated metadata is not believed while blocks are written."""
+        """Open the Zarr group that lies here; consolidated metadata is not used while blocks are written."""
         import zarr
 
         return zarr.open_group(

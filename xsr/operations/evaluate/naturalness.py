@@ -77,7 +77,7 @@ def brisque(
     Notes
     -----
     Reflectance is clipped to 0 to 1 and multiplied by 255 without rounding. The score depends on this choice, and
-    the model has learnt from photographs: compare scores of one scene and band, not of scenes.
+    the model was trained on photographs: compare scores of one scene and band, not of scenes.
 
     References
     ----------

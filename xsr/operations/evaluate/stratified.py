@@ -152,7 +152,7 @@ def strata(
     over the angles between the spectra of all bands where this band has its stratum, ``high_fidelity`` over the
     high-pass errors. ``ergas`` joins the same stratum of every band, each by its own gradient, and is NaN if one is
     empty. Pixels whose window or point spread function touches no data or the outside count for the errors alone;
-    ``count`` is that of the errors. ``low_fidelity`` is not defined here: it lives on the low-resolution grid.
+    ``count`` is that of the errors. ``low_fidelity`` is not defined here: it belongs to the low-resolution grid.
 
     Quantiles come from a histogram whose
     bins are fixed, 1/128 of an octave wide, filled in the same pass as the errors: the edges are those of bins, at most

@@ -25,7 +25,7 @@ MISSING, AT_LIMIT = 1, 2
 
 
 def lattice_of(card: ModelCard, factor: int) -> Lattice:
-    """Lattice of a network: of each patch a sixteenth is thrown away on every side, an eighth overlaps the next.
+    """Lattice of a network: of each patch a sixteenth is discarded on every side, an eighth overlaps the next.
 
     Raises
     ------
@@ -36,7 +36,7 @@ def lattice_of(card: ModelCard, factor: int) -> Lattice:
     stride, trim = 3 * patch // 4, patch // 16
     if patch % 16 or patch % factor or stride % factor:
         raise ModelError(
-            f"model {card.name!r} looks at patches of {patch} pixels; expected a multiple of 16, of which three"
+            f"model {card.name!r} reads patches of {patch} pixels; expected a multiple of 16, of which three"
             f" quarters are a multiple of the factor {factor}. Correct the card, or choose another factor."
         )
     return Lattice(patch, stride, trim)
@@ -52,8 +52,7 @@ class GuidedNetwork:
     """Block function of a guided network.
 
     Reads the normalised image enlarged by a bicubic kernel, the same by nearest neighbour, and the bands of the guide.
-    Makes the normalised result and with whether the network's last ReLU cut it off (above zero), in the first
-    two bands.
+    Makes two bands: the normalised result, and whether the network's last ReLU cut it off (1) or not (0).
     """
 
     spec: registry.ModelSpec

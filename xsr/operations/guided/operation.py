@@ -113,8 +113,8 @@ def guided(
     ParameterError
         If both ``model`` and ``method`` are given, or no date of the guide is near enough.
     GridError
-        If guide and cube do not overlap, the guide is coarser than the cube, or ``conserve`` cannot be had between the
-        two grids.
+        If guide and cube do not overlap, the guide is coarser than the cube, or ``conserve`` is not possible between
+        the two grids.
     BandError
         If the cube has several bands, or the guide lacks one that is needed.
     CubeError
@@ -235,7 +235,7 @@ def _check_choice(model: str | Path | None, method: object, conserve: object, li
 def _bands(card: ModelCard | None, method: str | None, given: Sequence[str] | None) -> Sequence[str] | None:
     """Bands of the guide that are read, None for all."""
     if given is not None and method != "guided_filter":
-        raise ParameterError(f"guide_bands={given!r}; only method='guided_filter' lets choose. Leave it out.")
+        raise ParameterError(f"guide_bands={given!r}; only method='guided_filter' takes it. Leave it out.")
     if card is not None:
         return card.guide.names
     if method == "guided_filter" and given is not None:

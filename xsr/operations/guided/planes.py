@@ -62,7 +62,7 @@ def planes_of(cube: Cube, dates: Sequence[int] | None = None) -> Planes:
 
 
 def cut(guide: Planes, geobox: GeoBox) -> Planes:
-    """Cut a rectangle of pixels out of a guide where a grid is one; else the guide as it is."""
+    """Cut a rectangle of pixels out of a guide where a grid is one; else the guide unchanged."""
     sampling = grid.between(guide.geobox, geobox)
     if not isinstance(sampling, grid.Refinement) or not np.allclose(sampling.cell, 1, rtol=0, atol=1e-9):
         return guide

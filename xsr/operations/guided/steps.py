@@ -94,8 +94,8 @@ class Steps:
         unknown: NDArray[np.bool_] = np.isnan(shifts[:, 0])
         if unknown.any():
             warnings.warn(
-                f"the guide of {unknown.sum()} of {len(shifts)} date(s) shows too little to be registered to the cube;"
-                " it stays where it is.",
+                f"the guide of {unknown.sum()} of {len(shifts)} date(s) has too little texture to be registered to the"
+                " cube; it is not moved.",
                 XsrWarning,
                 stacklevel=5,
             )
@@ -174,7 +174,7 @@ class Steps:
                 " the corner at one of theirs. Use scale=, or another model."
             )
         if card.factor not in (None, whole):
-            raise ModelError(f"model {card.name!r} knows the factor {card.factor}; the result has {whole}.")
+            raise ModelError(f"model {card.name!r} has the factor {card.factor}; the result has {whole}.")
         return whole
 
     def _warn_of_scale(self, card: ModelCard) -> None:

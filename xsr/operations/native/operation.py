@@ -1,4 +1,4 @@
-"""The operation: find the sensor's own pixels in an image resampled by nearest neighbour, and give them back."""
+"""The operation: find the sensor's own pixels in an image resampled by nearest neighbour, and recover them."""
 
 import math
 import warnings
@@ -40,7 +40,7 @@ def native(
     units: str | float | None = None,
     chunks: int | Sequence[int] | None = None,
 ) -> XarrayObject:
-    """Give back the sensor's own pixels of a cube that was resampled from them by nearest neighbour.
+    """Recover the sensor's own pixels of a cube that was resampled from them by nearest neighbour.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def native(
         fits. Another datum than WGS 84 must be named.
     gsd
         Pixel size of the sensor in metres, or several; 10, 20, 30 and 60 m are tried by default. With ``crs`` one size
-        is believed, with a warning, where the cube is too small or flat to test it.
+        is accepted, with a warning, where the cube is too small or flat to test it.
     bands
         Bands to keep; all by default.
     units
@@ -65,12 +65,12 @@ def native(
         As the input, float32, on the finest lattice of its bands in the zone found; lazy if the input is. Pixels that
         no pixel of the cube came from are NaN. Bands of larger pixels repeat them. The coordinate ``native_gsd``
         (of a Dataset: an attribute of each variable) is each band's own pixel size in metres, NaN where the image is
-        too flat to say; ``native_x`` and ``native_y`` are a corner of the repeated pixels, by which `xsr.liif` and its
-        kin know that they have to be smoothed first.
+        too flat to decide; ``native_x`` and ``native_y`` are a corner of the repeated pixels, by which `xsr.liif` and
+        related operations recognise that they have to be smoothed first.
 
         Attributes: ``xsr_native_crs``; ``xsr_native_origin``, the corner of the first pixel; ``xsr_native_reproduced``,
-        the share of the sample that the way back reproduces; ``xsr_native_evidence``, the number of repeats it rests
-        on; ``xsr_native_shift``, metres right and up by which the image had to be moved to fit best;
+        the share of the sample that resampling the result reproduces; ``xsr_native_evidence``, the number of repeats
+        tested; ``xsr_native_shift``, metres right and up by which the image had to be moved to fit best;
         ``xsr_native_missing`` and ``xsr_native_recovered``, the number of pixels inside the cube that are NaN because
         it skipped them and the share of the others, of a large cube estimated in its middle.
 

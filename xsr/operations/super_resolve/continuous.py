@@ -77,13 +77,13 @@ def liif(
         With ``t``: clear dates used for a pixel, the nearest to the target time. Clear is what is not NaN in any band;
         as many dates on either side of the target time are read.
     window
-        With ``t``: days around a target time beyond which a date is not used; any is by default.
+        With ``t``: days around a target time within which dates are used; all by default.
     extrapolate
         With ``t``: days by which a target time may lie outside the series; refused by default.
     fill
         With ``t``: whether gaps of a date are filled from the other dates that may be used, by how they differ around
-        the gap, before the dates are averaged; see `xsr.kernels.gaps.fill_gaps`. Else farther dates stand in as they
-        are. The detail that the network adds comes from clear dates alone.
+        the gap, before the dates are averaged; see `xsr.kernels.gaps.fill_gaps`. Otherwise farther dates are used
+        unchanged. The detail that the network adds comes from clear dates alone.
     model
         Name of packaged weights (see `xsr.models.names`; ``liif_s2`` by default, ``temporal_liif_s2`` with ``t``), or
         a path to a ``.safetensors`` file with its card beside it.
@@ -116,9 +116,9 @@ def liif(
     CubeError, GridError
         If the cube breaks the contract; see `xsr.core.cube.open_cube`.
     BandError
-        If the model needs a band that the cube lacks, or does not know one that it has.
+        If the model needs a band that the cube lacks, or the cube has one that the model was not trained on.
     ModelError
-        If there is no such model, or it does not know time and ``t`` is given.
+        If there is no such model, or ``t`` is given and the model is not temporal.
 
     Notes
     -----
@@ -200,7 +200,7 @@ def prepare(
     card, spec = registry.card(name), registry.spec(name)
     if card.factor is not None:
         raise ModelError(
-            f"model {card.name!r} knows the factor {card.factor} alone; use sisr(model={str(model)!r}), or choose a"
+            f"model {card.name!r} has the factor {card.factor} alone; use sisr(model={str(model)!r}), or choose a"
             f" continuous model such as {DEFAULT}."
         )
     record = registry.record_of(card)

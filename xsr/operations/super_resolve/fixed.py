@@ -1,4 +1,4 @@
-"""Super-resolution by networks of one fixed factor, all bands at once."""
+"""Super-resolution by fixed-scale networks, all bands at once."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -41,7 +41,7 @@ def sisr(
     precision: Precision = "auto",
     chunks: int | Sequence[int] | None = None,
 ) -> XarrayObject:
-    """Super-resolve each date of a cube with a network of one fixed factor.
+    """Super-resolve each date of a cube with a fixed-scale network.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def sisr(
         the cube's grid as the model's card says (``coarser``: bicubic). Without it the cube itself must hold every
         band, those of 20 m brought to 10 m by ``interpolate(scale=2, method="bicubic")`` or by a reader of `xsr`.
     scale
-        The model's factor, or None: a fixed network knows no other.
+        The model's factor, or None: a fixed-scale network has no other.
     bands
         Bands to keep, in any spelling of the alias table, or a mapping from names to labels of the cube; all by
         default. See `liif`.
@@ -84,9 +84,9 @@ def sisr(
     ModelError, WeightsError
         If there is no such model, or its file is damaged or does not fit.
     ParameterError
-        If ``scale`` is not the model's factor, or ``precision`` is unknown or not to be had of a foreign network.
+        If ``scale`` is not the model's factor, or ``precision`` is unknown or given for a foreign network.
     BandError
-        If the model needs a band that the cube lacks, or does not know one that it has.
+        If the model needs a band that the cube lacks, or the cube has one that the model was not trained on.
     CubeError, GridError
         If the cube breaks the contract, or ``coarse`` has another extent.
 
@@ -111,7 +111,7 @@ def sisr(
         raise ModelError(f"model {card.name!r} is continuous; use liif(model={str(model)!r}, scale=...).")
     if scale is not None and checks.positive("scale", scale) != card.factor:
         raise ParameterError(
-            f"scale={scale!r}; model {card.name!r} knows the factor {card.factor} alone. Leave scale out, or use liif"
+            f"scale={scale!r}; model {card.name!r} has the factor {card.factor} alone. Leave scale out, or use liif"
             " for any scale."
         )
     residual = card.residual or bool(card.config.get("residual", False))
@@ -152,7 +152,7 @@ def _with_coarse(cube: XarrayObject, coarse: XarrayObject, card: ModelCard, unit
     fine, other = open_cube(cube, units=units), open_cube(coarse, units=units)
     if type(cube) is not type(coarse):
         raise ParameterError(
-            f"coarse is a {type(coarse).__name__} and the cube a {type(cube).__name__}; expected two of a kind."
+            f"coarse is a {type(coarse).__name__} and the cube a {type(cube).__name__}; expected the same type."
         )
     inner, outer = fine.geobox.boundingbox, other.geobox.boundingbox
     if fine.geobox.crs != other.geobox.crs or not np.allclose(inner.bbox, outer.bbox, rtol=0, atol=1e-6 * _span(inner)):

@@ -298,7 +298,7 @@ def warn_of_pixel_size(cube: Cube, card: ModelCard) -> None:
     if not card.gsd_m * low / SLACK <= size <= card.gsd_m * high * SLACK:
         warnings.warn(
             f"the cube's pixels measure {size:g} m; model {card.name!r} was trained on pixels of {card.gsd_m:g} m"
-            f" times {low:g} to {high:g}. Its detail is a guess here: compare with interpolate.",
+            f" times {low:g} to {high:g}. Its detail is unreliable here: compare with interpolate.",
             XsrWarning,
             stacklevel=4,
         )

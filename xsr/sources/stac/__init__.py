@@ -1,4 +1,4 @@
-"""STAC: from a search, a catalog or items at hand to one cube of reflectance or temperature.
+"""STAC: from a search, a catalog or given items to one cube of reflectance or temperature.
 
 pystac-client finds items, odc-stac loads their pixels. What lies between is decided here, once for each item, one
 module for each question:
@@ -213,7 +213,7 @@ def _common_kind(candidates: Sequence[Candidate]) -> Kind | None:
     kinds = {one.kind.name: one.kind for one in candidates if one.kind is not None}
     if len(kinds) > 1:
         raise ProductError(
-            f"items carry classes of the kinds {', '.join(sorted(kinds))}; expected one. Open them apart."
+            f"items carry classes of the kinds {', '.join(sorted(kinds))}; expected one. Open them separately."
         )
     lacking = [one.item.id for one in candidates if one.kind is None]
     if kinds and lacking:

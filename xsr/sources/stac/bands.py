@@ -143,7 +143,8 @@ def one_family(items: "Sequence[pystac.Item]") -> bool:
         return False
     first = sensor_of(items[0]).name
     raise ParameterError(
-        f"items of {first} and {', '.join(sorted(names - {first}))} together; expected one sensor. Open them apart."
+        f"items of {first} and {', '.join(sorted(names - {first}))} together; expected one sensor."
+        " Open them separately."
     )
 
 
@@ -153,7 +154,7 @@ def _refuse_two_levels(items: "Sequence[pystac.Item]") -> None:
         named = " and ".join(f"Level-{level} ({levels[level]})" for level in sorted(levels))
         raise ParameterError(
             f"items of {named} together; expected one level, for reflectance at the top of the atmosphere and at the"
-            " surface make no common series. Open them apart, as by collection=."
+            " surface make no common series. Open them separately, as by collection=."
         )
 
 

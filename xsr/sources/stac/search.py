@@ -1,4 +1,4 @@
-"""Finding items: by an API, or among items at hand by the same rules."""
+"""Finding items: by an API, or among given items by the same rules."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
