@@ -56,10 +56,24 @@ register_sensor(Sensor("camera-9", [Band("C9", gsd_m=3.0, wavelength_nm=660.0)])
 def test_the_sensors_of_installed_packages_are_known_at_the_first_lookup(installed):
     installed(camera_extension=SENSOR)
     assert sensors.get("camera-9").band("C9").gsd_m == 3.0
-    assert "camera-9" in sensors.names()  # a second load would refuse the name
+    assert "camera-9" in sensors.names()
 
 
 def test_an_extension_that_fails_is_named_and_the_others_are_loaded(installed):
     installed(broken_extension="raise RuntimeError('no licence')", camera_extension=SENSOR)
     with pytest.warns(XsrWarning, match=r"extension 'broken_extension' \(\w+\) was not loaded: no licence"):
         assert "camera-9" in sensors.names()
+
+
+def test_an_extension_that_leaves_python_is_named_too(installed):
+    installed(leaving_extension="raise SystemExit('no display')", camera_extension=SENSOR)
+    with pytest.warns(XsrWarning, match=r"extension 'leaving_extension' \(\w+\) was not loaded: no display"):
+        assert "camera-9" in sensors.names()
+
+
+def test_extensions_whose_loading_was_interrupted_are_loaded_by_the_next_lookup(installed):
+    installed(interrupted_extension="raise KeyboardInterrupt", camera_extension=SENSOR)
+    with pytest.raises(KeyboardInterrupt):
+        sensors.names()
+    installed(camera_extension=SENSOR)
+    assert "camera-9" in sensors.names()

@@ -157,11 +157,12 @@ def test_a_registered_sensor_is_found_by_name_and_its_bands_by_alias(registry):
 
 def test_a_name_that_is_taken_is_refused_unless_it_shall_be_replaced(registry):
     register_sensor(camera())
+    register_sensor(camera())  # the same again, as by a cell of a notebook
+    sharper = camera(Band("C1_red", gsd_m=2.0, wavelength_nm=660.0))
     with pytest.raises(ParameterError, match="sensor 'camera-1' is registered already; expected a new name"):
-        register_sensor(camera())
+        register_sensor(sharper)
     with pytest.raises(ParameterError, match="sensor 'S2A' is registered already"):
         register_sensor(camera(name="S2A"))
-    sharper = camera(Band("C1_red", gsd_m=2.0, wavelength_nm=660.0))
     register_sensor(sharper, overwrite=True)
     assert sensors.get("camera-1") == sharper
 

@@ -122,10 +122,12 @@ def test_bands_of_an_unknown_sensor_are_left_out_of_the_terms_that_need_it():
 
 def test_a_registered_metric_is_known_and_none_of_the_library():
     register_metric(gain())
+    register_metric(gain())  # the same again
     assert list(known_metrics()) == [*METRICS, "gain"]
+    doubled = gain(formula=lambda means: 2 * means["ratio"])
     with pytest.raises(ParameterError, match=r"'gain' exists already.*overwrite=True"):
-        register_metric(gain())
-    register_metric(gain(formula=lambda means: 2 * means["ratio"]), overwrite=True)
+        register_metric(doubled)
+    register_metric(doubled, overwrite=True)
     assert known_metrics()["gain"].formula(Means(("ratio",), np.array([1.0, 3.0]), 1.0, 1.0)) == 6
 
 

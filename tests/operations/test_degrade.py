@@ -312,7 +312,7 @@ def test_an_mtf_outside_its_range_is_refused(mtf):
         ({"noise": SensorNoise(sun_zenith_deg=90)}, "sun_zenith_deg=90; expected an angle"),
         ({"min_valid": 1.2}, "min_valid=1.2; expected a share"),
         ({"chunks": 0}, "chunks=0; expected a positive number"),
-        ({"scale": 1, "psf": "effective"}, "A blur cannot sharpen"),
+        ({"scale": 1, "psf": "effective"}, r"\(input pixels\); expected a sharper input. A blur cannot sharpen"),
         ({"sensor": "sentinel-9"}, "sensor 'sentinel-9' is not registered"),
         ({"mtf": np.array([0.2, 0.3, 0.4])}, "expected one number, or a pair"),
         ({"mtf": "sharp"}, "mtf='sharp'; expected one number, or a pair"),

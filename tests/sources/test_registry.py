@@ -64,6 +64,17 @@ def test_an_option_that_the_reader_does_not_take_is_refused_with_those_it_does(n
         xsr.open(note, mask=True)
 
 
+def test_a_reader_that_takes_any_option_gets_them_all(note):
+    add(open=lambda path, **options: open_note(path, **options))
+    assert xsr.open(note, size=12).sizes["x"] == 12
+
+
+@pytest.mark.parametrize("reader", [None, 3, "package.module.function", "a:b:c"])
+def test_a_reader_is_a_function_or_the_name_of_one(reader):
+    with pytest.raises(ParameterError, match=r"source 'note' has open=.*; expected a function of the path"):
+        add(open=reader)
+
+
 def test_addresses_of_other_schemes_reach_the_source():
     add(recognises=lambda path: path.startswith("notes://"), open=lambda path: synthetic_cube(size=(8, 8)))
     assert xsr.open("notes://host/7").sizes["x"] == 8
@@ -88,9 +99,10 @@ def test_names_of_sources_that_xsr_brings_along_are_taken(name):
 
 def test_a_name_that_is_taken_is_refused_unless_it_shall_be_replaced(note):
     add()
-    with pytest.raises(ParameterError, match="source 'note' is registered already; expected a new name"):
-        add()
+    add()  # the same again
     sharper = xsr.Source("note", recognises=is_note, open=lambda path: open_note(path, size=8))
+    with pytest.raises(ParameterError, match="source 'note' is registered already; expected a new name"):
+        xsr.register_source(sharper)
     xsr.register_source(sharper, overwrite=True)
     assert xsr.open(note).sizes["x"] == 8
 

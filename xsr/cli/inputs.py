@@ -60,8 +60,8 @@ class Reading:
         """
         with self._noted():
             found = [None if path is None else _recognised(path) for path in paths]
-            known = {name for one in found if one is not None for name in one.source.options}
-            odd = [name for name in self._given() if name not in known]
+            sources = [one.source for one in found if one is not None]
+            odd = [name for name in self._given() if not any(source.takes(name) for source in sources)]
             if odd:
                 raise options.OptionError(f"{self._flag('open')} {odd[0]}; no input has such an option. Leave it out.")
             pairs = zip(paths, found, strict=True)
@@ -104,7 +104,7 @@ class Reading:
         """Options of the reader."""
         found = self._given()
         if self.shared:
-            found = {name: value for name, value in found.items() if name in source.options}
+            found = {name: value for name, value in found.items() if source.takes(name)}
         else:
             found |= {"dims": self._dims()} if self.dims else {}
             found |= {"crs": self.crs} if self.crs is not None else {}

@@ -6,7 +6,7 @@ of them before their first lookup, in every process, so that workers know them a
 
 import threading
 import warnings
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 
 from xsr.core.errors import XsrWarning
 
@@ -27,9 +27,17 @@ def load() -> None:
         if GROUP in _loaded:
             return
         _loaded.add(GROUP)
-        for entry in entry_points(group=GROUP):
-            try:
-                entry.load()
-            except Exception as error:
-                text = f"extension {entry.name!r} ({entry.value}) was not loaded: {error}"
-                warnings.warn(f"{text}. Update or remove the package that brings it.", XsrWarning, stacklevel=3)
+        try:
+            for entry in entry_points(group=GROUP):
+                _load(entry)
+        except BaseException:  # interrupted, or the warning is an error: the next lookup tries again
+            _loaded.discard(GROUP)
+            raise
+
+
+def _load(entry: EntryPoint) -> None:
+    try:
+        entry.load()
+    except (Exception, SystemExit) as error:
+        text = f"extension {entry.name!r} ({entry.value}) was not loaded: {error}"
+        warnings.warn(f"{text}. Update or remove the package that brings it.", XsrWarning, stacklevel=4)

@@ -17,7 +17,7 @@ from xsr.core import extensions
 from xsr.core.blocks import Span
 from xsr.core.errors import ParameterError
 from xsr.kernels.fidelity import gaussian_sensor
-from xsr.kernels.pixels import Sums, angle_map, error_sums
+from xsr.kernels.pixels import ABSOLUTE, COUNT, SQUARED, Sums, angle_map, error_sums
 from xsr.kernels.similarity import (
     CORRELATION,
     LAPLACIAN_RADIUS,
@@ -82,6 +82,12 @@ def _high(pixels: Pixels) -> list[Floats]:
     return [error, np.square(error, dtype=np.float64)]
 
 
+def _high_sums(pixels: Pixels) -> Sums:
+    detail = pixels.detail("error")[None]
+    found: Sums = error_sums(detail, np.zeros_like(detail))[0, [COUNT, ABSOLUTE, SQUARED]]
+    return found
+
+
 ERRORS = Terms(("error", "absolute", "squared", "reference"), _errors, sums=_error_sums)
 """With the error e = image - reference: e, |e|, e² and the reference."""
 SSIM = Terms(("index",), _ssim, needs={"reference", "data_range"}, reach=(SSIM_RADIUS, SSIM_RADIUS))
@@ -89,7 +95,7 @@ UQI = Terms(("index",), _uqi, reach=(_HALF, _REST))
 SCC = Terms(("index",), _scc, reach=(_HALF + LAPLACIAN_RADIUS, _REST + LAPLACIAN_RADIUS))
 ANGLE = Terms(("angle",), _angle, spectrum=True)
 LOW = Terms(("absolute", "squared"), _low, needs={"low", "sensor"})
-HIGH = Terms(("absolute", "squared"), _high, needs={"reference", "sensor"})
+HIGH = Terms(("absolute", "squared"), _high, needs={"reference", "sensor"}, sums=_high_sums)
 
 
 # --- formulas ----------------------------------------------------------------------------------------------
@@ -174,8 +180,9 @@ def register_metric(metric: Metric, *, overwrite: bool = False) -> None:
     Raises
     ------
     ParameterError
-        If the name is taken or no name of a variable, something it needs is not known, it has no formula, its terms are
-        not as many as its columns or not of the shape of the pixels, or its formula does not give one number a band.
+        If the name is that of a different metric or no name of a variable, something it needs is not known, it has no
+        formula, its terms are not as many as its columns or not of the shape of the pixels, or its formula does not
+        give one number a band.
 
     Notes
     -----
@@ -197,7 +204,7 @@ def register_metric(metric: Metric, *, overwrite: bool = False) -> None:
             f"a metric cannot have the name {name!r}; expected letters, digits and underscores, and none of"
             f" {', '.join(RESERVED)}."
         )
-    if name in METRICS or (name in _registered and not overwrite):
+    if name in METRICS or (_registered.get(name, metric) != metric and not overwrite):
         remedy = "Choose another." if name in METRICS else "Choose another, or pass overwrite=True to replace it."
         raise ParameterError(f"metric {name!r} exists already; expected a new name. {remedy}")
     _check(metric)

@@ -127,7 +127,7 @@ def _map_sums(maps: Any, index: Any, out: Any) -> None:
     columns, height, width = maps.shape
     for i in range(height):
         for j in range(width):
-            k = index[i, j] if index.size > 0 else 0
+            k = index[i, j]
             valid = k >= 0
             for c in range(columns):
                 valid = valid and np.isfinite(maps[c, i, j])
@@ -154,6 +154,9 @@ def map_sums(maps: NDArray[np.float64], index: NDArray[np.int32] | None = None, 
     ndarray
         The count first, then the sum of each map, shape (stratum, 1 + column).
     """
+    if index is None:
+        valid = np.isfinite(maps).all(axis=0)
+        return np.array([[np.count_nonzero(valid), *maps.sum(axis=(1, 2), where=valid)]], np.float64)
     out = np.zeros((strata, 1 + len(maps)))
-    _map_sums(maps, np.empty((0, 0), np.int32) if index is None else index, out)
+    _map_sums(maps, index, out)
     return out

@@ -262,7 +262,7 @@ def effective(low: float, high: float) -> Psf:
     """
     if not 0 <= high < low:
         raise ParameterError(
-            f"the input is blurred by sigma {high:.4g} and the output would be by {low:.4g} (map units); expected a"
+            f"the input is blurred by sigma {high:.4g} and the output would be by {low:.4g} (input pixels); expected a"
             " sharper input. A blur cannot sharpen: use a larger scale, a smaller mtf, or psf='gaussian'."
         )
     return Gaussian(math.sqrt(low * low - high * high))

@@ -115,7 +115,8 @@ def window_map(
         Shape (band, h - n + 1, w - n + 1) for windows of n pixels.
     """
     out = np.empty((image.shape[0], *(max(0, size - window.size + 1) for size in image.shape[1:])))
-    _windows(image, reference, window, kind, (0.01 * data_range) ** 2, (0.03 * data_range) ** 2, out)
+    pair = np.ascontiguousarray(image), np.ascontiguousarray(reference)  # of known strides, for vector instructions
+    _windows(*pair, window, kind, (0.01 * data_range) ** 2, (0.03 * data_range) ** 2, out)
     return out
 
 

@@ -39,7 +39,7 @@ class Recognised:
             If the reader does not return a cube.
         """
         known, name = self.source.options, self.source.name
-        unknown = [option for option in options if option not in known]
+        unknown = [option for option in options if not self.source.takes(option)]
         if unknown:
             raise ParameterError(
                 f"option {', '.join(unknown)} is not known for a {name}; its options are: {', '.join(known) or 'none'}."

@@ -59,8 +59,14 @@ class Source:
     @property
     def options(self) -> tuple[str, ...]:
         """Names of what the reader takes beside the path."""
-        _, *others = inspect.signature(self.reader).parameters.values()
-        return tuple(one.name for one in others if one.kind in (one.KEYWORD_ONLY, one.POSITIONAL_OR_KEYWORD))
+        return tuple(one.name for one in self._beside() if one.kind in (one.KEYWORD_ONLY, one.POSITIONAL_OR_KEYWORD))
+
+    def takes(self, option: str) -> bool:
+        """Whether the reader has an option of this name, or takes any by ``**``."""
+        return option in self.options or any(one.kind is one.VAR_KEYWORD for one in self._beside())
+
+    def _beside(self) -> list[inspect.Parameter]:
+        return list(inspect.signature(self.reader).parameters.values())[1:]
 
 
 SAFE = Source("Sentinel-2 SAFE", open="xsr.sources.safe:open_safe", product=True, by_band=True)
@@ -94,7 +100,8 @@ def register_source(source: Source, *, overwrite: bool = False) -> None:
     Raises
     ------
     ParameterError
-        If the name is taken, or nothing says how the source is recognised.
+        If the name is that of a different source, nothing says how the source is recognised, or ``open`` is
+        neither a function nor the name of one.
 
     Notes
     -----
@@ -115,8 +122,14 @@ def register_source(source: Source, *, overwrite: bool = False) -> None:
     if not callable(getattr(source, "recognises", None)):
         name = getattr(source, "name", source)
         raise ParameterError(f"source {name!r} has no recognises=; expected a function of the path. Give one.")
+    opens: object = source.open  # of any type, whatever the record says
+    if not callable(opens) and str(opens).count(":") != 1:
+        raise ParameterError(
+            f"source {source.name!r} has open={source.open!r}; expected a function of the path, or"
+            " 'package.module:function'. Give one."
+        )
     known = _SOURCES.get(source.name)
-    if known in BUILT_IN or (known is not None and not overwrite):
+    if known in BUILT_IN or (known not in (None, source) and not overwrite):
         remedy = "." if known in BUILT_IN else ", or pass overwrite=True to replace it."
         raise ParameterError(
             f"source {source.name!r} is registered already; expected a new name. Choose another{remedy}"

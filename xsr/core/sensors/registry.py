@@ -74,7 +74,7 @@ def register_sensor(sensor: Sensor, *, overwrite: bool = False) -> None:
     Raises
     ------
     ParameterError
-        If it is no `Sensor` with bands, or the name is taken and ``overwrite`` is False.
+        If it is no `Sensor` with bands, or the name is that of a different sensor and ``overwrite`` is False.
     BandError
         If a name or alias is a word that other sensors use for another part of the spectrum.
 
@@ -96,7 +96,7 @@ def register_sensor(sensor: Sensor, *, overwrite: bool = False) -> None:
             f"{sensor!r} is no sensor with bands; expected one. Pass xsr.Sensor(name, bands=[xsr.Band(...), ...])."
         )
     key = _sensor_key(sensor.name)
-    if key in _SENSORS and not overwrite:
+    if key in _SENSORS and _SENSORS[key] != sensor and not overwrite:
         raise ParameterError(
             f"sensor {sensor.name!r} is registered already; expected a new name."
             " Choose another, or pass overwrite=True to replace it."
