@@ -248,7 +248,7 @@ def from_item(item: dict[str, Any]) -> ModelCard:
 def fields_of(card: ModelCard) -> dict[str, Any]:
     """Fields of a card as its JSON names them: those of its channels one by one."""
     units = {"unit": card.image.step, "units": "K" if card.units == "K" else "1"}
-    parts = {
+    parts: dict[str, dict[str, Any]] = {
         "image": card.image.fields() | {"fill": card.image.fill} | units,
         "guide": card.guide.fields("guide_"),
     }
