@@ -1,5 +1,6 @@
 """Examples in docstrings and in the documentation may write files and register things: neither outlives them."""
 
+from copy import copy
 from importlib import import_module
 
 import pytest
@@ -20,4 +21,4 @@ def nothing_outlives_an_example(request: pytest.FixtureRequest, monkeypatch: pyt
         monkeypatch.chdir(request.getfixturevalue("tmp_path"))
         for module, name in REGISTRIES.items():
             registry = import_module(module)
-            monkeypatch.setattr(registry, name, dict(getattr(registry, name)))
+            monkeypatch.setattr(registry, name, copy(getattr(registry, name)))

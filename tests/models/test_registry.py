@@ -57,6 +57,11 @@ def test_find_by_name_and_by_path(path):
     assert registry.find(path) == registry.find(str(path)) == path
 
 
+def test_a_folder_of_weights_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(ModelError, match=r"nowhere is no folder; expected one that holds weights"):
+        registry.register_weights(str(tmp_path / "nowhere"))
+
+
 def test_weights_of_other_distributions_are_found_by_name(monkeypatch, tmp_path):
     package = tmp_path / "others_weights"
     package.mkdir()

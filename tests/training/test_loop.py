@@ -221,6 +221,16 @@ def test_the_checkpoint_of_another_recipe_is_refused_and_kept(tmp_path, remember
     assert path.is_file()
 
 
+def test_the_checkpoint_of_other_scenes_is_refused_and_kept(tmp_path, remember_often):
+    path = tmp_path / "run.checkpoint"
+    with pytest.raises(StopError):
+        train(TINY, make_task(), checkpoint=path, scenes="these", report=stopping(4))
+    with pytest.raises(ParameterError, match=r"other scenes.*Restore the manifest"):
+        train(TINY, make_task(), checkpoint=path, scenes="those")
+    _, steps, _ = train(TINY, make_task(), checkpoint=path, scenes="these")
+    assert steps == TINY.steps
+
+
 CHILD = """
 import sys
 from pathlib import Path

@@ -86,6 +86,12 @@ def test_root_may_name_a_variable_of_the_environment_and_can_be_replaced(folder,
         manifest(folder, f'root = "$MY_IMAGES"\n{SCENE}')
 
 
+def test_its_identity_is_that_of_its_scenes_wherever_they_lie(folder):
+    first = manifest(folder, SCENE).identity
+    assert manifest(folder, f"# a comment\n{SCENE}", root=folder.parent).identity == first
+    assert manifest(folder, f"{SCENE}scale = 1e-3\n").identity != first
+
+
 def test_what_a_scene_is_for_follows_from_what_it_holds(folder):
     text = (
         SCENE + SCENE + 'bands = ["lst"]\n' + SCENE + 'reference = {path = "valley.tif"}\n' + SCENE + 'uses = ["image"]'

@@ -53,6 +53,14 @@ def xsr_train(folder, *options, recipe="liif_s2_first", umask=0o022):
     )
 
 
+@pytest.mark.parametrize("minutes", ["0", "nan"])
+def test_minutes_that_cannot_be_are_refused_before_images_are_read(folder, minutes):
+    done = xsr_train(folder, "--minutes", minutes)
+    assert done.returncode != 0
+    assert "expected a positive number" in done.stderr
+    assert "scene 1" not in done.stdout
+
+
 def test_minutes_include_the_scenes_and_progress_is_shown_from_the_start(folder):
     done = xsr_train(folder, "--minutes", "0.0001", "--out", "mine.safetensors", umask=0o027)
     assert done.returncode == 0, done.stderr

@@ -75,7 +75,7 @@ class Description:
     citation: str
 
 
-def register_weights(folder: Path) -> None:
+def register_weights(folder: str | Path) -> None:
     """Make the weights of a folder known by name, behind those of xsr.
 
     A distribution of weights makes this call in the module that its entry point of the group ``xsr.extensions`` names.
@@ -85,15 +85,22 @@ def register_weights(folder: Path) -> None:
     folder
         Folder that holds ``NAME.safetensors`` and ``NAME.json``, the card, for each set of weights.
 
+    Raises
+    ------
+    ModelError
+        If there is no such folder.
+
     Examples
     --------
     Not run by the tests, since it needs trained weights:
 
-    >>> from pathlib import Path
     >>> import xsr
-    >>> xsr.models.register_weights(Path("mine"))  # doctest: +SKIP
+    >>> xsr.models.register_weights("mine")  # doctest: +SKIP
     >>> fine = cube.sr.liif(scale=2, model="my_network")  # doctest: +SKIP
     """
+    folder = Path(folder).resolve()
+    if not folder.is_dir():
+        raise ModelError(f"{folder} is no folder; expected one that holds weights (.safetensors) and their cards.")
     if folder not in _folders:
         _folders.append(folder)
 

@@ -46,6 +46,7 @@ def train(
     spent: float = 0.0,
     device: str = "cpu",
     checkpoint: Path | None = None,
+    scenes: str = "",
     report: Callable[[Progress], None] = lambda progress: None,
 ) -> tuple[nn.Module, int, float]:
     """Train a network by a recipe.
@@ -65,6 +66,8 @@ def train(
     checkpoint
         File that remembers the run every `REMEMBER` steps; where it exists the run goes on from it, to the same
         weights. It stays, to be removed by `forget` when the weights are safe.
+    scenes
+        Identity of the real images; a checkpoint of others is refused.
     report
         Called after every step.
 
@@ -80,10 +83,9 @@ def train(
     Raises
     ------
     ParameterError
-        If the checkpoint is one of another recipe.
+        If the checkpoint is one of another recipe, or of other scenes.
     """
-    if minutes is not None and not (math.isfinite(minutes) and minutes > 0):
-        raise ParameterError(f"minutes={minutes}; expected a positive number.")
+    check_minutes(minutes)
     network = task.network.to(device)
     network.to(memory_format=task.memory_format)  # type: ignore[call-overload]
     for name, parameter in network.named_parameters():
@@ -92,7 +94,7 @@ def train(
     optimiser = torch.optim.Adam(
         (p for p in network.parameters() if p.requires_grad), lr=recipe.learning_rate, betas=(0.9, 0.99)
     )
-    state = _State(recipe, network, average, optimiser, checkpoint)
+    state = _State(recipe, network, average, optimiser, checkpoint, scenes)
     step, before = state.resume()
     before += spent
     begun = time.monotonic()
@@ -119,6 +121,18 @@ def train(
     return average.module.cpu().eval(), step, before + (time.monotonic() - begun) / 60
 
 
+def check_minutes(minutes: float | None) -> None:
+    """Check a wall-clock budget.
+
+    Raises
+    ------
+    ParameterError
+        Unless it is None, or finite and above zero.
+    """
+    if minutes is not None and not (math.isfinite(minutes) and minutes > 0):
+        raise ParameterError(f"minutes={minutes}; expected a positive number.")
+
+
 @dataclass(frozen=True)
 class _State:
     """What a run must remember to go on after it was killed."""
@@ -128,6 +142,7 @@ class _State:
     average: torch.optim.swa_utils.AveragedModel
     optimiser: torch.optim.Optimizer
     path: Path | None
+    scenes: str
 
     def resume(self) -> tuple[int, float]:
         """Restore a run; return its steps and minutes, zero without a checkpoint."""
@@ -139,6 +154,11 @@ class _State:
                 f"{self.path} is the checkpoint of another recipe, or of other settings; expected {self.recipe.name}"
                 " as it is now. Remove the file to start anew."
             )
+        if kept.get("scenes") != self.scenes:
+            raise ParameterError(
+                f"{self.path} is the checkpoint of a run with other scenes; expected the manifest as it was. Restore"
+                " the manifest, or remove the file to start anew."
+            )
         for name in ("network", "average", "optimiser"):
             getattr(self, name).load_state_dict(kept[name])
         return int(kept["step"]), float(kept["minutes"])
@@ -149,7 +169,8 @@ class _State:
             return
         kept = {name: getattr(self, name).state_dict() for name in ("network", "average", "optimiser")}
         partial = _partial(self.path)
-        torch.save({**kept, "step": step, "minutes": minutes, "recipe": repr(self.recipe)}, partial)
+        identity = {"recipe": repr(self.recipe), "scenes": self.scenes}
+        torch.save({**kept, **identity, "step": step, "minutes": minutes}, partial)
         partial.replace(self.path)
 
 

@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from glob import glob
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
@@ -153,6 +154,11 @@ class Manifest:
     root: Path
     path: Path | None = None
     """File of the manifest."""
+
+    @property
+    def identity(self) -> str:
+        """Hash of what the manifest says of its scenes, wherever their folder lies."""
+        return sha256(repr(self.scenes).encode()).hexdigest()
 
     def select(self, use: Use, *, split: Sequence[Split] = ("train",), recipe: str = "") -> tuple[Scene, ...]:
         """Scenes for a use, of some splits; those that a recipe leaves out are not among them.

@@ -18,7 +18,7 @@ from xsr.models import catalogue, registry
 from xsr.models.card import SUFFIX, ModelCard, file_sha256, read_card, write_card
 from xsr.models.registry import resolve_device
 from xsr.training.build import band_mtf, build
-from xsr.training.loop import Progress, forget, train
+from xsr.training.loop import Progress, check_minutes, forget, train
 from xsr.training.manifest import Manifest
 from xsr.training.recipe import Guided, Recipe
 from xsr.training.recipes import RECIPES
@@ -65,6 +65,7 @@ def run_recipe(
     """
     if out.suffix != SUFFIX:
         raise ParameterError(f"output {out} must end in {SUFFIX}.")
+    check_minutes(minutes)
     device = resolve_device(device)
     out.parent.mkdir(parents=True, exist_ok=True)
     start = recipe.start
@@ -74,9 +75,15 @@ def run_recipe(
     begun = time.monotonic()
     task, about = build(replace(recipe, start=start), scenes, say=say)
     checkpoint = out.with_suffix(".checkpoint")
-    spent = (time.monotonic() - begun) / 60
     network, steps, taken = train(
-        recipe, task, minutes=minutes, spent=spent, device=device, checkpoint=checkpoint, report=report
+        recipe,
+        task,
+        minutes=minutes,
+        spent=(time.monotonic() - begun) / 60,
+        device=device,
+        checkpoint=checkpoint,
+        scenes=scenes.identity if scenes else "",
+        report=report,
     )
     if minutes is not None and steps == 1:
         say(f"scenes and the first step took all {minutes:g} minutes: nothing was learnt, give more")
