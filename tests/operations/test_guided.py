@@ -1,6 +1,7 @@
 """Tests of temperatures sharpened by an optical guide."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import dask
 import dask.array as da
@@ -360,7 +361,10 @@ def test_each_block_uses_its_share_of_the_cores(dctnet, monkeypatch):
     torch.set_num_threads(4)
     try:
         fine = xsr.guided(LOW.chunk(), GUIDE.chunk(), model=dctnet, chunks=48)
-        with dask.config.set(num_workers=2):
+        with (
+            ThreadPoolExecutor(2) as pool,
+            dask.config.set(num_workers=2, pool=pool),
+        ):
             fine.compute(scheduler="threads")
         assert set(seen) == {2}
     finally:

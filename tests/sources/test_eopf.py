@@ -140,7 +140,7 @@ def test_offsets_are_those_of_the_attributes_and_held_against_pixels(tmp_path, p
     np.testing.assert_allclose(open_eopf(old), open_eopf(product), rtol=0, atol=1e-6)
     wrong = write_eopf(tmp_path / "b.zarr", added=0)
     with pytest.raises(
-        HarmonisationError, match=r"add_offset of band B12 gives an offset of -1000, but the pixels deny"
+        HarmonisationError, match=r"add_offset of band B12 gives an offset of -1000, but the pixels contradict it"
     ):
         open_eopf(wrong)
     np.testing.assert_allclose(open_eopf(wrong, offset=0), open_eopf(product), rtol=0, atol=1e-6)

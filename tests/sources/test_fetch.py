@@ -139,7 +139,7 @@ def box(left=200, top=100, width=300, height=200):
         ),
         ({"bands": ["B02"]}, r"bands \['B02', 'B03', 'B04', 'B08'\] then, \['B02'\] now"),
         ({"resolution": 20.0, "mask": True}, r"resolution None then, 20\.0 now; mask False then, True now"),
-        ({"crs": "EPSG:3035"}, r"crs None then, 'EPSG:3035' now\. Ask for the same"),
+        ({"crs": "EPSG:3035"}, r"crs None then, 'EPSG:3035' now\. Request the same"),
     ],
 )
 def test_another_request_is_refused_with_the_difference(items, tmp_path, changed, message):
