@@ -62,7 +62,7 @@ def test_one_missing_pixel_reaches_as_far_as_the_halo_says():
 def test_a_band_of_larger_pixels_is_seen_in_these_and_interpolated():
     """Blurred and decimated by four, then brought to half the size by an independent bicubic interpolation."""
     image = noise(1, 80, 80)
-    sensor = fidelity.Sensor((2.0, 2.0), (gaussian(0.3, 4.0), gaussian(0.3, 4.0)), (4, 4))
+    sensor = fidelity.LowSensor((2.0, 2.0), (gaussian(0.3, 4.0), gaussian(0.3, 4.0)), (4, 4))
     low = Span(12, 28)
     found = fidelity.degrade_window(image, sensor, low=(low, low), origin=(0, 0))[0]
     taps = interpolation_taps((np.arange(12, 28) + 0.5) / 2 - 0.5, "bicubic")

@@ -14,7 +14,7 @@ from xsr.core.errors import CubeError, ModelError, ParameterError
 from xsr.models import registry
 from xsr.models.channels import Channels
 from xsr.operations.super_resolve import networks
-from xsr.operations.super_resolve.networks import FILL, REACH, TRUST, Temporal
+from xsr.operations.super_resolve.networks import FILL, GAP_REACH, TRUST, Temporal
 from xsr.testing import assert_lazy
 
 TARGETS = ["2024-06-03", "2024-06-13T12:00", "2024-06-11", "2024-06-20", "2024-06-21"]
@@ -51,7 +51,7 @@ def largest(one, two):
 def test_any_chunks_and_order_of_dates_give_the_same_image(model, scale, chunk_out, chunk_in, chunk_time):
     cube = make_series()
     shuffled = cube.isel(time=[3, 0, 5, 1, 4, 2]).chunk(time=chunk_time, y=chunk_in, x=chunk_in)
-    with patch.object(networks, "REACH", 3):  # less than the cube, and than its gaps
+    with patch.object(networks, "GAP_REACH", 3):  # less than the cube, and than its gaps
         whole = xsr.liif(cube, scale=scale, t=TARGETS, model=model)
         parts = xsr.liif(shuffled, scale=scale, t=TARGETS, model=model, chunks=chunk_out).compute()
     assert parts.dims == ("time", "band", "y", "x")
@@ -188,4 +188,4 @@ def test_bad_arguments(model):
 def test_filling_widens_the_halo(model):
     spec = registry.spec(model)
     assert Temporal(spec, Channels(("B02",), (0.1,), (0.05,)), (0,), 6, "cpu", fill=False).halo == 6 - 1 + FILL
-    assert Temporal(spec, Channels(("B02",), (0.1,), (0.05,)), (0,), 6, "cpu").halo == 6 - 1 + FILL + REACH
+    assert Temporal(spec, Channels(("B02",), (0.1,), (0.05,)), (0,), 6, "cpu").halo == 6 - 1 + FILL + GAP_REACH

@@ -18,7 +18,7 @@ from xsr.models.card import file_sha256, read_card
 from xsr.models.state import fit
 from xsr.training import fixed, loop, pairs, recipes, run, scenes, scores
 from xsr.training.build import build
-from xsr.training.fixed import BORDER, FixedSampler, fidelity, fixed_loss, truth_error
+from xsr.training.fixed import UNJUDGED, FixedSampler, fidelity, fixed_loss, truth_error
 from xsr.training.loop import train
 from xsr.training.pairs import WaldSampler, enlarged, mixed, recoloured
 from xsr.training.run import distinct, run_recipe
@@ -83,7 +83,7 @@ def test_a_product_teaches_its_10_m_bands_alone():
     assert np.isfinite(batch.low).all()
     assert np.isfinite(batch.base).all()
     known = np.isfinite(batch.target)
-    assert known[:, :4, 2 * BORDER : -2 * BORDER, 2 * BORDER : -2 * BORDER].all()
+    assert known[:, :4, 2 * UNJUDGED : -2 * UNJUDGED, 2 * UNJUDGED : -2 * UNJUDGED].all()
     assert not known[:, 4:].any()
 
 
@@ -91,7 +91,7 @@ def test_one_level_up_all_bands_are_known():
     scene = at_20m(product((120, 112)))
     batch = sampler(scene)(0)
     known = np.isfinite(batch.target)
-    edge = 2 * BORDER
+    edge = 2 * UNJUDGED
     assert known[:, :, edge:-edge, edge:-edge].all()
     assert known.sum() == 3 * 10 * (32 - 2 * edge) ** 2  # nothing is known along the border
 
@@ -415,7 +415,7 @@ def test_border_is_wide_enough_for_the_interpolation():
     """Two pixels: what lies beyond the patch does not reach the pixels that are judged."""
     low = np.random.default_rng(0).random((1, 16, 16), np.float32)
     wide = np.pad(low, ((0, 0), (4, 4), (4, 4)), mode="linear_ramp", end_values=9.0)
-    edge = fixed.BORDER * 2
+    edge = fixed.UNJUDGED * 2
     inside = enlarged(wide, 2)[:, 8:-8, 8:-8][:, edge:-edge, edge:-edge]
     assert np.array_equal(enlarged(low, 2)[:, edge:-edge, edge:-edge], inside)
 

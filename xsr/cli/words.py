@@ -28,7 +28,7 @@ CALL = re.compile(r"\b[a-z_.]+\((?=[^()]*=)[^()]*\)")
 """A call with arguments; its arguments are not those of the command."""
 REPEATED = re.compile(r"(--[\w-]+)(?: \S+)? \((?:xsr run )?\1\)")
 """An option whose flag the message names in brackets as well."""
-METHODS = (
+OPTION_CODE = (
     (re.compile(r"\.rename\((?:\{)?['\"]?(\w+)['\"]?\s*[=:]\s*['\"](\w+)['\"]\}?\)"), "dims", r"{} \1=\2"),
     (re.compile(r"\.assign_coords\(band=\[[^\]]*\]\)"), "band_names", "{} B02,B03,..."),
     (re.compile(r"\.(?:odc\.assign_crs|rio\.write_crs)\([^)]*\)"), "crs", "{}"),
@@ -62,7 +62,7 @@ class Words:
         >>> words.reword("a.zarr exists. Choose another path, or pass overwrite=True. Use .chunk(y=4).")
         'a.zarr exists. Choose another path, or pass --overwrite.'
         """
-        for pattern, name, typed in METHODS:
+        for pattern, name, typed in OPTION_CODE:
             if name in self.flags:
                 message = pattern.sub(typed.format(self.flags[name]), message)
         message = COMMANDS.sub(r"xsr \1", message)

@@ -24,7 +24,7 @@ Image = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Sensor:
+class LowSensor:
     """What the low-resolution sensor does to one band, on the grid of the high-resolution image."""
 
     scale: tuple[float, float]
@@ -47,9 +47,9 @@ class Sensor:
         return chain(function, own, scale / own)
 
 
-def gaussian_sensor(mtf: float, scale: tuple[float, float]) -> Sensor:
-    """Sensor with the response ``mtf`` at its own Nyquist frequency."""
-    return Sensor(scale, (gaussian(mtf, scale[0]), gaussian(mtf, scale[1])))
+def gaussian_sensor(mtf: float, scale: tuple[float, float]) -> LowSensor:
+    """LowSensor with the response ``mtf`` at its own Nyquist frequency."""
+    return LowSensor(scale, (gaussian(mtf, scale[0]), gaussian(mtf, scale[1])))
 
 
 def low_pixels(span: Span, scale: float) -> Span:
@@ -70,7 +70,7 @@ def _blur_taps(low: Span, stages: tuple[Stage, ...], origin: int) -> Taps:
     return sample_chain(low.start, len(low), stages).moved(-origin)
 
 
-def degrade_window(image: Image, sensor: Sensor, *, low: tuple[Span, Span], origin: tuple[int, int]) -> Image:
+def degrade_window(image: Image, sensor: LowSensor, *, low: tuple[Span, Span], origin: tuple[int, int]) -> Image:
     """Evaluate the degraded image at low-resolution pixels; NaN where the point spread function meets no data.
 
     Parameters
@@ -90,7 +90,7 @@ def degrade_window(image: Image, sensor: Sensor, *, low: tuple[Span, Span], orig
     return resample_strict(image, rows, cols)
 
 
-def high_pass_window(image: Image, sensor: Sensor, *, rows: Span, cols: Span, origin: tuple[int, int]) -> Image:
+def high_pass_window(image: Image, sensor: LowSensor, *, rows: Span, cols: Span, origin: tuple[int, int]) -> Image:
     """Subtract from an image what a low-resolution sensor would keep of it: x - up(down(psf * x)).
 
     ``down`` samples at low-resolution centres, ``up`` interpolates with Keys' bicubic kernel (a = -0.5); the result
@@ -99,7 +99,7 @@ def high_pass_window(image: Image, sensor: Sensor, *, rows: Span, cols: Span, or
     Parameters
     ----------
     image
-        Window (n, h, w) of the image with `Sensor.halo` pixels around the rectangle.
+        Window (n, h, w) of the image with `LowSensor.halo` pixels around the rectangle.
     sensor
         Point spread function and scale.
     rows, cols
@@ -132,7 +132,7 @@ class AxisOperators:
     """High-resolution pixels whose low-pass value depends on the image alone, shape (high,)."""
 
 
-def axis_operators(size: int, sensor: Sensor, axis: int) -> AxisOperators:
+def axis_operators(size: int, sensor: LowSensor, axis: int) -> AxisOperators:
     """Write the fidelity metrics along an axis as matrices, by which differentiable losses multiply."""
     scale = sensor.scale[axis]
     low = Span(0, int(np.floor(size / scale + 1e-6)))

@@ -14,7 +14,7 @@ import numpy as np
 from xsr.core import checks, sensors
 from xsr.core.errors import BandError, ParameterError
 from xsr.kernels import psf as spread
-from xsr.kernels.fidelity import Sensor
+from xsr.kernels.fidelity import LowSensor
 
 PsfName = Literal["gaussian", "detector", "effective"]
 """``gaussian``: a Gaussian with the given MTF. ``detector``: integration over the low-resolution pixel behind
@@ -81,7 +81,7 @@ class Optics:
         pixel: tuple[float, float],
         low_m: float,
         native_m: float = math.nan,
-    ) -> Sensor:
+    ) -> LowSensor:
         """Find the sensor that observed a band at low resolution, for the fidelity metrics.
 
         A band whose own pixels are larger than the low-resolution ones was brought to these by bicubic interpolation.
@@ -111,7 +111,7 @@ class Optics:
         size = (scale[0] * ratio, scale[1] * ratio)
         if ratio > 1 and max(abs(length - round(length)) for length in size) < OWN_PIXEL * ratio:
             size = (float(round(size[0])), float(round(size[1])))
-        found = Sensor(scale, self.functions(name, size, pixel), size if ratio > 1 else None)
+        found = LowSensor(scale, self.functions(name, size, pixel), size if ratio > 1 else None)
         for axis in (0, 1):
             first = found.stages(axis)[0]
             spread.check_reachable(first.psf, first.cell)

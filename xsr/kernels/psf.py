@@ -30,7 +30,7 @@ from xsr.core.sensors import sigma_px
 from xsr.kernels.taps import Taps
 
 Floats: TypeAlias = NDArray[np.float64]
-REACH = 4
+CUTOFF = 4
 """A Gaussian is cut at so many standard deviations: the weights beyond add up to 6e-5."""
 NARROW = 0.8
 """Below this width in pixels a Gaussian is integrated over each pixel; above, its value at the centre is as good."""
@@ -50,7 +50,7 @@ class Gaussian:
     @property
     def reach(self) -> float:
         """Half-width of the support."""
-        return float(math.ceil(REACH * self.sigma))
+        return float(math.ceil(CUTOFF * self.sigma))
 
     def weigh(self, offset: Floats, sigma: float) -> Floats:
         """Weight of the pixels at ``offset`` for a width."""
@@ -82,7 +82,7 @@ class Detector:
     @property
     def reach(self) -> float:
         """Half-width of the support."""
-        return float(math.ceil(0.5 * self.width + REACH * self.sigma + 0.5))
+        return float(math.ceil(0.5 * self.width + CUTOFF * self.sigma + 0.5))
 
     def weigh(self, offset: Floats, sigma: float) -> Floats:
         """Weight of the pixels at ``offset``: the overlap of pixel and detector, blurred by the optics."""

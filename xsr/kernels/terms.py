@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from xsr.core.blocks import Span
 from xsr.core.errors import ParameterError
-from xsr.kernels.fidelity import Sensor, degrade_window, high_pass_window
+from xsr.kernels.fidelity import LowSensor, degrade_window, high_pass_window
 from xsr.kernels.pixels import Sums, cut, map_sums
 
 T = TypeVar("T")
@@ -44,7 +44,7 @@ class Pixels:
     """Low-resolution pixels whose centre lies in the block."""
     low_spans: tuple[Span, Span] = (Span(0, 0), Span(0, 0))
     """Their rows and columns."""
-    sensor: Sensor | None = None
+    sensor: LowSensor | None = None
     """Point spread function and scale of the low-resolution sensor; with ``sensor`` among the needs."""
     data_range: float = 1.0
     scale: float = 1.0
@@ -96,7 +96,7 @@ class Pixels:
         """Row and column of the first pixel of the wide images."""
         return self.rows.start - self.halo, self.cols.start - self.halo
 
-    def band(self, number: int, sensor: Sensor | None) -> "Pixels":
+    def band(self, number: int, sensor: LowSensor | None) -> "Pixels":
         """Pixels of one band of all."""
         reference = None if self.wide_reference is None else self.wide_reference[number]
         low = None if self.low_image is None else self.low_image[number]
@@ -153,7 +153,7 @@ class Terms:
         """Count of one block and its sums, shape (1 + column,)."""
         return map_sums(self.stacked(pixels))[0] if self.sums is None else self.sums(pixels)
 
-    def views(self, pixels: Pixels, sensors: Sequence[Sensor | None]) -> list[tuple[slice, Pixels]]:
+    def views(self, pixels: Pixels, sensors: Sequence[LowSensor | None]) -> list[tuple[slice, Pixels]]:
         """Bands, and the pixels that their numbers are made of; without those whose sensor is not known but needed."""
         count = len(pixels.wide_image)
         if self.spectrum:
@@ -242,7 +242,7 @@ class Sheet:
         """Whether a metric needs one of these."""
         return any(not metric.requires.isdisjoint(needs) for metric in self.metrics)
 
-    def halo(self, sensors: Sequence[Sensor | None], *, least: int = 0) -> int:
+    def halo(self, sensors: Sequence[LowSensor | None], *, least: int = 0) -> int:
         """Pixels around a block that its sums depend on."""
         found = [least, *(max(terms.reach) for terms in self.columns)]
         if self.requires("sensor"):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 NAME = "onnx"
 """Architecture in the card of a foreign network."""
 SUFFIXES = (".yaml", ".yml")
-UNITS = {"dn10000": "0.0001", "reflectance": "1"}
+CF_UNITS = {"dn10000": "0.0001", "reflectance": "1"}
 """CF units of the network's numbers, by the card's ``units``."""
 TYPICAL = dict(zip(published.SENTINEL2.names, published.SENTINEL2.mean, strict=True))
 """Reflectance that stands in for no data, by band; the networks' own normalisation is unknown."""
@@ -52,7 +52,7 @@ def read(path: Path) -> ModelCard:
             bands,
             mean=(0.0,) * len(bands),
             std=(1.0,) * len(bands),
-            units=UNITS[fields.get("units", "dn10000")],
+            units=CF_UNITS[fields.get("units", "dn10000")],
             fill=tuple(TYPICAL.get(band, DEFAULT_FILL) for band in bands),
         ),
         sensor="sentinel-2",
@@ -99,8 +99,8 @@ def _fields(path: Path) -> dict[str, Any]:
     if twice:
         raise WeightsError(f"{path}: bands {bands!r} names {twice} more than once; expected a band for each channel.")
     units, gsd = fields.get("units", "dn10000"), fields.get("gsd_m", 10.0)
-    if not isinstance(units, str) or units not in UNITS:
-        raise WeightsError(f"{path}: units {units!r}; expected one of {', '.join(UNITS)}.")
+    if not isinstance(units, str) or units not in CF_UNITS:
+        raise WeightsError(f"{path}: units {units!r}; expected one of {', '.join(CF_UNITS)}.")
     if not _number(gsd) or gsd <= 0:
         raise WeightsError(f"{path}: gsd_m {gsd!r}; expected the size of an input pixel in metres.")
     return dict(fields)

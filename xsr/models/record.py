@@ -26,7 +26,7 @@ Kind: TypeAlias = Literal["fixed", "continuous", "temporal", "guided", "discrimi
 Tiling: TypeAlias = Literal["halo", "lattice", "none"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 TILINGS: tuple[Tiling, ...] = get_args(Tiling)
-METHODS: dict[str, tuple[str, ...]] = {
+INTERFACES: dict[str, tuple[str, ...]] = {
     "continuous": ("encode", "decode"),
     "temporal": ("encode", "merge", "compose", "fold", "decode"),
 }
@@ -152,11 +152,11 @@ class Architecture:
                 f"architecture {self.name!r} builds a {type(network).__name__}; expected a torch.nn.Module. Let build"
                 " return the network."
             )
-        lacking = [name for name in METHODS.get(self.kind, ()) if not callable(getattr(network, name, None))]
+        lacking = [name for name in INTERFACES.get(self.kind, ()) if not callable(getattr(network, name, None))]
         if lacking and self.tiling != "none":
             raise ModelError(
                 f"the network of architecture {self.name!r} lacks {', '.join(lacking)}; expected"
-                f" {', '.join(METHODS[self.kind])} of a {self.kind} one. Add them, or choose another kind."
+                f" {', '.join(INTERFACES[self.kind])} of a {self.kind} one. Add them, or choose another kind."
             )
         if self.tiling == "halo" and not isinstance(getattr(network, "radius", None), int):
             raise ModelError(

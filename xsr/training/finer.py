@@ -26,6 +26,7 @@ from xsr.kernels.resample import interpolate_filled
 from xsr.models.architectures.temporal_liif import Radiometry, TemporalLIIF, surroundings
 from xsr.training import layouts
 from xsr.training.manifest import Manifest, Scene, Split
+from xsr.training.pairs import BORDER
 from xsr.training.reading import read, read_scene
 from xsr.training.recipe import Recipe, Reference
 from xsr.training.scenes import Image, Say, quiet
@@ -36,8 +37,6 @@ DATES = 5
 """Images that a network reads, where a recipe gives no other number."""
 STEP_DAYS = 5.0
 """Days between two images, for want of the true ones: the revisit time of the two satellites of Sentinel-2."""
-BORDER = 4
-"""Low-resolution pixels at the border of a patch that are never queried: the network pads them with zeros."""
 FLOOR = 1e-3
 """Standardised squared error below which a patch counts as flat; keeps the relative loss finite."""
 MIRROR = 1 / 3

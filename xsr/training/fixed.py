@@ -28,14 +28,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from xsr.kernels.fidelity import Sensor, axis_operators
+from xsr.kernels.fidelity import LowSensor, axis_operators
 from xsr.kernels.psf import gaussian
 from xsr.models.losses import Fidelity
 from xsr.training.pairs import Image, WaldSampler, enlarged, fill
 from xsr.training.recipe import Fixed, Recipe
 from xsr.training.scenes import FINE, TrainingScene
 
-BORDER = 2
+UNJUDGED = 2
 """Low-resolution pixels at the border of a patch that the truth does not judge: interpolation lacks neighbours."""
 
 
@@ -78,7 +78,7 @@ class FixedSampler:
         sensor = self.pairs.sensor(self.factor, coarser, noise, rng)
         windows, inside = self.pairs.window(scene, sensor, rng)
         low = self.pairs.degrade([fill(window) for window in windows], sensor, rng)
-        size, edge, margin = self.factor * self.pairs.patch, self.factor * BORDER, sensor.margin
+        size, edge, margin = self.factor * self.pairs.patch, self.factor * UNJUDGED, sensor.margin
         target = np.full((len(low), size, size), np.nan, np.float32)
         rows, cols = (slice(edge, min(size - edge, n)) for n in inside)
         target[:, rows, cols] = windows[0][:, margin : margin + size, margin : margin + size][:, rows, cols]
@@ -129,9 +129,9 @@ def fidelity(patch: int, factor: int, mtf: tuple[float, ...], coarser: tuple[boo
     """Low-fidelity term of patches of some size: the sensor, ``factor`` times coarser, by band."""
     scale = (float(factor), float(factor))
     sensors = [
-        Sensor(scale, (gaussian(m, 2 * factor),) * 2, (2 * factor, 2 * factor))
+        LowSensor(scale, (gaussian(m, 2 * factor),) * 2, (2 * factor, 2 * factor))
         if twice
-        else Sensor(scale, (gaussian(m, factor),) * 2)
+        else LowSensor(scale, (gaussian(m, factor),) * 2)
         for m, twice in zip(mtf, coarser, strict=True)
     ]
     rows, cols = ([axis_operators(patch * factor, sensor, axis) for sensor in sensors] for axis in (0, 1))

@@ -35,7 +35,7 @@ OWN_MTF = 0.3
 """Response of an image at its own Nyquist frequency, which `recoloured` gives to what it adds."""
 NEARLY = 0.99
 """Share of the sharpest response on a grid that a patch may have: the width that has all of it is zero."""
-REACH = 2
+CUBIC_REACH = 2
 """Pixels beyond an image that bicubic interpolation reads."""
 
 
@@ -275,9 +275,9 @@ def cut(image: Image, start: Sequence[int], extent: int, margin: int, ratio: int
 
 def enlarged(low: Image, factor: int) -> Image:
     """Bicubic interpolation of images (band, h, w) whose last pixel is repeated beyond the border."""
-    padded = np.pad(low, ((0, 0), (REACH, REACH), (REACH, REACH)), mode="edge")
+    padded = np.pad(low, ((0, 0), (CUBIC_REACH, CUBIC_REACH), (CUBIC_REACH, CUBIC_REACH)), mode="edge")
     rows, cols = (
-        interpolation_taps((np.arange(n * factor) + 0.5) / factor - 0.5 + REACH, "bicubic") for n in low.shape[1:]
+        interpolation_taps((np.arange(n * factor) + 0.5) / factor - 0.5 + CUBIC_REACH, "bicubic") for n in low.shape[1:]
     )
     return resample(padded, rows, cols)
 

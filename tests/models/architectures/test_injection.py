@@ -64,7 +64,7 @@ def test_a_guide_without_contrast_has_no_slope():
 
 def test_blur_is_a_gaussian_with_repeated_borders():
     x = image(1, 12, 15)
-    wanted = gaussian_filter(x[0, 0].numpy(), injection.BLUR, radius=injection.REACH, mode="nearest")
+    wanted = gaussian_filter(x[0, 0].numpy(), injection.BLUR, radius=injection.BLUR_REACH, mode="nearest")
     np.testing.assert_allclose(blur(x)[0, 0].numpy(), wanted, atol=1e-12)
 
 
@@ -128,7 +128,7 @@ def test_an_untrained_network_ignores_the_detail():
 def test_tiles_need_exactly_the_radius(change):
     config = SMALL | change
     network = lively(Injection(**config))
-    assert network.radius == network.body.radius + injection.REACH + 2 * injection.WINDOW
+    assert network.radius == network.body.radius + injection.BLUR_REACH + 2 * injection.WINDOW
     assert_tiles_need_exactly_the_radius(network, config["bands"])
 
 

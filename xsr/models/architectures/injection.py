@@ -32,7 +32,7 @@ from xsr.models.record import Architecture
 
 BLUR = 0.97
 """Standard deviation, in pixels of the grid, of the blur that makes a sharp band look like one of twice its pixel."""
-REACH = 3
+BLUR_REACH = 3
 """Pixels at which that blur is cut off."""
 WINDOW = 3
 """Half-side in pixels of the windows of a regression, and of those over which slopes are averaged."""
@@ -67,7 +67,7 @@ class Injection(nn.Module):
         self.bands, self.guides, self.factor = bands, guides, factor
         self.body = CARN(bands=2 * bands - guides, factor=factor, **config)
         self.reach = self.body.radius
-        self.radius = self.reach + REACH + 2 * WINDOW
+        self.radius = self.reach + BLUR_REACH + 2 * WINDOW
         with torch.no_grad():
             self.body.input_conv.weight[:, bands:] = 0.0
             last = self.body.output_conv2
@@ -194,8 +194,8 @@ def blur(x: Tensor) -> Tensor:
 
 
 def _blur_rows(x: Tensor) -> Tensor:
-    weights = [math.exp(-0.5 * (step / BLUR) ** 2) for step in range(-REACH, REACH + 1)]
-    padded = nn.functional.pad(x, (0, 0, REACH, REACH), mode="replicate")
+    weights = [math.exp(-0.5 * (step / BLUR) ** 2) for step in range(-BLUR_REACH, BLUR_REACH + 1)]
+    padded = nn.functional.pad(x, (0, 0, BLUR_REACH, BLUR_REACH), mode="replicate")
     return _weigh_rows(padded, [weight / sum(weights) for weight in weights])
 
 

@@ -14,7 +14,7 @@ from xsr.core.errors import ParameterError
 from xsr.core.match import Low, open_low, quotient
 from xsr.core.names import BandsLike
 from xsr.core.types import XarrayObject
-from xsr.kernels.fidelity import Sensor, low_pixels
+from xsr.kernels.fidelity import LowSensor, low_pixels
 from xsr.kernels.metrics import ERRORS
 from xsr.kernels.optics import Mtf, Optics, PsfLike
 from xsr.kernels.terms import Metric, Need, Pixels, Sheet
@@ -28,7 +28,7 @@ class Scores:
 
     sheet: Sheet
     reader: Reader
-    sensors: tuple[Sensor | None, ...]
+    sensors: tuple[LowSensor | None, ...]
     """How each band is observed at low resolution; None where its MTF is not known."""
     has_low: bool
     """Whether the last window is that of the low-resolution image."""
@@ -188,7 +188,7 @@ def _compute(
     pair: Comparison,
     low: Low | None,
     sheet: Sheet,
-    sensors: tuple[Sensor | None, ...],
+    sensors: tuple[LowSensor | None, ...],
     chunks: int | Sequence[int] | None,
 ) -> Any:
     """Metrics and count, shape (time, metric, band); lazy if an image is."""

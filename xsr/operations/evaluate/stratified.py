@@ -14,7 +14,7 @@ from xsr.core.errors import ParameterError
 from xsr.core.names import BandsLike
 from xsr.core.types import XarrayObject
 from xsr.kernels import strata as kernels
-from xsr.kernels.fidelity import Sensor
+from xsr.kernels.fidelity import LowSensor
 from xsr.kernels.metrics import ERRORS, known_metrics
 from xsr.kernels.optics import Mtf, Optics, PsfLike
 from xsr.kernels.pixels import COUNT, map_sums
@@ -38,7 +38,7 @@ class Strata:
 
     sheet: Sheet
     reader: Reader
-    sensors: tuple[Sensor | None, ...]
+    sensors: tuple[LowSensor | None, ...]
     pixel_m: tuple[float, float]
     edges: tuple[float, ...] | None
     quantiles: tuple[float, ...]

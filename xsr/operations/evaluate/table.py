@@ -9,7 +9,7 @@ from xsr.core.cube import Cube
 from xsr.core.grid import resolution
 from xsr.core.match import Low
 from xsr.core.provenance import made_by
-from xsr.kernels.fidelity import Sensor
+from xsr.kernels.fidelity import LowSensor
 from xsr.kernels.metrics import METRICS, known_metrics
 from xsr.kernels.optics import Optics
 from xsr.kernels.terms import Metric, Need, Sheet, Terms
@@ -56,7 +56,7 @@ def check_scale(scale: float | None) -> float | None:
 
 def sensors_of(
     cube: Cube, low: Low | None, optics: Optics, *, scale: tuple[float, float], unknown: Sequence[str] = ()
-) -> tuple[Sensor | None, ...]:
+) -> tuple[LowSensor | None, ...]:
     """How each band is observed at low resolution; None for those of ``unknown`` MTF."""
     own = cube.native_gsd if low is None else low.cube.native_gsd
     native = [a if math.isfinite(a) else b for a, b in zip(own, cube.native_gsd, strict=True)]

@@ -27,7 +27,7 @@ from xsr.models.precision import Exact, resolve_precision
 
 FILL = 4
 """Passes of no-data filling before the band's mean takes over."""
-REACH = 24
+GAP_REACH = 24
 """Pixels from a gap at which a date of a series is still compared with the others to fill it."""
 TRUST = 0.7
 """Share that the mean over filled dates has in the base; the mean over clear dates has the rest. Chosen on the training
@@ -204,7 +204,7 @@ class Temporal(Network):
     @property
     def reach(self) -> int:
         """Pixels from a gap at which its date is compared with others."""
-        return REACH if self.fill else 0
+        return GAP_REACH if self.fill else 0
 
     @property
     def halo(self) -> int:
