@@ -6,7 +6,7 @@ from models.helpers import BANDS, make_cube, write_model
 
 import xsr
 from xsr.testing import assert_same_grid, synthetic_pair
-from xsr.training.scores import IGNORED, Score, TestPlace, compare, degraded, read_places, score
+from xsr.training.scores import BORDER, Score, TestPlace, compare, degraded, read_places, score
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +63,8 @@ def test_border_is_left_out(zero_model):
     low = make_cube(10, 10)
     high = xsr.interpolate(low, scale=2.0) + np.float32(0.01)
     spoilt = high.copy(deep=True)
-    spoilt[..., :IGNORED] = 9
-    spoilt[..., -IGNORED:, :] = 9
+    spoilt[..., :BORDER] = 9
+    spoilt[..., -BORDER:, :] = 9
     scores = [compare(low, truth, name="n", scale=2.0, model=zero_model) for truth in (high, spoilt)]
     assert scores[0] == scores[1]
     assert scores[0].bicubic_db == pytest.approx(40.0, abs=0.01)

@@ -1,7 +1,7 @@
 """Scores by the Wald protocol on places that no recipe trains on.
 
 Each image is degraded by the per-band point spread function of a sensor ``scale`` times coarser, super-resolved back by
-the public operations, and compared with the original, a border of `IGNORED` pixels off.
+the public operations, and compared with the original, a border of `BORDER` pixels off.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ from xsr.training.manifest import Manifest, Split
 from xsr.training.reading import read_scene
 from xsr.training.scenes import Image, Say, quiet
 
-IGNORED = 4
+BORDER = 4
 """High-resolution pixels ignored along each side."""
 
 
@@ -150,7 +150,7 @@ def compare(
     """Super-resolve ``low`` and compare it with ``high``, whose grid has the same corner and the finer pixel."""
     fine = np.asarray(super_resolve(low, scale, model).values)
     base = np.asarray(interpolate(low, scale=scale, method="bicubic").values)
-    inner = (slice(None), slice(None), slice(IGNORED, -IGNORED), slice(IGNORED, -IGNORED))
+    inner = (slice(None), slice(None), slice(BORDER, -BORDER), slice(BORDER, -BORDER))
     truth = high.values[:, :, : fine.shape[2], : fine.shape[3]][inner]
     model_mse, base_mse = (np.nanmean((v[inner] - truth).astype(np.float64) ** 2, axis=(2, 3)) for v in (fine, base))
     base_db, model_db = (float(-10 * np.log10(mse.mean(axis=1)).mean()) for mse in (base_mse, model_mse))
@@ -168,6 +168,6 @@ def _low_rmse(fine: Image, low: Image, bands: list[str], scale: float) -> float:
     for index, name in enumerate(bands):
         height, width = (len(whole(size, scale)) for size in fine.shape[2:])
         again = _observed(fine[:, index], sensor_band(_mtf(name), scale), (height, width))
-        inner = tuple(slice(edge := min(IGNORED, n // 4), n - edge) for n in again.shape[1:])
+        inner = tuple(slice(edge := min(BORDER, n // 4), n - edge) for n in again.shape[1:])
         total.append(((again - low[:, index, :height, :width])[:, *inner].astype(np.float64)) ** 2)
     return round(float(np.sqrt(np.nanmean(np.stack(total)))), 6)
