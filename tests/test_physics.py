@@ -186,8 +186,8 @@ def test_half_way_between_pixels_nothing_has_the_mtf() -> None:
     """Why a patch begins at a whole pixel, and proof that the measure notices."""
     band, span = degrade.sensor_band(0.3, 1.0), degrade.whole(PATCH, 1.0)
     for shift, error in ((0.25, 0.05), (0.5, 0.2)):
-        seen = degrade.observe(waves(PATCH, 1.0), band, rows=span, cols=span, shift=(0.0, shift))[:, PATCH // 2]
-        assert abs(response(seen[0], seen[1], 1.0) - 0.3) >= error
+        observed = degrade.observe(waves(PATCH, 1.0), band, rows=span, cols=span, shift=(0.0, shift))[:, PATCH // 2]
+        assert abs(response(observed[0], observed[1], 1.0) - 0.3) >= error
 
 
 def test_images_of_20_m_are_as_sharp_as_the_sensor() -> None:

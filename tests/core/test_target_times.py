@@ -58,8 +58,8 @@ def test_a_date_is_its_midnight():
 
 
 def test_several_keep_their_order_and_their_repetitions():
-    asked = ["2024-05-01", datetime.datetime(2024, 3, 1), np.datetime64("2024-05-01")]
-    assert np.array_equal(resolve_times(asked, SERIES), moments("2024-05-01", "2024-03-01", "2024-05-01"))
+    requested = ["2024-05-01", datetime.datetime(2024, 3, 1), np.datetime64("2024-05-01")]
+    assert np.array_equal(resolve_times(requested, SERIES), moments("2024-05-01", "2024-03-01", "2024-05-01"))
     assert np.array_equal(resolve_times(SERIES[::-1], SERIES), SERIES[::-1])
 
 
@@ -190,13 +190,13 @@ def test_candidates_are_the_nearest_on_either_side(at, target, window, most):
 
 def test_groups_by_hand():
     order = [2, 0, 3, 1]
-    asked = moments("2024-03-01", "2024-03-11", "2024-05-20T12:00")
-    first, second = plan_groups(asked, SERIES[order], window=None, most=1, together=2)
+    requested = moments("2024-03-01", "2024-03-11", "2024-05-20T12:00")
+    first, second = plan_groups(requested, SERIES[order], window=None, most=1, together=2)
     assert [order[i] for i in first.dates] == [1, 2]  # in time order, as indices into the series as it came
     assert [target.picks for target in first.target_times] == [(0, 1), (0, 1)]
     assert [order[i] for i in second.dates] == [3]
     assert first.target_times[1].offset.tolist() == [-10, 30]
-    assert second.target_times[0].day == days(asked)[2]
+    assert second.target_times[0].day == days(requested)[2]
     assert second.target_times[0].season == 140.5
     assert first.target_times[0].seasons == (60, 100)
 
@@ -204,13 +204,13 @@ def test_groups_by_hand():
 @given(offsets, st.lists(st.integers(-45, 45), min_size=1, max_size=6), st.integers(1, 4), st.integers(1, 3))
 def test_a_target_time_has_the_same_dates_however_times_are_grouped(at, targets, together, most):
     origin, day = np.datetime64("2024-06-15", "ns"), np.timedelta64(1, "D")
-    times, asked = origin + np.array(at) * day, origin + np.array(targets) * day
-    groups = plan_groups(asked, times, window=None, most=most, together=together)
+    times, requested = origin + np.array(at) * day, origin + np.array(targets) * day
+    groups = plan_groups(requested, times, window=None, most=most, together=together)
     assert [len(group.target_times) for group in groups[:-1]] == [together] * (len(groups) - 1)
-    alone = plan_groups(asked, times, window=None, most=most, together=1)
+    alone = plan_groups(requested, times, window=None, most=most, together=1)
     target_times = [(group, target) for group in groups for target in group.target_times]
-    assert len(target_times) == len(asked) == len(alone)
-    for (group, target), one, time in zip(target_times, alone, asked, strict=True):
+    assert len(target_times) == len(requested) == len(alone)
+    for (group, target), one, time in zip(target_times, alone, requested, strict=True):
         assert target.days == one.target_times[0].days
         assert target.day == days(time[None])[0]
         picked = [group.dates[i] for i in target.picks]

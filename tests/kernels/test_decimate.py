@@ -52,7 +52,7 @@ def test_a_gaussian_equals_a_direct_sum(scale, bound):
 
 @pytest.mark.parametrize("factor", [1, 3, 5])
 def test_odd_factors_equal_scipy(factor):
-    """The centre of an odd factor lies on a pixel: blur the whole, then slice."""
+    """The centre of an odd factor is that of a pixel: blur the whole, then slice."""
     image, sigma = random_stack(1, 60, 45), 1.3
     rows, cols = (taps_of(size, factor, psf.Gaussian(sigma)) for size in image.shape[1:])
     blurred = ndimage.gaussian_filter(image[0].astype(np.float64), sigma, mode="mirror", radius=math.ceil(4 * sigma))

@@ -164,8 +164,8 @@ def test_a_registered_network_is_made_listed_and_described():
     xsr.models.register(DOUBLING)
     assert registry.create("doubling", bands=3).bands == 3
     assert "doubling" in catalogue.listed()
-    told = registry.describe("doubling")
-    assert (told.kind, told.tiling, told.radius, told.scale) == ("fixed", "halo", 0, "2")
+    found = registry.describe("doubling")
+    assert (found.kind, found.tiling, found.radius, found.scale) == ("fixed", "halo", 0, "2")
     assert catalogue.get("doubling").module == __name__
     with pytest.raises(ModelError, match="did you mean doubling"):
         catalogue.get("doublin")
@@ -190,7 +190,7 @@ def refusal(**fields):
 
 
 @pytest.mark.parametrize(
-    ("call", "told"),
+    ("call", "message"),
     [
         (refusal(name="liif"), "the name 'liif' is taken by an architecture of xsr; expected a free one"),
         (refusal(name="carn_2x2x2g2"), r"the name 'carn_2x2x2g2' is taken"),
@@ -201,8 +201,8 @@ def refusal(**fields):
         (refusal(build="Doubling"), "build of architecture 'doubling' is a str; expected a function or class"),
     ],
 )
-def test_records_that_are_refused(call, told):
-    with pytest.raises(ModelError, match=told):
+def test_records_that_are_refused(call, message):
+    with pytest.raises(ModelError, match=message):
         call()
 
 
@@ -217,7 +217,7 @@ class Boundless(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "message"),
     [
         ({"build": list}, "architecture 'doubling' builds a list; expected a torch.nn.Module"),
         ({"build": Boundless}, "the network of architecture 'doubling' has no radius; expected the input pixels"),
@@ -225,9 +225,9 @@ class Boundless(nn.Module):
         ({"kind": "temporal"}, "lacks encode, merge, compose, fold, decode"),
     ],
 )
-def test_networks_that_are_not_what_their_record_says(fields, told):
+def test_networks_that_are_not_what_their_record_says(fields, message):
     xsr.models.register(replace(DOUBLING, **fields))
-    with pytest.raises(ModelError, match=told):
+    with pytest.raises(ModelError, match=message):
         registry.create("doubling")
 
 
@@ -259,12 +259,14 @@ def test_the_module_is_imported_where_the_architecture_is_unknown(tmp_path, monk
 
 
 def test_a_module_that_is_not_there():
-    told = "registered by module 'gone_away', which cannot be imported here .*; expected a module on the path of every"
-    with pytest.raises(ModelError, match=told):
+    message = (
+        "registered by module 'gone_away', which cannot be imported here .*; expected a module on the path of every"
+    )
+    with pytest.raises(ModelError, match=message):
         catalogue.require("doubling", "gone_away")
 
 
 def test_a_module_that_does_not_register():
-    told = "importing 'json' here does not register architecture 'doubling'; expected a call of xsr.models.register"
-    with pytest.raises(ModelError, match=told):
+    message = "importing 'json' here does not register architecture 'doubling'; expected a call of xsr.models.register"
+    with pytest.raises(ModelError, match=message):
         catalogue.require("doubling", "json")

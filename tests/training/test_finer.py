@@ -320,9 +320,9 @@ def test_the_recipe_needs_its_scenes():
 @pytest.mark.slow
 def test_the_recipe_trains_on_no_scene_kept_for_validation(manifest, monkeypatch):
     monkeypatch.setattr(finer, "sharpened", lambda coarse, fine, pan: fine)
-    task, told = build(TINY, manifest)
-    assert len(told["places"]) == 17
-    assert not set(told["places"]) & {one.place for one in manifest.select("reference", split=("validation",))}
+    task, about = build(TINY, manifest)
+    assert len(about["places"]) == 17
+    assert not set(about["places"]) & {one.place for one in manifest.select("reference", split=("validation",))}
     ratios = []
     for step in range(8):
         loss, baseline = task.loss(task.network, task.sampler(step), TINY, drop=(), device="cpu")

@@ -83,8 +83,8 @@ def test_run_writes_weights_in_half_precision_with_their_card(trained):
 def test_shipped_weights_are_those_of_the_recipe():
     card, recipe = registry.card("liif_s2"), recipes.LIIF_S2
     assert recipe.start == recipes.LIIF_S2_FIRST.name
-    told = {key: value for key, value in json.loads(json.dumps(recipe.record())).items() if key != "task"}
-    assert told == {key: card.training["recipe"][key] for key in told}
+    about = {key: value for key, value in json.loads(json.dumps(recipe.record())).items() if key != "task"}
+    assert about == {key: card.training["recipe"][key] for key in about}
     assert card.training["steps"] == recipe.steps
     assert card.training["start_sha256"] not in ("", card.sha256)
 
@@ -170,8 +170,8 @@ def test_mtf_of_bands():
 def test_a_recipe_of_time_starts_from_the_encoder_of_single_dates():
     task = replace(recipes.TEMPORAL_LIIF_S2.task, synthetic=1, patch=14, queries=32)
     recipe = replace(recipes.TEMPORAL_LIIF_S2, task=task, batch=2)
-    task, told = build(recipe, None)
-    assert told["places"] == ["synthetic"]
+    task, about = build(recipe, None)
+    assert about["places"] == ["synthetic"]
     shared = registry.load(recipe.start).state_dict()
     own = task.network.state_dict()
     assert all(torch.equal(own[key], shared[key]) for key in shared if key.startswith("encoder."))

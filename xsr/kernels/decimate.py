@@ -96,7 +96,7 @@ def _period(taps: Taps) -> tuple[int, NDArray[np.int64]]:
     start, phase = taps.start, taps.row
     for period in range(1, min(MAX_PERIOD, start.size - 1) + 1):
         stride = int(start[period] - start[0])
-        if phase[period] != phase[0] or stride <= 0:  # two numbers tell most periods apart
+        if phase[period] != phase[0] or stride <= 0:  # two numbers rule most periods out
             continue
         if np.all(start[period:] - start[:-period] == stride) and np.array_equal(phase[period:], phase[:-period]):
             return stride, start[:period]
