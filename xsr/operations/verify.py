@@ -45,6 +45,7 @@ def verify(
     storage_options: Mapping[str, Any] | None = None,
     input_id: str | None = None,
     force: bool = False,
+    allow_clipping: bool = False,
     progress: bool = True,
 ) -> VerifyReport:
     """Read every block of a store written by `to_zarr` and compare it with the ledger.
@@ -62,6 +63,8 @@ def verify(
         Name of the input, where `to_zarr` was given one.
     force
         Take over the lock of a writer whose state cannot be checked; for ``repair``.
+    allow_clipping
+        As of `to_zarr`; for ``repair``.
     progress
         Show a progress bar of the repair.
 
@@ -94,7 +97,7 @@ def verify(
         return _check(place)
     with locked(place, force=force):
         before = _check(place)
-        _repair(place, repair, before, input_id, progress)
+        _repair(place, repair, before, input_id, allow_clipping, progress)
         after = _check(place)
     still = {(bad.variable, bad.index) for bad in after.bad}
     return replace(after, repaired=tuple(bad for bad in before.bad if (bad.variable, bad.index) not in still))
@@ -137,10 +140,18 @@ def _open(place: Place) -> Any:
     return group
 
 
-def _repair(place: Place, cube: XarrayObject, report: VerifyReport, input_id: str | None, progress: bool) -> Outcomes:
+def _repair(
+    place: Place,
+    cube: XarrayObject,
+    report: VerifyReport,
+    input_id: str | None,
+    allow_clipping: bool,
+    progress: bool,
+) -> Outcomes:
     with store_errors(place, "reading", remedy=RETRY):
         group = place.open("r")
-        prepared = prepare(cube, **group[LEDGER].attrs["settings"]["packing"], input_id=input_id)
+        packing = group[LEDGER].attrs["settings"]["packing"]
+        prepared = prepare(cube, **packing, input_id=input_id, allow_clipping=allow_clipping)
         require_same(group, place.path, prepared.settings)
     todo: dict[str, list[Index]] = {str(name): [] for name in prepared.encoding}
     for bad in report.bad:

@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xsr.core.errors import StoreError
-from xsr.core.radiometry import pack
+from xsr.core.packing import Encoder
 from xsr.core.store.place import Place, reason, store_errors
 
 LEDGER = "_xsr"
 """Name of the group that holds the ledger."""
-COLUMNS = ("done", "n_valid", "n_clipped", "crc32", "status")
+COLUMNS = ("done", "n_valid", "n_clipped", "crc32", "status", "n_infinite")
 """Columns of the ledger; ``crc32`` is that of the block's stored values in C order."""
-DONE, VALID, CLIPPED, CRC32, STATUS = range(len(COLUMNS))
+DONE, VALID, CLIPPED, CRC32, STATUS, INFINITE = range(len(COLUMNS))
 QUARANTINED = 1
 """Status of a block that could not be computed; 0 otherwise."""
 
@@ -80,21 +80,19 @@ class BlockWriter:
     fingerprint: str
     """Settings of the store: a worker that lost touch must not write into another store that took its place."""
     blocks: Blocks
-    dtype: str
-    """Type of the stored numbers."""
-    packed: bool
-    """Whether reflectance is packed into integers."""
+    encode: Encoder
+    """Stored form of a block."""
     zarr_format: Literal[2, 3] = 3
 
     def __call__(self, block: NDArray[Any], index: Index) -> NDArray[np.int64]:
         """Write one block, then its ledger row; returns the row."""
-        values, clipped = pack(block) if self.packed else (plain(block, self.dtype), 0)
-        row = [1, int(np.isfinite(block).sum()), clipped, checksum(values), 0]
-        return self._write(index, values, row)
+        stored = self.encode(block)
+        row = [1, stored.valid, stored.clipped, checksum(stored.numbers), 0, stored.infinite]
+        return self._write(index, stored.numbers, row)
 
     def quarantine(self, index: Index) -> None:
         """Give a block up: fill value, and a row that says so."""
-        self._write(index, None, [0, 0, 0, 0, QUARANTINED])
+        self._write(index, None, [0, 0, 0, 0, QUARANTINED, 0])
 
     def _write(self, index: Index, values: NDArray[Any] | None, numbers: Sequence[int]) -> NDArray[np.int64]:
         row = np.array(numbers, np.int64)
@@ -110,15 +108,9 @@ class BlockWriter:
             except Exception:  # whatever a codec raises: what lies there is damaged, and Zarr merges shards with it
                 self.place.erase(f"{self.blocks.variable}/{array.metadata.encode_chunk_key(index)}")
                 array[self.blocks.region(index)] = content
-            group[f"{LEDGER}/ledger"][self.blocks.row(index)] = row
+            ledger = group[f"{LEDGER}/ledger"]
+            ledger[self.blocks.row(index)] = row[: ledger.shape[1]]
         return row
-
-
-def plain(values: NDArray[Any], dtype: str) -> NDArray[Any]:
-    """Values in their stored type; NaN in its one form, since processors make others, and Zarr writes none of them."""
-    stored = values.astype(dtype, copy=False)
-    missing = np.isnan(stored) if stored.dtype.kind == "f" else np.False_
-    return np.where(missing, stored.dtype.type(np.nan), stored) if missing.any() else stored
 
 
 def checksum(values: NDArray[Any]) -> int:
@@ -137,19 +129,22 @@ def create_ledger(group: Any, blocks: int, about: Mapping[str, Any]) -> None:
 
 
 def read_ledger(group: Any) -> NDArray[np.int64]:
-    """Read all rows; a row that cannot be read is that of an undone block."""
+    """Read all rows; a row that cannot be read is that of an undone block. Columns that a store lacks are 0."""
     ledger = group[f"{LEDGER}/ledger"]
+    rows = np.zeros((ledger.shape[0], len(COLUMNS)), np.int64)
     try:
-        return np.asarray(ledger[:], np.int64)
+        rows[:, : ledger.shape[1]] = ledger[:]
     except Exception:  # whatever a codec raises
-        return np.stack([_read_row(ledger, number) for number in range(ledger.shape[0])])
+        for number, row in enumerate(rows):
+            row[: ledger.shape[1]] = _read_row(ledger, number)
+    return rows
 
 
 def _read_row(ledger: Any, number: int) -> NDArray[np.int64]:
     try:
         return np.asarray(ledger[number], np.int64)
     except Exception:  # whatever a codec raises
-        return np.zeros(len(COLUMNS), np.int64)
+        return np.zeros(ledger.shape[1], np.int64)
 
 
 def stored_blocks(group: Any) -> list[Blocks]:
