@@ -160,7 +160,7 @@ def to_zarr(
     bands = [row for name in prepared.images for row in prepared.writers(target.place)[name].blocks.rows]
     valid, clipped = (int(ledger[bands, column].sum()) for column in (VALID, CLIPPED))
     warn_of_clipping(valid, clipped)
-    return StoreReport(target.place.path, len(ledger), valid, clipped, outcomes.done, tuple(outcomes.failed))
+    return StoreReport(target.place.name, len(ledger), valid, clipped, outcomes.done, tuple(outcomes.failed))
 
 
 def _resumed(place: Place) -> _Target:

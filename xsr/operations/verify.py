@@ -120,7 +120,7 @@ def _check(place: Place) -> VerifyReport:
             found = pool.map(lambda job: check_block(group, job[0], job[1], ledger[job[0].row(job[1])]), jobs)
             bad = [entry for entry in (*whole, *found) if entry is not None]
         explained = [_explained(entry, why) for entry in bad]
-        return VerifyReport(place.path, len(ledger), bool(group.attrs["xsr"]["complete"]), tuple(explained))
+        return VerifyReport(place.name, len(ledger), bool(group.attrs["xsr"]["complete"]), tuple(explained))
 
 
 def _explained(bad: BadBlock, why: Mapping[tuple[str, Index], str]) -> BadBlock:

@@ -51,7 +51,7 @@ def locked(place: Place, *, force: bool = False) -> Iterator[None]:
 def _me(place: Place) -> dict[str, Any]:
     start = datetime.now(UTC).isoformat(timespec="microseconds")
     host, pid = socket.gethostname(), os.getpid()
-    return {"name": place.path, "host": host, "pid": pid, "born": _born(pid), "start": start}
+    return {"name": place.name, "host": host, "pid": pid, "born": _born(pid), "start": start}
 
 
 def _take_over(place: Place, lock: Place, mine: dict[str, Any], force: bool) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xsr.core import graph
-from xsr.core.errors import ParameterError, StoreError
+from xsr.core.errors import ParameterError, StoreError, discreet
 from xsr.core.store.ledger import CLIPPED, DONE, LEDGER, STATUS, BadBlock, BlockWriter, Index, read_ledger
 from xsr.core.store.place import Place, reason, store_errors
 from xsr.core.store.template import Prepared, finish, state
@@ -76,10 +76,9 @@ def write_blocks(
         graph.block_tasks(writer, prepared.dataset[name].data, label=name, indices=todo[name])
         for name, writer in writers.items()
     ]
-    if errors == "quarantine":
-        graph.compute(tasks, progress=progress, outcome=outcomes)
-    else:
-        graph.compute(tasks, progress=progress)
+    with discreet(place.path, place.options):
+        graph.compute(tasks, progress=progress, outcome=outcomes if errors == "quarantine" else None)
+    if errors == "raise":
         outcomes.done = sum(len(indices) for indices in todo.values())
     _finish(prepared, place, writers, outcomes.failed)
     return outcomes

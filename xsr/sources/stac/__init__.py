@@ -28,6 +28,7 @@ from odc.geo.crs import CRS
 from xsr.core.areas import GeometryLike, resolve_area
 from xsr.core.errors import ParameterError, ProductError, XsrWarning
 from xsr.core.grid import positive_number
+from xsr.core.redact import public
 from xsr.sources.granules import stack
 from xsr.sources.rasters import CHUNK
 from xsr.sources.stac.assets import Access
@@ -183,7 +184,10 @@ def open_stac(
     for one in usable.candidates:
         groups.setdefault(acquisition(one.item), []).append(one)
     granules = [make_granule(group, choice.names, layout=layout) for group in groups.values()]
-    attrs: dict[str, Any] = {"source": f"STAC {url or collection or 'items'}", **ATTRIBUTES[choice.quantity]}
+    attrs: dict[str, Any] = {
+        "source": f"STAC {collection or 'items' if url is None else public(url)}",
+        **ATTRIBUTES[choice.quantity],
+    }
     attrs |= {"dropped_duplicates": usable.duplicates} if usable.duplicates else {}
     attrs |= {"dropped_dates": usable.dead} if usable.dead else {}
     name = attrs.get("standard_name", choice.quantity)
