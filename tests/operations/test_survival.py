@@ -135,7 +135,7 @@ def test_a_ledger_row_that_cannot_be_read_is_that_of_an_undone_block(cube, tmp_p
         (lambda c: c.assign_coords(x=c.x + 10), {}, r"grid was \[10\.0, 0\.0, 600000\.0.* is \[10\.0, 0\.0, 600010"),
         (lambda c: c, {"dtype": "uint16"}, r"encoding\.reflectance was 'float32' and is 'uint16'; packing\.dtype"),
         (lambda c: c, {"inner_chunks": 5}, r"packing\.inner_chunks was None and is 5"),
-        (lambda c: c.assign_coords(time=c.time + np.timedelta64(1, "D")), {}, r"input\.coords"),
+        (lambda c: c.assign_coords(time=c.time + np.timedelta64(1, "D")), {}, r"input\.coordinates"),
     ],
 )  # fmt: skip
 def test_other_settings_are_refused_by_name(cube, tmp_path, change, how, told):
