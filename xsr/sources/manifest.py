@@ -16,7 +16,8 @@ from typing import IO, Literal, get_args
 
 from xsr.core.errors import ParameterError, ProductError
 from xsr.sources.archive import Archive, check_name
-from xsr.sources.xml import number, parse_xml
+from xsr.sources.stated import stated_number
+from xsr.sources.xml import parse_xml
 
 Verify = Literal["checksum", "size", "structure"]
 """How much of a file is checked; each level includes those after it."""
@@ -53,7 +54,7 @@ def parse_manifest(text: bytes, root: str) -> dict[str, Entry]:
         name = location.get("href", "").removeprefix("./")
         check_name(name, "manifest.safe")
         entries[root + name] = Entry(
-            int(number(stream.get("size", "-1"), f"the size of {name} in manifest.safe")),
+            int(stated_number(stream.get("size", "-1"), f"the size of {name}", where="manifest.safe")),
             checksum.get("checksumName", ""),
             (checksum.text or "").strip().lower(),
         )

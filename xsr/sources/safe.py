@@ -38,7 +38,8 @@ from xsr.sources.harmonise import (
 from xsr.sources.manifest import Verify, check_level, verify_files
 from xsr.sources.paths import product_path
 from xsr.sources.rasters import CHUNK, Packing, decode, join, nearest, open_raster, read_sample, to_grid
-from xsr.sources.xml import number, parse_xml
+from xsr.sources.stated import stated_number
+from xsr.sources.xml import parse_xml
 
 METADATA = re.compile(r"(^|/)(MTD_MSIL\w+|S2\w_(OPER|USER)_MTD_SAFL\w+)\.xml$")
 """Name of the metadata file of a product."""
@@ -92,14 +93,15 @@ class SafeProduct:
     def quantification(self) -> float:
         """Digital numbers to one unit of reflectance."""
         surface = ("BOA_QUANTIFICATION_VALUE", "L2A_BOA_QUANTIFICATION_VALUE")
-        text = self.need(*(surface if self.surface else ("QUANTIFICATION_VALUE",)))
-        return number(text, f"the quantification value of {self.metadata}", above=0)
+        names = surface if self.surface else ("QUANTIFICATION_VALUE",)
+        return stated_number(self.need(*names), names[0], where=self.metadata, least=1)
 
     @cached_property
     def special(self) -> tuple[float, ...]:
         """Digital numbers of no data and of saturation."""
-        found = self.tree.findall(".//{*}SPECIAL_VALUE_INDEX")
-        return tuple(number(e.text, f"SPECIAL_VALUE_INDEX of {self.metadata}") for e in found) or (0.0, 65535.0)
+        name = "SPECIAL_VALUE_INDEX"
+        found = self.tree.findall(f".//{{*}}{name}")
+        return tuple(stated_number(e.text or "0", name, where=self.metadata) for e in found) or (0.0, 65535.0)
 
     @cached_property
     def band_ids(self) -> dict[str, str]:
@@ -112,11 +114,12 @@ class SafeProduct:
     @cached_property
     def offsets(self) -> dict[str, float]:
         """Offset in digital numbers by band; empty where the metadata state none."""
-        found = self.tree.findall(".//{*}BOA_ADD_OFFSET" if self.surface else ".//{*}RADIO_ADD_OFFSET")
+        name = "BOA_ADD_OFFSET" if self.surface else "RADIO_ADD_OFFSET"
+        stated = {e.get("band_id", ""): e.text or "0" for e in self.tree.findall(f".//{{*}}{name}")}
         return {
-            self.band_ids[e.get("band_id", "")]: number(e.text, f"an offset of {self.metadata}")
-            for e in found
-            if e.get("band_id") in self.band_ids
+            band: stated_number(stated[number], name, where=self.metadata)
+            for number, band in self.band_ids.items()
+            if number in stated
         }
 
     @cached_property
@@ -346,9 +349,8 @@ def open_safe(
         raise ParameterError("no path given; expected at least one product.")
     bands, resolution = _by_images(paths, bands, resolution)
     options = _Options(resolution, resampling, offset, detectors, verify, chunks)
-    products = list(
-        {(one.archive.path, one.root): one for one in (read_product(path, trust=trust) for path in paths)}.values()
-    )
+    found = (read_product(one, trust=trust) for one in paths)
+    products = list({(one.archive.path, one.root): one for one in found}.values())
     if len({product.surface for product in products}) > 1:
         raise ProductError(
             "products of Level-1C and Level-2A were given together; expected one level. Open them separately."
@@ -598,9 +600,8 @@ def _detectors(product: SafeProduct, bands: tuple[str, ...], files: dict[str, st
         if files[band].endswith(".jp2"):
             planes.append(nearest(_open(product, files[band], chunk), target, dtype=np.uint8, chunk=chunk))
         else:
-            polygons = masks.parse_gml(
-                product.archive.read(files[band]), files[band], number=r"detector_footprint-B\w+-(\d+)-"
-            )
+            content = product.archive.read(files[band])
+            polygons = masks.parse_gml(content, files[band], number=r"detector_footprint-B\w+-(\d+)-")
             planes.append(masks.burn(polygons, target, chunk=chunk)[None])
     return join(planes)
 

@@ -23,7 +23,8 @@ from xsr.sources.granules import Granule, choose_bands, native_sizes, stack
 from xsr.sources.harmonise import Identity
 from xsr.sources.paths import product_path
 from xsr.sources.rasters import CHUNK, Packing, decode, join, nearest, open_raster, to_grid
-from xsr.sources.xml import number, parse_xml
+from xsr.sources.stated import stated_number
+from xsr.sources.xml import parse_xml
 
 Correction = Literal["FRE", "SRE"]
 """Reflectance corrected for slopes (flat reflectance), or not."""
@@ -62,12 +63,15 @@ class TheiaProduct:
         """How its numbers become reflectance."""
         if "MTD_ALL" not in self.files:
             return Packing(QUANTIFICATION, 0.0, (NO_DATA,))
-        name = self.files["MTD_ALL"]
-        tree = parse_xml(self.archive.read(name), name)
+        where = self.files["MTD_ALL"]
+        tree = parse_xml(self.archive.read(where), where)
         quantification = tree.find(".//{*}REFLECTANCE_QUANTIFICATION_VALUE")
         special = [e for e in tree.findall(".//{*}SPECIAL_VALUE") if e.get("name") == "nodata"]
-        value = QUANTIFICATION if quantification is None else number(quantification.text, f"a value of {name}", above=0)
-        return Packing(value, 0.0, (number(special[0].text, f"a value of {name}") if special else NO_DATA,))
+        value = QUANTIFICATION
+        if quantification is not None:
+            value = stated_number(quantification.text, "REFLECTANCE_QUANTIFICATION_VALUE", where=where, least=1)
+        no_data = stated_number(special[0].text, "SPECIAL_VALUE nodata", where=where) if special else NO_DATA
+        return Packing(value, 0.0, (no_data,))
 
 
 def open_theia(

@@ -1,6 +1,5 @@
 """XML of products, which anybody may have made: no document type, no entities, nothing from elsewhere."""
 
-from math import inf, isfinite
 from typing import Any
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder
 
@@ -61,35 +60,3 @@ class _Builder(TreeBuilder):
     def end(self, tag: Any, /) -> Element:
         self.depth -= 1
         return super().end(tag)
-
-
-def number(text: str | None, what: str, *, above: float = -inf) -> float:
-    """Read a finite number.
-
-    Parameters
-    ----------
-    text
-        Text of an element, None where it is empty.
-    what
-        Its name and document, for a message.
-    above
-        What it must be greater than.
-
-    Raises
-    ------
-    ProductError
-        If it is none, or too small.
-
-    Examples
-    --------
-    >>> number(" 10000 ", "QUANTIFICATION_VALUE of a.xml")
-    10000.0
-    """
-    try:
-        value = float(text or "")
-    except ValueError:
-        value = float("nan")
-    if not (isfinite(value) and value > above):
-        least = f" above {above:g}" if isfinite(above) else ""
-        raise ProductError(f"{what} is {text!r}; expected a number{least}. Download the product again.")
-    return value
