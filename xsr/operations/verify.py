@@ -129,10 +129,11 @@ def _read(place: Place) -> tuple[Header, Ledger, list[BadBlock]]:
     """Read header and ledger, and what is wrong with them."""
     header, bad = read_header(place)
     if header is not None:
-        return header, Ledger.read(place, header.blocks), bad
+        return header, Ledger.read(place, header.fingerprint, header.blocks), bad
     if is_first_form(place):
         return read_first_form(place)
-    raise StoreError(f"{place.path} holds no ledger; expected a store written by to_zarr.")
+    what = "holds no ledger" if place.is_group() else "is not a Zarr group"
+    raise StoreError(f"{place.path} {what}; expected a store written by to_zarr.")
 
 
 def _group(place: Place) -> Any:

@@ -53,10 +53,7 @@ class BlockWriter:
 
     def _array(self) -> Any:
         """Array to write to, of the store that was begun with these settings."""
-        group = self.place.open(zarr_format=self.zarr_format)
-        if group.attrs["xsr"]["fingerprint"] != self.fingerprint:
-            raise StoreError(f"{self.place.path} was replaced by another store while it was being written. Stop.")
-        return group[self.blocks.variable]
+        return self.place.open_own(self.fingerprint, zarr_format=self.zarr_format)[self.blocks.variable]
 
     def _write(self, array: Any, index: Index, content: Any) -> None:
         try:

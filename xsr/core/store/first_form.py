@@ -43,7 +43,7 @@ def read_first_form(place: Place) -> tuple[Header, Ledger, list[BadBlock]]:
         bool(group.attrs["xsr"]["complete"]),
         tuple(about.get("quarantined", [])),
     )
-    return header, _ledger(place, group, blocks), wrong
+    return header, _ledger(place, header.fingerprint, group, blocks), wrong
 
 
 def adopt_first_form(place: Place) -> None:
@@ -75,10 +75,10 @@ def _check_whole(group: Any, name: str, crc32: int) -> BadBlock | None:
     return None if checksum(values) == crc32 else BadBlock(name, (), "values differ from the checksum in the ledger")
 
 
-def _ledger(place: Place, group: Any, blocks: list[Blocks]) -> Ledger:
+def _ledger(place: Place, fingerprint: str, group: Any, blocks: list[Blocks]) -> Ledger:
     """Rows: done, valid, clipped, crc32 and status, one object each; one that cannot be read is of an undone block."""
     array, first = group[f"{GROUP}/ledger"], 0
-    ledger = Ledger.empty(place, blocks)
+    ledger = Ledger.empty(place, fingerprint, blocks)
     for part in blocks:
         for number in range(len(part)):
             try:

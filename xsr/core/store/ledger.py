@@ -7,6 +7,7 @@ Rows lie in pages, objects of at most `PAGE` rows of 25 bytes each. Only the hol
 return the rows of the blocks that they wrote. Every row has a check of its own, so that damage costs one block.
 """
 
+import math
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -91,23 +92,25 @@ class Ledger:
     """Rows of all blocks of a store, and the pages that they are written to."""
 
     place: Place
+    fingerprint: str
+    """Settings of the store: rows must not be written into another store that took its place."""
     rows: dict[str, NDArray[Any]]
     """Rows of every variable, in C order of its blocks."""
     damaged: dict[str, list[int]] = field(default_factory=dict)
     """Rows that were read and contradict their check; they count as those of undone blocks."""
     _changed: set[tuple[str, int]] = field(default_factory=set)
     _unwritten: int = 0
-    _written: float = field(default_factory=time.monotonic)
+    _written: float = -math.inf
 
     @classmethod
-    def empty(cls, place: Place, blocks: Iterable[Blocks]) -> "Ledger":
+    def empty(cls, place: Place, fingerprint: str, blocks: Iterable[Blocks]) -> "Ledger":
         """Ledger in which no block is done; nothing is written."""
-        return cls(place, {part.variable: np.zeros(len(part), ROW) for part in blocks})
+        return cls(place, fingerprint, {part.variable: np.zeros(len(part), ROW) for part in blocks})
 
     @classmethod
-    def read(cls, place: Place, blocks: Iterable[Blocks]) -> "Ledger":
+    def read(cls, place: Place, fingerprint: str, blocks: Iterable[Blocks]) -> "Ledger":
         """Read all pages; rows without a page are those of undone blocks."""
-        ledger = cls.empty(place, blocks)
+        ledger = cls.empty(place, fingerprint, blocks)
         pages = ledger.pages()
         with ThreadPoolExecutor(READERS) as pool:
             contents = pool.map(lambda page: place.get(_key(*page)), pages)
@@ -145,7 +148,15 @@ class Ledger:
         self.rows[name]["check"][number] = _check(name, number, row.tobytes()[:-4])
 
     def flush(self) -> None:
-        """Write the pages whose rows have changed."""
+        """Write the pages whose rows have changed.
+
+        Raises
+        ------
+        StoreError
+            If another store has taken the place of this one.
+        """
+        if self._changed:
+            self.place.open_own(self.fingerprint)
         for page in sorted(self._changed):
             self.write(*page)
             self._changed.discard(page)

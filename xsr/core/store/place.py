@@ -67,6 +67,19 @@ class Place:
             zarr_format=zarr_format,
         )
 
+    def open_own(self, fingerprint: str, *, zarr_format: Literal[2, 3] | None = None) -> Any:
+        """Open the group, unless another store has taken its place since it was begun with these settings.
+
+        Raises
+        ------
+        StoreError
+            If so.
+        """
+        group = self.open(zarr_format=zarr_format)
+        if group.attrs["xsr"]["fingerprint"] != fingerprint:
+            raise StoreError(f"{self.path} was replaced by another store while it was being written. Stop.")
+        return group
+
     def objects(self, *, read_only: bool = False) -> Any:
         """Store of Zarr that reads and writes the objects here."""
         from zarr.storage import FsspecStore, LocalStore

@@ -103,9 +103,9 @@ def continued(target: Target, prepared: Prepared) -> Ledger:
         If the store was begun with other settings, or its metadata were changed since.
     """
     if target.header is None:
-        return Ledger.empty(target.place, prepared.blocks)
+        return Ledger.empty(target.place, prepared.fingerprint, prepared.blocks)
     require_same(target.header.settings, target.place.path, prepared.settings)
-    ledger = Ledger.read(target.place, target.header.blocks)
+    ledger = Ledger.read(target.place, prepared.fingerprint, target.header.blocks)
     require_unchanged(target.place, target.header, ledger)
     return ledger
 

@@ -133,9 +133,9 @@ def state_of(header: Header, ledger: Ledger) -> dict[str, Any]:
 
 def _read_back(place: Place, header: Header, ledger: Ledger) -> None:
     """Read the ledger; what is not there as it should be is written once more, then the store is at fault."""
-    for name, number in ledger.differs(Ledger.read(place, header.blocks)):
+    for name, number in ledger.differs(Ledger.read(place, header.fingerprint, header.blocks)):
         ledger.write(name, number)
-    if lost := ledger.differs(Ledger.read(place, header.blocks)):
+    if lost := ledger.differs(Ledger.read(place, header.fingerprint, header.blocks)):
         raise StoreError(
             f"{place.path}: {len(lost)} pages of the ledger were written and read back differently, first {lost[0]}."
             " Check the disk or object store, then go on with resume=True (--resume)."
