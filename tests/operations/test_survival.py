@@ -1,5 +1,6 @@
 """What happens when something dies, breaks or fills up: resume, quarantine, locks, and the store on S3."""
 
+import contextlib
 import json
 import os
 import random
@@ -226,12 +227,46 @@ def test_a_replacement_that_died_between_two_renames(replaced, tmp_path):
         path.unlink() if path.is_file() else path.rmdir()
     incoming.rmdir()
     (tmp_path / "b.zarr").rename(incoming)
-    (tmp_path / "a.zarr").rename(tmp_path / "a.zarr.outgoing")
+    (tmp_path / "a.zarr").rename(incoming / "spatial_ref/_xsr/outgoing")
     with pytest.raises(StoreError, match=r"is an interrupted replacement of .*a\.zarr\. Go on with resume=True"):
         write(replaced, tmp_path / "a.zarr")
     assert write(replaced, tmp_path / "a.zarr", resume=True).computed == 0
     assert_same_bytes(tmp_path / "a.zarr", tmp_path / "whole.zarr")
     assert names_in(tmp_path) == ["a.zarr", "whole.zarr"]
+
+
+@pytest.mark.slow
+def test_a_replacement_that_died_before_the_old_store_was_deleted(cube, tmp_path):
+    write(cube, tmp_path / "a.zarr")
+    write(cube, tmp_path / "whole.zarr")
+    write(cube + 1, tmp_path / "a.zarr/spatial_ref/_xsr/outgoing")
+    assert xsr.verify(tmp_path / "a.zarr").ok
+    assert write(cube, tmp_path / "a.zarr", resume=True).computed == 0
+    assert_same_bytes(tmp_path / "a.zarr", tmp_path / "whole.zarr")
+
+
+@pytest.mark.parametrize("suffix", [".template", ".incoming", ".outgoing", ".lock.lock"])
+@pytest.mark.parametrize("there", [False, True])
+def test_folders_of_others_beside_a_store_are_never_deleted(cube, tmp_path, suffix, there):
+    if there:
+        write(cube, tmp_path / "a.zarr")
+    beside = tmp_path / f"a.zarr{suffix}"
+    beside.mkdir()
+    (beside / "thesis.txt").write_text("mine")
+    with contextlib.suppress(StoreError):
+        write(cube, tmp_path / "a.zarr", overwrite=there)
+    with contextlib.suppress(StoreError):
+        write(cube, tmp_path / "a.zarr", resume=True)
+    assert (beside / "thesis.txt").read_text() == "mine"
+
+
+def test_a_local_url_and_the_home_folder_are_folders(cube, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write(cube, f"file://{tmp_path}/with%20space.zarr")
+    write(cube, "~/home.zarr", resume=True)
+    write(cube, tmp_path / "whole.zarr")
+    for name in ("with space.zarr", "home.zarr"):
+        assert_same_bytes(tmp_path / name, tmp_path / "whole.zarr")
 
 
 @pytest.mark.slow

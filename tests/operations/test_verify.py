@@ -176,6 +176,7 @@ def test_an_object_added_to_a_coordinate_is_found_and_removed(cube, tmp_path):
     assert content(tmp_path / "a.zarr") == before
 
 
+@pytest.mark.filterwarnings("ignore:Consolidated metadata")
 def test_dates_appended_by_another_program_are_named(cube, tmp_path):
     write(cube, tmp_path / "a.zarr")
     later = xr.open_zarr(tmp_path / "a.zarr").isel(time=[0]).load()

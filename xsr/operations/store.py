@@ -135,15 +135,16 @@ def to_zarr(
     check_errors(errors)
     prepared = prepare(cube, dtype=dtype, zarr_format=zarr_format, inner_chunks=inner_chunks, input_id=input_id)
     place = resolve_place(path, storage_options)
-    with locked(place, force=force):
-        with store_errors(place, "beginning", remedy=RETRY):
+    with locked(place, force=force) as lease:
+        with store_errors(place, "looking at", remedy=RETRY):
             target = resumed(place) if resume else begun_anew(place, overwrite)
             ledger = continued(target, prepared)
-            todo = {part.variable: ledger.undone(part) for part in prepared.blocks}
-            if not force:
-                _check_space(prepared, target.place, todo)
+        todo = {part.variable: ledger.undone(part) for part in prepared.blocks}
+        if not force:
+            _check_space(prepared, target.place, todo)
+        with store_errors(target.place, "beginning", remedy=RETRY):
             header = begin(target, prepared)
-        outcomes = write_blocks(prepared, header, ledger, todo, errors=errors, progress=progress)
+        outcomes = write_blocks(prepared, header, ledger, lease, todo, errors=errors, progress=progress)
         written = target.place if outcomes.failed else in_place(target)
     valid, clipped = (ledger.total(column, prepared.images) for column in ("valid", "clipped"))
     warn_of_clipping(valid, clipped)

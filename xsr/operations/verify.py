@@ -12,7 +12,7 @@ from xsr.core.store.block import check_block
 from xsr.core.store.first_form import adopt_first_form, is_first_form, read_first_form
 from xsr.core.store.header import Header, read_header
 from xsr.core.store.ledger import DONE, QUARANTINED, BadBlock, Blocks, Index, Ledger
-from xsr.core.store.lock import locked
+from xsr.core.store.lock import Lease, locked
 from xsr.core.store.place import RETRY, SIDE, Place, resolve_place, store_errors
 from xsr.core.store.template import Template, prepare, require_same, template_of
 from xsr.core.store.writing import Outcomes, write_blocks, wrong_documents
@@ -96,9 +96,9 @@ def verify(
     place = resolve_place(path, storage_options)
     if repair is None:
         return _check(place)
-    with locked(place, force=force):
+    with locked(place, force=force) as lease:
         before = _check(place)
-        _repair(place, repair, before, input_id, progress)
+        _repair(place, lease, repair, before, input_id, progress)
         after = _check(place)
     still = {(bad.variable, bad.index) for bad in after.bad}
     return replace(after, repaired=tuple(bad for bad in before.bad if (bad.variable, bad.index) not in still))
@@ -175,7 +175,9 @@ def _check_block(group: Any, ledger: Ledger, header: Header, blocks: Blocks, ind
     return BadBlock(name, index, "its row in the ledger is damaged" if damaged else "not done")
 
 
-def _repair(place: Place, cube: XarrayObject, report: VerifyReport, input_id: str | None, progress: bool) -> Outcomes:
+def _repair(
+    place: Place, lease: Lease, cube: XarrayObject, report: VerifyReport, input_id: str | None, progress: bool
+) -> Outcomes:
     """Bring back metadata and coordinates, compute bad blocks again."""
     with store_errors(place, "reading", remedy=RETRY):
         if is_first_form(place):
@@ -189,7 +191,7 @@ def _repair(place: Place, cube: XarrayObject, report: VerifyReport, input_id: st
     for bad in report.bad:
         if bad.index:
             todo[bad.variable].append(bad.index)
-    return write_blocks(prepared, header, ledger, todo, errors="quarantine", progress=progress)
+    return write_blocks(prepared, header, ledger, lease, todo, errors="quarantine", progress=progress)
 
 
 def _bring_back(place: Place, header: Header, template: Template, keys: list[str]) -> None:

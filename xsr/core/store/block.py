@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from xsr.core.errors import StoreError
 from xsr.core.radiometry import pack
 from xsr.core.store.ledger import DONE, QUARANTINED, BadBlock, Blocks, Index, checksum, row_of
+from xsr.core.store.lock import check_held
 from xsr.core.store.place import Place, reason, store_errors
 
 ATTEMPTS = 3
@@ -28,6 +29,8 @@ class BlockWriter:
     packed: bool
     """Whether reflectance is packed into integers."""
     zarr_format: Literal[2, 3] = 3
+    lock: tuple[Place, str] | None = None
+    """Store whose lock must be held, and the token of the lease: who lost it writes nothing more."""
 
     def __call__(self, block: NDArray[Any], index: Index) -> NDArray[Any]:
         """Write one block and read it back; returns its row of the ledger."""
@@ -52,7 +55,9 @@ class BlockWriter:
         return row_of(QUARANTINED)
 
     def _array(self) -> Any:
-        """Array to write to, of the store that was begun with these settings."""
+        """Array to write to, of the store that was begun with these settings and is still locked."""
+        if self.lock is not None:
+            check_held(*self.lock)
         return self.place.open_own(self.fingerprint, zarr_format=self.zarr_format)[self.blocks.variable]
 
     def _write(self, array: Any, index: Index, content: Any) -> None:

@@ -52,8 +52,7 @@ def adopt_first_form(place: Place) -> None:
     for page in ledger.pages():
         ledger.write(*page)
     header.write(place)
-    for key in place.keys(GROUP):
-        place.erase(key)
+    place.inside(GROUP).remove()
 
 
 def _blocks(name: str, array: Any) -> Blocks:

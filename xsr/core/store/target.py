@@ -143,14 +143,14 @@ def _appear(template: Template, place: Place) -> None:
 
 def in_place(target: Target) -> Place:
     """Let a finished store take the place of the one it replaces; can be done again if it is interrupted."""
-    if target.replaces is None:
-        return target.place
-    place = target.replaces
+    place = target.place if target.replaces is None else target.replaces
     with store_errors(place, "replacing"):
-        if place.remote:
-            place.remove()
-        elif place.is_taken():
-            place.move(target.place.inside(OUTGOING))
-        target.place.move(place)
-        place.inside(OUTGOING).remove()
+        if target.replaces is not None:
+            if place.remote:
+                place.remove()
+            elif place.is_taken():
+                place.move(target.place.inside(OUTGOING))
+            target.place.move(place)
+        if not place.remote:
+            place.inside(OUTGOING).remove()
     return place

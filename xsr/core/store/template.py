@@ -22,6 +22,7 @@ from xsr.core.store.block import BlockWriter
 from xsr.core.store.header import Header, fingerprint
 from xsr.core.store.identity import identity
 from xsr.core.store.ledger import Blocks
+from xsr.core.store.lock import Lease
 from xsr.core.store.place import RETRY, Place, reason
 from xsr.core.store.plain import plain
 from xsr.core.types import XarrayObject
@@ -74,11 +75,12 @@ class Prepared:
         kinds = {name: self.dataset[name].dtype.kind for name in self.encoding if name in self.dataset.data_vars}
         return [str(name) for name, kind in kinds.items() if kind == "f"] or [str(name) for name in kinds]
 
-    def writers(self, place: Place) -> dict[str, BlockWriter]:
+    def writers(self, place: Place, lease: Lease | None = None) -> dict[str, BlockWriter]:
         """Writer of every variable."""
+        lock = None if lease is None else (lease.place, lease.token)
         return {
             blocks.variable: BlockWriter(
-                place, self.fingerprint, blocks, how["dtype"], "scale_factor" in how, self.zarr_format
+                place, self.fingerprint, blocks, how["dtype"], "scale_factor" in how, self.zarr_format, lock
             )
             for blocks, how in zip(self.blocks, self.encoding.values(), strict=True)
         }

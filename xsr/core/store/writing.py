@@ -11,6 +11,7 @@ from xsr.core.errors import ParameterError, StoreError
 from xsr.core.store.block import BlockWriter
 from xsr.core.store.header import Header, read_header
 from xsr.core.store.ledger import QUARANTINED, BadBlock, Index, Ledger
+from xsr.core.store.lock import Lease
 from xsr.core.store.place import Place, reason, store_errors
 from xsr.core.store.template import Prepared, with_state
 
@@ -25,6 +26,7 @@ class Outcomes:
 
     writers: Mapping[str, BlockWriter]
     ledger: Ledger
+    lease: Lease
     done: int = 0
     """Blocks computed and written."""
     failed: list[BadBlock] = field(default_factory=list)
@@ -42,6 +44,7 @@ class Outcomes:
         self.failed.append(BadBlock(key.label, key.index, reason(error)))
 
     def _record(self, key: graph.BlockKey, row: Any) -> None:
+        self.lease.check()
         with store_errors(self.ledger.place, "writing the ledger of"):
             self.ledger.record(key.label, self.writers[key.label].blocks.row(key.index), row)
 
@@ -56,6 +59,7 @@ def write_blocks(
     prepared: Prepared,
     header: Header,
     ledger: Ledger,
+    lease: Lease,
     todo: Mapping[str, Collection[Index]],
     *,
     errors: Errors,
@@ -69,6 +73,8 @@ def write_blocks(
         Cube and settings.
     header, ledger
         Of the store, which has its template.
+    lease
+        Right to write to it.
     todo
         Blocks of each variable.
     errors
@@ -77,8 +83,8 @@ def write_blocks(
         Show a progress bar.
     """
     place = ledger.place
-    writers = prepared.writers(place)
-    outcomes = Outcomes(writers, ledger)
+    writers = prepared.writers(place, lease)
+    outcomes = Outcomes(writers, ledger, lease)
     tasks = [
         graph.block_tasks(writer, prepared.dataset[name].data, label=name, indices=todo[name])
         for name, writer in writers.items()
@@ -89,8 +95,10 @@ def write_blocks(
         )
     except BaseException:
         with suppress(Exception):  # a full disk may take no rows either: their blocks are computed once more
+            lease.check()
             ledger.flush()
         raise
+    lease.check()
     finish(place, header, ledger, outcomes.failed)
     return outcomes
 
