@@ -219,7 +219,7 @@ def test_tar_archives_are_not_opened(tmp_path):
 
 
 def test_a_file_far_larger_than_its_network_is_not_opened(tmp_path, monkeypatch):
-    monkeypatch.setattr("xsr.models.state.ROOM", 1000)
+    monkeypatch.setattr("xsr.models.state.BESIDE", 1000)
     torch.save({"w": torch.zeros(1000)}, tmp_path / "a.pth")
     with pytest.raises(WeightsError, match=r"has \d+ bytes, far more than 10 parameters take"):
         read_state(tmp_path / "a.pth", parameters=10)

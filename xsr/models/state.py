@@ -20,8 +20,8 @@ DEEPEST = 8
 """Wrappers in wrappers that are looked into."""
 SPARE = 64
 """Bytes of a file for each parameter of its network: sixteen copies in single precision."""
-ROOM = 16 << 20
-"""Bytes of a file beside."""
+BESIDE = 16 << 20
+"""Bytes of a file beside these."""
 ZIP = b"PK\x03\x04"
 """First bytes of an archive."""
 PREFIXES = ("module.", "model.", "generator.", "network.")
@@ -42,7 +42,7 @@ def read_state(path: Path, *, parameters: int | None = None) -> dict[str, Tensor
         ``.safetensors``, or a PyTorch checkpoint (``.pth``, ``.pt``, ``.ckpt``, ``.tar``) that holds tensors, numbers
         and texts alone.
     parameters
-        Parameters of the network that it is for: a file of more than `SPARE` bytes for each, and `ROOM` beside, is
+        Parameters of the network that it is for: a file of more than `SPARE` bytes for each, and `BESIDE` more, is
         not opened. None: of any size.
 
     Raises
@@ -53,7 +53,7 @@ def read_state(path: Path, *, parameters: int | None = None) -> dict[str, Tensor
     if not path.is_file():
         raise WeightsError(f"{path} not found; expected a .safetensors file or a PyTorch checkpoint.")
     size = path.stat().st_size
-    if parameters is not None and size > SPARE * parameters + ROOM:
+    if parameters is not None and size > SPARE * parameters + BESIDE:
         raise WeightsError(
             f"{path} has {size} bytes, far more than {parameters} parameters take; expected the weights of the network"
             " alone. Save its state dict by itself."
