@@ -135,7 +135,7 @@ def test_a_ledger_row_that_cannot_be_read_is_that_of_an_undone_block(cube, tmp_p
         (lambda c: c.assign_coords(x=c.x + 10), {}, r"grid was \[10\.0, 0\.0, 600000\.0.* is \[10\.0, 0\.0, 600010"),
         (lambda c: c, {"dtype": "uint16"}, r"encoding\.reflectance was 'float32' and is 'uint16'; packing\.dtype"),
         (lambda c: c, {"inner_chunks": 5}, r"packing\.inner_chunks was None and is 5"),
-        (lambda c: c.assign_coords(time=c.time + np.timedelta64(1, "D")), {}, r"input\.coords"),
+        (lambda c: c.assign_coords(time=c.time + np.timedelta64(1, "D")), {}, r"input\.coordinates"),
     ],
 )  # fmt: skip
 def test_other_settings_are_refused_by_name(cube, tmp_path, change, how, told):
@@ -465,9 +465,7 @@ def test_the_lock_of_a_dead_process_of_this_host_is_taken_over(cube, tmp_path):
     assert write(cube, tmp_path / "a.zarr").computed == 12
     lock_of(tmp_path / "b.zarr", pid=os.getpid(), born="0")  # its number is used again by another
     assert write(cube, tmp_path / "b.zarr").computed == 12
-    (tmp_path / "c.zarr.lock").write_text("{")  # died while it wrote the lock
-    assert write(cube, tmp_path / "c.zarr").computed == 12
-    assert names_in(tmp_path) == ["a.zarr", "b.zarr", "c.zarr"]
+    assert names_in(tmp_path) == ["a.zarr", "b.zarr"]
 
 
 @pytest.mark.slow
@@ -478,13 +476,6 @@ def test_the_lock_of_another_host_is_not_taken_over_without_force(cube, tmp_path
     ):
         write(cube, tmp_path / "a.zarr", resume=True)
     assert write(cube, tmp_path / "a.zarr", resume=True, force=True).computed == 12
-
-
-def test_two_that_take_over_at_once(cube, tmp_path):
-    lock_of(tmp_path / "a.zarr", pid=dead_process())
-    (tmp_path / "a.zarr.lock.lock").touch()
-    with pytest.raises(StoreError, match=r"being taken over by another writer.*delete .*a\.zarr\.lock\.lock"):
-        write(cube, tmp_path / "a.zarr")
 
 
 def test_a_writer_that_lost_its_store_stops(cube, tmp_path):

@@ -91,8 +91,8 @@ def to_zarr(
         kept. ``quarantine`` tries once more, writes the fill value, goes on, and lists the block in the report; the
         store is then not complete, and ``resume`` tries those blocks again.
     force
-        Skip the stale-lock and free-space checks: take over the lock of a writer whose state cannot be checked, and
-        write although the estimate of the space needed exceeds what is free.
+        Skip the checks of lock and free space: take the lock over from whoever holds it, who then stops, and write
+        although the estimate of the space needed exceeds what is free.
     inner_chunks
         Side in pixels of the Zarr chunks inside each block; blocks become shards. None makes one chunk a block.
     dtype

@@ -61,7 +61,7 @@ def verify(
     input_id
         Name of the input, where `to_zarr` was given one.
     force
-        Take over the lock of a writer whose state cannot be checked; for ``repair``.
+        Take the lock over from whoever holds it, who then stops; for ``repair``.
     progress
         Show a progress bar of the repair.
 

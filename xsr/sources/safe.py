@@ -38,6 +38,7 @@ from xsr.sources.harmonise import (
 from xsr.sources.manifest import Verify, check_level, verify_files
 from xsr.sources.paths import product_path
 from xsr.sources.rasters import CHUNK, Packing, decode, join, nearest, open_raster, read_sample, to_grid
+from xsr.sources.stated import stated_number
 
 METADATA = re.compile(r"(^|/)(MTD_MSIL\w+|S2\w_(OPER|USER)_MTD_SAFL\w+)\.xml$")
 """Name of the metadata file of a product."""
@@ -91,12 +92,15 @@ class SafeProduct:
     def quantification(self) -> float:
         """Digital numbers to one unit of reflectance."""
         surface = ("BOA_QUANTIFICATION_VALUE", "L2A_BOA_QUANTIFICATION_VALUE")
-        return float(self.need(*(surface if self.surface else ("QUANTIFICATION_VALUE",))))
+        names = surface if self.surface else ("QUANTIFICATION_VALUE",)
+        return stated_number(self.need(*names), names[0], where=self.metadata, least=1)
 
     @cached_property
     def special(self) -> tuple[float, ...]:
         """Digital numbers of no data and of saturation."""
-        return tuple(float(e.text or 0) for e in self.tree.findall(".//{*}SPECIAL_VALUE_INDEX")) or (0.0, 65535.0)
+        name = "SPECIAL_VALUE_INDEX"
+        found = self.tree.findall(f".//{{*}}{name}")
+        return tuple(stated_number(e.text or "0", name, where=self.metadata) for e in found) or (0.0, 65535.0)
 
     @cached_property
     def band_ids(self) -> dict[str, str]:
@@ -109,9 +113,12 @@ class SafeProduct:
     @cached_property
     def offsets(self) -> dict[str, float]:
         """Offset in digital numbers by band; empty where the metadata state none."""
-        found = self.tree.findall(".//{*}BOA_ADD_OFFSET" if self.surface else ".//{*}RADIO_ADD_OFFSET")
+        name = "BOA_ADD_OFFSET" if self.surface else "RADIO_ADD_OFFSET"
+        stated = {e.get("band_id", ""): e.text or "0" for e in self.tree.findall(f".//{{*}}{name}")}
         return {
-            self.band_ids[e.get("band_id", "")]: float(e.text or 0) for e in found if e.get("band_id") in self.band_ids
+            band: stated_number(stated[number], name, where=self.metadata)
+            for number, band in self.band_ids.items()
+            if number in stated
         }
 
     @cached_property

@@ -24,6 +24,7 @@ from xsr.sources.granules import Granule, choose_bands, native_sizes, stack
 from xsr.sources.harmonise import Identity
 from xsr.sources.paths import product_path
 from xsr.sources.rasters import CHUNK, Packing, decode, join, nearest, open_raster, to_grid
+from xsr.sources.stated import stated_number
 
 Correction = Literal["FRE", "SRE"]
 """Reflectance corrected for slopes (flat reflectance), or not."""
@@ -68,8 +69,12 @@ class TheiaProduct:
             raise ProductError(f"{self.files['MTD_ALL']} is damaged: {error}. Download the product again.") from error
         quantification = tree.find(".//{*}REFLECTANCE_QUANTIFICATION_VALUE")
         special = [e for e in tree.findall(".//{*}SPECIAL_VALUE") if e.get("name") == "nodata"]
-        value = QUANTIFICATION if quantification is None else float(quantification.text or QUANTIFICATION)
-        return Packing(value, 0.0, (float(special[0].text or NO_DATA) if special else NO_DATA,))
+        where = self.files["MTD_ALL"]
+        value = QUANTIFICATION
+        if quantification is not None:
+            value = stated_number(quantification.text, "REFLECTANCE_QUANTIFICATION_VALUE", where=where, least=1)
+        no_data = stated_number(special[0].text, "SPECIAL_VALUE nodata", where=where) if special else NO_DATA
+        return Packing(value, 0.0, (no_data,))
 
 
 def open_theia(

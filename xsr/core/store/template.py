@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 import warnings
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from xsr.core.errors import CubeError, GridError, ParameterError, StoreError
 from xsr.core.georeference import REGISTRATION, Georeference, geobox_of, georeference
 from xsr.core.grid import crs_name
 from xsr.core.radiometry import ADD_OFFSET, FILL, SCALE_FACTOR
+from xsr.core.store.identity import identity
 from xsr.core.store.ledger import LEDGER, Blocks, BlockWriter, checksum, create_ledger
 from xsr.core.store.place import RETRY, Place, reason, store_errors
 from xsr.core.store.plain import plain
@@ -137,38 +137,10 @@ def settings_of(
         "command": json.loads(dataset.attrs.get(COMMAND, "{}")),
         "encoding": {str(n): str(how["dtype"]) for n, how in encoding.items()},
         "packing": dict(packing),
-        "input": _identity(dataset, encoding) if input_id is None else {"id": input_id},
+        "input": identity(dataset, encoding) if input_id is None else {"id": input_id},
     }
     plain: dict[str, Any] = json.loads(json.dumps(settings, default=str))
     return plain
-
-
-RANDOM_NAME = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
-"""What Dask puts into the name of an array whose content is not hashed."""
-
-
-def _identity(dataset: xr.Dataset, names: Mapping[Hashable, Any]) -> dict[str, str]:
-    """Distinguish inputs by the names of the Dask layers, which hash what they are made of, and by the coordinates.
-
-    Where a name is random by design the attributes stand in.
-    """
-    layers = [str(layer) for name in names for layer in dataset[name].data.dask.layers]
-    known = {n: v for n, v in dataset.coords.items() if v.chunks is None and n != "spatial_ref"}
-    values = [[str(n), str(v.dims), np.asarray(v.values).tolist()] for n, v in sorted(known.items(), key=_name)]
-    found = {"coords": _digest(values)}
-    if "fingerprint" in dataset.attrs.get("xsr", {}):  # the input is a store of ours
-        found["fingerprint"] = dataset.attrs["xsr"]["fingerprint"]
-    if any(RANDOM_NAME.search(layer) for layer in layers):
-        return found | {"attrs": _digest(dict(dataset.attrs))}
-    return found | {"graph": _digest([str(dataset[name].data.name) for name in names])}
-
-
-def _name(item: tuple[Hashable, Any]) -> str:
-    return str(item[0])
-
-
-def _digest(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -27,11 +27,12 @@ class Outcomes:
     """Blocks computed and written."""
     failed: list[BadBlock] = field(default_factory=list)
 
-    def __call__(self, key: graph.BlockKey, error: Exception | None) -> None:
-        """Take note of a block; see `xsr.core.graph.compute`."""
-        if error is None:
-            self.done += 1
-            return
+    def written(self, key: graph.BlockKey, row: NDArray[np.int64]) -> None:
+        """Take note of a block that was written, and its row of the ledger; see `xsr.core.graph.compute`."""
+        self.done += 1
+
+    def set_aside(self, key: graph.BlockKey, error: Exception) -> None:
+        """Quarantine a block that failed; see `xsr.core.graph.compute`."""
         if isinstance(error, StoreError) or (not self.done and len(self.failed) + 1 >= HOPELESS):
             raise error
         self.writers[key.label].quarantine(key.index)
@@ -76,11 +77,8 @@ def write_blocks(
         graph.block_tasks(writer, prepared.dataset[name].data, label=name, indices=todo[name])
         for name, writer in writers.items()
     ]
-    if errors == "quarantine":
-        graph.compute(tasks, progress=progress, outcome=outcomes)
-    else:
-        graph.compute(tasks, progress=progress)
-        outcomes.done = sum(len(indices) for indices in todo.values())
+    set_aside = outcomes.set_aside if errors == "quarantine" else None
+    graph.compute(tasks, progress=progress, done=outcomes.written, failed=set_aside)
     _finish(prepared, place, writers, outcomes.failed)
     return outcomes
 

@@ -109,14 +109,14 @@ def examine(parts: Sequence[Sequence[Processing]], *, request: Request, errors: 
     if first is not None and errors == "raise":
         raise type(first)(f"{first}{_remedy(parts, dead)}") from first
     for error in dead.values():
-        warnings.warn(f"{error} Its date is left out.", XsrWarning, stacklevel=3)
+        warnings.warn(f"{error} Its date is left out.", XsrWarning, stacklevel=4)
     duplicates = []
     for part, results in zip(parts, tried, strict=True):
         if acquisition(part[0][0]) not in dead:
             duplicates += _unneeded(part, results)
     if duplicates:
         warnings.warn(
-            f"the same acquisition was found more than once; dropped {'; '.join(duplicates)}.", XsrWarning, stacklevel=3
+            f"the same acquisition was found more than once; dropped {'; '.join(duplicates)}.", XsrWarning, stacklevel=4
         )
     last = [results[-1] for results in tried]
     alive = [one for one in last if isinstance(one, Candidate) and acquisition(one.item) not in dead]
@@ -138,7 +138,7 @@ def _unneeded(part: Sequence[Processing], results: "Sequence[Candidate | XsrErro
     """Name the processings that were not needed; warn of those that could not be used."""
     used = part[len(results) - 1][0]
     for error in results[:-1]:
-        warnings.warn(f"{error} The older processing {used.id} is used in its place.", XsrWarning, stacklevel=4)
+        warnings.warn(f"{error} The older processing {used.id} is used in its place.", XsrWarning, stacklevel=5)
     return [f"{item.id} (kept {used.id})" for item, _ in part[len(results) :]]
 
 
