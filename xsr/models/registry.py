@@ -332,9 +332,9 @@ def _load(identity: ModelSpec, device: str, version: int) -> Loaded:
 
     path = _path(identity)
     if path.suffix in foreign.SUFFIXES:
-        network = foreign.session(path, identity.sha256, device)
+        session = foreign.session(path, identity.sha256, device)
         _check_card(foreign.read(path), identity, path)
-        return Loaded(network, foreign.RECORD)
+        return Loaded(session, foreign.RECORD)
     _check_bytes(path, identity.sha256)
     stated = _stated(identity, path)
     _check_card(stated, identity, path)
