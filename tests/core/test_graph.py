@@ -329,6 +329,13 @@ def tasks_of(function, source, indices=None):
     return graph.block_tasks(function, source, label="a", indices=every if indices is None else indices)
 
 
+def compute(tasks, **how):
+    """Compute block tasks without a progress bar; the results, each under the index of its block."""
+    results = {}
+    graph.compute(tasks, progress=False, **{"done": lambda key, result: results.update({key.index: result})} | how)
+    return results
+
+
 def recorder(folder):
     """Function that writes down what it is given, one file a block, and fails on some blocks so many times."""
 
@@ -352,9 +359,17 @@ def seen_in(folder):
 @pytest.mark.parametrize("indices", [None, [(0, 1), (1, 1)], []], ids=["all", "some", "none"])
 def test_block_tasks_hand_over_blocks_with_their_index(tmp_path, indices):
     source = da.from_array(np.arange(12).reshape(3, 4), chunks=(2, 3))
-    graph.compute([tasks_of(recorder(tmp_path), source, indices)], progress=False)
+    compute([tasks_of(recorder(tmp_path), source, indices)])
     wanted = ROWS if indices is None else {f"{a}-{b}": ROWS[f"{a}-{b}"] for a, b in indices}
     assert seen_in(tmp_path) == {name: [row] for name, row in wanted.items()}
+
+
+@pytest.mark.parametrize("where", ["synchronous", "threads", pytest.param("cluster", marks=pytest.mark.slow)])
+def test_results_come_to_the_caller(request, where):
+    source = da.from_array(np.arange(12).reshape(3, 4), chunks=(2, 3))
+    with on(where, request):
+        found = compute([tasks_of(lambda block, index: (int(block.sum()), index), source)])
+    assert found == {(0, 0): (18, (0, 0)), (0, 1): (10, (0, 1)), (1, 0): (27, (1, 0)), (1, 1): (11, (1, 1))}
 
 
 @pytest.mark.slow
@@ -362,7 +377,7 @@ def test_compute_uses_the_active_cluster(tmp_path, cluster):
     source = da.from_array(np.arange(12).reshape(3, 4), chunks=(2, 3))
     tasks = tasks_of(recorder(tmp_path), source)
     with cluster.as_current():
-        graph.compute([tasks], progress=False)
+        compute([tasks])
     assert seen_in(tmp_path) == {name: [row] for name, row in ROWS.items()}
 
 
@@ -385,7 +400,7 @@ def test_an_error_in_a_block_reaches_the_caller(tmp_path, request, where):
     tasks = tasks_of(failing(tmp_path, (0, 0)), da.zeros((2, 2), chunks=2))
     scheduler = on(where, request)
     with scheduler, pytest.raises(RuntimeError, match=r"block \(0, 0\) is broken"):
-        graph.compute([tasks], progress=False)
+        compute([tasks])
 
 
 @pytest.mark.parametrize(
@@ -395,16 +410,15 @@ def test_an_error_in_a_block_reaches_the_caller(tmp_path, request, where):
 def test_the_others_are_computed_when_asked(tmp_path, request, where):
     tasks = tasks_of(failing(tmp_path, (0, 1), (2, 2)), da.zeros((12, 12), chunks=4))
     scheduler = on(where, request)
-    told = {}
+    failed = []
     with scheduler:
-        graph.compute([tasks], progress=False, outcome=lambda key, error: told.setdefault(key.index, []).append(error))
-    assert set(told) == set(product(range(3), range(3)))
-    assert {index for index, (error,) in told.items() if error is not None} == {(0, 1), (2, 2)}
-    assert all(isinstance(told[index][0], RuntimeError) for index in [(0, 1), (2, 2)])
+        results = compute([tasks], failed=lambda key, error: failed.append((key.index, type(error))))
+    assert sorted(failed) == [((0, 1), RuntimeError), ((2, 2), RuntimeError)]
+    assert set(results) == set(product(range(3), range(3))) - {(0, 1), (2, 2)}
     assert len(seen_in(tmp_path)["0-1"]) == 2  # tried once more
 
 
-def test_blocks_that_need_a_task_that_fails_are_told(tmp_path):
+def test_blocks_that_need_a_task_that_fails_are_reported(tmp_path):
     """A chunk that cannot be read takes the blocks with it that need it, and no others."""
 
     def read(block, block_info=None):
@@ -413,28 +427,28 @@ def test_blocks_that_need_a_task_that_fails_are_told(tmp_path):
         return block
 
     source = da.zeros((4, 8), chunks=(4, 2)).map_blocks(read, dtype=float, meta=np.empty((0, 0))).rechunk((4, 4))
-    told = {}
+    failed = {}
     with dask.config.set(scheduler="threads", num_workers=2):
-        graph.compute(
-            [tasks_of(recorder(tmp_path), source)],
-            progress=False,
-            outcome=lambda key, error: told.update({key.index: error}),
+        results = compute(
+            [tasks_of(recorder(tmp_path), source)], failed=lambda key, error: failed.update({key.index: error})
         )
-    assert isinstance(told[0, 0], OSError)
-    assert told[0, 1] is None
+    assert isinstance(failed.pop((0, 0)), OSError)
+    assert (failed, set(results)) == ({}, {(0, 1)})
 
 
-def test_what_the_outcome_raises_ends_the_computation(tmp_path):
-    def stop(key, error):
+@pytest.mark.parametrize("policy", [{}, {"failed": print}], ids=["raise", "go on"])
+def test_what_is_raised_on_a_result_ends_the_computation(tmp_path, policy):
+    def stop(key, result):
         raise KeyError("enough")
 
     with dask.config.set(scheduler="synchronous"), pytest.raises(KeyError, match="enough"):
-        graph.compute([tasks_of(recorder(tmp_path), da.zeros((8, 2), chunks=2))], progress=False, outcome=stop)
+        compute([tasks_of(recorder(tmp_path), da.zeros((8, 2), chunks=2))], done=stop, **policy)
     assert len(seen_in(tmp_path)) == 1
 
 
 def test_the_progress_bar_counts_blocks(tmp_path, capsys):
-    graph.compute([tasks_of(recorder(tmp_path), da.ones((4, 4), chunks=2, dtype=int))], progress=True)
+    tasks = tasks_of(recorder(tmp_path), da.ones((4, 4), chunks=2, dtype=int))
+    graph.compute([tasks], progress=True, done=lambda key, result: None)
     assert "4/4" in capsys.readouterr().out
 
 
@@ -530,7 +544,7 @@ def test_nobody_computes_any_more_when_an_error_comes_out():
     source = da.from_array(np.zeros(2), chunks=1)
     tasks = graph.block_tasks(one_fails_while_the_other_works, source, label="a", indices=[(0,), (1,)])
     with dask.config.set(scheduler="threads", num_workers=2), pytest.raises(RuntimeError, match="broken"):
-        graph.compute([tasks], progress=False)
+        compute([tasks])
     assert finished.is_set()
 
 
@@ -552,12 +566,12 @@ def test_a_block_is_not_begun_again_while_it_is_at_work():
 
     source = da.from_array(np.zeros(2), chunks=1)
     tasks = graph.block_tasks(one_fails_while_the_other_works, source, label="a", indices=[(0,), (1,)])
-    told = {}
+    errors = {}
     with dask.config.set(scheduler="threads", num_workers=2):
-        graph.compute([tasks], progress=False, outcome=lambda key, error: told.update({key.index: error}))
+        results = compute([tasks], failed=lambda key, error: errors.update({key.index: error}))
     assert side_by_side.count(True) == 1  # the one that had failed, whose place was never given back
-    assert isinstance(told[0,], RuntimeError)
-    assert told[1,] is None
+    assert isinstance(errors.pop((0,)), RuntimeError)
+    assert (errors, set(results)) == ({}, {(1,)})
 
 
 @pytest.mark.slow
@@ -580,5 +594,5 @@ def test_no_worker_writes_any_more_when_an_error_comes_out(tmp_path, cluster):
     source = da.from_array(np.zeros(2), chunks=1)
     tasks = graph.block_tasks(one_fails_while_the_other_works, source, label="a", indices=[(0,), (1,)])
     with cluster.as_current(), pytest.raises(RuntimeError, match="broken"):
-        graph.compute([tasks], progress=False)
+        compute([tasks])
     assert finished.exists()

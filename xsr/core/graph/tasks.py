@@ -67,11 +67,13 @@ def _call(function: Callable[..., Any], block: NDArray[Any], key: BlockKey) -> A
     return function(block, key.index)
 
 
-Outcome = Callable[[BlockKey, Exception | None], None]
-"""Called once for every task with its error, or None if it went well. What it raises ends the computation."""
+Done = Callable[[BlockKey, Any], None]
+"""Called once for every task that went well, with what its function returned, in the thread that computes."""
+Failed = Callable[[BlockKey, Exception], None]
+"""Called once for every task that failed, with its error, in the thread that computes."""
 
 
-def compute(tasks: Sequence[BlockTasks], *, progress: bool, outcome: Outcome | None = None) -> None:
+def compute(tasks: Sequence[BlockTasks], *, progress: bool, done: Done, failed: Failed | None = None) -> None:
     """Compute block tasks on the active scheduler or cluster, with a progress bar over their blocks.
 
     Parameters
@@ -80,9 +82,11 @@ def compute(tasks: Sequence[BlockTasks], *, progress: bool, outcome: Outcome | N
         From `block_tasks`, of one or more arrays.
     progress
         Show a progress bar.
-    outcome
+    done
+        Called with the result of every task as it comes. What it raises ends the computation.
+    failed
         Without it the first error ends the computation. With it a block whose task, or a task it needs, fails twice is
-        reported, and the others are computed.
+        reported, and the others are computed. What it raises ends the computation.
     """
     import dask.array as da
     from dask.highlevelgraph import HighLevelGraph
@@ -96,18 +100,20 @@ def compute(tasks: Sequence[BlockTasks], *, progress: bool, outcome: Outcome | N
     with Progress(*columns, disable=not progress) as bar:
         row = bar.add_task("blocks", total=len(keys))
 
-        def report(key: str, error: Exception | None) -> None:
-            if error is not None and outcome is None:
+        def report(key: str, result: Any, error: Exception | None) -> None:
+            if error is None:
+                done(keys[key], result)
+            elif failed is None:
                 raise error
-            if outcome is not None:
-                outcome(keys[key], error)
+            else:
+                failed(keys[key], error)
             bar.advance(row)
 
         client = active_client()
         if client is not None:
-            _compute_on_cluster(client, dsk, list(keys), report, alone=outcome is not None)
+            _compute_on_cluster(client, dsk, list(keys), report, alone=failed is not None)
         else:
-            _compute_here(_local_scheduler(), dsk, list(keys), report, alone=outcome is not None)
+            _compute_here(_local_scheduler(), dsk, list(keys), report, alone=failed is not None)
 
 
 def _local_scheduler() -> Callable[..., Any]:
@@ -148,7 +154,7 @@ def _compute_here(
     more, each alone, and the rest goes on together.
     """
     while keys:
-        watch = _Watch(set(keys), lambda key: report(key, None))
+        watch = _Watch(set(keys), lambda key, result: report(key, result, None))
         try:
             with watch:
                 schedule(dsk, keys)
@@ -159,8 +165,7 @@ def _compute_here(
         keys = [key for key in keys if key not in watch.finished]
         suspects = _needing(dsk, keys, watch.running) or keys
         for key in suspects:
-            error = _error_of(schedule, dsk, key)
-            report(key, error)
+            report(key, *_alone(schedule, dsk, key))
         keys = [key for key in keys if key not in set(suspects)]
 
 
@@ -171,14 +176,15 @@ def _needing(dsk: dict[Any, Any], keys: list[str], running: set[Any]) -> list[st
     return [key for key in keys if not running.isdisjoint(cull(dsk, [key])[0])]
 
 
-def _error_of(schedule: Callable[..., Any], dsk: dict[Any, Any], key: str) -> Exception | None:
+def _alone(schedule: Callable[..., Any], dsk: dict[Any, Any], key: str) -> tuple[Any, Exception | None]:
+    """Compute one task while no other runs: its result, or its error."""
     from dask.optimization import cull
 
     try:
-        schedule(cull(dsk, [key])[0], [key])
+        (result,) = schedule(cull(dsk, [key])[0], [key])
     except Exception as error:  # the task may raise anything
-        return error
-    return None
+        return None, error
+    return result, None
 
 
 def together(*collections: Any) -> tuple[Any, ...]:
@@ -217,10 +223,12 @@ def _compute_on_cluster(
         for future in as_completed(futures):  # type: ignore[no-untyped-call]
             if future.status not in ("finished", "error"):
                 future.result()  # cancelled or lost with the scheduler: raise
-            if alone and future.status == "error":
+            if future.status == "finished":
+                report(future.key, future.result(), None)
+            elif alone:
                 failed.append(future.key)
             else:
-                report(future.key, future.exception())
+                report(future.key, None, future.exception())
     except Exception:
         client.cancel(futures)
         client.run(_wait_for_blocks, on_error="ignore")
@@ -228,7 +236,7 @@ def _compute_on_cluster(
     del futures, future
     client.nthreads()  # a round trip, after which the scheduler has forgotten the errors, too
     for key in failed:
-        report(key, _error_of(client.get, dsk, key))
+        report(key, *_alone(client.get, dsk, key))
 
 
 async def _wait_for_blocks(dask_worker: Any) -> None:
@@ -240,7 +248,7 @@ async def _wait_for_blocks(dask_worker: Any) -> None:
 class _Watch(Callback):
     """Records which tasks finish on a local scheduler, and which were running when it ended."""
 
-    def __init__(self, keys: set[str], advance: Callable[[str], None]) -> None:
+    def __init__(self, keys: set[str], advance: Callable[[str, Any], None]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._keys, self._advance = keys, advance
         self.finished: set[str] = set()
@@ -252,7 +260,7 @@ class _Watch(Callback):
         if key in self._keys:
             self.finished.add(key)
             self.interrupted = True
-            self._advance(key)
+            self._advance(key, result)
             self.interrupted = False
 
     def _finish(self, dsk: Any, state: Any, failed: bool) -> None:
