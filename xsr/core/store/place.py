@@ -47,8 +47,8 @@ class Place:
 
     @property
     def fsspec(self) -> dict[str, Any] | None:
-        """Options as fsspec takes them."""
-        return None if self.options is None else dict(self.options)
+        """Options as fsspec takes them; it must not remember what lay here before others wrote or deleted it."""
+        return {"use_listings_cache": False, **(self.options or {})} if self.remote else None
 
     def beside(self, suffix: str) -> "Place":
         """Return the place of the same name with a suffix."""
@@ -68,13 +68,8 @@ class Place:
         """Open the Zarr group that lies here; consolidated metadata is not used while blocks are written."""
         import zarr
 
-        return zarr.open_group(
-            self.path if self.store is None else self.store,
-            mode=mode,
-            use_consolidated=use_consolidated,
-            storage_options=self.fsspec,
-            zarr_format=zarr_format,
-        )
+        store = self.objects(read_only=mode == "r")
+        return zarr.open_group(store, mode=mode, use_consolidated=use_consolidated, zarr_format=zarr_format)
 
     def open_own(self, fingerprint: str, *, zarr_format: Literal[2, 3] | None = None) -> Any:
         """Open the group, unless another store has taken its place since it was begun with these settings.
