@@ -148,7 +148,7 @@ def to_zarr(
         written = target.place if outcomes.failed else in_place(target)
     valid, clipped = (ledger.total(column, prepared.images) for column in ("valid", "clipped"))
     warn_of_clipping(valid, clipped)
-    return StoreReport(written.path, len(ledger), valid, clipped, outcomes.done, tuple(outcomes.failed))
+    return StoreReport(written.name, len(ledger), valid, clipped, outcomes.done, tuple(outcomes.failed))
 
 
 def _check_space(prepared: Prepared, place: Place, todo: Mapping[str, Collection[Index]]) -> None:

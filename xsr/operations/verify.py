@@ -122,7 +122,7 @@ def _check(place: Place) -> VerifyReport:
         with ThreadPoolExecutor(READERS) as pool:
             found = pool.map(lambda job: _check_block(group, ledger, header, *job), jobs)
             bad += [entry for entry in found if entry is not None]
-        return VerifyReport(place.path, len(ledger), header.complete, tuple(bad))
+        return VerifyReport(place.name, len(ledger), header.complete, tuple(bad))
 
 
 def _read(place: Place) -> tuple[Header, Ledger, list[BadBlock]]:

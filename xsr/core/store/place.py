@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.request import url2pathname
 
-from xsr.core.errors import ParameterError, StoreError, XsrError
+from xsr.core.errors import ParameterError, StoreError, XsrError, cause
+from xsr.core.redact import public, scrub
 
 REMEDY = "Blocks written so far are safe; mend the cause and go on with resume=True (xsr run --resume)."
 RETRY = "No block was written by this call; mend the cause and try again."
@@ -30,6 +31,14 @@ class Place:
     """Options of fsspec for a URL: endpoint, credentials. Never written to the store."""
     store: Any = field(default=None, repr=False)
     """Store object of Zarr, where there is no path."""
+
+    def __repr__(self) -> str:
+        return f"Place({self.name!r})"
+
+    @property
+    def name(self) -> str:
+        """Path to show and to write down: of a URL without password and query."""
+        return public(self.path)
 
     @property
     def remote(self) -> bool:
@@ -220,10 +229,12 @@ def store_errors(place: Place, doing: str, *, remedy: str = REMEDY) -> Iterator[
     except XsrError:
         raise
     except Exception as error:
-        raise StoreError(f"{doing} {place.path} failed: {reason(error)}. {remedy}") from error
+        known = place.path, place.options
+        text = f"{doing} {place.name} failed: {reason(error, *known)}. {remedy}"
+        raise StoreError(text) from cause(error, *known)
 
 
-def reason(error: BaseException) -> str:
-    """First line of an error, with its kind."""
-    text = str(error).strip()
+def reason(error: BaseException, *known: object) -> str:
+    """First line of an error, with its kind, without secrets; see `xsr.core.redact.scrub`."""
+    text = scrub(str(error).strip(), *known)
     return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__

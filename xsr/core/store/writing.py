@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from xsr._version import __version__
 from xsr.core import graph
-from xsr.core.errors import ParameterError, StoreError
+from xsr.core.errors import ParameterError, StoreError, discreet
 from xsr.core.store.block import BlockWriter
 from xsr.core.store.header import Header, read_header
 from xsr.core.store.ledger import QUARANTINED, BadBlock, Index, Ledger
@@ -90,9 +90,13 @@ def write_blocks(
         for name, writer in writers.items()
     ]
     try:
-        graph.compute(
-            tasks, progress=progress, done=outcomes.succeed, failed=outcomes.fail if errors == "quarantine" else None
-        )
+        with discreet(place.path, place.options):
+            graph.compute(
+                tasks,
+                progress=progress,
+                done=outcomes.succeed,
+                failed=outcomes.fail if errors == "quarantine" else None,
+            )
     except BaseException:
         with suppress(Exception):  # a full disk may take no rows either: their blocks are computed once more
             lease.check()
