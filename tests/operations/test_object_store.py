@@ -15,9 +15,11 @@ from survival import Fails, through
 import xsr
 from xsr.core.errors import StoreError
 from xsr.core.store import lock
+from xsr.core.store.header import encode
 from xsr.core.store.lock import Owner, check_held, locked
 from xsr.core.store.lockfile import file_beside
 from xsr.core.store.place import Place
+from xsr.core.store.template import prepare, template_of
 
 pytestmark = pytest.mark.slow
 
@@ -104,6 +106,42 @@ def test_verify_and_repair(cube, url, options, how):
     assert [bad.index for bad in report.bad] == [(0, 0, 0, 0), (0, 0, 1, 1)]
     assert xsr.verify(url, storage_options=options, repair=cube, progress=False).ok
     assert objects(url, options) == before
+
+
+def test_a_cube_is_written_over_the_store_it_is_read_from(cube, url, options):
+    xsr.to_zarr(cube, url, storage_options=options, progress=False)
+    fine = xr.open_zarr(url, storage_options=options, decode_coords="all")["reflectance"].sr.interpolate(scale=2)
+    wanted = fine.values
+    xsr.to_zarr(fine, url, storage_options=options, progress=False, overwrite=True)
+    np.testing.assert_array_equal(xr.open_zarr(url, storage_options=options)["reflectance"].values, wanted)
+    assert xsr.verify(url, storage_options=options).ok
+    assert objects(f"{url}.incoming", options) == {}
+
+
+def test_a_writer_killed_within_the_template_is_continued(cube, url, options):
+    """Whatever part of the template is there: the header comes first, the root last."""
+    xsr.to_zarr(cube, f"{url}.whole", storage_options=options, progress=False)
+    template = template_of(prepare(cube))
+    place = Place(url, options)
+    order = sorted(template.objects, key=lambda key: ("/" not in key, key))
+    for number in range(len(order)):
+        place.put("spatial_ref/_xsr/header.json", encode(template.header))
+        for key in order[:number]:
+            place.put(key, template.objects[key])
+        with pytest.raises(StoreError, match=r"exists.*resume=True"):
+            xsr.to_zarr(cube, url, storage_options=options, progress=False)
+        assert xsr.to_zarr(cube, url, storage_options=options, progress=False, resume=True).computed == 4
+        assert objects(url, options) == objects(f"{url}.whole", options)
+        place.remove()
+
+
+def test_objects_of_others_are_never_deleted(cube, url, options):
+    place = Place(url, options)
+    place.put("thesis.txt", b"mine")
+    for how in ({}, {"resume": True}, {"overwrite": True}):
+        with pytest.raises(StoreError, match="another path"):
+            xsr.to_zarr(cube, url, storage_options=options, progress=False, **how)
+    assert objects(url, options) == {"/thesis.txt": b"mine"}
 
 
 def test_one_writer_at_a_time(cube, url, options):

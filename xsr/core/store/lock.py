@@ -249,7 +249,7 @@ def _watched(place: Place, file: LockFile, found: bytes) -> bytes | None:
     """Content of a lock once it has changed; the same content if it did not while a living owner renews it."""
     log.warning(
         "%s is locked by %s, whose state cannot be checked from here. Waiting %g s for a sign of life.",
-        place.path, _name(found), BEAT_S * PATIENCE,
+        place.name, _name(found), BEAT_S * PATIENCE,
     )  # fmt: skip
     pause = threading.Event()
     for _ in range(PATIENCE * READS):

@@ -24,6 +24,7 @@ from collections.abc import Callable, Sequence
 import xarray as xr
 
 from xsr.core.areas import GeometryLike, resolve_area
+from xsr.core.redact import public
 from xsr.sources.rasters import CHUNK
 from xsr.sources.stac.bands import BandsLike
 from xsr.sources.stac.examine import ItemErrors
@@ -169,4 +170,4 @@ def open_stac(
     area = resolve_area(bbox, geometry)
     found = find_items(items, url=url, area=area, datetime=datetime, collection=collection, max_cloud=max_cloud)
     cube = read_series(found, reading, area=area).cube()
-    return cube.assign_attrs(source=f"STAC {url or collection or 'items'}")
+    return cube.assign_attrs(source=f"STAC {collection or 'items' if url is None else public(url)}")
