@@ -144,7 +144,10 @@ class Place:
     def is_taken(self) -> bool:
         """Whether anything lies here; an empty folder does not count."""
         if self.remote:
-            return bool(self.keys())
+            files, path = self._files()
+            with suppress(FileNotFoundError):
+                return bool(files.ls(path, detail=False))
+            return False
         local = Path(self.path)
         return local.exists() and (local.is_file() or any(local.iterdir()))
 
@@ -170,14 +173,15 @@ class Place:
         self.remove()
 
     def remove(self) -> None:
-        """Delete a store, if there is one; its objects at the root first, so that what is left is none."""
+        """Delete a store, if there is one: its root first, so that what is left is none, what says whose it is last."""
         if not self.remote:
             shutil.rmtree(self.path, ignore_errors=True)
             return
         files, here = self._files()
-        keys = self.keys()
-        for at_root in (True, False):
-            paths = [f"{here}/{key}" for key in keys if ("/" not in key) == at_root]
+        parts: dict[int, list[str]] = {0: [], 1: [], 2: []}
+        for key in self.keys():
+            parts[0 if "/" not in key else 2 if key.startswith(SIDE) else 1].append(f"{here}/{key}")
+        for paths in parts.values():
             if paths:
                 files.rm(paths)
 
