@@ -47,8 +47,8 @@ class Place:
 
     @property
     def fsspec(self) -> dict[str, Any] | None:
-        """Options as fsspec takes them."""
-        return None if self.options is None else dict(self.options)
+        """Options as fsspec takes them; it must not remember what lay here before others wrote or deleted it."""
+        return {"use_listings_cache": False, **(self.options or {})} if self.remote else None
 
     def beside(self, suffix: str) -> "Place":
         """Return the place of the same name with a suffix."""
@@ -68,13 +68,8 @@ class Place:
         """Open the Zarr group that lies here; consolidated metadata is not used while blocks are written."""
         import zarr
 
-        return zarr.open_group(
-            self.path if self.store is None else self.store,
-            mode=mode,
-            use_consolidated=use_consolidated,
-            storage_options=self.fsspec,
-            zarr_format=zarr_format,
-        )
+        store = self.objects(read_only=mode == "r")
+        return zarr.open_group(store, mode=mode, use_consolidated=use_consolidated, zarr_format=zarr_format)
 
     def open_own(self, fingerprint: str, *, zarr_format: Literal[2, 3] | None = None) -> Any:
         """Open the group, unless another store has taken its place since it was begun with these settings.
@@ -149,7 +144,10 @@ class Place:
     def is_taken(self) -> bool:
         """Whether anything lies here; an empty folder does not count."""
         if self.remote:
-            return bool(self.keys())
+            files, path = self._files()
+            with suppress(FileNotFoundError):
+                return bool(files.ls(path, detail=False))
+            return False
         local = Path(self.path)
         return local.exists() and (local.is_file() or any(local.iterdir()))
 
@@ -175,14 +173,15 @@ class Place:
         self.remove()
 
     def remove(self) -> None:
-        """Delete a store, if there is one; its objects at the root first, so that what is left is none."""
+        """Delete a store, if there is one: its root first, so that what is left is none, what says whose it is last."""
         if not self.remote:
             shutil.rmtree(self.path, ignore_errors=True)
             return
         files, here = self._files()
-        keys = self.keys()
-        for at_root in (True, False):
-            paths = [f"{here}/{key}" for key in keys if ("/" not in key) == at_root]
+        parts: dict[int, list[str]] = {0: [], 1: [], 2: []}
+        for key in self.keys():
+            parts[0 if "/" not in key else 2 if key.startswith(SIDE) else 1].append(f"{here}/{key}")
+        for paths in parts.values():
             if paths:
                 files.rm(paths)
 

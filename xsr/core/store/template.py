@@ -12,7 +12,7 @@ import xarray as xr
 from odc.geo.xr import xr_coords  # registers the .odc accessor, too
 
 from xsr._version import __version__
-from xsr.core import checks
+from xsr.core import checks, graph
 from xsr.core.crs import warn_of_others
 from xsr.core.errors import CubeError, GridError, ParameterError, StoreError
 from xsr.core.georeference import REGISTRATION, Georeference, geobox_of, georeference
@@ -331,11 +331,12 @@ def _loaded(dataset: xr.Dataset, names: list[Hashable]) -> xr.Dataset:
         times = template[name].dtype.kind in "mMO"  # of other numbers the type is that of the packed ones
         kept = {k: v for k, v in template[name].encoding.items() if times and k in ("units", "calendar", "dtype")}
         template[name].encoding = kept
+    stale = ("grid_mapping", "coordinates", "xsr")
     for name in names:
-        variable = template[name]
-        variable.encoding = {}
-        stale = ("grid_mapping", "coordinates", "xsr")
-        variable.attrs = {k: v for k, v in variable.attrs.items() if k not in stale}
+        old = template.variables[name]
+        attrs = {k: v for k, v in old.attrs.items() if k not in stale}
+        empty = xr.Variable(old.dims, graph.placeholder(old.shape, old.dtype), attrs)
+        template = template.assign_coords({name: empty}) if name in template.coords else template.assign({name: empty})
     return template
 
 
