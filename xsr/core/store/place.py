@@ -80,7 +80,7 @@ class Place:
             If so.
         """
         group = self.open(zarr_format=zarr_format)
-        if group.attrs["xsr"]["fingerprint"] != fingerprint:
+        if group.attrs.get("xsr", {}).get("fingerprint") != fingerprint:
             raise StoreError(f"{self.path} was replaced by another store while it was being written. Stop.")
         return group
 
