@@ -10,7 +10,7 @@ from typing import Any
 from xsr.core.errors import StoreError
 from xsr.core.store.block import check_block
 from xsr.core.store.first_form import adopt_first_form, is_first_form, read_first_form
-from xsr.core.store.header import Header, read_header
+from xsr.core.store.header import COPIES, Header, encode, read_header
 from xsr.core.store.ledger import DONE, QUARANTINED, BadBlock, Blocks, Index, Ledger
 from xsr.core.store.lock import Lease, locked
 from xsr.core.store.place import RETRY, SIDE, Place, resolve_place, store_errors
@@ -198,9 +198,11 @@ def _repair(
 
 
 def _bring_back(place: Place, header: Header, template: Template, keys: list[str]) -> None:
-    """Write documents and objects as they were; what was added goes."""
+    """Write header, documents and objects as they were; what was added goes."""
     for key in keys:
-        if key in header.documents:
+        if key in COPIES:
+            place.put(key, encode(header))
+        elif key in header.documents:
             place.put(key, header.documents[key].encode())
         elif key in header.objects and _sha256(template.objects.get(key, b"")) == header.objects[key]:
             place.put(key, template.objects[key])

@@ -10,10 +10,7 @@ from xsr.core.errors import StoreError
 from xsr.core.packing import Encoder
 from xsr.core.store.ledger import DONE, QUARANTINED, BadBlock, Blocks, Index, checksum, row_of
 from xsr.core.store.lock import check_held
-from xsr.core.store.place import Place, reason, store_errors
-
-ATTEMPTS = 3
-"""Times that a block is written, and each time read back, before it counts as one that cannot be written."""
+from xsr.core.store.place import ATTEMPTS, Place, reason, store_errors
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from xsr.core.store.place import SIDE, Place
 
-PAGE = 4096
+PAGE = 16_384
 """Rows of a page."""
 OFTEN, SECONDS = 256, 1.0
 """Pages are written after so many new rows, or so many seconds, whichever comes first."""
