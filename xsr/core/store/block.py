@@ -26,9 +26,20 @@ class BlockWriter:
     zarr_format: Literal[2, 3] = 3
     lock: tuple[Place, str] | None = None
     """Store whose lock must be held, and the token of the lease: who lost it writes nothing more."""
+    origin: Index = ()
+    """Block of the store that the first block of the cube is, where the cube is a part of it."""
+
+    def at(self, index: Index) -> Index:
+        """Block of the store that a block of the cube is."""
+        return tuple(first + n for first, n in zip(self.origin, index, strict=True)) if self.origin else index
+
+    def row(self, index: Index) -> int:
+        """Row in the ledger of a block of the cube."""
+        return self.blocks.row(self.at(index))
 
     def __call__(self, block: NDArray[Any], index: Index) -> NDArray[Any]:
         """Write one block and read it back; returns its row of the ledger."""
+        index = self.at(index)
         stored = self.encode(block)
         crc32 = checksum(stored.numbers)
         with store_errors(self.place, f"writing block {list(index)} of {self.blocks.variable!r} to"):
@@ -44,6 +55,7 @@ class BlockWriter:
 
     def quarantine(self, index: Index) -> NDArray[Any]:
         """Give a block up: it holds the fill value; returns a row that says so."""
+        index = self.at(index)
         with store_errors(self.place, f"writing block {list(index)} of {self.blocks.variable!r} to"):
             array = self._array()
             self._write(array, index, array.fill_value)

@@ -117,6 +117,11 @@ def continued(target: Target, prepared: Prepared) -> Ledger:
     if target.header is None:
         return Ledger.empty(target.place, prepared.fingerprint, prepared.blocks)
     require_same(target.header.settings, target.place.path, prepared.settings)
+    if target.header.arrays != prepared.arrays:
+        raise StoreError(
+            f"{target.place.name} was written from {len(target.header.parts)} cubes, of which this is one; expected the"
+            " append_dim= or region= that the last one was written with."
+        )
     ledger = Ledger.read(target.place, prepared.fingerprint, target.header.blocks)
     require_unchanged(target.place, target.header, ledger)
     return ledger
