@@ -13,6 +13,8 @@ from typing import Any
 from dask.callbacks import Callback
 from numpy.typing import NDArray
 
+from xsr.core.errors import discreet
+
 PREFIX = "xsr-write-"
 """Part of the keys of block tasks, which Dask may fuse with what they need and name after both."""
 
@@ -191,7 +193,8 @@ def together(*collections: Any) -> tuple[Any, ...]:
     """Compute several lazy objects in one pass over what they share."""
     from dask.base import compute as compute_all
 
-    computed: tuple[Any, ...] = compute_all(*collections)
+    with discreet():
+        computed: tuple[Any, ...] = compute_all(*collections)
     return computed
 
 

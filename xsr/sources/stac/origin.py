@@ -9,7 +9,6 @@ network. Hosts are compared by the addresses that their names resolve to.
 
 import re
 import socket
-from collections.abc import Iterable
 from enum import IntEnum
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -31,7 +30,7 @@ TRUST = "Pass trust=True, if you trust the catalogue."
 
 
 class Origin(str):
-    """Address that an item was read from; of a type of its own, which no field of a JSON document has."""
+    """Address that an item was read from, empty for disk; of a type that no field of a JSON document has."""
 
 
 class Reach(IntEnum):
@@ -44,14 +43,10 @@ class Reach(IntEnum):
     """Link-local, multicast or reserved."""
 
 
-def mark(items: "Iterable[pystac.Item]", origin: str) -> "list[pystac.Item]":
-    """Note on items where they were read from, unless that is a path on disk."""
-    found = list(items)
-    for item in found:
-        item.extra_fields.pop(MARK, None)
-        if is_remote(origin):
-            item.extra_fields[MARK] = Origin(origin)
-    return found
+def mark(item: "pystac.Item", place: str) -> "pystac.Item":
+    """Note on an item where it was read from, whatever it says itself."""
+    item.extra_fields[MARK] = Origin(place if is_remote(place) else "")
+    return item
 
 
 def is_remote(address: str) -> bool:
@@ -62,13 +57,12 @@ def is_remote(address: str) -> bool:
 
 def origin_of(item: "pystac.Item") -> str | None:
     """Address that an item comes from; None for items on disk, and in memory without one."""
-    marked, root = item.extra_fields.get(MARK), item.get_root()
-    places = [
-        marked if isinstance(marked, Origin) else None,
-        root.get_self_href() if root else None,
-        item.get_self_href(),
-    ]
-    return next((str(place) for place in places if place and is_remote(str(place))), None)
+    marked, root = item.extra_fields.get(MARK), item.get_root_link()
+    if isinstance(marked, Origin):
+        return marked or None
+    found = root.target if root is not None and root.is_resolved() else None  # else it is what the item says
+    places = [getattr(found, "get_self_href", lambda: None)(), item.get_self_href()]
+    return next((place for place in places if place and is_remote(place)), None)
 
 
 def refusal(address: str, origin: str | None) -> str | None:
@@ -122,7 +116,7 @@ def _host(address: str) -> str | None:
         host = parts.hostname
     except ValueError:
         return None
-    return host if host and not re.search(r"[\s\\]", parts.netloc) else None
+    return host.partition("%")[0] if host and not re.search(r"[\s\\]", parts.netloc) else None
 
 
 @lru_cache(maxsize=4096)

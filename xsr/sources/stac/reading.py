@@ -44,10 +44,15 @@ def read_items(items: ItemsLike, *, trust: bool = False) -> "list[pystac.Item]":
     except ParameterError:
         raise
     except (OSError, APIError, pystac.STACError, pystac.STACTypeError, LookupError, *UNREADABLE) as error:
-        reason = scrub(str(error), items)
-        raise ParameterError(f"{name(items)} cannot be read as STAC: {reason}. Check the address.") from cause(
-            error, items
-        )
+        raise ParameterError(
+            f"{name(items)} cannot be read as STAC: {why(error, items)}. Check the address."
+        ) from cause(error, items)
+
+
+def why(error: BaseException, given: object) -> str:
+    """Text of an error of pystac, or of the one of ours that it came from, without the secrets of an address given."""
+    first = error.__cause__ if isinstance(error.__cause__, ParameterError) else error
+    return scrub(str(first), given).rstrip(".")
 
 
 def name(items: ItemsLike) -> str:
@@ -103,12 +108,14 @@ def _read_path(path: str, *, trust: bool) -> "list[pystac.Item]":
     if "conformsTo" in content:
         raise ParameterError(f"{path} is an API; expected items. Pass it as url=, to search it.")
     if content.get("type") != "FeatureCollection":
-        return mark(_read(pystac.read_file(where, stac_io=io)), where)
+        found = _read(pystac.read_file(where, stac_io=io))
+        linked = not is_remote(where) and content.get("type") != "Feature"  # a catalogue on disk can link to the web
+        return [mark(item, str(item.get_self_href()) if linked else where) for item in found]
     found = _read_mapping(content)
     for item in found:
         if item.get_self_href() is None:
             item.set_self_href(f"{where.partition('?')[0].rpartition('/')[0]}/{item.id}.json")
-    return mark(found, where)
+    return [mark(item, where) for item in found]
 
 
 def _read_mapping(content: Mapping[str, Any]) -> "list[pystac.Item]":

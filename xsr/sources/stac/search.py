@@ -9,12 +9,11 @@ from odc.geo.geom import Geometry
 from xsr.core import checks
 from xsr.core.areas import lonlat
 from xsr.core.errors import ParameterError, cause
-from xsr.core.redact import scrub
 from xsr.sources.stac.describe import number_of, time_of
 from xsr.sources.stac.footprint import bounds, touches
 from xsr.sources.stac.interval import TimesLike, interval, within
 from xsr.sources.stac.origin import is_remote, mark
-from xsr.sources.stac.reading import UNREADABLE, ItemsLike, name, read_items
+from xsr.sources.stac.reading import UNREADABLE, ItemsLike, name, read_items, why
 
 if TYPE_CHECKING:
     import pystac
@@ -100,15 +99,15 @@ def _search(
             client = _opened(online, trust=trust) if isinstance(online, str) else online
             origin = online if isinstance(online, str) else str(client.get_self_href() or "")
             if not client.conforms_to("ITEM_SEARCH"):
-                return mark(client.get_items(recursive=True), origin)
+                return [mark(item, origin) for item in client.get_items(recursive=True)]
             intersects = None if area is None else lonlat(area).json
             found = client.search(collections=collections, intersects=intersects, datetime=span)
-            return mark(found.items(), origin)
+            return [mark(item, origin) for item in found.items()]
     except ParameterError:
         raise
     except (OSError, APIError, pystac.STACError, pystac.STACTypeError, LookupError, *UNREADABLE) as error:
-        reason = scrub(str(error), online)
-        raise ParameterError(f"{online} cannot be read as STAC: {reason}. Check the address.") from cause(error, online)
+        text = f"{online} cannot be read as STAC: {why(error, online)}. Check the address."
+        raise ParameterError(text) from cause(error, online)
 
 
 def _opened(url: str, *, trust: bool) -> Any:
