@@ -77,7 +77,10 @@ Chunks: TypeAlias = Annotated[int | None, typer.Option(help="Side of an output b
 Workers: TypeAlias = Annotated[int | None, typer.Option(help="Blocks computed side by side; all cores by default.")]
 
 # The store.
-Dtype: TypeAlias = Annotated[str, typer.Option(help="float32 or uint16.")]
+Dtype: TypeAlias = Annotated[str, typer.Option(help="float32, or uint16: reflectance or temperature, packed.")]
+AllowClipping: TypeAlias = Annotated[
+    bool, typer.Option("--allow-clipping", help="Pack blocks of which over 1 % lies outside the range of uint16.")
+]
 ZarrFormat: TypeAlias = Annotated[int, typer.Option(help="3, or 2 for GDAL before 3.12.")]
 OnFailure: TypeAlias = Annotated[
     str,
@@ -85,7 +88,7 @@ OnFailure: TypeAlias = Annotated[
 ]
 Overwrite: TypeAlias = Annotated[bool, typer.Option("--overwrite", help="Replace an existing store.")]
 Resume: TypeAlias = Annotated[bool, typer.Option("--resume", help="Go on with a store that was interrupted.")]
-Force: TypeAlias = Annotated[bool, typer.Option("--force", help="Skip the stale-lock and free-space checks.")]
+Force: TypeAlias = Annotated[bool, typer.Option("--force", help="Skip the checks of lock and free space.")]
 
 # What a sensor observes.
 Mtf: TypeAlias = Annotated[float | None, typer.Option(help="MTF at Nyquist; by default that of the sensor's bands.")]

@@ -26,6 +26,7 @@ from xsr.core.ground import pixel_size_m
 from xsr.core.names import BandsLike, Names, default_bands, did_you_mean, rename_dims, standardise
 from xsr.core.provenance import OPERATION, PREFIX, SCALE
 from xsr.core.rasterindex import raster_index, reindexed
+from xsr.core.redact import public
 from xsr.core.sensors import by_colour, canonical, doubt, get
 from xsr.core.types import XarrayObject
 
@@ -75,7 +76,7 @@ class Cube:
         variables = self.original.data_vars.values() if isinstance(self.original, xr.Dataset) else (self.original,)
         for holder in (self.original, *variables):
             if holder.encoding.get("source"):
-                return str(holder.encoding["source"]).rstrip("/").rsplit("/", 1)[-1]
+                return public(holder.encoding["source"]).rstrip("/").rsplit("/", 1)[-1]
         return None
 
     @property
@@ -141,12 +142,17 @@ class Cube:
         return f"{mapping}; or name all in their order: .assign_coords({dim}=['B02', ...])."
 
     @property
+    def attrs(self) -> Mapping[Any, Any]:
+        """Attributes of the user's object, or of the variable that holds the first band: bands are of one kind."""
+        if isinstance(self.original, xr.DataArray):
+            return self.original.attrs
+        labels = {str(name): variable.attrs for name, variable in self.original.data_vars.items()}
+        return labels.get(self.bands[0], {})
+
+    @property
     def is_temperature(self) -> bool:
         """Whether the user's object states kelvin or degrees Celsius."""
-        if isinstance(self.original, xr.DataArray):
-            return radiometry.is_temperature(self.original.attrs)
-        labels = {str(name): variable.attrs for name, variable in self.original.data_vars.items()}
-        return radiometry.is_temperature(labels.get(self.bands[0], {}))
+        return radiometry.is_temperature(self.attrs)
 
     @property
     def native_gsd(self) -> tuple[float, ...]:

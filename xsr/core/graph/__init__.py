@@ -1,6 +1,6 @@
 """All that knows Dask: blocks from their windows at one date or several, sums over blocks, tasks that write blocks."""
 
-from xsr.core.graph.driver import each
+from xsr.core.graph.driver import each, placeholder
 from xsr.core.graph.notices import watch
 from xsr.core.graph.portions import BlockKey, BlockTasks, block_tasks
 from xsr.core.graph.reductions import Job, Reduction, reduce_windows
@@ -20,6 +20,7 @@ __all__ = [
     "compute",
     "each",
     "make_plan",
+    "placeholder",
     "reduce_windows",
     "run",
     "run_frames",

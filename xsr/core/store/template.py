@@ -1,30 +1,32 @@
-"""What is written before the first block: metadata, coordinates, settings and an empty ledger."""
+"""What a store holds before its first block: metadata, coordinates and a header with the settings."""
 
 import hashlib
 import json
-import re
 import warnings
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import xarray as xr
 from odc.geo.xr import xr_coords  # registers the .odc accessor, too
 
 from xsr._version import __version__
-from xsr.core import checks
+from xsr.core import checks, graph
 from xsr.core.crs import warn_of_others
 from xsr.core.errors import CubeError, GridError, ParameterError, StoreError
 from xsr.core.georeference import REGISTRATION, Georeference, geobox_of, georeference
 from xsr.core.grid import crs_name
-from xsr.core.radiometry import ADD_OFFSET, FILL, SCALE_FACTOR
-from xsr.core.store.ledger import LEDGER, Blocks, BlockWriter, checksum, create_ledger
-from xsr.core.store.place import RETRY, Place, reason, store_errors
-from xsr.core.store.plain import plain
+from xsr.core.packing import FILL, Encoder, StoredType, packing_of
+from xsr.core.store.block import BlockWriter
+from xsr.core.store.header import Header, fingerprint
+from xsr.core.store.identity import identity
+from xsr.core.store.ledger import Blocks
+from xsr.core.store.lock import Lease
+from xsr.core.store.place import RETRY, Place, reason
+from xsr.core.store.plain import counted, plain
 from xsr.core.types import XarrayObject
 
-Packing = Literal["float32", "uint16"]
 COMMAND = "xsr_command"
 """Attribute with the arguments of the command that made a cube, as JSON: enough to make it again."""
 CONVENTIONS = [
@@ -52,6 +54,8 @@ class Prepared:
     dataset: xr.Dataset
     encoding: dict[Hashable, dict[str, Any]]
     """Zarr encoding of every variable that is written block by block."""
+    encoders: dict[Hashable, Encoder]
+    """Stored form of the blocks of these variables."""
     zarr_format: Literal[2, 3]
     settings: dict[str, Any]
     """Everything that decides what the store holds; see `settings_of`."""
@@ -59,7 +63,12 @@ class Prepared:
     @property
     def fingerprint(self) -> str:
         """Hash of the settings."""
-        return hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()
+        return fingerprint(self.settings)
+
+    @property
+    def blocks(self) -> list[Blocks]:
+        """Blocks of every variable."""
+        return [Blocks(str(name), self.dataset[name].chunks or ()) for name in self.encoding]
 
     @property
     def images(self) -> list[str]:
@@ -67,25 +76,23 @@ class Prepared:
         kinds = {name: self.dataset[name].dtype.kind for name in self.encoding if name in self.dataset.data_vars}
         return [str(name) for name, kind in kinds.items() if kind == "f"] or [str(name) for name in kinds]
 
-    def writers(self, place: Place) -> dict[str, BlockWriter]:
+    def writers(self, place: Place, lease: Lease | None = None) -> dict[str, BlockWriter]:
         """Writer of every variable."""
-        found: dict[str, BlockWriter] = {}
-        first = 0
-        for name, how in self.encoding.items():
-            blocks = Blocks(str(name), first, self.dataset[name].chunks or ())
-            packed = "scale_factor" in how
-            found[str(name)] = BlockWriter(place, self.fingerprint, blocks, how["dtype"], packed, self.zarr_format)
-            first += len(blocks)
-        return found
+        lock = None if lease is None else (lease.place, lease.token)
+        return {
+            blocks.variable: BlockWriter(place, self.fingerprint, blocks, encoder, self.zarr_format, lock)
+            for blocks, encoder in zip(self.blocks, self.encoders.values(), strict=True)
+        }
 
 
 def prepare(
     cube: XarrayObject,
     *,
-    dtype: Packing = "float32",
+    dtype: StoredType | None = None,
     zarr_format: Literal[2, 3] = 3,
     inner_chunks: int | None = None,
     input_id: str | None = None,
+    allow_clipping: bool = False,
 ) -> Prepared:
     """Decide how a cube is stored; nothing is computed.
 
@@ -94,23 +101,51 @@ def prepare(
     ParameterError
         If the packing or the format is unknown, or ``inner_chunks`` is no number of pixels.
     CubeError
-        If the cube is no object of xarray.
+        If the cube is no object of xarray, or a variable has no stored form.
     StoreError
         If the chunks of the cube cannot be whole Zarr chunks.
     """
-    if dtype not in ("float32", "uint16"):
-        raise ParameterError(f"dtype={dtype!r}; expected 'float32' or 'uint16'.")
+    if dtype is not None and dtype not in get_args(StoredType):
+        raise ParameterError(f"dtype={dtype!r}; expected 'float32', 'uint16', or None for the type of each variable.")
     if zarr_format not in (2, 3) or (zarr_format == 2 and inner_chunks is not None):
         raise ParameterError(f"zarr_format={zarr_format} with inner_chunks={inner_chunks}; format 2 has no shards.")
     if inner_chunks is not None:
         inner_chunks = checks.whole("inner_chunks", inner_chunks, least=1, what="a number of pixels")
     dataset = _as_dataset(cube)
     names = _blockwise(dataset)
-    kinds = {name: dtype if name in dataset.data_vars else "float32" for name in names}
-    encoding = {name: _encoding(dataset[name], inner_chunks, kind, zarr_format) for name, kind in kinds.items()}
-    packing = {"dtype": dtype, "zarr_format": zarr_format, "inner_chunks": inner_chunks}
-    settings = settings_of(dataset, encoding, packing, input_id)
-    return Prepared(dataset, encoding, zarr_format, settings)
+    encoders = {name: _encoder(dataset, name, dtype, allow_clipping) for name in names}
+    encoding = {
+        name: _encoding(dataset[name], inner_chunks, zarr_format) | _numbers(encoder)
+        for name, encoder in encoders.items()
+    }
+    floats = {str(variable.dtype) for variable in dataset.data_vars.values() if variable.dtype.kind == "f"}
+    named = "float32" if dtype is None and floats <= {"float32"} else dtype
+    packing = {"dtype": named, "zarr_format": zarr_format, "inner_chunks": inner_chunks}
+    settings = settings_of(dataset, encoders, packing, input_id)
+    return Prepared(dataset, encoding, encoders, zarr_format, settings)
+
+
+def _encoder(dataset: xr.Dataset, name: Hashable, dtype: StoredType | None, allow_clipping: bool) -> Encoder:
+    """Choose the stored form of a variable: floating data take the given type, all else keeps its own."""
+    variable = dataset[name]
+    if variable.dtype.kind not in "biufc":
+        raise CubeError(
+            f"{name!r} over {variable.dims} is of type {variable.dtype}; expected numbers, booleans or dates. Convert"
+            f" it, text to integers with the CF attributes flag_values and flag_meanings, or leave it out with"
+            f" .drop_vars({name!r})."
+        )
+    if dtype is None or variable.dtype.kind != "f" or name in dataset.coords:
+        return Encoder(str(name), str(variable.dtype.newbyteorder("=")))
+    packing = packing_of(str(name), variable.attrs) if dtype == "uint16" else None
+    return Encoder(str(name), dtype, packing, allow_clipping)
+
+
+def _numbers(encoder: Encoder) -> dict[str, Any]:
+    """Zarr encoding of the numbers that an encoder makes."""
+    dtype, packing = np.dtype(encoder.dtype), encoder.packing
+    if packing is not None:
+        return {"dtype": str(dtype), "scale_factor": packing.scale, "add_offset": packing.offset, "_FillValue": FILL}
+    return {"dtype": str(dtype)} | ({"_FillValue": dtype.type(np.nan)} if dtype.kind == "f" else {})
 
 
 def _blockwise(dataset: xr.Dataset) -> list[Hashable]:
@@ -122,7 +157,7 @@ def _blockwise(dataset: xr.Dataset) -> list[Hashable]:
 
 
 def settings_of(
-    dataset: xr.Dataset, encoding: Mapping[Hashable, Any], packing: Mapping[str, Any], input_id: str | None
+    dataset: xr.Dataset, encoders: Mapping[Hashable, Encoder], packing: Mapping[str, Any], input_id: str | None
 ) -> dict[str, Any]:
     """Everything that decides what a store holds, as plain JSON: a store is continued with the same settings only."""
     geobox = geobox_of(dataset)
@@ -130,45 +165,17 @@ def settings_of(
     assert geobox.crs is not None
     settings = {
         "version": __version__,
-        "variables": {str(n): [dataset[n].shape, [len(c) for c in dataset[n].chunks or ()]] for n in encoding},
+        "variables": {str(n): [dataset[n].shape, [len(c) for c in dataset[n].chunks or ()]] for n in encoders},
         "grid": list(geobox.affine)[:6],
         "crs": crs_name(geobox),
         "provenance": {k: v for k, v in dataset.attrs.items() if str(k).startswith("xsr_") and k != COMMAND},
         "command": json.loads(dataset.attrs.get(COMMAND, "{}")),
-        "encoding": {str(n): str(how["dtype"]) for n, how in encoding.items()},
+        "encoding": {str(n): str(encoder) for n, encoder in encoders.items()},
         "packing": dict(packing),
-        "input": _identity(dataset, encoding) if input_id is None else {"id": input_id},
+        "input": identity(dataset, encoders) if input_id is None else {"id": input_id},
     }
     plain: dict[str, Any] = json.loads(json.dumps(settings, default=str))
     return plain
-
-
-RANDOM_NAME = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
-"""What Dask puts into the name of an array whose content is not hashed."""
-
-
-def _identity(dataset: xr.Dataset, names: Mapping[Hashable, Any]) -> dict[str, str]:
-    """Distinguish inputs by the names of the Dask layers, which hash what they are made of, and by the coordinates.
-
-    Where a name is random by design the attributes stand in.
-    """
-    layers = [str(layer) for name in names for layer in dataset[name].data.dask.layers]
-    known = {n: v for n, v in dataset.coords.items() if v.chunks is None and n != "spatial_ref"}
-    values = [[str(n), str(v.dims), np.asarray(v.values).tolist()] for n, v in sorted(known.items(), key=_name)]
-    found = {"coords": _digest(values)}
-    if "fingerprint" in dataset.attrs.get("xsr", {}):  # the input is a store of ours
-        found["fingerprint"] = dataset.attrs["xsr"]["fingerprint"]
-    if any(RANDOM_NAME.search(layer) for layer in layers):
-        return found | {"attrs": _digest(dict(dataset.attrs))}
-    return found | {"graph": _digest([str(dataset[name].data.name) for name in names])}
-
-
-def _name(item: tuple[Hashable, Any]) -> str:
-    return str(item[0])
-
-
-def _digest(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -183,7 +190,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
     return found
 
 
-def require_same(group: Any, path: str, new: Mapping[str, Any]) -> None:
+def require_same(old: Mapping[str, Any], path: str, new: Mapping[str, Any]) -> None:
     """Refuse to write blocks of one cube into the store of another.
 
     Raises
@@ -191,7 +198,7 @@ def require_same(group: Any, path: str, new: Mapping[str, Any]) -> None:
     StoreError
         If the settings differ; every difference is named.
     """
-    found = differences(group[LEDGER].attrs["settings"], new)
+    found = differences(old, new)
     if not found:
         return
     listed = "; ".join(found)
@@ -203,25 +210,35 @@ def require_same(group: Any, path: str, new: Mapping[str, Any]) -> None:
     )
 
 
-def write_template(prepared: Prepared, place: Place) -> None:
-    """Write a store without blocks; a local one appears as a whole or not at all."""
-    with store_errors(place, "beginning", remedy=RETRY):
-        if place.remote:
-            return _write_template(prepared, place)
-        draft = place.beside(".template")
-        draft.remove()
-        try:
-            _write_template(prepared, draft)
-            draft.move(place)
-        finally:
-            draft.remove()
+@dataclass(frozen=True)
+class Template:
+    """What a store holds before its first block."""
+
+    header: Header
+    objects: dict[str, bytes]
+    """All metadata documents, and the objects of the arrays that are not written block by block."""
+
+    def write(self, place: Place) -> None:
+        """Write the header, then everything else, the documents at the root last: without them it is no group yet."""
+        self.header.write(place)
+        for key in sorted(self.objects, key=lambda key: ("/" not in key, key)):
+            place.put(key, self.objects[key])
 
 
-def _write_template(prepared: Prepared, place: Place) -> None:
+def template_of(prepared: Prepared) -> Template:
+    """Build the template of a store in memory; lazy variables that are not written block by block are computed.
+
+    Raises
+    ------
+    StoreError
+        If Zarr cannot hold a variable; it is named.
+    """
+    from zarr.storage import MemoryStore
+
     dataset, names = prepared.dataset, list(prepared.encoding)
-    template = _loaded(dataset, names)
-    _write_empty(prepared, place, template)
-    group = place.open()
+    memory = Place("memory", store=MemoryStore())
+    _write_empty(prepared, memory, _loaded(dataset, names))
+    group = memory.open()
     geobox = geobox_of(dataset)
     assert geobox is not None
     assert geobox.crs is not None
@@ -232,24 +249,57 @@ def _write_template(prepared: Prepared, place: Place) -> None:
         if geobox.crs.epsg:
             crs["url"] = _epsg_url(geobox.crs.epsg)
         attrs.update({"grid_mapping": "spatial_ref", "coordinates": " ".join(listed), "_CRS": crs})
-    group.attrs.update({**_geozarr(geobox), "Conventions": "CF-1.11", "xsr": state(prepared.fingerprint)})
-    blockwise = {str(name) for name in names}
-    whole = {name: checksum(np.asarray(array[...])) for name, array in sorted(group.arrays()) if name not in blockwise}
-    blocks = sum(len(writer.blocks) for writer in prepared.writers(place).values())
-    create_ledger(group, blocks, {"settings": prepared.settings, "crc32": whole})
+    group.attrs.update({**_geozarr(geobox), "Conventions": "CF-1.11"})
+    set_state(group, {"version": __version__, "fingerprint": prepared.fingerprint, "complete": False})
+    objects = {key: memory.get(key) or b"" for key in memory.keys()}
+    documents = {key: content.decode() for key, content in objects.items() if is_document(key)}
+    digests = {key: hashlib.sha256(content).hexdigest() for key, content in objects.items() if key not in documents}
+    arrays = {part.variable: shapes_of(part) for part in prepared.blocks}
+    return Template(Header(prepared.settings, arrays, documents, digests), objects)
+
+
+def shapes_of(blocks: Blocks) -> dict[str, list[int]]:
+    """Shape of a variable and of its blocks."""
+    sizes = blocks.sizes
+    return {"shape": [sum(one) for one in sizes], "block": [one[0] for one in sizes]}
+
+
+def is_document(key: str) -> bool:
+    """Whether an object is a metadata document."""
+    return key.rpartition("/")[2] in ("zarr.json", ".zgroup", ".zattrs", ".zarray", ".zmetadata")
+
+
+def set_state(group: Any, state: Mapping[str, Any]) -> None:
+    """Write the root attribute ``xsr``, and gather the metadata."""
+    import zarr
+
+    group.attrs["xsr"] = dict(state)
+    with warnings.catch_warnings():  # format 3 does not specify consolidated metadata yet; xarray wants it
+        warnings.filterwarnings("ignore", message="Consolidated metadata")
+        zarr.consolidate_metadata(group.store)
+
+
+def with_state(documents: Mapping[str, str], state: Mapping[str, Any]) -> dict[str, str]:
+    """Metadata documents of a store in another state."""
+    from zarr.storage import MemoryStore
+
+    memory = Place("memory", store=MemoryStore())
+    for key, text in documents.items():
+        memory.put(key, text.encode())
+    set_state(memory.open(), state)
+    return {key: (memory.get(key) or b"").decode() for key in memory.keys()}
 
 
 def _write_empty(prepared: Prepared, place: Place, template: xr.Dataset) -> None:
     """Write metadata and what lies beside the bands; a variable that Zarr refuses is named."""
     try:
         template.to_zarr(
-            place.path,
+            place.store,
             mode="w",
             compute=False,
             encoding=dict(prepared.encoding),
             zarr_format=prepared.zarr_format,
             consolidated=False,
-            storage_options=place.fsspec,
         )
     except (TypeError, ValueError, NotImplementedError) as error:
         raise _naming(error, template, list(prepared.encoding)) from error
@@ -278,34 +328,16 @@ def _loaded(dataset: xr.Dataset, names: list[Hashable]) -> xr.Dataset:
     template = template.assign({n: v for n, v in lazy.items() if n in dataset.data_vars})
     template = template.assign_coords({n: v for n, v in lazy.items() if n in dataset.coords})
     for name in set(template.variables) - set(names):
-        kept = {k: v for k, v in template[name].encoding.items() if k in ("units", "calendar", "dtype", "_FillValue")}
+        times = template[name].dtype.kind in "mMO"  # of other numbers the type is that of the packed ones
+        kept = {k: v for k, v in template[name].encoding.items() if times and k in ("units", "calendar", "dtype")}
         template[name].encoding = kept
+    stale = ("grid_mapping", "coordinates", "xsr")
     for name in names:
-        variable = template[name]
-        variable.encoding = {}
-        stale = ("grid_mapping", "coordinates", "xsr")
-        variable.attrs = {k: v for k, v in variable.attrs.items() if k not in stale}
+        old = template.variables[name]
+        attrs = {k: v for k, v in old.attrs.items() if k not in stale}
+        empty = xr.Variable(old.dims, graph.placeholder(old.shape, old.dtype), attrs)
+        template = template.assign_coords({name: empty}) if name in template.coords else template.assign({name: empty})
     return template
-
-
-def state(fingerprint: str) -> dict[str, Any]:
-    """Root attribute ``xsr`` of a store that is not complete."""
-    return {"version": __version__, "fingerprint": fingerprint, "ledger": f"{LEDGER}/ledger", "complete": False}
-
-
-def finish(place: Place, root: Mapping[str, Any], quarantined: list[dict[str, Any]]) -> None:
-    """Write the root attribute ``xsr``, list the quarantined blocks, and gather the metadata."""
-    import zarr
-
-    with store_errors(place, "finishing"):
-        place.sweep()
-        group = place.open()
-        about = {k: v for k, v in group[LEDGER].attrs.items() if k != "quarantined"}
-        group[LEDGER].attrs.put({**about, **({"quarantined": quarantined} if quarantined else {})})
-        group.attrs["xsr"] = dict(root)
-        with warnings.catch_warnings():  # format 3 does not specify consolidated metadata yet; xarray wants it
-            warnings.filterwarnings("ignore", message="Consolidated metadata")
-            zarr.consolidate_metadata(group.store)
 
 
 def _epsg_url(epsg: int) -> str:
@@ -338,7 +370,7 @@ def _as_dataset(cube: XarrayObject) -> xr.Dataset:
     cube = plain(_placed(cube, read))
     spatial = set(cube.odc.spatial_dims)
     for name in _blockwise(cube):
-        chunked = _chunked(cube[name], spatial)
+        chunked = _chunked(counted(cube[name]), spatial)
         cube = cube.assign_coords({name: chunked}) if name in cube.coords else cube.assign({name: chunked})
     labels = {n: c.astype(object) for n, c in cube.coords.items() if c.dtype.kind in "UT"}
     return cube.assign_coords(labels)
@@ -386,7 +418,7 @@ def _even(chunks: tuple[int, ...]) -> bool:
     return len(set(chunks[:-1])) <= 1 and chunks[-1] <= chunks[0]
 
 
-def _encoding(variable: xr.DataArray, inner: int | None, dtype: Packing, zarr_format: int) -> dict[str, Any]:
+def _encoding(variable: xr.DataArray, inner: int | None, zarr_format: int) -> dict[str, Any]:
     """Zarr encoding in which every Dask chunk is one whole chunk or shard."""
     from zarr.codecs import Crc32cCodec, ZstdCodec
 
@@ -415,7 +447,4 @@ def _encoding(variable: xr.DataArray, inner: int | None, dtype: Packing, zarr_fo
         import numcodecs
 
         encoding["compressors"] = [numcodecs.Zstd(level=3, checksum=True)]
-    if variable.dtype.kind != "f":  # masks, classes and numbers keep their type
-        return encoding | {"dtype": str(variable.dtype)}
-    packing = {"scale_factor": SCALE_FACTOR, "add_offset": ADD_OFFSET, "_FillValue": FILL}
-    return encoding | {"dtype": dtype} | (packing if dtype == "uint16" else {"_FillValue": np.float32(np.nan)})
+    return encoding
