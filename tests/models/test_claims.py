@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import xsr
-from xsr.core.errors import ModelError, ParameterError, WeightsError, XsrWarning
+from xsr.core.errors import ModelError, WeightsError, XsrWarning
 from xsr.models import catalogue, registry
 from xsr.models.card import file_sha256, read_card, write_card
 from xsr.models.record import Architecture
@@ -144,7 +144,7 @@ def test_the_counting_ends_with_the_network(tmp_path):
 def test_a_sensor_that_is_unknown_is_named(tmp_path):
     path = write_model(tmp_path)
     rewrite(path, lambda card: replace(card, sensor="../../x"))
-    with pytest.raises(ParameterError, match=r"sensor '\.\./\.\./x' is not registered"):
+    with pytest.raises(WeightsError, match=r"the card of .*tiny\.safetensors: sensor '\.\./\.\./x' is not registered"):
         registry.spec(path)
 
 

@@ -192,13 +192,21 @@ def spec(model: Model, weights: Model | None = None) -> ModelSpec:
     if path.suffix not in foreign.SUFFIXES:  # the card of a foreign network is made from its file
         _check_bytes(path, stated.sha256)
         claims.check_outline(stated, record_of(stated), path)
-    sensors.get(stated.sensor)
+    _check_sensor(stated, path)
     module = catalogue.module_of(stated.architecture)
     if weights is not None:
         architecture = "" if path.with_suffix(".json").is_file() else str(model)
         return ModelSpec(str(path.resolve()), stated.sha256, architecture, digest(stated), module)
     name = str(model) if Path(model).suffix not in (SUFFIX, *foreign.SUFFIXES) else str(find(model).resolve())
     return ModelSpec(name, stated.sha256, card=digest(stated), module=module)
+
+
+def _check_sensor(stated: ModelCard, path: Path) -> None:
+    """Refuse a sensor that is not registered here; workers need not know it."""
+    try:
+        sensors.get(stated.sensor)
+    except ParameterError as error:
+        raise WeightsError(f"the card of {path}: {error}") from error
 
 
 def record_of(stated: ModelCard, module: str = "") -> Architecture:
