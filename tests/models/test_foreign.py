@@ -256,6 +256,7 @@ def test_margin_is_measured(path):
 def test_margin_of_weights_and_of_a_continuous_model(tmp_path):
     found = check(write_fixed(tmp_path))
     assert (found.margin, found.enough, found.smallest, found.opset) == (5, True, 5, None)
+    assert check(write_fixed(tmp_path, name="short", radius=4)).enough is False
     found = check("liif_s2")
     assert found.enough
     assert 4 < found.smallest <= found.margin == 20
