@@ -278,6 +278,7 @@ def fetch(
     max_cloud: Annotated[float | None, typer.Option(help="Largest cloud cover of a date in percent.")] = None,
     mask: Annotated[bool, typer.Option("--mask", help="Set clouds, cloud shadows and defects to no data.")] = False,
     errors: Annotated[str, typer.Option(help="About files that cannot be opened: raise, or drop the date.")] = "raise",
+    trust: Annotated[bool, typer.Option("--trust", help="Let the addresses of the catalogue lead anywhere.")] = False,
 ) -> None:
     """Download a STAC search to OUT, date by date; run it again to continue, or to add dates."""
     import xsr
@@ -297,5 +298,6 @@ def fetch(
         max_cloud=max_cloud,
         mask=mask,
         errors=errors,  # type: ignore[arg-type]
+        trust=trust,
     )
     say(f"wrote {report.path}: {report.dates} dates, {report.fetched} of them new")
