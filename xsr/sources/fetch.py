@@ -62,6 +62,7 @@ def fetch(
     offset: OffsetLike = None,
     errors: ItemErrors = "raise",
     patch_url: Callable[[str], str] | None = None,
+    trust: bool = False,
     alternate: str | None = None,
     chunks: int = CHUNK,
     progress: bool = True,
@@ -75,7 +76,7 @@ def fetch(
         are skipped and the others are added; interval and cloud cover may change.
     items, url, bbox, geometry, datetime, collection, bands, resolution, crs, resampling
         What to download; see `xsr.open_stac`.
-    max_cloud, mask, offset, errors, patch_url, alternate, chunks
+    max_cloud, mask, offset, errors, patch_url, trust, alternate, chunks
         As of `xsr.open_stac`.
     progress
         Show a progress bar over the dates.
@@ -126,7 +127,9 @@ def fetch(
     }
     store = _Store(Path(path), request)
     known = store.resume()
-    found = find_items(items, url=url, area=area, datetime=datetime, collection=collection, max_cloud=max_cloud)
+    found = find_items(
+        items, url=url, area=area, datetime=datetime, collection=collection, max_cloud=max_cloud, trust=trust
+    )
     left = [item for item in found if acquisition(item) not in known]
     if not left:
         return FetchReport(str(path), store.dates, 0)
@@ -141,6 +144,7 @@ def fetch(
         offset=offset,
         errors=errors,
         patch_url=patch_url,
+        trust=trust,
         alternate=alternate,
         chunks=chunks,
     )

@@ -85,6 +85,8 @@ def write_blocks(
     place = ledger.place
     writers = prepared.writers(place, lease)
     outcomes = Outcomes(writers, ledger, lease)
+    if header.complete and not any(todo.values()):
+        return outcomes
     tasks = [
         graph.block_tasks(writer, prepared.dataset[name].data, label=name, indices=todo[name])
         for name, writer in writers.items()
@@ -170,9 +172,12 @@ def require_unchanged(place: Place, header: Header, ledger: Ledger) -> None:
     StoreError
         If one differs; those at the root may be further than the header, where a run was killed as it finished.
     """
-    ended = replace(header, documents=with_state(header.documents, state_of(header, ledger)))
-    further = wrong_documents(place, ended)
-    wrong = [bad for bad in wrong_documents(place, header) if header.complete or bad in further]
+    wrong = wrong_documents(place, header)
+    if wrong and not header.complete:
+        further = wrong_documents(
+            place, replace(header, documents=with_state(header.documents, state_of(header, ledger)))
+        )
+        wrong = [bad for bad in wrong if bad in further]
     if wrong:
         raise StoreError(
             f"{place.path} was changed since it was written: {'; '.join(map(str, wrong))}. Bring it back by"
