@@ -32,7 +32,7 @@ from xsr.sources.stac.load import Resampling
 from xsr.sources.stac.packing import OffsetLike
 from xsr.sources.stac.reading import ItemsLike
 from xsr.sources.stac.search import find_items
-from xsr.sources.stac.series import read_series, resolve_reading
+from xsr.sources.stac.series import read_series, resolve_reading, source_of
 
 __all__ = [
     "BandsLike",
@@ -168,5 +168,4 @@ def open_stac(
     )
     area = resolve_area(bbox, geometry)
     found = find_items(items, url=url, area=area, datetime=datetime, collection=collection, max_cloud=max_cloud)
-    cube = read_series(found, reading, area=area).cube()
-    return cube.assign_attrs(source=f"STAC {url or collection or 'items'}")
+    return read_series(found, reading, area=area, source=source_of(url, collection)).cube()

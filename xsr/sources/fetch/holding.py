@@ -1,0 +1,132 @@
+"""What a store of downloads holds: its dates, the items that each is made of, and which blocks are down."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import xarray as xr
+from numpy.typing import NDArray
+
+from xsr.core.errors import StoreError
+from xsr.core.store.header import Header
+from xsr.core.store.ledger import DONE, Ledger
+from xsr.core.store.place import RETRY, Place, store_errors
+from xsr.core.store.target import OUTGOING, Target, begun, in_place
+from xsr.sources.fetch.dates import plain
+from xsr.sources.stac.revision import Scene
+from xsr.sources.stac.series import Acquisition
+
+RECORD = "xsr_fetch"
+"""Attribute of a store: what was requested."""
+
+
+@dataclass(frozen=True)
+class Holding:
+    """A store of downloads."""
+
+    place: Place
+    dataset: xr.Dataset
+    header: Header | None
+    """None of a store of an earlier version: it has no ledger, and all its dates are whole."""
+    ledger: Ledger | None
+
+    @cached_property
+    def dates(self) -> list[Acquisition]:
+        """Dates in the order of the store."""
+        names = (self.dataset[name].values.tolist() for name in ("platform", "datatake"))
+        return list(zip(*names, strict=True))
+
+    @cached_property
+    def scenes(self) -> dict[Acquisition, tuple[Scene, ...]]:
+        """Items that each date is made of; those of a store of an earlier version by name alone."""
+        if self.header is None:
+            ids = (text.replace(";", " ").split() for text in self.dataset["product_id"].values.tolist())
+            return {date: tuple(map(Scene, names)) for date, names in zip(self.dates, ids, strict=True)}
+        items = self.header.settings["input"]["items"]
+        return {date: tuple(map(Scene.load, items[key_of(date)])) for date in self.dates}
+
+    def rows(self, number: int) -> dict[str, NDArray[Any]]:
+        """Rows of the ledger of a date, by variable."""
+        assert self.header is not None
+        assert self.ledger is not None
+        lengths = {name: array["shape"][0] for name, array in self.header.arrays.items()}
+        return {name: rows.reshape(lengths[name], -1)[number] for name, rows in self.ledger.rows.items()}
+
+    def whole(self, number: int) -> bool:
+        """Whether all blocks of a date are down."""
+        return self.header is None or all((rows["status"] == DONE).all() for rows in self.rows(number).values())
+
+    def void(self, number: int) -> bool:
+        """Whether no block of a date is down."""
+        return self.header is not None and not any(
+            (rows["status"] == DONE).any() for rows in self.rows(number).values()
+        )
+
+
+def key_of(date: Acquisition) -> str:
+    """Key of a date in the settings of a store."""
+    return "/".join(date)
+
+
+def read_holding(place: Place, request: Mapping[str, Any]) -> Holding | None:
+    """Read what a store holds; None if there is none.
+
+    Raises
+    ------
+    StoreError
+        If something else is there, or the store was requested differently.
+    """
+    _settle(place, request)
+    header = begun(place)
+    if header is None and not place.is_taken():
+        return None
+    record = _record(place, header)
+    _require_same(place, record["asked"], request)
+    if header is not None and not place.is_group():  # on a URL, a writer was killed as it began
+        return None
+    with store_errors(place, "reading", remedy=RETRY):
+        dataset = xr.open_zarr(
+            place.path, decode_coords="all", consolidated=header is not None, storage_options=place.fsspec
+        )
+        if header is None:
+            return Holding(place, plain(dataset.isel(time=slice(int(record["dates"])))), None, None)
+        return Holding(place, plain(dataset), header, Ledger.read(place, header.fingerprint, header.blocks))
+
+
+def _settle(place: Place, request: Mapping[str, Any]) -> None:
+    """Let a replacement that is ready take the place of its store, where that was interrupted."""
+    incoming = place.beside(".incoming")
+    header = begun(incoming)
+    if header is not None:
+        _require_same(incoming, _record(incoming, header)["asked"], request)
+        if header.complete or not place.is_taken():
+            in_place(Target(incoming, header, place))
+    place.inside(OUTGOING).remove()
+
+
+def _record(place: Place, header: Header | None) -> dict[str, Any]:
+    """Read what was requested.
+
+    Raises
+    ------
+    StoreError
+        If the store was not written by `fetch`.
+    """
+    try:
+        known = place.open("r").attrs if header is None else header.settings["provenance"]
+        record: dict[str, Any] = known[RECORD]
+    except (OSError, KeyError, ValueError) as error:
+        raise StoreError(f"{place.path} exists and was not written by fetch. Choose another path.") from error
+    return record
+
+
+def _require_same(place: Place, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse another request, with the differences."""
+    changed = [
+        f"{key} {before.get(key)!r} then, {value!r} now" for key, value in now.items() if before.get(key) != value
+    ]
+    if changed:
+        raise StoreError(
+            f"{place.path} was requested differently: {'; '.join(changed)}. Request the same, or choose another path."
+        )
