@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from xsr.cli import options
 from xsr.cli.inputs import Reading
 from xsr.cli.output import name_of
+from xsr.core.redact import public
 
 if TYPE_CHECKING:
     from xsr.core.types import XarrayObject
@@ -107,8 +108,9 @@ class Request:
         return fine
 
     def remembered(self) -> dict[str, Any]:
-        """Arguments as a store keeps them; those that came after the first version only where they are given."""
-        return {name: value for name, value in asdict(self).items() if value is not None or name in FIRST}
+        """Arguments as a store keeps them, without secrets; those that are newer than the first only where given."""
+        kept = {name: value for name, value in asdict(self).items() if value is not None or name in FIRST}
+        return {name: _public(value) for name, value in kept.items()}
 
     def _operation(self) -> Callable[..., "XarrayObject"]:
         """Operation that the model means; refuses arguments that it does not know."""
@@ -152,6 +154,13 @@ class Request:
         if self.t is not None and len(self.t) == 1:
             found["t"] = self.t[0]
         return found
+
+
+def _public(value: Any) -> Any:
+    """Argument without the secrets of the addresses in it."""
+    if isinstance(value, str):
+        return public(value)
+    return [_public(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _listed(given: Sequence[str]) -> list[str] | None:

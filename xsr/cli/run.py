@@ -13,6 +13,7 @@ from xsr.cli.build import Request
 from xsr.cli.inputs import Reading
 from xsr.cli.output import name_of, prepare, write
 from xsr.cli.terminal import say
+from xsr.core.redact import public
 
 if TYPE_CHECKING:
     from xsr.core.types import XarrayObject
@@ -174,7 +175,7 @@ def degrade(
         units=units,
         chunks=chunks,
     )
-    low.attrs["xsr_input"] = Path(source).name if "://" not in source else source
+    low.attrs["xsr_input"] = Path(source).name if "://" not in source else public(source)
     write(low, out, resume=resume, overwrite=overwrite)
 
 

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from xsr.core.errors import XsrWarning
+from xsr.core.redact import scrub
 from xsr.core.text import printable
 
 console = Console(emoji=False)
@@ -37,7 +38,7 @@ def say_lines(lines: dict[str, str]) -> None:
 def complain(kind: str, text: str) -> None:
     """Print one line on standard error, as an error or a warning."""
     colour = {"error": "red", "warning": "yellow"}[kind]
-    line = Text.assemble((f"{kind}:", colour), f" {printable(text)}")
+    line = Text.assemble((f"{kind}:", colour), f" {printable(scrub(text))}")
     Console(stderr=True).print(line, highlight=False, soft_wrap=True)
 
 

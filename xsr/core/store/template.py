@@ -1,4 +1,4 @@
-"""What is written before the first block: metadata, coordinates, settings and an empty ledger."""
+"""What a store holds before its first block: metadata, coordinates and a header with the settings."""
 
 import hashlib
 import json
@@ -18,13 +18,18 @@ from xsr.core.errors import CubeError, GridError, ParameterError, StoreError
 from xsr.core.georeference import REGISTRATION, Georeference, geobox_of, georeference
 from xsr.core.grid import crs_name
 from xsr.core.radiometry import ADD_OFFSET, FILL, SCALE_FACTOR
+from xsr.core.store.block import BlockWriter
+from xsr.core.store.header import Header, fingerprint
 from xsr.core.store.identity import identity
-from xsr.core.store.ledger import LEDGER, Blocks, BlockWriter, checksum, create_ledger
-from xsr.core.store.place import RETRY, Place, reason, store_errors
+from xsr.core.store.ledger import Blocks
+from xsr.core.store.lock import Lease
+from xsr.core.store.place import RETRY, Place, reason
 from xsr.core.store.plain import plain
 from xsr.core.types import XarrayObject
 
 Packing = Literal["float32", "uint16"]
+GROWTH = 1024
+"""Values in a chunk of a coordinate along a dimension that may grow."""
 COMMAND = "xsr_command"
 """Attribute with the arguments of the command that made a cube, as JSON: enough to make it again."""
 CONVENTIONS = [
@@ -55,11 +60,18 @@ class Prepared:
     zarr_format: Literal[2, 3]
     settings: dict[str, Any]
     """Everything that decides what the store holds; see `settings_of`."""
+    grows: str | None = None
+    """Dimension along which the store may grow."""
 
     @property
     def fingerprint(self) -> str:
         """Hash of the settings."""
-        return hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()
+        return fingerprint(self.settings)
+
+    @property
+    def blocks(self) -> list[Blocks]:
+        """Blocks of every variable."""
+        return [Blocks(str(name), self.dataset[name].chunks or ()) for name in self.encoding]
 
     @property
     def images(self) -> list[str]:
@@ -67,16 +79,15 @@ class Prepared:
         kinds = {name: self.dataset[name].dtype.kind for name in self.encoding if name in self.dataset.data_vars}
         return [str(name) for name, kind in kinds.items() if kind == "f"] or [str(name) for name in kinds]
 
-    def writers(self, place: Place) -> dict[str, BlockWriter]:
+    def writers(self, place: Place, lease: Lease | None = None) -> dict[str, BlockWriter]:
         """Writer of every variable."""
-        found: dict[str, BlockWriter] = {}
-        first = 0
-        for name, how in self.encoding.items():
-            blocks = Blocks(str(name), first, self.dataset[name].chunks or ())
-            packed = "scale_factor" in how
-            found[str(name)] = BlockWriter(place, self.fingerprint, blocks, how["dtype"], packed, self.zarr_format)
-            first += len(blocks)
-        return found
+        lock = None if lease is None else (lease.place, lease.token)
+        return {
+            blocks.variable: BlockWriter(
+                place, self.fingerprint, blocks, how["dtype"], "scale_factor" in how, self.zarr_format, lock
+            )
+            for blocks, how in zip(self.blocks, self.encoding.values(), strict=True)
+        }
 
 
 def prepare(
@@ -86,8 +97,11 @@ def prepare(
     zarr_format: Literal[2, 3] = 3,
     inner_chunks: int | None = None,
     input_id: str | None = None,
+    grows: str | None = None,
 ) -> Prepared:
     """Decide how a cube is stored; nothing is computed.
+
+    Along ``grows``, a dimension, coordinates have chunks of `GROWTH` values, which stay as they are when it grows.
 
     Raises
     ------
@@ -110,7 +124,7 @@ def prepare(
     encoding = {name: _encoding(dataset[name], inner_chunks, kind, zarr_format) for name, kind in kinds.items()}
     packing = {"dtype": dtype, "zarr_format": zarr_format, "inner_chunks": inner_chunks}
     settings = settings_of(dataset, encoding, packing, input_id)
-    return Prepared(dataset, encoding, zarr_format, settings)
+    return Prepared(dataset, encoding, zarr_format, settings, grows)
 
 
 def _blockwise(dataset: xr.Dataset) -> list[Hashable]:
@@ -155,7 +169,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
     return found
 
 
-def require_same(group: Any, path: str, new: Mapping[str, Any]) -> None:
+def require_same(old: Mapping[str, Any], path: str, new: Mapping[str, Any]) -> None:
     """Refuse to write blocks of one cube into the store of another.
 
     Raises
@@ -163,7 +177,7 @@ def require_same(group: Any, path: str, new: Mapping[str, Any]) -> None:
     StoreError
         If the settings differ; every difference is named.
     """
-    found = differences(group[LEDGER].attrs["settings"], new)
+    found = differences(old, new)
     if not found:
         return
     listed = "; ".join(found)
@@ -175,25 +189,35 @@ def require_same(group: Any, path: str, new: Mapping[str, Any]) -> None:
     )
 
 
-def write_template(prepared: Prepared, place: Place) -> None:
-    """Write a store without blocks; a local one appears as a whole or not at all."""
-    with store_errors(place, "beginning", remedy=RETRY):
-        if place.remote:
-            return _write_template(prepared, place)
-        draft = place.beside(".template")
-        draft.remove()
-        try:
-            _write_template(prepared, draft)
-            draft.move(place)
-        finally:
-            draft.remove()
+@dataclass(frozen=True)
+class Template:
+    """What a store holds before its first block."""
+
+    header: Header
+    objects: dict[str, bytes]
+    """All metadata documents, and the objects of the arrays that are not written block by block."""
+
+    def write(self, place: Place) -> None:
+        """Write the header, then everything else, the documents at the root last: without them it is no group yet."""
+        self.header.write(place)
+        for key in sorted(self.objects, key=lambda key: ("/" not in key, key)):
+            place.put(key, self.objects[key])
 
 
-def _write_template(prepared: Prepared, place: Place) -> None:
+def template_of(prepared: Prepared) -> Template:
+    """Build the template of a store in memory; lazy variables that are not written block by block are computed.
+
+    Raises
+    ------
+    StoreError
+        If Zarr cannot hold a variable; it is named.
+    """
+    from zarr.storage import MemoryStore
+
     dataset, names = prepared.dataset, list(prepared.encoding)
-    template = _loaded(dataset, names)
-    _write_empty(prepared, place, template)
-    group = place.open()
+    memory = Place("memory", store=MemoryStore())
+    _write_empty(prepared, memory, _loaded(dataset, names, prepared.grows))
+    group = memory.open()
     geobox = geobox_of(dataset)
     assert geobox is not None
     assert geobox.crs is not None
@@ -204,24 +228,57 @@ def _write_template(prepared: Prepared, place: Place) -> None:
         if geobox.crs.epsg:
             crs["url"] = _epsg_url(geobox.crs.epsg)
         attrs.update({"grid_mapping": "spatial_ref", "coordinates": " ".join(listed), "_CRS": crs})
-    group.attrs.update({**_geozarr(geobox), "Conventions": "CF-1.11", "xsr": state(prepared.fingerprint)})
-    blockwise = {str(name) for name in names}
-    whole = {name: checksum(np.asarray(array[...])) for name, array in sorted(group.arrays()) if name not in blockwise}
-    blocks = sum(len(writer.blocks) for writer in prepared.writers(place).values())
-    create_ledger(group, blocks, {"settings": prepared.settings, "crc32": whole})
+    group.attrs.update({**_geozarr(geobox), "Conventions": "CF-1.11"})
+    set_state(group, {"version": __version__, "fingerprint": prepared.fingerprint, "complete": False})
+    objects = {key: memory.get(key) or b"" for key in memory.keys()}
+    documents = {key: content.decode() for key, content in objects.items() if is_document(key)}
+    digests = {key: hashlib.sha256(content).hexdigest() for key, content in objects.items() if key not in documents}
+    arrays = {part.variable: shapes_of(part) for part in prepared.blocks}
+    return Template(Header(prepared.settings, arrays, documents, digests), objects)
+
+
+def shapes_of(blocks: Blocks) -> dict[str, list[int]]:
+    """Shape of a variable and of its blocks."""
+    sizes = blocks.sizes
+    return {"shape": [sum(one) for one in sizes], "block": [one[0] for one in sizes]}
+
+
+def is_document(key: str) -> bool:
+    """Whether an object is a metadata document."""
+    return key.rpartition("/")[2] in ("zarr.json", ".zgroup", ".zattrs", ".zarray", ".zmetadata")
+
+
+def set_state(group: Any, state: Mapping[str, Any]) -> None:
+    """Write the root attribute ``xsr``, and gather the metadata."""
+    import zarr
+
+    group.attrs["xsr"] = dict(state)
+    with warnings.catch_warnings():  # format 3 does not specify consolidated metadata yet; xarray wants it
+        warnings.filterwarnings("ignore", message="Consolidated metadata")
+        zarr.consolidate_metadata(group.store)
+
+
+def with_state(documents: Mapping[str, str], state: Mapping[str, Any]) -> dict[str, str]:
+    """Metadata documents of a store in another state."""
+    from zarr.storage import MemoryStore
+
+    memory = Place("memory", store=MemoryStore())
+    for key, text in documents.items():
+        memory.put(key, text.encode())
+    set_state(memory.open(), state)
+    return {key: (memory.get(key) or b"").decode() for key in memory.keys()}
 
 
 def _write_empty(prepared: Prepared, place: Place, template: xr.Dataset) -> None:
     """Write metadata and what lies beside the bands; a variable that Zarr refuses is named."""
     try:
         template.to_zarr(
-            place.path,
+            place.store,
             mode="w",
             compute=False,
             encoding=dict(prepared.encoding),
             zarr_format=prepared.zarr_format,
             consolidated=False,
-            storage_options=place.fsspec,
         )
     except (TypeError, ValueError, NotImplementedError) as error:
         raise _naming(error, template, list(prepared.encoding)) from error
@@ -243,7 +300,7 @@ def _naming(error: Exception, template: xr.Dataset, names: list[Hashable]) -> Ex
     return error
 
 
-def _loaded(dataset: xr.Dataset, names: list[Hashable]) -> xr.Dataset:
+def _loaded(dataset: xr.Dataset, names: list[Hashable], grows: str | None) -> xr.Dataset:
     """Compute what is not written block by block, and keep of the old encoding what still holds."""
     template = dataset.copy()
     lazy = {n: v.compute() for n, v in dataset.variables.items() if n not in names and v.chunks is not None}
@@ -251,6 +308,8 @@ def _loaded(dataset: xr.Dataset, names: list[Hashable]) -> xr.Dataset:
     template = template.assign_coords({n: v for n, v in lazy.items() if n in dataset.coords})
     for name in set(template.variables) - set(names):
         kept = {k: v for k, v in template[name].encoding.items() if k in ("units", "calendar", "dtype", "_FillValue")}
+        if grows in template[name].dims:
+            kept["chunks"] = tuple(GROWTH if dim == grows else n for dim, n in template[name].sizes.items())
         template[name].encoding = kept
     for name in names:
         variable = template[name]
@@ -258,26 +317,6 @@ def _loaded(dataset: xr.Dataset, names: list[Hashable]) -> xr.Dataset:
         stale = ("grid_mapping", "coordinates", "xsr")
         variable.attrs = {k: v for k, v in variable.attrs.items() if k not in stale}
     return template
-
-
-def state(fingerprint: str) -> dict[str, Any]:
-    """Root attribute ``xsr`` of a store that is not complete."""
-    return {"version": __version__, "fingerprint": fingerprint, "ledger": f"{LEDGER}/ledger", "complete": False}
-
-
-def finish(place: Place, root: Mapping[str, Any], quarantined: list[dict[str, Any]]) -> None:
-    """Write the root attribute ``xsr``, list the quarantined blocks, and gather the metadata."""
-    import zarr
-
-    with store_errors(place, "finishing"):
-        place.sweep()
-        group = place.open()
-        about = {k: v for k, v in group[LEDGER].attrs.items() if k != "quarantined"}
-        group[LEDGER].attrs.put({**about, **({"quarantined": quarantined} if quarantined else {})})
-        group.attrs["xsr"] = dict(root)
-        with warnings.catch_warnings():  # format 3 does not specify consolidated metadata yet; xarray wants it
-            warnings.filterwarnings("ignore", message="Consolidated metadata")
-            zarr.consolidate_metadata(group.store)
 
 
 def _epsg_url(epsg: int) -> str:

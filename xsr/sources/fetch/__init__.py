@@ -173,7 +173,7 @@ def fetch(
         "offset": _record(offset),
     }
     place = resolve_place(path, storage_options)
-    with locked(place, force=force):
+    with locked(place, force=force) as lease:
         holding = read_holding(place, request)
         found = find_items(items, url=url, area=area, datetime=datetime, collection=collection, max_cloud=max_cloud)
         revisions = _revise(holding, found, reprocessed)
@@ -184,7 +184,7 @@ def fetch(
             series = series if holding is None else _fitted(series, holding, found)
         update = Update(place, request, holding, series, {date: one.fate for date, one in revisions.items()})
         _warn(revisions.values(), kept=reprocessed == "keep")
-        written = update.write(quarantine=errors == "drop", progress=progress) if update.changes else Written()
+        written = update.write(lease, quarantine=errors == "drop", progress=progress) if update.changes else Written()
     return FetchReport(
         str(path),
         len(update.dates),
@@ -247,8 +247,8 @@ def _fitted(series: Series, holding: Holding, found: "Sequence[pystac.Item]") ->
     there, here = held.odc.geobox, series.layout.target
     if not inside(there, here):
         raise StoreError(
-            f"{path} has the grid {_describe(there)}, the dates to add have {_describe(here)}; expected one grid. Choose"
-            " another path, or begin with bbox= or geometry=."
+            f"{path} has the grid {_describe(there)}, the dates to add have {_describe(here)}; expected one grid."
+            " Choose another path, or begin with bbox= or geometry=."
         )
     kinds = [one.kind for one in map(find_classification, found) if one is not None]
     kind = series.layout.kind or next(iter(kinds), None)

@@ -12,7 +12,7 @@ from xsr.core.errors import StoreError
 from xsr.core.store.header import Header
 from xsr.core.store.ledger import DONE, Ledger
 from xsr.core.store.place import RETRY, Place, store_errors
-from xsr.core.store.target import OUTGOING, Target, begun, in_place
+from xsr.core.store.target import Target, begun, in_place
 from xsr.sources.fetch.dates import plain
 from xsr.sources.stac.revision import Scene
 from xsr.sources.stac.series import Acquisition
@@ -77,14 +77,15 @@ def read_holding(place: Place, request: Mapping[str, Any]) -> Holding | None:
     StoreError
         If something else is there, or the store was requested differently.
     """
-    _settle(place, request)
-    header = begun(place)
-    if header is None and not place.is_taken():
-        return None
-    record = _record(place, header)
-    _require_same(place, record["asked"], request)
-    if header is not None and not place.is_group():  # on a URL, a writer was killed as it began
-        return None
+    with store_errors(place, "looking at", remedy=RETRY):
+        _settle(place, request)
+        header = begun(place)
+        if header is None and not place.is_taken():
+            return None
+        record = _record(place, header)
+        _require_same(place, record["asked"], request)
+        if header is not None and not place.is_group():  # on a URL, a writer was killed as it began
+            return None
     with store_errors(place, "reading", remedy=RETRY):
         dataset = xr.open_zarr(
             place.path, decode_coords="all", consolidated=header is not None, storage_options=place.fsspec
@@ -98,11 +99,15 @@ def _settle(place: Place, request: Mapping[str, Any]) -> None:
     """Let a replacement that is ready take the place of its store, where that was interrupted."""
     incoming = place.beside(".incoming")
     header = begun(incoming)
-    if header is not None:
-        _require_same(incoming, _record(incoming, header)["asked"], request)
-        if header.complete or not place.is_taken():
-            in_place(Target(incoming, header, place))
-    place.inside(OUTGOING).remove()
+    gone = not (place.is_group() if place.remote else place.is_taken())
+    if not gone:
+        _record(place, begun(place))
+    if header is None:
+        in_place(Target(place))
+        return
+    _require_same(incoming, _record(incoming, header)["asked"], request)
+    if header.complete or gone:
+        in_place(Target(incoming, header, place))
 
 
 def _record(place: Place, header: Header | None) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from xsr.core.errors import ProductError
 from xsr.core.store.ledger import DONE, READERS, BadBlock, Blocks, Index, Ledger, row_of
 from xsr.core.store.place import RETRY, Place, store_errors
 from xsr.core.store.target import Target, begin, begun, begun_anew, in_place
+from xsr.core.store.lock import Lease
 from xsr.core.store.template import Prepared, prepare, template_of
 from xsr.core.store.writing import Errors, compute_blocks, finish
 from xsr.sources.fetch.dates import axis, filled, labels, plain
@@ -134,11 +135,13 @@ class Update:
         assert self.holding is not None
         return filled(self.holding.dataset.isel(time=[self.holding.dates.index(date)]), cube)
 
-    def write(self, *, quarantine: bool, progress: bool) -> Written:
+    def write(self, lease: Lease, *, quarantine: bool, progress: bool) -> Written:
         """Write the dates, one after the other.
 
         Parameters
         ----------
+        lease
+            Right to write to the store.
         quarantine
             Set blocks that cannot be computed aside, instead of ending the run.
         progress
@@ -149,12 +152,29 @@ class Update:
         prepared = self._prepared()
         with store_errors(self.place, "beginning", remedy=RETRY):
             target, ledger = self._begin(prepared)
+        writers = prepared.writers(ledger.place, lease)
         written = Written()
         for number, date in enumerate(track(self.dates, "fetching dates", disable=not progress)):
+            todo = {name: _undone(writer.blocks, ledger, number) for name, writer in writers.items()}
+            dataset = self._source(date) if any(todo.values()) else None
+            if dataset is None:
+                continue
+            parts = {name: writer.shifted(number) for name, writer in writers.items()}
+            arrays = {name: dataset[name].data for name in writers}
             errors: Errors = "quarantine" if quarantine and not date.anew else "raise"
-            self._write_date(number, date, prepared, ledger, written, errors)
-        self._end(prepared, target, ledger, written)
+            outcomes = compute_blocks(parts, arrays, ledger, lease, todo, errors=errors, progress=False)
+            written.dates += date.fate != "keep"
+            written.failed += outcomes.failed
+        self._end(prepared, target, ledger, lease, written.failed)
         return written
+
+    def _source(self, date: Date) -> xr.Dataset | None:
+        """Pixels of a date; None if they are not found."""
+        if date.fate != "keep":
+            return self._loaded(date.acquisition)
+        if self.holding is not None and self.holding.ledger is None:
+            return self.holding.dataset.isel(time=[date.before])
+        return None
 
     def _prepared(self, *, settled: bool = False) -> Prepared:
         """Store as it will be, without pixels; once it is settled nothing is pending."""
@@ -218,41 +238,19 @@ class Update:
             ledger.flush()
         return replace(target, header=header), ledger
 
-    def _write_date(
-        self, number: int, date: Date, prepared: Prepared, ledger: Ledger, written: Written, errors: Errors
-    ) -> None:
-        """Compute the blocks of a date that are not down, where its pixels can be loaded."""
-        todo = {part.variable: _undone(part, ledger, number) for part in prepared.blocks}
-        loaded = self.series is not None and date.acquisition in self.series.dates
-        copied = self.holding is not None and self.holding.ledger is None
-        if not any(todo.values()) or not (loaded or copied):
-            return
-        if loaded:
-            dataset = self._loaded(date.acquisition)
-        else:
-            assert self.holding is not None
-            dataset = self.holding.dataset.isel(time=[date.before])
-        writers = {
-            name: replace(writer, shift=(number, *(0,) * (len(writer.blocks.sizes) - 1)))
-            for name, writer in prepared.writers(ledger.place).items()
-        }
-        arrays = {name: dataset[name].data for name in writers}
-        outcomes = compute_blocks(writers, arrays, ledger, todo, errors=errors, progress=False)
-        written.dates += loaded
-        written.failed += outcomes.failed
-
-    def _end(self, prepared: Prepared, target: Target, ledger: Ledger, written: Written) -> None:
+    def _end(self, prepared: Prepared, target: Target, ledger: Ledger, lease: Lease, failed: list[BadBlock]) -> None:
         """Bring the store to its final state, and let it take the place of the one that it replaces."""
         header = target.header
         if any(scene.pending for date in self.dates for scene in date.scenes):
+            lease.check()
             with store_errors(self.place, "finishing"):
                 ledger.flush()
                 template = template_of(self._prepared(settled=True))
                 template.write(target.place)
-            header = template.header
-            ledger = replace(ledger, fingerprint=header.fingerprint)
+            header, ledger = template.header, replace(ledger, fingerprint=template.header.fingerprint)
         assert header is not None
-        finish(target.place, header, ledger, written.failed)
+        finish(target.place, header, ledger, failed)
+        lease.check()
         in_place(target)
 
 

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xsr.core.errors import BandError, HarmonisationError, ProductError, XsrError, XsrWarning
 from xsr.core.sensors import Sensor
@@ -191,9 +192,9 @@ def _compare(
 ) -> None:
     """Refuse an offset that the pixels contradict; ``classes`` is a scene classification."""
     band = min(files, key=DARKEST.index)
-    numbers = read_sample(files[band].path, SAMPLE)
+    numbers = _sample(item, files[band])
     valid = ~np.isin(numbers, packings[band].special)
-    labels = None if classes is None else read_sample(classes.path, SAMPLE)
+    labels = None if classes is None else _sample(item, classes)
     matching = labels[valid] if labels is not None and labels.shape == numbers.shape else None
     check_pixels(
         Statement(packings[band].offset, origin),
@@ -203,3 +204,7 @@ def _compare(
         quantification=packings[band].quantification,
         item=item.id,
     )
+
+
+def _sample(item: "pystac.Item", file: File) -> NDArray[Any]:
+    return read_sample(file.path, SAMPLE, label=f"a file of item {item.id}", driver=file.driver)

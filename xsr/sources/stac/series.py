@@ -14,6 +14,7 @@ from odc.geo.geom import Geometry
 
 from xsr.core.errors import ParameterError, ProductError, XsrWarning
 from xsr.core.grid import positive_number
+from xsr.core.redact import public
 from xsr.sources.granules import stack
 from xsr.sources.stac.assets import Access
 from xsr.sources.stac.bands import BandsLike, Quantity, choose_bands
@@ -150,8 +151,8 @@ def read_series(found: "Sequence[pystac.Item]", reading: Reading, *, area: Geome
 
 
 def source_of(url: str | None, collection: str | Sequence[str] | None) -> str:
-    """Name where items come from."""
-    return str(url or collection or "items")
+    """Name where items come from, without secrets."""
+    return str(collection or "items") if url is None else public(url)
 
 
 def _common_kind(candidates: Sequence[Candidate]) -> Kind | None:
