@@ -57,7 +57,8 @@ def axis(dates: Sequence[xr.Dataset], like: xr.Dataset) -> xr.Dataset:
     blank = {}
     for name in pixels(like):
         one = like[name].variable
-        shape, chunks = (len(dates), *one.shape[1:]), (1, *(sizes[0] for sizes in one.chunks[1:]))
+        shape = (len(dates), *one.shape[1:])
+        chunks = (1, *(sizes[0] for sizes in (one.chunks or ())[1:]))
         blank[name] = (one.dims, da.zeros(shape, dtype=one.dtype, chunks=chunks), one.attrs)
     data = {name: blank.pop(name) for name in list(blank) if name in like.data_vars}
     return joined.assign(data).assign_coords(blank)

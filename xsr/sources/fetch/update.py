@@ -18,9 +18,9 @@ import xarray as xr
 from xsr._version import __version__
 from xsr.core.errors import ProductError
 from xsr.core.store.ledger import DONE, READERS, BadBlock, Blocks, Index, Ledger, row_of
+from xsr.core.store.lock import Lease
 from xsr.core.store.place import RETRY, Place, store_errors
 from xsr.core.store.target import Target, begin, begun, begun_anew, in_place
-from xsr.core.store.lock import Lease
 from xsr.core.store.template import Prepared, prepare, template_of
 from xsr.core.store.writing import Errors, compute_blocks, finish
 from xsr.sources.fetch.dates import axis, filled, labels, plain
