@@ -1,14 +1,17 @@
 """Blocks that fail or kill, and a command that dies while it writes; importable by worker processes."""
 
+import logging
 import os
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -73,6 +76,21 @@ def forget(path: Any, numbers: Iterable[int]) -> None:
     rows = np.frombuffer(page.read_bytes(), ROW).copy()
     rows[list(numbers)] = np.zeros((), ROW)
     page.write_bytes(rows.tobytes())
+
+
+@contextmanager
+def bucket() -> Iterator[dict[str, str]]:
+    """Run an S3-compatible server with an empty bucket named ``bucket``; how to reach it."""
+    server = pytest.importorskip("moto.server")
+    s3fs = pytest.importorskip("s3fs")
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    running.start()
+    host, port = running.get_host_and_port()
+    options = {"endpoint_url": f"http://{host}:{port}", "key": "key", "secret": "secret"}
+    s3fs.S3FileSystem(**options).mkdir("bucket")
+    yield options
+    running.stop()
 
 
 def die_at_write(number: int) -> None:

@@ -186,7 +186,7 @@ def fetch(
         _warn(revisions.values(), kept=reprocessed == "keep")
         written = update.write(lease, quarantine=errors == "drop", progress=progress) if update.changes else Written()
     return FetchReport(
-        str(path),
+        place.name,
         len(update.dates),
         written.dates,
         tuple(name for one in revisions.values() for name in one.late if series is not None and name in series.names),
@@ -243,7 +243,7 @@ def _fitted(series: Series, holding: Holding, found: "Sequence[pystac.Item]") ->
     StoreError
         If it does not continue the store.
     """
-    path, held = holding.place.path, holding.dataset
+    path, held = holding.place.name, holding.dataset
     there, here = held.odc.geobox, series.layout.target
     if not inside(there, here):
         raise StoreError(

@@ -31,20 +31,20 @@ class Holding:
     """None of a store of an earlier version: it has no ledger, and all its dates are whole."""
     ledger: Ledger | None
 
-    @cached_property
+    @property
     def dates(self) -> list[Acquisition]:
         """Dates in the order of the store."""
-        names = (self.dataset[name].values.tolist() for name in ("platform", "datatake"))
-        return list(zip(*names, strict=True))
+        return list(self.scenes)
 
     @cached_property
     def scenes(self) -> dict[Acquisition, tuple[Scene, ...]]:
         """Items that each date is made of; those of a store of an earlier version by name alone."""
-        if self.header is None:
-            ids = (text.replace(";", " ").split() for text in self.dataset["product_id"].values.tolist())
-            return {date: tuple(map(Scene, names)) for date, names in zip(self.dates, ids, strict=True)}
-        items = self.header.settings["input"]["items"]
-        return {date: tuple(map(Scene.load, items[key_of(date)])) for date in self.dates}
+        if self.header is not None:
+            dates = self.header.settings["input"]["dates"][: self.dataset.sizes["time"]]
+            return {tuple(date["acquisition"]): tuple(map(Scene.load, date["items"])) for date in dates}
+        names = ("platform", "datatake", "product_id")
+        known = zip(*(self.dataset[name].values.tolist() for name in names), strict=True)
+        return {(one, two): tuple(map(Scene, ids.replace(";", " ").split())) for one, two, ids in known}
 
     def rows(self, number: int) -> dict[str, NDArray[Any]]:
         """Rows of the ledger of a date, by variable."""
@@ -62,11 +62,6 @@ class Holding:
         return self.header is not None and not any(
             (rows["status"] == DONE).any() for rows in self.rows(number).values()
         )
-
-
-def key_of(date: Acquisition) -> str:
-    """Key of a date in the settings of a store."""
-    return "/".join(date)
 
 
 def read_holding(place: Place, request: Mapping[str, Any]) -> Holding | None:
@@ -90,9 +85,9 @@ def read_holding(place: Place, request: Mapping[str, Any]) -> Holding | None:
         dataset = xr.open_zarr(
             place.path, decode_coords="all", consolidated=header is not None, storage_options=place.fsspec
         )
-        if header is None:
-            return Holding(place, plain(dataset.isel(time=slice(int(record["dates"])))), None, None)
-        return Holding(place, plain(dataset), header, Ledger.read(place, header.fingerprint, header.blocks))
+        count = int(record["dates"]) if header is None else len(header.settings["input"]["dates"])
+        ledger = None if header is None else Ledger.read(place, header.fingerprint, header.blocks)
+        return Holding(place, plain(dataset.isel(time=slice(count))), header, ledger)
 
 
 def _settle(place: Place, request: Mapping[str, Any]) -> None:
@@ -122,7 +117,7 @@ def _record(place: Place, header: Header | None) -> dict[str, Any]:
         known = place.open("r").attrs if header is None else header.settings["provenance"]
         record: dict[str, Any] = known[RECORD]
     except (OSError, KeyError, ValueError) as error:
-        raise StoreError(f"{place.path} exists and was not written by fetch. Choose another path.") from error
+        raise StoreError(f"{place.name} exists and was not written by fetch. Choose another path.") from error
     return record
 
 
@@ -133,5 +128,5 @@ def _require_same(place: Place, before: Mapping[str, Any], now: Mapping[str, Any
     ]
     if changed:
         raise StoreError(
-            f"{place.path} was requested differently: {'; '.join(changed)}. Request the same, or choose another path."
+            f"{place.name} was requested differently: {'; '.join(changed)}. Request the same, or choose another path."
         )

@@ -24,7 +24,7 @@ from xsr.core.store.target import Target, begin, begun, begun_anew, in_place
 from xsr.core.store.template import Prepared, prepare, template_of
 from xsr.core.store.writing import Errors, compute_blocks, finish
 from xsr.sources.fetch.dates import axis, filled, labels, plain
-from xsr.sources.fetch.holding import RECORD, Holding, key_of
+from xsr.sources.fetch.holding import RECORD, Holding
 from xsr.sources.stac.revision import Fate, Scene
 from xsr.sources.stac.series import Acquisition, Series
 
@@ -181,14 +181,15 @@ class Update:
         like = self._loaded(self.dates[0].acquisition) if self.holding is None else self.holding.dataset
         record = {"version": __version__, "asked": dict(self.request)}
         dataset = axis([date.labels for date in self.dates], like).assign_attrs({**like.attrs, RECORD: record})
-        items = {
-            key_of(date.acquisition): [
-                replace(scene, pending=scene.pending and not settled).save() for scene in date.scenes
-            ]
+        dates = [
+            {
+                "acquisition": list(date.acquisition),
+                "items": [replace(scene, pending=scene.pending and not settled).save() for scene in date.scenes],
+            }
             for date in self.dates
-        }
+        ]
         prepared = prepare(dataset, input_id=RECORD, grows="time")
-        return replace(prepared, settings={**prepared.settings, "input": {"items": items}})
+        return replace(prepared, settings={**prepared.settings, "input": {"dates": dates}})
 
     def _begin(self, prepared: Prepared) -> tuple[Target, Ledger]:
         """Write the template; returns where blocks go, and which are down."""
