@@ -60,11 +60,11 @@ def race(path: str, rounds: int, barrier: Any, wins: Any) -> None:
     from xsr.core.store.place import Place
 
     for number in range(rounds):
-        barrier.wait(60)
+        barrier.wait(300)
         try:
             with lock.locked(Place(f"{path}-{number}.zarr")):
                 with wins.get_lock():
                     wins[number] += 1
-                barrier.wait(60)
+                barrier.wait(300)
         except StoreError:
-            barrier.wait(60)
+            barrier.wait(300)

@@ -168,7 +168,7 @@ def test_a_lock_is_renewed_and_who_lost_it_stops(url, options, monkeypatch):
     assert (renewed.token, renewed.beat > 0) == (lease.token, True)
     content = lock_of(url, options, pid=7)
     (thread,) = (one for one in threading.enumerate() if one.name == f"lock {lease.token}")
-    thread.join(30)
+    thread.join(120)
     with pytest.raises(StoreError, match="was taken over by process 7 on elsewhere"):
         lease.check()
     with pytest.raises(StoreError, match="was taken over by process 7 on elsewhere"):
@@ -185,7 +185,7 @@ def test_of_many_that_come_at_once_one_gets_the_lock(url, options, gone):
 
     def change(number):
         file = file_beside(Place(url, options), ".lock")
-        barrier.wait(30)
+        barrier.wait(120)
         done = file.create(b"%d" % number) if old is None else file.replace(old, b"%d" % number)
         return done and file.kept == {("mode",) if old is None else ("IfMatch",): True}
 

@@ -65,14 +65,17 @@ def add_row(table: Table, *cells: object) -> None:
 
 @contextmanager
 def warnings_shown(reword: Callable[[str], str]) -> Iterator[None]:
-    """Show the warnings of xsr as lines on standard error, in the words of the command; others as Python does."""
+    """Show the warnings of xsr as lines on standard error, in the words of the command; others as Python does.
+
+    Either kind is shown as text.
+    """
     before = warnings.showwarning
 
     def show(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
         if issubclass(category, XsrWarning):
             complain("warning", reword(str(message)))
         else:
-            before(message, category, *place, **more)
+            before(printable(message), category, *place, **more)
 
     warnings.showwarning = show
     try:

@@ -9,6 +9,7 @@ from typing import Any
 
 from xsr.core.errors import BandError, WeightsError
 from xsr.core.sensors import doubt
+from xsr.core.text import brief
 from xsr.models import schema
 from xsr.models.channels import NO_CHANNELS, Channels
 
@@ -285,7 +286,7 @@ def from_item(item: object) -> ModelCard:
     fields = _stated(item)
     unknown = sorted(fields.keys() - FIELDS.keys())
     if unknown:
-        raise ValueError(f"its hyperparameters hold {schema.brief(unknown)}, which xsr does not know")
+        raise ValueError(f"its hyperparameters hold {brief(unknown)}, which xsr does not know")
     schema.check_fields(fields, FIELDS, required=[name for name in FIELDS if name not in LATER])
     unit, units = fields.get("unit", 1.0), fields.get("units", "1")
     if units == "K" and unit != 1:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from xsr.core.errors import ModelError, NotAvailableError, WeightsError, XsrError
 from xsr.core.sensors import canonical
+from xsr.core.text import brief
 from xsr.models import plain_yaml, published, schema
 from xsr.models.card import ModelCard, file_sha256
 from xsr.models.channels import Channels
@@ -131,7 +132,7 @@ def _require_inside(folder: Path, name: str, source: str) -> None:
     apart = given.is_absolute() or ".." in given.parts or "\0" in name
     if apart or not (folder / given).resolve().is_relative_to(folder.resolve()):
         raise WeightsError(
-            f"{source} names the file {schema.brief(name)}; expected one in {folder}, by a relative path without '..'"
+            f"{source} names the file {brief(name)}; expected one in {folder}, by a relative path without '..'"
             " or links that lead elsewhere. Put it there."
         )
 
@@ -141,7 +142,7 @@ def _check_external(graph: Any, file: Path) -> None:
     for tensor in _tensors(graph):
         for entry in tensor.external_data:
             if entry.key == "location":
-                _require_inside(file.parent, entry.value, f"tensor {schema.brief(tensor.name)} of {file}")
+                _require_inside(file.parent, entry.value, f"tensor {brief(tensor.name)} of {file}")
 
 
 def _tensors(message: Any) -> Iterator[Any]:

@@ -20,7 +20,8 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from xsr.core.errors import ModelError, XsrError
-from xsr.models.schema import LARGEST, brief
+from xsr.core.text import brief
+from xsr.models.schema import LARGEST
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

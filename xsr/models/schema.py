@@ -9,8 +9,9 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
-from reprlib import Repr
 from typing import Any
+
+from xsr.core.text import brief
 
 LONGEST_NAME = 128
 """Characters of a name: of a card, a band, an architecture or a setting."""
@@ -33,23 +34,6 @@ LARGEST_FACTOR = 128
 LARGEST_PATCH = 4096
 """Output pixels."""
 LARGEST_SCALE = 1024
-
-
-class _Brief(Repr):
-    """Representation of a value of any size on a line."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.maxlevel, self.maxstring, self.maxother = 2, 80, 80
-        self.maxlist = self.maxtuple = self.maxdict = 4
-
-    def repr_int(self, x: int, level: int) -> str:
-        """Digits of a number, if there are few: Python refuses to write very many."""
-        return repr(x) if x.bit_length() < 128 else f"a number of {x.bit_length()} bits"
-
-
-brief = _Brief().repr
-"""Value on a short line, whatever its size."""
 
 
 @dataclass(frozen=True)

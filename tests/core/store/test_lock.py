@@ -62,7 +62,7 @@ def beat_ends(token):
     """Wait until the thread that renews a lock has ended, since the lock is lost."""
     for thread in threading.enumerate():
         if thread.name == f"lock {token}":
-            thread.join(30)
+            thread.join(120)
             assert not thread.is_alive()
 
 
@@ -271,6 +271,20 @@ def test_who_was_forced_out_stops_and_does_not_release_the_lock_of_the_other(pla
     assert list(path.parent.iterdir()) == []
 
 
+def test_a_check_reads_the_lock_where_the_last_reading_is_old(place, path, monkeypatch):
+    """Before the thread that renews it has noticed: both may have been stopped."""
+    held = locked(place)
+    lease = held.__enter__()
+    path.unlink()
+    monkeypatch.setattr(lock, "FRESH_S", 1e9)
+    lease.check()
+    monkeypatch.setattr(lock, "FRESH_S", 0)
+    with pytest.raises(StoreError, match="was removed"):
+        lease.check()
+    with pytest.raises(StoreError, match="was removed"):
+        held.__exit__(None, None, None)
+
+
 def test_who_lost_its_lock_without_a_check_does_not_end_as_if_it_had_not(place):
     other = locked(place, force=True)
     with pytest.raises(StoreError, match="was taken over by process"), locked(place):
@@ -315,7 +329,7 @@ def test_a_beat_that_fails_is_tried_again(place, impatient):
     lease = lock.Lease(place, "token")
     heart = lock._Heart(Failing(Path(f"{place.path}.lock")), Owner.me(), lease)
     heart.start()
-    heart.thread.join(30)
+    heart.thread.join(120)
     assert Failing.beats == 2
     with pytest.raises(StoreError, match="was removed"):
         lease.check()
@@ -342,13 +356,13 @@ def contend(places):
     barrier = threading.Barrier(len(places))
 
     def one(place):
-        barrier.wait(30)
+        barrier.wait(120)
         try:
             with locked(place):
-                barrier.wait(30)
+                barrier.wait(120)
                 return True
         except StoreError:
-            barrier.wait(30)
+            barrier.wait(120)
             return False
 
     with ThreadPoolExecutor(len(places)) as pool:

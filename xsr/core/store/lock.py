@@ -12,6 +12,7 @@ import secrets
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
@@ -30,6 +31,8 @@ PATIENCE = 4
 """Times as long without a renewal after which an owner is taken to be dead."""
 READS = 4
 """Reads in the time of a renewal while a lock is watched."""
+FRESH_S = 1.0
+"""Age at which a check of a lease reads the lock again: that of a process that was stopped does."""
 ATTEMPTS = 100
 """Attempts to lock a store while others lock and release it."""
 
@@ -44,9 +47,10 @@ class Lease:
         self.token = token
         self.loss: str | None = None
         """Why the right is lost."""
+        self._checked = time.monotonic()
 
     def check(self) -> None:
-        """Raise if the lock is known to be lost; reads nothing, so that it may be called often.
+        """Raise if the lock is lost; reads it once a second at most, so that this may be called often.
 
         Raises
         ------
@@ -55,6 +59,9 @@ class Lease:
         """
         if self.loss is not None:
             raise StoreError(self.loss)
+        if time.monotonic() - self._checked >= FRESH_S:
+            check_held(self.place, self.token)
+            self._checked = time.monotonic()
 
 
 @contextmanager

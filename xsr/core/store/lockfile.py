@@ -22,6 +22,8 @@ SETTLE_S = 2.0
 """Time in which a change that was begun by another will be there, where nothing keeps two from changing at once."""
 GUARD_S = 20.0
 """Longest wait for the system's lock on a file; it is held for as long as it takes to write the file."""
+STEP_S = 0.01
+"""Time between attempts to get it."""
 
 
 class LockFile(Protocol):
@@ -141,28 +143,28 @@ def _guard(path: Path) -> Iterator[bool]:
 
 
 def _guarded(path: Path) -> int | None:
-    """Descriptor of the file at a path, locked; None if it cannot be locked."""
+    """Descriptor of the file at a path, locked; None if it cannot be locked.
+
+    Who knows the content that it replaces has read it before: the file that it locks holds that content, or came later.
+    """
     try:
         import fcntl
     except ImportError:  # Windows
         return None
-    pause, step = threading.Event(), 0.01
-    for _ in range(int(GUARD_S / step)):
-        descriptor = _opened(path)
-        if descriptor is None:
-            return None
+    descriptor = _opened(path)
+    if descriptor is None:
+        return None
+    pause = threading.Event()
+    for _ in range(int(GUARD_S / STEP_S)):
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
-                return descriptor
         except BlockingIOError:
-            pause.wait(step)
-        except FileNotFoundError:
-            pass
+            pause.wait(STEP_S)
         except OSError:  # a disk without locks
-            os.close(descriptor)
-            return None
-        os.close(descriptor)  # that of a file that was replaced meanwhile
+            break
+        else:
+            return descriptor
+    os.close(descriptor)
     return None
 
 
