@@ -314,6 +314,26 @@ def test_blocks_that_cannot_be_read_are_set_aside_with_the_dead_dates(copy, item
 
 
 @pytest.mark.slow
+def test_damage_is_found_and_repaired(items, tmp_path):
+    out = tmp_path / "a.zarr"
+    fetch(out, items, **AREA)
+    block, document = out / "reflectance/c/1/0/0/0", out / "scl/zarr.json"
+    block.write_bytes(block.read_bytes()[:-9] + bytes(9))
+    assert [(bad.variable, bad.index) for bad in xsr.verify(out).bad] == [("reflectance", (1, 0, 0, 0))]
+    assert fetch(out, items, repair=True, **AREA) == FetchReport(str(out), 3, 1)
+    assert_whole(out, items)
+    document.write_text(document.read_text() + " ")
+    with pytest.raises(StoreError, match=r"was changed since it was written: scl/zarr\.json\. Pass repair=True"):
+        fetch(out, items, **AREA)
+    assert fetch(out, items, repair=True, **AREA).fetched == 0
+    assert_whole(out, items)
+    time = out / "time/c/0"
+    time.write_bytes(time.read_bytes()[:-1])
+    with pytest.raises(StoreError, match=r"was changed since it was written: time/c/0\. Bring them back"):
+        fetch(out, items, repair=True, **AREA)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("days", [slice(0, 2), slice(1, 3)])
 def test_a_store_of_an_earlier_version_is_taken_over_without_reading_its_dates_again(copy, items, tmp_path, days):
     out = tmp_path / "a.zarr"
@@ -350,6 +370,8 @@ def test_a_dead_date_is_left_out_and_comes_with_a_later_run(copy, tmp_path):
     assert not out.exists()
     with warned("Its date is left out"):
         assert fetch(out, path, errors="drop", **AREA).dates == 2
+    with warned("Its date is left out"):
+        assert fetch(out, path, errors="drop", **AREA) == FetchReport(str(out), 2, 0)
     (copy / "aside.tif").rename(dead)
     assert fetch(out, path, **AREA) == FetchReport(str(out), 3, 1)
     assert (np.diff(open_file(out).time) > np.timedelta64(0)).all()

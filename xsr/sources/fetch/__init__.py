@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from odc.geo.geobox import GeoBox
+from odc.geo.geom import Geometry
 
 from xsr.core.areas import GeometryLike, lonlat, resolve_area
 from xsr.core.errors import ParameterError, StoreError, XsrWarning
@@ -33,6 +34,7 @@ from xsr.sources.rasters import CHUNK
 from xsr.sources.stac import BandsLike, ItemErrors, ItemsLike, OffsetLike, Resampling, TimesLike
 from xsr.sources.stac.classes import find_classification
 from xsr.sources.stac.describe import acquisition
+from xsr.sources.stac.examine import NoDateError
 from xsr.sources.stac.revision import Reprocessed, Revision, revise
 from xsr.sources.stac.search import find_items
 from xsr.sources.stac.series import Acquisition, Reading, Series, read_series, resolve_reading, source_of
@@ -81,6 +83,7 @@ def fetch(
     alternate: str | None = None,
     chunks: int = CHUNK,
     reprocessed: Reprocessed = "keep",
+    repair: bool = False,
     storage_options: Mapping[str, Any] | None = None,
     force: bool = False,
     progress: bool = True,
@@ -104,6 +107,8 @@ def fetch(
     reprocessed
         What to do where an item was processed again since it was fetched, or its entry in the catalogue changed:
         ``keep`` what is there, with a warning, or ``replace`` its date.
+    repair
+        Read all blocks that are there first, and load those that are not what was written again.
     storage_options
         Options of fsspec where the path is a URL. They are not stored.
     force
@@ -174,14 +179,11 @@ def fetch(
     }
     place = resolve_place(path, storage_options)
     with locked(place, force=force) as lease:
-        holding = read_holding(place, request)
+        holding = read_holding(place, request, repair=repair)
         found = find_items(items, url=url, area=area, datetime=datetime, collection=collection, max_cloud=max_cloud)
         revisions = _revise(holding, found, reprocessed)
         left = _to_load(found, revisions)
-        series = None
-        if left:
-            series = read_series(left, _alike(reading, holding), area=area, source=source_of(url, collection))
-            series = series if holding is None else _fitted(series, holding, found)
+        series = _read(left, found, reading, holding, area=area, source=source_of(url, collection))
         update = Update(place, request, holding, series, {date: one.fate for date, one in revisions.items()})
         _warn(revisions.values(), kept=reprocessed == "keep")
         written = update.write(lease, quarantine=errors == "drop", progress=progress) if update.changes else Written()
@@ -226,10 +228,30 @@ def _to_load(found: "Sequence[pystac.Item]", revisions: Mapping[Acquisition, Rev
     return new + [item for one in revisions.values() for item in one.items]
 
 
-def _alike(reading: Reading, holding: Holding | None) -> Reading:
-    """Read what is added as the store was: in its chunks, and its bands where none are named."""
+def _read(
+    left: "Sequence[pystac.Item]",
+    found: "Sequence[pystac.Item]",
+    reading: Reading,
+    holding: Holding | None,
+    *,
+    area: Geometry | None,
+    source: str,
+) -> Series | None:
+    """Examine the items to load; None if nothing of them can be added to what is there."""
     if holding is None:
-        return reading
+        return read_series(left, reading, area=area, source=source)
+    if not left:
+        return None
+    try:
+        return _fitted(read_series(left, _alike(reading, holding), area=area, source=source), holding, found)
+    except NoDateError:
+        if reading.errors == "raise":
+            raise
+        return None
+
+
+def _alike(reading: Reading, holding: Holding) -> Reading:
+    """Read what is added as the store was: in its chunks, and its bands where none are named."""
     held = holding.dataset
     side = max(max(sizes) for dim, sizes in held.chunksizes.items() if dim in held.odc.spatial_dims)
     return replace(reading, chunks=side, bands=reading.bands or held["band"].values.tolist())

@@ -1,18 +1,23 @@
 """What a store of downloads holds: its dates, the items that each is made of, and which blocks are down."""
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from hashlib import sha256
 from typing import Any
 
+import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from xsr.core.errors import StoreError
+from xsr.core.store.block import check_block
 from xsr.core.store.header import Header
-from xsr.core.store.ledger import DONE, Ledger
+from xsr.core.store.ledger import DONE, READERS, Ledger, row_of
 from xsr.core.store.place import RETRY, Place, store_errors
 from xsr.core.store.target import Target, begun, in_place
+from xsr.core.store.writing import wrong_documents
 from xsr.sources.fetch.dates import plain
 from xsr.sources.stac.revision import Scene
 from xsr.sources.stac.series import Acquisition
@@ -64,13 +69,22 @@ class Holding:
         )
 
 
-def read_holding(place: Place, request: Mapping[str, Any]) -> Holding | None:
+def read_holding(place: Place, request: Mapping[str, Any], *, repair: bool) -> Holding | None:
     """Read what a store holds; None if there is none.
+
+    Parameters
+    ----------
+    place
+        Store.
+    request
+        What is requested.
+    repair
+        Bring back metadata that were changed, and forget blocks that are not what was written.
 
     Raises
     ------
     StoreError
-        If something else is there, or the store was requested differently.
+        If something else is there, the store was requested differently, or its metadata were changed.
     """
     with store_errors(place, "looking at", remedy=RETRY):
         _settle(place, request)
@@ -82,12 +96,44 @@ def read_holding(place: Place, request: Mapping[str, Any]) -> Holding | None:
         if header is not None and not place.is_group():  # on a URL, a writer was killed as it began
             return None
     with store_errors(place, "reading", remedy=RETRY):
+        if header is not None and header.complete:
+            _check(place, header, repair=repair)
         dataset = xr.open_zarr(
             place.path, decode_coords="all", consolidated=header is not None, storage_options=place.fsspec
         )
         count = int(record["dates"]) if header is None else len(header.settings["input"]["dates"])
         ledger = None if header is None else Ledger.read(place, header.fingerprint, header.blocks)
+        if ledger is not None and header is not None and repair:
+            _forget(ledger, header)
         return Holding(place, plain(dataset.isel(time=slice(count))), header, ledger)
+
+
+def _check(place: Place, header: Header, *, repair: bool) -> None:
+    """Refuse metadata and coordinates that are not what was written; with ``repair`` bring metadata back."""
+    wrong = [bad.variable for bad in wrong_documents(place, header)]
+    if repair:
+        for key in wrong:
+            place.put(key, header.documents[key].encode())
+        wrong = []
+    found = {key: place.get(key) for key in header.objects}
+    lost = [key for key, one in found.items() if one is None or sha256(one).hexdigest() != header.objects[key]]
+    if wrong or lost:
+        advice = "Bring them back from a backup, or choose another path" if lost else "Pass repair=True (--repair)"
+        raise StoreError(f"{place.name} was changed since it was written: {', '.join(wrong + lost)}. {advice}.")
+
+
+def _forget(ledger: Ledger, header: Header) -> None:
+    """Forget blocks that are not what was written, so that they are loaded again."""
+    group = ledger.place.open("r")
+    for blocks in header.blocks:
+        rows = ledger.rows[blocks.variable]
+        done = np.flatnonzero(rows["status"] == DONE)
+        check = partial(check_block, group[blocks.variable], blocks)
+        with ThreadPoolExecutor(READERS) as pool:
+            found = list(pool.map(check, blocks.at(done), rows["crc32"][done].tolist()))
+        for number in (int(row) for row, bad in zip(done, found, strict=True) if bad is not None):
+            ledger.record(blocks.variable, number, row_of(0))
+    ledger.flush()
 
 
 def _settle(place: Place, request: Mapping[str, Any]) -> None:

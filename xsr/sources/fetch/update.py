@@ -88,9 +88,9 @@ class Update:
     @property
     def changes(self) -> bool:
         """Whether there is anything to do."""
-        holding = self.holding
-        whole = holding is not None and holding.header is not None and holding.header.complete
-        return not whole or self.series is not None
+        if self.holding is None or self.holding.header is None or self.series is not None:
+            return True
+        return not (self.holding.header.complete and all(map(self.holding.whole, range(len(self.holding.dates)))))
 
     def _held(self) -> Iterator[Date]:
         """Dates that are there; one of which nothing is down, and nothing is found, is left out."""
@@ -197,28 +197,23 @@ class Update:
             target = Target(self.place)
             header = begin(target, prepared)
             return replace(target, header=header), Ledger.empty(self.place, prepared.fingerprint, prepared.blocks)
-        held = [date.before for date in self.dates if date.before is not None]
-        first = [date.before for date in self.dates[: len(held)]]
-        if self.holding.ledger is not None and first == list(range(len(held))):
+        first = [date.before for date in self.dates[: len(self.holding.dates)]]
+        if self.holding.ledger is not None and first == list(range(len(self.holding.dates))):
             return self._grow(prepared, self.holding, self.holding.ledger)
         return self._replace(prepared, self.holding)
 
     def _grow(self, prepared: Prepared, holding: Holding, known: Ledger) -> tuple[Target, Ledger]:
         """Change the store in place: first forget blocks that are written again, then write the template."""
-        for number, date in enumerate(self.dates):
-            if date.anew:
-                for name, rows in holding.rows(number).items():
-                    for row in range(number * len(rows), (number + 1) * len(rows)):
-                        known.record(name, row, row_of(0))
+        for number in (date.before for date in self.dates if date.before is not None and date.anew):
+            for name, rows in holding.rows(number).items():
+                for row in range(number * len(rows), (number + 1) * len(rows)):
+                    known.record(name, row, row_of(0))
         known.flush()
         template = template_of(prepared)
         template.write(self.place)
-        assert holding.header is not None
-        for key in holding.header.objects.keys() - template.objects.keys():
-            self.place.erase(key)
         ledger = Ledger.empty(self.place, prepared.fingerprint, prepared.blocks)
-        for number, date in enumerate(self.dates):
-            for name, rows in holding.rows(number).items() if date.before is not None else ():
+        for number in range(len(holding.dates)):
+            for name, rows in holding.rows(number).items():
                 ledger.rows[name].reshape(len(self.dates), -1)[number] = rows
         return Target(self.place, template.header), ledger
 
@@ -226,7 +221,7 @@ class Update:
         """Begin a replacement, or go on with the same one, and take over the blocks that are down."""
         incoming = self.place.beside(".incoming")
         header = begun(incoming)
-        if header is not None and header.settings == prepared.settings:
+        if header is not None and header.settings == prepared.settings and incoming.is_group():
             target = Target(incoming, header, self.place)
         else:
             target = begun_anew(self.place, True)
