@@ -70,9 +70,9 @@ def n_done(path: Any) -> int:
     return int((ledger_of(path)["status"] == DONE).sum())
 
 
-def forget(path: Any, numbers: Iterable[int]) -> None:
-    """Take some rows out of the first page of a ledger."""
-    page = next(Path(path).glob("spatial_ref/_xsr/*/0"))
+def forget(path: Any, numbers: Iterable[int], name: str = "*") -> None:
+    """Take some rows out of the first page of the ledger of a variable."""
+    page = next(Path(path).glob(f"spatial_ref/_xsr/{name}/0"))
     rows = np.frombuffer(page.read_bytes(), ROW).copy()
     rows[list(numbers)] = np.zeros((), ROW)
     page.write_bytes(rows.tobytes())

@@ -245,7 +245,7 @@ def _read(
     try:
         return _fitted(read_series(left, _alike(reading, holding), area=area, source=source), holding, found)
     except NoDateError:
-        if reading.errors == "raise":
+        if reading.errors == "raise" or all(map(holding.void, range(len(holding.dates)))):
             raise
         return None
 

@@ -70,7 +70,7 @@ def filled(held: xr.Dataset, late: xr.Dataset) -> xr.Dataset:
     Masks follow the pixels, labels name both.
     """
     time = late["time"].values
-    late = late.assign_coords({dim: held[dim] for dim in held.dims})
+    late = late.assign_coords({dim: held[dim].variable for dim in held.dims})
     image = next(iter(held.data_vars))
     holes = held[image].isnull()
     out = late.copy()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from xsr.core.errors import StoreError
 from xsr.core.store.block import check_block
 from xsr.core.store.header import Header
-from xsr.core.store.ledger import DONE, READERS, Ledger, row_of
+from xsr.core.store.ledger import DONE, READERS, Ledger
 from xsr.core.store.place import RETRY, Place, store_errors
 from xsr.core.store.target import Target, begun, in_place
 from xsr.core.store.writing import wrong_documents
@@ -63,10 +63,8 @@ class Holding:
         return self.header is None or all((rows["status"] == DONE).all() for rows in self.rows(number).values())
 
     def void(self, number: int) -> bool:
-        """Whether no block of a date is down."""
-        return self.header is not None and not any(
-            (rows["status"] == DONE).any() for rows in self.rows(number).values()
-        )
+        """Whether no block of a date is down, nor was before it was forgotten."""
+        return self.header is not None and not any(rows["crc32"].any() for rows in self.rows(number).values())
 
 
 def read_holding(place: Place, request: Mapping[str, Any], *, repair: bool) -> Holding | None:
@@ -104,7 +102,7 @@ def read_holding(place: Place, request: Mapping[str, Any], *, repair: bool) -> H
         count = int(record["dates"]) if header is None else len(header.settings["input"]["dates"])
         ledger = None if header is None else Ledger.read(place, header.fingerprint, header.blocks)
         if ledger is not None and header is not None and repair:
-            _forget(ledger, header)
+            _forget_damaged(ledger, header)
         return Holding(place, plain(dataset.isel(time=slice(count))), header, ledger)
 
 
@@ -122,7 +120,7 @@ def _check(place: Place, header: Header, *, repair: bool) -> None:
         raise StoreError(f"{place.name} was changed since it was written: {', '.join(wrong + lost)}. {advice}.")
 
 
-def _forget(ledger: Ledger, header: Header) -> None:
+def _forget_damaged(ledger: Ledger, header: Header) -> None:
     """Forget blocks that are not what was written, so that they are loaded again."""
     group = ledger.place.open("r")
     for blocks in header.blocks:
@@ -132,8 +130,15 @@ def _forget(ledger: Ledger, header: Header) -> None:
         with ThreadPoolExecutor(READERS) as pool:
             found = list(pool.map(check, blocks.at(done), rows["crc32"][done].tolist()))
         for number in (int(row) for row, bad in zip(done, found, strict=True) if bad is not None):
-            ledger.record(blocks.variable, number, row_of(0))
+            forget(ledger, blocks.variable, number)
     ledger.flush()
+
+
+def forget(ledger: Ledger, name: str, number: int) -> None:
+    """Take a block for one that is not down; its checksum stays, as a sign that something lies there."""
+    row = ledger.rows[name][number].copy()
+    row["status"] = 0
+    ledger.record(name, number, row)
 
 
 def _settle(place: Place, request: Mapping[str, Any]) -> None:

@@ -17,14 +17,14 @@ import xarray as xr
 
 from xsr._version import __version__
 from xsr.core.errors import ProductError
-from xsr.core.store.ledger import DONE, READERS, BadBlock, Blocks, Index, Ledger, row_of
+from xsr.core.store.ledger import DONE, READERS, BadBlock, Blocks, Index, Ledger
 from xsr.core.store.lock import Lease
 from xsr.core.store.place import RETRY, Place, store_errors
 from xsr.core.store.target import Target, begin, begun, begun_anew, in_place
 from xsr.core.store.template import Prepared, prepare, template_of
 from xsr.core.store.writing import Errors, compute_blocks, finish
 from xsr.sources.fetch.dates import axis, filled, labels, plain
-from xsr.sources.fetch.holding import RECORD, Holding
+from xsr.sources.fetch.holding import RECORD, Holding, forget
 from xsr.sources.stac.revision import Fate, Scene
 from xsr.sources.stac.series import Acquisition, Series
 
@@ -44,6 +44,13 @@ class Date:
     def anew(self) -> bool:
         """Whether blocks that are down are written again."""
         return self.fate in ("renew", "fill")
+
+    @property
+    def settled(self) -> "Date":
+        """Date once its blocks are written."""
+        return (
+            replace(self, scenes=tuple(replace(scene, pending=False) for scene in self.scenes)) if self.anew else self
+        )
 
 
 @dataclass
@@ -184,7 +191,7 @@ class Update:
         dates = [
             {
                 "acquisition": list(date.acquisition),
-                "items": [replace(scene, pending=scene.pending and not settled).save() for scene in date.scenes],
+                "items": [scene.save() for scene in (date.settled if settled else date).scenes],
             }
             for date in self.dates
         ]
@@ -207,7 +214,7 @@ class Update:
         for number in (date.before for date in self.dates if date.before is not None and date.anew):
             for name, rows in holding.rows(number).items():
                 for row in range(number * len(rows), (number + 1) * len(rows)):
-                    known.record(name, row, row_of(0))
+                    forget(known, name, row)
         known.flush()
         template = template_of(prepared)
         template.write(self.place)
@@ -237,7 +244,7 @@ class Update:
     def _end(self, prepared: Prepared, target: Target, ledger: Ledger, lease: Lease, failed: list[BadBlock]) -> None:
         """Bring the store to its final state, and let it take the place of the one that it replaces."""
         header = target.header
-        if any(scene.pending for date in self.dates for scene in date.scenes):
+        if any(date.settled.scenes != date.scenes for date in self.dates):
             lease.check()
             with store_errors(self.place, "finishing"):
                 ledger.flush()
