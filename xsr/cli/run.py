@@ -44,6 +44,7 @@ def run(  # what decides the result is read from the context, see `Request.parse
     units: options.Units = None,
     chunks: options.Chunks = None,
     dtype: options.Dtype = "float32",
+    allow_clipping: options.AllowClipping = False,
     zarr_format: options.ZarrFormat = 3,
     overwrite: options.Overwrite = False,
     resume: options.Resume = False,
@@ -63,8 +64,8 @@ def run(  # what decides the result is read from the context, see `Request.parse
     request = Request.parse(ctx.params)
     request.check()
     prepare(out, workers, IN=source)
-    packing = {"dtype": dtype, "zarr_format": zarr_format, "errors": errors, "force": force}
-    write(request.build(), out, resume=resume, overwrite=overwrite, **packing)
+    packing = {"dtype": dtype, "allow_clipping": allow_clipping, "zarr_format": zarr_format}
+    write(request.build(), out, resume=resume, overwrite=overwrite, errors=errors, force=force, **packing)
 
 
 @app.command(cls=Command)
@@ -73,6 +74,7 @@ def verify(
     repair: Annotated[bool, typer.Option("--repair", help="Compute bad blocks again.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="With --repair: open what STORE names without asking.")] = False,
     force: options.Force = False,
+    allow_clipping: options.AllowClipping = False,
     workers: options.Workers = None,
 ) -> None:
     """Read every block of STORE, compare it with the checksum of what was written, and list the bad ones.
@@ -85,7 +87,7 @@ def verify(
     if repair:
         options.share_cores(workers)
         cube = _rebuild(store, yes=yes)
-    report = xsr.verify(store, repair=cube, force=force)
+    report = xsr.verify(store, repair=cube, force=force, allow_clipping=allow_clipping)
     for bad in report.repaired:
         say(f"repaired {bad}")
     for bad in report.bad:

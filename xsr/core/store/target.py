@@ -38,7 +38,7 @@ def resumed(place: Place) -> Target:
         If something else lies there.
     """
     incoming = place.beside(".incoming")
-    if (header := begun(incoming)) is not None:
+    if (header := begun(incoming)) is not None and not was_moved(incoming, place):
         return Target(incoming, header if _has_template(incoming) else None, place)
     if not place.is_taken():
         return Target(place)
@@ -61,6 +61,7 @@ def begun_anew(place: Place, overwrite: bool) -> Target:
         If something lies there and is not to be replaced, or is no store.
     """
     incoming = place.beside(".incoming")
+    was_moved(incoming, place)
     if not place.is_taken():
         if begun(incoming) is not None:
             raise StoreError(
@@ -81,6 +82,17 @@ def begun_anew(place: Place, overwrite: bool) -> Target:
 def begun(place: Place) -> Header | None:
     """Header of a store, if one was begun here."""
     return read_header(place)[0] if place.is_taken() else None
+
+
+def was_moved(incoming: Place, place: Place) -> bool:
+    """Whether a finished replacement is in place already, and its own copy, on a URL, a leftover; that is deleted."""
+    if not incoming.remote:
+        return False
+    one, two = begun(incoming), begun(place)
+    if one is None or one != two or not one.complete or not place.is_group():
+        return False
+    incoming.remove()
+    return True
 
 
 def _has_template(place: Place) -> bool:

@@ -84,6 +84,8 @@ def write_blocks(
         Show a progress bar.
     """
     writers = prepared.writers(ledger.place, lease)
+    if header.complete and not any(todo.values()):
+        return Outcomes(writers, ledger, lease)
     arrays = {name: prepared.dataset[name].data for name in writers}
     outcomes = compute_blocks(writers, arrays, ledger, lease, todo, errors=errors, progress=progress)
     finish(ledger.place, header, ledger, outcomes.failed)
@@ -198,9 +200,12 @@ def require_unchanged(place: Place, header: Header, ledger: Ledger) -> None:
     StoreError
         If one differs; those at the root may be further than the header, where a run was killed as it finished.
     """
-    ended = replace(header, documents=with_state(header.documents, state_of(header, ledger)))
-    further = wrong_documents(place, ended)
-    wrong = [bad for bad in wrong_documents(place, header) if header.complete or bad in further]
+    wrong = wrong_documents(place, header)
+    if wrong and not header.complete:
+        further = wrong_documents(
+            place, replace(header, documents=with_state(header.documents, state_of(header, ledger)))
+        )
+        wrong = [bad for bad in wrong if bad in further]
     if wrong:
         raise StoreError(
             f"{place.path} was changed since it was written: {'; '.join(map(str, wrong))}. Bring it back by"

@@ -16,7 +16,7 @@ from xsr.core.store.block import check_block
 from xsr.core.store.header import Header
 from xsr.core.store.ledger import DONE, READERS, Ledger
 from xsr.core.store.place import RETRY, Place, store_errors
-from xsr.core.store.target import Target, begun, in_place
+from xsr.core.store.target import Target, begun, in_place, was_moved
 from xsr.core.store.writing import wrong_documents
 from xsr.sources.fetch.dates import plain
 from xsr.sources.stac.revision import Scene
@@ -144,6 +144,7 @@ def forget(ledger: Ledger, name: str, number: int) -> None:
 def _settle(place: Place, request: Mapping[str, Any]) -> None:
     """Let a replacement that is ready take the place of its store, where that was interrupted."""
     incoming = place.beside(".incoming")
+    was_moved(incoming, place)
     header = begun(incoming)
     gone = not (place.is_group() if place.remote else place.is_taken())
     if not gone:
