@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xsr._version import __version__
 from xsr.core.errors import StoreError
 from xsr.core.store.block import check_block
 from xsr.core.store.header import Header
@@ -155,6 +156,11 @@ def _settle(place: Place, request: Mapping[str, Any]) -> None:
     _require_same(incoming, _record(incoming, header)["asked"], request)
     if header.complete or gone:
         in_place(Target(incoming, header, place))
+
+
+def record_of(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Attribute that says what was requested."""
+    return {RECORD: {"version": __version__, "asked": dict(request)}}
 
 
 def _record(place: Place, header: Header | None) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from xsr._version import __version__
 from xsr.core.errors import ProductError
 from xsr.core.store.ledger import DONE, READERS, BadBlock, Blocks, Index, Ledger
 from xsr.core.store.lock import Lease
@@ -24,7 +23,7 @@ from xsr.core.store.target import Target, begin, begun, begun_anew, in_place
 from xsr.core.store.template import Prepared, prepare, template_of
 from xsr.core.store.writing import Errors, compute_blocks, finish
 from xsr.sources.fetch.dates import axis, filled, labels, plain
-from xsr.sources.fetch.holding import RECORD, Holding, forget
+from xsr.sources.fetch.holding import Holding, forget, record_of
 from xsr.sources.stac.revision import Fate, Scene
 from xsr.sources.stac.series import Acquisition, Series
 
@@ -186,8 +185,9 @@ class Update:
     def _prepared(self, *, settled: bool = False) -> Prepared:
         """Store as it will be, without pixels; once it is settled nothing is pending."""
         like = self._loaded(self.dates[0].acquisition) if self.holding is None else self.holding.dataset
-        record = {"version": __version__, "asked": dict(self.request)}
-        dataset = axis([date.labels for date in self.dates], like).assign_attrs({**like.attrs, RECORD: record})
+        dataset = axis([date.labels for date in self.dates], like).assign_attrs(
+            {**like.attrs, **record_of(self.request)}
+        )
         dates = [
             {
                 "acquisition": list(date.acquisition),
@@ -195,7 +195,7 @@ class Update:
             }
             for date in self.dates
         ]
-        prepared = prepare(dataset, input_id=RECORD, grows="time")
+        prepared = prepare(dataset, input_id="", grows="time")
         return replace(prepared, settings={**prepared.settings, "input": {"dates": dates}})
 
     def _begin(self, prepared: Prepared) -> tuple[Target, Ledger]:
