@@ -278,6 +278,7 @@ def fetch(
     max_cloud: Annotated[float | None, typer.Option(help="Largest cloud cover of a date in percent.")] = None,
     mask: Annotated[bool, typer.Option("--mask", help="Set clouds, cloud shadows and defects to no data.")] = False,
     errors: Annotated[str, typer.Option(help="About files that cannot be opened: raise, or drop the date.")] = "raise",
+    trust: Annotated[bool, typer.Option("--trust", help="Let the addresses of the catalogue lead anywhere.")] = False,
     reprocessed: Annotated[
         str, typer.Option(help="About items processed again since they were fetched: keep, or replace their dates.")
     ] = "keep",
@@ -303,6 +304,7 @@ def fetch(
         max_cloud=max_cloud,
         mask=mask,
         errors=errors,  # type: ignore[arg-type]
+        trust=trust,
         reprocessed=reprocessed,  # type: ignore[arg-type]
         repair=repair,
         force=force,

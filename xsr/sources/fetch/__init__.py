@@ -80,6 +80,7 @@ def fetch(
     offset: OffsetLike = None,
     errors: ItemErrors = "raise",
     patch_url: Callable[[str], str] | None = None,
+    trust: bool = False,
     alternate: str | None = None,
     chunks: int = CHUNK,
     reprocessed: Reprocessed = "keep",
@@ -98,7 +99,7 @@ def fetch(
         cover may change.
     items, url, bbox, geometry, datetime, collection, bands, resolution, crs, resampling
         What to download; see `xsr.open_stac`.
-    max_cloud, mask, offset, patch_url, alternate
+    max_cloud, mask, offset, patch_url, trust, alternate
         As of `xsr.open_stac`.
     errors
         As of `xsr.open_stac`; with ``drop``, blocks of new dates that cannot be read are set aside as well.
@@ -163,6 +164,7 @@ def fetch(
         offset=offset,
         errors=errors,
         patch_url=patch_url,
+        trust=trust,
         alternate=alternate,
         chunks=chunks,
     )
@@ -180,7 +182,9 @@ def fetch(
     place = resolve_place(path, storage_options)
     with locked(place, force=force) as lease:
         holding = read_holding(place, request, repair=repair)
-        found = find_items(items, url=url, area=area, datetime=datetime, collection=collection, max_cloud=max_cloud)
+        found = find_items(
+            items, url=url, area=area, datetime=datetime, collection=collection, max_cloud=max_cloud, trust=trust
+        )
         revisions = _revise(holding, found, reprocessed)
         left = _to_load(found, revisions)
         series = _read(left, found, reading, holding, area=area, source=source_of(url, collection))

@@ -62,6 +62,7 @@ def resolve_reading(
     offset: OffsetLike,
     errors: ItemErrors,
     patch_url: Callable[[str], str] | None,
+    trust: bool,
     alternate: str | None,
     chunks: int,
 ) -> Reading:
@@ -80,7 +81,7 @@ def resolve_reading(
         positive_number("resolution", resolution)
     system = None if crs is None else _resolve_crs(crs)
     return Reading(
-        bands, resolution, system, resampling, mask, offset, errors, Access(patch_url, alternate, system), chunks
+        bands, resolution, system, resampling, mask, offset, errors, Access(patch_url, alternate, system, trust), chunks
     )
 
 
