@@ -197,7 +197,7 @@ def to_zarr(
     check_errors(errors)
     form: dict[str, Any] = {"dtype": dtype, "zarr_format": zarr_format, "inner_chunks": inner_chunks}
     identity: dict[str, Any] = {"input_id": input_id, "allow_clipping": allow_clipping}
-    prepared = prepare(cube, **form, **identity)
+    prepared = prepare(cube, **form, **identity, grows=append_dim)
     place = resolve_place(path, storage_options)
     how = _How(errors, progress, resume, force, compute)
     with locked(place, force=force) as lease:
@@ -266,6 +266,7 @@ def _write_whole(place: Place, lease: Lease, prepared: Prepared, overwrite: bool
     with store_errors(target.place, "beginning", remedy=RETRY):
         header = begin(target, prepared)
     outcomes = write_blocks(prepared, header, ledger, lease, todo, errors=how.errors, progress=how.progress)
+    lease.check()
     if not outcomes.failed:
         in_place(target)
     return _Written(ledger, outcomes)

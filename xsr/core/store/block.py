@@ -1,6 +1,6 @@
 """Writing one block and reading it back; what workers do."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -28,6 +28,10 @@ class BlockWriter:
     """Store whose lock must be held, and the token of the lease: who lost it writes nothing more."""
     origin: Index = ()
     """Block of the store that the first block of the cube is, where the cube is a part of it."""
+
+    def shifted(self, first: int) -> "BlockWriter":
+        """Writer of a cube that is a part of the store, by its first block along the first dimension."""
+        return replace(self, origin=(first, *(0 for _ in self.blocks.sizes[1:])))
 
     def at(self, index: Index) -> Index:
         """Block of the store that a block of the cube is."""

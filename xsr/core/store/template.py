@@ -27,6 +27,8 @@ from xsr.core.store.place import RETRY, Place, reason
 from xsr.core.store.plain import counted, plain
 from xsr.core.types import XarrayObject
 
+GROWTH = 1024
+"""Values in a chunk of a coordinate along a dimension that may grow."""
 COMMAND = "xsr_command"
 """Attribute with the arguments of the command that made a cube, as JSON: enough to make it again."""
 CONVENTIONS = [
@@ -59,6 +61,8 @@ class Prepared:
     zarr_format: Literal[2, 3]
     settings: dict[str, Any]
     """Everything that decides what the store holds; see `settings_of`."""
+    grows: str | None = None
+    """Dimension along which the store may grow."""
 
     @property
     def fingerprint(self) -> str:
@@ -98,10 +102,12 @@ def prepare(
     inner_chunks: int | None = None,
     input_id: str | None = None,
     allow_clipping: bool = False,
+    grows: str | None = None,
     blocks: Mapping[str, Sequence[int]] | None = None,
 ) -> Prepared:
     """Decide how a cube is stored; nothing is computed.
 
+    Along ``grows``, a dimension, coordinates have chunks of `GROWTH` values, which stay as they are when it grows.
     NumPy-backed variables take the chunks of ``blocks``, by their names.
 
     Raises
@@ -130,7 +136,7 @@ def prepare(
     named = "float32" if dtype is None and floats <= {"float32"} else dtype
     packing = {"dtype": named, "zarr_format": zarr_format, "inner_chunks": inner_chunks}
     settings = settings_of(dataset, encoders, packing, input_id)
-    return Prepared(dataset, encoding, encoders, zarr_format, settings)
+    return Prepared(dataset, encoding, encoders, zarr_format, settings, grows)
 
 
 def _encoder(dataset: xr.Dataset, name: Hashable, dtype: StoredType | None, allow_clipping: bool) -> Encoder:
@@ -245,7 +251,7 @@ def template_of(prepared: Prepared) -> Template:
 
     dataset, names = prepared.dataset, list(prepared.encoding)
     memory = Place("memory", store=MemoryStore())
-    _write_empty(prepared, memory, loaded(dataset, names))
+    _write_empty(prepared, memory, loaded(dataset, names, prepared.grows))
     group = memory.open()
     geobox = geobox_of(dataset)
     assert geobox is not None
@@ -332,14 +338,17 @@ def _naming(error: Exception, template: xr.Dataset, names: list[Hashable]) -> Ex
     return error
 
 
-def loaded(dataset: xr.Dataset, names: list[Hashable]) -> xr.Dataset:
+def loaded(dataset: xr.Dataset, names: list[Hashable], grows: str | None = None) -> xr.Dataset:
     """Compute what is not written block by block, and choose its stored form: that of times takes any other time."""
     template = dataset.copy()
     lazy = {n: v.compute() for n, v in dataset.variables.items() if n not in names and v.chunks is not None}
     template = template.assign({n: v for n, v in lazy.items() if n in dataset.data_vars})
     template = template.assign_coords({n: v for n, v in lazy.items() if n in dataset.coords})
     for name in set(template.variables) - set(names):
-        template[name].encoding = _times(template[name].variable)
+        form = _times(template[name].variable)
+        if grows in template[name].dims:
+            form["chunks"] = tuple(GROWTH if dim == grows else n for dim, n in template[name].sizes.items())
+        template[name].encoding = form
     stale = ("grid_mapping", "coordinates", "xsr")
     for name in names:
         old = template.variables[name]
