@@ -205,7 +205,10 @@ def to_zarr(
             header = None if append_dim is None and region is None else _grown(place, dtype, inner_chunks)
         if header is not None:
             blocks = {name: one["block"] for name, one in header.arrays.items()}
-            prepared = prepare(cube, **header.settings["packing"], **identity, blocks=blocks)
+            form = header.settings["packing"]
+            if dtype is None and form["dtype"] == "float32":  # other types are refused, not converted
+                form = {**form, "dtype": None}
+            prepared = prepare(cube, **form, **identity, blocks=blocks)
             written = _write_part(place, lease, header, prepared, append_dim, region or {}, how)
         elif region is not None:
             raise StoreError(f"{place.name} holds no store; expected one whose region= is written. Begin it first.")

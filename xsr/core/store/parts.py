@@ -135,7 +135,7 @@ def inside(place: Place, header: Header, prepared: Prepared, region: Region) -> 
     """
     held, dataset = held_in(place, header), prepared.dataset
     slices = _found(held, dataset) if region == "auto" else dict(region)
-    spans = {str(dim): _span(held, dataset, dim, slices.get(dim, slice(None))) for dim in {*slices, *dataset.dims}}
+    spans = {str(dim): _span(held, dataset, dim, slices.get(dim, slice(None))) for dim in (*slices, *dataset.dims)}
     whole = {dim for dim, (start, stop) in spans.items() if (start, stop) == (0, held.sizes[dim])}
     part = Part(prepared, {dim: span for dim, span in spans.items() if dim not in whole})
     _check_alike(place, header, part, held)
@@ -156,25 +156,15 @@ def made_of(place: Place, header: Header, prepared: Prepared) -> Part:
         require_same(header.settings, place.name, prepared.settings)
         return Part(prepared, {})
     own = [one["region"] for one in header.parts if one["settings"] == prepared.settings]
-    if not own and prepared.arrays.keys() == header.arrays.keys():
+    if not own and prepared.arrays == header.arrays:
         cut = {dim for one in header.parts for dim in one["region"]}
         own = [{dim: [0, n] for dim, n in prepared.dataset.sizes.items() if dim in cut}]
-    if not own or not _is_as_large(header, prepared, own[-1]):
+    if not own:
         raise StoreError(
             f"{place.name} was written from {len(header.parts)} cubes, of which this is none; expected one of them,"
             " with the settings it had. Repair it with one after the other."
         )
     return Part(prepared, {dim: (start, stop) for dim, (start, stop) in own[-1].items()})
-
-
-def _is_as_large(header: Header, prepared: Prepared, region: Mapping[str, Any]) -> bool:
-    """Whether a cube has the shape of a region in a store."""
-    sizes = {dim: stop - start for dim, (start, stop) in region.items()}
-    return all(
-        sizes.get(str(dim), n) == m
-        for name, one in prepared.arrays.items()
-        for dim, n, m in zip(prepared.dataset[name].dims, header.arrays[name]["shape"], one["shape"], strict=True)
-    )
 
 
 def held_in(place: Place, header: Header) -> xr.Dataset:
@@ -420,7 +410,9 @@ def _write_beside(memory: Place, part: Part, *, labels: bool = False) -> None:
             kept = {key: value for key, value in held[name].encoding.items() if key in STORED_FORM}
             plain = xr.Variable(variable.dims, variable.values, encoding=kept)
             at = tuple(slice(*part.spans.get(str(dim), (None, None))) for dim in variable.dims)
-            group[str(name)][at] = xr.conventions.encode_cf_variable(plain, name=name).values
+            with warnings.catch_warnings():  # of units that are too coarse, which is found below
+                warnings.simplefilter("ignore")
+                group[str(name)][at] = xr.conventions.encode_cf_variable(plain, name=name).values
             found = xr.open_zarr(memory.store, consolidated=False, chunks=None).variables[name][at]
             lost += [] if _same(found, variable) else [name]
     except (TypeError, ValueError, KeyError, NotImplementedError) as error:
