@@ -81,6 +81,9 @@ def test_the_radius_of_a_card_is_not_below_that_of_the_architecture_as_configure
     identity = registry.spec(path)
     rewrite(path, lambda card: replace(card, radius=true + 1))
     assert registry.spec(path) != identity
+    rewrite(path, lambda card: replace(card, radius=1000))
+    with pytest.raises(WeightsError, match=f"says radius 1000; expected {true} input pixels"):
+        registry.spec(path)
     rewrite(path, lambda card: replace(card, radius=true - 1))
     for take in (registry.spec, registry.load, lambda path: registry.load(registry.identify(path))):
         with pytest.raises(

@@ -1,6 +1,5 @@
 """Stores on an S3-compatible server, over HTTP."""
 
-import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from models.helpers import make_cube
-from survival import Fails, through
+from survival import Fails, bucket, through
 
 import xsr
 from xsr.core.errors import StoreError
@@ -29,16 +28,8 @@ HOW = [{}, {"inner_chunks": 5}]
 @pytest.fixture(scope="module")
 def options():
     """How to reach a server of its own, with an empty bucket."""
-    server = pytest.importorskip("moto.server")
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)
-    s3fs = pytest.importorskip("s3fs")
-    running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    running.start()
-    host, port = running.get_host_and_port()
-    found = {"endpoint_url": f"http://{host}:{port}", "key": "key", "secret": "secret"}
-    s3fs.S3FileSystem(**found).mkdir("bucket")
-    yield found
-    running.stop()
+    with bucket() as found:
+        yield found
 
 
 @pytest.fixture

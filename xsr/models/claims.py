@@ -18,6 +18,8 @@ TRIAL = 8
 """Side of the image by which a network is tried, pixels."""
 SEAM = 1e-4
 """Difference between tile and whole, by the spread of the output, that is refused: well above rounding."""
+AMPLE = 16
+"""Input pixels by which a declared radius may exceed twice the one needed."""
 LEAST = 1 << 20
 """Parameters that may be configured for the smallest file."""
 
@@ -45,15 +47,17 @@ def check_outline(stated: ModelCard, record: Architecture, path: Path) -> None:
 
 
 def check_radius(stated: ModelCard, record: Architecture, path: Path) -> None:
-    """Refuse a radius that is smaller than that of the architecture as configured; a larger one costs time alone.
+    """Refuse a radius that is smaller than that of the architecture as configured, or far larger.
 
     Raises
     ------
     WeightsError
-        If it is smaller, and tiles would have seams. Guided networks are evaluated on patches and have none.
+        If tiles would have seams, or margins that take more memory than the tiles. Guided networks are evaluated on
+        patches and have neither.
     """
     radius = _radius_of(stated, path)
-    if record.tiling == "halo" and record.kind != "guided" and stated.radius < radius:
+    fits = radius <= stated.radius <= 2 * radius + AMPLE
+    if record.tiling == "halo" and record.kind != "guided" and not fits:
         raise WeightsError(
             f"the card of {path} says radius {stated.radius}; expected {radius} input pixels, what"
             f" {stated.architecture} as configured depends on. Correct the card."
@@ -101,7 +105,8 @@ def check_reach(network: Any, stated: ModelCard, record: Architecture, path: Pat
     """Measure whether the declared margin is wide enough for tiles, where no configuration says it.
 
     That is where the network is foreign or its architecture was registered from outside. It takes two evaluations of an
-    image little wider than two margins, less than a block of pixels does.
+    image little wider than two margins, less than a block of pixels does. A margin wider than
+    `xsr.models.reach.WIDEST` is taken as it is.
 
     Raises
     ------
@@ -110,6 +115,8 @@ def check_reach(network: Any, stated: ModelCard, record: Architecture, path: Pat
     """
     from xsr.models import reach
 
+    if stated.radius >= reach.WIDEST:
+        return
     gap = reach.difference(network, record, stated)
     if not math.isfinite(gap):
         raise _not_finite(path)

@@ -165,6 +165,7 @@ def to_zarr(
         with store_errors(target.place, "beginning", remedy=RETRY):
             header = begin(target, prepared)
         outcomes = write_blocks(prepared, header, ledger, lease, todo, errors=errors, progress=progress)
+        lease.check()
         written = target.place if outcomes.failed else in_place(target)
     valid, clipped, infinite = (ledger.total(column, prepared.images) for column in ("valid", "clipped", "infinite"))
     warn_of_infinite(infinite)

@@ -112,7 +112,7 @@ def command_of(path: str | Path, *, storage_options: Mapping[str, Any] | None = 
     place = resolve_place(path, storage_options)
     with store_errors(place, "reading", remedy=RETRY):
         header, _, _ = _read(place)
-    found: dict[str, Any] = header.settings["command"]
+    found: dict[str, Any] = header.settings.get("command", {})
     return found
 
 

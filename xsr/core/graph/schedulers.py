@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from dask.callbacks import Callback
 
-from xsr.core.errors import XsrWarning
+from xsr.core.errors import XsrWarning, discreet
 from xsr.core.graph.portions import PREFIX, BlockKey, Portion
 
 PATIENCE_S = 10.0
@@ -70,7 +70,8 @@ def together(*collections: Any) -> tuple[Any, ...]:
     """Compute several lazy objects in one pass over what they share."""
     from dask.base import compute as compute_all
 
-    computed: tuple[Any, ...] = compute_all(*collections)
+    with discreet():
+        computed: tuple[Any, ...] = compute_all(*collections)
     return computed
 
 

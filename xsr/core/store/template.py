@@ -27,6 +27,8 @@ from xsr.core.store.place import RETRY, Place, reason
 from xsr.core.store.plain import counted, plain
 from xsr.core.types import XarrayObject
 
+GROWTH = 1024
+"""Values in a chunk of a coordinate along a dimension that may grow."""
 COMMAND = "xsr_command"
 """Attribute with the arguments of the command that made a cube, as JSON: enough to make it again."""
 CONVENTIONS = [
@@ -59,6 +61,8 @@ class Prepared:
     zarr_format: Literal[2, 3]
     settings: dict[str, Any]
     """Everything that decides what the store holds; see `settings_of`."""
+    grows: str | None = None
+    """Dimension along which the store may grow."""
 
     @property
     def fingerprint(self) -> str:
@@ -93,8 +97,11 @@ def prepare(
     inner_chunks: int | None = None,
     input_id: str | None = None,
     allow_clipping: bool = False,
+    grows: str | None = None,
 ) -> Prepared:
     """Decide how a cube is stored; nothing is computed.
+
+    Along ``grows``, a dimension, coordinates have chunks of `GROWTH` values, which stay as they are when it grows.
 
     Raises
     ------
@@ -122,7 +129,7 @@ def prepare(
     named = "float32" if dtype is None and floats <= {"float32"} else dtype
     packing = {"dtype": named, "zarr_format": zarr_format, "inner_chunks": inner_chunks}
     settings = settings_of(dataset, encoders, packing, input_id)
-    return Prepared(dataset, encoding, encoders, zarr_format, settings)
+    return Prepared(dataset, encoding, encoders, zarr_format, settings, grows)
 
 
 def _encoder(dataset: xr.Dataset, name: Hashable, dtype: StoredType | None, allow_clipping: bool) -> Encoder:
@@ -237,7 +244,7 @@ def template_of(prepared: Prepared) -> Template:
 
     dataset, names = prepared.dataset, list(prepared.encoding)
     memory = Place("memory", store=MemoryStore())
-    _write_empty(prepared, memory, _loaded(dataset, names))
+    _write_empty(prepared, memory, _loaded(dataset, names, prepared.grows))
     group = memory.open()
     geobox = geobox_of(dataset)
     assert geobox is not None
@@ -321,7 +328,7 @@ def _naming(error: Exception, template: xr.Dataset, names: list[Hashable]) -> Ex
     return error
 
 
-def _loaded(dataset: xr.Dataset, names: list[Hashable]) -> xr.Dataset:
+def _loaded(dataset: xr.Dataset, names: list[Hashable], grows: str | None) -> xr.Dataset:
     """Compute what is not written block by block, and keep of the old encoding what still holds."""
     template = dataset.copy()
     lazy = {n: v.compute() for n, v in dataset.variables.items() if n not in names and v.chunks is not None}
@@ -330,6 +337,8 @@ def _loaded(dataset: xr.Dataset, names: list[Hashable]) -> xr.Dataset:
     for name in set(template.variables) - set(names):
         times = template[name].dtype.kind in "mMO"  # of other numbers the type is that of the packed ones
         kept = {k: v for k, v in template[name].encoding.items() if times and k in ("units", "calendar", "dtype")}
+        if grows in template[name].dims:
+            kept["chunks"] = tuple(GROWTH if dim == grows else n for dim, n in template[name].sizes.items())
         template[name].encoding = kept
     stale = ("grid_mapping", "coordinates", "xsr")
     for name in names:
