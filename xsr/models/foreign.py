@@ -5,7 +5,9 @@ pixels that a tile must be cut by (``margin``). Cards of this format take and gi
 ``units: reflectance`` says otherwise. ``licence`` and ``gsd_m`` (size of an input pixel in metres, 10) may be given.
 """
 
+import hashlib
 import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +61,7 @@ def read(path: Path) -> ModelCard:
         gsd_m=float(fields.get("gsd_m", 10.0)),
         scale_range=(float(factor), float(factor)),
         mtf=(),
-        sha256=file_sha256(file),
+        sha256=_sha256(file),
         parameters=_parameters(file),
         radius=-(-int(fields["margin"]) // factor),
         licence=str(fields.get("licence", fields.get("license", "unknown"))),
@@ -160,6 +162,29 @@ def read_graph(file: Path) -> Any:
         raise WeightsError(f"{file} is not a whole ONNX file ({error}). Fetch it again.") from error
 
 
+def _sha256(file: Path) -> str:
+    """Hash an ONNX file; where tensors lie in files of their own, the hashes of all."""
+    own = file_sha256(file)
+    try:
+        named = sorted(set(_locations(read_graph(file))))
+    except NotAvailableError:
+        return own
+    others = {name: file_sha256(file.parent / name) for name in named if (file.parent / name).is_file()}
+    return hashlib.sha256(repr((own, others)).encode()).hexdigest() if others else own
+
+
+def _locations(message: Any) -> Iterator[str]:
+    """Names of the files that tensors of a graph lie in, those of nodes, functions and inner graphs too."""
+    for field, value in message.ListFields():
+        if field.message_type is None:
+            continue
+        for part in value if isinstance(value, Sequence) else (value,):
+            if field.message_type.name == "TensorProto":
+                yield from (entry.value for entry in part.external_data if entry.key == "location")
+            else:
+                yield from _locations(part)
+
+
 def _parameters(file: Path) -> int:
     """Numbers in the initialisers of an ONNX file; zero where onnx is not installed."""
     try:
@@ -249,10 +274,11 @@ def session(path: Path, sha256: str, device: str) -> OnnxNetwork:
     """Open the network of a card, if its bytes are those of ``sha256``."""
     fields = _fields(path)
     file = _file(path, fields)
-    found = file_sha256(file)
+    found = _sha256(file)
     if found != sha256:
         raise WeightsError(
-            f"{file} has sha256 {found}; expected {sha256}. The file was changed or damaged: restore it."
+            f"{file} has sha256 {found}, with the files that it names; expected {sha256}. One was changed or damaged:"
+            " restore it."
         )
     return OnnxNetwork(file, len(fields["bands"]), int(fields["factor"]), device)
 
