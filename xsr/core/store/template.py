@@ -18,7 +18,7 @@ from xsr.core.errors import CubeError, GridError, ParameterError, StoreError
 from xsr.core.georeference import REGISTRATION, Georeference, geobox_of, georeference
 from xsr.core.grid import crs_name
 from xsr.core.radiometry import ADD_OFFSET, FILL, SCALE_FACTOR
-from xsr.core.store.identity import identity
+from xsr.core.store.identity import changes, identity
 from xsr.core.store.ledger import LEDGER, Blocks, BlockWriter, checksum, create_ledger
 from xsr.core.store.place import RETRY, Place, reason, store_errors
 from xsr.core.store.plain import plain
@@ -163,16 +163,14 @@ def require_same(group: Any, path: str, new: Mapping[str, Any]) -> None:
     StoreError
         If the settings differ; every difference is named.
     """
-    found = differences(group[LEDGER].attrs["settings"], new)
-    if not found:
-        return
-    listed = "; ".join(found)
-    if any(text.startswith("input.graph") for text in found):
-        listed += " (input.graph names the lazy cube by what it is made of: another file, a changed one or other steps)"
-    raise StoreError(
-        f"{path} was begun with other settings: {listed}. Give the same cube and settings, or begin anew with"
-        " overwrite=True."
-    )
+    old = group[LEDGER].attrs["settings"]
+    found = changes(old["input"], new["input"]) + differences({**old, "input": None}, {**new, "input": None})
+    if found:
+        named = [text for text in found if not text.startswith("input.graph")] or found  # which changes with all else
+        raise StoreError(
+            f"{path} was begun with other settings: {'; '.join(named)}. Give the same cube and settings, or begin anew"
+            " with overwrite=True."
+        )
 
 
 def write_template(prepared: Prepared, place: Place) -> None:
