@@ -14,7 +14,9 @@ from xsr.training.manifest import Manifest, read_manifest
 settings.register_profile(
     "xsr", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=bool(os.environ.get("CI"))
 )
-settings.load_profile("xsr")
+# `make chaos` searches for what nobody has found yet.
+settings.register_profile("chaos", settings.get_profile("xsr"), derandomize=False, max_examples=1000, print_blob=True)
+settings.load_profile("chaos" if os.environ.get("XSR_CHAOS") else "xsr")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

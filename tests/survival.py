@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+
+from xsr.core.store.header import read_header
+from xsr.core.store.ledger import DONE, ROW, Ledger
+from xsr.core.store.place import Place
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,27 @@ def through(cube: xr.DataArray, function: Any) -> xr.DataArray:
     """Send every block of a cube through a function."""
     meta = np.empty((0,) * cube.ndim, np.float32)
     return cube.copy(data=cube.data.map_blocks(function, dtype=np.float32, meta=meta))
+
+
+def ledger_of(path: Any, name: str = "reflectance") -> NDArray[Any]:
+    """Rows of a variable of a store."""
+    place = Place(str(path))
+    header, _ = read_header(place)
+    assert header is not None
+    return Ledger.read(place, header.fingerprint, header.blocks).rows[name]
+
+
+def n_done(path: Any) -> int:
+    """Blocks of the reflectance that are done."""
+    return int((ledger_of(path)["status"] == DONE).sum())
+
+
+def forget(path: Any, numbers: Iterable[int]) -> None:
+    """Take some rows out of the first page of a ledger."""
+    page = next(Path(path).glob("spatial_ref/_xsr/*/0"))
+    rows = np.frombuffer(page.read_bytes(), ROW).copy()
+    rows[list(numbers)] = np.zeros((), ROW)
+    page.write_bytes(rows.tobytes())
 
 
 def die_at_write(number: int) -> None:

@@ -20,6 +20,7 @@ from odc.geo.geom import box
 from odc.geo.xr import xr_reproject
 from PIL import Image
 from products import NORTH, WEST, truth, write_safe, zipped
+from survival import forget
 from typer.testing import CliRunner
 
 import xsr
@@ -557,7 +558,7 @@ def test_bbox_works_in_a_process_of_its_own(tmp_path):
 def test_a_store_of_a_newer_version_is_not_repaired(monkeypatch):
     monkeypatch.setattr("xsr.operations.verify.command_of", lambda store: {"command": "run", "source": "a", "later": 1})
     with pytest.raises(ParameterError, match=r"a\.zarr was made with \['later'\], unknown to xsr .* Update xsr"):
-        CliRunner().invoke(cli.app, ["verify", "a.zarr", "--repair"], catch_exceptions=False)
+        CliRunner().invoke(cli.app, ["verify", "a.zarr", "--repair", "--yes"], catch_exceptions=False)
 
 
 @pytest.fixture
@@ -669,8 +670,7 @@ def written(cube, tmp_path):
 def test_run_goes_on_with_what_was_interrupted(written):
     arguments, out = written
     before = content(out)
-    for number in (1, 6):
-        (out / f"_xsr/ledger/c/{number}/0").unlink()
+    forget(out, (1, 6))
     result = call(*arguments, "--resume")
     assert "2 blocks were computed now, the others were there" in result.output
     assert content(out) == before
@@ -696,7 +696,7 @@ def test_verify_finds_and_repairs(written, tmp_path, monkeypatch):
     assert "8 blocks, 1 bad, complete" in found.output
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    repaired = call("verify", out, "--repair")
+    repaired = call("verify", out, "--repair", "--yes")
     assert repaired.exit_code == 0
     assert "repaired reflectance[1, 0, 1, 0]" in repaired.output
     assert content(out) == before
@@ -711,7 +711,7 @@ def test_verify_repairs_a_box_of_some_bands(cube, tmp_path):
     call("run", source, tmp_path / "out.zarr", "--model", "lanczos3", *target, "--zarr-format", 2)
     before = content(tmp_path / "out.zarr")
     (tmp_path / "out.zarr/B02/0.0.0").unlink()
-    assert call("verify", tmp_path / "out.zarr", "--repair").exit_code == 0
+    assert call("verify", tmp_path / "out.zarr", "--repair", "--yes").exit_code == 0
     assert content(tmp_path / "out.zarr") == before
 
 
@@ -721,7 +721,7 @@ def test_repair_from_an_input_that_changed_is_refused(written, cube, tmp_path):
     chunk_of(out, 1, 0, 1, 0).unlink()
     xsr.to_zarr(cube.chunk(time=1) * 2, tmp_path / "in.zarr", overwrite=True, progress=False)
     with pytest.raises(StoreError, match=r"begun with other settings.*xsr_input_fingerprint"):
-        call("verify", out, "--repair")
+        call("verify", out, "--repair", "--yes")
 
 
 @pytest.mark.slow
@@ -729,7 +729,7 @@ def test_a_store_made_in_python_says_not_how(cube, tmp_path):
     save(cube, tmp_path / "a.zarr")
     assert call("verify", tmp_path / "a.zarr").exit_code == 0
     with pytest.raises(ParameterError, match=r"does not say how it was made; --repair needs a store of xsr run\.$"):
-        call("verify", tmp_path / "a.zarr", "--repair")
+        call("verify", tmp_path / "a.zarr", "--repair", "--yes")
 
 
 @pytest.mark.slow
@@ -832,7 +832,7 @@ def test_bands_of_a_geotiff_are_named(cube, model, tmp_path, names, given):
     assert np.abs(found.values - wanted.values).max() < 3e-3  # digital numbers are rounded
     before = content(out)
     chunk_of(out, 0, 0, 0).unlink()
-    assert call("verify", out, "--repair").exit_code == 0
+    assert call("verify", out, "--repair", "--yes").exit_code == 0
     assert content(out) == before
 
 
@@ -876,7 +876,7 @@ def test_a_result_gets_the_grid_of_another_file(cube, tmp_path):
     assert_same_grid(found, wanted)
     before = content(out)
     chunk_of(out, 0, 0, 1, 0).unlink()
-    call("verify", out, "--repair")
+    call("verify", out, "--repair", "--yes")
     assert content(out) == before
 
 
@@ -898,7 +898,7 @@ def test_options_of_target_times_reach_the_operation(cube, tmp_path, given, argu
     np.testing.assert_allclose(fine_of(out)["reflectance"].values, wanted.values, atol=1e-6)
     before = content(out)
     chunk_of(out, 0, 0, 0, 0).unlink()
-    call("verify", out, "--repair")
+    call("verify", out, "--repair", "--yes")
     assert content(out) == before
 
 
@@ -959,7 +959,7 @@ def test_a_store_of_an_earlier_version_is_repaired(written):
         *("bands", "units", "chunks"),
     }
     chunk_of(out, 0, 0, 0, 0).unlink()
-    assert call("verify", out, "--repair").exit_code == 0
+    assert call("verify", out, "--repair", "--yes").exit_code == 0
     assert content(out) == before
     assert json.loads((out / "zarr.json").read_text()) == root
 

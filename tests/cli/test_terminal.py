@@ -78,3 +78,12 @@ def test_columns_that_do_not_wrap_are_whole_in_a_narrow_terminal():
     assert "CC-BY-NC-4.0" in sent.getvalue()
     assert "…" not in sent.getvalue()
     assert max(map(len, sent.getvalue().splitlines())) <= 80
+
+
+def test_warnings_of_others_are_text_too(monkeypatch):
+    sent = []
+    monkeypatch.setattr(warnings, "showwarning", lambda message, *place: sent.append(message))
+    with warnings.catch_warnings(), terminal.warnings_shown(str):
+        warnings.simplefilter("always")
+        warnings.warn(f"attribute {HOSTILE}", RuntimeWarning, stacklevel=1)
+    assert sent == [f"attribute {printable(HOSTILE)}"]

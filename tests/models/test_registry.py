@@ -108,7 +108,7 @@ def test_spec_is_the_name_and_the_hash_of_the_card(path):
     assert spec == ModelSpec(str(path), file_sha256(path), card=spec.card)
     write_card(replace(read_card(path), scores=[{"place": "here"}], summary="other words"), path)
     assert registry.spec(path) == spec  # what only people read
-    write_card(replace(read_card(path), radius=read_card(path).radius + 1), path)
+    write_card(replace(read_card(path), gsd_m=20.0), path)
     assert registry.spec(path) != spec
 
 
@@ -143,7 +143,7 @@ def test_network_of_any_factor_with_a_card_of_one(path):
 def test_bands_of_the_card_must_be_those_of_the_network(tmp_path):
     path = write_fixed(tmp_path)
     card = read_card(path)
-    write_card(changed(card, bands=card.bands[:3], mean=card.image.mean[:3], std=card.image.std[:3]), path)
+    write_card(replace(card, image=card.image.only(card.bands[:3]), mtf=card.mtf[:3]), path)
     with pytest.raises(WeightsError, match="takes other bands than the 3 of its card"):
         registry.load(path)
 

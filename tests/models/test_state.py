@@ -1,5 +1,7 @@
+import copy
 import pickle
 import random
+import tarfile
 import zipfile
 
 import pytest
@@ -166,3 +168,96 @@ def test_weights_with_a_card_of_another_architecture(tmp_path):
     assert registry.card("carn_1x1x4g2", path).name == "small"
     with pytest.raises(ModelError, match=r"small\.safetensors holds weights of 'carn_1x1x4g2'; model='liif'"):
         registry.card("liif", path)
+
+
+def test_checkpoints_that_hold_themselves_end_at_once(tmp_path):
+    loop = {"state_dict": {}}
+    loop["state_dict"]["state_dict"] = loop
+    torch.save(loop, tmp_path / "a.pth")
+    with pytest.raises(WeightsError, match="holds no state dict"):
+        read_state(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize("names", [[1, 2], [("a", "b")], [None]])
+def test_names_of_tensors_are_text(tmp_path, names):
+    torch.save({name: torch.zeros(2) for name in names}, tmp_path / "a.pth")
+    with pytest.raises(WeightsError, match="holds no state dict; expected named tensors"):
+        read_state(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_archives_that_unfold_are_refused_before_they_do(tmp_path, compression):
+    torch.save({"w": torch.zeros(1000)}, tmp_path / "a.pth")
+    with zipfile.ZipFile(tmp_path / "a.pth") as whole, zipfile.ZipFile(tmp_path / "b.pth", "w", compression) as packed:
+        for member in whole.infolist():
+            packed.writestr(member.filename, whole.read(member))
+    with pytest.raises(WeightsError, match=r"b\.pth is an archive that takes more memory than it has bytes"):
+        read_state(tmp_path / "b.pth")
+
+
+def test_members_that_share_their_bytes_are_refused(tmp_path):
+    """A directory may name the same bytes many times."""
+    torch.save({"w": torch.zeros(10_000)}, tmp_path / "a.pth")
+    with zipfile.ZipFile(tmp_path / "a.pth", "a") as archive:
+        member = next(one for one in archive.infolist() if one.filename.endswith("data/0"))
+        for number in range(10):
+            again = copy.copy(member)
+            again.filename = f"a/data/{number + 1}"
+            archive.filelist.append(again)
+            archive.NameToInfo[again.filename] = again
+        archive._didModify = True
+    with pytest.raises(WeightsError, match="is an archive that takes more memory than it has bytes"):
+        read_state(tmp_path / "a.pth")
+
+
+def test_tar_archives_are_not_opened(tmp_path):
+    (tmp_path / "storages").write_bytes(b"")
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.add(tmp_path / "storages", "storages")
+    with pytest.raises(WeightsError, match=r"a\.tar is a tar archive; expected a checkpoint as torch\.save writes it"):
+        read_state(tmp_path / "a.tar")
+
+
+def test_a_file_far_larger_than_its_network_is_not_opened(tmp_path, monkeypatch):
+    monkeypatch.setattr("xsr.models.state.BESIDE", 1000)
+    torch.save({"w": torch.zeros(1000)}, tmp_path / "a.pth")
+    with pytest.raises(WeightsError, match=r"has \d+ bytes, far more than 10 parameters take"):
+        read_state(tmp_path / "a.pth", parameters=10)
+    assert read_state(tmp_path / "a.pth", parameters=1000)["w"].shape == (1000,)
+    torch.save({"w": torch.zeros(50_000)}, tmp_path / "b.pth")
+    with pytest.raises(WeightsError, match="far more than"):
+        registry.load("carn_1x1x1g1", weights=tmp_path / "b.pth", bands=1)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e300])
+def test_numbers_that_are_none_are_refused(tmp_path, value):
+    network = CARN(**FIXED)
+    state = {key: tensor.double() for key, tensor in network.state_dict().items()}
+    state["output_conv2.bias"][1] = value
+    torch.save(state, tmp_path / "a.pth")
+    with pytest.raises(WeightsError, match=r"tensor 'output_conv2\.bias' holds NaN or infinities"):
+        fit(network, read_state(tmp_path / "a.pth"), source="a.pth")
+
+
+@pytest.mark.parametrize("kind", [lambda t: t.to_sparse(), lambda t: t.to(torch.complex64), lambda t: t.to("meta")])
+def test_tensors_that_are_no_plain_numbers_are_refused(kind):
+    network = CARN(**FIXED)
+    state = {**network.state_dict(), "output_conv2.bias": kind(torch.ones(4))}
+    with pytest.raises(WeightsError, match=r"tensor 'output_conv2\.bias' is .*; expected plain numbers"):
+        fit(network, state, source="a.pth")
+
+
+def test_flipped_bits_of_safetensors_give_one_of_our_errors(tmp_path):
+    path, rng = tmp_path / "a.safetensors", random.Random(0)
+    safetensors.torch.save_file({"w": torch.zeros(10), "b": torch.ones(3)}, path)
+    whole = path.read_bytes()
+    refused = 0
+    for _ in range(300):
+        content = bytearray(whole)
+        content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+        path.write_bytes(content)
+        try:
+            read_state(path)
+        except WeightsError:
+            refused += 1
+    assert refused > 100

@@ -1,6 +1,9 @@
 """Stores on an S3-compatible server, over HTTP."""
 
 import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import dask
 import numpy as np
@@ -11,8 +14,12 @@ from survival import Fails, through
 
 import xsr
 from xsr.core.errors import StoreError
-from xsr.core.store.lock import locked
+from xsr.core.store import lock
+from xsr.core.store.header import encode
+from xsr.core.store.lock import Owner, check_held, locked
+from xsr.core.store.lockfile import file_beside
 from xsr.core.store.place import Place
+from xsr.core.store.template import prepare, template_of
 
 pytestmark = pytest.mark.slow
 
@@ -101,11 +108,105 @@ def test_verify_and_repair(cube, url, options, how):
     assert objects(url, options) == before
 
 
+def test_a_cube_is_written_over_the_store_it_is_read_from(cube, url, options):
+    xsr.to_zarr(cube, url, storage_options=options, progress=False)
+    fine = xr.open_zarr(url, storage_options=options, decode_coords="all")["reflectance"].sr.interpolate(scale=2)
+    wanted = fine.values
+    xsr.to_zarr(fine, url, storage_options=options, progress=False, overwrite=True)
+    np.testing.assert_array_equal(xr.open_zarr(url, storage_options=options)["reflectance"].values, wanted)
+    assert xsr.verify(url, storage_options=options).ok
+    assert objects(f"{url}.incoming", options) == {}
+
+
+def test_a_writer_killed_within_the_template_is_continued(cube, url, options):
+    """Whatever part of the template is there: the header comes first, the root last."""
+    xsr.to_zarr(cube, f"{url}.whole", storage_options=options, progress=False)
+    template = template_of(prepare(cube))
+    place = Place(url, options)
+    order = sorted(template.objects, key=lambda key: ("/" not in key, key))
+    for number in range(len(order)):
+        place.put("spatial_ref/_xsr/header.json", encode(template.header))
+        for key in order[:number]:
+            place.put(key, template.objects[key])
+        with pytest.raises(StoreError, match=r"exists.*resume=True"):
+            xsr.to_zarr(cube, url, storage_options=options, progress=False)
+        assert xsr.to_zarr(cube, url, storage_options=options, progress=False, resume=True).computed == 4
+        assert objects(url, options) == objects(f"{url}.whole", options)
+        place.remove()
+
+
+def test_objects_of_others_are_never_deleted(cube, url, options):
+    place = Place(url, options)
+    place.put("thesis.txt", b"mine")
+    for how in ({}, {"resume": True}, {"overwrite": True}):
+        with pytest.raises(StoreError, match="another path"):
+            xsr.to_zarr(cube, url, storage_options=options, progress=False, **how)
+    assert objects(url, options) == {"/thesis.txt": b"mine"}
+
+
 def test_one_writer_at_a_time(cube, url, options):
     with locked(Place(url, options)), pytest.raises(StoreError, match="is being written by process"):
         xsr.to_zarr(cube, url, storage_options=options, progress=False)
     xsr.to_zarr(cube, url, storage_options=options, progress=False)
     assert objects(f"{url}.lock", options) == {}
+
+
+def lock_of(url, options, **changes):
+    import s3fs
+
+    content = replace(Owner.me(), host="elsewhere", **changes).content()
+    s3fs.S3FileSystem(**options).pipe_file(f"{url}.lock", content)
+    return content
+
+
+def test_a_lock_that_nobody_renews_is_taken_over(cube, url, options, monkeypatch):
+    monkeypatch.setattr(lock, "BEAT_S", 0.01)
+    lock_of(url, options)
+    with locked(Place(url, options)) as lease:
+        check_held(Place(url, options), lease.token)
+    assert objects(f"{url}.lock", options) == {}
+
+
+def test_a_lock_is_renewed_and_who_lost_it_stops(url, options, monkeypatch):
+    place, file = Place(url, options), file_beside(Place(url, options), ".lock")
+    monkeypatch.setattr(lock, "BEAT_S", 0.05)
+    monkeypatch.setattr(lock, "PATIENCE", 400)
+    held = locked(place)
+    lease = held.__enter__()
+    renewed = Owner.of(lock._watched(place, file, file.read()))
+    assert (renewed.token, renewed.beat > 0) == (lease.token, True)
+    content = lock_of(url, options, pid=7)
+    (thread,) = (one for one in threading.enumerate() if one.name == f"lock {lease.token}")
+    thread.join(120)
+    with pytest.raises(StoreError, match="was taken over by process 7 on elsewhere"):
+        lease.check()
+    with pytest.raises(StoreError, match="was taken over by process 7 on elsewhere"):
+        held.__exit__(None, None, None)
+    assert file.read() == content
+    file.delete(content)
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_of_many_that_come_at_once_one_gets_the_lock(url, options, gone):
+    """By conditional writes: nobody waits to see whether another overwrites it."""
+    old = lock_of(url, options) if gone else None
+    barrier = threading.Barrier(6)
+
+    def change(number):
+        file = file_beside(Place(url, options), ".lock")
+        barrier.wait(120)
+        done = file.create(b"%d" % number) if old is None else file.replace(old, b"%d" % number)
+        return done and file.kept == {("mode",) if old is None else ("IfMatch",): True}
+
+    with ThreadPoolExecutor(6) as pool:
+        made = list(pool.map(change, range(6)))
+    assert sum(made) == 1
+    assert objects(f"{url}.lock", options) == {"": b"%d" % made.index(True)}
+
+
+def test_a_bucket_that_does_not_exist(cube, options):
+    with pytest.raises(StoreError, match=r"locking s3://nowhere/a\.zarr failed: FileNotFoundError"):
+        xsr.to_zarr(cube, "s3://nowhere/a.zarr", storage_options=options, progress=False)
 
 
 def test_overwrite(cube, url, options):

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -97,14 +99,102 @@ def test_every_form_of_nan_is_stored_as_one(tmp_path):
 @pytest.mark.slow
 def test_coordinates_are_checked_too(cube, tmp_path):
     write(cube, tmp_path / "a.zarr")
+    before = content(tmp_path / "a.zarr")
     group = zarr.open_group(tmp_path / "a.zarr", mode="r+")
     group["x"][3] += 1
     (tmp_path / "a.zarr/y/c/0").write_bytes(b"")
-    told = {bad.variable: (bad.index, bad.reason) for bad in xsr.verify(tmp_path / "a.zarr").bad}
-    assert set(told) == {"x", "y"}
-    assert told["x"] == ((), "values differ from the checksum in the ledger")
-    assert told["y"][1].startswith("cannot be read")
-    assert not xsr.verify(tmp_path / "a.zarr", repair=cube, progress=False).ok  # only blocks are computed again
+    found = [str(bad) for bad in xsr.verify(tmp_path / "a.zarr").bad]
+    assert found == [f"{name}/c/0: differs from what was written" for name in ("x", "y")]
+    assert xsr.verify(tmp_path / "a.zarr", repair=cube, progress=False).ok
+    assert content(tmp_path / "a.zarr") == before
+
+
+def edit(path, change):
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(document))
+
+
+def gathered(document):
+    return document["consolidated_metadata"]["metadata"]
+
+
+def double(document):
+    document["attributes"]["scale_factor"] = 0.0002
+
+
+CHANGES = {
+    "scale in consolidated metadata": ("zarr.json", lambda j: double(gathered(j)["reflectance"])),
+    "scale of the array": ("reflectance/zarr.json", double),
+    "CRS": ("spatial_ref/zarr.json", lambda j: j["attributes"].update(crs_wkt="PROJCS[]")),
+    "names of dimensions": ("zarr.json", lambda j: gathered(j)["reflectance"]["dimension_names"].reverse()),
+    "shape": ("zarr.json", lambda j: gathered(j)["reflectance"]["shape"].__setitem__(3, 15)),
+    "fill value": ("zarr.json", lambda j: gathered(j)["reflectance"].update(fill_value=3)),
+    "codecs": ("reflectance/zarr.json", lambda j: j["codecs"].pop()),
+    "complete": ("zarr.json", lambda j: j["attributes"]["xsr"].update(complete=False)),
+    "provenance": ("zarr.json", lambda j: j["attributes"].update(xsr_weights_sha256="0" * 64)),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_changed_metadata_are_found_refused_and_brought_back(cube, tmp_path, change):
+    write(cube, tmp_path / "a.zarr", dtype="uint16")
+    before = content(tmp_path / "a.zarr")
+    document, how = CHANGES[change]
+    edit(tmp_path / "a.zarr" / document, how)
+    report = xsr.verify(tmp_path / "a.zarr")
+    assert f"{document}: differs from what was written" in [str(bad) for bad in report.bad]
+    with pytest.raises(StoreError, match=rf"was changed since it was written: {document}.*--repair"):
+        write(cube, tmp_path / "a.zarr", dtype="uint16", resume=True)
+    assert xsr.verify(tmp_path / "a.zarr", repair=cube, progress=False).ok
+    assert content(tmp_path / "a.zarr") == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", KINDS, ids=str)
+def test_damage_to_any_file_is_found_and_repaired(cube, tmp_path, how):
+    """One bit of every file, then every file removed, except for blocks."""
+    write(cube, tmp_path / "a.zarr", **how)
+    before = content(tmp_path / "a.zarr")
+    for name in before:
+        flip(tmp_path / "a.zarr" / name, 0.5)
+        assert not xsr.verify(tmp_path / "a.zarr").ok, name
+        assert xsr.verify(tmp_path / "a.zarr", repair=cube, progress=False).ok, name
+        assert content(tmp_path / "a.zarr") == before, name
+        (tmp_path / "a.zarr" / name).unlink()
+        assert not xsr.verify(tmp_path / "a.zarr").ok, name
+        assert xsr.verify(tmp_path / "a.zarr", repair=cube, progress=False).ok, name
+        assert content(tmp_path / "a.zarr") == before, name
+
+
+def test_an_object_added_to_a_coordinate_is_found_and_removed(cube, tmp_path):
+    write(cube, tmp_path / "a.zarr")
+    before = content(tmp_path / "a.zarr")
+    (tmp_path / "a.zarr/x/c/1").write_bytes(b"x")
+    assert [str(bad) for bad in xsr.verify(tmp_path / "a.zarr").bad] == ["x/c/1: was added"]
+    assert xsr.verify(tmp_path / "a.zarr", repair=cube, progress=False).ok
+    assert content(tmp_path / "a.zarr") == before
+
+
+@pytest.mark.filterwarnings("ignore:Consolidated metadata")
+def test_dates_appended_by_another_program_are_named(cube, tmp_path):
+    write(cube, tmp_path / "a.zarr")
+    later = xr.open_zarr(tmp_path / "a.zarr").isel(time=[0]).load()
+    later["time"] = later["time"] + np.timedelta64(90, "D")
+    later.drop_encoding().to_zarr(tmp_path / "a.zarr", append_dim="time")
+    found = {bad.variable for bad in xsr.verify(tmp_path / "a.zarr").bad}
+    assert {"zarr.json", "reflectance/zarr.json", "time/zarr.json"} <= found
+
+
+def test_no_reader_of_zarr_sees_the_ledger(cube, tmp_path):
+    for zarr_format in (2, 3):
+        write(cube, tmp_path / "a.zarr", overwrite=True, zarr_format=zarr_format)
+        for consolidated in (True, False):
+            how = {"engine": "zarr", "consolidated": consolidated}
+            assert xr.open_datatree(tmp_path / "a.zarr", **how).groups == ("/",)
+            assert list(xr.open_groups(tmp_path / "a.zarr", **how)) == ["/"]
+        members = dict(zarr.open_group(tmp_path / "a.zarr", use_consolidated=False).members(max_depth=None))
+        assert set(members) == {"band", "reflectance", "spatial_ref", "time", "x", "y"}
 
 
 @pytest.mark.slow

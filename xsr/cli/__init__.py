@@ -13,7 +13,7 @@ from xsr.cli import inspect, models, run, train  # noqa: F401  (register their c
 from xsr.cli.base import app
 from xsr.cli.terminal import console, exit_with, say
 from xsr.cli.train import score_table
-from xsr.core.errors import XsrError
+from xsr.core.errors import XsrError, discreet
 
 __all__ = ["app", "console", "main", "score_table"]
 
@@ -21,7 +21,8 @@ __all__ = ["app", "console", "main", "score_table"]
 def main() -> None:
     """Run the command; errors of xsr become one line on standard error and exit code 1."""
     try:
-        app()
+        with discreet():
+            app()
     except (XsrError, OSError) as error:
         exit_with(error)
 

@@ -63,6 +63,11 @@ def words_of(command: Any, *, opened: str | None = None) -> Words:
     )
 
 
-app = typer.Typer(help="Super-resolve Earth-observation data cubes.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    help="Super-resolve Earth-observation data cubes.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+)
 models_app = typer.Typer(help="Models: list, show, check, export.", no_args_is_help=True)
 app.add_typer(models_app, name="models")

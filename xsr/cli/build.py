@@ -6,11 +6,15 @@ from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from types import UnionType
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
+from xsr._version import __version__
 from xsr.cli import options
 from xsr.cli.inputs import Reading
 from xsr.cli.output import name_of
+from xsr.core.redact import public, scrub
+from xsr.core.text import brief
 
 if TYPE_CHECKING:
     from xsr.core.types import XarrayObject
@@ -20,6 +24,9 @@ IN_TIME = ("frames", "window", "extrapolate", "fill", "temporal")
 """Arguments that say how target times are made, and mean nothing without them."""
 BY_VERB = ("scale", "resolution", "like", "t", *IN_TIME)
 """Arguments that some operations have and others not."""
+OPENED = ("source", "like", "model", "weights")
+"""Arguments that name what is opened."""
+EDGES = ("left", "bottom", "right", "top")
 KINDS = {
     "interpolate": "is an interpolation method",
     "sisr": "has a fixed factor and takes each date by itself",
@@ -71,6 +78,52 @@ class Request:
             given[name] = None if given[name] is None else read(given[name])
         return cls(**given)
 
+    @classmethod
+    def recall(cls, remembered: object, store: str) -> "Request":
+        """Read what a store remembers, which anybody may have written.
+
+        Parameters
+        ----------
+        remembered
+            What `build` noted.
+        store
+            Where it stands, for messages.
+
+        Raises
+        ------
+        OptionError
+            If it is not of ``xsr run``, or holds an argument that is unknown or of another type.
+        ParameterError
+            As `check`.
+        """
+        if not isinstance(remembered, dict) or remembered.get("command") != "run":
+            raise options.OptionError(f"{store} does not say how it was made; --repair needs a store of xsr run.")
+        arguments = {"source": None, **remembered}
+        del arguments["command"]
+        types = get_type_hints(cls)
+        unknown = sorted(arguments.keys() - types.keys())
+        if unknown:
+            raise options.OptionError(
+                f"{store} was made with {brief(unknown)}, unknown to xsr {__version__}. Update xsr."
+            )
+        odd = [name for name, value in arguments.items() if not _fits(value, types[name])]
+        if not odd and arguments.get("bbox") is not None and len(arguments["bbox"]) != len(EDGES):
+            odd = ["bbox"]
+        if odd:
+            raise options.OptionError(
+                f"{store} was made with {odd[0]} {brief(arguments[odd[0]])}, as it says; expected what xsr run takes."
+                " Its settings were changed: write it anew."
+            )
+        request = cls(**arguments)
+        request.check()
+        return request
+
+    def opens(self) -> dict[str, str]:
+        """Name what is opened to build the result: paths, and addresses without passwords."""
+        named = {name: getattr(self, name) for name in OPENED}
+        found = {name: public(value) for name, value in named.items() if value is not None}
+        return found if self.reader is None else {**found, "options": scrub(", ".join(self.reader))}
+
     def check(self) -> None:
         """Refuse what no model knows, whether the chosen one reads it or not.
 
@@ -107,8 +160,9 @@ class Request:
         return fine
 
     def remembered(self) -> dict[str, Any]:
-        """Arguments as a store keeps them; those that came after the first version only where they are given."""
-        return {name: value for name, value in asdict(self).items() if value is not None or name in FIRST}
+        """Arguments as a store keeps them, without secrets; those that are newer than the first only where given."""
+        kept = {name: value for name, value in asdict(self).items() if value is not None or name in FIRST}
+        return {name: _public(value) for name, value in kept.items()}
 
     def _operation(self) -> Callable[..., "XarrayObject"]:
         """Operation that the model means; refuses arguments that it does not know."""
@@ -154,8 +208,24 @@ class Request:
         return found
 
 
+def _public(value: Any) -> Any:
+    """Argument without the secrets of the addresses in it."""
+    if isinstance(value, str):
+        return public(value)
+    return [_public(one) for one in value] if isinstance(value, list | tuple) else value
+
+
 def _listed(given: Sequence[str]) -> list[str] | None:
     return list(given) or None
+
+
+def _fits(value: object, expected: Any) -> bool:
+    """Whether a value that JSON brought is of an annotated type."""
+    if isinstance(expected, UnionType):
+        return any(_fits(value, one) for one in get_args(expected))
+    if get_origin(expected) is Sequence:
+        return isinstance(value, list) and all(_fits(item, get_args(expected)[0]) for item in value)
+    return type(value) in ((int, float) if expected is float else (expected,))
 
 
 READ: Mapping[str, Callable[[Any], Any]] = {

@@ -85,7 +85,7 @@ OnFailure: TypeAlias = Annotated[
 ]
 Overwrite: TypeAlias = Annotated[bool, typer.Option("--overwrite", help="Replace an existing store.")]
 Resume: TypeAlias = Annotated[bool, typer.Option("--resume", help="Go on with a store that was interrupted.")]
-Force: TypeAlias = Annotated[bool, typer.Option("--force", help="Skip the stale-lock and free-space checks.")]
+Force: TypeAlias = Annotated[bool, typer.Option("--force", help="Skip the checks of lock and free space.")]
 
 # What a sensor observes.
 Mtf: TypeAlias = Annotated[float | None, typer.Option(help="MTF at Nyquist; by default that of the sensor's bands.")]

@@ -7,6 +7,7 @@ import typer
 
 from xsr.cli import options
 from xsr.cli.terminal import say
+from xsr.core.redact import public
 
 if TYPE_CHECKING:
     from xsr.core.types import XarrayObject
@@ -36,8 +37,8 @@ def prepare(out: str, workers: int | None, **inputs: str) -> None:
 
 
 def name_of(source: str) -> str:
-    """Name of an input without its folders, for the record of a result."""
-    return source.rstrip("/").rsplit("/", 1)[-1]
+    """Name of an input without its folders and its secrets, for the record of a result."""
+    return public(source).rstrip("/").rsplit("/", 1)[-1]
 
 
 def write(fine: "XarrayObject", out: str, *, resume: bool, **packing: Any) -> None:

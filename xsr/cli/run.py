@@ -1,18 +1,18 @@
 """Commands that write a store: run, native, degrade, guided, fetch; and verify, which mends one."""
 
-from dataclasses import fields
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xsr._version import __version__
 from xsr.cli import options
 from xsr.cli.base import Command, app
 from xsr.cli.build import Request
 from xsr.cli.inputs import Reading
 from xsr.cli.output import name_of, prepare, write
-from xsr.cli.terminal import say
+from xsr.cli.terminal import say, say_lines
+from xsr.core.redact import public
 
 if TYPE_CHECKING:
     from xsr.core.types import XarrayObject
@@ -71,19 +71,20 @@ def run(  # what decides the result is read from the context, see `Request.parse
 def verify(
     store: Annotated[str, typer.Argument(metavar="STORE", help="Zarr store written by xsr.")],
     repair: Annotated[bool, typer.Option("--repair", help="Compute bad blocks again.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --repair: open what STORE names without asking.")] = False,
     force: options.Force = False,
     workers: options.Workers = None,
 ) -> None:
     """Read every block of STORE, compare it with the checksum of what was written, and list the bad ones.
 
-    Exit code 1 if a block is bad or missing. What xsr run wrote can be repaired from its input.
+    Exit code 1 if a block is bad or missing. What xsr run wrote can be repaired from its input, which STORE names.
     """
     import xsr
 
     cube = None
     if repair:
         options.share_cores(workers)
-        cube = _rebuild(store)
+        cube = _rebuild(store, yes=yes)
     report = xsr.verify(store, repair=cube, force=force)
     for bad in report.repaired:
         say(f"repaired {bad}")
@@ -95,17 +96,26 @@ def verify(
         raise typer.Exit(1)
 
 
-def _rebuild(store: str) -> "XarrayObject":
-    """Build what a store was written from."""
+def _rebuild(store: str, *, yes: bool) -> "XarrayObject":
+    """Build what a store was written from, as it says; whoever uses the command agrees to what is opened."""
     from xsr.operations.verify import command_of
 
-    arguments = command_of(store)
-    if arguments.pop("command", None) != "run":
-        raise options.OptionError(f"{store} does not say how it was made; --repair needs a store of xsr run.")
-    unknown = sorted(set(arguments) - {field.name for field in fields(Request)})
-    if unknown:
-        raise options.OptionError(f"{store} was made with {unknown}, unknown to xsr {__version__}. Update xsr.")
-    return Request(**arguments).build()
+    request = Request.recall(command_of(store), store)
+    if not yes:
+        _agree(store, request.opens())
+    return request.build()
+
+
+def _agree(store: str, opened: dict[str, str]) -> None:
+    """Ask before what a store names is opened."""
+    if not sys.stdin.isatty():
+        named = ", ".join(f"{name} {what!r}" for name, what in opened.items())
+        raise options.OptionError(
+            f"{store} names what --repair would open: {named}; without a terminal to ask at, expected --yes."
+        )
+    say(f"To repair {store}, xsr opens what the store names:")
+    say_lines(opened)
+    typer.confirm("Open it?", abort=True)
 
 
 @app.command(cls=Command)
@@ -174,7 +184,7 @@ def degrade(
         units=units,
         chunks=chunks,
     )
-    low.attrs["xsr_input"] = Path(source).name if "://" not in source else source
+    low.attrs["xsr_input"] = Path(source).name if "://" not in source else public(source)
     write(low, out, resume=resume, overwrite=overwrite)
 
 

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from xsr.core.errors import XsrWarning
+from xsr.core.redact import scrub
 from xsr.core.text import printable
 
 console = Console(emoji=False)
@@ -37,7 +38,7 @@ def say_lines(lines: dict[str, str]) -> None:
 def complain(kind: str, text: str) -> None:
     """Print one line on standard error, as an error or a warning."""
     colour = {"error": "red", "warning": "yellow"}[kind]
-    line = Text.assemble((f"{kind}:", colour), f" {printable(text)}")
+    line = Text.assemble((f"{kind}:", colour), f" {printable(scrub(text))}")
     Console(stderr=True).print(line, highlight=False, soft_wrap=True)
 
 
@@ -64,14 +65,17 @@ def add_row(table: Table, *cells: object) -> None:
 
 @contextmanager
 def warnings_shown(reword: Callable[[str], str]) -> Iterator[None]:
-    """Show the warnings of xsr as lines on standard error, in the words of the command; others as Python does."""
+    """Show the warnings of xsr as lines on standard error, in the words of the command; others as Python does.
+
+    Either kind is shown as text.
+    """
     before = warnings.showwarning
 
     def show(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
         if issubclass(category, XsrWarning):
             complain("warning", reword(str(message)))
         else:
-            before(message, category, *place, **more)
+            before(printable(message), category, *place, **more)
 
     warnings.showwarning = show
     try:

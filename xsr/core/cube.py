@@ -26,6 +26,7 @@ from xsr.core.ground import pixel_size_m
 from xsr.core.names import BandsLike, Names, default_bands, did_you_mean, rename_dims, standardise
 from xsr.core.provenance import OPERATION, PREFIX, SCALE
 from xsr.core.rasterindex import raster_index, reindexed
+from xsr.core.redact import public
 from xsr.core.sensors import by_colour, canonical, doubt, get
 from xsr.core.types import XarrayObject
 
@@ -75,7 +76,7 @@ class Cube:
         variables = self.original.data_vars.values() if isinstance(self.original, xr.Dataset) else (self.original,)
         for holder in (self.original, *variables):
             if holder.encoding.get("source"):
-                return str(holder.encoding["source"]).rstrip("/").rsplit("/", 1)[-1]
+                return public(holder.encoding["source"]).rstrip("/").rsplit("/", 1)[-1]
         return None
 
     @property

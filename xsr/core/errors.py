@@ -1,12 +1,25 @@
 """The exception tree of xsr.
 
 Every message says what was given, what is required and what to do. The classes also derive from the
-built-in exception a caller would expect, so ``except ValueError`` keeps working.
+built-in exception a caller would expect, so ``except ValueError`` keeps working. No message carries a secret, see
+`xsr.core.redact`.
 """
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from xsr.core.redact import scrub
 
 
 class XsrError(Exception):
     """Base class of every error raised on purpose by xsr."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(scrub(one) if isinstance(one, str) else one for one in args))
+
+
+class RedactedError(XsrError):
+    """An error of another library whose text, or that of its cause, carried a secret: its kind and text without it."""
 
 
 class CubeError(XsrError, ValueError):
@@ -48,6 +61,57 @@ class StoreError(XsrError, OSError):
 class XsrWarning(UserWarning):
     """Something is unusual, and the result may not be what was meant."""
 
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(scrub(one) if isinstance(one, str) else one for one in args))
+
 
 class NotAvailableError(XsrError, NotImplementedError):
     """The feature belongs to the public interface but this version does not have it yet."""
+
+
+def cause(error: BaseException, *known: object) -> BaseException:
+    """Error to raise another one from: itself, or a `RedactedError` where its traceback would print a secret.
+
+    Parameters
+    ----------
+    error
+        Error of another library.
+    known
+        Addresses and storage options whose secrets its text may carry.
+
+    Examples
+    --------
+    >>> cause(ValueError("no such file"))
+    ValueError('no such file')
+    >>> cause(ValueError("https://example.com/x.tif?sig=abcdefgh is gone"))
+    RedactedError('ValueError: https://example.com/x.tif is gone')
+    """
+    printed = [text for one in _chain(error) for text in (str(one), *getattr(one, "__notes__", ()))]
+    if all(scrub(text, *known) == text for text in printed):
+        return error
+    return RedactedError(scrub(f"{type(error).__name__}: {error}", *known)).with_traceback(error.__traceback__)
+
+
+@contextmanager
+def discreet(*known: object) -> Iterator[None]:
+    """Raise errors of other libraries without the secrets that they carry; others unchanged."""
+    try:
+        yield
+    except XsrError:
+        raise
+    except Exception as error:
+        shown = cause(error, *known)
+        if shown is error:
+            raise
+        raise shown from None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Errors that a traceback prints: one, its causes, and what was being handled."""
+    known, left = set(), [error]
+    while left:
+        one = left.pop()
+        if id(one) not in known:
+            known.add(id(one))
+            yield one
+            left += [other for other in (one.__cause__, one.__context__) if other is not None]

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import Any
 
 from xsr.core.errors import BandError, WeightsError
 from xsr.core.sensors import doubt
+from xsr.core.text import brief
+from xsr.models import schema
 from xsr.models.channels import NO_CHANNELS, Channels
 
 SUFFIX = ".safetensors"
@@ -40,6 +41,59 @@ SEQUENCES = frozenset(
 """Fields that JSON writes as lists."""
 COARSER = ("nearest", "bilinear", "bicubic")
 """Interpolations that a card may name; see `ModelCard.coarser`."""
+LARGEST_CARD = 1 << 20
+"""Bytes of a card."""
+ITEM = "a STAC item with the machine learning model extension and the hyperparameters of ModelCard"
+PLACES = {
+    "name": ("properties", "mlm:name"),
+    "summary": ("properties", "description"),
+    "architecture": ("properties", "mlm:architecture"),
+    "images": ("properties", "mlm:input"),
+    "parameters": ("properties", "mlm:total_parameters"),
+    "licence": ("properties", "license"),
+    "created": ("properties", "datetime"),
+    "sha256": ("assets", "weights", "file:checksum"),
+    **{name: ("properties", f"xsr:{name}") for name in METADATA},
+}
+"""Where an item has what is not among its hyperparameters."""
+FIELDS = {
+    "name": schema.FILE_NAME,
+    "summary": schema.text(schema.LONGEST_TEXT),
+    "architecture": schema.NAME,
+    "config": schema.SETTINGS,
+    "bands": schema.listing(schema.NAME, least=1),
+    "mean": schema.listing(schema.LEVEL),
+    "std": schema.listing(schema.SPREAD),
+    "optional": schema.listing(schema.NAME),
+    "fill": schema.listing(schema.LEVEL),
+    "unit": schema.SPREAD,
+    "units": schema.one_of("1", "K"),
+    "sensor": schema.NAME,
+    "gsd_m": schema.SPREAD,
+    "scale_range": schema.listing(schema.SCALE, least=2, most=2),
+    "mtf": schema.listing(schema.inside(0, 1)),
+    "sha256": schema.SHA256,
+    "parameters": schema.whole(1, schema.MOST_PARAMETERS),
+    "radius": schema.whole(0, schema.WIDEST_RADIUS),
+    "licence": schema.text(schema.LONGEST_NAME),
+    "factor": schema.whole(1, schema.LARGEST_FACTOR).or_none(),
+    "residual": schema.FLAG,
+    "coarser": schema.one_of(*COARSER),
+    "guide_bands": schema.listing(schema.NAME),
+    "guide_mean": schema.listing(schema.LEVEL),
+    "guide_std": schema.listing(schema.SPREAD),
+    "guide_optional": schema.listing(schema.NAME),
+    "patch": schema.whole(1, schema.LARGEST_PATCH).or_none(),
+    "created": schema.DAY,
+    "training": schema.OBJECT,
+    "scores": schema.listing(schema.OBJECT, most=schema.MOST_ROWS),
+    "limits": schema.listing(schema.text(schema.LONGEST_TEXT)),
+    "citation": schema.text(schema.LONGEST_TEXT),
+}
+"""What each field of a card may hold."""
+LATER = frozenset(("fill", "unit", "units", "factor", "residual", "coarser", "patch"))
+LATER |= {name for name in FIELDS if name.startswith("guide_")}
+"""Fields that cards of earlier versions lack."""
 
 
 @dataclass(frozen=True)
@@ -135,18 +189,21 @@ def read_card(path: Path) -> ModelCard:
     Raises
     ------
     WeightsError
-        If it is missing, is not a STAC item of the machine learning model extension, or lacks what xsr needs.
+        If it is missing, is not a STAC item of the machine learning model extension, lacks what xsr needs, or holds a
+        value that no model can have.
     """
     card_path = path.with_suffix(".json")
     if not card_path.is_file():
         raise WeightsError(f"{card_path} not found; weights need their card beside them, as 'xsr train' writes it.")
+    size = card_path.stat().st_size
+    if size > LARGEST_CARD:
+        raise WeightsError(f"{card_path} has {size} bytes; expected a model card, of at most {LARGEST_CARD}.")
     try:
         return from_item(json.loads(card_path.read_text(encoding="utf-8")))
-    except (LookupError, ValueError, TypeError, AttributeError) as error:
-        raise WeightsError(
-            f"{card_path} is not a model card ({type(error).__name__}: {error}). Expected a STAC item with the"
-            " machine learning model extension and the hyperparameters of ModelCard."
-        ) from error
+    except RecursionError as error:
+        raise WeightsError(f"{card_path} is not a model card: it is nested too deeply; expected {ITEM}.") from error
+    except ValueError as error:
+        raise WeightsError(f"{card_path} is not a model card: {error}. Expected {ITEM}.") from error
 
 
 def write_card(card: ModelCard, path: Path) -> None:
@@ -218,31 +275,57 @@ def to_item(card: ModelCard, file: str) -> dict[str, Any]:
     return out
 
 
-def from_item(item: dict[str, Any]) -> ModelCard:
-    """Card from the STAC item that `to_item` makes; anything else raises the built-in error of what is missing."""
-    properties = item["properties"]
-    (model_input,) = properties["mlm:input"]
-    scaling = model_input["value_scaling"]
-    fields = dict(properties["mlm:hyperparameters"])
-    fields |= {name: properties[f"xsr:{name}"] for name in METADATA}
-    fields |= {
-        "name": properties["mlm:name"],
-        "summary": properties["description"],
-        "architecture": properties["mlm:architecture"],
-        "bands": model_input["bands"],
-        "mean": [scale["mean"] for scale in scaling],
-        "std": [scale["stddev"] for scale in scaling],
-        "sha256": item["assets"]["weights"]["file:checksum"].removeprefix(MULTIHASH_SHA256),
-        "parameters": properties["mlm:total_parameters"],
-        "licence": properties["license"],
-        "created": properties["datetime"][:10],
-    }
+def from_item(item: object) -> ModelCard:
+    """Card from the STAC item that `to_item` makes.
+
+    Raises
+    ------
+    ValueError
+        If a field is missing, unknown, or holds what no model can have; the first is named.
+    """
+    fields = _stated(item)
+    unknown = sorted(fields.keys() - FIELDS.keys())
+    if unknown:
+        raise ValueError(f"its hyperparameters hold {brief(unknown)}, which xsr does not know")
+    schema.check_fields(fields, FIELDS, required=[name for name in FIELDS if name not in LATER])
     unit, units = fields.get("unit", 1.0), fields.get("units", "1")
-    if units not in ("1", "K") or (units == "K" and unit != 1):
+    if units == "K" and unit != 1:
         raise ValueError(f"units {units!r} with unit {unit!r}; expected units '1', or 'K' with a unit of 1")
     card = from_fields(**fields | {name: tuple(fields[name]) for name in SEQUENCES & fields.keys()})
     _check(card)
     return card
+
+
+def _stated(item: object) -> dict[str, Any]:
+    """Fields of a card by name, wherever the item has them."""
+    fields = {name: _at(item, *path) for name, path in PLACES.items()}
+    images, checksum, moment = fields.pop("images"), fields["sha256"], fields["created"]
+    if not (isinstance(images, list) and len(images) == 1):
+        raise schema.refuse("mlm:input", images, "a list of one input")
+    scaling = _at(images[0], "value_scaling")
+    if not isinstance(scaling, list):
+        raise schema.refuse("value_scaling", scaling, "a list")
+    settings = _at(item, "properties", "mlm:hyperparameters")
+    if not isinstance(settings, dict):
+        raise schema.refuse("mlm:hyperparameters", settings, "an object")
+    return {
+        **settings,
+        **fields,
+        "bands": _at(images[0], "bands"),
+        "mean": [_at(scale, "mean") for scale in scaling],
+        "std": [_at(scale, "stddev") for scale in scaling],
+        "sha256": checksum.removeprefix(MULTIHASH_SHA256) if isinstance(checksum, str) else checksum,
+        "created": moment[:10] if isinstance(moment, str) else moment,
+    }
+
+
+def _at(item: object, *path: str) -> Any:
+    """Value at a path of nested objects."""
+    for depth, name in enumerate(path, 1):
+        if not isinstance(item, dict) or name not in item:
+            raise ValueError(f"{'.'.join(path[:depth])} is missing")
+        item = item[name]
+    return item
 
 
 def fields_of(card: ModelCard) -> dict[str, Any]:
@@ -280,62 +363,31 @@ def from_fields(**fields: Any) -> ModelCard:
 
 
 def _check(card: ModelCard) -> None:
-    """Refuse values that no model can have: they would fail, or mislead, far from here."""
-    stated = fields_of(card)
-    count, step = len(card.bands), stated["unit"]
-    each, positive = f"{count} finite numbers, one for each band", "a finite number above 0"
+    """Refuse values that do not agree with one another."""
+    stated, count = fields_of(card), len(card.bands)
+    low, high = card.scale_range
     rules = {
-        "name": (_is_file_name(card.name), "a file name"),
-        "bands": (0 < count == len(set(card.bands)), "different names, at least one"),
-        **_statistics_rules(card.image, "", "bands", each),
-        "fill": (not card.image.fill or _numbers(card.image.fill, count), each.replace(",", ", or none,")),
-        "radius": (_whole(card.radius, 0), "a whole number, at least 0"),
-        "factor": (card.factor is None or _whole(card.factor, 1), "a whole number, at least 1, or none"),
-        "unit": (_numbers((step,), 1) and step > 0, positive),
-        "gsd_m": (_numbers((card.gsd_m,), 1) and card.gsd_m > 0, positive),
-        "scale_range": (_is_range(card.scale_range), "the lowest and the highest scale"),
-        "patch": (card.patch is None or _whole(card.patch, 1), "a whole number, at least 1, or none"),
+        "bands": (len(set(card.bands)) == count, "different names"),
+        **_statistics_rules(card.image, "", "one for each band"),
+        "fill": (len(card.image.fill) in (0, count), f"{count} numbers, one for each band, or none"),
+        "mtf": (len(card.mtf) in (0, count), f"{count} numbers, one for each band, or none"),
+        "scale_range": (low <= high, "the lowest and the highest scale"),
         "guide_bands": (len(set(card.guide.names)) == len(card.guide.names), "different names"),
-        **_statistics_rules(
-            card.guide,
-            "guide_",
-            "guide_bands",
-            f"{len(card.guide.names)} finite numbers, one for each band of the guide",
-        ),
-        "coarser": (card.coarser in COARSER, f"one of {', '.join(COARSER)}"),
+        **_statistics_rules(card.guide, "guide_", "one for each band of the guide"),
     }
-    for name, (holds, rule) in rules.items():
+    for name, (holds, expected) in rules.items():
         if not holds:
-            raise ValueError(f"{name} {stated[name]!r}; expected {rule}")
+            raise schema.refuse(name, stated[name], expected)
 
 
-def _statistics_rules(channels: Channels, prefix: str, bands: str, each: str) -> dict[str, tuple[bool, str]]:
+def _statistics_rules(channels: Channels, prefix: str, each: str) -> dict[str, tuple[bool, str]]:
     """Rules of the standardisation of an image or its guide, by field."""
     count = len(channels.names)
-    positive = _numbers(channels.std, count) and min(channels.std, default=1) > 0
     return {
-        f"{prefix}optional": (set(channels.optional) <= set(channels.names), f"some of {bands}"),
-        f"{prefix}mean": (_numbers(channels.mean, count), each),
-        f"{prefix}std": (positive, each.replace("numbers", "numbers above 0")),
+        f"{prefix}optional": (set(channels.optional) <= set(channels.names), f"some of {prefix}bands"),
+        f"{prefix}mean": (len(channels.mean) == count, f"{count} numbers, {each}"),
+        f"{prefix}std": (len(channels.std) == count, f"{count} numbers, {each}"),
     }
-
-
-def _is_file_name(text: Any) -> bool:
-    return isinstance(text, str) and text not in ("", ".", "..") and not set(text) & set("/\\\0")
-
-
-def _numbers(values: tuple[Any, ...], count: int) -> bool:
-    return len(values) == count and all(
-        isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in values
-    )
-
-
-def _whole(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def _is_range(values: tuple[Any, ...]) -> bool:
-    return _numbers(values, 2) and 0 < values[0] <= values[1]
 
 
 def digest(card: ModelCard) -> str:

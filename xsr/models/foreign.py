@@ -6,14 +6,16 @@ pixels that a tile must be cut by (``margin``). Cards of this format take and gi
 """
 
 import hashlib
-import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xsr.core.errors import ModelError, NotAvailableError, WeightsError
+from xsr.core.errors import ModelError, NotAvailableError, WeightsError, XsrError
 from xsr.core.sensors import canonical
-from xsr.models import published
+from xsr.core.text import brief
+from xsr.models import plain_yaml, published, schema
 from xsr.models.card import ModelCard, file_sha256
 from xsr.models.channels import Channels
 from xsr.models.record import Architecture
@@ -30,8 +32,23 @@ TYPICAL = dict(zip(published.SENTINEL2.names, published.SENTINEL2.mean, strict=T
 """Reflectance that stands in for no data, by band; the networks' own normalisation is unknown."""
 DEFAULT_FILL = 0.1
 """Likewise, for other bands."""
+LONGEST_MESSAGE = 500
+"""Characters of a message of onnxruntime."""
 INSTALL = "install it with: pip install 'xarray-sr[onnx]'."
+LARGEST_CARD = 1 << 16
+"""Bytes of a card."""
 REQUIRED = ("model", "bands", "factor", "margin")
+FIELDS = {
+    "model": schema.text(schema.LONGEST_NAME, least=1),
+    "bands": schema.listing(schema.NAME, least=1),
+    "factor": schema.integral(1, schema.LARGEST_FACTOR),
+    "margin": schema.integral(0, schema.WIDEST_RADIUS),
+    "units": schema.one_of(*CF_UNITS),
+    "gsd_m": schema.SPREAD,
+    "licence": schema.text(schema.LONGEST_NAME),
+    "license": schema.text(schema.LONGEST_NAME),
+}
+"""What each field of a card may hold; others are for other programs."""
 
 
 def read(path: Path) -> ModelCard:
@@ -40,11 +57,13 @@ def read(path: Path) -> ModelCard:
     Raises
     ------
     WeightsError
-        If it lacks a field, a value makes no sense, or the ONNX file is not there or not whole.
+        If it lacks a field, a value makes no sense, or the ONNX file is not there, not whole, or reads files elsewhere.
+    NotAvailableError
+        If onnx is not installed.
     """
     fields = _fields(path)
-    factor, file = int(fields["factor"]), _file(path, fields)
-    bands = _bands(fields)
+    factor, file, bands = int(fields["factor"]), _file(path, fields), _bands(fields)
+    graph = read_graph(file)
     return ModelCard(
         name=path.stem,
         summary=f"Foreign network {file.name}",
@@ -61,8 +80,8 @@ def read(path: Path) -> ModelCard:
         gsd_m=float(fields.get("gsd_m", 10.0)),
         scale_range=(float(factor), float(factor)),
         mtf=(),
-        sha256=_sha256(file),
-        parameters=_parameters(file),
+        sha256=_sha256(graph, file),
+        parameters=sum(prod(tensor.dims) for tensor in graph.graph.initializer),
         radius=-(-int(fields["margin"]) // factor),
         licence=str(fields.get("licence", fields.get("license", "unknown"))),
         factor=factor,
@@ -80,51 +99,76 @@ def write(path: Path, fields: dict[str, Any]) -> None:
 
 def _fields(path: Path) -> dict[str, Any]:
     """Fields of a card, checked."""
-    import yaml
-
+    size = path.stat().st_size
+    if size > LARGEST_CARD:
+        raise WeightsError(f"{path} has {size} bytes; expected the card of a network, of at most {LARGEST_CARD}.")
     try:
-        fields: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        fields = plain_yaml.load(path.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise WeightsError(f"{path} is not YAML ({error}). Expected the fields {', '.join(REQUIRED)}.") from error
-    lacking = [name for name in REQUIRED if not isinstance(fields, dict) or name not in fields]
-    if lacking:
-        raise WeightsError(f"{path} lacks {', '.join(lacking)}; expected the fields {', '.join(REQUIRED)}.")
-    factor, margin, bands = fields["factor"], fields["margin"], fields["bands"]
-    if not _whole(factor, 1) or not _whole(margin, 0):
-        raise WeightsError(
-            f"{path}: factor {factor!r}, margin {margin!r}; expected whole numbers, at least 1 and 0 (output pixels)."
-        )
-    if not isinstance(bands, list) or not bands:
-        raise WeightsError(f"{path}: bands {bands!r}; expected the list of band names in the network's order.")
-    known = _bands(fields)
-    twice = sorted({band for band in known if known.count(band) > 1})
-    if twice:
-        raise WeightsError(f"{path}: bands {bands!r} names {twice} more than once; expected a band for each channel.")
-    units, gsd = fields.get("units", "dn10000"), fields.get("gsd_m", 10.0)
-    if not isinstance(units, str) or units not in CF_UNITS:
-        raise WeightsError(f"{path}: units {units!r}; expected one of {', '.join(CF_UNITS)}.")
-    if not _number(gsd) or gsd <= 0:
-        raise WeightsError(f"{path}: gsd_m {gsd!r}; expected the size of an input pixel in metres.")
-    return dict(fields)
+    try:
+        found = dict(fields) if isinstance(fields, dict) else {}
+        schema.check_fields(found, FIELDS, required=REQUIRED)
+        known = _bands(found)
+        if len(set(known)) < len(known):
+            raise schema.refuse("bands", found["bands"], "a band for each channel, none more than once")
+    except ValueError as error:
+        raise WeightsError(f"{path} is not the card of a network: {error}. Correct the card.") from error
+    return found
 
 
 def _file(path: Path, fields: dict[str, Any]) -> Path:
-    file = path.parent / str(fields["model"])
+    """File of the network that a card names, which lies in the folder of the card."""
+    _require_inside(path.parent, fields["model"], f"the card {path}")
+    file: Path = path.parent / fields["model"]
     if not file.is_file():
         raise WeightsError(f"{path} names the network {fields['model']!r}, which is not at {file}. Put it there.")
     return file
 
 
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _require_inside(folder: Path, name: str, source: str) -> None:
+    """Refuse the name of a file that is not in a folder: whoever wrote it does not say what else is read here."""
+    given = Path(name)
+    apart = given.is_absolute() or ".." in given.parts or "\0" in name
+    if apart or not (folder / given).resolve().is_relative_to(folder.resolve()):
+        raise WeightsError(
+            f"{source} names the file {brief(name)}; expected one in {folder}, by a relative path without '..'"
+            " or links that lead elsewhere. Put it there."
+        )
 
 
-def _whole(value: Any, least: int) -> bool:
-    return _number(value) and value == int(value) and value >= least
+def _external(graph: Any, file: Path) -> list[str]:
+    """Names of the further files that numbers of tensors lie in; refused outside the folder of the network."""
+    found = set()
+    for tensor in _tensors(graph):
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                _require_inside(file.parent, entry.value, f"tensor {brief(tensor.name)} of {file}")
+                found.add(entry.value)
+    return sorted(found)
+
+
+def _sha256(graph: Any, file: Path) -> str:
+    """Hash an ONNX file; where tensors lie in further files, the hashes of all."""
+    own, names = file_sha256(file), _external(graph, file)
+    others = {name: file_sha256(file.parent / name) for name in names if (file.parent / name).is_file()}
+    return hashlib.sha256(repr((own, others)).encode()).hexdigest() if names else own
+
+
+def _tensors(message: Any) -> Iterator[Any]:
+    """Every tensor of a graph, those of nodes, functions and inner graphs too."""
+    for field, value in message.ListFields():
+        if field.message_type is None:
+            continue
+        for part in value if isinstance(value, Sequence) else (value,):
+            if field.message_type.name == "TensorProto":
+                yield part
+            else:
+                yield from _tensors(part)
 
 
 def _bands(fields: dict[str, Any]) -> tuple[str, ...]:
-    return tuple(canonical(str(band)) for band in fields["bands"])
+    return tuple(canonical(band) for band in fields["bands"])
 
 
 def import_onnx(needed_for: str) -> Any:
@@ -153,45 +197,30 @@ def read_graph(file: Path) -> Any:
         If the file is not whole.
     """
     onnx = import_onnx(f"reading {file}")
-    from google.protobuf.message import DecodeError
-
     try:
         # Tensors that lie in files of their own are the runtime's business, and may be missing.
         return onnx.load(str(file), load_external_data=False)
-    except DecodeError as error:
+    except Exception as error:  # of damaged bytes protobuf raises more than its own
         raise WeightsError(f"{file} is not a whole ONNX file ({error}). Fetch it again.") from error
 
 
-def _sha256(file: Path) -> str:
-    """Hash an ONNX file; where tensors lie in files of their own, the hashes of all."""
-    own = file_sha256(file)
+@contextmanager
+def _runtime_errors(doing: str) -> Iterator[None]:
+    """Turn what onnxruntime raises into one error, but for memory that is used up.
+
+    It has a class of its own for each failure, none public, and cannot even say every one as text.
+    """
+    from xsr.models.memory import out_of_memory
+
     try:
-        named = sorted(set(_locations(read_graph(file))))
-    except NotAvailableError:
-        return own
-    others = {name: file_sha256(file.parent / name) for name in named if (file.parent / name).is_file()}
-    return hashlib.sha256(repr((own, others)).encode()).hexdigest() if others else own
-
-
-def _locations(message: Any) -> Iterator[str]:
-    """Names of the files that tensors of a graph lie in, those of nodes, functions and inner graphs too."""
-    for field, value in message.ListFields():
-        if field.message_type is None:
-            continue
-        for part in value if isinstance(value, Sequence) else (value,):
-            if field.message_type.name == "TensorProto":
-                yield from (entry.value for entry in part.external_data if entry.key == "location")
-            else:
-                yield from _locations(part)
-
-
-def _parameters(file: Path) -> int:
-    """Numbers in the initialisers of an ONNX file; zero where onnx is not installed."""
-    try:
-        model = read_graph(file)
-    except NotAvailableError:
-        return 0
-    return sum(math.prod(tensor.dims) for tensor in model.graph.initializer)
+        yield
+    except XsrError:
+        raise
+    except Exception as error:
+        if isinstance(error, RuntimeError) and out_of_memory(error):
+            raise
+        text = " ".join(str(error).split())[:LONGEST_MESSAGE]
+        raise WeightsError(f"onnxruntime cannot {doing}: {text}") from error
 
 
 class OnnxNetwork:
@@ -204,15 +233,13 @@ class OnnxNetwork:
             raise NotAvailableError(f"{file} needs onnxruntime; {INSTALL}") from error
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # Dask brings the threads
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # what is wrong is raised
         providers = ["CPUExecutionProvider"]
         if device.startswith("cuda"):
             providers.insert(0, "CUDAExecutionProvider")
-        try:
+        with _runtime_errors(f"open {file}"):
             self._session = onnxruntime.InferenceSession(str(file), options, providers=providers)
-        except Exception as error:  # onnxruntime has a class of its own for each failure, none public
-            raise WeightsError(f"onnxruntime cannot open {file}: {error}") from error
-        shape = self._check(file, bands)
+            shape = self._check(file, bands)
         self.size: tuple[int | None, int | None] | None = None
         """Fixed size (h, w) of the input, where the network has one; None for a side that is free."""
         if isinstance(shape[2], int) or isinstance(shape[3], int):
@@ -228,8 +255,9 @@ class OnnxNetwork:
         if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type != "tensor(float)":
             stated = ", ".join(f"{i.type} {i.name!r} of shape {i.shape}" for i in inputs)
             raise WeightsError(f"{file} takes {stated}; expected one input of float32, shape (n, band, y, x).")
-        if len(outputs) != 1:
-            raise WeightsError(f"{file} gives {[o.name for o in outputs]}; expected one output (n, band, y, x).")
+        if len(outputs) != 1 or outputs[0].type != "tensor(float)":
+            stated = ", ".join(f"{o.type} {o.name!r}" for o in outputs)
+            raise WeightsError(f"{file} gives {stated}; expected one output of float32, shape (n, band, y, x).")
         self._name: str = inputs[0].name
         shape: list[Any] = inputs[0].shape
         if isinstance(shape[1], int) and shape[1] != bands:
@@ -255,7 +283,8 @@ class OnnxNetwork:
         """Evaluate; shapes that do not agree with bands and factor are refused."""
         import torch
 
-        (out,) = self._session.run(None, {self._name: images.cpu().numpy()})
+        with _runtime_errors(f"evaluate {self.file}"):
+            (out,) = self._session.run(None, {self._name: images.cpu().numpy()})
         if out.ndim != 4 or out.shape[1] != images.shape[1]:
             raise WeightsError(
                 f"{self.file} made {out.shape[1] if out.ndim == 4 else out.shape} bands of {images.shape[1]}; expected"
@@ -274,7 +303,7 @@ def session(path: Path, sha256: str, device: str) -> OnnxNetwork:
     """Open the network of a card, if its bytes are those of ``sha256``."""
     fields = _fields(path)
     file = _file(path, fields)
-    found = _sha256(file)
+    found = _sha256(read_graph(file), file)
     if found != sha256:
         raise WeightsError(
             f"{file} has sha256 {found}, with the files that it names; expected {sha256}. One was changed or damaged:"
@@ -284,12 +313,9 @@ def session(path: Path, sha256: str, device: str) -> OnnxNetwork:
 
 
 def opset(file: Path) -> int | None:
-    """Version of the standard operators that an ONNX file needs; None where onnx is not installed."""
-    try:
-        model = read_graph(file)
-    except NotAvailableError:
-        return None
-    return max((int(entry.version) for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=None)
+    """Version of the standard operators that an ONNX file needs; None if it does not say."""
+    opsets = read_graph(file).opset_import
+    return max((int(entry.version) for entry in opsets if entry.domain in ("", "ai.onnx")), default=None)
 
 
 def is_foreign(card: ModelCard) -> bool:

@@ -25,6 +25,8 @@ SENTINEL2 = Channels(
     std=(0.0289, 0.0400, 0.0679, 0.0811, 0.0615, 0.0645, 0.0772, 0.0820, 0.1196, 0.1160),
 )
 """Bands in the order of the channels; statistics of the reflectance of Level-2A over land."""
+MOST_PARAMETERS = 10**9
+"""Parameters of a published network."""
 FACTORS = (2, 4)
 """Factors tried. A CARN of 3 has the shapes of a CARN of 4 and would be taken for one: it needs a card."""
 
@@ -39,27 +41,23 @@ def card(architecture: Architecture, path: Path) -> ModelCard:
     WeightsError
         If the tensors fit no number of bands and factor that are known.
     """
-    import torch
-
-    from xsr.models.state import fit, read_state
+    from xsr.models.state import count, fit, read_state
 
     if not architecture.published:
         raise ModelError(
             f"{path} has no card beside it, and {architecture.name!r} is none of the project's networks (CARN,"
             " RRDBNet); expected a card (.json) that says bands, factor, units and normalisation."
         )
-    state = read_state(path)
+    configs = [{"bands": bands, "factor": factor} for bands in (10, 4) for factor in FACTORS]
+    networks = [architecture.outline(MOST_PARAMETERS, **config) for config in configs]
+    state = read_state(path, parameters=max(map(count, networks)))
     failure: WeightsError | None = None
-    for count in (10, 4):
-        for factor in FACTORS:
-            config = {"bands": count, "factor": factor}
-            with torch.device("meta"):
-                network = architecture.make(**config)
-            try:
-                fit(network, state, rename=architecture.rename, source=str(path), dry=True)
-            except WeightsError as error:
-                failure = failure or error
-                continue
+    for config, network in zip(configs, networks, strict=True):
+        try:
+            fit(network, state, rename=architecture.rename, source=str(path), dry=True)
+        except WeightsError as error:
+            failure = failure or error
+        else:
             return _card(architecture, path, config, network)
     assert failure is not None
     raise failure

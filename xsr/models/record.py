@@ -13,11 +13,15 @@ This module imports no PyTorch.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
-from xsr.core.errors import ModelError
+from xsr.core.errors import ModelError, XsrError
+from xsr.core.text import brief
+from xsr.models.schema import LARGEST
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -31,6 +35,8 @@ INTERFACES: dict[str, tuple[str, ...]] = {
     "temporal": ("encode", "merge", "compose", "fold", "decode"),
 }
 """Methods that an operation calls on a network, by kind."""
+PART = 1000
+"""Parameters that a part of a network, a layer or a block, counts as where its size is bounded."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +67,37 @@ def _never(config: Mapping[str, Any]) -> bool:
     return False
 
 
+def _is_huge(value: object) -> bool:
+    return isinstance(value, int) and abs(value) > LARGEST
+
+
 def _leave(network: "nn.Module") -> None:
     return None
+
+
+@contextmanager
+def _counted(most: int, name: str) -> Iterator[None]:
+    """Stop the making of a network of this thread that gets too large."""
+    from torch.nn.modules import module as hooks
+
+    left, thread = most, get_ident()
+
+    def count(network: object, part_name: str, part: Any) -> None:
+        nonlocal left
+        if get_ident() == thread and part is not None:
+            left -= part.numel() if hasattr(part, "numel") else PART
+        if left < 0:
+            raise ModelError(f"{name} as configured has more than {most} parameters; expected at most as many.")
+
+    handles = [
+        hooks.register_module_parameter_registration_hook(count),
+        hooks.register_module_module_registration_hook(count),
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,10 +178,13 @@ class Architecture:
         """
         from torch import nn
 
+        settings = {**self.config, **config}
         try:
-            network = self.build(**{**self.config, **config})
-        except TypeError as error:
-            raise ModelError(f"{self.name} does not take these settings {config}: {error}.") from error
+            network = self.build(**settings)
+        except (XsrError, MemoryError):
+            raise
+        except Exception as error:  # what a network makes of settings that it cannot have is up to it
+            raise ModelError(f"{self.name} does not take these settings {brief(settings)}: {error}.") from error
         if not isinstance(network, nn.Module):
             raise ModelError(
                 f"architecture {self.name!r} builds a {type(network).__name__}; expected a torch.nn.Module. Let build"
@@ -164,6 +202,36 @@ class Architecture:
                 " pixel depends on, a whole number. Set self.radius, or tiling='lattice'."
             )
         return network
+
+    def outline(self, most: int, **config: Any) -> "nn.Module":
+        """Untrained network of shapes that take no memory.
+
+        Parameters
+        ----------
+        most
+            Parameters that it may have; a part counts as `PART` of them.
+        config
+            As in `make`.
+
+        Raises
+        ------
+        ModelError
+            As `make`, and as soon as it has more.
+        """
+        import torch
+
+        huge = {key: value for key, value in {**self.config, **config}.items() if _is_huge(value)}
+        if huge:
+            raise ModelError(f"{self.name} has settings {brief(huge)}; expected numbers up to {LARGEST}.")
+        with _counted(most, self.name):
+            try:
+                with torch.device("meta"):
+                    return self.make(**config)
+            except ModelError as error:
+                # Code of others may read numbers while it makes a network.
+                if not self.module or not isinstance(error.__cause__, RuntimeError):
+                    raise
+            return self.make(**config)
 
     def last(self, network: "nn.Module") -> "nn.Module":
         """Last layer with weights of a network of this architecture: what makes its output."""

@@ -10,9 +10,9 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from xsr.core import extensions
+from xsr.core import extensions, sensors
 from xsr.core.errors import ModelError, ParameterError, WeightsError
-from xsr.models import catalogue, foreign, published
+from xsr.models import catalogue, claims, foreign, published
 from xsr.models.card import SUFFIX, ModelCard, digest, file_sha256, read_card
 from xsr.models.record import Architecture
 
@@ -24,8 +24,6 @@ APART = {"temporal_liif_worldstrat": "CC-BY-NC-4.0"}
 """Weights whose licence keeps them out of the default distribution, and that licence."""
 Model: TypeAlias = str | Path
 """Name of packaged weights, or path to a weight file or to the card of a foreign network."""
-TRIAL = 8
-"""Side of the image by which a network's factor is measured, pixels."""
 _loading = Lock()
 _folders = [PACKAGED, PACKAGED.with_name("noncommercial")]
 """Folders of weights; a checkout has the second one, a distribution does not."""
@@ -193,6 +191,8 @@ def spec(model: Model, weights: Model | None = None) -> ModelSpec:
     path = find(model) if weights is None else Path(weights)
     if path.suffix not in foreign.SUFFIXES:  # the card of a foreign network is made from its file
         _check_bytes(path, stated.sha256)
+        claims.check_outline(stated, record_of(stated), path)
+    sensors.get(stated.sensor)
     module = catalogue.module_of(stated.architecture)
     if weights is not None:
         architecture = "" if path.with_suffix(".json").is_file() else str(model)
@@ -284,11 +284,11 @@ def load(model: "Model | ModelSpec", *, weights: Model | None = None, device: st
     if weights is not None:
         if isinstance(model, ModelSpec):
             raise ModelError("weights= goes with the name of an architecture; a ModelSpec has its own.")
-        from xsr.models.state import fit, read_state
+        from xsr.models.state import count, fit, read_state
 
         record = catalogue.get(str(model))
         network = record.make(**config)
-        fit(network, read_state(Path(weights)), rename=record.rename, source=str(weights))
+        fit(network, read_state(Path(weights), parameters=count(network)), rename=record.rename, source=str(weights))
         return network.to(device).eval().requires_grad_(False)
     if config:
         raise ModelError(f"settings {config} go with an architecture and weights=; trained weights have their own.")
@@ -304,8 +304,16 @@ class Loaded:
 
 
 def loaded(identity: ModelSpec, device: str) -> Loaded:
-    """Network of a spec and its record; see `load`."""
+    """Network of a spec and its record, if its declared margin is wide enough; see `load`."""
     with _loading:  # threads of one worker wait for the first instead of reading the file again
+        version = catalogue.version()
+        _measure(identity, version)
+        return _load(identity, device, version)
+
+
+def opened(identity: ModelSpec, device: str) -> Loaded:
+    """Network of a spec and its record, whatever the margin of its card."""
+    with _loading:
         return _load(identity, device, catalogue.version())
 
 
@@ -320,23 +328,49 @@ def _check_bytes(path: Path, sha256: str) -> None:
 @lru_cache(maxsize=8)
 def _load(identity: ModelSpec, device: str, version: int) -> Loaded:
     """Load a network; ``version`` of the catalogue is part of the key alone."""
-    from xsr.models.state import fit, read_state
+    from xsr.models.state import count, fit, read_state
 
-    path = Path(identity.name) if identity.architecture else find(identity.name)
+    path = _path(identity)
     if path.suffix in foreign.SUFFIXES:
-        opened = foreign.session(path, identity.sha256, device)
+        session = foreign.session(path, identity.sha256, device)
         _check_card(foreign.read(path), identity, path)
-        return Loaded(opened, foreign.RECORD)
+        return Loaded(session, foreign.RECORD)
     _check_bytes(path, identity.sha256)
-    stated = published.card(catalogue.get(identity.architecture), path) if identity.architecture else read_card(path)
+    stated = _stated(identity, path)
     _check_card(stated, identity, path)
     record = record_of(stated, identity.module)
+    claims.check_outline(stated, record, path)
     network = record.make(**stated.config)
     rename = record.rename if identity.architecture else str
-    fit(network, read_state(path), rename=rename, source=str(path))
+    fit(network, read_state(path, parameters=count(network)), rename=rename, source=str(path))
     network = network.eval().requires_grad_(False)
-    _check_shapes(network, stated, record, path)
+    claims.check_trial(network, stated, record, path)
     return Loaded(network.to(device), record)
+
+
+def _stated(identity: ModelSpec, path: Path) -> ModelCard:
+    """Card of a spec; that of published weights is made from the file."""
+    if path.suffix in foreign.SUFFIXES:
+        return foreign.read(path)
+    return published.card(catalogue.get(identity.architecture), path) if identity.architecture else read_card(path)
+
+
+@lru_cache(maxsize=64)
+def _measure(identity: ModelSpec, version: int) -> None:
+    """Refuse a margin that is too narrow, by measurement where the package does not know the architecture."""
+    if not identity.module and Path(identity.name).suffix not in foreign.SUFFIXES:
+        return
+    path = _path(identity)
+    found = _load(identity, "cpu", version)
+    if isinstance(found.network, foreign.OnnxNetwork) and found.network.size is not None:  # it is not tiled
+        return
+    if found.record.tiling == "halo" and found.record.kind in claims.MEASURED:
+        claims.check_reach(found.network, _stated(identity, path), found.record, path)
+
+
+def _path(identity: ModelSpec) -> Path:
+    """Weight file or foreign card of a spec."""
+    return Path(identity.name) if identity.architecture else find(identity.name)
 
 
 def _check_card(stated: ModelCard, identity: ModelSpec, path: Path) -> None:
@@ -345,27 +379,6 @@ def _check_card(stated: ModelCard, identity: ModelSpec, path: Path) -> None:
         raise WeightsError(
             f"the card of {path} was changed after the cube was built; expected it unchanged. Build the cube again."
         )
-
-
-def _check_shapes(network: "nn.Module", stated: ModelCard, record: Architecture, path: Path) -> None:
-    """Refuse a card whose factor or bands are not the network's: pixels would be picked from the wrong places."""
-    if record.kind != "fixed" and stated.factor is not None:
-        raise WeightsError(f"{path} is no fixed-scale network; its card says {stated.factor}. Correct the card.")
-    if record.kind != "fixed":
-        return
-    if stated.factor is None:
-        raise WeightsError(f"{path} is a fixed-scale network; its card says none. Correct the card.")
-    import torch
-
-    given, wanted = ((len(stated.bands), TRIAL * n, TRIAL * n) for n in (1, stated.factor))
-    try:
-        made = tuple(network(torch.zeros(1, *given)).shape[1:])
-    except RuntimeError as error:
-        raise WeightsError(
-            f"{path} takes other bands than the {len(stated.bands)} of its card ({error}). Correct the card."
-        ) from error
-    if made != wanted:
-        raise WeightsError(f"{path} makes {made} of {given}; its card says {wanted}. Correct the card.")
 
 
 def describe(name: Model) -> Description:

@@ -1,7 +1,9 @@
 """Weights from files: our own and published ones, never code."""
 
 import pickle
+import tarfile
 import warnings
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,24 @@ from xsr.core.errors import WeightsError
 PICKLED = (".pth", ".pt", ".ckpt", ".tar")
 WRAPPERS = ("state_dict", "params_ema", "params", "model", "sd", "network", "net")
 """Keys under which checkpoints keep the tensors among other things."""
+DEEPEST = 8
+"""Wrappers in wrappers that are looked into."""
+SPARE = 64
+"""Bytes of a file for each parameter of its network: sixteen copies in single precision."""
+BESIDE = 16 << 20
+"""Bytes of a file beside these."""
+ZIP = b"PK\x03\x04"
+"""First bytes of an archive."""
 PREFIXES = ("module.", "model.", "generator.", "network.")
 """What wrappers of a network put before the names of its tensors."""
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
+def count(network: nn.Module) -> int:
+    """Count the parameters of a network."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def read_state(path: Path, *, parameters: int | None = None) -> dict[str, Tensor]:
     """Read the tensors of a weight file.
 
     Parameters
@@ -26,29 +41,49 @@ def read_state(path: Path) -> dict[str, Tensor]:
     path
         ``.safetensors``, or a PyTorch checkpoint (``.pth``, ``.pt``, ``.ckpt``, ``.tar``) that holds tensors, numbers
         and texts alone.
+    parameters
+        Parameters of the network that it is for: a file of more than `SPARE` bytes for each, and `BESIDE` more, is
+        not opened. None: of any size.
 
     Raises
     ------
     WeightsError
-        If the file is missing, damaged, or pickles anything else: that could run code.
+        If the file is missing, damaged, much larger than the network, or pickles anything else: that could run code.
     """
     if not path.is_file():
         raise WeightsError(f"{path} not found; expected a .safetensors file or a PyTorch checkpoint.")
+    size = path.stat().st_size
+    if parameters is not None and size > SPARE * parameters + BESIDE:
+        raise WeightsError(
+            f"{path} has {size} bytes, far more than {parameters} parameters take; expected the weights of the network"
+            " alone. Save its state dict by itself."
+        )
     if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            return dict(load_file(path))
-        except SafetensorError as error:
-            raise WeightsError(f"{path} is not a whole safetensors file ({error}). Fetch it again.") from error
+        return _read_safetensors(path)
     if path.suffix not in PICKLED:
         raise WeightsError(f"{path} has suffix {path.suffix!r}; expected .safetensors or one of {', '.join(PICKLED)}.")
+    return _tensors(_read_checkpoint(path), path)
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors.torch import load_file
+
     try:
+        return dict(load_file(path))
+    except Exception as error:  # of damaged bytes it raises more than its own
+        raise WeightsError(f"{path} is not a whole safetensors file ({error}). Fetch it again.") from error
+
+
+def _read_checkpoint(path: Path) -> Any:
+    """Read a checkpoint of PyTorch, if it expands to no more than it is and runs no code."""
+    try:
+        _check_archive(path)
         with warnings.catch_warnings():
             # Other protocols of pickle than PyTorch's own are read too, or refused below.
             warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except WeightsError:
+        raise
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f"{path} pickles more than tensors, which could run code when it is opened, or is no checkpoint at all; it"
@@ -57,21 +92,46 @@ def read_state(path: Path) -> dict[str, Tensor]:
         ) from error
     except Exception as error:  # of damaged bytes the unpickler raises nearly anything
         raise WeightsError(f"{path} is not a whole PyTorch checkpoint ({error}). Fetch it again.") from error
-    return _tensors(content, path)
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse an archive that PyTorch never writes: compressed, larger inside than outside, or a tar file."""
+    with path.open("rb") as stream:
+        zipped = stream.read(len(ZIP)) == ZIP
+    if not zipped and tarfile.is_tarfile(path):  # which some releases of PyTorch unpickle without a check
+        raise WeightsError(f"{path} is a tar archive; expected a checkpoint as torch.save writes it.")
+    if not zipped:
+        return
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+    if any(one.compress_type != zipfile.ZIP_STORED for one in members) or (
+        sum(one.file_size for one in members) > path.stat().st_size
+    ):
+        raise WeightsError(
+            f"{path} is an archive that takes more memory than it has bytes; expected one without compression, as"
+            " torch.save writes it."
+        )
 
 
 def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
     """Find the state dict in a checkpoint."""
-    while isinstance(content, Mapping) and not all(isinstance(value, Tensor) for value in content.values()):
-        inner = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
-        if inner is None:
+    for _ in range(DEEPEST):
+        if _is_state(content) or not isinstance(content, Mapping):
             break
-        content = inner
-    if not isinstance(content, Mapping) or not all(isinstance(v, Tensor) for v in content.values()) or not content:
+        content = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
+    if not _is_state(content):
         raise WeightsError(
             f"{path} holds no state dict; expected named tensors, at the top or under one of {', '.join(WRAPPERS)}."
         )
-    return {str(key): value for key, value in content.items()}
+    return dict(content)
+
+
+def _is_state(content: Any) -> bool:
+    return (
+        isinstance(content, Mapping)
+        and bool(content)
+        and all(isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items())
+    )
 
 
 def fit(
@@ -100,7 +160,7 @@ def fit(
     Raises
     ------
     WeightsError
-        If a tensor is missing, left over or of another shape; the first is named.
+        If a tensor is missing, left over, of another shape, or holds NaN or infinities; the first is named.
     """
     for prefix in PREFIXES:
         if all(key.startswith(prefix) for key in state):
@@ -115,9 +175,8 @@ def fit(
                 f"{source} does not fit {type(network).__name__} as configured: tensor {key!r} has shape {have};"
                 f" expected {need}."
             )
-    if dry:
-        return
-    network.load_state_dict({key: _as_float(value) for key, value in found.items()})
+    if not dry:
+        network.load_state_dict({key: _as_float(key, value, source) for key, value in found.items()})
 
 
 def _shared(network: nn.Module) -> dict[str, str]:
@@ -127,5 +186,15 @@ def _shared(network: nn.Module) -> dict[str, str]:
     return {key: name for key, name in names.items() if key != name}
 
 
-def _as_float(tensor: Tensor) -> Tensor:
-    return tensor.to(torch.float32) if tensor.is_floating_point() else tensor
+def _as_float(name: str, tensor: Tensor, source: str) -> Tensor:
+    """Tensor of a file in float32, if it is one of finite numbers; whole numbers stay."""
+    if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_complex() or tensor.is_quantized:
+        raise WeightsError(
+            f"{source}: tensor {name!r} is {tensor.layout} {tensor.dtype} on {tensor.device}; expected plain numbers."
+        )
+    made = tensor.to(torch.float32) if tensor.is_floating_point() else tensor
+    if not made.isfinite().all():
+        raise WeightsError(
+            f"{source}: tensor {name!r} holds NaN or infinities; expected finite numbers. Fetch it again."
+        )
+    return made

@@ -1,9 +1,9 @@
 """Writing a cube to Zarr: template first, then whole blocks, each checked and recorded.
 
 The store is an ordinary Zarr group that xarray opens. Every Dask chunk becomes one whole Zarr chunk (or one whole shard
-of smaller chunks) written by one task, so that no two tasks ever touch the same object. Beside the variables a group
-``_xsr`` holds the ledger: one row per block, written after the block itself. The root attribute ``xsr`` turns
-``complete`` last. A run that was interrupted goes on from the ledger.
+of smaller chunks) written by one task, so that no two tasks ever touch the same object, and is read back by it. The
+ledger has one row per block, written after the block itself; see `xsr.core.store.ledger`. The root attribute ``xsr``
+turns ``complete`` last. A run that was interrupted goes on from the ledger.
 """
 
 import math
@@ -17,11 +17,12 @@ import numpy as np
 
 from xsr.core.errors import ParameterError, StoreError, XsrWarning
 from xsr.core.radiometry import warn_of_clipping
-from xsr.core.store.ledger import CLIPPED, LEDGER, VALID, BadBlock, Index, read_ledger
+from xsr.core.store.ledger import BadBlock, Index
 from xsr.core.store.lock import locked
 from xsr.core.store.place import RETRY, Place, resolve_place, store_errors
-from xsr.core.store.template import Packing, Prepared, prepare, require_same, write_template
-from xsr.core.store.writing import Errors, check_errors, undone, write_blocks
+from xsr.core.store.target import begin, begun_anew, continued, in_place, resumed
+from xsr.core.store.template import Packing, Prepared, prepare
+from xsr.core.store.writing import Errors, check_errors, write_blocks
 from xsr.core.types import XarrayObject
 
 SQUEEZE = 10
@@ -43,17 +44,6 @@ class StoreReport:
     """Blocks computed by this run; the others were there."""
     quarantined: tuple[BadBlock, ...] = ()
     """Blocks that could not be computed and hold the fill value, with the reason."""
-
-
-@dataclass(frozen=True)
-class _Target:
-    """Where blocks are written."""
-
-    place: Place
-    begun: bool
-    """Whether the template and some blocks are there."""
-    replaces: Place | None = None
-    """Store that the finished one takes the place of."""
 
 
 def to_zarr(
@@ -81,8 +71,9 @@ def to_zarr(
     path
         Folder or URL of the store.
     overwrite
-        Replace an existing store; refused by default. A local store is replaced once the new one is complete, so that
-        a cube may be written over the store it is read from, and a failed run leaves the old one.
+        Replace an existing store; refused by default. It is replaced once the new one is complete, so that a cube may
+        be written over the store it is read from, and a failed run leaves the old one. At a URL the new store is
+        copied by the object store itself to its final name.
     resume
         Go on with a store that was interrupted: only blocks missing from its ledger are computed. The cube and the
         settings must be the same. Without a store this begins one; with a complete one there is nothing to do.
@@ -91,8 +82,8 @@ def to_zarr(
         kept. ``quarantine`` tries once more, writes the fill value, goes on, and lists the block in the report; the
         store is then not complete, and ``resume`` tries those blocks again.
     force
-        Skip the stale-lock and free-space checks: take over the lock of a writer whose state cannot be checked, and
-        write although the estimate of the space needed exceeds what is free.
+        Skip the checks of lock and free space: take the lock over from whoever holds it, who then stops, and write
+        although the estimate of the space needed exceeds what is free.
     inner_chunks
         Side in pixels of the Zarr chunks inside each block; blocks become shards. None makes one chunk a block.
     dtype
@@ -104,7 +95,9 @@ def to_zarr(
         Options of fsspec where the path is a URL, for instance ``{"endpoint_url": ...}`` for ``s3://``.
     input_id
         Name of the input for ``resume``, where the same cube differs every time: signed URLs, for instance. By
-        default inputs are identified by the names that Dask gives their layers and by the coordinates.
+        default the input is identified by the content of the files, objects and addresses it is read from (sizes,
+        times, tags, pieces of their bytes), the names that Dask gives to its layers, and the coordinates. Given to
+        resume a store that was begun without one, it states that the input is the same, though its files may be newer.
     progress
         Show a progress bar.
 
@@ -144,73 +137,20 @@ def to_zarr(
     check_errors(errors)
     prepared = prepare(cube, dtype=dtype, zarr_format=zarr_format, inner_chunks=inner_chunks, input_id=input_id)
     place = resolve_place(path, storage_options)
-    with locked(place, force=force):
+    with locked(place, force=force) as lease:
         with store_errors(place, "looking at", remedy=RETRY):
-            target = _resumed(place) if resume else _begun_anew(place, overwrite)
-        todo = _todo(prepared, target)
+            target = resumed(place) if resume else begun_anew(place, overwrite)
+            prepared, ledger = continued(target, prepared)
+        todo = {part.variable: ledger.undone(part) for part in prepared.blocks}
         if not force:
             _check_space(prepared, target.place, todo)
-        if not target.begun:
-            write_template(prepared, target.place)
-        outcomes = write_blocks(prepared, target.place, todo, errors=errors, progress=progress)
-        if not outcomes.failed:
-            target = _in_place(target)
-        with store_errors(target.place, "reading the ledger of"):
-            ledger = read_ledger(target.place.open("r"))
-    bands = [row for name in prepared.images for row in prepared.writers(target.place)[name].blocks.rows]
-    valid, clipped = (int(ledger[bands, column].sum()) for column in (VALID, CLIPPED))
+        with store_errors(target.place, "beginning", remedy=RETRY):
+            header = begin(target, prepared)
+        outcomes = write_blocks(prepared, header, ledger, lease, todo, errors=errors, progress=progress)
+        written = target.place if outcomes.failed else in_place(target)
+    valid, clipped = (ledger.total(column, prepared.images) for column in ("valid", "clipped"))
     warn_of_clipping(valid, clipped)
-    return StoreReport(target.place.path, len(ledger), valid, clipped, outcomes.done, tuple(outcomes.failed))
-
-
-def _resumed(place: Place) -> _Target:
-    """Find what to go on with: an interrupted replacement, an interrupted store, or nothing yet."""
-    incoming = place.beside(".incoming")
-    if not place.remote and incoming.is_group():
-        return _Target(incoming, True, place)
-    if not place.is_taken():
-        return _Target(place, False)
-    if not place.is_group() or LEDGER not in place.open("r"):
-        raise StoreError(
-            f"{place.path} holds no ledger; expected a store that was begun by to_zarr. Choose another path."
-        )
-    return _Target(place, True)
-
-
-def _begun_anew(place: Place, overwrite: bool) -> _Target:
-    """Choose where to write: the path itself, or a sibling that takes the place of an existing store in the end."""
-    incoming = place.beside(".incoming")
-    if not place.is_taken():
-        if not place.remote and incoming.is_group():
-            raise StoreError(
-                f"{incoming.path} is an interrupted replacement of {place.path}. Go on with resume=True, or delete it."
-            )
-        return _Target(place, False)
-    if not overwrite:
-        raise StoreError(f"{place.path} exists; expected a new store. Choose another path{_ways_out(place)}.")
-    if place.remote:
-        return _Target(place, False)
-    if not place.is_group():
-        raise StoreError(f"{place.path} is not a Zarr group; it is not overwritten. Choose another path.")
-    incoming.remove()
-    return _Target(incoming, False, place)
-
-
-def _ways_out(place: Place) -> str:
-    unfinished = place.is_group() and place.open("r").attrs.get("xsr", {}).get("complete") is False
-    go_on = ", go on with it by resume=True (it is not complete)" if unfinished else ""
-    return f"{go_on} or pass overwrite=True"
-
-
-def _todo(prepared: Prepared, target: _Target) -> dict[str, list[Index]]:
-    """Blocks to compute; all of them in a new store."""
-    writers = prepared.writers(target.place)
-    if not target.begun:
-        return {name: list(writer.blocks) for name, writer in writers.items()}
-    with store_errors(target.place, "reading the ledger of", remedy=RETRY):
-        group = target.place.open("r")
-        require_same(group, target.place.path, prepared.settings)
-        return undone(writers, read_ledger(group))
+    return StoreReport(written.name, len(ledger), valid, clipped, outcomes.done, tuple(outcomes.failed))
 
 
 def _check_space(prepared: Prepared, place: Place, todo: Mapping[str, Collection[Index]]) -> None:
@@ -240,17 +180,3 @@ def _check_space(prepared: Prepared, place: Place, todo: Mapping[str, Collection
 def _size(count: int) -> str:
     power = min(max(len(str(count)) - 1, 0) // 3, 4)
     return f"{count / 1000**power:.3g} {('B', 'kB', 'MB', 'GB', 'TB')[power]}"
-
-
-def _in_place(target: _Target) -> _Target:
-    """Let a finished store take the place of the one it replaces; can be done again if it is interrupted."""
-    if target.replaces is None:
-        return target
-    place, outgoing = target.replaces, target.replaces.beside(".outgoing")
-    with store_errors(place, "replacing"):
-        if place.is_taken():
-            outgoing.remove()
-            place.move(outgoing)
-        target.place.move(place)
-        outgoing.remove()
-    return _Target(place, True)

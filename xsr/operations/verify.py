@@ -1,5 +1,6 @@
 """Checking a store against its ledger, and computing again what is damaged."""
 
+import hashlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -7,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from xsr.core.errors import StoreError
-from xsr.core.store.ledger import LEDGER, BadBlock, Index, check_block, check_whole, read_ledger, stored_blocks
-from xsr.core.store.lock import locked
-from xsr.core.store.place import RETRY, Place, resolve_place, store_errors
-from xsr.core.store.template import prepare, require_same
-from xsr.core.store.writing import Outcomes, quarantined, write_blocks
+from xsr.core.store.block import check_block
+from xsr.core.store.first_form import adopt_first_form, is_first_form, read_first_form
+from xsr.core.store.header import Header, read_header
+from xsr.core.store.ledger import DONE, QUARANTINED, BadBlock, Blocks, Index, Ledger
+from xsr.core.store.lock import Lease, locked
+from xsr.core.store.place import RETRY, SIDE, Place, resolve_place, store_errors
+from xsr.core.store.template import Template, as_begun, prepare, template_of
+from xsr.core.store.writing import Outcomes, write_blocks, wrong_documents
 from xsr.core.types import XarrayObject
 
 READERS = 4
@@ -61,7 +65,7 @@ def verify(
     input_id
         Name of the input, where `to_zarr` was given one.
     force
-        Take over the lock of a writer whose state cannot be checked; for ``repair``.
+        Take the lock over from whoever holds it, who then stops; for ``repair``.
     progress
         Show a progress bar of the repair.
 
@@ -92,9 +96,9 @@ def verify(
     place = resolve_place(path, storage_options)
     if repair is None:
         return _check(place)
-    with locked(place, force=force):
+    with locked(place, force=force) as lease:
         before = _check(place)
-        _repair(place, repair, before, input_id, progress)
+        _repair(place, lease, repair, before, input_id, progress)
         after = _check(place)
     still = {(bad.variable, bad.index) for bad in after.bad}
     return replace(after, repaired=tuple(bad for bad in before.bad if (bad.variable, bad.index) not in still))
@@ -104,46 +108,98 @@ def command_of(path: str | Path, *, storage_options: Mapping[str, Any] | None = 
     """Arguments of the command that made a store; none if it was made in Python."""
     place = resolve_place(path, storage_options)
     with store_errors(place, "reading", remedy=RETRY):
-        found: dict[str, Any] = _open(place)[LEDGER].attrs["settings"]["command"]
+        header, _, _ = _read(place)
+    found: dict[str, Any] = header.settings["command"]
     return found
 
 
 def _check(place: Place) -> VerifyReport:
     with store_errors(place, "reading", remedy=RETRY):
-        group = _open(place)
-        ledger = read_ledger(group)
-        blocks = stored_blocks(group)
-        why = {(entry["variable"], tuple(entry["index"])): entry["reason"] for entry in quarantined(group)}
-        whole = [check_whole(group, name, crc) for name, crc in group[LEDGER].attrs["crc32"].items()]
-        jobs = [(part, index) for part in blocks for index in part]
+        header, ledger, bad = _read(place)
+        bad += wrong_documents(place, header) + _wrong_objects(place, header)
+        group = _group(place)
+        jobs = [(part, index) for part in header.blocks for index in part]
         with ThreadPoolExecutor(READERS) as pool:
-            found = pool.map(lambda job: check_block(group, job[0], job[1], ledger[job[0].row(job[1])]), jobs)
-            bad = [entry for entry in (*whole, *found) if entry is not None]
-        explained = [_explained(entry, why) for entry in bad]
-        return VerifyReport(place.path, len(ledger), bool(group.attrs["xsr"]["complete"]), tuple(explained))
+            found = pool.map(lambda job: _check_block(group, ledger, header, *job), jobs)
+            bad += [entry for entry in found if entry is not None]
+        return VerifyReport(place.name, len(ledger), header.complete, tuple(bad))
 
 
-def _explained(bad: BadBlock, why: Mapping[tuple[str, Index], str]) -> BadBlock:
-    cause = why.get((bad.variable, bad.index))
-    return replace(bad, reason=f"quarantined: {cause}") if bad.reason == "quarantined" and cause else bad
+def _read(place: Place) -> tuple[Header, Ledger, list[BadBlock]]:
+    """Read header and ledger, and what is wrong with them."""
+    header, bad = read_header(place)
+    if header is not None:
+        return header, Ledger.read(place, header.fingerprint, header.blocks), bad
+    if is_first_form(place):
+        return read_first_form(place)
+    what = "holds no ledger" if place.is_group() else "is not a Zarr group"
+    raise StoreError(f"{place.path} {what}; expected a store written by to_zarr.")
 
 
-def _open(place: Place) -> Any:
-    if not place.is_group():
-        raise StoreError(f"{place.path} is not a Zarr group; expected a store written by to_zarr.")
-    group = place.open("r")
-    if LEDGER not in group or "xsr" not in group.attrs:
-        raise StoreError(f"{place.path} holds no ledger; expected a store written by to_zarr.")
-    return group
+def _group(place: Place) -> Any:
+    """Group as users open it, with the metadata gathered at its root; None if it cannot be opened."""
+    try:
+        return place.open("r", use_consolidated=None)
+    except Exception:  # whatever damaged metadata raise: each document is reported by itself
+        return None
 
 
-def _repair(place: Place, cube: XarrayObject, report: VerifyReport, input_id: str | None, progress: bool) -> Outcomes:
+def _wrong_objects(place: Place, header: Header) -> list[BadBlock]:
+    """Objects of arrays not written block by block that are not what was written, and those that were added."""
+    arrays = {key.rpartition("/")[0] for key in header.documents} - {""} - set(header.arrays)
+    there = {key for name in arrays for key in place.keys(name) if not key.startswith(SIDE)}
+    found = {key: place.get(key) for key in header.objects}
+    differs = [key for key, content in found.items() if content is not None and _sha256(content) != header.objects[key]]
+    return [
+        *(BadBlock(key, (), "is missing") for key, content in found.items() if content is None),
+        *(BadBlock(key, (), "differs from what was written") for key in differs),
+        *(BadBlock(key, (), "was added") for key in sorted(there - set(header.objects) - set(header.documents))),
+    ]
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _check_block(group: Any, ledger: Ledger, header: Header, blocks: Blocks, index: Index) -> BadBlock | None:
+    """Read a block back and compare it with its row."""
+    name, number = blocks.variable, blocks.row(index)
+    row = ledger.rows[name][number]
+    if row["status"] == DONE:
+        array = None if group is None or name not in group else group[name]
+        return check_block(array, blocks, index, int(row["crc32"]))
+    if row["status"] == QUARANTINED:
+        why = [one["reason"] for one in header.quarantined if (one["variable"], tuple(one["index"])) == (name, index)]
+        return BadBlock(name, index, f"quarantined: {why[0]}" if why else "quarantined")
+    damaged = number in ledger.damaged.get(name, ())
+    return BadBlock(name, index, "its row in the ledger is damaged" if damaged else "not done")
+
+
+def _repair(
+    place: Place, lease: Lease, cube: XarrayObject, report: VerifyReport, input_id: str | None, progress: bool
+) -> Outcomes:
+    """Bring back metadata and coordinates, compute bad blocks again."""
     with store_errors(place, "reading", remedy=RETRY):
-        group = place.open("r")
-        prepared = prepare(cube, **group[LEDGER].attrs["settings"]["packing"], input_id=input_id)
-        require_same(group, place.path, prepared.settings)
+        if is_first_form(place):
+            adopt_first_form(place)
+        header, ledger, _ = _read(place)
+        prepared = prepare(cube, **header.settings["packing"], input_id=input_id)
+        prepared = as_begun(prepared, header.settings, place.path)
+    with store_errors(place, "repairing"):
+        _bring_back(place, header, template_of(prepared), [bad.variable for bad in report.bad if not bad.index])
     todo: dict[str, list[Index]] = {str(name): [] for name in prepared.encoding}
     for bad in report.bad:
         if bad.index:
             todo[bad.variable].append(bad.index)
-    return write_blocks(prepared, place, todo, errors="quarantine", progress=progress)
+    return write_blocks(prepared, header, ledger, lease, todo, errors="quarantine", progress=progress)
+
+
+def _bring_back(place: Place, header: Header, template: Template, keys: list[str]) -> None:
+    """Write documents and objects as they were; what was added goes."""
+    for key in keys:
+        if key in header.documents:
+            place.put(key, header.documents[key].encode())
+        elif key in header.objects and _sha256(template.objects.get(key, b"")) == header.objects[key]:
+            place.put(key, template.objects[key])
+        elif key not in header.objects and not key.startswith(SIDE):
+            place.erase(key)

@@ -21,17 +21,9 @@ from xsr.core.errors import StoreError
 from xsr.core.grid import crs_name
 from xsr.core.sensors import canonical
 from xsr.sources.rasters import CHUNK
-from xsr.sources.stac import (
-    BandsLike,
-    ItemErrors,
-    ItemsLike,
-    OffsetLike,
-    Resampling,
-    TimesLike,
-    acquisition,
-    find_items,
-    open_stac,
-)
+from xsr.sources.stac import BandsLike, ItemErrors, ItemsLike, OffsetLike, Resampling, TimesLike, open_stac
+from xsr.sources.stac.describe import acquisition
+from xsr.sources.stac.search import find_items
 
 RECORD = "xsr_fetch"
 """Attribute of the store: what was requested, and how many dates are down."""

@@ -16,11 +16,14 @@ import xarray as xr
 from odc.geo.xr import spatial_dims, xr_coords  # registers the .odc accessor, too
 
 from xsr.core import checks
-from xsr.core.errors import CubeError, GridError, ParameterError, XsrError
+from xsr.core.errors import CubeError, GridError, ParameterError, XsrError, cause
 from xsr.core.georeference import geobox_of
 from xsr.core.grid import crs_name
+from xsr.core.redact import scrub
 from xsr.core.types import XarrayObject
 from xsr.sources.labels import Bands, adapt, cube_of, node_of_bands
+from xsr.sources.rasters import VRT as VRT_DRIVER
+from xsr.sources.rasters import read_header
 
 CHUNK = 1024
 """Chunk of files that have none of their own, in pixels."""
@@ -93,14 +96,15 @@ def open_raster_file(
     Raises
     ------
     CubeError
-        If it cannot be read, or holds several rasters.
+        If it cannot be read, declares a size that no image has, or holds several rasters.
     """
     import rioxarray
 
     if not checks.is_number(chunks) or chunks < 1:
         raise ParameterError(f"chunks={chunks!r}; expected the side of a chunk in pixels, such as {CHUNK}.")
     with _reading(path):
-        data = rioxarray.open_rasterio(path, chunks={"x": chunks, "y": chunks}, driver=_driver(path, allow_vrt))
+        header = read_header(path, label=path, chunk=chunks, driver=VRT_DRIVER if _is_vrt(path) and allow_vrt else None)
+        data = rioxarray.open_rasterio(path, chunks={"x": chunks, "y": chunks}, driver=header.driver)
     if not isinstance(data, xr.DataArray):
         raise CubeError(f"{path} holds several rasters; expected one. Name the subdataset.")
     return adapt(_described(data), bands=bands, crs=crs, label=path)
@@ -217,13 +221,9 @@ def zarr_root(names: Iterable[str]) -> str | None:
     return min(roots, key=lambda root: (root.count("/"), root), default=None)
 
 
-def _driver(path: str, allow_vrt: bool) -> str:
-    """Driver of GDAL that may open a raster: left to choose, it would open files that name others, or sites."""
-    if allow_vrt and (path.partition("?")[0].lower().endswith(".vrt") or VRT.match(_head(path))):
-        return "VRT"
-    if path.partition("?")[0].lower().endswith((".jp2", ".j2k")) or JPEG2000.match(_head(path)):
-        return "JP2OpenJPEG"
-    return "GTiff"
+def _is_vrt(path: str) -> bool:
+    """Whether a file is a VRT by its name or first bytes."""
+    return path.partition("?")[0].lower().endswith(".vrt") or VRT.match(_head(path)) is not None
 
 
 @contextmanager
@@ -234,10 +234,10 @@ def _reading(path: str) -> Iterator[None]:
     except XsrError:
         raise
     except Exception as error:  # of any kind, where a library reaches a file on the web
-        reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+        reason = scrub(str(error), path).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
         raise CubeError(
             f"{path} cannot be read: {reason}. Check that it is complete and of the kind it claims."
-        ) from error
+        ) from cause(error, path)
 
 
 def _described(data: xr.DataArray) -> xr.DataArray:

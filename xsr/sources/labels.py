@@ -14,6 +14,7 @@ from xsr.core.errors import BandError, CubeError, ParameterError
 from xsr.core.grid import crs_name
 from xsr.core.names import DIMENSIONS, rename_dims
 from xsr.core.radiometry import PACKING_ATTRIBUTES
+from xsr.core.redact import public
 from xsr.core.sensors import canonical
 from xsr.core.types import XarrayObject
 
@@ -199,7 +200,7 @@ def cube_of(data: xr.Dataset, source: str, dims: Mapping[str, str] | None = None
         return data
     shared = {key: value for key, value in data.attrs.items() if key not in PACKING_ATTRIBUTES}
     variable = data[stacked[0]].assign_attrs({**shared, **data[stacked[0]].attrs})
-    variable.encoding["source"] = source
+    variable.encoding["source"] = public(source)
     return variable
 
 

@@ -43,6 +43,7 @@ def open_landsat(
     *,
     bands: Sequence[str] | None = None,
     mask: bool = False,
+    trust: bool = False,
     chunks: int = CHUNK,
 ) -> xr.DataArray:
     """Open Landsat products of Collection 2, Level-2, as one cube of surface reflectance or of surface temperature.
@@ -58,6 +59,8 @@ def open_landsat(
         4 to 7) is the temperature.
     mask
         Set clouds, their shadows and cirrus to NaN. They are in the coordinate ``valid`` anyway.
+    trust
+        Follow links from the folder of a product to files outside of it.
     chunks
         Side of a chunk in pixels.
 
@@ -94,7 +97,9 @@ def open_landsat(
     if not paths:
         raise ParameterError("no path given; expected at least one product.")
     bands = _by_images(paths) if bands is None else bands
-    products = list({(one.archive.path, one.metadata): one for one in map(read_product, paths)}.values())
+    products = list(
+        {(one.archive.path, one.metadata): one for one in (read_product(path, trust=trust) for path in paths)}.values()
+    )
     kinds = {kind for product in products for kind in product.kinds(bands)}
     if len(kinds) > 1:
         raise ParameterError(
@@ -238,7 +243,7 @@ class Scaling:
         return np.where(numbers == FILL, np.nan, values).astype(np.float32)
 
 
-def read_product(path: str | Path) -> LandsatProduct:
+def read_product(path: str | Path, *, trust: bool = False) -> LandsatProduct:
     """Read the metadata of a product.
 
     Raises
@@ -246,7 +251,7 @@ def read_product(path: str | Path) -> LandsatProduct:
     ProductError
         If it is not one Landsat product with its metadata file.
     """
-    archive = Archive.open(product_path(path, FILE))
+    archive = Archive.open(product_path(path, FILE), trust=trust)
     found = sorted(name for name in archive.names if FILE.search(name))
     products = {FILE.sub("", name) for name in found}
     if len(products) != 1:

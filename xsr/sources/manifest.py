@@ -10,13 +10,14 @@ ISO/IEC 15444-1 (JPEG 2000), annexes A (codestream) and I (boxes); manifest.safe
 
 import hashlib
 import struct
-import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import IO, Literal, get_args
 
 from xsr.core.errors import ParameterError, ProductError
 from xsr.sources.archive import Archive, check_name
+from xsr.sources.stated import stated_number
+from xsr.sources.xml import parse_xml
 
 Verify = Literal["checksum", "size", "structure"]
 """How much of a file is checked; each level includes those after it."""
@@ -46,14 +47,16 @@ def check_level(verify: str) -> None:
 def parse_manifest(text: bytes, root: str) -> dict[str, Entry]:
     """Read sizes and checksums by file name, the names prefixed with the folder of the product."""
     entries = {}
-    for stream in ET.fromstring(text).iter("byteStream"):
+    for stream in parse_xml(text, f"{root}manifest.safe").iter("byteStream"):
         location, checksum = stream.find("fileLocation"), stream.find("checksum")
         if location is None or checksum is None:
             continue
         name = location.get("href", "").removeprefix("./")
         check_name(name, "manifest.safe")
         entries[root + name] = Entry(
-            int(stream.get("size", "-1")), checksum.get("checksumName", ""), (checksum.text or "").strip().lower()
+            int(stated_number(stream.get("size", "-1"), f"the size of {name}", where="manifest.safe")),
+            checksum.get("checksumName", ""),
+            (checksum.text or "").strip().lower(),
         )
     return entries
 

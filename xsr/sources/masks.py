@@ -5,15 +5,20 @@ before baseline 04.00. True means that the surface is visible.
 """
 
 import re
-import xml.etree.ElementTree as ET
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
+from xml.etree.ElementTree import Element
 
 import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
+from xsr.core.errors import ProductError
+from xsr.sources.xml import parse_xml
+
+RING = 4
+"""Fewest points of a ring, the last of which is the first."""
 SCL_INVALID = (0, 1, 3, 8, 9, 10)
 """Classes that do not show the surface."""
 
@@ -89,29 +94,36 @@ class Polygons:
         return burnt
 
 
-def parse_gml(text: bytes, *, number: str = "") -> Polygons:
+def parse_gml(text: bytes, name: str = "the mask", *, number: str = "") -> Polygons:
     """Read the polygons of a GML mask.
 
     Parameters
     ----------
     text
         The file.
+    name
+        What to call it in a message.
     number
         Pattern whose first group in the ``gml:id`` of a feature is its number; without one each counts 1.
     """
     rings, numbers = [], []
-    for feature in ET.fromstring(text).findall(".//{*}MaskFeature"):
+    for feature in parse_xml(text, name).findall(".//{*}MaskFeature"):
         label = next((value for key, value in feature.attrib.items() if key.endswith("id")), "")
         found = re.search(number, label) if number else None
         for polygon in feature.findall(".//{*}Polygon"):
-            rings.append(tuple(_ring(line) for line in polygon.findall(".//{*}posList")))
+            rings.append(tuple(_ring(line, name) for line in polygon.findall(".//{*}posList")))
             numbers.append(int(found[1]) if found else 1)
     return Polygons(tuple(rings), tuple(numbers))
 
 
-def _ring(line: ET.Element) -> tuple[tuple[float, float], ...]:
-    size = int(line.get("srsDimension", "2"))
-    values = np.array((line.text or "").split(), np.float64).reshape(-1, size)[:, :2]
+def _ring(line: Element, name: str) -> tuple[tuple[float, float], ...]:
+    try:
+        size = int(line.get("srsDimension", "2"))
+        values = np.array((line.text or "").split(), np.float64).reshape(-1, size)[:, :2]
+    except ValueError as error:
+        raise ProductError(f"{name} holds a polygon that is damaged: {error}. Download the product again.") from error
+    if len(values) < RING or not np.isfinite(values).all():
+        raise ProductError(f"{name} holds a polygon that is damaged: no ring of points. Download the product again.")
     return tuple((float(x), float(y)) for x, y in values)
 
 

@@ -9,12 +9,13 @@ USGS, Landsat Collection 2 Metadata, https://www.usgs.gov/landsat-missions/lands
 
 import json
 import re
-import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeAlias
 
 from xsr.core.errors import ProductError
+from xsr.sources.limits import read_document
+from xsr.sources.xml import parse_xml
 
 Mtl: TypeAlias = Mapping[str, float | str]
 """Fields of a metadata file by name, numbers as numbers."""
@@ -43,7 +44,7 @@ def read_mtl(path: str | Path) -> dict[str, float | str]:
         If the file is missing or is not of that form.
     """
     try:
-        content = Path(path).read_bytes()
+        content = read_document(path)
     except (OSError, TypeError) as error:
         raise ProductError(f"{path!s} cannot be read ({error}); expected the _MTL.txt of a Landsat product.") from error
     return {name: value for fields in parse_groups(content, str(path)).values() for name, value in fields.items()}
@@ -60,8 +61,8 @@ def parse_groups(content: bytes, name: str) -> dict[str, dict[str, float | str]]
     try:
         text = content.decode("utf-8")
         form = text.lstrip()[:1]
-        groups = _json(text) if form == "{" else _xml(text) if form == "<" else _odl(text)
-    except (UnicodeDecodeError, ET.ParseError, ValueError, AttributeError) as error:
+        groups = _json(text) if form == "{" else _xml(text, name) if form == "<" else _odl(text)
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:  # JSON of another form, too
         raise ProductError(f"{name} cannot be read ({error}); expected the _MTL.txt of a Landsat product.") from error
     if not any("SPACECRAFT_ID" in fields for fields in groups.values()):
         raise ProductError(f"{name} names no SPACECRAFT_ID; expected the _MTL.txt of a Landsat product.")
@@ -84,8 +85,8 @@ def _json(text: str) -> dict[str, dict[str, str]]:
     return {group: {key: str(value) for key, value in fields.items()} for group, fields in groups.items()}
 
 
-def _xml(text: str) -> dict[str, dict[str, str]]:
-    return {group.tag: {field.tag: field.text or "" for field in group} for group in ET.fromstring(text)}
+def _xml(text: str, name: str) -> dict[str, dict[str, str]]:
+    return {group.tag: {field.tag: field.text or "" for field in group} for group in parse_xml(text, name)}
 
 
 def _value(text: str) -> float | str:

@@ -12,14 +12,23 @@ from typing import Any
 import numpy as np
 import odc.geo.xr
 import xarray as xr
+from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from xsr.core import graph, grid
-from xsr.core.errors import GridError, ParameterError, ProductError
+from xsr.core.errors import GridError, ParameterError, ProductError, cause
 from xsr.core.grid import Refinement, crs_name, resolution
 from xsr.kernels import resample
+from xsr.sources.limits import check_raster
 
+DRIVERS = ("GTiff", "JP2OpenJPEG")
+"""Drivers of GDAL that may open a raster. Left to choose, it would open files that name other files, or sites."""
+VRT = "VRT"
+"""Driver of such files, for those that the user trusts and that xsr makes."""
+JPEG2000 = (".jp2", ".j2k")
+OTHER_KIND = "not recognized"
+"""What GDAL says of a file that a driver does not open."""
 CHUNK = 1024
 """Side of a chunk in pixels."""
 ALIGNED = 1e-6
@@ -46,6 +55,52 @@ class Packing:
         return out
 
 
+@dataclass(frozen=True)
+class Header:
+    """What a raster declares."""
+
+    driver: str
+    """Driver of GDAL that opens it."""
+    shape: tuple[int, int]
+    """Height and width in pixels."""
+    transform: Affine
+    crs: Any
+    """CRS of rasterio, None without one."""
+    dtypes: tuple[str, ...]
+    """Type of each band."""
+
+
+def read_header(path: str, *, label: str, chunk: int = CHUNK, driver: str | None = None) -> Header:
+    """Open a raster by one of `DRIVERS`, or the one given, and look at what it declares.
+
+    Raises
+    ------
+    RasterioError
+        If none opens it.
+    CubeError
+        If it declares a size that no image has.
+    """
+    import rasterio
+
+    ordered = sorted(DRIVERS, key=lambda name: (name != "GTiff") != path.partition("?")[0].lower().endswith(JPEG2000))
+    *others, last = [driver] if driver is not None else ordered
+    for name in others:
+        try:
+            return _header(path, name, label=label, chunk=chunk)
+        except rasterio.errors.RasterioIOError as error:
+            if OTHER_KIND not in str(error):
+                raise
+    return _header(path, last, label=label, chunk=chunk)
+
+
+def _header(path: str, driver: str, *, label: str, chunk: int) -> Header:
+    import rasterio
+
+    with rasterio.open(path, driver=driver) as file:
+        check_raster(file.height, file.width, chunk=chunk, label=label)
+        return Header(driver, (file.height, file.width), file.transform, file.crs, file.dtypes)
+
+
 def open_raster(path: str, *, label: str, chunk: int = CHUNK) -> xr.DataArray:
     """Open a georeferenced file lazily.
 
@@ -67,27 +122,50 @@ def open_raster(path: str, *, label: str, chunk: int = CHUNK) -> xr.DataArray:
     ------
     ProductError
         If the file cannot be read, or has no georeference.
+    CubeError
+        If it declares a size that no image has.
     """
     import rasterio
     import rioxarray
 
     try:
-        data = rioxarray.open_rasterio(path, chunks={"y": chunk, "x": chunk}, lock=False)
+        driver = read_header(path, label=label, chunk=chunk).driver
+        data = rioxarray.open_rasterio(path, chunks={"y": chunk, "x": chunk}, lock=False, driver=driver)
     except rasterio.errors.RasterioError as error:
-        raise ProductError(f"{label} cannot be read: {error}. Download it again.") from error
+        raise ProductError(f"{label} cannot be read: {error}. Download it again.") from cause(error)
     assert isinstance(data, xr.DataArray)
     if data.odc.geobox is None or data.odc.crs is None:
         raise ProductError(f"{label} has no grid or CRS; expected a georeferenced file. Check that it is the original.")
     return data
 
 
-def read_sample(path: str, side: int) -> NDArray[Any]:
-    """Read the first band at reduced resolution, at most ``side`` pixels high and wide, nearest pixels."""
+def read_sample(path: str, side: int, *, label: str, driver: str | None = None) -> NDArray[Any]:
+    """Read the first band at reduced resolution, nearest pixels.
+
+    Parameters
+    ----------
+    path
+        Path as GDAL reads it.
+    side
+        Most pixels of the sample, high and wide.
+    label
+        What to call the file in a message.
+    driver
+        Driver of GDAL that opens it; by default one of `DRIVERS`.
+
+    Raises
+    ------
+    ProductError
+        If its pixels cannot be read.
+    """
     import rasterio
 
-    with rasterio.open(path) as file:
-        shape = (min(file.height, side), min(file.width, side))
-        values: NDArray[Any] = file.read(1, out_shape=shape)
+    try:
+        with rasterio.open(path, driver=driver or read_header(path, label=label).driver) as file:
+            shape = (min(file.height, side), min(file.width, side))
+            values: NDArray[Any] = file.read(1, out_shape=shape)
+    except rasterio.errors.RasterioError as error:
+        raise ProductError(f"{label} cannot be read: {error}. Download it again.") from cause(error)
     return values
 
 

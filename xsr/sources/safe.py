@@ -8,12 +8,12 @@ ESA, Sentinel-2 Products Specification Document, S2-PDGS-TAS-DI-PSD, issues 14.9
 """
 
 import re
-import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import Element
 
 import numpy as np
 import xarray as xr
@@ -38,6 +38,8 @@ from xsr.sources.harmonise import (
 from xsr.sources.manifest import Verify, check_level, verify_files
 from xsr.sources.paths import product_path
 from xsr.sources.rasters import CHUNK, Packing, decode, join, nearest, open_raster, read_sample, to_grid
+from xsr.sources.stated import stated_number
+from xsr.sources.xml import parse_xml
 
 METADATA = re.compile(r"(^|/)(MTD_MSIL\w+|S2\w_(OPER|USER)_MTD_SAFL\w+)\.xml$")
 """Name of the metadata file of a product."""
@@ -58,7 +60,7 @@ class SafeProduct:
     """Folder of the product inside the archive, with a trailing slash, or nothing."""
     metadata: str
     """Name of the metadata file."""
-    tree: ET.Element
+    tree: Element
     """Its content."""
 
     def text(self, tag: str) -> str | None:
@@ -91,12 +93,15 @@ class SafeProduct:
     def quantification(self) -> float:
         """Digital numbers to one unit of reflectance."""
         surface = ("BOA_QUANTIFICATION_VALUE", "L2A_BOA_QUANTIFICATION_VALUE")
-        return float(self.need(*(surface if self.surface else ("QUANTIFICATION_VALUE",))))
+        names = surface if self.surface else ("QUANTIFICATION_VALUE",)
+        return stated_number(self.need(*names), names[0], where=self.metadata, least=1)
 
     @cached_property
     def special(self) -> tuple[float, ...]:
         """Digital numbers of no data and of saturation."""
-        return tuple(float(e.text or 0) for e in self.tree.findall(".//{*}SPECIAL_VALUE_INDEX")) or (0.0, 65535.0)
+        name = "SPECIAL_VALUE_INDEX"
+        found = self.tree.findall(f".//{{*}}{name}")
+        return tuple(stated_number(e.text or "0", name, where=self.metadata) for e in found) or (0.0, 65535.0)
 
     @cached_property
     def band_ids(self) -> dict[str, str]:
@@ -109,9 +114,12 @@ class SafeProduct:
     @cached_property
     def offsets(self) -> dict[str, float]:
         """Offset in digital numbers by band; empty where the metadata state none."""
-        found = self.tree.findall(".//{*}BOA_ADD_OFFSET" if self.surface else ".//{*}RADIO_ADD_OFFSET")
+        name = "BOA_ADD_OFFSET" if self.surface else "RADIO_ADD_OFFSET"
+        stated = {e.get("band_id", ""): e.text or "0" for e in self.tree.findall(f".//{{*}}{name}")}
         return {
-            self.band_ids[e.get("band_id", "")]: float(e.text or 0) for e in found if e.get("band_id") in self.band_ids
+            band: stated_number(stated[number], name, where=self.metadata)
+            for number, band in self.band_ids.items()
+            if number in stated
         }
 
     @cached_property
@@ -120,7 +128,7 @@ class SafeProduct:
         files = {}
         for name in self._listed():
             found = IMAGE.search(name)
-            if found:
+            if found and name.count("/") > 1:
                 files[found[1], int(found[2] or native_gsd(found[1]))] = self.root + name
         if not files:
             raise ProductError(
@@ -216,7 +224,7 @@ class SafeProduct:
             f"{folder}MTD_TL.xml",
         )
         found = {}
-        for element in ET.fromstring(self.archive.read(name)).findall(".//{*}MASK_FILENAME"):
+        for element in parse_xml(self.archive.read(name), name).findall(".//{*}MASK_FILENAME"):
             if element.get("type") == kind and element.text:
                 mask = element.text.strip()
                 check_name(mask, name)
@@ -230,30 +238,29 @@ def native_gsd(band: str) -> int:
     return round(sensors.get("sentinel-2").band(band).gsd_m)
 
 
-def read_product(path: str | Path) -> SafeProduct:
+def read_product(path: str | Path, *, trust: bool = False) -> SafeProduct:
     """Read the metadata of a product.
 
     Parameters
     ----------
     path
         Folder or zip archive of one product, or any file or folder inside it.
+    trust
+        As of `open_safe`.
 
     Raises
     ------
     ProductError
         If it is not one Sentinel-2 product in SAFE format, or its metadata are damaged.
     """
-    archive = Archive.open(product_path(path, METADATA))
+    archive = Archive.open(product_path(path, METADATA), trust=trust)
     found = [name for name in archive.names if METADATA.search(name)]
     if len(found) != 1:
         raise ProductError(
             f"{path} holds {len(found)} Sentinel-2 products in SAFE format; expected one folder or zip archive with one"
             " MTD_MSIL1C.xml or MTD_MSIL2A.xml. Give the paths of products one by one."
         )
-    try:
-        tree = ET.fromstring(archive.read(found[0]))
-    except ET.ParseError as error:
-        raise ProductError(f"{found[0]} in {archive.path} is damaged: {error}. Download the product again.") from error
+    tree = parse_xml(archive.read(found[0]), f"{found[0]} in {archive.path}")
     return SafeProduct(archive, found[0].rpartition("/")[0] + "/" if "/" in found[0] else "", found[0], tree)
 
 
@@ -267,6 +274,7 @@ def open_safe(
     mask: bool = False,
     detectors: bool = False,
     verify: Verify = "checksum",
+    trust: bool = False,
     chunks: int = CHUNK,
 ) -> xr.DataArray:
     """Open Sentinel-2 products in SAFE format as one cube of reflectance.
@@ -294,6 +302,8 @@ def open_safe(
     verify
         What is checked before pixels are trusted, on every file that the cube reads: ``checksum`` and ``size`` against
         manifest.safe; ``structure`` for products re-encoded since, only that each file is whole.
+    trust
+        Follow links from the folder of a product to files outside of it.
     chunks
         Side of a chunk in pixels.
 
@@ -339,7 +349,8 @@ def open_safe(
         raise ParameterError("no path given; expected at least one product.")
     bands, resolution = _by_images(paths, bands, resolution)
     options = _Options(resolution, resampling, offset, detectors, verify, chunks)
-    products = list({(one.archive.path, one.root): one for one in map(read_product, paths)}.values())
+    found = (read_product(one, trust=trust) for one in paths)
+    products = list({(one.archive.path, one.root): one for one in found}.values())
     if len({product.surface for product in products}) > 1:
         raise ProductError(
             "products of Level-1C and Level-2A were given together; expected one level. Open them separately."
@@ -412,7 +423,7 @@ def _visible(product: SafeProduct) -> NDArray[np.bool_]:
     """Which pixels of a sample of the smallest image have data."""
     there = [(-size, band) for (band, size), name in product.images.items() if name in product.archive.sizes]
     size, band = min(one for one in there if one[1] != "SCL")
-    numbers = read_sample(product.archive.gdal(product.images[band, -size]), SAMPLE)
+    numbers = _sample(product, product.images[band, -size])
     return np.asarray(numbers != product.special[0])
 
 
@@ -508,6 +519,10 @@ def _open(product: SafeProduct, name: str, chunk: int) -> xr.DataArray:
     return open_raster(product.archive.gdal(name), label=f"{name} in {product.archive.path}", chunk=chunk)
 
 
+def _sample(product: SafeProduct, name: str) -> NDArray[Any]:
+    return read_sample(product.archive.gdal(name), SAMPLE, label=f"{name} in {product.archive.path}")
+
+
 def _target(images: dict[str, xr.DataArray], sizes: dict[str, int], gsd_m: int) -> GeoBox:
     """Grid of the finest image, at the requested resolution."""
     band = min(sizes, key=lambda name: (sizes[name] != gsd_m, sizes[name]))
@@ -539,9 +554,9 @@ def _offset(
     }
     if options.offset is None:
         band = min(bands, key=DARKEST.index)
-        numbers = read_sample(product.archive.gdal(files[band]), SAMPLE)
+        numbers = _sample(product, files[band])
         valid = ~np.isin(numbers, product.special)
-        classes = read_sample(product.archive.gdal(scl), SAMPLE) if scl is not None else None
+        classes = _sample(product, scl) if scl is not None else None
         matching = classes[valid] if classes is not None and classes.shape == numbers.shape else None
         check_pixels(
             decided[band], numbers[valid], matching, product=product.label, quantification=product.quantification
@@ -571,7 +586,7 @@ def _classification(product: SafeProduct, files: dict[str, str], target: GeoBox,
         classes = nearest(_open(product, files["MSK_CLASSI"], chunk), target, dtype=np.uint8, chunk=chunk)
         return {"valid": (classes[:2] == 0).all(axis=0)}
     if "MSK_CLOUDS" in files:
-        clouds = masks.parse_gml(product.archive.read(files["MSK_CLOUDS"]))
+        clouds = masks.parse_gml(product.archive.read(files["MSK_CLOUDS"]), files["MSK_CLOUDS"])
         return {"valid": masks.burn(clouds, target, chunk=chunk) == 0}
     return {}
 
@@ -585,7 +600,8 @@ def _detectors(product: SafeProduct, bands: tuple[str, ...], files: dict[str, st
         if files[band].endswith(".jp2"):
             planes.append(nearest(_open(product, files[band], chunk), target, dtype=np.uint8, chunk=chunk))
         else:
-            polygons = masks.parse_gml(product.archive.read(files[band]), number=r"detector_footprint-B\w+-(\d+)-")
+            content = product.archive.read(files[band])
+            polygons = masks.parse_gml(content, files[band], number=r"detector_footprint-B\w+-(\d+)-")
             planes.append(masks.burn(polygons, target, chunk=chunk)[None])
     return join(planes)
 

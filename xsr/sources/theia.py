@@ -6,7 +6,6 @@ CNES, MUSCATE Sentinel-2 Level-2A product format, https://labo.obs-mip.fr/multit
 """
 
 import re
-import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,8 @@ from xsr.sources.granules import Granule, choose_bands, native_sizes, stack
 from xsr.sources.harmonise import Identity
 from xsr.sources.paths import product_path
 from xsr.sources.rasters import CHUNK, Packing, decode, join, nearest, open_raster, to_grid
+from xsr.sources.stated import stated_number
+from xsr.sources.xml import parse_xml
 
 Correction = Literal["FRE", "SRE"]
 """Reflectance corrected for slopes (flat reflectance), or not."""
@@ -62,14 +63,15 @@ class TheiaProduct:
         """How its numbers become reflectance."""
         if "MTD_ALL" not in self.files:
             return Packing(QUANTIFICATION, 0.0, (NO_DATA,))
-        try:
-            tree = ET.fromstring(self.archive.read(self.files["MTD_ALL"]))
-        except ET.ParseError as error:
-            raise ProductError(f"{self.files['MTD_ALL']} is damaged: {error}. Download the product again.") from error
+        where = self.files["MTD_ALL"]
+        tree = parse_xml(self.archive.read(where), where)
         quantification = tree.find(".//{*}REFLECTANCE_QUANTIFICATION_VALUE")
         special = [e for e in tree.findall(".//{*}SPECIAL_VALUE") if e.get("name") == "nodata"]
-        value = QUANTIFICATION if quantification is None else float(quantification.text or QUANTIFICATION)
-        return Packing(value, 0.0, (float(special[0].text or NO_DATA) if special else NO_DATA,))
+        value = QUANTIFICATION
+        if quantification is not None:
+            value = stated_number(quantification.text, "REFLECTANCE_QUANTIFICATION_VALUE", where=where, least=1)
+        no_data = stated_number(special[0].text, "SPECIAL_VALUE nodata", where=where) if special else NO_DATA
+        return Packing(value, 0.0, (no_data,))
 
 
 def open_theia(
@@ -81,6 +83,7 @@ def open_theia(
     resolution: int | None = None,
     resampling: Method = "bicubic",
     mask: bool = False,
+    trust: bool = False,
     chunks: int = CHUNK,
 ) -> xr.DataArray:
     """Open Level-2A products of MAJA, as Theia distributes them, as one cube of reflectance.
@@ -101,6 +104,8 @@ def open_theia(
         Kernel that brings coarser bands to the grid; see `xsr.interpolate`. Finer ones are averaged.
     mask
         Set clouds, their shadows, edges and saturated pixels to NaN. They are in the coordinate ``valid`` anyway.
+    trust
+        Follow links from the folder of a product to files outside of it.
     chunks
         Side of a chunk in pixels.
 
@@ -135,7 +140,7 @@ def open_theia(
         raise ParameterError(
             f"resolution={resolution}; expected 10 or 20 metres. Interpolate or super-resolve to others."
         )
-    products = _of_tile(find_products(path), tile)
+    products = _of_tile(find_products(path, trust=trust), tile)
     granules = [
         _granule(product, bands, correction=correction, gsd_m=resolution, method=resampling, chunk=chunks)
         for product in products
@@ -144,7 +149,7 @@ def open_theia(
     return stack(granules, name="reflectance", attrs=attrs, mask=mask)
 
 
-def find_products(path: str | Path | Sequence[str | Path]) -> list[TheiaProduct]:
+def find_products(path: str | Path | Sequence[str | Path], *, trust: bool = False) -> list[TheiaProduct]:
     """Find the products in folders and archives.
 
     Raises
@@ -154,7 +159,7 @@ def find_products(path: str | Path | Sequence[str | Path]) -> list[TheiaProduct]
     """
     found: dict[tuple[str, str], TheiaProduct] = {}
     for one in [path] if isinstance(path, str | Path) else path:
-        archive = Archive.open(product_path(one, INSIDE))
+        archive = Archive.open(product_path(one, INSIDE), trust=trust)
         for name in archive.names:
             match = NAME.match(name.rpartition("/")[2])
             if match is None:

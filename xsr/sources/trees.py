@@ -17,7 +17,8 @@ from typing import Any, Protocol
 import numpy as np
 import xarray as xr
 
-from xsr.core.errors import ProductError
+from xsr.core.errors import ProductError, XsrError, cause
+from xsr.core.redact import public, scrub
 from xsr.sources.files import zarr_root
 
 NEW_CODECS = ("scale_offset", "cast_value")
@@ -186,7 +187,7 @@ def open_tree(path: str | Path | xr.DataTree) -> tuple[Tree, str]:
     """
     if isinstance(path, xr.DataTree):
         root = path.root
-        source = str(root.encoding.get("source") or "").rstrip("/").rpartition("/")[2]
+        source = public(root.encoding.get("source") or "").rstrip("/").rpartition("/")[2]
         label = str(mapping(root.attrs.get("stac_discovery")).get("id") or root.name or source or "the tree")
         return OpenTree(label, root), path.path.strip("/")
     text = str(path).rstrip("/")
@@ -194,8 +195,8 @@ def open_tree(path: str | Path | xr.DataTree) -> tuple[Tree, str]:
     if parts:
         root, group = _open_group(parts[1], strict=False), parts[2]
         if root is not None and group in root:
-            return ZarrTree(parts[1], root), group
-    return ZarrTree(text, _open_group(text, strict=True)), ""
+            return ZarrTree(public(parts[1]), root), group
+    return ZarrTree(public(text), _open_group(text, strict=True)), ""
 
 
 def _open_group(path: str, *, strict: bool) -> Any:
@@ -271,15 +272,20 @@ def explained(label: str) -> Iterator[None]:
 
     try:
         yield
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except XsrError:
+        raise
+    except Exception as error:  # of any kind, where a store is on the web or its codecs are odd
         codecs = [name for name in NEW_CODECS if name in str(error)]
         if codecs:
             raise ProductError(
                 f"{label} is packed with the Zarr codec {' and '.join(codecs)}, which zarr {zarr.__version__} does not"
                 " know; expected zarr 3.2 or later, which needs Python 3.12 or later. Upgrade both, or use a copy of"
                 " the product without that codec."
-            ) from error
-        raise ProductError(f"{label} is no Zarr group: {error}. Expected an EOPF product or a GeoZarr cube.") from error
+            ) from cause(error, label)
+        reason = scrub(str(error), label)
+        raise ProductError(
+            f"{label} is no Zarr group: {reason}. Expected an EOPF product or a GeoZarr cube."
+        ) from cause(error, label)
 
 
 def mapping(value: Any) -> Mapping[str, Any]:

@@ -4,7 +4,7 @@ from xsr.core.graph.contents import Contents, contents
 from xsr.core.graph.driver import each
 from xsr.core.graph.notices import watch
 from xsr.core.graph.reductions import Job, Reduction, reduce_windows
-from xsr.core.graph.tasks import BlockKey, BlockTasks, block_tasks, compute, threads_each, together
+from xsr.core.graph.tasks import BlockKey, BlockTasks, block_tasks, compute, placeholder, threads_each, together
 from xsr.core.graph.windows import Block, Frames, Plan, make_plan, run, run_frames
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "contents",
     "each",
     "make_plan",
+    "placeholder",
     "reduce_windows",
     "run",
     "run_frames",

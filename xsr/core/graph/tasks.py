@@ -195,6 +195,13 @@ def together(*collections: Any) -> tuple[Any, ...]:
     return computed
 
 
+def placeholder(shape: tuple[int, ...], dtype: Any) -> Any:
+    """Lazy array of one chunk that is never computed: what xarray writes the metadata of."""
+    import dask.array as da
+
+    return da.empty(shape, dtype=dtype, chunks=-1)
+
+
 def active_client() -> Any:
     """Return the active distributed client, if there is one."""
     import sys

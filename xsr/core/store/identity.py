@@ -56,8 +56,11 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     ----------
     old, new
         From `identity`, or ``{"id": ...}``. What only one of them states is not compared: in stores of an earlier form
-        coordinates are hashed in another way, and files not at all.
+        coordinates are hashed in another way, and files not at all. An ``id`` that only the new one has is the word
+        of the user that it is the same input.
     """
+    if "id" in new and "id" not in old:  # the user says that it is the same
+        return []
     before, now = old.get("files") or {}, new.get("files") or {}
     found = [f"{n} was changed" for n in before if n in now and before[n] != now[n] and None not in (before[n], now[n])]
     if before and now:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from xsr.core import graph
 from xsr.core.errors import XsrWarning
+from xsr.core.redact import public
 from xsr.core.store import content
 from xsr.core.store.place import reason
 
@@ -122,12 +123,8 @@ def _name_of(node: Any) -> str:
 
 
 def _shown(address: str) -> str:
-    """Address without what may be secret."""
-    if address.startswith("file://"):
-        return os.path.abspath(address.removeprefix("file://"))
-    scheme, _, rest = re.split(r"[?#]", address)[0].partition("://")
-    host, slash, path = rest.partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+    """Local path of an address, or the address without secrets."""
+    return os.path.abspath(address.removeprefix("file://")) if address.startswith("file://") else public(address)
 
 
 def _add_text(text: str, looks: Looks) -> None:

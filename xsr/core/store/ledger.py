@@ -1,53 +1,59 @@
-"""Blocks of a store and the ledger: one row a block, written after the block's bytes are down.
+"""Blocks of a store and the ledger: one row a block, kept once the block's bytes are down and were read back.
 
-An all-NaN block leaves no file, so that a missing file does not mean an undone block; only the ledger knows. A block
+An all-NaN block leaves no object, so that a missing one does not mean an undone block; only the ledger knows. A block
 that could not be computed is *quarantined*: it holds the fill value, and its row says so.
+
+Rows lie in pages, objects of at most `PAGE` rows of 25 bytes each. Only the holder of the lock writes them: workers
+return the rows of the blocks that they wrote. Every row has a check of its own, so that damage costs one block.
 """
 
+import math
+import time
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from itertools import product
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xsr.core.errors import StoreError
-from xsr.core.radiometry import pack
-from xsr.core.store.place import Place, reason, store_errors
+from xsr.core.store.place import SIDE, Place
 
-LEDGER = "_xsr"
-"""Name of the group that holds the ledger."""
-COLUMNS = ("done", "n_valid", "n_clipped", "crc32", "status")
-"""Columns of the ledger; ``crc32`` is that of the block's stored values in C order."""
-DONE, VALID, CLIPPED, CRC32, STATUS = range(len(COLUMNS))
-QUARANTINED = 1
-"""Status of a block that could not be computed; 0 otherwise."""
+PAGE = 4096
+"""Rows of a page."""
+OFTEN, SECONDS = 256, 1.0
+"""Pages are written after so many new rows, or so many seconds, whichever comes first."""
+READERS = 16
+"""Pages read side by side."""
+DONE, QUARANTINED = 1, 2
+"""Status of a block that was written, and of one that could not be computed; 0 of one that is not done."""
+ROW = np.dtype([("status", "u1"), ("crc32", "<u4"), ("valid", "<i8"), ("clipped", "<i8"), ("check", "<u4")])
+"""A row: status, crc32 of the block's stored values in C order, valid and clipped pixels, and the row's own check."""
 
 Index = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class BadBlock:
-    """A block that is missing, damaged or quarantined."""
+    """A block, or another object of a store, that is missing, damaged or quarantined."""
 
     variable: str
+    """Variable; the key of the object where it is no block."""
     index: Index
-    """Number of the block along every dimension; empty for an array that is read as a whole."""
+    """Number of the block along every dimension; empty for what is not written block by block."""
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.variable}{list(self.index)}: {self.reason}"
+        return f"{self.variable}{list(self.index) if self.index else ''}: {self.reason}"
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """The blocks of one variable, and their rows in the ledger."""
+    """The blocks of one variable; their rows in the ledger are numbered in C order."""
 
     variable: str
-    first: int
-    """Ledger row of the first block."""
     sizes: tuple[tuple[int, ...], ...]
     """Sizes of the blocks along every dimension."""
 
@@ -57,68 +63,138 @@ class Blocks:
     def __len__(self) -> int:
         return int(np.prod([len(sizes) for sizes in self.sizes]))
 
-    @property
-    def rows(self) -> range:
-        """Rows of all blocks in the ledger."""
-        return range(self.first, self.first + len(self))
-
     def row(self, index: Index) -> int:
         """Row of a block in the ledger."""
-        return self.first + int(np.ravel_multi_index(index, tuple(len(sizes) for sizes in self.sizes)))
+        number = 0
+        for at, sizes in zip(index, self.sizes, strict=True):
+            number = number * len(sizes) + at
+        return number
+
+    def at(self, rows: Iterable[int]) -> list[Index]:
+        """Blocks of some rows."""
+        shape = tuple(len(sizes) for sizes in self.sizes)
+        numbers = np.unravel_index(np.fromiter(rows, np.int64), shape)
+        return list(zip(*(axis.tolist() for axis in numbers), strict=True))
 
     def region(self, index: Index) -> tuple[slice, ...]:
-        """Pixels of a block."""
-        starts = (sum(sizes[:i]) for sizes, i in zip(self.sizes, index, strict=True))
-        return tuple(slice(a, a + sizes[i]) for a, sizes, i in zip(starts, self.sizes, index, strict=True))
+        """Pixels of a block; all but the last one along a dimension have one size."""
+        sides = zip(index, self.sizes, strict=True)
+        return tuple(slice(i * sizes[0], i * sizes[0] + sizes[i]) for i, sizes in sides)
 
 
-@dataclass(frozen=True)
-class BlockWriter:
-    """Writes the blocks of one variable; travels to workers."""
+def row_of(status: int, *, crc32: int = 0, valid: int = 0, clipped: int = 0) -> NDArray[Any]:
+    """Row of a block, without its check."""
+    return np.array((status, crc32, valid, clipped, 0), ROW)
+
+
+@dataclass
+class Ledger:
+    """Rows of all blocks of a store, and the pages that they are written to."""
 
     place: Place
     fingerprint: str
-    """Settings of the store: a worker that lost touch must not write into another store that took its place."""
-    blocks: Blocks
-    dtype: str
-    """Type of the stored numbers."""
-    packed: bool
-    """Whether reflectance is packed into integers."""
-    zarr_format: Literal[2, 3] = 3
+    """Settings of the store: rows must not be written into another store that took its place."""
+    rows: dict[str, NDArray[Any]]
+    """Rows of every variable, in C order of its blocks."""
+    damaged: dict[str, list[int]] = field(default_factory=dict)
+    """Rows that were read and contradict their check; they count as those of undone blocks."""
+    _changed: set[tuple[str, int]] = field(default_factory=set)
+    _unwritten: int = 0
+    _written: float = -math.inf
 
-    def __call__(self, block: NDArray[Any], index: Index) -> NDArray[np.int64]:
-        """Write one block, then its ledger row; returns the row."""
-        values, clipped = pack(block) if self.packed else (plain(block, self.dtype), 0)
-        row = [1, int(np.isfinite(block).sum()), clipped, checksum(values), 0]
-        return self._write(index, values, row)
+    @classmethod
+    def empty(cls, place: Place, fingerprint: str, blocks: Iterable[Blocks]) -> "Ledger":
+        """Ledger in which no block is done; nothing is written."""
+        return cls(place, fingerprint, {part.variable: np.zeros(len(part), ROW) for part in blocks})
 
-    def quarantine(self, index: Index) -> None:
-        """Give a block up: fill value, and a row that says so."""
-        self._write(index, None, [0, 0, 0, 0, QUARANTINED])
+    @classmethod
+    def read(cls, place: Place, fingerprint: str, blocks: Iterable[Blocks]) -> "Ledger":
+        """Read all pages; rows without a page are those of undone blocks."""
+        ledger = cls.empty(place, fingerprint, blocks)
+        pages = ledger.pages()
+        with ThreadPoolExecutor(READERS) as pool:
+            contents = pool.map(lambda page: place.get(_key(*page)), pages)
+            for (name, number), content in zip(pages, contents, strict=True):
+                ledger._take(name, number, content)
+        return ledger
 
-    def _write(self, index: Index, values: NDArray[Any] | None, numbers: Sequence[int]) -> NDArray[np.int64]:
-        row = np.array(numbers, np.int64)
-        with store_errors(self.place, f"writing block {list(index)} of {self.blocks.variable!r} to"):
-            group = self.place.open(zarr_format=self.zarr_format)
-            found = group.attrs["xsr"]["fingerprint"]
-            if found != self.fingerprint:
-                raise StoreError(f"{self.place.path} was replaced by another store while it was being written. Stop.")
-            array = group[self.blocks.variable]
-            content = array.fill_value if values is None else values
-            try:
-                array[self.blocks.region(index)] = content
-            except Exception:  # whatever a codec raises: what lies there is damaged, and Zarr merges shards with it
-                self.place.erase(f"{self.blocks.variable}/{array.metadata.encode_chunk_key(index)}")
-                array[self.blocks.region(index)] = content
-            group[f"{LEDGER}/ledger"][self.blocks.row(index)] = row
-        return row
+    def pages(self) -> list[tuple[str, int]]:
+        """All pages, by variable and number."""
+        return [(name, number) for name, rows in self.rows.items() for number in range(-(-len(rows) // PAGE))]
+
+    def _take(self, name: str, number: int, content: bytes | None) -> None:
+        """Take the rows of a page as far as it goes; one that contradicts its check is that of an undone block."""
+        first, size = number * PAGE, ROW.itemsize
+        rows = self.rows[name][first : first + PAGE]
+        content = content or b""
+        raw = [content[at : at + size] for at in range(0, min(len(content) // size, len(rows)) * size, size)]
+        rows[: len(raw)] = np.frombuffer(b"".join(raw), ROW)
+        for i, one in enumerate(raw):
+            if any(one) and int.from_bytes(one[-4:], "little") != _check(name, first + i, one[:-4]):
+                rows[i] = np.zeros((), ROW)
+                self.damaged.setdefault(name, []).append(first + i)
+
+    def record(self, name: str, number: int, row: NDArray[Any]) -> None:
+        """Take a row; it is written with others, a moment later."""
+        self.take(name, number, row)
+        self._changed.add((name, number // PAGE))
+        self._unwritten += 1
+        if self._unwritten >= OFTEN or time.monotonic() - self._written >= SECONDS:
+            self.flush()
+
+    def take(self, name: str, number: int, row: NDArray[Any]) -> None:
+        """Take a row, without writing it."""
+        self.rows[name][number] = row
+        self.rows[name]["check"][number] = _check(name, number, row.tobytes()[:-4])
+
+    def flush(self) -> None:
+        """Write the pages whose rows have changed.
+
+        Raises
+        ------
+        StoreError
+            If another store has taken the place of this one.
+        """
+        if self._changed:
+            self.place.open_own(self.fingerprint)
+        for page in sorted(self._changed):
+            self.write(*page)
+            self._changed.discard(page)
+        self._unwritten, self._written = 0, time.monotonic()
+
+    def write(self, name: str, number: int) -> None:
+        """Write a page."""
+        self.place.put(_key(name, number), self.rows[name][number * PAGE : (number + 1) * PAGE].tobytes())
+
+    def differs(self, other: "Ledger") -> list[tuple[str, int]]:
+        """Pages whose rows are not those of another ledger of the same blocks."""
+        span = [(name, number, slice(number * PAGE, (number + 1) * PAGE)) for name, number in self.pages()]
+        return [(name, number) for name, number, at in span if (self.rows[name][at] != other.rows[name][at]).any()]
+
+    def undone(self, blocks: Blocks) -> list[Index]:
+        """Blocks of a variable that are not done."""
+        return blocks.at(np.flatnonzero(self.rows[blocks.variable]["status"] != DONE))
+
+    @property
+    def complete(self) -> bool:
+        """Whether every block is done."""
+        return all((rows["status"] == DONE).all() for rows in self.rows.values())
+
+    def total(self, column: str, names: Sequence[str] | None = None) -> int:
+        """Sum of a column over some variables, all by default."""
+        return sum(int(self.rows[name][column].sum()) for name in (self.rows if names is None else names))
+
+    def __len__(self) -> int:
+        return sum(len(rows) for rows in self.rows.values())
 
 
-def plain(values: NDArray[Any], dtype: str) -> NDArray[Any]:
-    """Values in their stored type; NaN in its one form, since processors make others, and Zarr writes none of them."""
-    stored = values.astype(dtype, copy=False)
-    missing = np.isnan(stored) if stored.dtype.kind == "f" else np.False_
-    return np.where(missing, stored.dtype.type(np.nan), stored) if missing.any() else stored
+def _key(name: str, number: int) -> str:
+    return f"{SIDE}/{name}/{number}"
+
+
+def _check(name: str, number: int, content: bytes) -> int:
+    """Check of a row's content, which is another one at another position."""
+    return zlib.crc32(content, zlib.crc32(f"{name}:{number}".encode()))
 
 
 def checksum(values: NDArray[Any]) -> int:
@@ -126,64 +202,3 @@ def checksum(values: NDArray[Any]) -> int:
     if values.dtype.kind in "OT":
         return zlib.crc32(repr(values.astype(object).tolist()).encode())
     return zlib.crc32(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
-
-
-def create_ledger(group: Any, blocks: int, about: Mapping[str, Any]) -> None:
-    """Write an empty ledger, one object a row."""
-    ledger = group.create_group(LEDGER)
-    ledger.attrs.update({**about, "columns": list(COLUMNS)})
-    shape = (blocks, len(COLUMNS))
-    ledger.create_array("ledger", shape=shape, chunks=(1, len(COLUMNS)), dtype="int64", fill_value=0)
-
-
-def read_ledger(group: Any) -> NDArray[np.int64]:
-    """Read all rows; a row that cannot be read is that of an undone block."""
-    ledger = group[f"{LEDGER}/ledger"]
-    try:
-        return np.asarray(ledger[:], np.int64)
-    except Exception:  # whatever a codec raises
-        return np.stack([_read_row(ledger, number) for number in range(ledger.shape[0])])
-
-
-def _read_row(ledger: Any, number: int) -> NDArray[np.int64]:
-    try:
-        return np.asarray(ledger[number], np.int64)
-    except Exception:  # whatever a codec raises
-        return np.zeros(len(COLUMNS), np.int64)
-
-
-def stored_blocks(group: Any) -> list[Blocks]:
-    """Blocks of every variable of a store."""
-    found, first = [], 0
-    for name in group[LEDGER].attrs["settings"]["variables"]:
-        array = group[name]
-        sides = array.shards or array.chunks
-        sizes = tuple(
-            tuple(min(side, length - at) for at in range(0, length, side))
-            for side, length in zip(sides, array.shape, strict=True)
-        )
-        found.append(Blocks(name, first, sizes))
-        first += len(found[-1])
-    return found
-
-
-def check_block(group: Any, blocks: Blocks, index: Index, row: NDArray[np.int64]) -> BadBlock | None:
-    """Read a block back and compare it with its row."""
-    if not row[DONE]:
-        status = "quarantined" if row[STATUS] == QUARANTINED else "not done"
-        return BadBlock(blocks.variable, index, status)
-    try:
-        values = np.asarray(group[blocks.variable][blocks.region(index)])
-    except Exception as error:  # whatever a codec raises
-        return BadBlock(blocks.variable, index, f"cannot be read: {reason(error)}")
-    same = checksum(values) == int(row[CRC32])
-    return None if same else BadBlock(blocks.variable, index, "values differ from the checksum in the ledger")
-
-
-def check_whole(group: Any, name: str, crc: int) -> BadBlock | None:
-    """Read an array that is not written block by block, a coordinate for instance, and compare it with its checksum."""
-    try:
-        values = np.asarray(group[name][...])
-    except Exception as error:  # whatever a codec raises
-        return BadBlock(name, (), f"cannot be read: {reason(error)}")
-    return None if checksum(values) == crc else BadBlock(name, (), "values differ from the checksum in the ledger")

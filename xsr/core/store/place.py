@@ -1,16 +1,25 @@
 """Where a store lies, a folder or a URL, and one error for all that can go wrong there."""
 
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+from urllib.request import url2pathname
 
-from xsr.core.errors import ParameterError, StoreError, XsrError
+from xsr.core.errors import ParameterError, StoreError, XsrError, cause
+from xsr.core.redact import public, scrub
 
 REMEDY = "Blocks written so far are safe; mend the cause and go on with resume=True (xsr run --resume)."
 RETRY = "No block was written by this call; mend the cause and try again."
+
+
+SIDE = "spatial_ref/_xsr"
+"""Where a store keeps its header and ledger: in the folder of an array, where no reader of Zarr looks for others."""
+PARTIAL = re.compile(r"\.[0-9a-f]{32}\.partial$")
+"""Name of a file that Zarr is writing, before it takes its own."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +29,16 @@ class Place:
     path: str
     options: Mapping[str, Any] | None = field(default=None, repr=False)
     """Options of fsspec for a URL: endpoint, credentials. Never written to the store."""
+    store: Any = field(default=None, repr=False)
+    """Store object of Zarr, where there is no path."""
+
+    def __repr__(self) -> str:
+        return f"Place({self.name!r})"
+
+    @property
+    def name(self) -> str:
+        """Path to show and to write down: of a URL without password and query."""
+        return public(self.path)
 
     @property
     def remote(self) -> bool:
@@ -28,31 +47,89 @@ class Place:
 
     @property
     def fsspec(self) -> dict[str, Any] | None:
-        """Options as fsspec takes them."""
-        return None if self.options is None else dict(self.options)
+        """Options as fsspec takes them; it must not remember what lay here before others wrote or deleted it."""
+        return {"use_listings_cache": False, **(self.options or {})} if self.remote else None
 
     def beside(self, suffix: str) -> "Place":
         """Return the place of the same name with a suffix."""
         return Place(self.path.rstrip("/") + suffix, self.options)
 
-    def open(self, mode: Literal["r", "r+"] = "r+", *, zarr_format: Literal[2, 3] | None = None) -> Any:
+    def inside(self, key: str) -> "Place":
+        """Return the place of a key of this one."""
+        return Place(f"{self.path.rstrip('/')}/{key}", self.options)
+
+    def open(
+        self,
+        mode: Literal["r", "r+"] = "r+",
+        *,
+        zarr_format: Literal[2, 3] | None = None,
+        use_consolidated: bool | None = False,
+    ) -> Any:
         """Open the Zarr group that lies here; consolidated metadata is not used while blocks are written."""
         import zarr
 
-        return zarr.open_group(
-            self.path, mode=mode, use_consolidated=False, storage_options=self.fsspec, zarr_format=zarr_format
-        )
+        store = self.objects(read_only=mode == "r")
+        return zarr.open_group(store, mode=mode, use_consolidated=use_consolidated, zarr_format=zarr_format)
+
+    def open_own(self, fingerprint: str, *, zarr_format: Literal[2, 3] | None = None) -> Any:
+        """Open the group, unless another store has taken its place since it was begun with these settings.
+
+        Raises
+        ------
+        StoreError
+            If so.
+        """
+        group = self.open(zarr_format=zarr_format)
+        if group.attrs["xsr"]["fingerprint"] != fingerprint:
+            raise StoreError(f"{self.path} was replaced by another store while it was being written. Stop.")
+        return group
+
+    def objects(self, *, read_only: bool = False) -> Any:
+        """Store of Zarr that reads and writes the objects here."""
+        from zarr.storage import FsspecStore, LocalStore
+
+        if self.store is not None:
+            return self.store
+        if self.remote:
+            return FsspecStore.from_url(self.path, storage_options=self.fsspec, read_only=read_only)
+        return LocalStore(self.path, read_only=read_only)
+
+    def get(self, key: str) -> bytes | None:
+        """Read an object; None if there is none."""
+        from zarr.buffer import default_buffer_prototype
+        from zarr.core.sync import sync
+
+        try:
+            found = sync(self.objects(read_only=True).get(key, default_buffer_prototype()))
+        except FileNotFoundError:  # not even the folder
+            return None
+        return None if found is None else bytes(found.to_bytes())
+
+    def put(self, key: str, content: bytes) -> None:
+        """Write an object as a whole."""
+        from zarr.buffer.cpu import Buffer
+        from zarr.core.sync import sync
+
+        sync(self.objects().set(key, Buffer.from_bytes(content)))
 
     def erase(self, key: str) -> None:
-        """Delete an object of the store, if it is there."""
-        if self.remote:
-            from fsspec.core import url_to_fs
+        """Delete an object, if it is there."""
+        from zarr.core.sync import sync
 
-            files, root = url_to_fs(self.path, **(self.fsspec or {}))
-            with suppress(FileNotFoundError):
-                files.rm_file(f"{root}/{key}")
-        else:
-            Path(self.path, key).unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            sync(self.objects().delete(key))
+
+    def keys(self, prefix: str = "") -> list[str]:
+        """Keys of all objects below a prefix."""
+        from zarr.core.sync import sync
+
+        async def listed() -> list[str]:
+            return [key async for key in self.objects(read_only=True).list_prefix(prefix)]
+
+        try:
+            return sorted(sync(listed()))
+        except FileNotFoundError:
+            return []
 
     def is_group(self) -> bool:
         """Whether a Zarr group lies here."""
@@ -67,7 +144,7 @@ class Place:
     def is_taken(self) -> bool:
         """Whether anything lies here; an empty folder does not count."""
         if self.remote:
-            return self.is_group()
+            return bool(self.keys())
         local = Path(self.path)
         return local.exists() and (local.is_file() or any(local.iterdir()))
 
@@ -81,18 +158,41 @@ class Place:
         return shutil.disk_usage(folder).free
 
     def move(self, target: "Place") -> None:
-        """Rename a local store; an empty folder is replaced."""
-        Path(self.path).rename(target.path)
+        """Give what lies here another name; objects of a URL are copied, those at the root last, and then deleted."""
+        if not self.remote:
+            Path(self.path).rename(target.path)
+            return
+        files, here = self._files()
+        there = target._files()[1]
+        for at_root in (False, True):
+            keys = [key for key in self.keys() if ("/" not in key) == at_root]
+            files.copy([f"{here}/{key}" for key in keys], [f"{there}/{key}" for key in keys])
+        self.remove()
 
     def remove(self) -> None:
-        """Delete a local store, if there is one."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Delete a store, if there is one; its objects at the root first, so that what is left is none."""
+        if not self.remote:
+            shutil.rmtree(self.path, ignore_errors=True)
+            return
+        files, here = self._files()
+        keys = self.keys()
+        for at_root in (True, False):
+            paths = [f"{here}/{key}" for key in keys if ("/" not in key) == at_root]
+            if paths:
+                files.rm(paths)
+
+    def _files(self) -> tuple[Any, str]:
+        from fsspec.core import url_to_fs
+
+        files, path = url_to_fs(self.path.rstrip("/"), **(self.fsspec or {}))
+        return files, path
 
     def sweep(self) -> None:
         """Delete what writers that were killed left half written in a local store."""
         if not self.remote:
             for path in Path(self.path).rglob("*.partial"):
-                path.unlink(missing_ok=True)
+                if PARTIAL.search(path.name):
+                    path.unlink(missing_ok=True)
 
 
 def resolve_place(path: str | Path, options: Mapping[str, Any] | None) -> Place:
@@ -105,7 +205,10 @@ def resolve_place(path: str | Path, options: Mapping[str, Any] | None) -> Place:
     """
     if not isinstance(path, str | Path):
         raise ParameterError(f"path={path!r}; expected the folder or the URL of a store, as text or a Path.")
-    place = Place(str(path), options)
+    text = str(path)
+    if text.startswith("file://"):
+        text = url2pathname(text.removeprefix("file://"))
+    place = Place(text if "://" in text else str(Path(text).expanduser()), options)
     if options is not None and not place.remote:
         raise ParameterError(
             f"storage_options with {path}, a local path; expected a URL such as s3://bucket/name.zarr."
@@ -121,10 +224,12 @@ def store_errors(place: Place, doing: str, *, remedy: str = REMEDY) -> Iterator[
     except XsrError:
         raise
     except Exception as error:
-        raise StoreError(f"{doing} {place.path} failed: {reason(error)}. {remedy}") from error
+        known = place.path, place.options
+        text = f"{doing} {place.name} failed: {reason(error, *known)}. {remedy}"
+        raise StoreError(text) from cause(error, *known)
 
 
-def reason(error: BaseException) -> str:
-    """First line of an error, with its kind."""
-    text = str(error).strip()
+def reason(error: BaseException, *known: object) -> str:
+    """First line of an error, with its kind, without secrets; see `xsr.core.redact.scrub`."""
+    text = scrub(str(error).strip(), *known)
     return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__

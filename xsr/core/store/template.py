@@ -1,10 +1,10 @@
-"""What is written before the first block: metadata, coordinates, settings and an empty ledger."""
+"""What a store holds before its first block: metadata, coordinates and a header with the settings."""
 
 import hashlib
 import json
 import warnings
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -12,15 +12,18 @@ import xarray as xr
 from odc.geo.xr import xr_coords  # registers the .odc accessor, too
 
 from xsr._version import __version__
-from xsr.core import checks
+from xsr.core import checks, graph
 from xsr.core.crs import warn_of_others
 from xsr.core.errors import CubeError, GridError, ParameterError, StoreError
 from xsr.core.georeference import REGISTRATION, Georeference, geobox_of, georeference
 from xsr.core.grid import crs_name
 from xsr.core.radiometry import ADD_OFFSET, FILL, SCALE_FACTOR
+from xsr.core.store.block import BlockWriter
+from xsr.core.store.header import Header, fingerprint
 from xsr.core.store.identity import changes, identity
-from xsr.core.store.ledger import LEDGER, Blocks, BlockWriter, checksum, create_ledger
-from xsr.core.store.place import RETRY, Place, reason, store_errors
+from xsr.core.store.ledger import Blocks
+from xsr.core.store.lock import Lease
+from xsr.core.store.place import RETRY, Place, reason
 from xsr.core.store.plain import plain
 from xsr.core.types import XarrayObject
 
@@ -59,7 +62,12 @@ class Prepared:
     @property
     def fingerprint(self) -> str:
         """Hash of the settings."""
-        return hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()
+        return fingerprint(self.settings)
+
+    @property
+    def blocks(self) -> list[Blocks]:
+        """Blocks of every variable."""
+        return [Blocks(str(name), self.dataset[name].chunks or ()) for name in self.encoding]
 
     @property
     def images(self) -> list[str]:
@@ -67,16 +75,15 @@ class Prepared:
         kinds = {name: self.dataset[name].dtype.kind for name in self.encoding if name in self.dataset.data_vars}
         return [str(name) for name, kind in kinds.items() if kind == "f"] or [str(name) for name in kinds]
 
-    def writers(self, place: Place) -> dict[str, BlockWriter]:
+    def writers(self, place: Place, lease: Lease | None = None) -> dict[str, BlockWriter]:
         """Writer of every variable."""
-        found: dict[str, BlockWriter] = {}
-        first = 0
-        for name, how in self.encoding.items():
-            blocks = Blocks(str(name), first, self.dataset[name].chunks or ())
-            packed = "scale_factor" in how
-            found[str(name)] = BlockWriter(place, self.fingerprint, blocks, how["dtype"], packed, self.zarr_format)
-            first += len(blocks)
-        return found
+        lock = None if lease is None else (lease.place, lease.token)
+        return {
+            blocks.variable: BlockWriter(
+                place, self.fingerprint, blocks, how["dtype"], "scale_factor" in how, self.zarr_format, lock
+            )
+            for blocks, how in zip(self.blocks, self.encoding.values(), strict=True)
+        }
 
 
 def prepare(
@@ -155,15 +162,15 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
     return found
 
 
-def require_same(group: Any, path: str, new: Mapping[str, Any]) -> None:
-    """Refuse to write blocks of one cube into the store of another.
+def as_begun(prepared: Prepared, old: Mapping[str, Any], path: str) -> Prepared:
+    """Go on with a store that was begun, in its settings: those of the cube may state more of the same input.
 
     Raises
     ------
     StoreError
-        If the settings differ; every difference is named.
+        If the settings differ, so that blocks of one cube would get into the store of another; says how.
     """
-    old = group[LEDGER].attrs["settings"]
+    new = prepared.settings
     found = changes(old["input"], new["input"]) + differences({**old, "input": None}, {**new, "input": None})
     if found:
         named = [text for text in found if not text.startswith("input.graph")] or found  # which changes with all else
@@ -171,27 +178,38 @@ def require_same(group: Any, path: str, new: Mapping[str, Any]) -> None:
             f"{path} was begun with other settings: {'; '.join(named)}. Give the same cube and settings, or begin anew"
             " with overwrite=True."
         )
+    return replace(prepared, settings=dict(old))
 
 
-def write_template(prepared: Prepared, place: Place) -> None:
-    """Write a store without blocks; a local one appears as a whole or not at all."""
-    with store_errors(place, "beginning", remedy=RETRY):
-        if place.remote:
-            return _write_template(prepared, place)
-        draft = place.beside(".template")
-        draft.remove()
-        try:
-            _write_template(prepared, draft)
-            draft.move(place)
-        finally:
-            draft.remove()
+@dataclass(frozen=True)
+class Template:
+    """What a store holds before its first block."""
+
+    header: Header
+    objects: dict[str, bytes]
+    """All metadata documents, and the objects of the arrays that are not written block by block."""
+
+    def write(self, place: Place) -> None:
+        """Write the header, then everything else, the documents at the root last: without them it is no group yet."""
+        self.header.write(place)
+        for key in sorted(self.objects, key=lambda key: ("/" not in key, key)):
+            place.put(key, self.objects[key])
 
 
-def _write_template(prepared: Prepared, place: Place) -> None:
+def template_of(prepared: Prepared) -> Template:
+    """Build the template of a store in memory; lazy variables that are not written block by block are computed.
+
+    Raises
+    ------
+    StoreError
+        If Zarr cannot hold a variable; it is named.
+    """
+    from zarr.storage import MemoryStore
+
     dataset, names = prepared.dataset, list(prepared.encoding)
-    template = _loaded(dataset, names)
-    _write_empty(prepared, place, template)
-    group = place.open()
+    memory = Place("memory", store=MemoryStore())
+    _write_empty(prepared, memory, _loaded(dataset, names))
+    group = memory.open()
     geobox = geobox_of(dataset)
     assert geobox is not None
     assert geobox.crs is not None
@@ -202,24 +220,57 @@ def _write_template(prepared: Prepared, place: Place) -> None:
         if geobox.crs.epsg:
             crs["url"] = _epsg_url(geobox.crs.epsg)
         attrs.update({"grid_mapping": "spatial_ref", "coordinates": " ".join(listed), "_CRS": crs})
-    group.attrs.update({**_geozarr(geobox), "Conventions": "CF-1.11", "xsr": state(prepared.fingerprint)})
-    blockwise = {str(name) for name in names}
-    whole = {name: checksum(np.asarray(array[...])) for name, array in sorted(group.arrays()) if name not in blockwise}
-    blocks = sum(len(writer.blocks) for writer in prepared.writers(place).values())
-    create_ledger(group, blocks, {"settings": prepared.settings, "crc32": whole})
+    group.attrs.update({**_geozarr(geobox), "Conventions": "CF-1.11"})
+    set_state(group, {"version": __version__, "fingerprint": prepared.fingerprint, "complete": False})
+    objects = {key: memory.get(key) or b"" for key in memory.keys()}
+    documents = {key: content.decode() for key, content in objects.items() if is_document(key)}
+    digests = {key: hashlib.sha256(content).hexdigest() for key, content in objects.items() if key not in documents}
+    arrays = {part.variable: shapes_of(part) for part in prepared.blocks}
+    return Template(Header(prepared.settings, arrays, documents, digests), objects)
+
+
+def shapes_of(blocks: Blocks) -> dict[str, list[int]]:
+    """Shape of a variable and of its blocks."""
+    sizes = blocks.sizes
+    return {"shape": [sum(one) for one in sizes], "block": [one[0] for one in sizes]}
+
+
+def is_document(key: str) -> bool:
+    """Whether an object is a metadata document."""
+    return key.rpartition("/")[2] in ("zarr.json", ".zgroup", ".zattrs", ".zarray", ".zmetadata")
+
+
+def set_state(group: Any, state: Mapping[str, Any]) -> None:
+    """Write the root attribute ``xsr``, and gather the metadata."""
+    import zarr
+
+    group.attrs["xsr"] = dict(state)
+    with warnings.catch_warnings():  # format 3 does not specify consolidated metadata yet; xarray wants it
+        warnings.filterwarnings("ignore", message="Consolidated metadata")
+        zarr.consolidate_metadata(group.store)
+
+
+def with_state(documents: Mapping[str, str], state: Mapping[str, Any]) -> dict[str, str]:
+    """Metadata documents of a store in another state."""
+    from zarr.storage import MemoryStore
+
+    memory = Place("memory", store=MemoryStore())
+    for key, text in documents.items():
+        memory.put(key, text.encode())
+    set_state(memory.open(), state)
+    return {key: (memory.get(key) or b"").decode() for key in memory.keys()}
 
 
 def _write_empty(prepared: Prepared, place: Place, template: xr.Dataset) -> None:
     """Write metadata and what lies beside the bands; a variable that Zarr refuses is named."""
     try:
         template.to_zarr(
-            place.path,
+            place.store,
             mode="w",
             compute=False,
             encoding=dict(prepared.encoding),
             zarr_format=prepared.zarr_format,
             consolidated=False,
-            storage_options=place.fsspec,
         )
     except (TypeError, ValueError, NotImplementedError) as error:
         raise _naming(error, template, list(prepared.encoding)) from error
@@ -250,32 +301,13 @@ def _loaded(dataset: xr.Dataset, names: list[Hashable]) -> xr.Dataset:
     for name in set(template.variables) - set(names):
         kept = {k: v for k, v in template[name].encoding.items() if k in ("units", "calendar", "dtype", "_FillValue")}
         template[name].encoding = kept
+    stale = ("grid_mapping", "coordinates", "xsr")
     for name in names:
-        variable = template[name]
-        variable.encoding = {}
-        stale = ("grid_mapping", "coordinates", "xsr")
-        variable.attrs = {k: v for k, v in variable.attrs.items() if k not in stale}
+        old = template.variables[name]
+        attrs = {k: v for k, v in old.attrs.items() if k not in stale}
+        empty = xr.Variable(old.dims, graph.placeholder(old.shape, old.dtype), attrs)
+        template = template.assign_coords({name: empty}) if name in template.coords else template.assign({name: empty})
     return template
-
-
-def state(fingerprint: str) -> dict[str, Any]:
-    """Root attribute ``xsr`` of a store that is not complete."""
-    return {"version": __version__, "fingerprint": fingerprint, "ledger": f"{LEDGER}/ledger", "complete": False}
-
-
-def finish(place: Place, root: Mapping[str, Any], quarantined: list[dict[str, Any]]) -> None:
-    """Write the root attribute ``xsr``, list the quarantined blocks, and gather the metadata."""
-    import zarr
-
-    with store_errors(place, "finishing"):
-        place.sweep()
-        group = place.open()
-        about = {k: v for k, v in group[LEDGER].attrs.items() if k != "quarantined"}
-        group[LEDGER].attrs.put({**about, **({"quarantined": quarantined} if quarantined else {})})
-        group.attrs["xsr"] = dict(root)
-        with warnings.catch_warnings():  # format 3 does not specify consolidated metadata yet; xarray wants it
-            warnings.filterwarnings("ignore", message="Consolidated metadata")
-            zarr.consolidate_metadata(group.store)
 
 
 def _epsg_url(epsg: int) -> str:

@@ -1,17 +1,19 @@
 """Computing the blocks of a store that are not done, and what becomes of those that fail."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
+from xsr._version import __version__
 from xsr.core import graph
-from xsr.core.errors import ParameterError, StoreError
-from xsr.core.store.ledger import CLIPPED, DONE, LEDGER, STATUS, BadBlock, BlockWriter, Index, read_ledger
+from xsr.core.errors import ParameterError, StoreError, discreet
+from xsr.core.store.block import BlockWriter
+from xsr.core.store.header import Header, read_header
+from xsr.core.store.ledger import QUARANTINED, BadBlock, Index, Ledger
+from xsr.core.store.lock import Lease
 from xsr.core.store.place import Place, reason, store_errors
-from xsr.core.store.template import Prepared, finish, state
+from xsr.core.store.template import Prepared, with_state
 
 Errors = Literal["raise", "quarantine"]
 HOPELESS = 8
@@ -20,23 +22,31 @@ HOPELESS = 8
 
 @dataclass
 class Outcomes:
-    """What became of the blocks of one run: sets failed ones aside, and ends a run that is hopeless."""
+    """What became of the blocks of one run: keeps their rows, sets failed ones aside, and ends a hopeless run."""
 
     writers: Mapping[str, BlockWriter]
+    ledger: Ledger
+    lease: Lease
     done: int = 0
     """Blocks computed and written."""
     failed: list[BadBlock] = field(default_factory=list)
 
-    def written(self, key: graph.BlockKey, row: NDArray[np.int64]) -> None:
-        """Take note of a block that was written, and its row of the ledger; see `xsr.core.graph.compute`."""
+    def succeed(self, key: graph.BlockKey, row: Any) -> None:
+        """Take note of a block that was written."""
         self.done += 1
+        self._record(key, row)
 
-    def set_aside(self, key: graph.BlockKey, error: Exception) -> None:
-        """Quarantine a block that failed; see `xsr.core.graph.compute`."""
+    def fail(self, key: graph.BlockKey, error: Exception) -> None:
+        """Take note of a block that could not be computed."""
         if isinstance(error, StoreError) or (not self.done and len(self.failed) + 1 >= HOPELESS):
             raise error
-        self.writers[key.label].quarantine(key.index)
+        self._record(key, self.writers[key.label].quarantine(key.index))
         self.failed.append(BadBlock(key.label, key.index, reason(error)))
+
+    def _record(self, key: graph.BlockKey, row: Any) -> None:
+        self.lease.check()
+        with store_errors(self.ledger.place, "writing the ledger of"):
+            self.ledger.record(key.label, self.writers[key.label].blocks.row(key.index), row)
 
 
 def check_errors(errors: str) -> None:
@@ -45,16 +55,15 @@ def check_errors(errors: str) -> None:
         raise ParameterError(f"errors={errors!r}; expected 'raise' or 'quarantine'.")
 
 
-def undone(writers: Mapping[str, BlockWriter], ledger: NDArray[np.int64]) -> dict[str, list[Index]]:
-    """Blocks that the ledger does not list as done."""
-    return {
-        name: [index for index in writer.blocks if not ledger[writer.blocks.row(index), DONE]]
-        for name, writer in writers.items()
-    }
-
-
 def write_blocks(
-    prepared: Prepared, place: Place, todo: Mapping[str, Collection[Index]], *, errors: Errors, progress: bool
+    prepared: Prepared,
+    header: Header,
+    ledger: Ledger,
+    lease: Lease,
+    todo: Mapping[str, Collection[Index]],
+    *,
+    errors: Errors,
+    progress: bool,
 ) -> Outcomes:
     """Compute and write some blocks of a store, then mark it as complete if all are done.
 
@@ -62,8 +71,10 @@ def write_blocks(
     ----------
     prepared
         Cube and settings.
-    place
-        Store with its template.
+    header, ledger
+        Of the store, which has its template.
+    lease
+        Right to write to it.
     todo
         Blocks of each variable.
     errors
@@ -71,37 +82,109 @@ def write_blocks(
     progress
         Show a progress bar.
     """
-    writers = prepared.writers(place)
-    outcomes = Outcomes(writers)
+    place = ledger.place
+    writers = prepared.writers(place, lease)
+    outcomes = Outcomes(writers, ledger, lease)
     tasks = [
         graph.block_tasks(writer, prepared.dataset[name].data, label=name, indices=todo[name])
         for name, writer in writers.items()
     ]
-    set_aside = outcomes.set_aside if errors == "quarantine" else None
-    graph.compute(tasks, progress=progress, done=outcomes.written, failed=set_aside)
-    _finish(prepared, place, writers, outcomes.failed)
+    try:
+        with discreet(place.path, place.options):
+            graph.compute(
+                tasks,
+                progress=progress,
+                done=outcomes.succeed,
+                failed=outcomes.fail if errors == "quarantine" else None,
+            )
+    except BaseException:
+        with suppress(Exception):  # a full disk may take no rows either: their blocks are computed once more
+            lease.check()
+            ledger.flush()
+        raise
+    lease.check()
+    finish(place, header, ledger, outcomes.failed)
     return outcomes
 
 
-def _finish(prepared: Prepared, place: Place, writers: Mapping[str, BlockWriter], failed: list[BadBlock]) -> None:
-    with store_errors(place, "reading the ledger of"):
-        group = place.open("r")
-        ledger = read_ledger(group)
-        known = {(e["variable"], tuple(e["index"])): e["reason"] for e in quarantined(group)}
-    known.update({(bad.variable, bad.index): bad.reason for bad in failed})
-    kept = [
-        {"variable": name, "index": list(index), "reason": known.get((name, index), "quarantined")}
-        for name, writer in writers.items()
-        for index in writer.blocks
-        if ledger[writer.blocks.row(index), STATUS]
+def finish(place: Place, header: Header, ledger: Ledger, failed: Collection[BadBlock] = ()) -> None:
+    """Write what is left of the ledger, then documents and header in their new state, and read all of it back.
+
+    Raises
+    ------
+    StoreError
+        If the store does not hold what was written.
+    """
+    with store_errors(place, "finishing"):
+        place.sweep()
+        ledger.flush()
+        _read_back(place, header, ledger)
+        known = {(one["variable"], tuple(one["index"])): one["reason"] for one in header.quarantined}
+        known.update({(bad.variable, bad.index): bad.reason for bad in failed})
+        ended = replace(
+            header,
+            documents=with_state(header.documents, state_of(header, ledger)),
+            complete=ledger.complete,
+            quarantined=_quarantined(header, ledger, known),
+        )
+        for key, text in ended.documents.items():
+            if "/" not in key:
+                place.put(key, text.encode())
+        ended.write(place)
+        found, bad = read_header(place)
+        bad += wrong_documents(place, ended)
+        if bad or found != ended:
+            raise StoreError(f"{place.path} was written, but not all of it was read back as it is: {bad}.")
+
+
+def state_of(header: Header, ledger: Ledger) -> dict[str, Any]:
+    """Root attribute ``xsr`` of a store whose run has ended."""
+    state: dict[str, Any] = {"version": __version__, "fingerprint": header.fingerprint, "complete": ledger.complete}
+    return state | ({"clipped": ledger.total("clipped")} if ledger.complete else {})
+
+
+def _read_back(place: Place, header: Header, ledger: Ledger) -> None:
+    """Read the ledger; what is not there as it should be is written once more, then the store is at fault."""
+    for name, number in ledger.differs(Ledger.read(place, header.fingerprint, header.blocks)):
+        ledger.write(name, number)
+    if lost := ledger.differs(Ledger.read(place, header.fingerprint, header.blocks)):
+        raise StoreError(
+            f"{place.path}: {len(lost)} pages of the ledger were written and read back differently, first {lost[0]}."
+            " Check the disk or object store, then go on with resume=True (--resume)."
+        )
+
+
+def _quarantined(header: Header, ledger: Ledger, known: Mapping[tuple[str, Index], str]) -> tuple[dict[str, Any], ...]:
+    return tuple(
+        {"variable": part.variable, "index": list(index), "reason": known.get((part.variable, index), "quarantined")}
+        for part in header.blocks
+        for index in part.at((ledger.rows[part.variable]["status"] == QUARANTINED).nonzero()[0])
+    )
+
+
+def require_unchanged(place: Place, header: Header, ledger: Ledger) -> None:
+    """Refuse to go on with a store whose metadata documents are not what was written.
+
+    Raises
+    ------
+    StoreError
+        If one differs; those at the root may be further than the header, where a run was killed as it finished.
+    """
+    ended = replace(header, documents=with_state(header.documents, state_of(header, ledger)))
+    further = wrong_documents(place, ended)
+    wrong = [bad for bad in wrong_documents(place, header) if header.complete or bad in further]
+    if wrong:
+        raise StoreError(
+            f"{place.path} was changed since it was written: {'; '.join(map(str, wrong))}. Bring it back by"
+            " verify(..., repair=cube) (xsr verify --repair), or begin anew with overwrite=True."
+        )
+
+
+def wrong_documents(place: Place, header: Header) -> list[BadBlock]:
+    """Metadata documents that are not what was written."""
+    found = {key: place.get(key) for key in header.documents}
+    return [
+        BadBlock(key, (), "is missing" if content is None else "differs from what was written")
+        for key, content in found.items()
+        if content != header.documents[key].encode()
     ]
-    root: dict[str, Any] = state(prepared.fingerprint)
-    if ledger[:, DONE].all():
-        root |= {"complete": True, "clipped": int(ledger[:, CLIPPED].sum())}
-    finish(place, root, kept)
-
-
-def quarantined(group: Any) -> list[dict[str, Any]]:
-    """Quarantined blocks and why, as the store lists them."""
-    found: list[dict[str, Any]] = group[LEDGER].attrs.get("quarantined", [])
-    return found

@@ -15,32 +15,25 @@ assets      where the files are, and on which grid
 packing     what their numbers mean
 examine     whether an item can be used
 load        the pixels of a date on the grid of the cube
+series      dates, one by one or as one cube
 ==========  ==========================================================
 """
 
-import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, get_args
 
 import xarray as xr
-from odc.geo.crs import CRS
 
 from xsr.core.areas import GeometryLike, resolve_area
-from xsr.core.errors import ParameterError, ProductError, XsrWarning
-from xsr.core.grid import positive_number
-from xsr.sources.granules import stack
+from xsr.core.redact import public
 from xsr.sources.rasters import CHUNK
-from xsr.sources.stac.assets import Access
-from xsr.sources.stac.bands import BandsLike, Quantity, choose_bands
-from xsr.sources.stac.classes import Kind
-from xsr.sources.stac.describe import acquisition
-from xsr.sources.stac.examine import Candidate, ItemErrors, Request, examine, processings
+from xsr.sources.stac.bands import BandsLike
+from xsr.sources.stac.examine import ItemErrors
 from xsr.sources.stac.interval import TimesLike
-from xsr.sources.stac.load import Layout, Resampling, find_grid, make_granule
+from xsr.sources.stac.load import Resampling
 from xsr.sources.stac.packing import OffsetLike
 from xsr.sources.stac.reading import ItemsLike
-from xsr.sources.stac.reading import read_items as _read_items
 from xsr.sources.stac.search import find_items
+from xsr.sources.stac.series import read_series, resolve_reading
 
 __all__ = [
     "BandsLike",
@@ -49,17 +42,8 @@ __all__ = [
     "OffsetLike",
     "Resampling",
     "TimesLike",
-    "_read_items",
-    "acquisition",
-    "find_items",
     "open_stac",
 ]
-
-ATTRIBUTES: dict[Quantity, dict[str, str]] = {
-    "reflectance": {"units": "1", "long_name": "reflectance"},
-    "temperature": {"units": "K", "long_name": "surface temperature", "standard_name": "surface_temperature"},
-}
-"""Attributes of a cube."""
 
 
 def open_stac(
@@ -171,56 +155,19 @@ def open_stac(
     >>> cube = xsr.open_stac(**search)  # doctest: +SKIP
     >>> fine = cube.sr.mask_clouds(dilate_m=100).sr.liif(scale=2)  # doctest: +SKIP
     """
-    system = _check_options(errors, resampling, resolution=resolution, crs=crs)
+    reading = resolve_reading(
+        bands=bands,
+        resolution=resolution,
+        crs=crs,
+        resampling=resampling,
+        mask=mask,
+        offset=offset,
+        errors=errors,
+        patch_url=patch_url,
+        alternate=alternate,
+        chunks=chunks,
+    )
     area = resolve_area(bbox, geometry)
     found = find_items(items, url=url, area=area, datetime=datetime, collection=collection, max_cloud=max_cloud)
-    choice = choose_bands(found, bands)
-    request = Request(choice, resolution, offset, Access(patch_url, alternate, system), mask)
-    usable = examine(processings(found), request=request, errors=errors)
-    target = find_grid(usable.candidates, area, resolution=resolution, crs=system)
-    layout = Layout(target, _common_kind(usable.candidates), resampling, chunks)
-    groups: dict[tuple[str, ...], list[Candidate]] = {}
-    for one in usable.candidates:
-        groups.setdefault(acquisition(one.item), []).append(one)
-    granules = [make_granule(group, choice.names, layout=layout) for group in groups.values()]
-    attrs: dict[str, Any] = {"source": f"STAC {url or collection or 'items'}", **ATTRIBUTES[choice.quantity]}
-    attrs |= {"dropped_duplicates": usable.duplicates} if usable.duplicates else {}
-    attrs |= {"dropped_dates": usable.dead} if usable.dead else {}
-    name = attrs.get("standard_name", choice.quantity)
-    return stack(granules, name=name, attrs=attrs, mask=mask)
-
-
-def _check_options(errors: str, resampling: str, *, resolution: float | None, crs: str | int | None) -> CRS | None:
-    """Refuse options out of range; the CRS that is requested."""
-    if errors not in get_args(ItemErrors):
-        raise ParameterError(f"errors={errors!r}; expected 'raise' or 'drop'.")
-    if resampling not in get_args(Resampling):
-        raise ParameterError(f"resampling={resampling!r}; expected one of {', '.join(get_args(Resampling))}.")
-    if resolution is not None:
-        positive_number("resolution", resolution)
-    if crs is None:
-        return None
-    from pyproj.exceptions import CRSError
-
-    try:
-        return CRS(crs)
-    except (CRSError, ValueError, TypeError) as error:
-        raise ParameterError(f"crs={crs!r} is no CRS ({error}); expected an EPSG code, such as 32633.") from error
-
-
-def _common_kind(candidates: Sequence[Candidate]) -> Kind | None:
-    """Scheme of classes of a cube; items without a classification are named once."""
-    kinds = {one.kind.name: one.kind for one in candidates if one.kind is not None}
-    if len(kinds) > 1:
-        raise ProductError(
-            f"items carry classes of the kinds {', '.join(sorted(kinds))}; expected one. Open them separately."
-        )
-    lacking = [one.item.id for one in candidates if one.kind is None]
-    if kinds and lacking:
-        warnings.warn(
-            f"no classification comes with {', '.join(lacking)}: whether the surface is visible there is unknown, and"
-            " `valid` is False.",
-            XsrWarning,
-            stacklevel=3,
-        )
-    return next(iter(kinds.values()), None)
+    cube = read_series(found, reading, area=area).cube()
+    return cube.assign_attrs(source=f"STAC {collection or 'items' if url is None else public(url)}")

@@ -13,6 +13,7 @@ from odc.geo.geobox import GeoBox
 
 from xsr.core.errors import ProductError
 from xsr.core.grid import crs_name, resolution
+from xsr.sources.rasters import VRT, read_header
 from xsr.sources.stac.bands import Source
 from xsr.sources.stac.describe import name_crs, stated_crs, tile_crs
 
@@ -35,6 +36,8 @@ class File:
     path: str
     """What GDAL opens: an address, or a description of the band (VRT) where the file alone does not do."""
     geobox: GeoBox
+    driver: str = VRT
+    """Driver of GDAL that opens it."""
 
     @property
     def crs(self) -> CRS:
@@ -107,12 +110,13 @@ def _refuse_other_kinds(item: "pystac.Item", key: str, *, path: str) -> None:
 def _open(item: "pystac.Item", source: Source, *, path: str, crs: CRS | None) -> File:
     import rasterio
 
-    with rasterio.Env(**HTTP), rasterio.open(path) as file:
-        shape, transform, own, types = (file.height, file.width), file.transform, file.crs, file.dtypes
-    if source.index > len(types):
+    with rasterio.Env(**HTTP):
+        header = read_header(path, label=f"asset {source.key!r} of item {item.id}")
+    shape, transform, own = header.shape, header.transform, header.crs
+    if source.index > len(header.dtypes):
         raise ProductError(
             f"asset {source.key!r} of item {item.id} should hold band {source.index} after its eo:bands; the file has"
-            f" {len(types)}. Correct them, or name the band: bands={{'B04': '{source.key}.1'}}."
+            f" {len(header.dtypes)}. Correct them, or name the band: bands={{'B04': '{source.key}.1'}}."
         )
     placed = _placed(item, source.key, transform=transform)
     stated = stated_crs(item, source.key)
@@ -127,8 +131,8 @@ def _open(item: "pystac.Item", source: Source, *, path: str, crs: CRS | None) ->
             )
         box = GeoBox(shape, placed, system)
     if own is not None and placed == transform and source.index == 1:
-        return File(path, box)
-    return _described(path, box, band=source.index, dtype=types[source.index - 1])
+        return File(path, box, header.driver)
+    return _described(path, box, band=source.index, dtype=header.dtypes[source.index - 1])
 
 
 def _placed(item: "pystac.Item", key: str, *, transform: Affine) -> Affine:

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xsr.core.errors import BandError, HarmonisationError, ProductError, XsrError, XsrWarning
 from xsr.core.sensors import Sensor
@@ -109,14 +110,14 @@ def examine(parts: Sequence[Sequence[Processing]], *, request: Request, errors: 
     if first is not None and errors == "raise":
         raise type(first)(f"{first}{_remedy(parts, dead)}") from first
     for error in dead.values():
-        warnings.warn(f"{error} Its date is left out.", XsrWarning, stacklevel=3)
+        warnings.warn(f"{error} Its date is left out.", XsrWarning, stacklevel=4)
     duplicates = []
     for part, results in zip(parts, tried, strict=True):
         if acquisition(part[0][0]) not in dead:
             duplicates += _unneeded(part, results)
     if duplicates:
         warnings.warn(
-            f"the same acquisition was found more than once; dropped {'; '.join(duplicates)}.", XsrWarning, stacklevel=3
+            f"the same acquisition was found more than once; dropped {'; '.join(duplicates)}.", XsrWarning, stacklevel=4
         )
     last = [results[-1] for results in tried]
     alive = [one for one in last if isinstance(one, Candidate) and acquisition(one.item) not in dead]
@@ -138,7 +139,7 @@ def _unneeded(part: Sequence[Processing], results: "Sequence[Candidate | XsrErro
     """Name the processings that were not needed; warn of those that could not be used."""
     used = part[len(results) - 1][0]
     for error in results[:-1]:
-        warnings.warn(f"{error} The older processing {used.id} is used in its place.", XsrWarning, stacklevel=4)
+        warnings.warn(f"{error} The older processing {used.id} is used in its place.", XsrWarning, stacklevel=5)
     return [f"{item.id} (kept {used.id})" for item, _ in part[len(results) :]]
 
 
@@ -191,9 +192,9 @@ def _compare(
 ) -> None:
     """Refuse an offset that the pixels contradict; ``classes`` is a scene classification."""
     band = min(files, key=DARKEST.index)
-    numbers = read_sample(files[band].path, SAMPLE)
+    numbers = _sample(item, files[band])
     valid = ~np.isin(numbers, packings[band].special)
-    labels = None if classes is None else read_sample(classes.path, SAMPLE)
+    labels = None if classes is None else _sample(item, classes)
     matching = labels[valid] if labels is not None and labels.shape == numbers.shape else None
     check_pixels(
         Statement(packings[band].offset, origin),
@@ -203,3 +204,7 @@ def _compare(
         quantification=packings[band].quantification,
         item=item.id,
     )
+
+
+def _sample(item: "pystac.Item", file: File) -> NDArray[Any]:
+    return read_sample(file.path, SAMPLE, label=f"a file of item {item.id}", driver=file.driver)

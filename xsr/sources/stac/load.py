@@ -76,7 +76,7 @@ def find_grid(
             f"items in {', '.join(sorted(systems))} are reprojected to {name_crs(system)}: that changes their point"
             " spread function, which super-resolution models count on.",
             XsrWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     return _fit(area, covered, system=system, size=size, origin=_corner(finest, system))
 

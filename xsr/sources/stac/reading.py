@@ -15,6 +15,10 @@ ItemsLike: TypeAlias = Any
 iterable of these."""
 
 
+_UNREADABLE = (ValueError, TypeError, AttributeError)
+"""What pystac raises about fields that are not as STAC has them."""
+
+
 def read_items(items: ItemsLike) -> "list[pystac.Item]":
     """Read all items that an object holds.
 
@@ -28,9 +32,9 @@ def read_items(items: ItemsLike) -> "list[pystac.Item]":
 
     try:
         return _read(items)
-    except (OSError, APIError, pystac.STACError, pystac.STACTypeError, KeyError, ValueError, AttributeError) as error:
-        if isinstance(error, ParameterError):
-            raise
+    except ParameterError:
+        raise
+    except (OSError, APIError, pystac.STACError, pystac.STACTypeError, LookupError, *_UNREADABLE) as error:
         raise ParameterError(f"{name(items)} cannot be read as STAC: {error}. Check the address.") from error
 
 
@@ -43,8 +47,7 @@ def _read(items: ItemsLike) -> "list[pystac.Item]":
     import pystac
 
     if isinstance(items, pystac.Item):
-        if not isinstance(items.id, str):
-            raise ParameterError(f"an item has the id {items.id!r}; expected text. Correct the item.")
+        _check_texts(items)
         return [items]
     if isinstance(items, str | Path):
         return _read_path(str(items))
@@ -60,6 +63,19 @@ def _read(items: ItemsLike) -> "list[pystac.Item]":
         f"the items hold {type(items).__name__}; expected items of pystac, dictionaries, a search of pystac-client, a"
         " catalog or paths. Pass one of them."
     )
+
+
+def _check_texts(item: "pystac.Item") -> None:
+    """Refuse an item that has something else where others have names; pystac takes what it is given."""
+    named: dict[str, Any] = {"id": item.id, "collection": item.collection_id or ""}
+    for key, asset in item.assets.items():
+        named |= {f"href of asset {key!r}": asset.href, f"type of asset {key!r}": asset.media_type or ""}
+        roles: Any = asset.roles or []
+        listed = roles if isinstance(roles, list) else [roles]
+        named |= {f"roles[{number}] of asset {key!r}": role for number, role in enumerate(listed)}
+    for what, text in named.items():
+        if not isinstance(text, str):
+            raise ParameterError(f"an item has the {what} {text!r}; expected text. Correct the item {item.id!r}.")
 
 
 def _read_path(path: str) -> "list[pystac.Item]":

@@ -1,0 +1,89 @@
+"""Writing one block and reading it back; what workers do."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xsr.core.errors import StoreError
+from xsr.core.radiometry import pack
+from xsr.core.store.ledger import DONE, QUARANTINED, BadBlock, Blocks, Index, checksum, row_of
+from xsr.core.store.lock import check_held
+from xsr.core.store.place import Place, reason, store_errors
+
+ATTEMPTS = 3
+"""Times that a block is written, and each time read back, before it counts as one that cannot be written."""
+
+
+@dataclass(frozen=True)
+class BlockWriter:
+    """Writes the blocks of one variable; travels to workers."""
+
+    place: Place
+    fingerprint: str
+    """Settings of the store: a worker that lost touch must not write into another store that took its place."""
+    blocks: Blocks
+    dtype: str
+    """Type of the stored numbers."""
+    packed: bool
+    """Whether reflectance is packed into integers."""
+    zarr_format: Literal[2, 3] = 3
+    lock: tuple[Place, str] | None = None
+    """Store whose lock must be held, and the token of the lease: who lost it writes nothing more."""
+
+    def __call__(self, block: NDArray[Any], index: Index) -> NDArray[Any]:
+        """Write one block and read it back; returns its row of the ledger."""
+        values, clipped = pack(block) if self.packed else (plain(block, self.dtype), 0)
+        crc32 = checksum(values)
+        with store_errors(self.place, f"writing block {list(index)} of {self.blocks.variable!r} to"):
+            array = self._array()
+            for _ in range(ATTEMPTS):
+                self._write(array, index, values)
+                if self._holds(array, index, crc32):
+                    return row_of(DONE, crc32=crc32, valid=int(np.isfinite(block).sum()), clipped=clipped)
+        raise StoreError(
+            f"{self.place.path}: block {list(index)} of {self.blocks.variable!r} was written {ATTEMPTS} times and each"
+            " time read back differently. Check the disk or object store, then go on with resume=True (--resume)."
+        )
+
+    def quarantine(self, index: Index) -> NDArray[Any]:
+        """Give a block up: it holds the fill value; returns a row that says so."""
+        with store_errors(self.place, f"writing block {list(index)} of {self.blocks.variable!r} to"):
+            array = self._array()
+            self._write(array, index, array.fill_value)
+        return row_of(QUARANTINED)
+
+    def _array(self) -> Any:
+        """Array to write to, of the store that was begun with these settings and is still locked."""
+        if self.lock is not None:
+            check_held(*self.lock)
+        return self.place.open_own(self.fingerprint, zarr_format=self.zarr_format)[self.blocks.variable]
+
+    def _write(self, array: Any, index: Index, content: Any) -> None:
+        try:
+            array[self.blocks.region(index)] = content
+        except Exception:  # whatever a codec raises: what lies there is damaged, and Zarr merges shards with it
+            self.place.erase(f"{self.blocks.variable}/{array.metadata.encode_chunk_key(index)}")
+            array[self.blocks.region(index)] = content
+
+    def _holds(self, array: Any, index: Index, crc32: int) -> bool:
+        """Whether a block is read with this checksum; a reading that fails is tried again."""
+        return any(check_block(array, self.blocks, index, crc32) is None for _ in range(ATTEMPTS))
+
+
+def check_block(array: Any, blocks: Blocks, index: Index, crc32: int) -> BadBlock | None:
+    """Read a block and compare it with its checksum."""
+    try:
+        values = np.asarray(array[blocks.region(index)])
+    except Exception as error:  # whatever a codec raises
+        return BadBlock(blocks.variable, index, f"cannot be read: {reason(error)}")
+    same = checksum(values) == crc32
+    return None if same else BadBlock(blocks.variable, index, "values differ from the checksum in the ledger")
+
+
+def plain(values: NDArray[Any], dtype: str) -> NDArray[Any]:
+    """Values in their stored type; NaN in its one form, since processors make others, and Zarr writes none of them."""
+    stored = values.astype(dtype, copy=False)
+    missing = np.isnan(stored) if stored.dtype.kind == "f" else np.False_
+    return np.where(missing, stored.dtype.type(np.nan), stored) if missing.any() else stored

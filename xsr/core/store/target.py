@@ -1,0 +1,156 @@
+"""Where the blocks of a run go: a new store, one that was begun, or a sibling that replaces another in the end.
+
+A replacement lies at ``NAME.incoming`` until it is complete, so that a cube may be written over the store that it is
+read from, and a failed run leaves the old one. Nothing is deleted that was not made here or named by the user.
+"""
+
+from dataclasses import dataclass
+
+from xsr.core.errors import StoreError
+from xsr.core.store.first_form import adopt_first_form, is_first_form
+from xsr.core.store.header import COPIES, Header, read_header
+from xsr.core.store.ledger import Ledger
+from xsr.core.store.place import SIDE, Place, store_errors
+from xsr.core.store.template import Prepared, Template, as_begun, template_of
+from xsr.core.store.writing import require_unchanged
+
+OUTGOING = f"{SIDE}/outgoing"
+"""Where a local replacement holds the store that it replaces, between two renames."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where blocks are written."""
+
+    place: Place
+    header: Header | None = None
+    """Header of a store that was begun; None of one that is to be."""
+    replaces: Place | None = None
+    """Store that the finished one takes the place of."""
+
+
+def resumed(place: Place) -> Target:
+    """Find what to go on with: an interrupted replacement, an interrupted store, or nothing yet.
+
+    Raises
+    ------
+    StoreError
+        If something else lies there.
+    """
+    incoming = place.beside(".incoming")
+    if (header := _begun(incoming)) is not None:
+        return Target(incoming, header if _has_template(incoming) else None, place)
+    if not place.is_taken():
+        return Target(place)
+    if is_first_form(place):
+        adopt_first_form(place)
+    header = _begun(place)
+    if header is None:
+        raise StoreError(
+            f"{place.path} holds no ledger; expected a store that was begun by to_zarr. Choose another path."
+        )
+    return Target(place, header if _has_template(place) else None)
+
+
+def begun_anew(place: Place, overwrite: bool) -> Target:
+    """Choose where to write: the path itself, or a sibling that takes the place of an existing store in the end.
+
+    Raises
+    ------
+    StoreError
+        If something lies there and is not to be replaced, or is no store.
+    """
+    incoming = place.beside(".incoming")
+    if not place.is_taken():
+        if _begun(incoming) is not None:
+            raise StoreError(
+                f"{incoming.path} is an interrupted replacement of {place.path}. Go on with resume=True, or delete it."
+            )
+        return Target(place)
+    if not overwrite:
+        raise StoreError(f"{place.path} exists; expected a new store. Choose another path{_ways_out(place)}.")
+    if not place.is_group() and _begun(place) is None:
+        raise StoreError(f"{place.path} is not a Zarr group; it is not overwritten. Choose another path.")
+    if incoming.is_taken():
+        if _begun(incoming) is None:
+            raise StoreError(f"{incoming.path} exists and was not made by to_zarr. Move it, or choose another path.")
+        incoming.remove()
+    return Target(incoming, None, place)
+
+
+def _begun(place: Place) -> Header | None:
+    """Header of a store, if one was begun here."""
+    return read_header(place)[0] if place.is_taken() else None
+
+
+def _has_template(place: Place) -> bool:
+    """Whether more than a part of the template is there: on a URL, a writer may have been killed within it."""
+    return place.is_group() or any(key not in COPIES for key in place.keys(SIDE))
+
+
+def _ways_out(place: Place) -> str:
+    unfinished = place.is_group() and place.open("r").attrs.get("xsr", {}).get("complete") is False
+    go_on = ", go on with it by resume=True (it is not complete)" if unfinished or not place.is_group() else ""
+    return f"{go_on} or pass overwrite=True"
+
+
+def continued(target: Target, prepared: Prepared) -> tuple[Prepared, Ledger]:
+    """Read the ledger of a store that was begun; that of a new one is empty. The cube takes the store's settings.
+
+    Raises
+    ------
+    StoreError
+        If the store was begun with other settings, or its metadata were changed since.
+    """
+    if target.header is None:
+        return prepared, Ledger.empty(target.place, prepared.fingerprint, prepared.blocks)
+    prepared = as_begun(prepared, target.header.settings, target.place.path)
+    ledger = Ledger.read(target.place, prepared.fingerprint, target.header.blocks)
+    require_unchanged(target.place, target.header, ledger)
+    return prepared, ledger
+
+
+def begin(target: Target, prepared: Prepared) -> Header:
+    """Write the template of a new store; a local one appears as a whole or not at all. Returns the header."""
+    if target.header is not None:
+        return target.header
+    template, place = template_of(prepared), target.place
+    leftover = read_header(place)[0]
+    if leftover is not None:  # a writer was killed at this point, on a URL
+        for key in (*leftover.documents, *leftover.objects):
+            place.erase(key)
+    if place.remote:
+        template.write(place)
+    else:
+        _appear(template, place)
+    return template.header
+
+
+def _appear(template: Template, place: Place) -> None:
+    """Write a template beside a place, then give it its name."""
+    draft = place.beside(".template")
+    if draft.is_taken():
+        if read_header(draft)[0] is None:
+            raise StoreError(f"{draft.path} exists and was not made by to_zarr. Move it, or choose another path.")
+        draft.remove()
+    try:
+        template.write(draft)
+        draft.move(place)
+    finally:
+        if draft.is_taken():
+            draft.remove()
+
+
+def in_place(target: Target) -> Place:
+    """Let a finished store take the place of the one it replaces; can be done again if it is interrupted."""
+    place = target.place if target.replaces is None else target.replaces
+    with store_errors(place, "replacing"):
+        if target.replaces is not None:
+            if place.remote:
+                place.remove()
+            elif place.is_taken():
+                place.move(target.place.inside(OUTGOING))
+            target.place.move(place)
+        if not place.remote:
+            place.inside(OUTGOING).remove()
+    return place
