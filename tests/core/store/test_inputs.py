@@ -95,7 +95,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("kind", STORES)
+@pytest.mark.parametrize("kind", ["format 3", *(pytest.param(k, marks=pytest.mark.slow) for k in [*STORES][1:])])
 def test_a_changed_array_is_noticed_and_one_that_is_opened_again_is_the_same(cube, tmp_path, kind, change):
     STORES[kind](cube, tmp_path / "a.zarr")
     before = read(xsr.open(tmp_path / "a.zarr"))
@@ -110,7 +110,7 @@ def test_a_changed_array_is_noticed_and_one_that_is_opened_again_is_the_same(cub
 
 def test_only_the_arrays_that_are_read_count(cube, tmp_path):
     dataset = cube.to_dataset(name="reflectance").assign(other=cube + 1).chunk(y=10, x=10)
-    dataset.to_zarr(tmp_path / "a.zarr")
+    dataset.to_zarr(tmp_path / "a.zarr", consolidated=False)
     before = read(xsr.open(tmp_path / "a.zarr")["reflectance"])
     zarr.open_group(tmp_path / "a.zarr", mode="r+")["other"][:] = 0
     assert read(xsr.open(tmp_path / "a.zarr")["reflectance"]) == before
@@ -138,7 +138,7 @@ def test_stores_of_every_kind_in_memory_and_in_archives(cube, tmp_path):
         ("memory:///changed.zarr/reflectance", "memory://changed.zarr", xsr.open),
         ("MemoryStore/reflectance", held, partial(xr.open_zarr, consolidated=False)),
     ]:
-        if "zip" not in shown:
+        if "memory" in shown.lower():
             write_zarr(cube, place)
         before = read(opened(place))
         assert list(before) == [shown]
@@ -147,7 +147,7 @@ def test_stores_of_every_kind_in_memory_and_in_archives(cube, tmp_path):
             write_zarr(cube + 1, tmp_path / "b.zarr")
             shutil.make_archive(str(tmp_path / "a.zarr"), "zip", tmp_path / "b.zarr")
         else:
-            write_zarr(cube + 1, place)
+            write_zarr(cube + 1, place if "memory" in shown.lower() else tmp_path / "a.zarr")
         assert read(opened(place)) != before
 
 
@@ -170,18 +170,21 @@ OPENED = {
     "xarray.open_mfdataset": (
         "a.nc", write_netcdf, lambda p: xr.open_mfdataset([p], engine="h5netcdf", preprocess=lambda d: d + 1)
     ),
-    "rioxarray": ("a.tif", write_tiff, lambda p: rioxarray.open_rasterio(p, chunks=True)),
-    "rioxarray without lock": ("a.tif", write_tiff, lambda p: rioxarray.open_rasterio(p, chunks=True, lock=False)),
+    "rioxarray": ("a.tif", write_tiff, lambda p: rioxarray.open_rasterio(p, chunks={"band": 1})),
+    "rioxarray without lock": (
+        "a.tif", write_tiff, lambda p: rioxarray.open_rasterio(p, chunks={"band": 1}, lock=False)
+    ),
     "rioxarray masked and warped": (
         "a.tif", write_tiff,
-        lambda p: rioxarray.open_rasterio(rasterio.vrt.WarpedVRT(rasterio.open(p)), chunks=True, masked=True),
+        lambda p: rioxarray.open_rasterio(rasterio.vrt.WarpedVRT(rasterio.open(p)), chunks={"band": 1}, masked=True),
     ),
-    "h5py": ("a.nc", write_netcdf, lambda p: xr.DataArray(da.from_array(h5py.File(p)["reflectance"]))),
+    "h5py": ("a.nc", write_netcdf, lambda p: xr.DataArray(da.from_array(h5py.File(p)["reflectance"]), dims=(*"tbyx",))),
     "file object": ("a.nc", write_netcdf, lambda p: xr.open_dataset(fsspec.open(f"file://{p}").open(), chunks={})),
     "function": (
         "a.tif", write_tiff,
         lambda p: xr.DataArray(
-            da.map_blocks(lambda block_info=None: rasterio.open(p).read(), chunks=(4, 20, 20), meta=np.zeros((0,) * 3))
+            da.map_blocks(lambda block_info=None: rasterio.open(p).read(), chunks=(4, 20, 20), meta=np.zeros((0,) * 3)),
+            dims=(*"byx",),
         ),
     ),
 }  # fmt: skip
@@ -198,8 +201,9 @@ def test_a_changed_file_is_noticed_whoever_opened_it(cube, tmp_path, kind):
     assert read(opened(path)) == before
     path.touch()
     assert read(opened(path)) == before
-    write(cube, tmp_path / f"other{path.suffix}")
-    keeping_time(path, lambda: (write(cube + 1, tmp_path / "b"), os.replace(tmp_path / "b", path)))
+    other = tmp_path / f"other{path.suffix}"
+    write(cube + 1, other)
+    keeping_time(path, lambda: os.replace(other, path))
     assert read(opened(path)) != before
 
 
@@ -209,7 +213,7 @@ def test_a_relative_path_is_named_whole(cube, tmp_path, monkeypatch):
     assert list(read(xsr.open("a.tif"))) == [f"{tmp_path}/a.tif"]
 
 
-@pytest.mark.parametrize("place", [0, 1000, 2**21 // 2, 2**21 + 6])
+@pytest.mark.parametrize("place", [0, 1000, 7 * (2**21 - 2**16) // 15 + 9, 2**21 + 6])
 def test_pieces_of_a_large_file_are_read_from_its_first_to_its_last_bytes(tmp_path, place):
     path = tmp_path / "a.bin"
     path.write_bytes(bytes(2**21 + 7))
@@ -386,6 +390,7 @@ def test_many_inputs_are_kept_by_folder(tmp_path, monkeypatch):
     assert {name for name in before if before[name] != after[name]} == {f"{tmp_path}/b"}
 
 
+@pytest.mark.slow
 def test_an_input_has_one_hash_in_every_process(cube, tmp_path):
     write_zarr(cube, tmp_path / "a.zarr")
     write_tiff(cube, tmp_path / "a.tif")

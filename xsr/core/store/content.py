@@ -8,8 +8,10 @@ import asyncio
 import hashlib
 import json
 import os
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from typing import IO, Any
+from urllib.parse import unquote
 from urllib.request import Request, urlopen
 
 import numpy as np
@@ -83,7 +85,11 @@ def _files(path: str, below: str) -> Iterator[tuple[str, int, int]]:
 
 def of_address(url: str) -> str:
     """Hash of what a web server has at an address: its size and tag, or time, and its first bytes."""
-    request = Request(url, headers={"Range": f"bytes=0-{PIECE - 1}"})
+    scheme, _, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    user, _, host = host.rpartition("@")
+    known = {"Authorization": f"Basic {b64encode(unquote(user).encode()).decode()}"} if user else {}
+    request = Request(f"{scheme}://{host}{slash}{path}", headers={"Range": f"bytes=0-{PIECE - 1}", **known})
     with urlopen(request, timeout=TIMEOUT_S) as response:
         about, head = response.headers, response.read(PIECE)
     size = about.get("Content-Range", "").rpartition("/")[2] or about.get("Content-Length")

@@ -9,7 +9,6 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from xsr.core import graph
 from xsr.core.errors import XsrWarning
@@ -138,7 +137,7 @@ def _add_text(text: str, looks: Looks) -> None:
         looks[os.path.abspath(file)] = [partial(content.of_file, file)]
         for other in _referred(file):
             _add_text(other, looks)
-    elif "://" in address and IMAGE.search(urlsplit(address).path):
+    elif "://" in address and IMAGE.search(public(address)):
         web = address.startswith(("http://", "https://"))
         looks.setdefault(_shown(address), []).append(partial(content.of_address if web else _of_url, address))
 
