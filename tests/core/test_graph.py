@@ -1,7 +1,9 @@
 import pickle
+import re
 import subprocess
 import sys
 import threading
+import warnings
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -17,6 +19,7 @@ from odc.geo.geobox import GeoBox
 
 from xsr.core import graph
 from xsr.core.blocks import Span
+from xsr.core.graph import portions, schedulers
 from xsr.core.grid import Points, Refinement
 from xsr.operations.interpolate import Interpolation, interpolate
 from xsr.testing import assert_lazy
@@ -450,6 +453,188 @@ def test_the_progress_bar_counts_blocks(tmp_path, capsys):
     tasks = tasks_of(recorder(tmp_path), da.ones((4, 4), chunks=2, dtype=int))
     graph.compute([tasks], progress=True, done=lambda key, result: None)
     assert "4/4" in capsys.readouterr().out
+
+
+# --- portions ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_portions(monkeypatch):
+    """Portions of at most three blocks, the first of two."""
+    monkeypatch.setattr(portions, "FIRST", 2)
+    monkeypatch.setattr(portions, "MOST", 3)
+    monkeypatch.setattr(portions, "MOST_A_THREAD", 1)
+
+
+def cut(*tasks):
+    return list(portions.portions(tasks, threads=1))
+
+
+def blocks_of(portion):
+    return [block.index for block in portion.blocks.values()]
+
+
+def note(block, index):
+    return index
+
+
+@given(
+    shapes=st.lists(st.lists(st.integers(1, 5), min_size=0, max_size=5), min_size=1, max_size=3),
+    most=st.integers(1, 9),
+)
+@settings(max_examples=60, deadline=None)
+def test_portions_hold_every_block_once_and_no_more_than_they_may(shapes, most):
+    sources = [da.zeros(shape, chunks=1) for shape in shapes]
+    tasks = [
+        graph.block_tasks(note, source, label=str(n), indices=product(*map(range, source.numblocks)))
+        for n, source in enumerate(sources)
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(portions, "FIRST", 1)
+        patch.setattr(portions, "MOST", most)
+        patch.setattr(portions, "MOST_A_THREAD", 1)
+        found = cut(*tasks)
+    assert max(len(portion.blocks) for portion in found) <= most
+    assert len(found[0].blocks) == 1
+    blocks = [(block.label, block.index) for portion in found for block in portion.blocks.values()]
+    assert len(blocks) == len(set(blocks))
+    assert set(blocks) == {(str(n), i) for n, s in enumerate(sources) for i in product(*map(range, s.numblocks))}
+    for portion in found:
+        results = dask.get(portion.graph, list(portion.blocks))
+        assert list(results) == blocks_of(portion)
+
+
+def test_dates_that_share_nothing_are_cut_apart(small_portions):
+    cube = make_cube((4, 1, 12, 8), chunks={"time": 1, "y": 12, "x": 8})
+    fine = interpolate(cube, scale=1.5, chunks=(6, 12)).data
+    assert fine.numblocks == (4, 1, 3, 1)
+    whole = [{index[0] for index in blocks_of(portion)} for portion in cut(tasks_of(note, fine))[2:]]
+    assert whole == [{1}, {2}, {3}]  # the first date is cut once more, since the first portion is small
+
+
+def test_blocks_are_cut_where_they_share_fewest_chunks(monkeypatch):
+    """Rows of blocks lie in one row of chunks each, all columns of blocks in the same chunks: cut between rows."""
+    monkeypatch.setattr(portions, "FIRST", 8)
+    cube = make_cube((1, 1, 16, 16), chunks={"y": 4, "x": 16})
+    fine = interpolate(cube, scale=1, method="nearest", chunks=4).data
+    upper, lower = cut(tasks_of(note, fine))
+    assert {index[2] for index in blocks_of(upper)} == {0, 1}
+    assert {index[2] for index in blocks_of(lower)} == {2, 3}
+
+
+def test_arrays_that_lie_side_by_side_are_cut_alike(small_portions):
+    image, mask = da.zeros((2, 3, 8, 8), chunks=(1, 3, 4, 8)), da.zeros((2, 8, 8), chunks=(1, 4, 8))
+    tasks = [
+        graph.block_tasks(note, source, label=str(source.ndim), indices=product(*map(range, source.numblocks)))
+        for source in (image, mask)
+    ]
+    places = [
+        sorted((block.label, block.index[0], block.index[-2]) for block in portion.blocks.values())
+        for portion in cut(*tasks)
+    ]
+    assert places == [[("3", t, y), ("4", t, y)] for t in range(2) for y in range(2)]
+
+
+def test_a_portion_has_the_tasks_of_its_blocks_alone(small_portions):
+    source = da.zeros((64, 2), chunks=2).map_blocks(lambda block: block + 1)
+    first = next(portions.portions([tasks_of(note, source)], threads=1))
+    assert len(first.blocks) == 2
+    assert len(first.graph) < 8
+
+
+def test_the_first_blocks_are_done_before_the_last_portion_is_prepared(small_portions, monkeypatch):
+    prepared, real = [], portions._portion
+
+    def counting(graph, chosen):
+        prepared.append(len(chosen))
+        return real(graph, chosen)
+
+    monkeypatch.setattr(portions, "_portion", counting)
+    at_first = []
+    tasks = tasks_of(note, da.zeros((64, 2), chunks=2))
+    with dask.config.set(scheduler="synchronous"):
+        compute([tasks], done=lambda key, result: at_first.append(len(prepared)))
+    assert at_first[0] <= 2 < len(prepared)
+    assert len(at_first) == 32
+
+
+@pytest.mark.parametrize("where", ["synchronous", "threads", pytest.param("cluster", marks=pytest.mark.slow)])
+def test_all_portions_are_computed(small_portions, request, where):
+    source = da.from_array(np.arange(144).reshape(12, 12), chunks=3)
+    with on(where, request):
+        found = compute([tasks_of(lambda block, index: int(block.sum()), source)])
+    assert sum(found.values()) == np.arange(144).sum()
+    assert len(found) == 16
+
+
+@pytest.mark.parametrize("where", ["threads", pytest.param("cluster", marks=pytest.mark.slow)])
+def test_blocks_of_several_portions_that_fail_are_reported(small_portions, tmp_path, request, where):
+    tasks = tasks_of(failing(tmp_path, (0, 1), (3, 2), (3, 3)), da.zeros((16, 16), chunks=4))
+    failed = []
+    with on(where, request):
+        results = compute([tasks], failed=lambda key, error: failed.append(key.index))
+    assert sorted(failed) == [(0, 1), (3, 2), (3, 3)]
+    assert len(results) == 13
+    assert [len(seen_in(tmp_path)[name]) for name in ("0-1", "3-2", "3-3")] == [2, 2, 2]
+
+
+@pytest.mark.slow
+def test_portions_of_a_cluster_may_share_what_is_fused_in_one_of_them_alone(small_portions, cluster, caplog):
+    """Rechunking makes parts that one portion uses once and another twice."""
+    source = da.from_array(np.arange(400.0).reshape(20, 20), chunks=(3, 20)).rechunk((4, 5)) + 1
+    with cluster.as_current():
+        found = compute([tasks_of(lambda block, index: block.sum(), source)])
+    assert sum(found.values()) == np.arange(1.0, 401.0).sum()
+    assert "run_spec" not in caplog.text
+
+
+@pytest.mark.slow
+def test_a_persisted_cube_is_computed_from_what_the_cluster_holds(small_portions, cluster):
+    with cluster.as_current():
+        source = da.from_array(np.arange(144).reshape(12, 12), chunks=4).persist()
+        found = compute([tasks_of(lambda block, index: int(block.sum()), source)])
+        again = compute([tasks_of(lambda block, index: int(block.sum()), source + 1)])
+    assert sum(found.values()) == np.arange(144).sum()
+    assert sum(again.values()) == np.arange(144).sum() + 144
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_results_that_came_are_reported_when_a_cluster_run_ends(small_portions, cluster, error):
+    """The client is interrupted as it takes note of the first result, or that raises."""
+    found = {}
+
+    def ends(key, result):
+        found[key.index] = result
+        raise error
+
+    with cluster.as_current():
+        with pytest.raises(error):
+            compute([tasks_of(note, da.zeros((8, 2), chunks=2))], done=ends)
+        assert len(found) == 1
+        assert len(compute([tasks_of(note, da.zeros((8, 2), chunks=2))])) == 4
+
+
+@pytest.mark.slow
+def test_a_cluster_without_workers_is_reported_and_waited_for(monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr(schedulers, "PATIENCE_S", 0.1)
+    with (
+        distributed.LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address=":0") as workers,
+        distributed.Client(workers),
+        warnings.catch_warnings(),
+    ):
+        said = []
+
+        def start_a_worker(text, *about):
+            said.append(str(text))
+            workers.scale(1)
+
+        monkeypatch.setattr(warnings, "showwarning", start_a_worker)
+        warnings.simplefilter("always")
+        found = compute([tasks_of(note, da.zeros((4, 2), chunks=2))])
+    assert len(found) == 2
+    assert re.search(r"cluster tcp://\S+ has no workers; 2 blocks wait for one\. Start workers", said[0])
 
 
 # --- memory ------------------------------------------------------------------------------------------------

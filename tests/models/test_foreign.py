@@ -87,7 +87,7 @@ def test_missing_fields_are_named(path, name):
         ({"factor": 2.5}, r"factor 2\.5; expected a whole number from 1 to 128"),
         ({"factor": float("nan")}, "factor nan; expected a whole number"),
         ({"factor": 0}, "factor 0; expected a whole number from 1"),
-        ({"margin": -1}, "margin -1; expected a whole number from 0 to 4096"),
+        ({"margin": -1}, "margin -1; expected a whole number from 0 to 1024"),
         ({"margin": True}, "margin True; expected a whole"),
         ({"bands": "B02"}, "bands 'B02'; expected a list of 1 to 1000 items, each a name"),
         ({"bands": []}, r"bands \[\]; expected a list"),
@@ -291,6 +291,7 @@ def test_margin_is_measured(path):
 def test_margin_of_weights_and_of_a_continuous_model(tmp_path):
     found = check(write_fixed(tmp_path))
     assert (found.margin, found.enough, found.smallest, found.opset) == (5, True, 5, None)
+    assert check(write_fixed(tmp_path, name="short", radius=4)).enough is False
     found = check("liif_s2")
     assert found.enough
     assert 4 < found.smallest <= found.margin == 20
@@ -335,7 +336,7 @@ def test_size_of_a_card_is_bounded(path):
         ({"factor": float("inf")}, "factor inf; expected a whole number from 1 to 128"),
         ({"factor": 10**400}, "factor a number of 1329 bits; expected a whole number"),
         ({"factor": 10**9}, "factor 1000000000; expected"),
-        ({"margin": 10**12}, "margin 1000000000000; expected a whole number from 0 to 4096"),
+        ({"margin": 10**12}, "margin 1000000000000; expected a whole number from 0 to 1024"),
         ({"gsd_m": 10**400}, "gsd_m a number of 1329 bits; expected a number"),
         ({"gsd_m": "10"}, "gsd_m '10'; expected a number"),
         ({"bands": [["B02"], {"a": 1}, None, 1]}, "bands .*each a name of 1 to 128 printable characters"),

@@ -108,7 +108,7 @@ def test_spec_is_the_name_and_the_hash_of_the_card(path):
     assert spec == ModelSpec(str(path), file_sha256(path), card=spec.card)
     write_card(replace(read_card(path), scores=[{"place": "here"}], summary="other words"), path)
     assert registry.spec(path) == spec  # what only people read
-    write_card(replace(read_card(path), gsd_m=20.0), path)
+    write_card(replace(read_card(path), radius=read_card(path).radius + 1), path)
     assert registry.spec(path) != spec
 
 

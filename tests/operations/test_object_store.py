@@ -1,6 +1,5 @@
 """Stores on an S3-compatible server, over HTTP."""
 
-import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from models.helpers import make_cube
-from survival import Fails, through
+from survival import Fails, bucket, through
 
 import xsr
 from xsr.core.errors import StoreError
@@ -29,16 +28,8 @@ HOW = [{}, {"inner_chunks": 5}]
 @pytest.fixture(scope="module")
 def options():
     """How to reach a server of its own, with an empty bucket."""
-    server = pytest.importorskip("moto.server")
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)
-    s3fs = pytest.importorskip("s3fs")
-    running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    running.start()
-    host, port = running.get_host_and_port()
-    found = {"endpoint_url": f"http://{host}:{port}", "key": "key", "secret": "secret"}
-    s3fs.S3FileSystem(**found).mkdir("bucket")
-    yield found
-    running.stop()
+    with bucket() as found:
+        yield found
 
 
 @pytest.fixture
@@ -248,3 +239,31 @@ def test_a_server_that_cannot_be_reached(cube, options):
         }
         with pytest.raises(StoreError, match=r"locking s3://bucket/a\.zarr failed: "):
             xsr.to_zarr(cube, "s3://bucket/a.zarr", storage_options=away, progress=False)
+
+
+def test_cogs_are_uploaded_a_date_at_a_time(tmp_path, url, options):
+    top = url.removesuffix(".zarr")
+    cube = make_cube(20, 13, dates=2)
+    report = xsr.to_cog(cube, f"{top}/", storage_options=options, progress=False)
+    assert report.paths == tuple(f"{top}/reflectance_2024060{day}T000000.tif" for day in (1, 2))
+    local = xsr.to_cog(cube, tmp_path / "cogs", progress=False)
+    assert list(objects(top, options).values()) == [path.read_bytes() for path in local.paths]
+    with pytest.raises(StoreError, match=r"reflectance_20240602T000000.tif exists; expected a new file") as caught:
+        xsr.to_cog(cube.isel(time=[1]), top, storage_options=options, progress=False)
+    assert "secret" not in str(caught.value)
+    xsr.to_cog(cube.isel(time=[1]) + 1, top, storage_options=options, overwrite=True, progress=False)
+    assert objects(top, options)["/reflectance_20240602T000000.tif"] != local.paths[1].read_bytes()
+
+
+def test_a_cog_that_fails_leaves_no_object(tmp_path, url, options):
+    top = url.removesuffix(".zarr")
+    flag = tmp_path / "flag"
+    flag.touch()
+    made = through(make_cube(20, 13).chunk(y=10, x=13), Fails(str(flag), ((0, 0, 1, 0),)))
+    with pytest.raises(RuntimeError, match="block is broken"):
+        xsr.to_cog(made, f"{top}.tif", storage_options=options, progress=False)
+    assert objects(f"{top}.tif", options) == {}
+    wrong = {**options, "key": "nobody", "endpoint_url": "http://127.0.0.1:9"}
+    with pytest.raises(StoreError, match=r"looking for s3://.* failed: .*try again") as caught:
+        xsr.to_cog(make_cube(20, 13), f"{top}.tif", storage_options=wrong, progress=False)
+    assert "nobody" not in str(caught.value)

@@ -4,6 +4,7 @@ import zlib
 import dask
 import dask.array as da
 import numpy as np
+import pandas as pd
 import pytest
 import rasterio
 import rioxarray  # noqa: F401  (registers .rio)
@@ -18,7 +19,7 @@ from survival import ledger_of, n_done
 
 import xsr
 from xsr.core.errors import CubeError, ParameterError, StoreError, XsrWarning
-from xsr.core.radiometry import ADD_OFFSET, SCALE_FACTOR, pack
+from xsr.core.packing import REFLECTANCE
 from xsr.core.store.block import BlockWriter
 from xsr.core.store.header import read_header
 from xsr.core.store.ledger import DONE
@@ -26,7 +27,7 @@ from xsr.core.store.place import Place, resolve_place
 from xsr.core.store.template import prepare, template_of
 from xsr.testing import assert_lazy, assert_same_grid
 
-HALF = SCALE_FACTOR / 2 * 1.01
+HALF = REFLECTANCE.scale / 2 * 1.01
 """Rounding of uint16, and that of float32."""
 
 
@@ -70,14 +71,14 @@ def files_of(path, name="reflectance"):
 )
 def test_round_trip(cube, tmp_path, container, how):
     given = cube if container == "DataArray" else cube.to_dataset("band")
-    report = xsr.to_zarr(given, tmp_path / "a.zarr", progress=False, **how)
+    report = xsr.to_zarr(given, tmp_path / "a.zarr", allow_clipping=True, progress=False, **how)
     opened = read(tmp_path / "a.zarr")
     found = opened["reflectance"] if container == "DataArray" else opened.to_dataarray("band").transpose(*cube.dims)
     wanted = cube.values
     assert found.dtype == (np.float64 if "dtype" in how else np.float32)
     assert np.array_equal(np.isnan(found.values), np.isnan(wanted))
     if "dtype" in how:
-        clipped = np.clip(wanted, ADD_OFFSET + SCALE_FACTOR, ADD_OFFSET + 65535 * SCALE_FACTOR)
+        clipped = np.clip(wanted, REFLECTANCE.low, REFLECTANCE.high)
         assert np.nanmax(np.abs(found.values - clipped)) <= HALF
     else:
         assert np.array_equal(found.values, wanted, equal_nan=True)
@@ -215,35 +216,151 @@ def test_writing_computes_each_block_once(tmp_path):
 # --- packing -----------------------------------------------------------------------------------------------
 
 
+def lines(dtype="float32", **attrs):
+    """One date of 20 x 20 pixels, 270 to 310, in two blocks."""
+    values = np.linspace(270, 310, 400, dtype=dtype).reshape(1, 1, 20, 20)
+    made = make_cube(20, 20).isel(band=[0]).copy(data=values)
+    return made.chunk(y=10).rename("lst").assign_attrs(attrs)
+
+
+def test_a_cube_that_is_no_reflectance_is_not_packed(tmp_path):
+    with pytest.raises(CubeError, match=r"200 of 200 pixels of a block of 'lst' .* -0.0999 to 6.4535, .* go from 2"):
+        lines().sr.to_zarr(tmp_path / "a.zarr", dtype="uint16", progress=False)
+    assert not xr.open_zarr(tmp_path / "a.zarr", consolidated=False).attrs["xsr"]["complete"]
+
+
+def test_a_refused_block_is_packed_when_clipping_is_allowed(tmp_path):
+    """The setting may change between two runs of one store: other blocks are the same with it and without."""
+    cube = lines().copy(data=da.concatenate([da.full((1, 1, 10, 20), 0.2), da.full((1, 1, 10, 20), 9.0)], 2))
+    cube = cube.astype(np.float32)
+    how = {"dtype": "uint16", "progress": False}
+    first = cube.sr.to_zarr(tmp_path / "a.zarr", errors="quarantine", **how)
+    assert [str(bad.index) for bad in first.quarantined] == ["(0, 0, 1, 0)"]
+    again = cube.sr.to_zarr(tmp_path / "a.zarr", resume=True, allow_clipping=True, **how)
+    assert (again.computed, again.valid, again.clipped, again.quarantined) == (1, 400, 200, ())
+    assert xsr.verify(tmp_path / "a.zarr").ok
+
+
+@pytest.mark.parametrize("units", ["K", "degC"])
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_temperatures_are_packed_to_a_hundredth_of_a_kelvin(tmp_path, units, zarr_format):
+    cube = lines(units=units) - (273.15 if units == "degC" else 0)
+    cube = cube.assign_attrs(units=units).astype(np.float32)
+    report = cube.sr.to_zarr(tmp_path / "a.zarr", dtype="uint16", zarr_format=zarr_format, progress=False)
+    assert (report.valid, report.clipped) == (400, 0)
+    found = read(tmp_path / "a.zarr")["lst"]
+    np.testing.assert_allclose(found, cube, rtol=0, atol=0.00252)
+    assert found.attrs["units"] == units
+    assert found.encoding["dtype"] == np.uint16
+    assert xsr.verify(tmp_path / "a.zarr", repair=cube, progress=False).ok
+
+
+def test_units_decide_the_packing_of_each_variable(tmp_path):
+    dataset = (lines() / 1000).to_dataset(name="B04").assign(lst=lines(units="K"), dem=lines(units="m"))
+    with pytest.raises(CubeError, match=r"'dem' is in 'm', for which there is no packing"):
+        dataset.sr.to_zarr(tmp_path / "a.zarr", dtype="uint16", progress=False)
+    assert not list(tmp_path.iterdir())
+    two = dataset.drop_vars("dem")
+    two.sr.to_zarr(tmp_path / "a.zarr", dtype="uint16", progress=False)
+    np.testing.assert_allclose(read(tmp_path / "a.zarr")["lst"], two["lst"], rtol=0, atol=0.00252)
+    np.testing.assert_allclose(read(tmp_path / "a.zarr")["B04"], two["B04"], rtol=0, atol=HALF)
+
+
+def test_other_units_are_another_store(tmp_path):
+    """They leave the graph of the cube as it is, but not the stored numbers."""
+    cube = lines(units="K")
+    cube.sr.to_zarr(tmp_path / "a.zarr", dtype="uint16", progress=False)
+    with pytest.raises(StoreError, match=r"encoding.lst was 'uint16 of kelvin' and is 'uint16 of degrees Celsius'"):
+        cube.assign_attrs(units="degC").sr.to_zarr(
+            tmp_path / "a.zarr", dtype="uint16", allow_clipping=True, resume=True, progress=False
+        )
+
+
 @pytest.mark.slow
-def test_a_cube_that_is_no_reflectance_is_not_packed_in_silence(cube, tmp_path):
-    with pytest.raises(XsrWarning, match=r"clipped 3276 of 3276 pixels, .* -0.0999 to 6.454: .*units="):
-        (abs(cube) * 10000 + 100).sr.to_zarr(tmp_path / "a.zarr", dtype="uint16", progress=False)
-    assert xr.open_zarr(tmp_path / "a.zarr").attrs["xsr"]["complete"]
+def test_every_variable_keeps_its_type_unless_one_is_given(tmp_path):
+    """Seconds of an epoch in float32 are a minute off; so are longitudes of each pixel by a metre."""
+    seconds = lines("float64") * 0 + 1700000000.123
+    beside = lines("float64").isel(time=0, band=0, drop=True)
+    classes = lines().astype(np.int16).drop_attrs()
+    dataset = (lines() / 1000).to_dataset(name="B04").assign(acquired=seconds, classes=classes)
+    dataset = dataset.assign_coords(longitude=beside + 0.123456789012, sun=("time", [45.678]))
+    dataset["sun"].encoding = {"dtype": "int16"}  # of a file in which it was packed
+    xsr.to_zarr(dataset, tmp_path / "a.zarr", progress=False)
+    found = read(tmp_path / "a.zarr")
+    for name in ("B04", "acquired", "classes", "longitude", "sun"):
+        assert found[name].dtype == dataset[name].dtype
+        np.testing.assert_array_equal(found[name], dataset[name])
+    xsr.to_zarr(dataset, tmp_path / "b.zarr", dtype="float32", progress=False)
+    found = read(tmp_path / "b.zarr")
+    assert {name: found[name].dtype for name in found.data_vars} == {
+        "B04": np.float32,
+        "acquired": np.float32,
+        "classes": np.int16,
+    }
+    np.testing.assert_array_equal(found["longitude"], dataset["longitude"])
+
+
+@pytest.mark.parametrize("how", [{}, {"dtype": "uint16"}], ids=str)
+def test_infinities_are_stored_as_no_data_and_said(cube, tmp_path, how):
+    cube = abs(cube).compute()
+    cube.values[1, 0, 0, :3] = [np.inf, -np.inf, 1e30]
+    with pytest.raises(XsrWarning, match=r"2 pixels are infinite and were stored as no data"):
+        xsr.to_zarr(cube, tmp_path / "a.zarr", progress=False, **how)
+    assert xsr.verify(tmp_path / "a.zarr").ok
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", XsrWarning)
+        report = xsr.to_zarr(cube, tmp_path / "a.zarr", resume=True, progress=False, **how)
+    assert (report.valid, report.clipped) == (np.isfinite(cube.values).sum(), len(how))
+    assert (report.infinite, report.computed) == (2, 0)
+    found = read(tmp_path / "a.zarr")["reflectance"].values[1, 0, 0, :3]
+    np.testing.assert_allclose(found, [np.nan, np.nan, REFLECTANCE.high if how else 1e30], rtol=1e-6)
 
 
 def test_clipped_values_are_counted_and_stay_at_the_limits(cube, tmp_path):
     cube = cube.compute()
-    cube[1, 0, 0, :3] = [-0.2, 7.0, np.inf]
-    cube = cube.clip(-0.2, 7.0).where(np.isfinite(cube))
-    low = int((cube < ADD_OFFSET + SCALE_FACTOR / 2).sum())
-    report = xsr.to_zarr(cube.chunk(y=10), tmp_path / "a.zarr", dtype="uint16", progress=False)
+    cube[1, 0, 0, :2] = [-0.2, 7.0]
+    cube = cube.clip(-0.2, 7.0)
+    low = int((cube < REFLECTANCE.low - REFLECTANCE.scale / 2).sum())
+    report = xsr.to_zarr(cube.chunk(y=10), tmp_path / "a.zarr", dtype="uint16", allow_clipping=True, progress=False)
     found = read(tmp_path / "a.zarr")["reflectance"].values
-    limits = ADD_OFFSET + SCALE_FACTOR, ADD_OFFSET + 65535 * SCALE_FACTOR
-    assert found[1, 0, 0, :2] == pytest.approx(limits, abs=1e-6)
-    assert np.isnan(found[1, 0, 0, 2])
+    assert found[1, 0, 0, :2] == pytest.approx((REFLECTANCE.low, REFLECTANCE.high), abs=1e-6)
     assert report.clipped == low + 1
     group = zarr.open_group(tmp_path / "a.zarr", mode="r")
     assert group.attrs["xsr"]["clipped"] == report.clipped
     assert ledger_of(tmp_path / "a.zarr")["clipped"].sum() == report.clipped
 
 
-def test_pack_by_hand():
-    values = np.array([-0.2, -0.1, -0.0999, 0.0, 0.12345, 6.4535, 6.4536, 7.0, np.nan, np.inf, -np.inf], np.float64)
-    number, clipped = pack(values)
-    assert number.dtype == np.uint16
-    assert number.tolist() == [1, 1, 1, 1000, 2234, 65535, 65535, 65535, 0, 0, 0]
-    assert clipped == 4  # -0.2, -0.1, 6.4536 and 7
+# --- what is no image --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_dates_and_durations_of_each_pixel_make_the_round_trip(tmp_path, zarr_format):
+    date = np.full((1, 20, 20), np.datetime64("2024-06-01T10:30:00.123456789", "ns"))
+    date[0, 0, 0] = np.datetime64("NaT")
+    dataset = (lines() / 1000).isel(band=0, drop=True).to_dataset(name="B04")
+    dataset["acquired"] = (("time", "y", "x"), date, {"long_name": "time of the pixel"})
+    dataset["age"] = (("time", "y", "x"), date - date[0, 1, 1])
+    dataset = dataset.assign_coords(lazy=(("y", "x"), da.from_array(date[0].astype("datetime64[s]"), chunks=10)))
+    xsr.to_zarr(dataset, tmp_path / "a.zarr", zarr_format=zarr_format, progress=False)
+    found = xr.open_zarr(tmp_path / "a.zarr", decode_timedelta=True)
+    for name in ("acquired", "age", "lazy"):
+        np.testing.assert_array_equal(found[name].values, dataset[name].values)
+    assert found["acquired"].attrs["long_name"] == "time of the pixel"
+    assert xsr.verify(tmp_path / "a.zarr").ok
+
+
+def test_text_of_each_pixel_is_refused(cube, tmp_path):
+    dataset = cube.to_dataset("band").assign(label=(("y", "x"), np.full((20, 23), "a")))
+    with pytest.raises(CubeError, match=r"'label' over \('y', 'x'\) is of type <U1; expected numbers"):
+        xsr.to_zarr(dataset, tmp_path / "a.zarr", progress=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_times_of_a_zone_are_stored_in_utc(cube, tmp_path):
+    zoned = pd.date_range("2024-06-01T12:00", periods=2, tz="Europe/Paris")
+    xsr.to_zarr(cube.assign_coords(time=zoned), tmp_path / "a.zarr", progress=False)
+    expected = np.array(["2024-06-01T10", "2024-06-02T10"], "datetime64[ns]")
+    np.testing.assert_array_equal(read(tmp_path / "a.zarr")["time"], expected)
 
 
 # --- refusals ----------------------------------------------------------------------------------------------
@@ -458,7 +575,7 @@ def test_a_flipped_byte_is_noticed(cube, tmp_path, how, where):
 @pytest.mark.parametrize("source", [np.float32, np.float64])
 def test_ledger_has_a_row_a_block(cube, tmp_path, how, source):
     dataset = cube.astype(source).to_dataset("band")[["B04", "B02"]]
-    xsr.to_zarr(dataset, tmp_path / "a.zarr", progress=False, **how)
+    xsr.to_zarr(dataset, tmp_path / "a.zarr", allow_clipping=True, progress=False, **how)
     group = zarr.open_group(tmp_path / "a.zarr", mode="r")
     for name in ("B04", "B02"):
         row = iter(ledger_of(tmp_path / "a.zarr", name))
@@ -468,7 +585,7 @@ def test_ledger_has_a_row_a_block(cube, tmp_path, how, source):
                 for x in (0, 10, 20):
                     block = stored[t : t + 1, y : y + 10, x : x + 10]
                     valid = block != 0 if nothing == 0 else ~np.isnan(block)
-                    status, checksum, n_valid, _, _ = next(row).tolist()
+                    status, checksum, n_valid, _, _, _ = next(row).tolist()
                     assert (status, n_valid) == (DONE, valid.sum())
                     assert checksum == zlib.crc32(np.ascontiguousarray(block).tobytes())
         assert next(row, None) is None
@@ -602,7 +719,7 @@ def same_bytes(one, two):
 @pytest.mark.slow
 def test_cluster_writes_the_same_bytes(cube, tmp_path, client, model, capfd, one_thread):
     fine = xsr.liif(cube, scale=2.0, model=str(model), chunks=20)
-    for how in ({}, {"inner_chunks": 10, "dtype": "uint16"}):
+    for how in ({}, {"inner_chunks": 10, "dtype": "uint16", "allow_clipping": True}):
         here = xsr.to_zarr(fine, tmp_path / "here.zarr", overwrite=True, progress=False, **how)
         with client.as_current():
             there = xsr.to_zarr(fine, tmp_path / "there.zarr", overwrite=True, progress=False, **how)
@@ -640,7 +757,7 @@ def test_classes_keep_their_type(cube, tmp_path):
     classes = cube.isel(band=0, drop=True).fillna(0).astype(np.int32) + 16_777_217
     both = cube.to_dataset(dim="band").assign(scl=classes)
     for dtype in ("float32", "uint16"):
-        xsr.to_zarr(both, tmp_path / f"{dtype}.zarr", progress=False, dtype=dtype)
+        xsr.to_zarr(both, tmp_path / f"{dtype}.zarr", progress=False, dtype=dtype, allow_clipping=True)
         stored = xr.open_zarr(tmp_path / f"{dtype}.zarr")["scl"]
         assert stored.dtype == np.int32
         np.testing.assert_array_equal(stored.values, classes.values)

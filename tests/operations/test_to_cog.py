@@ -1,3 +1,5 @@
+import warnings
+
 import dask.array as da
 import numpy as np
 import pytest
@@ -7,8 +9,7 @@ from helpers import make_cube, make_dataset
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xsr.core.errors import CubeError, ParameterError, StoreError
-from xsr.core.radiometry import pack
+from xsr.core.errors import CubeError, ParameterError, StoreError, XsrWarning
 from xsr.operations.to_cog import to_cog
 from xsr.sources.files import open_file
 
@@ -80,12 +81,51 @@ def test_packed_numbers_are_clipped_and_counted(tmp_path):
     values = np.full((1, 20, 20), 0.25, np.float32)
     values[0, 0, :4] = (-0.2, 7.0, np.nan, 0.0)
     report = to_cog(make_cube(values, bands=["B08"]), tmp_path / "a.tif", dtype="uint16", **QUIET)
-    assert (report.valid, report.clipped) == (399, 2)
+    assert (report.valid, report.clipped, report.infinite) == (399, 2, 0)
     with rasterio.open(report.paths[0]) as file:
         assert file.read(1)[0, :5].tolist() == [1, 65535, 0, 1000, 3500]
         assert (file.scales, file.offsets, file.nodata) == ((1e-4,), (-0.1,), 0)
     np.testing.assert_allclose(open_file(report.paths[0]).sr.interpolate(scale=1)[0, 1, :3], 0.25, atol=1e-6)
-    assert pack(np.array([np.inf]))[0].item() == 0
+
+
+def test_a_strip_is_not_clipped_unless_that_is_allowed(tmp_path):
+    cube = make_cube(np.linspace(270, 310, 400, dtype=np.float32).reshape(1, 20, 20), bands=["lst"])
+    with pytest.raises(CubeError, match=r"400 of 400 pixels of a block of 'lst' lie outside -0.0999 to 6.4535"):
+        to_cog(cube, tmp_path / "a.tif", dtype="uint16", units="reflectance", **QUIET)
+    assert list(tmp_path.iterdir()) == []
+    how = {"units": "reflectance", "dtype": "uint16", "allow_clipping": True}
+    assert to_cog(cube, tmp_path / "a.tif", **how, **QUIET).clipped == 400
+
+
+@pytest.mark.parametrize("units", ["K", "degC"])
+@pytest.mark.parametrize("container", ["DataArray", "Dataset"])
+def test_temperatures_are_packed_by_their_units(tmp_path, units, container):
+    values = np.linspace(270, 310, 400, dtype=np.float32).reshape(1, 20, 20)
+    cube = make_cube(values - (273.15 if units == "degC" else 0), bands=["lst"]).astype(np.float32)
+    cube = cube.assign_attrs(units=units)
+    given = cube if container == "DataArray" else cube.drop_attrs(deep=False).to_dataset("band")
+    if container == "Dataset":
+        given["lst"].attrs["units"] = units
+    (path,) = to_cog(given, tmp_path / "a.tif", dtype="uint16", **QUIET).paths
+    with rasterio.open(path) as file:
+        assert file.units == (units,)
+        found = file.read(1) * file.scales[0] + file.offsets[0]
+    np.testing.assert_allclose(found, cube[0], rtol=0, atol=0.00252)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint16"])
+def test_infinities_are_written_as_no_data_and_said(tmp_path, dtype):
+    cube = make_cube((1, 20, 20))
+    cube.values[0, 0, :2] = (np.inf, -np.inf)
+    with pytest.raises(XsrWarning, match="2 pixels are infinite"):
+        to_cog(cube, tmp_path / "a.tif", dtype=dtype, **QUIET)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", XsrWarning)
+        report = to_cog(cube, tmp_path / "a.tif", dtype=dtype, overwrite=True, **QUIET)
+    assert (report.valid, report.infinite) == (398, 2)
+    with rasterio.open(report.paths[0]) as file:
+        assert (~file.dataset_mask().astype(bool)).sum() == 2
+        assert np.isfinite(file.read(1, masked=True).compressed()).all()
 
 
 def test_a_lazy_cube_is_computed_strip_by_strip(tmp_path):

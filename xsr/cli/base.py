@@ -12,7 +12,7 @@ from xsr.core.errors import XsrError
 
 READER = (
     *("allow_vrt", "chunks", "correction", "crs", "detectors", "dims", "errors", "group", "mask", "offset"),
-    *("resampling", "resolution", "tile", "verify"),
+    *("resampling", "resolution", "tile", "trust", "verify"),
 )
 """Arguments of the readers that a message may name."""
 

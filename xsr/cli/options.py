@@ -77,7 +77,10 @@ Chunks: TypeAlias = Annotated[int | None, typer.Option(help="Side of an output b
 Workers: TypeAlias = Annotated[int | None, typer.Option(help="Blocks computed side by side; all cores by default.")]
 
 # The store.
-Dtype: TypeAlias = Annotated[str, typer.Option(help="float32 or uint16.")]
+Dtype: TypeAlias = Annotated[str, typer.Option(help="float32, or uint16: reflectance or temperature, packed.")]
+AllowClipping: TypeAlias = Annotated[
+    bool, typer.Option("--allow-clipping", help="Pack blocks of which over 1 % lies outside the range of uint16.")
+]
 ZarrFormat: TypeAlias = Annotated[int, typer.Option(help="3, or 2 for GDAL before 3.12.")]
 OnFailure: TypeAlias = Annotated[
     str,

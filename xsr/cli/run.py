@@ -44,6 +44,7 @@ def run(  # what decides the result is read from the context, see `Request.parse
     units: options.Units = None,
     chunks: options.Chunks = None,
     dtype: options.Dtype = "float32",
+    allow_clipping: options.AllowClipping = False,
     zarr_format: options.ZarrFormat = 3,
     overwrite: options.Overwrite = False,
     resume: options.Resume = False,
@@ -63,8 +64,8 @@ def run(  # what decides the result is read from the context, see `Request.parse
     request = Request.parse(ctx.params)
     request.check()
     prepare(out, workers, IN=source)
-    packing = {"dtype": dtype, "zarr_format": zarr_format, "errors": errors, "force": force}
-    write(request.build(), out, resume=resume, overwrite=overwrite, **packing)
+    packing = {"dtype": dtype, "allow_clipping": allow_clipping, "zarr_format": zarr_format}
+    write(request.build(), out, resume=resume, overwrite=overwrite, errors=errors, force=force, **packing)
 
 
 @app.command(cls=Command)
@@ -73,6 +74,7 @@ def verify(
     repair: Annotated[bool, typer.Option("--repair", help="Compute bad blocks again.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="With --repair: open what STORE names without asking.")] = False,
     force: options.Force = False,
+    allow_clipping: options.AllowClipping = False,
     workers: options.Workers = None,
 ) -> None:
     """Read every block of STORE, compare it with the checksum of what was written, and list the bad ones.
@@ -85,12 +87,12 @@ def verify(
     if repair:
         options.share_cores(workers)
         cube = _rebuild(store, yes=yes)
-    report = xsr.verify(store, repair=cube, force=force)
+    report = xsr.verify(store, repair=cube, force=force, allow_clipping=allow_clipping)
     for bad in report.repaired:
         say(f"repaired {bad}")
     for bad in report.bad:
         say(f"bad {bad}")
-    state = "complete" if report.complete else "not complete: xsr run --resume goes on with it"
+    state = "complete" if report.complete else "not complete: xsr run --resume, or xsr fetch, goes on with it"
     say(f"{report.path}: {report.blocks} blocks, {len(report.bad)} bad, {state}")
     if not report.ok:
         raise typer.Exit(1)
@@ -263,7 +265,7 @@ def guided(
 
 @app.command(cls=Command)
 def fetch(
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Zarr store to write, or to continue.")],
+    out: Annotated[str, typer.Argument(metavar="OUT", help="Zarr store to write, or to continue: folder or URL.")],
     stac: Annotated[str, typer.Option(help="STAC API or static catalog: address, or path on disk.")],
     aoi: Annotated[Path, typer.Option(help="Area of interest: GeoJSON, shapefile, GeoPackage, in any CRS.")],
     first: Annotated[str, typer.Option("--from", help="First day: 2024-04-01.")],
@@ -276,12 +278,19 @@ def fetch(
     max_cloud: Annotated[float | None, typer.Option(help="Largest cloud cover of a date in percent.")] = None,
     mask: Annotated[bool, typer.Option("--mask", help="Set clouds, cloud shadows and defects to no data.")] = False,
     errors: Annotated[str, typer.Option(help="About files that cannot be opened: raise, or drop the date.")] = "raise",
+    trust: Annotated[bool, typer.Option("--trust", help="Let the addresses of the catalogue lead anywhere.")] = False,
+    reprocessed: Annotated[
+        str, typer.Option(help="About items processed again since they were fetched: keep, or replace their dates.")
+    ] = "keep",
+    repair: Annotated[bool, typer.Option("--repair", help="Check all blocks first, load bad ones again.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Take over the lock of another writer.")] = False,
 ) -> None:
     """Download a STAC search to OUT, date by date; run it again to continue, or to add dates."""
     import xsr
 
     options.check_folder("OUT", out)
     options.check_choice("--errors", errors, ("raise", "drop"))
+    options.check_choice("--reprocessed", reprocessed, ("keep", "replace"))
     online = "://" in stac
     report = xsr.fetch(
         out,
@@ -295,5 +304,16 @@ def fetch(
         max_cloud=max_cloud,
         mask=mask,
         errors=errors,  # type: ignore[arg-type]
+        trust=trust,
+        reprocessed=reprocessed,  # type: ignore[arg-type]
+        repair=repair,
+        force=force,
     )
     say(f"wrote {report.path}: {report.dates} dates, {report.fetched} of them new")
+    for name in report.added:
+        say(f"  {name} came later and was added to its date")
+    if report.quarantined:
+        say(f"{len(report.quarantined)} blocks could not be read; fetch tries them again:")
+        for bad in report.quarantined:
+            say(f"  {bad}")
+        raise typer.Exit(1)

@@ -9,8 +9,9 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 from odc.geo.geom import Geometry, box, unary_union
 
-from xsr.core.errors import ParameterError
+from xsr.core.errors import ParameterError, cause
 from xsr.core.grid import crs_name
+from xsr.core.redact import scrub
 
 GeometryLike: TypeAlias = Any
 """GeoJSON (geometry, feature or collection, in degrees), path of a vector file, table of geopandas, geometry of odc-geo
@@ -95,7 +96,8 @@ def _read(path: str | Path) -> Geometry | None:
     try:
         frame = geopandas.read_file(path)
     except Exception as error:  # pyogrio and fiona have no error in common
-        raise ParameterError(f"{path} cannot be read as a vector file: {error}. Check the path and format.") from error
+        text = f"{path} cannot be read as a vector file: {scrub(str(error), path)}. Check the path and format."
+        raise ParameterError(text) from cause(error, path)
     return _join(frame, str(path))
 
 

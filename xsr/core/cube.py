@@ -142,12 +142,17 @@ class Cube:
         return f"{mapping}; or name all in their order: .assign_coords({dim}=['B02', ...])."
 
     @property
+    def attrs(self) -> Mapping[Any, Any]:
+        """Attributes of the user's object, or of the variable that holds the first band: bands are of one kind."""
+        if isinstance(self.original, xr.DataArray):
+            return self.original.attrs
+        labels = {str(name): variable.attrs for name, variable in self.original.data_vars.items()}
+        return labels.get(self.bands[0], {})
+
+    @property
     def is_temperature(self) -> bool:
         """Whether the user's object states kelvin or degrees Celsius."""
-        if isinstance(self.original, xr.DataArray):
-            return radiometry.is_temperature(self.original.attrs)
-        labels = {str(name): variable.attrs for name, variable in self.original.data_vars.items()}
-        return radiometry.is_temperature(labels.get(self.bands[0], {}))
+        return radiometry.is_temperature(self.attrs)
 
     @property
     def native_gsd(self) -> tuple[float, ...]:

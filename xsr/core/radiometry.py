@@ -3,7 +3,6 @@
 Units are read from metadata or given, never guessed from pixel values.
 """
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xsr.core.errors import CubeError, ParameterError, XsrWarning
+from xsr.core.errors import CubeError, ParameterError
 
 UNITS: dict[str, tuple[float, float]] = {
     "reflectance": (1.0, 0.0),
@@ -22,9 +21,6 @@ UNITS: dict[str, tuple[float, float]] = {
 """Named units as (scale, offset): value = number * scale + offset. ``dn10000-1000`` is Sentinel-2 since processing
 baseline 04.00, whose digital numbers carry an offset of 1000."""
 
-SCALE_FACTOR, ADD_OFFSET, FILL = 1e-4, -0.1, 0
-"""Packing of reflectance into uint16, the one of Sentinel-2 products since baseline 04.00."""
-
 ZERO_IS_NODATA: dict[str, bool] = {"dn10000": False, "dn10000-1000": True}
 """Units in which 0 is no data, and whether it is even where another number is stated. Sentinel-2 products of every
 baseline keep digital number 0 for pixels that were not observed. Where 0 is a value, the factor ``1e-4`` keeps it."""
@@ -33,9 +29,6 @@ CELSIUS = frozenset(("c", "celsius", "degc", "°c", "deg_c", "degree_celsius", "
 PERCENT = frozenset(("%", "percent", "pct", "per cent"))
 COUNTS = frozenset(("dn", "dns", "digital_number", "digital_numbers", "digital_counts", "digital_count", "counts"))
 """What the attribute ``units`` says, in lower case and with underscores."""
-
-CLIPPED_SHARE = 0.5
-"""Share of pixels that packing may clip before a warning: more is a matter of units, not of glints and ringing."""
 
 PACKING_ATTRIBUTES = ("scale_factor", "add_offset", "scale", "offset", "_FillValue", "missing_value", "nodata")
 """Attributes that describe stored numbers and are meaningless once decoded."""
@@ -230,41 +223,6 @@ def _number(data: xr.DataArray, *names: str, encoded: bool = True) -> float | No
 
 def _label(data: xr.DataArray) -> str:
     return f"variable {data.name!r}" if data.name is not None else "the cube"
-
-
-def pack(values: NDArray[np.floating[Any]]) -> tuple[NDArray[np.uint16], int]:
-    """Pack reflectance into uint16, clipped to the valid range, and count the clipped pixels.
-
-    Encoders wrap silently: -0.2 would become 6.35. NaN becomes the fill value 0, which no value takes.
-
-    Examples
-    --------
-    >>> packed, clipped = pack(np.array([0.0, 0.5, -0.2, np.nan]))
-    >>> packed.tolist(), clipped
-    ([1000, 6000, 1, 0], 1)
-    """
-    finite = np.isfinite(values)
-    number = np.rint((np.where(finite, values, 0).astype(np.float64) - ADD_OFFSET) / SCALE_FACTOR)
-    clipped = int(((number < 1) | (number > 65535))[finite].sum())
-    return np.where(finite, np.clip(number, 1, 65535), FILL).astype(np.uint16), clipped
-
-
-def warn_of_clipping(valid: int, clipped: int) -> None:
-    """Warn if packing has clipped most pixels.
-
-    Parameters
-    ----------
-    valid, clipped
-        Pixels with a value, and those of them that were clipped.
-    """
-    if clipped > CLIPPED_SHARE * valid:
-        warnings.warn(
-            f"packing into uint16 clipped {clipped} of {valid} pixels, which lie outside {ADD_OFFSET + SCALE_FACTOR:g}"
-            f" to {ADD_OFFSET + 65535 * SCALE_FACTOR:.4g}: they are no reflectance. Pass units= where the cube is"
-            " opened, or write dtype='float32'.",
-            XsrWarning,
-            stacklevel=4,
-        )
 
 
 def brightness_temperature(radiance: NDArray[Any], k1: float, k2: float) -> NDArray[np.float32]:

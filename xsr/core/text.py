@@ -36,7 +36,7 @@ class _Short(Repr):
     def __init__(self) -> None:
         super().__init__()
         self.maxlevel, self.maxstring, self.maxother = 2, 80, 80
-        self.maxlist = self.maxtuple = self.maxdict = 4
+        self.maxlist, self.maxtuple, self.maxdict = 4, 4, 8
 
     def repr_int(self, x: int, level: int) -> str:
         """Digits of a number, if there are few: Python refuses to write very many."""

@@ -50,7 +50,7 @@ def check(model: registry.Model, weights: registry.Model | None = None) -> Check
     ModelError, WeightsError
         If there is no such model, or it cannot be opened.
     """
-    card, spec = registry.card(model, weights), registry.spec(model, weights)
+    card, spec = registry.card(model, weights), registry.identify(model, weights)
     found = registry.opened(spec, "cpu")
     if found.record.kind not in claims.MEASURED:
         raise ModelError(

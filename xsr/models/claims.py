@@ -18,6 +18,8 @@ TRIAL = 8
 """Side of the image by which a network is tried, pixels."""
 SEAM = 1e-4
 """Difference between tile and whole, by the spread of the output, that is refused: well above rounding."""
+AMPLE = 16
+"""Input pixels by which a declared radius may exceed twice the one needed."""
 LEAST = 1 << 20
 """Parameters that may be configured for the smallest file."""
 
@@ -30,7 +32,7 @@ def _radius(architecture: str, config: str, most: int, version: int) -> int:
 
 
 def check_outline(stated: ModelCard, record: Architecture, path: Path) -> None:
-    """Refuse a configuration that is too large for its file, or has another receptive field than the card says.
+    """Refuse a configuration that no network has, or that is too large for its file.
 
     The network is made without memory, once for a configuration.
 
@@ -38,18 +40,33 @@ def check_outline(stated: ModelCard, record: Architecture, path: Path) -> None:
     ------
     ModelError
         If the architecture does not take the settings, or would have more parameters than the file has bytes.
-    WeightsError
-        If the declared radius is not that of the architecture as configured.
     """
     if record.kind == "discriminator":
         raise WeightsError(f"{path} holds a discriminator, which is of use in training alone; expected a generator.")
-    most = max(LEAST, path.stat().st_size)
-    radius = _radius(stated.architecture, json.dumps(stated.config), most, catalogue.version())
-    if record.tiling == "halo" and stated.radius != radius:
+    _radius_of(stated, path)
+
+
+def check_radius(stated: ModelCard, record: Architecture, path: Path) -> None:
+    """Refuse a radius that is smaller than that of the architecture as configured, or far larger.
+
+    Raises
+    ------
+    WeightsError
+        If tiles would have seams, or margins that take more memory than the tiles. Guided networks are evaluated on
+        patches and have neither.
+    """
+    radius = _radius_of(stated, path)
+    fits = radius <= stated.radius <= 2 * radius + AMPLE
+    if record.tiling == "halo" and record.kind != "guided" and not fits:
         raise WeightsError(
             f"the card of {path} says radius {stated.radius}; expected {radius} input pixels, what"
             f" {stated.architecture} as configured depends on. Correct the card."
         )
+
+
+def _radius_of(stated: ModelCard, path: Path) -> int:
+    most = max(LEAST, path.stat().st_size)
+    return _radius(stated.architecture, json.dumps(stated.config), most, catalogue.version())
 
 
 def check_trial(network: Any, stated: ModelCard, record: Architecture, path: Path) -> None:
@@ -66,8 +83,6 @@ def check_trial(network: Any, stated: ModelCard, record: Architecture, path: Pat
         raise WeightsError(f"{path} is no fixed-scale network; its card says {stated.factor}. Correct the card.")
     if record.kind == "fixed" and stated.factor is None:
         raise WeightsError(f"{path} is a fixed-scale network; its card says none. Correct the card.")
-    if record.kind not in MEASURED:
-        return
     import numpy as np
 
     from xsr.models import reach
@@ -75,12 +90,12 @@ def check_trial(network: Any, stated: ModelCard, record: Architecture, path: Pat
     factor, bands = stated.factor or reach.FACTOR, len(stated.bands)
     given, wanted = ((bands, TRIAL * n, TRIAL * n) for n in (1, factor))
     try:
-        made = reach.evaluate(network, record, reach.noise(stated, TRIAL, TRIAL))
+        made = reach.try_once(network, record, stated, TRIAL)
     except RuntimeError as error:
-        raise WeightsError(f"{path} takes other bands than the {bands} of its card ({error}). Correct the card.") from (
-            error
-        )
-    if made.shape[1:] != wanted:
+        raise WeightsError(
+            f"{path} takes other bands than the {bands} of its card, or of its guide ({error}). Correct the card."
+        ) from error
+    if record.kind in MEASURED and made.shape[1:] != wanted:
         raise WeightsError(f"{path} makes {made.shape[1:]} of {given}; its card says {wanted}. Correct the card.")
     if not np.isfinite(made).all():
         raise _not_finite(path)
@@ -90,7 +105,8 @@ def check_reach(network: Any, stated: ModelCard, record: Architecture, path: Pat
     """Measure whether the declared margin is wide enough for tiles, where no configuration says it.
 
     That is where the network is foreign or its architecture was registered from outside. It takes two evaluations of an
-    image little wider than two margins, less than a block of pixels does.
+    image little wider than two margins, less than a block of pixels does. A margin wider than
+    `xsr.models.reach.WIDEST` is taken as it is.
 
     Raises
     ------
@@ -99,6 +115,8 @@ def check_reach(network: Any, stated: ModelCard, record: Architecture, path: Pat
     """
     from xsr.models import reach
 
+    if stated.radius >= reach.WIDEST:
+        return
     gap = reach.difference(network, record, stated)
     if not math.isfinite(gap):
         raise _not_finite(path)

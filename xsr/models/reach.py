@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from xsr.models.card import ModelCard
-from xsr.models.record import Architecture
+from xsr.models.record import Architecture, GuidedInputs
 
 CORE = 4
 """Side of the compared square, input pixels."""
@@ -27,6 +27,8 @@ SPREAD = 0.3
 """Spread of the random image by its mean, for networks whose normalisation is unknown."""
 FACTOR = 2
 """Factor at which a continuous network is evaluated."""
+GUIDED = 4
+"""Factor at which a guided network is tried."""
 Images: TypeAlias = NDArray[np.float32]
 
 
@@ -88,6 +90,30 @@ def evaluate(network: Any, record: Architecture, images: Images) -> Images:
             out = torch.stack(made, dim=1).permute(0, 3, 1, 2)
     array: Images = out.numpy()
     return array
+
+
+def try_once(network: Any, record: Architecture, card: ModelCard, side: int) -> Images:
+    """Evaluate a network of any kind on a small random image; of a temporal one, encode it.
+
+    Parameters
+    ----------
+    network, record, card
+        As in `measure`.
+    side
+        Of the image, pixels; a guide has `GUIDED` times as many.
+    """
+    images = noise(card, side, side)
+    if record.kind in ("fixed", "continuous"):
+        return evaluate(network, record, images)
+    with torch.inference_mode():
+        low = torch.from_numpy(images)
+        if record.kind == "temporal":
+            made: Images = network.encode(low).numpy()
+            return made
+        guide = torch.zeros(1, len(card.guide), GUIDED * side, GUIDED * side)
+        enlarged = torch.nn.functional.interpolate(low, scale_factor=GUIDED)
+        made = record.call(network, GuidedInputs(enlarged, low, guide, GUIDED)).numpy()
+        return made
 
 
 def noise(card: ModelCard, height: int, width: int) -> Images:

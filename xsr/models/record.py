@@ -84,8 +84,9 @@ def _counted(most: int, name: str) -> Iterator[None]:
 
     def count(network: object, part_name: str, part: Any) -> None:
         nonlocal left
-        if get_ident() == thread and part is not None:
-            left -= part.numel() if hasattr(part, "numel") else PART
+        if part is None or get_ident() != thread:
+            return
+        left -= part.numel() if hasattr(part, "numel") else PART
         if left < 0:
             raise ModelError(f"{name} as configured has more than {most} parameters; expected at most as many.")
 

@@ -184,21 +184,39 @@ def spec(model: Model, weights: Model | None = None) -> ModelSpec:
 
     Raises
     ------
+    ModelError
+        If its configuration is none that its architecture can have.
     WeightsError
-        If the file is not the one of its card. A worker that loads it checks again.
+        If the file is not the one of its card, or the radius in it is smaller than that of the architecture. A worker
+        that loads it checks again.
     """
+    identity = identify(model, weights)
+    _check_radius(identity)
+    return identity
+
+
+def identify(model: Model, weights: Model | None = None) -> ModelSpec:
+    """Identity of a model, whatever the radius in its card; see `spec`."""
     stated = card(model, weights)
     path = find(model) if weights is None else Path(weights)
     if path.suffix not in foreign.SUFFIXES:  # the card of a foreign network is made from its file
         _check_bytes(path, stated.sha256)
         claims.check_outline(stated, record_of(stated), path)
-    sensors.get(stated.sensor)
+    _check_sensor(stated, path)
     module = catalogue.module_of(stated.architecture)
     if weights is not None:
         architecture = "" if path.with_suffix(".json").is_file() else str(model)
         return ModelSpec(str(path.resolve()), stated.sha256, architecture, digest(stated), module)
     name = str(model) if Path(model).suffix not in (SUFFIX, *foreign.SUFFIXES) else str(find(model).resolve())
     return ModelSpec(name, stated.sha256, card=digest(stated), module=module)
+
+
+def _check_sensor(stated: ModelCard, path: Path) -> None:
+    """Refuse a sensor that is not registered here; workers need not know it."""
+    try:
+        sensors.get(stated.sensor)
+    except ParameterError as error:
+        raise WeightsError(f"the card of {path}: {error}") from error
 
 
 def record_of(stated: ModelCard, module: str = "") -> Architecture:
@@ -307,7 +325,7 @@ def loaded(identity: ModelSpec, device: str) -> Loaded:
     """Network of a spec and its record, if its declared margin is wide enough; see `load`."""
     with _loading:  # threads of one worker wait for the first instead of reading the file again
         version = catalogue.version()
-        _measure(identity, version)
+        _check_margin(identity, version)
         return _load(identity, device, version)
 
 
@@ -356,16 +374,25 @@ def _stated(identity: ModelSpec, path: Path) -> ModelCard:
 
 
 @lru_cache(maxsize=64)
-def _measure(identity: ModelSpec, version: int) -> None:
+def _check_margin(identity: ModelSpec, version: int) -> None:
     """Refuse a margin that is too narrow, by measurement where the package does not know the architecture."""
-    if not identity.module and Path(identity.name).suffix not in foreign.SUFFIXES:
-        return
+    _check_radius(identity)
     path = _path(identity)
+    if not identity.module and path.suffix not in foreign.SUFFIXES:
+        return
     found = _load(identity, "cpu", version)
     if isinstance(found.network, foreign.OnnxNetwork) and found.network.size is not None:  # it is not tiled
         return
     if found.record.tiling == "halo" and found.record.kind in claims.MEASURED:
         claims.check_reach(found.network, _stated(identity, path), found.record, path)
+
+
+def _check_radius(identity: ModelSpec) -> None:
+    """Refuse a radius below that of the architecture; a foreign network has none, published weights have its own."""
+    path = _path(identity)
+    if path.suffix not in foreign.SUFFIXES and not identity.architecture:
+        stated = read_card(path)
+        claims.check_radius(stated, record_of(stated, identity.module), path)
 
 
 def _path(identity: ModelSpec) -> Path:

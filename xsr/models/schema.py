@@ -28,10 +28,10 @@ MOST_SETTINGS = 64
 """Settings of an architecture, and items of a list among them."""
 DEEPEST = 3
 """Lists in lists of a setting."""
-WIDEST_RADIUS = 4096
+WIDEST_RADIUS = 1024
 """Input pixels."""
 LARGEST_FACTOR = 128
-LARGEST_PATCH = 4096
+LARGEST_PATCH = 2048
 """Output pixels."""
 LARGEST_SCALE = 1024
 

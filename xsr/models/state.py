@@ -175,8 +175,12 @@ def fit(
                 f"{source} does not fit {type(network).__name__} as configured: tensor {key!r} has shape {have};"
                 f" expected {need}."
             )
-    if not dry:
+    if dry:
+        return
+    try:
         network.load_state_dict({key: _as_float(key, value, source) for key, value in found.items()})
+    except RuntimeError as error:  # a format of numbers that PyTorch cannot convert
+        raise WeightsError(f"{source} does not fit {type(network).__name__}: {error}. Fetch it again.") from error
 
 
 def _shared(network: nn.Module) -> dict[str, str]:
@@ -192,7 +196,9 @@ def _as_float(name: str, tensor: Tensor, source: str) -> Tensor:
         raise WeightsError(
             f"{source}: tensor {name!r} is {tensor.layout} {tensor.dtype} on {tensor.device}; expected plain numbers."
         )
-    made = tensor.to(torch.float32) if tensor.is_floating_point() else tensor
+    if not tensor.is_floating_point():
+        return tensor
+    made = tensor.to(torch.float32)
     if not made.isfinite().all():
         raise WeightsError(
             f"{source}: tensor {name!r} holds NaN or infinities; expected finite numbers. Fetch it again."

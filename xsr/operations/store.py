@@ -16,12 +16,12 @@ from typing import Any, Literal
 import numpy as np
 
 from xsr.core.errors import ParameterError, StoreError, XsrWarning
-from xsr.core.radiometry import warn_of_clipping
+from xsr.core.packing import StoredType, warn_of_infinite
 from xsr.core.store.ledger import BadBlock, Index
 from xsr.core.store.lock import locked
 from xsr.core.store.place import RETRY, Place, resolve_place, store_errors
 from xsr.core.store.target import begin, begun_anew, continued, in_place, resumed
-from xsr.core.store.template import Packing, Prepared, prepare
+from xsr.core.store.template import Prepared, prepare
 from xsr.core.store.writing import Errors, check_errors, write_blocks
 from xsr.core.types import XarrayObject
 
@@ -39,7 +39,9 @@ class StoreReport:
     valid: int
     """Pixels with a value."""
     clipped: int
-    """Pixels outside the range of the packing, moved to its limits."""
+    """Valid pixels outside the range of the packing, moved to its limits."""
+    infinite: int
+    """Pixels that were infinite, and are stored as no data."""
     computed: int
     """Blocks computed by this run; the others were there."""
     quarantined: tuple[BadBlock, ...] = ()
@@ -55,7 +57,8 @@ def to_zarr(
     errors: Errors = "raise",
     force: bool = False,
     inner_chunks: int | None = None,
-    dtype: Packing = "float32",
+    dtype: StoredType | None = None,
+    allow_clipping: bool = False,
     zarr_format: Literal[2, 3] = 3,
     storage_options: Mapping[str, Any] | None = None,
     input_id: str | None = None,
@@ -87,8 +90,13 @@ def to_zarr(
     inner_chunks
         Side in pixels of the Zarr chunks inside each block; blocks become shards. None makes one chunk a block.
     dtype
-        Of floating variables: ``float32`` with NaN, or ``uint16`` (scale 1e-4, offset -0.1, fill 0), which clips and
-        counts. Integer and boolean variables keep their type.
+        Of floating variables. None keeps the type of each: float32 of what xsr computes. ``float32`` converts.
+        ``uint16`` packs and counts what it clips, by the attribute ``units`` of each variable: reflectance (none, or
+        "1") with scale 1e-4 and offset -0.1, temperatures ("K", "degC") with scale 0.005 and offset 100 K; 0 is no
+        data. Integer and boolean variables, and coordinates, keep their type.
+    allow_clipping
+        Pack blocks of which more than 1 % of the valid pixels lie outside the range of the packing; by default such a
+        block counts as one that cannot be computed.
     zarr_format
         3, with crc32c on every chunk; or 2, with the checksum of zstd, for GDAL before 3.12 (it reads no format 3).
     storage_options
@@ -104,7 +112,12 @@ def to_zarr(
     Returns
     -------
     StoreReport
-        Path, number of blocks, valid and clipped pixels, blocks that were quarantined.
+        Path, number of blocks, valid, clipped and infinite pixels, blocks that were quarantined.
+
+    Warns
+    -----
+    XsrWarning
+        If pixels were infinite: they are stored as no data.
 
     Raises
     ------
@@ -112,7 +125,7 @@ def to_zarr(
         If the store exists, is being written by another, was begun with other settings, or cannot be written; or the
         chunks of the cube cannot be whole Zarr chunks.
     CubeError, GridError
-        If the cube has no grid.
+        If the cube has no grid, a variable has no stored form, or packing would clip a block.
 
     Notes
     -----
@@ -135,7 +148,14 @@ def to_zarr(
     if overwrite and resume:
         raise ParameterError("overwrite and resume exclude each other: begin anew, or go on (an overwrite, too).")
     check_errors(errors)
-    prepared = prepare(cube, dtype=dtype, zarr_format=zarr_format, inner_chunks=inner_chunks, input_id=input_id)
+    prepared = prepare(
+        cube,
+        dtype=dtype,
+        zarr_format=zarr_format,
+        inner_chunks=inner_chunks,
+        input_id=input_id,
+        allow_clipping=allow_clipping,
+    )
     place = resolve_place(path, storage_options)
     with locked(place, force=force) as lease:
         with store_errors(place, "looking at", remedy=RETRY):
@@ -147,10 +167,11 @@ def to_zarr(
         with store_errors(target.place, "beginning", remedy=RETRY):
             header = begin(target, prepared)
         outcomes = write_blocks(prepared, header, ledger, lease, todo, errors=errors, progress=progress)
+        lease.check()
         written = target.place if outcomes.failed else in_place(target)
-    valid, clipped = (ledger.total(column, prepared.images) for column in ("valid", "clipped"))
-    warn_of_clipping(valid, clipped)
-    return StoreReport(written.name, len(ledger), valid, clipped, outcomes.done, tuple(outcomes.failed))
+    valid, clipped, infinite = (ledger.total(column, prepared.images) for column in ("valid", "clipped", "infinite"))
+    warn_of_infinite(infinite)
+    return StoreReport(written.name, len(ledger), valid, clipped, infinite, outcomes.done, tuple(outcomes.failed))
 
 
 def _check_space(prepared: Prepared, place: Place, todo: Mapping[str, Collection[Index]]) -> None:
@@ -167,7 +188,7 @@ def _check_space(prepared: Prepared, place: Place, todo: Mapping[str, Collection
     needed = 0
     for name, writer in prepared.writers(place).items():
         pixels = sum(math.prod(s.stop - s.start for s in writer.blocks.region(index)) for index in todo[name])
-        needed += pixels * np.dtype(writer.dtype).itemsize
+        needed += pixels * np.dtype(writer.encode.dtype).itemsize
     need = f"{place.path} needs {_size(needed)} before compression; {_size(free)} are free"
     if needed > free * SQUEEZE:
         raise StoreError(

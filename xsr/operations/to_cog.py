@@ -2,53 +2,69 @@
 
 The driver of GDAL copies a finished file and cannot be written to window by window. So each date goes to a plain tiled
 file first, one row of blocks at a time, and is copied from there, overviews included. A file takes its name once it is
-whole.
+whole: on disk it is renamed, in an object store it is uploaded in one request, or in parts that appear together.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal, get_args
 
 import numpy as np
 
 from xsr._version import __version__
-from xsr.core import checks, graph, radiometry
+from xsr.core import checks, graph
 from xsr.core.blocks import Span, chunk_sizes, spans
-from xsr.core.cube import Cube, open_cube
+from xsr.core.cube import Cube, clean, open_cube
 from xsr.core.errors import ParameterError, StoreError
+from xsr.core.packing import FILL, Encoder, StoredType, packing_of, warn_of_infinite
 from xsr.core.pipeline import CHUNK
 from xsr.core.provenance import PREFIX
+from xsr.core.store.place import Place, resolve_place, store_errors
 from xsr.core.types import XarrayObject
 
-Packing = Literal["float32", "uint16"]
 Compression = Literal["deflate", "zstd", "lzw", "none"]
 SUFFIXES = (".tif", ".tiff")
+AGAIN = "Files written so far are whole; mend the cause and try again."
 
 
 @dataclass(frozen=True)
 class CogReport:
     """What was written."""
 
-    paths: tuple[Path, ...]
-    """Files in the order of time."""
+    paths: tuple[Path | str, ...]
+    """Files in the order of time: paths on disk, or URLs."""
     valid: int
     """Pixels with a value, over all bands and dates."""
     clipped: int
-    """Pixels outside the range of the packing, moved to its limits."""
+    """Valid pixels outside the range of the packing, moved to its limits."""
+    infinite: int
+    """Pixels that were infinite, and are written as no data."""
+
+
+@dataclass(frozen=True)
+class _Form:
+    """How the files are written."""
+
+    encode: Encoder
+    blocksize: int
+    compress: str
 
 
 def to_cog(
     cube: XarrayObject,
     path: str | Path,
     *,
-    dtype: Packing = "float32",
+    dtype: StoredType = "float32",
+    allow_clipping: bool = False,
     overwrite: bool = False,
     blocksize: int = 512,
     compress: Compression = "deflate",
     units: str | float | None = None,
+    storage_options: Mapping[str, Any] | None = None,
     progress: bool = True,
 ) -> CogReport:
     """Write a cube as Cloud Optimized GeoTIFF, one file a date.
@@ -58,10 +74,13 @@ def to_cog(
     cube
         DataArray ([time,] [band,] y, x) or Dataset of bands ([time,] y, x); lazy ones may be larger than memory.
     path
-        Folder for files named after the cube and the date, ``reflectance_20240615T110621.tif``; or, for one date, a
-        name that ends with ``.tif``.
+        Folder or URL for files named after the cube and the date, ``reflectance_20240615T110621.tif``; or, for one
+        date, a name that ends with ``.tif``.
     dtype
-        ``float32`` with NaN, or ``uint16`` (scale 1e-4, offset -0.1, no data 0), which clips and counts.
+        ``float32`` with NaN, or ``uint16`` with no data 0, which packs and counts what it clips: reflectance with scale
+        1e-4 and offset -0.1, temperatures (attribute ``units`` "K" or "degC") with scale 0.005 and offset 100 K.
+    allow_clipping
+        Pack strips of which more than 1 % of the valid pixels lie outside the range of the packing; refused by default.
     overwrite
         Replace files that exist; refused by default.
     blocksize
@@ -70,27 +89,36 @@ def to_cog(
         Compression without loss: ``deflate``, ``zstd``, ``lzw`` or ``none``.
     units
         Units of the numbers where the metadata do not say; see `xsr.interpolate`.
+    storage_options
+        Options of fsspec where the path is a URL, for instance ``{"endpoint_url": ...}`` for ``s3://``.
     progress
         Show a progress bar.
 
     Returns
     -------
     CogReport
-        Paths, valid and clipped pixels.
+        Paths, valid, clipped and infinite pixels.
+
+    Warns
+    -----
+    XsrWarning
+        If pixels were infinite: they are written as no data.
 
     Raises
     ------
     StoreError
-        If a file exists, or its folder does not.
+        If a file exists, its folder does not, or it cannot be written.
     ParameterError
         If an option is out of range, or two dates fall in the same second.
     CubeError, GridError
-        If the cube breaks the contract; see `xsr.core.cube.open_cube`.
+        If the cube breaks the contract (see `xsr.core.cube.open_cube`), its units have no packing, or packing would
+        clip a strip.
 
     Notes
     -----
     Bands have their names as descriptions, scale and offset where packed, and overviews by averages of valid pixels.
-    Memory holds one row of blocks of one date; on disk a second copy of a date lies beside it meanwhile.
+    Memory holds one row of blocks of one date. Meanwhile a second copy of a date lies beside it on disk; of a date that
+    goes to an object store, both lie in the folder for temporary files (``TMPDIR``).
 
     Examples
     --------
@@ -101,46 +129,82 @@ def to_cog(
     >>> report.clipped, dict(xsr.open("fine.tif").sizes)
     (0, {'band': 4, 'y': 64, 'x': 64})
     """
-    if dtype not in get_args(Packing):
+    if dtype not in get_args(StoredType):
         raise ParameterError(f"dtype={dtype!r}; expected 'float32' or 'uint16'.")
     if compress not in get_args(Compression):
         raise ParameterError(f"compress={compress!r}; expected one of {', '.join(get_args(Compression))}.")
     if checks.whole("blocksize", blocksize, least=16) % 16:
         raise ParameterError(f"blocksize={blocksize}; expected a multiple of 16, such as 512.")
     opened = open_cube(cube, units=units)
-    paths = _paths(opened, Path(path))
-    there = [str(one) for one in paths if one.exists()]
-    if there and not overwrite:
-        raise StoreError(f"{there[0]} exists; expected a new file. Choose another path or pass overwrite=True.")
-    if not paths[0].parent.parent.is_dir():
-        raise StoreError(f"{path}: folder {paths[0].parent.parent} does not exist. Make it first.")
-    paths[0].parent.mkdir(exist_ok=True)
-    counts = np.zeros(2, np.int64)
-    with _bar(progress, len(paths) * len(_strips(opened))) as advance:
-        for number, file in enumerate(paths):
+    form = _Form(_encoder(opened, dtype, allow_clipping), blocksize, compress)
+    files = _files(opened, resolve_place(path, storage_options))
+    _refuse_taken(files, overwrite)
+    counts = np.zeros(3, np.int64)
+    with _bar(progress, len(files) * len(_strips(opened))) as advance:
+        for number, file in enumerate(files):
             with _incoming(file) as (plain, whole):
-                for valid, clipped in _write_plain(opened, number, plain, dtype=dtype, blocksize=blocksize):
-                    counts += (valid, clipped)
+                for pixels in _write_plain(opened, number, plain, form):
+                    counts += pixels
                     advance()
-                _copy(plain, whole, blocksize=blocksize, compress=compress)
-    radiometry.warn_of_clipping(int(counts[0]), int(counts[1]))
-    return CogReport(tuple(paths), int(counts[0]), int(counts[1]))
+                _copy(plain, whole, form)
+    report = CogReport(tuple(_path_of(file) for file in files), *counts.tolist())
+    warn_of_infinite(report.infinite)
+    return report
 
 
-def _paths(cube: Cube, path: Path) -> list[Path]:
+def _encoder(cube: Cube, dtype: StoredType, allow_clipping: bool) -> Encoder:
+    name = str(getattr(cube.original, "name", None) or cube.bands[0])
+    packing = packing_of(name, clean(cube.attrs)) if dtype == "uint16" else None
+    return Encoder(name, dtype, packing, allow_clipping)
+
+
+def _files(cube: Cube, place: Place) -> list[Place]:
     """File of each date."""
     dates = cube.data.sizes["time"]
-    if path.suffix.lower() in SUFFIXES:
+    if place.path.lower().endswith(SUFFIXES):
         if dates != 1:
-            raise ParameterError(f"path={str(path)!r} names one file; the cube has {dates} dates. Name a folder.")
-        return [path]
+            raise ParameterError(f"path={place.path!r} names one file; the cube has {dates} dates. Name a folder.")
+        return [place]
     name = str(cube.original.name) if getattr(cube.original, "name", None) else "cube"
-    if "time" not in cube.data.coords:
-        return [path / f"{name}_{number:04d}.tif" for number in range(dates)]
-    stamps = [str(date).replace("-", "").replace(":", "") for date in _seconds(cube)]
+    stamps = [f"{number:04d}" for number in range(dates)]
+    if "time" in cube.data.coords:
+        stamps = [str(date).replace("-", "").replace(":", "") for date in _seconds(cube)]
     if len(set(stamps)) != dates:
         raise ParameterError(f"dates {stamps} are not all different; expected one a second. Select or average them.")
-    return [path / f"{name}_{stamp}.tif" for stamp in stamps]
+    return [Place(f"{place.path.rstrip('/')}/{name}_{stamp}.tif", place.options) for stamp in stamps]
+
+
+def _refuse_taken(files: list[Place], overwrite: bool) -> None:
+    """Refuse files that exist, and folders that cannot be made on the way to them."""
+    taken = None if overwrite else next(filter(_exists, files), None)
+    if taken is not None:
+        raise StoreError(f"{taken.path} exists; expected a new file. Choose another path or pass overwrite=True.")
+    if not files[0].remote:
+        folder = Path(files[0].path).parent
+        if not folder.parent.is_dir():
+            raise StoreError(f"{folder}: folder {folder.parent} does not exist. Make it first.")
+        folder.mkdir(exist_ok=True)
+
+
+def _exists(file: Place) -> bool:
+    if not file.remote:
+        return Path(file.path).exists()
+    with store_errors(file, "looking for", remedy=AGAIN):
+        files, path = _at(file)
+        return bool(files.exists(path))
+
+
+def _path_of(file: Place) -> Path | str:
+    return file.path if file.remote else Path(file.path)
+
+
+def _at(file: Place) -> tuple[Any, str]:
+    """File system of fsspec and path there of a URL; what it listed before is forgotten."""
+    from fsspec.core import url_to_fs
+
+    files, path = url_to_fs(file.path, **(file.fsspec or {}))
+    files.invalidate_cache()
+    return files, path
 
 
 def _seconds(cube: Cube) -> list[Any]:
@@ -158,12 +222,21 @@ def _bar(progress: bool, total: int) -> Iterator[Any]:
 
 
 @contextmanager
-def _incoming(file: Path) -> Iterator[tuple[Path, Path]]:
-    """Two files beside the one to write: a plain one, and the whole one that takes its name in the end."""
-    plain, whole = (file.with_name(f".{file.stem}.{kind}.tif") for kind in ("plain", "incoming"))
+def _incoming(file: Place) -> Iterator[tuple[Path, Path]]:
+    """Two files that lie elsewhere: a plain one, and the whole one that becomes the file in the end."""
+    if file.remote:
+        with TemporaryDirectory(prefix="xsr-") as folder:
+            plain, whole = Path(folder, "plain.tif"), Path(folder, "whole.tif")
+            yield plain, whole
+            with store_errors(file, "uploading", remedy=AGAIN):
+                files, path = _at(file)
+                files.put_file(str(whole), path)
+        return
+    target = Path(file.path)
+    plain, whole = (target.with_name(f".{target.stem}.{kind}.tif") for kind in ("plain", "incoming"))
     try:
         yield plain, whole
-        os.replace(whole, file)
+        os.replace(whole, target)
     finally:
         plain.unlink(missing_ok=True)
         whole.unlink(missing_ok=True)
@@ -175,36 +248,39 @@ def _strips(cube: Cube) -> tuple[Span, ...]:
     return spans(chunk_sizes(cube.data.sizes["y"], CHUNK) if chunks is None else chunks[2])
 
 
-def _write_plain(cube: Cube, date: int, path: Path, *, dtype: Packing, blocksize: int) -> Iterator[tuple[int, int]]:
-    """Write a date to a tiled GeoTIFF; gives the valid and clipped pixels of each strip."""
+def _write_plain(cube: Cube, date: int, path: Path, form: _Form) -> Iterator[tuple[int, int, int]]:
+    """Write a date to a tiled GeoTIFF; gives the valid, clipped and infinite pixels of each strip."""
     import rasterio
     from rasterio.windows import Window
 
+    packing = form.encode.packing
     _, bands, height, width = cube.data.shape
     profile = {
         "driver": "GTiff",
         "count": bands,
         "height": height,
         "width": width,
-        "dtype": dtype,
-        "nodata": radiometry.FILL if dtype == "uint16" else float("nan"),
+        "dtype": form.encode.dtype,
+        "nodata": float("nan") if packing is None else FILL,
         "crs": cube.geobox.crs.to_wkt() if cube.geobox.crs is not None else None,
         "transform": cube.geobox.affine,
         "tiled": True,
-        "blockxsize": blocksize,
-        "blockysize": blocksize,
+        "blockxsize": form.blocksize,
+        "blockysize": form.blocksize,
         "BIGTIFF": "IF_SAFER",
     }
     with rasterio.open(path, "w", **profile) as file:
         for rows in _strips(cube):
             (values,) = graph.together(cube.data.data[date, :, rows.slice])
-            packed, clipped = radiometry.pack(values) if dtype == "uint16" else (values, 0)
-            file.write(packed, window=Window(0, rows.start, width, len(rows)))
-            yield int(np.isfinite(values).sum()), clipped
+            stored = form.encode(values)
+            file.write(stored.numbers, window=Window(0, rows.start, width, len(rows)))
+            yield stored.valid, stored.clipped, stored.infinite
         file.descriptions = cube.bands
-        if dtype == "uint16":
-            file.scales = (radiometry.SCALE_FACTOR,) * bands
-            file.offsets = (radiometry.ADD_OFFSET,) * bands
+        if cube.is_temperature:
+            file.units = (str(cube.attrs["units"]),) * bands
+        if packing is not None:
+            file.scales = (packing.scale,) * bands
+            file.offsets = (packing.offset,) * bands
         file.update_tags(**_tags(cube, date))
 
 
@@ -220,10 +296,11 @@ def _tags(cube: Cube, date: int) -> dict[str, str]:
     return tags
 
 
-def _copy(plain: Path, whole: Path, *, blocksize: int, compress: Compression) -> None:
+def _copy(plain: Path, whole: Path, form: _Form) -> None:
     from rasterio.shutil import copy
 
-    options = {"COMPRESS": compress, "BLOCKSIZE": blocksize, "BIGTIFF": "IF_SAFER", "OVERVIEW_RESAMPLING": "AVERAGE"}
-    if compress != "none":
+    options = {"COMPRESS": form.compress, "BLOCKSIZE": form.blocksize, "BIGTIFF": "IF_SAFER"}
+    options["OVERVIEW_RESAMPLING"] = "AVERAGE"
+    if form.compress != "none":
         options["PREDICTOR"] = "YES"
     copy(plain, whole, driver="COG", **options)

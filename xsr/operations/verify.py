@@ -10,7 +10,7 @@ from typing import Any
 from xsr.core.errors import StoreError
 from xsr.core.store.block import check_block
 from xsr.core.store.first_form import adopt_first_form, is_first_form, read_first_form
-from xsr.core.store.header import Header, read_header
+from xsr.core.store.header import COPIES, Header, encode, read_header
 from xsr.core.store.ledger import DONE, QUARANTINED, BadBlock, Blocks, Index, Ledger
 from xsr.core.store.lock import Lease, locked
 from xsr.core.store.place import RETRY, SIDE, Place, resolve_place, store_errors
@@ -49,6 +49,7 @@ def verify(
     storage_options: Mapping[str, Any] | None = None,
     input_id: str | None = None,
     force: bool = False,
+    allow_clipping: bool = False,
     progress: bool = True,
 ) -> VerifyReport:
     """Read every block of a store written by `to_zarr` and compare it with the ledger.
@@ -66,6 +67,8 @@ def verify(
         Name of the input, where `to_zarr` was given one.
     force
         Take the lock over from whoever holds it, who then stops; for ``repair``.
+    allow_clipping
+        As of `to_zarr`; for ``repair``.
     progress
         Show a progress bar of the repair.
 
@@ -98,7 +101,7 @@ def verify(
         return _check(place)
     with locked(place, force=force) as lease:
         before = _check(place)
-        _repair(place, lease, repair, before, input_id, progress)
+        _repair(place, lease, repair, before, progress, input_id=input_id, allow_clipping=allow_clipping)
         after = _check(place)
     still = {(bad.variable, bad.index) for bad in after.bad}
     return replace(after, repaired=tuple(bad for bad in before.bad if (bad.variable, bad.index) not in still))
@@ -109,7 +112,7 @@ def command_of(path: str | Path, *, storage_options: Mapping[str, Any] | None = 
     place = resolve_place(path, storage_options)
     with store_errors(place, "reading", remedy=RETRY):
         header, _, _ = _read(place)
-    found: dict[str, Any] = header.settings["command"]
+    found: dict[str, Any] = header.settings.get("command", {})
     return found
 
 
@@ -176,14 +179,14 @@ def _check_block(group: Any, ledger: Ledger, header: Header, blocks: Blocks, ind
 
 
 def _repair(
-    place: Place, lease: Lease, cube: XarrayObject, report: VerifyReport, input_id: str | None, progress: bool
+    place: Place, lease: Lease, cube: XarrayObject, report: VerifyReport, progress: bool, **how: Any
 ) -> Outcomes:
     """Bring back metadata and coordinates, compute bad blocks again."""
     with store_errors(place, "reading", remedy=RETRY):
         if is_first_form(place):
             adopt_first_form(place)
         header, ledger, _ = _read(place)
-        prepared = prepare(cube, **header.settings["packing"], input_id=input_id)
+        prepared = prepare(cube, **header.settings["packing"], **how)
         prepared = as_begun(prepared, header.settings, place.path)
     with store_errors(place, "repairing"):
         _bring_back(place, header, template_of(prepared), [bad.variable for bad in report.bad if not bad.index])
@@ -195,9 +198,11 @@ def _repair(
 
 
 def _bring_back(place: Place, header: Header, template: Template, keys: list[str]) -> None:
-    """Write documents and objects as they were; what was added goes."""
+    """Write header, documents and objects as they were; what was added goes."""
     for key in keys:
-        if key in header.documents:
+        if key in COPIES:
+            place.put(key, encode(header))
+        elif key in header.documents:
             place.put(key, header.documents[key].encode())
         elif key in header.objects and _sha256(template.objects.get(key, b"")) == header.objects[key]:
             place.put(key, template.objects[key])

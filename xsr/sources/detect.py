@@ -11,14 +11,16 @@ import tarfile
 import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from xsr.core.errors import CubeError
 from xsr.sources import registry
-from xsr.sources.archive import TAR
+from xsr.sources.archive import ENTRIES, TAR
 from xsr.sources.files import HEAD, JPEG2000, VRT, ZARR_METADATA, zarr_root
+from xsr.sources.limits import read_document
 from xsr.sources.paths import GDAL_SUBDATASET, LEVELS
 from xsr.sources.registry import Source
 from xsr.sources.safe import IMAGE as SAFE_IMAGE
@@ -221,11 +223,14 @@ def _archive(file: Path, head: bytes) -> Found | None:
         try:
             with zipfile.ZipFile(file) as opened:
                 names = opened.namelist()
-        except zipfile.BadZipFile as error:
+        except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
             raise CubeError(f"{file} cannot be read: {error}. The zip archive is damaged: get it again.") from error
     elif head[257:262] == b"ustar":
-        with tarfile.open(file) as packed:
-            names = packed.getnames()
+        try:
+            with tarfile.open(file) as packed:
+                names = [member.name for member in islice(packed, ENTRIES)]
+        except (tarfile.TarError, ValueError, EOFError) as error:
+            raise CubeError(f"{file} cannot be read: {error}. The tar archive is damaged: get it again.") from error
     else:
         return None
     if zarr_root(names) is not None:
@@ -263,8 +268,8 @@ def _store_kind(path: str) -> Source:
 
 def _is_stac(file: Path) -> bool:
     try:
-        content: Any = json.loads(file.read_bytes())
-    except ValueError:
+        content: Any = json.loads(read_document(file))
+    except (ValueError, RecursionError):
         return False
     if isinstance(content, list):
         return bool(content) and all(isinstance(one, dict) and one.get("type") in STAC_TYPES for one in content)

@@ -21,6 +21,7 @@ from xsr.core.georeference import geobox_of
 from xsr.core.grid import crs_name
 from xsr.core.redact import scrub
 from xsr.core.types import XarrayObject
+from xsr.sources.hierarchies import check_hdf5, check_zarr
 from xsr.sources.labels import Bands, adapt, cube_of, node_of_bands
 from xsr.sources.rasters import VRT as VRT_DRIVER
 from xsr.sources.rasters import read_header
@@ -29,6 +30,8 @@ CHUNK = 1024
 """Chunk of files that have none of their own, in pixels."""
 ZARR_METADATA = ("zarr.json", ".zgroup", ".zmetadata")
 """Names of the files that describe a Zarr group."""
+HDF5 = b"\x89HDF\r\n\x1a\n"
+"""First bytes of an HDF5 file, as NetCDF 4 is one."""
 HEAD = 1024
 """Bytes read of a file to know its kind."""
 JPEG2000 = re.compile(rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51")
@@ -135,6 +138,7 @@ def open_netcdf(
     dims: Mapping[str, str] | None = None,
     crs: str | int | None = None,
     group: str | None = None,
+    trust: bool = False,
 ) -> XarrayObject:
     """Open a NetCDF file.
 
@@ -150,6 +154,8 @@ def open_netcdf(
         CRS, where the file states none.
     group
         Group that holds the bands, where there are several.
+    trust
+        Read what the file takes from other files, by links or as raw bytes.
 
     Returns
     -------
@@ -159,10 +165,12 @@ def open_netcdf(
     Raises
     ------
     CubeError
-        If it cannot be read, or several groups hold bands.
+        If it cannot be read, takes something from other files, or several groups hold bands.
     """
     with _reading(path):
         engine = "scipy" if _head(path).startswith(b"CDF") else "h5netcdf"
+        if _head(path).startswith(HDF5):
+            check_hdf5(path, trust=trust)
         options = {"chunks": {}, "engine": engine, "decode_coords": "all"}
         data = xr.open_dataset(path, group=group, **options)  # type: ignore[arg-type]
         if not data.data_vars and group is None and engine == "h5netcdf":
@@ -182,6 +190,7 @@ def open_store(
     with _reading(path), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Failed to open Zarr store with consolidated", RuntimeWarning)
         store = zarr_store(path)
+        check_zarr(store, group, label=path)
         data = xr.open_zarr(store, group=group, decode_coords="all")
         if not data.data_vars and group is None:
             tree = xr.open_datatree(store, engine="zarr", chunks={}, decode_coords="all")

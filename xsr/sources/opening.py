@@ -12,6 +12,7 @@ from typing import Any
 import xarray as xr
 
 from xsr.core.errors import CubeError, ParameterError
+from xsr.core.redact import public
 from xsr.core.types import XarrayObject
 from xsr.sources import registry
 from xsr.sources.detect import STAC_TYPES, detect, supported
@@ -51,7 +52,16 @@ class Recognised:
                 f"source {name!r} returned a {type(cube).__name__} for {self.value}; expected a DataArray or Dataset."
                 " Correct its function open."
             )
+        _forget_secrets(cube)
         return cube
+
+
+def _forget_secrets(cube: XarrayObject) -> None:
+    """Take passwords and signatures off the address that xarray remembers of a cube and of its variables."""
+    held = cube.variables if isinstance(cube, xr.Dataset) else {**cube.coords.variables, None: cube.variable}
+    for encoding in (cube.encoding, *(variable.encoding for variable in held.values())):
+        if "source" in encoding:
+            encoding["source"] = public(encoding["source"])
 
 
 def open(x: Any, /, **options: Any) -> XarrayObject:

@@ -48,14 +48,14 @@ def test_rows_are_numbered_in_c_order(axes):
 
 def test_a_row_by_hand(place):
     book = ledger(place)
-    book.record("image", 3, row_of(DONE, crc32=7, valid=5, clipped=2))
+    book.record("image", 3, row_of(DONE, crc32=7, valid=5, clipped=2, infinite=1))
     content = place.get("spatial_ref/_xsr/image/0")
-    assert len(content) == 10 * 25
-    row = content[75:100]
-    assert row[:21] == b"\x01" + (7).to_bytes(4, "little") + (5).to_bytes(8, "little") + (2).to_bytes(8, "little")
-    assert content[:75] + content[100:] == bytes(9 * 25)
+    assert len(content) == 10 * 33
+    row = content[99:132]
+    assert row[:29] == b"\x01" + (7).to_bytes(4, "little") + b"".join(n.to_bytes(8, "little") for n in (5, 2, 1))
+    assert content[:99] + content[132:] == bytes(9 * 33)
     found = ledger(place)
-    assert found.rows["image"][3].tolist()[:4] == (DONE, 7, 5, 2)
+    assert found.rows["image"][3].tolist()[:5] == (DONE, 7, 5, 2, 1)
     assert (found.total("valid"), found.total("clipped"), found.complete) == (5, 2, False)
     assert found.undone(blocks_of(10)) == [(n,) for n in range(10) if n != 3]
 
@@ -76,7 +76,7 @@ def test_rows_are_written_together(place, monkeypatch):
     assert len(puts) == before
 
 
-@given(st.integers(0, 10 * 25 * 8 - 1))
+@given(st.integers(0, 10 * 33 * 8 - 1))
 def test_a_flipped_bit_costs_one_row(tmp_path_factory, bit):
     place = Open(str(tmp_path_factory.mktemp("flip")))
     book = ledger(place)
@@ -87,7 +87,7 @@ def test_a_flipped_bit_costs_one_row(tmp_path_factory, bit):
     content = bytearray(place.get(key))
     content[bit // 8] ^= 1 << bit % 8
     place.put(key, bytes(content))
-    found, row = ledger(place), bit // 8 // 25
+    found, row = ledger(place), bit // 8 // 33
     assert found.damaged == {"image": [row]}
     assert found.undone(blocks_of(10)) == [(row,)]
     assert found.differs(book) == [("image", 0)]
@@ -99,12 +99,12 @@ def test_pages_and_rows_in_each_others_place_are_damaged(place):
     book.flush()
     content = place.get("spatial_ref/_xsr/one/0")
     place.put("spatial_ref/_xsr/two/0", content)
-    place.put("spatial_ref/_xsr/one/0", content[25:] + content[:25])
+    place.put("spatial_ref/_xsr/one/0", content[33:] + content[:33])
     found = Ledger.read(place, "print", [blocks_of(2, "one"), blocks_of(2, "two")])
     assert found.damaged == {"one": [1], "two": [0]}
 
 
-@pytest.mark.parametrize("length", [0, 24, 25, 30, 249])
+@pytest.mark.parametrize("length", [0, 32, 33, 40, 329])
 def test_rows_that_were_cut_off_are_those_of_undone_blocks(place, length):
     book = ledger(place)
     for number in range(10):
@@ -112,7 +112,7 @@ def test_rows_that_were_cut_off_are_those_of_undone_blocks(place, length):
     book.flush()
     key = "spatial_ref/_xsr/image/0"
     place.put(key, place.get(key)[:length])
-    assert ledger(place).undone(blocks_of(10)) == [(n,) for n in range(length // 25, 10)]
+    assert ledger(place).undone(blocks_of(10)) == [(n,) for n in range(length // 33, 10)]
 
 
 def test_quarantined_blocks_are_not_done(place):
@@ -122,8 +122,8 @@ def test_quarantined_blocks_are_not_done(place):
     assert (book.complete, book.undone(blocks_of(2))) == (False, [(0,)])
 
 
-def test_a_row_is_25_bytes():
-    assert ROW.itemsize == 25
+def test_a_row_is_33_bytes():
+    assert ROW.itemsize == 33
 
 
 def test_checksums_of_text_and_numbers():

@@ -184,6 +184,13 @@ def each(function: Callable[[NDArray[Any]], NDArray[Any]], values: Any, dtype: t
     return da.map_blocks(function, values, dtype=dtype, meta=np.empty((0,) * values.ndim, dtype))
 
 
+def placeholder(shape: tuple[int, ...], dtype: Any) -> Any:
+    """Lazy array of one chunk that is never computed: what xarray writes the metadata of."""
+    import dask.array as da
+
+    return da.empty(shape, dtype=dtype, chunks=-1)
+
+
 def array(work: Work, source: Any, name: str, chunks: tuple[tuple[int, ...], ...]) -> Any:
     """Make the result, float32, from parts that are its chunks: in memory where the source is, else a Dask array."""
     if isinstance(source, np.ndarray):

@@ -20,7 +20,7 @@ from dask.callbacks import Callback
 from numpy.typing import NDArray
 
 from xsr.core.errors import XsrWarning
-from xsr.core.graph.tasks import active_client
+from xsr.core.graph.schedulers import active_client
 
 TOPIC: Final = "xsr-notices"
 PROCESS: Final = uuid4().hex

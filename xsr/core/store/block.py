@@ -1,19 +1,16 @@
 """Writing one block and reading it back; what workers do."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xsr.core.errors import StoreError
-from xsr.core.radiometry import pack
+from xsr.core.packing import Encoder
 from xsr.core.store.ledger import DONE, QUARANTINED, BadBlock, Blocks, Index, checksum, row_of
 from xsr.core.store.lock import check_held
-from xsr.core.store.place import Place, reason, store_errors
-
-ATTEMPTS = 3
-"""Times that a block is written, and each time read back, before it counts as one that cannot be written."""
+from xsr.core.store.place import ATTEMPTS, Place, reason, store_errors
 
 
 @dataclass(frozen=True)
@@ -24,24 +21,33 @@ class BlockWriter:
     fingerprint: str
     """Settings of the store: a worker that lost touch must not write into another store that took its place."""
     blocks: Blocks
-    dtype: str
-    """Type of the stored numbers."""
-    packed: bool
-    """Whether reflectance is packed into integers."""
+    encode: Encoder
+    """Brings a block to its stored form."""
     zarr_format: Literal[2, 3] = 3
     lock: tuple[Place, str] | None = None
     """Store whose lock must be held, and the token of the lease: who lost it writes nothing more."""
+    first: int = 0
+    """Number along the first dimension, in the store, of the first block of a cube that is a part of it."""
+
+    def shifted(self, first: int) -> "BlockWriter":
+        """Writer of a cube that is a part of the store."""
+        return replace(self, first=first)
+
+    def at(self, index: Index) -> Index:
+        """Block of the store that a block of the cube is."""
+        return (self.first + index[0], *index[1:])
 
     def __call__(self, block: NDArray[Any], index: Index) -> NDArray[Any]:
         """Write one block and read it back; returns its row of the ledger."""
-        values, clipped = pack(block) if self.packed else (plain(block, self.dtype), 0)
-        crc32 = checksum(values)
+        index = self.at(index)
+        stored = self.encode(block)
+        crc32 = checksum(stored.numbers)
         with store_errors(self.place, f"writing block {list(index)} of {self.blocks.variable!r} to"):
             array = self._array()
             for _ in range(ATTEMPTS):
-                self._write(array, index, values)
+                self._write(array, index, stored.numbers)
                 if self._holds(array, index, crc32):
-                    return row_of(DONE, crc32=crc32, valid=int(np.isfinite(block).sum()), clipped=clipped)
+                    return row_of(DONE, crc32, *stored[1:])
         raise StoreError(
             f"{self.place.path}: block {list(index)} of {self.blocks.variable!r} was written {ATTEMPTS} times and each"
             " time read back differently. Check the disk or object store, then go on with resume=True (--resume)."
@@ -49,6 +55,7 @@ class BlockWriter:
 
     def quarantine(self, index: Index) -> NDArray[Any]:
         """Give a block up: it holds the fill value; returns a row that says so."""
+        index = self.at(index)
         with store_errors(self.place, f"writing block {list(index)} of {self.blocks.variable!r} to"):
             array = self._array()
             self._write(array, index, array.fill_value)
@@ -80,10 +87,3 @@ def check_block(array: Any, blocks: Blocks, index: Index, crc32: int) -> BadBloc
         return BadBlock(blocks.variable, index, f"cannot be read: {reason(error)}")
     same = checksum(values) == crc32
     return None if same else BadBlock(blocks.variable, index, "values differ from the checksum in the ledger")
-
-
-def plain(values: NDArray[Any], dtype: str) -> NDArray[Any]:
-    """Values in their stored type; NaN in its one form, since processors make others, and Zarr writes none of them."""
-    stored = values.astype(dtype, copy=False)
-    missing = np.isnan(stored) if stored.dtype.kind == "f" else np.False_
-    return np.where(missing, stored.dtype.type(np.nan), stored) if missing.any() else stored

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from xsr.core.store.header import Header
-from xsr.core.store.ledger import DONE, QUARANTINED, ROW, BadBlock, Blocks, Ledger, checksum
+from xsr.core.store.ledger import DONE, QUARANTINED, BadBlock, Blocks, Ledger, checksum, row_of
 from xsr.core.store.place import Place, reason
 from xsr.core.store.template import is_document, shapes_of
 
@@ -85,6 +85,6 @@ def _ledger(place: Place, fingerprint: str, group: Any, blocks: list[Blocks]) ->
             except Exception:  # whatever a codec raises
                 continue
             kind = DONE if done else QUARANTINED if status else 0
-            ledger.take(part.variable, number, np.array((kind, crc32, valid, clipped, 0), ROW))
+            ledger.take(part.variable, number, row_of(kind, crc32, valid, clipped))
         first += len(part)
     return ledger

@@ -92,6 +92,8 @@ def decode(content: bytes) -> Header:
 
 def _check(header: Header) -> None:
     """Refuse a header that names objects outside its store, or more blocks than a ledger is read for."""
+    if not isinstance(header.settings, dict):
+        raise ValueError("it has no settings by name")
     names = [*header.arrays, *header.documents, *header.objects]
     outside = [name for name in names if {"", ".", ".."} & set(name.split("/")) or "\\" in name]
     if outside:

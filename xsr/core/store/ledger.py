@@ -3,7 +3,7 @@
 An all-NaN block leaves no object, so that a missing one does not mean an undone block; only the ledger knows. A block
 that could not be computed is *quarantined*: it holds the fill value, and its row says so.
 
-Rows lie in pages, objects of at most `PAGE` rows of 25 bytes each. Only the holder of the lock writes them: workers
+Rows lie in pages, objects of at most `PAGE` rows of 33 bytes each. Only the holder of the lock writes them: workers
 return the rows of the blocks that they wrote. Every row has a check of its own, so that damage costs one block.
 """
 
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from xsr.core.store.place import SIDE, Place
 
-PAGE = 4096
+PAGE = 16_384
 """Rows of a page."""
 OFTEN, SECONDS = 256, 1.0
 """Pages are written after so many new rows, or so many seconds, whichever comes first."""
@@ -29,8 +29,18 @@ READERS = 16
 """Pages read side by side."""
 DONE, QUARANTINED = 1, 2
 """Status of a block that was written, and of one that could not be computed; 0 of one that is not done."""
-ROW = np.dtype([("status", "u1"), ("crc32", "<u4"), ("valid", "<i8"), ("clipped", "<i8"), ("check", "<u4")])
-"""A row: status, crc32 of the block's stored values in C order, valid and clipped pixels, and the row's own check."""
+ROW = np.dtype(
+    [
+        ("status", "u1"),
+        ("crc32", "<u4"),
+        ("valid", "<i8"),
+        ("clipped", "<i8"),
+        ("infinite", "<i8"),
+        ("check", "<u4"),
+    ]
+)
+"""A row: status, crc32 of the block's stored values in C order, pixels that are valid, that were clipped and that were
+infinite, and the row's own check."""
 
 Index = tuple[int, ...]
 
@@ -82,9 +92,9 @@ class Blocks:
         return tuple(slice(i * sizes[0], i * sizes[0] + sizes[i]) for i, sizes in sides)
 
 
-def row_of(status: int, *, crc32: int = 0, valid: int = 0, clipped: int = 0) -> NDArray[Any]:
+def row_of(status: int, crc32: int = 0, valid: int = 0, clipped: int = 0, infinite: int = 0) -> NDArray[Any]:
     """Row of a block, without its check."""
-    return np.array((status, crc32, valid, clipped, 0), ROW)
+    return np.array((status, crc32, valid, clipped, infinite, 0), ROW)
 
 
 @dataclass

@@ -5,7 +5,7 @@ import json
 import warnings
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import xarray as xr
@@ -17,17 +17,18 @@ from xsr.core.crs import warn_of_others
 from xsr.core.errors import CubeError, GridError, ParameterError, StoreError
 from xsr.core.georeference import REGISTRATION, Georeference, geobox_of, georeference
 from xsr.core.grid import crs_name
-from xsr.core.radiometry import ADD_OFFSET, FILL, SCALE_FACTOR
+from xsr.core.packing import FILL, Encoder, StoredType, packing_of
 from xsr.core.store.block import BlockWriter
 from xsr.core.store.header import Header, fingerprint
 from xsr.core.store.identity import changes, identity
 from xsr.core.store.ledger import Blocks
 from xsr.core.store.lock import Lease
 from xsr.core.store.place import RETRY, Place, reason
-from xsr.core.store.plain import plain
+from xsr.core.store.plain import counted, plain
 from xsr.core.types import XarrayObject
 
-Packing = Literal["float32", "uint16"]
+GROWTH = 1024
+"""Values in a chunk of a coordinate along a dimension that may grow."""
 COMMAND = "xsr_command"
 """Attribute with the arguments of the command that made a cube, as JSON: enough to make it again."""
 CONVENTIONS = [
@@ -55,9 +56,13 @@ class Prepared:
     dataset: xr.Dataset
     encoding: dict[Hashable, dict[str, Any]]
     """Zarr encoding of every variable that is written block by block."""
+    encoders: dict[Hashable, Encoder]
+    """Stored form of the blocks of these variables."""
     zarr_format: Literal[2, 3]
     settings: dict[str, Any]
     """Everything that decides what the store holds; see `settings_of`."""
+    grows: str | None = None
+    """Dimension along which the store may grow."""
 
     @property
     def fingerprint(self) -> str:
@@ -79,45 +84,75 @@ class Prepared:
         """Writer of every variable."""
         lock = None if lease is None else (lease.place, lease.token)
         return {
-            blocks.variable: BlockWriter(
-                place, self.fingerprint, blocks, how["dtype"], "scale_factor" in how, self.zarr_format, lock
-            )
-            for blocks, how in zip(self.blocks, self.encoding.values(), strict=True)
+            blocks.variable: BlockWriter(place, self.fingerprint, blocks, encoder, self.zarr_format, lock)
+            for blocks, encoder in zip(self.blocks, self.encoders.values(), strict=True)
         }
 
 
 def prepare(
     cube: XarrayObject,
     *,
-    dtype: Packing = "float32",
+    dtype: StoredType | None = None,
     zarr_format: Literal[2, 3] = 3,
     inner_chunks: int | None = None,
     input_id: str | None = None,
+    allow_clipping: bool = False,
+    grows: str | None = None,
 ) -> Prepared:
     """Decide how a cube is stored; nothing is computed.
+
+    Along ``grows``, a dimension, coordinates have chunks of `GROWTH` values, which stay as they are when it grows.
 
     Raises
     ------
     ParameterError
         If the packing or the format is unknown, or ``inner_chunks`` is no number of pixels.
     CubeError
-        If the cube is no object of xarray.
+        If the cube is no object of xarray, or a variable has no stored form.
     StoreError
         If the chunks of the cube cannot be whole Zarr chunks.
     """
-    if dtype not in ("float32", "uint16"):
-        raise ParameterError(f"dtype={dtype!r}; expected 'float32' or 'uint16'.")
+    if dtype is not None and dtype not in get_args(StoredType):
+        raise ParameterError(f"dtype={dtype!r}; expected 'float32', 'uint16', or None for the type of each variable.")
     if zarr_format not in (2, 3) or (zarr_format == 2 and inner_chunks is not None):
         raise ParameterError(f"zarr_format={zarr_format} with inner_chunks={inner_chunks}; format 2 has no shards.")
     if inner_chunks is not None:
         inner_chunks = checks.whole("inner_chunks", inner_chunks, least=1, what="a number of pixels")
     dataset = _as_dataset(cube)
     names = _blockwise(dataset)
-    kinds = {name: dtype if name in dataset.data_vars else "float32" for name in names}
-    encoding = {name: _encoding(dataset[name], inner_chunks, kind, zarr_format) for name, kind in kinds.items()}
-    packing = {"dtype": dtype, "zarr_format": zarr_format, "inner_chunks": inner_chunks}
-    settings = settings_of(dataset, encoding, packing, input_id)
-    return Prepared(dataset, encoding, zarr_format, settings)
+    encoders = {name: _encoder(dataset, name, dtype, allow_clipping) for name in names}
+    encoding = {
+        name: _encoding(dataset[name], inner_chunks, zarr_format) | _numbers(encoder)
+        for name, encoder in encoders.items()
+    }
+    floats = {str(variable.dtype) for variable in dataset.data_vars.values() if variable.dtype.kind == "f"}
+    named = "float32" if dtype is None and floats <= {"float32"} else dtype
+    packing = {"dtype": named, "zarr_format": zarr_format, "inner_chunks": inner_chunks}
+    settings = settings_of(dataset, encoders, packing, input_id)
+    return Prepared(dataset, encoding, encoders, zarr_format, settings, grows)
+
+
+def _encoder(dataset: xr.Dataset, name: Hashable, dtype: StoredType | None, allow_clipping: bool) -> Encoder:
+    """Choose the stored form of a variable: floating data take the given type, all else keeps its own."""
+    variable = dataset[name]
+    if variable.dtype.kind not in "biufc":
+        raise CubeError(
+            f"{name!r} over {variable.dims} is of type {variable.dtype}; expected numbers, booleans or dates. Convert"
+            f" it, text to integers with the CF attributes flag_values and flag_meanings, or leave it out with"
+            f" .drop_vars({name!r})."
+        )
+    if dtype is None or variable.dtype.kind != "f" or name in dataset.coords:
+        return Encoder(str(name), str(variable.dtype.newbyteorder("=")))
+    packing = packing_of(str(name), variable.attrs) if dtype == "uint16" else None
+    return Encoder(str(name), dtype, packing, allow_clipping)
+
+
+def _numbers(encoder: Encoder) -> dict[str, Any]:
+    """Zarr encoding of the numbers that an encoder makes."""
+    dtype, packing = np.dtype(encoder.dtype), encoder.packing
+    if packing is not None:
+        return {"dtype": str(dtype), "scale_factor": packing.scale, "add_offset": packing.offset, "_FillValue": FILL}
+    return {"dtype": str(dtype)} | ({"_FillValue": dtype.type(np.nan)} if dtype.kind == "f" else {})
 
 
 def _blockwise(dataset: xr.Dataset) -> list[Hashable]:
@@ -129,7 +164,7 @@ def _blockwise(dataset: xr.Dataset) -> list[Hashable]:
 
 
 def settings_of(
-    dataset: xr.Dataset, encoding: Mapping[Hashable, Any], packing: Mapping[str, Any], input_id: str | None
+    dataset: xr.Dataset, encoders: Mapping[Hashable, Encoder], packing: Mapping[str, Any], input_id: str | None
 ) -> dict[str, Any]:
     """Everything that decides what a store holds, as plain JSON: a store is continued with the same settings only."""
     geobox = geobox_of(dataset)
@@ -137,14 +172,14 @@ def settings_of(
     assert geobox.crs is not None
     settings = {
         "version": __version__,
-        "variables": {str(n): [dataset[n].shape, [len(c) for c in dataset[n].chunks or ()]] for n in encoding},
+        "variables": {str(n): [dataset[n].shape, [len(c) for c in dataset[n].chunks or ()]] for n in encoders},
         "grid": list(geobox.affine)[:6],
         "crs": crs_name(geobox),
         "provenance": {k: v for k, v in dataset.attrs.items() if str(k).startswith("xsr_") and k != COMMAND},
         "command": json.loads(dataset.attrs.get(COMMAND, "{}")),
-        "encoding": {str(n): str(how["dtype"]) for n, how in encoding.items()},
+        "encoding": {str(n): str(encoder) for n, encoder in encoders.items()},
         "packing": dict(packing),
-        "input": identity(dataset, encoding) if input_id is None else {"id": input_id},
+        "input": identity(dataset, encoders) if input_id is None else {"id": input_id},
     }
     plain: dict[str, Any] = json.loads(json.dumps(settings, default=str))
     return plain
@@ -208,7 +243,7 @@ def template_of(prepared: Prepared) -> Template:
 
     dataset, names = prepared.dataset, list(prepared.encoding)
     memory = Place("memory", store=MemoryStore())
-    _write_empty(prepared, memory, _loaded(dataset, names))
+    _write_empty(prepared, memory, _loaded(dataset, names, prepared.grows))
     group = memory.open()
     geobox = geobox_of(dataset)
     assert geobox is not None
@@ -292,14 +327,17 @@ def _naming(error: Exception, template: xr.Dataset, names: list[Hashable]) -> Ex
     return error
 
 
-def _loaded(dataset: xr.Dataset, names: list[Hashable]) -> xr.Dataset:
+def _loaded(dataset: xr.Dataset, names: list[Hashable], grows: str | None) -> xr.Dataset:
     """Compute what is not written block by block, and keep of the old encoding what still holds."""
     template = dataset.copy()
     lazy = {n: v.compute() for n, v in dataset.variables.items() if n not in names and v.chunks is not None}
     template = template.assign({n: v for n, v in lazy.items() if n in dataset.data_vars})
     template = template.assign_coords({n: v for n, v in lazy.items() if n in dataset.coords})
     for name in set(template.variables) - set(names):
-        kept = {k: v for k, v in template[name].encoding.items() if k in ("units", "calendar", "dtype", "_FillValue")}
+        times = template[name].dtype.kind in "mMO"  # of other numbers the type is that of the packed ones
+        kept = {k: v for k, v in template[name].encoding.items() if times and k in ("units", "calendar", "dtype")}
+        if grows in template[name].dims:
+            kept["chunks"] = tuple(GROWTH if dim == grows else n for dim, n in template[name].sizes.items())
         template[name].encoding = kept
     stale = ("grid_mapping", "coordinates", "xsr")
     for name in names:
@@ -340,7 +378,7 @@ def _as_dataset(cube: XarrayObject) -> xr.Dataset:
     cube = plain(_placed(cube, read))
     spatial = set(cube.odc.spatial_dims)
     for name in _blockwise(cube):
-        chunked = _chunked(cube[name], spatial)
+        chunked = _chunked(counted(cube[name]), spatial)
         cube = cube.assign_coords({name: chunked}) if name in cube.coords else cube.assign({name: chunked})
     labels = {n: c.astype(object) for n, c in cube.coords.items() if c.dtype.kind in "UT"}
     return cube.assign_coords(labels)
@@ -388,7 +426,7 @@ def _even(chunks: tuple[int, ...]) -> bool:
     return len(set(chunks[:-1])) <= 1 and chunks[-1] <= chunks[0]
 
 
-def _encoding(variable: xr.DataArray, inner: int | None, dtype: Packing, zarr_format: int) -> dict[str, Any]:
+def _encoding(variable: xr.DataArray, inner: int | None, zarr_format: int) -> dict[str, Any]:
     """Zarr encoding in which every Dask chunk is one whole chunk or shard."""
     from zarr.codecs import Crc32cCodec, ZstdCodec
 
@@ -417,7 +455,4 @@ def _encoding(variable: xr.DataArray, inner: int | None, dtype: Packing, zarr_fo
         import numcodecs
 
         encoding["compressors"] = [numcodecs.Zstd(level=3, checksum=True)]
-    if variable.dtype.kind != "f":  # masks, classes and numbers keep their type
-        return encoding | {"dtype": str(variable.dtype)}
-    packing = {"scale_factor": SCALE_FACTOR, "add_offset": ADD_OFFSET, "_FillValue": FILL}
-    return encoding | {"dtype": dtype} | (packing if dtype == "uint16" else {"_FillValue": np.float32(np.nan)})
+    return encoding

@@ -12,6 +12,8 @@ describe    what they are
 bands       which asset is which band
 classes     which asset classifies pixels, and which classes are clear
 assets      where the files are, and on which grid
+origin      what their addresses may name
+online      catalogues by their links
 packing     what their numbers mean
 examine     whether an item can be used
 load        the pixels of a date on the grid of the cube
@@ -24,7 +26,6 @@ from collections.abc import Callable, Sequence
 import xarray as xr
 
 from xsr.core.areas import GeometryLike, resolve_area
-from xsr.core.redact import public
 from xsr.sources.rasters import CHUNK
 from xsr.sources.stac.bands import BandsLike
 from xsr.sources.stac.examine import ItemErrors
@@ -33,7 +34,7 @@ from xsr.sources.stac.load import Resampling
 from xsr.sources.stac.packing import OffsetLike
 from xsr.sources.stac.reading import ItemsLike
 from xsr.sources.stac.search import find_items
-from xsr.sources.stac.series import read_series, resolve_reading
+from xsr.sources.stac.series import read_series, resolve_reading, source_of
 
 __all__ = [
     "BandsLike",
@@ -63,6 +64,7 @@ def open_stac(
     offset: OffsetLike = None,
     errors: ItemErrors = "raise",
     patch_url: Callable[[str], str] | None = None,
+    trust: bool = False,
     alternate: str | None = None,
     chunks: int = CHUNK,
 ) -> xr.DataArray:
@@ -107,6 +109,11 @@ def open_stac(
         place where there is one, else its date is left out.
     patch_url
         Function applied to each address before it is read, such as the signing of Planetary Computer.
+    trust
+        Let addresses and links lead anywhere. By default those of a public catalogue lead to public hosts, those of one
+        in a private network or on this machine to hosts there, too; none of them to files on disk, to paths of GDAL
+        (``/vsi...``, VRT), or to where a cloud keeps credentials. Items on disk may name files, and hosts of the
+        network. What ``patch_url`` puts in the place of an address is not checked.
     alternate
         Name (``s3``) or scheme (``https``) of the address to prefer where an asset has alternates. By default they are
         tried in their order where the main address cannot be opened.
@@ -164,10 +171,12 @@ def open_stac(
         offset=offset,
         errors=errors,
         patch_url=patch_url,
+        trust=trust,
         alternate=alternate,
         chunks=chunks,
     )
     area = resolve_area(bbox, geometry)
-    found = find_items(items, url=url, area=area, datetime=datetime, collection=collection, max_cloud=max_cloud)
-    cube = read_series(found, reading, area=area).cube()
-    return cube.assign_attrs(source=f"STAC {collection or 'items' if url is None else public(url)}")
+    found = find_items(
+        items, url=url, area=area, datetime=datetime, collection=collection, max_cloud=max_cloud, trust=trust
+    )
+    return read_series(found, reading, area=area, source=source_of(url, collection)).cube()

@@ -13,9 +13,11 @@ from odc.geo.geobox import GeoBox
 
 from xsr.core.errors import ProductError
 from xsr.core.grid import crs_name, resolution
+from xsr.core.redact import public, scrub
 from xsr.sources.rasters import VRT, read_header
 from xsr.sources.stac.bands import Source
 from xsr.sources.stac.describe import name_crs, stated_crs, tile_crs
+from xsr.sources.stac.origin import TRUST, origin_of, refusal
 
 if TYPE_CHECKING:
     import pystac
@@ -26,6 +28,8 @@ TEMPLATE = re.compile(r"\{\{.*?\}\}|\$?\{\w+\}")
 ZARR = re.compile(r"\.zarr(\.zip)?(/|$)")
 SAME_PX = 0.5
 """Largest distance in pixels between corners in two CRS that count as the same."""
+SHOWN = 200
+"""Most characters of an address in a message."""
 SCHEMES = {"http": "/vsicurl/http://", "https": "/vsicurl/https://", "s3": "/vsis3/", "gs": "/vsigs/", "az": "/vsiaz/"}
 
 
@@ -56,6 +60,23 @@ class Access:
     """Name or scheme of the address to prefer."""
     crs: CRS | None = None
     """CRS of files that name none, and whose items name none."""
+    trust: bool = False
+    """Whether addresses may lead anywhere; see `xsr.sources.stac.origin`."""
+
+    def path(self, address: str, origin: str | None) -> str:
+        """Path to read for an address of an item; what ``patch_url`` makes of it otherwise is the user's own.
+
+        Raises
+        ------
+        ProductError
+            If the address leads further inward than its catalogue lies.
+        """
+        path = address if self.patch_url is None else self.patch_url(address)
+        own = _place(path) != _place(address)
+        reason = None if self.trust or own else refusal(address, origin)
+        if reason is not None:
+            raise ProductError(f"its address {public(address)[:SHOWN]!r} {reason}. {TRUST}")
+        return path
 
 
 def addresses(item: "pystac.Item", key: str, *, alternate: str | None) -> list[str]:
@@ -76,19 +97,28 @@ def open_file(item: "pystac.Item", source: Source, *, access: Access) -> File:
     ProductError
         If none can, it is no raster, or its CRS is unknown or contradicts the item.
     """
-    failures = []
+    failures, origin = [], origin_of(item)
     for address in addresses(item, source.key, alternate=access.alternate):
-        path = access.patch_url(address) if access.patch_url is not None else address
+        try:
+            path = access.path(address, origin)
+        except ProductError as error:
+            failures.append(str(error).rstrip("."))
+            continue
         _refuse_other_kinds(item, source.key, path=path)
         try:
             return _open(item, source, path=path, crs=access.crs)
         except ProductError:
             raise
         except Exception as error:  # a dead asset, whatever the reader says about it
-            failures.append(str(error))
+            failures.append(scrub(str(error), path))
     relative = item.get_self_href() is None and not re.match(r"[\w+]+://|/", item.assets[source.key].href)
     advice = " Its address is relative, and the item does not say to what: set its self link." if relative else ""
     raise ProductError(f"asset {source.key!r} of item {item.id} cannot be opened: {'; '.join(failures)}.{advice}")
+
+
+def _place(address: str) -> str:
+    """Address without what signing adds to it."""
+    return public(address).partition("?")[0]
 
 
 def _refuse_other_kinds(item: "pystac.Item", key: str, *, path: str) -> None:

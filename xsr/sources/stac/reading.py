@@ -5,7 +5,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from xsr.core.errors import ParameterError
+from xsr.core.errors import ParameterError, cause
+from xsr.core.redact import scrub
+from xsr.sources.stac.origin import is_remote, mark
 
 if TYPE_CHECKING:
     import pystac
@@ -15,12 +17,19 @@ ItemsLike: TypeAlias = Any
 iterable of these."""
 
 
-_UNREADABLE = (ValueError, TypeError, AttributeError)
+UNREADABLE = (ValueError, TypeError, AttributeError, RecursionError)
 """What pystac raises about fields that are not as STAC has them."""
 
 
-def read_items(items: ItemsLike) -> "list[pystac.Item]":
+def read_items(items: ItemsLike, *, trust: bool = False) -> "list[pystac.Item]":
     """Read all items that an object holds.
+
+    Parameters
+    ----------
+    items
+        The object.
+    trust
+        Follow the links of a catalogue wherever they lead; see `xsr.sources.stac.origin`.
 
     Raises
     ------
@@ -31,11 +40,19 @@ def read_items(items: ItemsLike) -> "list[pystac.Item]":
     from pystac_client.exceptions import APIError
 
     try:
-        return _read(items)
+        return _read(items, trust=trust)
     except ParameterError:
         raise
-    except (OSError, APIError, pystac.STACError, pystac.STACTypeError, LookupError, *_UNREADABLE) as error:
-        raise ParameterError(f"{name(items)} cannot be read as STAC: {error}. Check the address.") from error
+    except (OSError, APIError, pystac.STACError, pystac.STACTypeError, LookupError, *UNREADABLE) as error:
+        raise ParameterError(
+            f"{name(items)} cannot be read as STAC: {why(error, items)}. Check the address."
+        ) from cause(error, items)
+
+
+def why(error: BaseException, given: object) -> str:
+    """Text of an error of pystac, or of the one of ours that it came from, without the secrets of an address given."""
+    first = error.__cause__ if isinstance(error.__cause__, ParameterError) else error
+    return scrub(str(first), given).rstrip(".")
 
 
 def name(items: ItemsLike) -> str:
@@ -43,14 +60,14 @@ def name(items: ItemsLike) -> str:
     return str(items) if isinstance(items, str | Path) else "the items"
 
 
-def _read(items: ItemsLike) -> "list[pystac.Item]":
+def _read(items: ItemsLike, *, trust: bool = False) -> "list[pystac.Item]":
     import pystac
 
     if isinstance(items, pystac.Item):
         _check_texts(items)
         return [items]
     if isinstance(items, str | Path):
-        return _read_path(str(items))
+        return _read_path(str(items), trust=trust)
     if isinstance(items, Mapping):
         return _read_mapping(items)
     if isinstance(items, pystac.Catalog):
@@ -58,7 +75,7 @@ def _read(items: ItemsLike) -> "list[pystac.Item]":
     if callable(getattr(items, "items", None)):  # a search of pystac-client
         return list(items.items())
     if isinstance(items, Iterable) and not isinstance(items, bytes):
-        return [item for one in items for item in _read(one)]
+        return [item for one in items for item in _read(one, trust=trust)]
     raise ParameterError(
         f"the items hold {type(items).__name__}; expected items of pystac, dictionaries, a search of pystac-client, a"
         " catalog or paths. Pass one of them."
@@ -78,23 +95,27 @@ def _check_texts(item: "pystac.Item") -> None:
             raise ParameterError(f"an item has the {what} {text!r}; expected text. Correct the item {item.id!r}.")
 
 
-def _read_path(path: str) -> "list[pystac.Item]":
+def _read_path(path: str, *, trust: bool) -> "list[pystac.Item]":
     import pystac
 
+    from xsr.sources.stac.online import FileIO
+
     where = path if "://" in path else str(Path(path).absolute())
-    text = pystac.StacIO.default().read_text(where) if "://" in path else Path(path).read_text()
-    content = json.loads(text)
+    io = FileIO(where if is_remote(where) else None, trust=trust)
+    content = json.loads(io.read_text(where))
     if not isinstance(content, dict):
         raise ParameterError(f"{path} holds a JSON {type(content).__name__}; expected an item, collection or catalog.")
     if "conformsTo" in content:
         raise ParameterError(f"{path} is an API; expected items. Pass it as url=, to search it.")
     if content.get("type") != "FeatureCollection":
-        return _read(pystac.read_file(where))
+        found = _read(pystac.read_file(where, stac_io=io))
+        linked = not is_remote(where) and content.get("type") != "Feature"  # a catalogue on disk can link to the web
+        return [mark(item, str(item.get_self_href()) if linked else where) for item in found]
     found = _read_mapping(content)
     for item in found:
         if item.get_self_href() is None:
-            item.set_self_href(f"{where.rpartition('/')[0]}/{item.id}.json")
-    return found
+            item.set_self_href(f"{where.partition('?')[0].rpartition('/')[0]}/{item.id}.json")
+    return [mark(item, where) for item in found]
 
 
 def _read_mapping(content: Mapping[str, Any]) -> "list[pystac.Item]":

@@ -8,11 +8,12 @@ from odc.geo.geom import Geometry
 
 from xsr.core import checks
 from xsr.core.areas import lonlat
-from xsr.core.errors import ParameterError
+from xsr.core.errors import ParameterError, cause
 from xsr.sources.stac.describe import number_of, time_of
 from xsr.sources.stac.footprint import bounds, touches
 from xsr.sources.stac.interval import TimesLike, interval, within
-from xsr.sources.stac.reading import ItemsLike, name, read_items
+from xsr.sources.stac.origin import is_remote, mark
+from xsr.sources.stac.reading import UNREADABLE, ItemsLike, name, read_items, why
 
 if TYPE_CHECKING:
     import pystac
@@ -26,6 +27,7 @@ def find_items(
     datetime: TimesLike | None,
     collection: str | Sequence[str] | None,
     max_cloud: float | None,
+    trust: bool = False,
 ) -> "list[pystac.Item]":
     """Find the items to load, in the order of time.
 
@@ -42,7 +44,10 @@ def find_items(
     span = None if datetime is None else interval(datetime)
     collections = _names(collection)
     online = url if url is not None else items if _is_client(items) else None
-    found = read_items(items) if online is None else _search(online, area=area, span=span, collections=collections)
+    if online is None:
+        found = read_items(items, trust=trust)
+    else:
+        found = _search(online, area=area, span=span, collections=collections, trust=trust)
     total = len(found)
     found = [item for item in found if _wanted(item, span, collections=collections, max_cloud=max_cloud)]
     inside = [item for item in found if area is None or touches(item, area)]
@@ -82,7 +87,7 @@ def _is_client(items: ItemsLike) -> bool:
 
 
 def _search(
-    online: Any, *, area: Geometry | None, span: str | None, collections: list[str] | None
+    online: Any, *, area: Geometry | None, span: str | None, collections: list[str] | None, trust: bool
 ) -> "list[pystac.Item]":
     import pystac
     import pystac_client
@@ -91,13 +96,26 @@ def _search(
 
     try:
         with pystac_client.warnings.ignore():
-            client = pystac_client.Client.open(online) if isinstance(online, str) else online
+            client = _opened(online, trust=trust) if isinstance(online, str) else online
+            origin = online if isinstance(online, str) else str(client.get_self_href() or "")
             if not client.conforms_to("ITEM_SEARCH"):
-                return list(client.get_items(recursive=True))
+                return [mark(item, origin) for item in client.get_items(recursive=True)]
             intersects = None if area is None else lonlat(area).json
-            return list(client.search(collections=collections, intersects=intersects, datetime=span).items())
-    except (OSError, APIError, pystac.STACError, pystac.STACTypeError, KeyError, ValueError) as error:
-        raise ParameterError(f"{online} cannot be read as STAC: {error}. Check the address.") from error
+            found = client.search(collections=collections, intersects=intersects, datetime=span)
+            return [mark(item, origin) for item in found.items()]
+    except ParameterError:
+        raise
+    except (OSError, APIError, pystac.STACError, pystac.STACTypeError, LookupError, *UNREADABLE) as error:
+        text = f"{online} cannot be read as STAC: {why(error, online)}. Check the address."
+        raise ParameterError(text) from cause(error, online)
+
+
+def _opened(url: str, *, trust: bool) -> Any:
+    from pystac_client import Client
+
+    from xsr.sources.stac.online import CatalogIO
+
+    return Client.open(url, stac_io=CatalogIO(url if is_remote(url) else None, trust=trust))
 
 
 def _wanted(item: "pystac.Item", span: str | None, *, collections: list[str] | None, max_cloud: float | None) -> bool:
