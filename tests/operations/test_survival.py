@@ -487,6 +487,37 @@ def test_two_writers_at_once_are_refused(cube, tmp_path):
     assert not (tmp_path / "a.zarr.lock").exists()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("errors", ["raise", "quarantine"])
+def test_a_writer_whose_lock_is_taken_over_stops_and_leaves_the_store_to_the_other(cube, tmp_path, errors):
+    def overtaken(block, block_info=None):
+        if block_info and block_info[0]["chunk-location"] == (1, 0, 0, 0):
+            write(cube, tmp_path / "a.zarr", resume=True, force=True, input_id="one")
+        return block
+
+    with (
+        dask.config.set(scheduler="synchronous"),
+        pytest.raises(StoreError, match=r"another took it over .*this writer stops"),
+    ):
+        write(through(cube, overtaken), tmp_path / "a.zarr", input_id="one", errors=errors)
+    assert xsr.verify(tmp_path / "a.zarr").ok
+    write(cube, tmp_path / "whole.zarr", input_id="one")
+    assert_same_bytes(tmp_path / "a.zarr", tmp_path / "whole.zarr")
+
+
+@pytest.mark.slow
+def test_a_writer_whose_lock_is_removed_stops_and_is_resumed(cube, tmp_path):
+    def removed(block, block_info=None):
+        if block_info and block_info[0]["chunk-location"] == (1, 0, 0, 0):
+            (tmp_path / "a.zarr.lock").unlink(missing_ok=True)
+        return block
+
+    with dask.config.set(scheduler="synchronous"), pytest.raises(StoreError, match=r"deleted .*this writer stops"):
+        write(through(cube, removed), tmp_path / "a.zarr", input_id="one")
+    assert 0 < write(cube, tmp_path / "a.zarr", resume=True, input_id="one").computed < 12
+    assert xsr.verify(tmp_path / "a.zarr").ok
+
+
 def lock_of(path, **changes):
     record = {"name": str(path), "host": socket.gethostname(), "pid": os.getpid(), "born": None, "start": "2024"}
     Path(f"{path}.lock").write_text(json.dumps(record | changes))

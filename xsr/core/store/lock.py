@@ -265,7 +265,8 @@ def _loss(place: Place, found: bytes | None, token: str) -> str | None:
     owner = Owner.of(found)
     if owner is not None and owner.token == token:
         return None
-    fate = f"was removed ({place.beside(SUFFIX).path})" if found is None else f"was taken over by {_name(found)}"
+    gone = f"is gone: another took it over and ended, or deleted {place.beside(SUFFIX).path}"
+    fate = gone if found is None else f"was taken over by {_name(found)}"
     return f"The lock of {place.path} {fate}; this writer stops. Go on with resume=True once no other writes."
 
 

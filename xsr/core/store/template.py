@@ -4,7 +4,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -20,7 +20,7 @@ from xsr.core.grid import crs_name
 from xsr.core.packing import FILL, Encoder, StoredType, packing_of
 from xsr.core.store.block import BlockWriter
 from xsr.core.store.header import Header, fingerprint
-from xsr.core.store.identity import identity
+from xsr.core.store.identity import changes, identity
 from xsr.core.store.ledger import Blocks
 from xsr.core.store.lock import Lease
 from xsr.core.store.place import RETRY, Place, reason
@@ -197,24 +197,23 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
     return found
 
 
-def require_same(old: Mapping[str, Any], path: str, new: Mapping[str, Any]) -> None:
-    """Refuse to write blocks of one cube into the store of another.
+def as_begun(prepared: Prepared, old: Mapping[str, Any], path: str) -> Prepared:
+    """Go on with a store that was begun, in its settings: those of the cube may state more of the same input.
 
     Raises
     ------
     StoreError
-        If the settings differ; every difference is named.
+        If the settings differ, so that blocks of one cube would get into the store of another; says how.
     """
-    found = differences(old, new)
-    if not found:
-        return
-    listed = "; ".join(found)
-    if any(text.startswith("input.graph") for text in found):
-        listed += " (input.graph names the lazy cube by what it is made of: another file, a changed one or other steps)"
-    raise StoreError(
-        f"{path} was begun with other settings: {listed}. Give the same cube and settings, or begin anew with"
-        " overwrite=True."
-    )
+    new = prepared.settings
+    found = changes(old["input"], new["input"]) + differences({**old, "input": None}, {**new, "input": None})
+    if found:
+        named = [text for text in found if not text.startswith("input.graph")] or found  # which changes with all else
+        raise StoreError(
+            f"{path} was begun with other settings: {'; '.join(named)}. Give the same cube and settings, or begin anew"
+            " with overwrite=True."
+        )
+    return replace(prepared, settings=dict(old))
 
 
 @dataclass(frozen=True)
