@@ -53,6 +53,24 @@ def objects(url, options):
     return {name.removeprefix(top): files.cat_file(name) for name in files.find(top)}
 
 
+def test_a_changed_object_of_the_input_is_refused_without_reading_any(cube, tmp_path, url, options):
+    """Its size is the same; the listing has another tag."""
+    import s3fs
+
+    xsr.to_zarr(cube, url, storage_options=options, progress=False)
+
+    def opened():
+        return xr.open_zarr(url, storage_options=options, chunks={})["reflectance"]
+
+    xsr.to_zarr(opened(), tmp_path / "a.zarr", progress=False)
+    assert xsr.to_zarr(opened(), tmp_path / "a.zarr", resume=True, progress=False).computed == 0
+    files = s3fs.S3FileSystem(**options, use_listings_cache=False)
+    name = max(files.find(f"{url}/reflectance/c"))
+    files.pipe_file(name, files.cat_file(name)[::-1])
+    with pytest.raises(StoreError, match=rf"begun with other settings: {url}/reflectance was changed\. Give"):
+        xsr.to_zarr(opened(), tmp_path / "a.zarr", resume=True, progress=False)
+
+
 @pytest.mark.parametrize("how", HOW, ids=["chunks", "shards"])
 def test_the_same_objects_as_files_on_disk(cube, tmp_path, url, options, how):
     report = xsr.to_zarr(cube, url, storage_options=options, progress=False, **how)

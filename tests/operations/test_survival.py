@@ -25,6 +25,7 @@ from survival import Fails, Kills, forget, ledger_of, n_done, through
 
 import xsr
 from xsr.core.errors import ParameterError, StoreError, XsrWarning
+from xsr.core.packing import Encoder
 from xsr.core.store.ledger import QUARANTINED, ROW
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -343,6 +344,54 @@ def test_too_little_memory_is_set_aside_with_advice(tmp_path, monkeypatch):
     report = write(fine, tmp_path / "a.zarr", errors="quarantine")
     assert len(report.quarantined) == 4
     assert "Use smaller chunks= (--chunks)" in report.quarantined[0].reason
+
+
+def short_of_memory(monkeypatch, place, *, times):
+    """Let a step of writing a block lack memory so many times: packing it, writing it, or reading it back."""
+    owner, name = {"pack": (Encoder, "__call__"), "write": (zarr.Array, "__setitem__")}.get(
+        place, (zarr.Array, "__getitem__")
+    )
+    real, left = getattr(owner, name), iter(range(times))
+
+    def starving(*arguments):
+        in_memory = str(getattr(arguments[0], "store", "")).startswith("memory")  # where the template is built
+        if not in_memory and next(left, None) is not None:
+            raise MemoryError("Unable to allocate 40 MiB")
+        return real(*arguments)
+
+    monkeypatch.setattr(owner, name, starving)
+
+
+STEPS = ["pack", "write", "read back"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("errors", ["raise", "quarantine"])
+@pytest.mark.parametrize("step", STEPS)
+def test_a_block_that_lacks_memory_while_it_is_written_is_written_alone(cube, tmp_path, monkeypatch, step, errors):
+    whole = write(cube, tmp_path / "whole.zarr")
+    short_of_memory(monkeypatch, step, times=2)
+    report = write(cube, tmp_path / "a.zarr", errors=errors)
+    assert (report.computed, report.valid, report.quarantined) == (12, whole.valid, ())
+    assert_same_bytes(tmp_path / "a.zarr", tmp_path / "whole.zarr")
+    assert xsr.verify(tmp_path / "a.zarr").bad == ()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", STEPS)
+def test_memory_that_never_suffices_to_write_is_no_fault_of_the_store(cube, tmp_path, monkeypatch, step):
+    one = cube.isel(time=[1], y=slice(10), x=slice(10))
+    short_of_memory(monkeypatch, step, times=100)
+    with pytest.raises(MemoryError, match=r"does not fit into memory while it is written \(Unable .*smaller chunks="):
+        write(one, tmp_path / "a.zarr")
+
+
+@pytest.mark.slow
+def test_a_block_for_which_verify_has_no_memory_is_not_called_damaged(cube, tmp_path, monkeypatch):
+    write(cube, tmp_path / "a.zarr")
+    short_of_memory(monkeypatch, "read back", times=100)
+    with pytest.raises(MemoryError):
+        xsr.verify(tmp_path / "a.zarr")
 
 
 def test_unknown_policy(cube, tmp_path):

@@ -1,4 +1,5 @@
 import contextlib
+import json
 import shutil
 import subprocess
 import sys
@@ -130,18 +131,18 @@ def test_only_the_blocks_of_a_date_that_are_missing_are_read(items, tmp_path):
 
 
 KILLED = """
-import sys
+import json, sys
 from survival import die_at_write
 from xsr.sources.fetch import fetch
 die_at_write(int(sys.argv[1]))
-fetch(sys.argv[2], sys.argv[3], bands=["B02", "B08"], progress=False)
+fetch(sys.argv[2], sys.argv[3], **json.loads(sys.argv[4]))
 """
 
 
-def kill_at(number, out, items):
+def kill_at(number, out, items, how=AREA):
     """Download in a process of its own, which is killed as it is about to write so many objects."""
     environment = {"PYTHONPATH": ":".join(map(str, (Path(__file__).parents[1], *sys.path)))}
-    command = [sys.executable, "-W", "ignore", "-c", KILLED, str(number), str(out), str(items)]
+    command = [sys.executable, "-W", "ignore", "-c", KILLED, str(number), str(out), str(items), json.dumps(how)]
     assert subprocess.run(command, env=environment, capture_output=True, check=False).returncode == -9
 
 
@@ -234,6 +235,23 @@ def test_a_tile_that_comes_later_fills_its_hole(folder, tiles, tmp_path, late):
     assert cube.product_id.values[0] == expected.product_id.values[0]
     assert xsr.verify(out).ok
     assert fetch(out, path, **area) == FetchReport(str(out), 2, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at", [5, 8, 38])
+def test_a_tile_that_is_killed_as_it_is_added_is_added_by_the_next_run(folder, tiles, tmp_path, at):
+    """As blocks are forgotten, as the template is written, and behind the first block."""
+    (west, east), area = tiles
+    out = tmp_path / "a.zarr"
+    fetch(out, write_items(folder / "west.json", [west]), **area)
+    before = open_file(out).compute()
+    path = write_items(folder / "both.json", [west, east])
+    kill_at(at, out, path, area)
+    held = open_file(out).compute()
+    np.testing.assert_array_equal(held.where(before.notnull()), before)
+    fetch(out, path, **area)
+    np.testing.assert_array_equal(open_file(out), open_stac(path, bands=["B02"], geometry=area["geometry"]))
+    assert xsr.verify(out).ok
 
 
 @pytest.mark.slow
@@ -340,7 +358,9 @@ def test_a_store_of_an_earlier_version_is_taken_over_without_reading_its_dates_a
     cube = open_stac(items, bands=["B02", "B08"])[days].compute()
     record = {"area": None, "bands": ["B02", "B08"], "collection": None, "resolution": None, "crs": None}
     record |= {"resampling": "cubic", "mask": False, "offset": None}
-    dataset = cube.to_dataset().assign_attrs({RECORD: {"version": "0.1", "asked": record, "dates": 2}})
+    labels = {name: one.astype(object) for name, one in cube.coords.items() if one.dtype.kind in "UT"}
+    dataset = cube.to_dataset().assign_coords(labels)
+    dataset.attrs[RECORD] = {"version": "0.1", "asked": record, "dates": 2}
     dataset.to_zarr(out, zarr_format=3, consolidated=False)
     for old in sorted(copy.glob("S2D*"))[days]:
         shutil.rmtree(old)

@@ -153,7 +153,9 @@ def to_zarr(
         Options of fsspec where the path is a URL, for instance ``{"endpoint_url": ...}`` for ``s3://``.
     input_id
         Name of the input for ``resume``, where the same cube differs every time: signed URLs, for instance. By
-        default inputs are identified by the names that Dask gives their layers and by the coordinates.
+        default the input is identified by the content of the files, objects and addresses it is read from (sizes,
+        times, tags, pieces of their bytes), the names that Dask gives to its layers, and the coordinates. Given to
+        resume a store that was begun without one, it states that the input is the same, though its files may be newer.
     progress
         Show a progress bar.
 
@@ -262,7 +264,7 @@ def _write_whole(place: Place, lease: Lease, prepared: Prepared, overwrite: bool
     """Write a new store, or go on with one."""
     with store_errors(place, "looking at", remedy=RETRY):
         target = resumed(place) if how.resume else begun_anew(place, overwrite)
-        ledger = continued(target, prepared)
+        prepared, ledger = continued(target, prepared)
     todo = {part.variable: ledger.undone(part) if how.compute else [] for part in prepared.blocks}
     if not how.force:
         _check_space(prepared, target.place, todo)

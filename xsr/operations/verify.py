@@ -186,8 +186,8 @@ def _repair(place: Place, lease: Lease, cube: XarrayObject, report: VerifyReport
             adopt_first_form(place)
         header, ledger, _ = _read(place)
         blocks = {name: one["block"] for name, one in header.arrays.items()}
-        prepared = prepare(cube, **header.settings["packing"], **how, blocks=blocks)
-        part = made_of(place, header, prepared)
+        part = made_of(place, header, prepare(cube, **header.settings["packing"], **how, blocks=blocks))
+        prepared = part.prepared
     with store_errors(place, "repairing"):
         _bring_back(place, header, part, [bad.variable for bad in report.bad if not bad.index])
     todo: dict[str, list[Index]] = {str(name): [] for name in prepared.encoding}

@@ -42,8 +42,25 @@ class BlockWriter:
         return self.blocks.row(self.at(index))
 
     def __call__(self, block: NDArray[Any], index: Index) -> NDArray[Any]:
-        """Write one block and read it back; returns its row of the ledger."""
+        """Write one block and read it back; returns its row of the ledger.
+
+        Raises
+        ------
+        MemoryError
+            If there is no memory to pack, compress or read the block.
+        StoreError
+            If it cannot be written, or not read back as it is.
+        """
         index = self.at(index)
+        try:
+            return self._written(block, index)
+        except MemoryError as error:
+            raise MemoryError(
+                f"block {list(index)} of {self.blocks.variable!r} does not fit into memory while it is written"
+                f" ({error}). Use smaller chunks= (--chunks), or fewer workers or threads side by side (--workers)."
+            ) from error
+
+    def _written(self, block: NDArray[Any], index: Index) -> NDArray[Any]:
         stored = self.encode(block)
         crc32 = checksum(stored.numbers)
         with store_errors(self.place, f"writing block {list(index)} of {self.blocks.variable!r} to"):
@@ -87,6 +104,8 @@ def check_block(array: Any, blocks: Blocks, index: Index, crc32: int) -> BadBloc
     """Read a block and compare it with its checksum."""
     try:
         values = np.asarray(array[blocks.region(index)])
+    except MemoryError:
+        raise
     except Exception as error:  # whatever a codec raises
         return BadBlock(blocks.variable, index, f"cannot be read: {reason(error)}")
     same = checksum(values) == crc32

@@ -24,11 +24,12 @@ from xsr.core.store.place import Place, reason
 from xsr.core.store.template import (
     Prepared,
     Template,
+    as_begun,
+    changed_settings,
     differences,
     digests_of,
     is_document,
     loaded,
-    require_same,
     set_state,
 )
 
@@ -101,9 +102,14 @@ def appended(place: Place, header: Header, prepared: Prepared, dim: str, *, resu
         If the store is not complete, the cube does not continue it, or the labels are there already.
     """
     last = header.parts[-1] if header.parts else None
-    if resume and last is not None and last["settings"] == prepared.settings and dim in last["region"]:
+    if (
+        resume
+        and last is not None
+        and dim in last["region"]
+        and not changed_settings(last["settings"], prepared.settings)
+    ):
         start, stop = last["region"][dim]
-        return Part(prepared, {dim: (start, stop)}, dim)
+        return Part(_as(prepared, last), {dim: (start, stop)}, dim)
     if not header.complete:
         raise StoreError(
             f"{place.name} is not complete; expected a complete store to append to. Go on with it by resume=True and"
@@ -138,6 +144,10 @@ def inside(place: Place, header: Header, prepared: Prepared, region: Region) -> 
     spans = {str(dim): _span(held, dataset, dim, slices.get(dim, slice(None))) for dim in (*slices, *dataset.dims)}
     whole = {dim for dim, (start, stop) in spans.items() if (start, stop) == (0, held.sizes[dim])}
     part = Part(prepared, {dim: span for dim, span in spans.items() if dim not in whole})
+    last = header.parts[-1] if header.parts else None
+    if last is not None and last["region"] == part.record["region"]:
+        same = not changed_settings(last["settings"], prepared.settings)
+        part = replace(part, prepared=_as(prepared, last)) if same else part
     _check_alike(place, header, part, held)
     return part
 
@@ -153,18 +163,23 @@ def made_of(place: Place, header: Header, prepared: Prepared) -> Part:
         If no part was, and it is not as large.
     """
     if not header.parts:
-        require_same(header.settings, place.name, prepared.settings)
-        return Part(prepared, {})
-    own = [one["region"] for one in header.parts if one["settings"] == prepared.settings]
+        return Part(as_begun(prepared, header.settings, place.path), {})
+    own = [one for one in header.parts if not changed_settings(one["settings"], prepared.settings)]
     if not own and prepared.arrays == header.arrays:
         cut = {dim for one in header.parts for dim in one["region"]}
-        own = [{dim: [0, n] for dim, n in prepared.dataset.sizes.items() if dim in cut}]
+        region = {dim: [0, n] for dim, n in prepared.dataset.sizes.items() if dim in cut}
+        own = [{"region": region, "settings": prepared.settings}]
     if not own:
         raise StoreError(
             f"{place.name} was written from {len(header.parts)} cubes, of which this is none; expected one of them,"
             " with the settings it had. Repair it with one after the other."
         )
-    return Part(prepared, {dim: (start, stop) for dim, (start, stop) in own[-1].items()})
+    return Part(_as(prepared, own[-1]), {dim: (start, stop) for dim, (start, stop) in own[-1]["region"].items()})
+
+
+def _as(prepared: Prepared, record: Mapping[str, Any]) -> Prepared:
+    """Give a cube the settings that it was written with."""
+    return replace(prepared, settings=dict(record["settings"]))
 
 
 def held_in(place: Place, header: Header) -> xr.Dataset:

@@ -257,10 +257,13 @@ def resolve_place(path: str | Path, options: Mapping[str, Any] | None) -> Place:
 
 @contextmanager
 def store_errors(place: Place, doing: str, *, remedy: str = REMEDY) -> Iterator[None]:
-    """Turn whatever a store raises into one `StoreError` that says what was being done, and what to do."""
+    """Turn whatever a store raises into one `StoreError` that says what was being done, and what to do.
+
+    A lack of memory is no fault of the store, and stays a `MemoryError`.
+    """
     try:
         yield
-    except (XsrError, XsrWarning):
+    except (XsrError, XsrWarning, MemoryError):
         raise
     except Exception as error:
         known = place.path, place.options

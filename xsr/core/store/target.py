@@ -11,7 +11,7 @@ from xsr.core.store.first_form import adopt_first_form, is_first_form
 from xsr.core.store.header import COPIES, Header, read_header
 from xsr.core.store.ledger import Ledger
 from xsr.core.store.place import SIDE, Place, store_errors
-from xsr.core.store.template import Prepared, Template, require_same, template_of
+from xsr.core.store.template import Prepared, Template, as_begun, template_of
 from xsr.core.store.writing import require_unchanged
 
 OUTGOING = f"{SIDE}/outgoing"
@@ -106,8 +106,8 @@ def _ways_out(place: Place) -> str:
     return f"{go_on} or pass overwrite=True"
 
 
-def continued(target: Target, prepared: Prepared) -> Ledger:
-    """Read the ledger of a store that was begun; that of a new one is empty.
+def continued(target: Target, prepared: Prepared) -> tuple[Prepared, Ledger]:
+    """Read the ledger of a store that was begun; that of a new one is empty. The cube takes the store's settings.
 
     Raises
     ------
@@ -115,8 +115,8 @@ def continued(target: Target, prepared: Prepared) -> Ledger:
         If the store was begun with other settings, or its metadata were changed since.
     """
     if target.header is None:
-        return Ledger.empty(target.place, prepared.fingerprint, prepared.blocks)
-    require_same(target.header.settings, target.place.path, prepared.settings)
+        return prepared, Ledger.empty(target.place, prepared.fingerprint, prepared.blocks)
+    prepared = as_begun(prepared, target.header.settings, target.place.path)
     if target.header.arrays != prepared.arrays:
         raise StoreError(
             f"{target.place.name} was written from {len(target.header.parts)} cubes, of which this is one; expected the"
@@ -124,7 +124,7 @@ def continued(target: Target, prepared: Prepared) -> Ledger:
         )
     ledger = Ledger.read(target.place, prepared.fingerprint, target.header.blocks)
     require_unchanged(target.place, target.header, ledger)
-    return ledger
+    return prepared, ledger
 
 
 def begin(target: Target, prepared: Prepared) -> Header:

@@ -36,7 +36,7 @@ from xsr.sources.stac.classes import find_classification
 from xsr.sources.stac.describe import acquisition
 from xsr.sources.stac.examine import NoDateError
 from xsr.sources.stac.revision import Reprocessed, Revision, revise
-from xsr.sources.stac.search import find_items
+from xsr.sources.stac.search import find_items, in_order
 from xsr.sources.stac.series import Acquisition, Reading, Series, read_series, resolve_reading, source_of
 
 if TYPE_CHECKING:
@@ -227,9 +227,9 @@ def _by_date(items: "Sequence[pystac.Item]") -> "dict[Acquisition, list[pystac.I
 
 
 def _to_load(found: "Sequence[pystac.Item]", revisions: Mapping[Acquisition, Revision]) -> "list[pystac.Item]":
-    """Items of new dates, and those that change dates that are there."""
-    new = [item for date, items in _by_date(found).items() if date not in revisions for item in items]
-    return new + [item for one in revisions.values() for item in one.items]
+    """Items of new dates, and those that change dates that are there, in the order of a search."""
+    left = [item for date, items in _by_date(found).items() if date not in revisions for item in items]
+    return in_order(left + [item for one in revisions.values() for item in one.items])
 
 
 def _read(

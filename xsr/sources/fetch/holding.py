@@ -1,6 +1,6 @@
 """What a store of downloads holds: its dates, the items that each is made of, and which blocks are down."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -12,10 +12,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xsr._version import __version__
-from xsr.core.errors import StoreError
+from xsr.core.errors import StoreError, cause
 from xsr.core.store.block import check_block
 from xsr.core.store.header import Header
-from xsr.core.store.ledger import DONE, READERS, Ledger
+from xsr.core.store.ledger import DONE, PAGE, READERS, Ledger
 from xsr.core.store.place import RETRY, Place, store_errors
 from xsr.core.store.target import Target, begun, in_place, was_moved
 from xsr.core.store.writing import wrong_documents
@@ -130,16 +130,19 @@ def _forget_damaged(ledger: Ledger, header: Header) -> None:
         check = partial(check_block, group[blocks.variable], blocks)
         with ThreadPoolExecutor(READERS) as pool:
             found = list(pool.map(check, blocks.at(done), rows["crc32"][done].tolist()))
-        for number in (int(row) for row, bad in zip(done, found, strict=True) if bad is not None):
-            forget(ledger, blocks.variable, number)
-    ledger.flush()
+        forget(ledger, blocks.variable, [int(row) for row, bad in zip(done, found, strict=True) if bad is not None])
 
 
-def forget(ledger: Ledger, name: str, number: int) -> None:
-    """Take a block for one that is not down; its checksum stays, as a sign that something lies there."""
-    row = ledger.rows[name][number].copy()
-    row["status"] = 0
-    ledger.record(name, number, row)
+def forget(ledger: Ledger, name: str, numbers: Iterable[int]) -> None:
+    """Take blocks for ones that are not down. Their checksums stay, as a sign that something lies there."""
+    pages = set()
+    for number in numbers:
+        row = ledger.rows[name][number].copy()
+        row["status"] = 0
+        ledger.take(name, number, row)
+        pages.add(number // PAGE)
+    for page in sorted(pages):
+        ledger.write(name, page)
 
 
 def _settle(place: Place, request: Mapping[str, Any]) -> None:
@@ -175,7 +178,8 @@ def _record(place: Place, header: Header | None) -> dict[str, Any]:
         known = place.open("r").attrs if header is None else header.settings["provenance"]
         record: dict[str, Any] = known[RECORD]
     except (OSError, KeyError, ValueError) as error:
-        raise StoreError(f"{place.name} exists and was not written by fetch. Choose another path.") from error
+        text = f"{place.name} exists and was not written by fetch. Choose another path."
+        raise StoreError(text) from cause(error, place.path, place.options)
     return record
 
 

@@ -156,6 +156,7 @@ class Update:
         from rich.progress import track
 
         prepared = self._prepared()
+        lease.check()
         with store_errors(self.place, "beginning", remedy=RETRY):
             target, ledger = self._begin(prepared)
         writers = prepared.writers(ledger.place, lease)
@@ -213,9 +214,7 @@ class Update:
         """Change the store in place: first forget blocks that are written again, then write the template."""
         for number in (date.before for date in self.dates if date.before is not None and date.anew):
             for name, rows in holding.rows(number).items():
-                for row in range(number * len(rows), (number + 1) * len(rows)):
-                    forget(known, name, row)
-        known.flush()
+                forget(known, name, range(number * len(rows), (number + 1) * len(rows)))
         template = template_of(prepared)
         template.write(self.place)
         ledger = Ledger.empty(self.place, prepared.fingerprint, prepared.blocks)
