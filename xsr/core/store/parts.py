@@ -418,18 +418,8 @@ def _write_beside(memory: Place, part: Part, *, labels: bool = False) -> None:
     beside = _beside(part, labels=labels)
     if not beside.variables:
         return
-    group, held = memory.open(), xr.open_zarr(memory.store, consolidated=False, chunks=None)
-    lost = []
     try:
-        for name, variable in beside.variables.items():
-            kept = {key: value for key, value in held[name].encoding.items() if key in STORED_FORM}
-            plain = xr.Variable(variable.dims, variable.values, encoding=kept)
-            at = tuple(slice(*part.spans.get(str(dim), (None, None))) for dim in variable.dims)
-            with warnings.catch_warnings():  # of units that are too coarse, which is found below
-                warnings.simplefilter("ignore")
-                group[str(name)][at] = xr.conventions.encode_cf_variable(plain, name=name).values
-            found = xr.open_zarr(memory.store, consolidated=False, chunks=None).variables[name][at]
-            lost += [] if _same(found, variable) else [name]
+        lost = [name for name, one in beside.variables.items() if not _write_one(memory, part, str(name), one)]
     except (TypeError, ValueError, KeyError, NotImplementedError) as error:
         raise StoreError(
             f"{sorted(map(str, beside.variables))} of the cube cannot be stored as in the store: {reason(error)}."
@@ -440,6 +430,21 @@ def _write_beside(memory: Place, part: Part, *, labels: bool = False) -> None:
             f"{sorted(map(str, lost))} of the cube cannot be stored as in the store: units and type there are too"
             " coarse. Round the values, or write a new store."
         )
+
+
+def _write_one(memory: Place, part: Part, name: str, variable: xr.Variable) -> bool:
+    """Write the part of a variable; False if its stored form there cannot hold the values."""
+    held = xr.open_zarr(memory.store, consolidated=False, chunks=None)[name].encoding
+    form = {key: value for key, value in held.items() if key in STORED_FORM}
+    at = tuple(slice(*part.spans.get(str(dim), (None, None))) for dim in variable.dims)
+    with warnings.catch_warnings():  # of units that are too coarse: others are taken then
+        warnings.simplefilter("ignore")
+        plain = xr.Variable(variable.dims, variable.values, encoding=form)
+        encoded = xr.conventions.encode_cf_variable(plain, name=name)
+    if encoded.attrs.get("units") != form.get("units"):
+        return False
+    memory.open()[name][at] = encoded.values
+    return _same(xr.open_zarr(memory.store, consolidated=False, chunks=None).variables[name][at], variable)
 
 
 def _beside(part: Part, *, labels: bool) -> xr.Dataset:
