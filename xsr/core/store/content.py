@@ -92,8 +92,9 @@ def of_address(url: str) -> str:
     scheme, _, rest = url.partition("://")
     host, slash, path = rest.partition("/")
     user, _, host = host.rpartition("@")
-    known = {"Authorization": f"Basic {b64encode(unquote(user).encode()).decode()}"} if user else {}
-    request = Request(f"{scheme}://{host}{slash}{path}", headers={"Range": f"bytes=0-{PIECE - 1}", **known})
+    request = Request(f"{scheme}://{host}{slash}{path}", headers={"Range": f"bytes=0-{PIECE - 1}"})
+    if user:  # not for a server that this one leads to
+        request.add_unredirected_header("Authorization", f"Basic {b64encode(unquote(user).encode()).decode()}")
     with urlopen(request, timeout=TIMEOUT_S) as response:
         about, head = response.headers, response.read(PIECE)
     size = about.get("Content-Range", "").rpartition("/")[2] or about.get("Content-Length")
