@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from catalogs import make_item, serving, write_items
+from dask.callbacks import Callback
 from odc.geo.geom import box as outline
 from products import NORTH, WEST, truth, warned
 from survival import bucket, forget, ledger_of
@@ -128,6 +129,16 @@ def test_only_the_blocks_of_a_date_that_are_missing_are_read(items, tmp_path):
     after = written(out)
     assert [name for name in after if after[name] != before[name]] == ["reflectance/c/1/0/0/1"]
     assert_whole(out, items)
+
+
+@pytest.mark.slow
+def test_no_graph_is_larger_than_that_of_one_date(items, tmp_path):
+    sizes = []
+    with Callback(start=lambda graph: sizes.append(len(graph))):
+        fetch(tmp_path / "one.zarr", items, datetime=DAYS[0], **AREA)
+        largest = max(sizes)
+        fetch(tmp_path / "all.zarr", items, **AREA)
+    assert max(sizes) == largest
 
 
 KILLED = """
