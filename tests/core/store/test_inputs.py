@@ -21,6 +21,7 @@ import rasterio.shutil
 import rioxarray
 import xarray as xr
 import zarr
+from catalogs import make_item, write_items
 from models.helpers import make_cube
 from products import write_manifest, write_safe, zipped
 
@@ -267,6 +268,21 @@ def test_a_changed_band_of_a_product_is_noticed(tmp_path, archived):
     path = zipped(root) if archived else root
     after = read(xsr.open_safe(path, **options))
     assert {n for n in before if before[n] != after[n]} == {str(path if archived else band)}
+
+
+@pytest.mark.slow
+def test_a_changed_image_of_a_catalogue_is_noticed(tmp_path):
+    items = [make_item(tmp_path, day=day, bands=("B02",)) for day in ("2024-06-15", "2024-06-20")]
+    write_items(tmp_path / "items.json", items)
+    before = read(xsr.open_stac(tmp_path / "items.json", bands=["B02"]))
+    assert len(before) == 2
+    assert read(xsr.open_stac(tmp_path / "items.json", bands=["B02"])) == before
+    image = max(tmp_path.rglob("B02.tif"))
+    content = bytearray(image.read_bytes())
+    content[-10] ^= 1
+    keeping_time(image, lambda: image.write_bytes(content))
+    after = read(xsr.open_stac(tmp_path / "items.json", bands=["B02"]))
+    assert {name for name in before if before[name] != after[name]} == {str(image)}
 
 
 # --- servers -------------------------------------------------------------------------------------------------

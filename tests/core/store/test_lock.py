@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from locking import HOLD, Script, race
+from zarr.storage import MemoryStore
 
 from xsr.core.errors import StoreError
 from xsr.core.store import lock, lockfile
@@ -121,6 +122,20 @@ def test_a_disk_without_links(place, path, monkeypatch):
         with pytest.raises(StoreError, match="is being written by process"), locked(place):
             pass
     assert list(path.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", ["nothing://a.zarr", "a\0.zarr", "/dev/null/a.zarr"])
+def test_where_no_lock_can_be_is_said_in_one_error(path):
+    with pytest.raises(StoreError, match=r"locking .* failed"), locked(Place(path)):
+        pass
+
+
+def test_a_store_object_is_not_locked(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(lock, "FRESH_S", 0)
+    with locked(Place("", store=MemoryStore())) as lease:
+        lease.check()
+        assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow

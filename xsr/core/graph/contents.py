@@ -27,7 +27,7 @@ class Contents:
 
 
 def contents(arrays: Iterable[Any], types: tuple[type, ...]) -> Contents:
-    """Look through the tasks of Dask arrays that need no other task: those that read.
+    """Look through the tasks of Dask arrays that need no chunks of another: those that read.
 
     Parameters
     ----------
@@ -56,16 +56,17 @@ def contents(arrays: Iterable[Any], types: tuple[type, ...]) -> Contents:
 
 
 def _reading(graph: Any) -> Iterator[tuple[str, Any]]:
-    """Layers of a graph that need no other, by name."""
-    from dask.blockwise import Blockwise
+    """Layers of a graph that need no chunks of an array, by name."""
+
+    def has_chunks(name: str) -> bool:
+        layer = graph.layers[name]
+        return not layer.is_materialized() or isinstance(next(iter(layer), None), tuple)
 
     for name, layer in graph.layers.items():
-        if graph.dependencies[name]:
+        if any(map(has_chunks, graph.dependencies[name])):
             continue
-        if isinstance(layer, Blockwise):
-            yield name, (layer.task, layer.indices)
-        else:
-            yield name, [value for value in layer.values() if type(value) is not np.ndarray]
+        held = layer.values() if layer.is_materialized() else vars(layer).values()
+        yield name, [value for value in held if type(value) is not np.ndarray]
 
 
 class _Nowhere:
