@@ -148,7 +148,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.reply(json.dumps({**landing, "conformsTo": classes, "links": links}).encode())
         if self.path == "/log":
             return self.reply(json.dumps(self.server.log).encode(), "application/json")
-        path = self.server.folder / self.path.removeprefix("/files/")
+        path = self.server.folder / self.path.partition("?")[0].removeprefix("/files/")
         if not path.is_file():
             return self.reply(b"", status=404)
         data = path.read_bytes()

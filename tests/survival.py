@@ -1,14 +1,17 @@
 """Blocks that fail or kill, and a command that dies while it writes; importable by worker processes."""
 
+import logging
 import os
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -67,12 +70,27 @@ def n_done(path: Any) -> int:
     return int((ledger_of(path)["status"] == DONE).sum())
 
 
-def forget(path: Any, numbers: Iterable[int]) -> None:
-    """Take some rows out of the first page of a ledger."""
-    page = next(Path(path).glob("spatial_ref/_xsr/*/0"))
+def forget(path: Any, numbers: Iterable[int], name: str = "*") -> None:
+    """Take some rows out of the first page of the ledger of a variable."""
+    page = next(Path(path).glob(f"spatial_ref/_xsr/{name}/0"))
     rows = np.frombuffer(page.read_bytes(), ROW).copy()
     rows[list(numbers)] = np.zeros((), ROW)
     page.write_bytes(rows.tobytes())
+
+
+@contextmanager
+def bucket() -> Iterator[dict[str, str]]:
+    """Run an S3-compatible server with an empty bucket named ``bucket``; how to reach it."""
+    server = pytest.importorskip("moto.server")
+    s3fs = pytest.importorskip("s3fs")
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    running.start()
+    host, port = running.get_host_and_port()
+    options = {"endpoint_url": f"http://{host}:{port}", "key": "key", "secret": "secret"}
+    s3fs.S3FileSystem(**options).mkdir("bucket")
+    yield options
+    running.stop()
 
 
 def die_at_write(number: int) -> None:

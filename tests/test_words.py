@@ -31,7 +31,7 @@ WORDS = {
 """What is not written, and what is written instead."""
 
 EXCEPTIONS = {
-    ("xsr/sources/fetch.py", "asked"): "key of a record in stores that were written before",
+    ("xsr/sources/fetch/holding.py", "asked"): "key of a record in stores that were written before",
     ("xsr/testing/__init__.py", "roads?"): "roads of a landscape",
     ("xsr/testing/layout.py", "roads?"): "roads of a landscape",
     ("xsr/training/thermal_synthetic.py", "roads?"): "roads of a landscape",

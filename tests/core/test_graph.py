@@ -713,6 +713,32 @@ def test_points_are_not_cut(monkeypatch):
         graph.run(Interpolation("bilinear"), make_cube((1, 1, 4, 4)).values, plan)
 
 
+@pytest.mark.parametrize("where", ["threads", pytest.param("cluster", marks=pytest.mark.slow)])
+def test_what_lacked_memory_beside_others_is_computed_alone(tmp_path, request, where):
+    """Whether failed blocks are reported or not."""
+
+    def lacks_memory_once(block, index):
+        mark = tmp_path / "-".join(map(str, index))
+        if index == (1,) and not mark.exists():
+            mark.touch()
+            raise MemoryError
+        return int(block.sum())
+
+    tasks = graph.block_tasks(lacks_memory_once, da.ones(12, chunks=4), label="a", indices=[(0,), (1,), (2,)])
+    with on(where, request):
+        assert compute([tasks]) == {(0,): 4, (1,): 4, (2,): 4}
+
+
+@pytest.mark.parametrize("where", ["threads", pytest.param("cluster", marks=pytest.mark.slow)])
+def test_what_lacks_memory_alone_ends_the_computation(request, where):
+    def lacks_memory(block, index):
+        raise MemoryError("not for this block")
+
+    tasks = graph.block_tasks(lacks_memory, da.ones(4, chunks=4), label="a", indices=[(0,)])
+    with on(where, request), pytest.raises(MemoryError, match="not for this block"):
+        compute([tasks])
+
+
 def test_nobody_computes_any_more_when_an_error_comes_out():
     begun, failed, finished = threading.Event(), threading.Event(), threading.Event()
 

@@ -1,15 +1,18 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from xsr.core import packing
 from xsr.core.errors import CubeError
 from xsr.core.packing import REFLECTANCE, TEMPERATURE, TEMPERATURE_CELSIUS, Encoder, packing_of
 
 
-def encoder(packing=REFLECTANCE, **options):
-    return Encoder("B04", "uint16", packing, **options)
+def encoder(into=REFLECTANCE, **options):
+    return Encoder("B04", "uint16", into, **options)
 
 
 # --- which packing -----------------------------------------------------------------------------------------
@@ -68,6 +71,21 @@ def test_more_than_one_percent_of_the_valid_pixels_is_not_clipped(count, refused
     with pytest.raises(CubeError, match=rf"{count} of 100 pixels of a block of 'B04' .* go from .* to 7\..*--allow-cl"):
         encoder()(values)
     assert encoder(allow_clipping=True)(values)[1:] == (100, count, 0)
+
+
+def test_a_block_is_packed_in_pieces_of_bounded_memory(monkeypatch):
+    values = np.linspace(-0.2, 7.0, 6 * 100_000, dtype=np.float32).reshape(2, 3, 100_000)
+    values[0, 0, :7], values[1, 2, -5:] = np.nan, np.inf
+    whole = encoder(allow_clipping=True)(values)
+    monkeypatch.setattr(packing, "PIECE", 1000)
+    tracemalloc.start()
+    pieces = encoder(allow_clipping=True)(values)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(pieces.numbers, whole.numbers)
+    assert pieces[1:] == whole[1:]
+    assert pieces.infinite == 5
+    assert peak < 1.2 * pieces.numbers.nbytes
 
 
 def test_a_block_without_a_value_is_not_refused():

@@ -1,3 +1,4 @@
+import hashlib
 import re
 import shutil
 
@@ -208,6 +209,40 @@ def test_weights_in_a_further_file_that_is_missing(tmp_path):
     (tmp_path / "c.data").unlink()
     with pytest.raises(WeightsError, match=r"onnxruntime cannot open .*c\.onnx"):
         registry.load(path)
+
+
+def test_weights_in_further_files_are_part_of_the_hash(tmp_path):
+    """Of nodes and of graphs within nodes, too; the hash of a network of one file is that of the file."""
+    path, image = write_convolution(tmp_path), torch.ones(1, 4, 5, 6)
+    alone = registry.spec(path).sha256
+    assert alone == hashlib.sha256((tmp_path / "c.onnx").read_bytes()).hexdigest()
+    model = onnx.load(tmp_path / "c.onnx")
+    onnx.save(model, tmp_path / "c.onnx", save_as_external_data=True, location="c.data", size_threshold=0)
+    before = registry.spec(path)
+    assert before.sha256 not in (alone, hashlib.sha256((tmp_path / "c.onnx").read_bytes()).hexdigest())
+    assert torch.equal(registry.load(before)(image), 2 * image)
+    numbers = np.fromfile(tmp_path / "c.data", np.float32)
+    (1.5 * numbers).tofile(tmp_path / "c.data")
+    assert registry.spec(path).sha256 != before.sha256
+    assert torch.equal(registry.load(path)(image), 3 * image)
+    registry._load.cache_clear()
+    with pytest.raises(WeightsError, match=rf"with the files that it names; expected {before.sha256}"):
+        registry.load(before)
+
+
+def test_weights_of_a_graph_within_a_node_may_lie_in_a_further_file(tmp_path):
+    tensor = onnx.TensorProto(name="w", data_type=1, dims=[1], data_location=onnx.TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value="inner.data")
+    helper = onnx.helper
+    inner = helper.make_graph([], "inner", [], [helper.make_tensor_value_info("w", 1, [1])], [tensor])
+    node = helper.make_node("If", ["c"], ["o"], then_branch=inner, else_branch=inner)
+    outer = helper.make_graph([node], "outer", [], [helper.make_tensor_value_info("o", 1, [1])])
+    (tmp_path / "a.onnx").write_bytes(helper.make_model(outer).SerializeToString())
+    hashes = []
+    for number in (1, 2):
+        (tmp_path / "inner.data").write_bytes(bytes([number]))
+        hashes.append(foreign._sha256(foreign.read_graph(tmp_path / "a.onnx"), tmp_path / "a.onnx"))
+    assert hashes[0] != hashes[1]
 
 
 def test_corrected_card_counts_at_once(path):

@@ -1,6 +1,5 @@
 """Stores on an S3-compatible server, over HTTP."""
 
-import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from models.helpers import make_cube
-from survival import Fails, through
+from survival import Fails, bucket, through
 
 import xsr
 from xsr.core.errors import StoreError
@@ -29,16 +28,8 @@ HOW = [{}, {"inner_chunks": 5}]
 @pytest.fixture(scope="module")
 def options():
     """How to reach a server of its own, with an empty bucket."""
-    server = pytest.importorskip("moto.server")
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)
-    s3fs = pytest.importorskip("s3fs")
-    running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    running.start()
-    host, port = running.get_host_and_port()
-    found = {"endpoint_url": f"http://{host}:{port}", "key": "key", "secret": "secret"}
-    s3fs.S3FileSystem(**found).mkdir("bucket")
-    yield found
-    running.stop()
+    with bucket() as found:
+        yield found
 
 
 @pytest.fixture
@@ -60,6 +51,24 @@ def objects(url, options):
     files = s3fs.S3FileSystem(**options, use_listings_cache=False)
     top = url.removeprefix("s3://")
     return {name.removeprefix(top): files.cat_file(name) for name in files.find(top)}
+
+
+def test_a_changed_object_of_the_input_is_refused_without_reading_any(cube, tmp_path, url, options):
+    """Its size is the same; the listing has another tag."""
+    import s3fs
+
+    xsr.to_zarr(cube, url, storage_options=options, progress=False)
+
+    def opened():
+        return xr.open_zarr(url, storage_options=options, chunks={})["reflectance"]
+
+    xsr.to_zarr(opened(), tmp_path / "a.zarr", progress=False)
+    assert xsr.to_zarr(opened(), tmp_path / "a.zarr", resume=True, progress=False).computed == 0
+    files = s3fs.S3FileSystem(**options, use_listings_cache=False)
+    name = max(files.find(f"{url}/reflectance/c"))
+    files.pipe_file(name, files.cat_file(name)[::-1])
+    with pytest.raises(StoreError, match=rf"begun with other settings: {url}/reflectance was changed\. Give"):
+        xsr.to_zarr(opened(), tmp_path / "a.zarr", resume=True, progress=False)
 
 
 @pytest.mark.parametrize("how", HOW, ids=["chunks", "shards"])

@@ -25,6 +25,7 @@ from survival import Fails, Kills, forget, ledger_of, n_done, through
 
 import xsr
 from xsr.core.errors import ParameterError, StoreError, XsrWarning
+from xsr.core.packing import Encoder
 from xsr.core.store.ledger import QUARANTINED, ROW
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -345,6 +346,54 @@ def test_too_little_memory_is_set_aside_with_advice(tmp_path, monkeypatch):
     assert "Use smaller chunks= (--chunks)" in report.quarantined[0].reason
 
 
+def short_of_memory(monkeypatch, place, *, times):
+    """Let a step of writing a block lack memory so many times: packing it, writing it, or reading it back."""
+    owner, name = {"pack": (Encoder, "__call__"), "write": (zarr.Array, "__setitem__")}.get(
+        place, (zarr.Array, "__getitem__")
+    )
+    real, left = getattr(owner, name), iter(range(times))
+
+    def starving(*arguments):
+        in_memory = str(getattr(arguments[0], "store", "")).startswith("memory")  # where the template is built
+        if not in_memory and next(left, None) is not None:
+            raise MemoryError("Unable to allocate 40 MiB")
+        return real(*arguments)
+
+    monkeypatch.setattr(owner, name, starving)
+
+
+STEPS = ["pack", "write", "read back"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("errors", ["raise", "quarantine"])
+@pytest.mark.parametrize("step", STEPS)
+def test_a_block_that_lacks_memory_while_it_is_written_is_written_alone(cube, tmp_path, monkeypatch, step, errors):
+    whole = write(cube, tmp_path / "whole.zarr")
+    short_of_memory(monkeypatch, step, times=2)
+    report = write(cube, tmp_path / "a.zarr", errors=errors)
+    assert (report.computed, report.valid, report.quarantined) == (12, whole.valid, ())
+    assert_same_bytes(tmp_path / "a.zarr", tmp_path / "whole.zarr")
+    assert xsr.verify(tmp_path / "a.zarr").bad == ()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", STEPS)
+def test_memory_that_never_suffices_to_write_is_no_fault_of_the_store(cube, tmp_path, monkeypatch, step):
+    one = cube.isel(time=[1], y=slice(10), x=slice(10))
+    short_of_memory(monkeypatch, step, times=100)
+    with pytest.raises(MemoryError, match=r"does not fit into memory while it is written \(Unable .*smaller chunks="):
+        write(one, tmp_path / "a.zarr")
+
+
+@pytest.mark.slow
+def test_a_block_for_which_verify_has_no_memory_is_not_called_damaged(cube, tmp_path, monkeypatch):
+    write(cube, tmp_path / "a.zarr")
+    short_of_memory(monkeypatch, "read back", times=100)
+    with pytest.raises(MemoryError):
+        xsr.verify(tmp_path / "a.zarr")
+
+
 def test_unknown_policy(cube, tmp_path):
     with pytest.raises(ParameterError, match="errors='ignore'; expected 'raise' or 'quarantine'"):
         write(cube, tmp_path / "a.zarr", errors="ignore")
@@ -485,6 +534,37 @@ def test_two_writers_at_once_are_refused(cube, tmp_path):
     assert f"is being written by process {os.getpid()} on {socket.gethostname()} since" in told[0]
     assert "one writer at a time" in told[0]
     assert not (tmp_path / "a.zarr.lock").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("errors", ["raise", "quarantine"])
+def test_a_writer_whose_lock_is_taken_over_stops_and_leaves_the_store_to_the_other(cube, tmp_path, errors):
+    def overtaken(block, block_info=None):
+        if block_info and block_info[0]["chunk-location"] == (1, 0, 0, 0):
+            write(cube, tmp_path / "a.zarr", resume=True, force=True, input_id="one")
+        return block
+
+    with (
+        dask.config.set(scheduler="synchronous"),
+        pytest.raises(StoreError, match=r"another took it over .*this writer stops"),
+    ):
+        write(through(cube, overtaken), tmp_path / "a.zarr", input_id="one", errors=errors)
+    assert xsr.verify(tmp_path / "a.zarr").ok
+    write(cube, tmp_path / "whole.zarr", input_id="one")
+    assert_same_bytes(tmp_path / "a.zarr", tmp_path / "whole.zarr")
+
+
+@pytest.mark.slow
+def test_a_writer_whose_lock_is_removed_stops_and_is_resumed(cube, tmp_path):
+    def removed(block, block_info=None):
+        if block_info and block_info[0]["chunk-location"] == (1, 0, 0, 0):
+            (tmp_path / "a.zarr.lock").unlink(missing_ok=True)
+        return block
+
+    with dask.config.set(scheduler="synchronous"), pytest.raises(StoreError, match=r"deleted .*this writer stops"):
+        write(through(cube, removed), tmp_path / "a.zarr", input_id="one")
+    assert 0 < write(cube, tmp_path / "a.zarr", resume=True, input_id="one").computed < 12
+    assert xsr.verify(tmp_path / "a.zarr").ok
 
 
 def lock_of(path, **changes):

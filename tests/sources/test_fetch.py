@@ -1,15 +1,25 @@
+import contextlib
+import json
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
-import zarr
 from catalogs import make_item, serving, write_items
 from odc.geo.geom import box as outline
 from products import NORTH, WEST, truth, warned
+from survival import bucket, forget, ledger_of
 
+import xsr
 from xsr.core.errors import ParameterError, ProductError, StoreError
-from xsr.sources.fetch import RECORD, FetchReport, fetch
+from xsr.core.store.ledger import DONE, QUARANTINED
+from xsr.core.store.lock import locked
+from xsr.core.store.place import Place
+from xsr.sources.fetch import FetchReport, fetch
+from xsr.sources.fetch.holding import RECORD
 from xsr.sources.files import open_file
 from xsr.sources.stac import open_stac
 
@@ -28,9 +38,14 @@ def items(folder):
     return write_items(folder / "items.json", [make_item(folder, day=day) for day in DAYS])
 
 
+def box(left=200, top=100, width=300, height=200):
+    west, north = WEST + left, NORTH - top
+    return outline(west, north - height, west + width, north, "EPSG:32629").to_crs("EPSG:4326").json
+
+
 def written(path):
     """When each file of pixels was written, by name."""
-    return {file.relative_to(path).as_posix(): file.stat().st_mtime_ns for file in path.glob("reflectance/c/**/*")}
+    return {file.relative_to(path).as_posix(): file.stat().st_mtime_ns for file in path.glob("reflectance/c/*/*/*/*")}
 
 
 @pytest.mark.slow
@@ -46,7 +61,8 @@ def test_the_store_is_the_cube_of_the_search(items, tmp_path):
     assert open_file(out).chunks == ((1, 1, 1), (2,), (40, 40, 16), (40, 40, 16))
     assert cube.scl.dtype == np.uint8
     assert cube.valid.dtype == bool
-    assert not (tmp_path / "a.zarr.incoming").exists()
+    assert xsr.verify(out).ok
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zarr"]
 
 
 @pytest.mark.slow
@@ -63,54 +79,309 @@ def test_dates_that_are_down_are_not_read_again(items, tmp_path):
     xr.testing.assert_equal(open_file(out).compute(), open_stac(items, bands=["B02", "B08"]).compute())
 
 
+def assert_whole(path, items, **how):
+    """A store is that of one download of all items."""
+    cube, expected = open_file(path).compute(), open_stac(items, **{"bands": ["B02", "B08"]} | how).compute()
+    np.testing.assert_array_equal(cube, expected)
+    for name in set(expected.coords) - {"spatial_ref"}:
+        np.testing.assert_array_equal(cube[name], expected[name], err_msg=name)
+    assert xsr.verify(path).ok
+
+
+@contextlib.contextmanager
+def damaged(path):
+    """Keep the header of a file and lose its pixels."""
+    good = path.read_bytes()
+    path.write_bytes(good[: len(good) // 3] + bytes(len(good) - len(good) // 3))
+    yield
+    path.write_bytes(good)
+
+
+@pytest.fixture
+def copy(folder, items, tmp_path):
+    """Items and files that a test may change."""
+    shutil.copytree(folder, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("break_at", [1, 2, 3])
-def test_an_interrupted_download_continues_with_the_date_it_was_at(folder, items, tmp_path, break_at):
-    """A file of one date is gone when it is read; what the failed run began is not trusted."""
-    copy = tmp_path / "copy"
-    shutil.copytree(folder, copy)
+@pytest.mark.parametrize("break_at", [1, 3])
+def test_an_interrupted_download_continues_with_the_date_it_was_at(copy, items, tmp_path, break_at):
+    """A file of one date is gone when it is read."""
+    out, how = tmp_path / "a.zarr", {"offset": -1000, **AREA}
+    with damaged(sorted(copy.glob("S2D*/B08.tif"))[break_at - 1]), pytest.raises(Exception, match=r"."):
+        fetch(out, copy / "items.json", **how)
+    assert open_file(out).attrs["xsr"]["complete"] is False
+    before = written(out)
+    assert fetch(out, copy / "items.json", **how) == FetchReport(str(out), 3, 4 - break_at)
+    assert {name: time for name, time in written(out).items() if name in before} == before
+    assert_whole(out, items, offset=-1000)
+
+
+@pytest.mark.slow
+def test_only_the_blocks_of_a_date_that_are_missing_are_read(items, tmp_path):
     out = tmp_path / "a.zarr"
-    victim = sorted(copy.glob("S2D*/B08.tif"))[break_at - 1]
-    good = victim.read_bytes()
-    damaged = bytearray(good)
-    damaged[len(good) // 3 :] = bytes(len(good) - len(good) // 3)  # the header opens, the pixels do not
-    victim.write_bytes(damaged)
-    with pytest.raises(Exception, match=r"."):  # whatever the reader says
-        fetch(out, copy / "items.json", offset=-1000, **AREA)
-    assert out.exists() == (break_at > 1)
-    victim.write_bytes(good)
-    report = fetch(out, copy / "items.json", offset=-1000, **AREA)
-    assert report == FetchReport(str(out), 3, 4 - break_at)
-    np.testing.assert_array_equal(open_file(out), open_stac(items, bands=["B02", "B08"]))
+    fetch(out, items, chunks=48, **AREA)
+    before = written(out)
+    forget(out, [5], "reflectance")  # of the second date
+    assert fetch(out, items, **AREA) == FetchReport(str(out), 3, 1)
+    after = written(out)
+    assert [name for name in after if after[name] != before[name]] == ["reflectance/c/1/0/0/1"]
+    assert_whole(out, items)
+
+
+KILLED = """
+import json, sys
+from survival import die_at_write
+from xsr.sources.fetch import fetch
+die_at_write(int(sys.argv[1]))
+fetch(sys.argv[2], sys.argv[3], **json.loads(sys.argv[4]))
+"""
+
+
+def kill_at(number, out, items, how=AREA):
+    """Download in a process of its own, which is killed as it is about to write so many objects."""
+    environment = {"PYTHONPATH": ":".join(map(str, (Path(__file__).parents[1], *sys.path)))}
+    command = [sys.executable, "-W", "ignore", "-c", KILLED, str(number), str(out), str(items), json.dumps(how)]
+    assert subprocess.run(command, env=environment, capture_output=True, check=False).returncode == -9
 
 
 @pytest.mark.slow
-def test_a_date_that_was_begun_and_not_counted_is_written_anew(items, tmp_path):
+@pytest.mark.parametrize("at", [2, 45])
+def test_a_download_that_is_killed_leaves_a_store_that_opens_and_goes_on(items, tmp_path, at):
     out = tmp_path / "a.zarr"
-    fetch(out, items, datetime="2024-06-15/2024-06-20", **AREA)
-    group = zarr.open_group(out, mode="r+", use_consolidated=False)
-    group.attrs[RECORD] = {**group.attrs[RECORD], "dates": 1}
-    group["reflectance"][1] = 7.0
-    assert fetch(out, items, **AREA) == FetchReport(str(out), 3, 2)
-    np.testing.assert_array_equal(open_file(out), open_stac(items, bands=["B02", "B08"]))
+    kill_at(at, out, items)
+    assert not out.exists() or open_file(out).attrs["xsr"]["complete"] is False
+    assert fetch(out, items, **AREA).dates == 3
+    assert_whole(out, items)
 
 
 @pytest.mark.slow
-def test_a_date_that_comes_late_takes_its_place_in_time(items, tmp_path):
+@pytest.mark.parametrize("first", [slice(0, 1), slice(2, 3)])
+@pytest.mark.parametrize("at", [3, 40])
+def test_dates_that_are_down_survive_a_kill_while_others_are_added(folder, items, tmp_path, first, at):
+    """Behind them dates are added in place, before them by a replacement."""
+    out = tmp_path / "a.zarr"
+    some = write_items(folder / "some.json", [make_item(folder, day=day) for day in DAYS[first]])
+    fetch(out, some, **AREA)
+    kill_at(at, out, items)
+    held = open_file(out)
+    np.testing.assert_array_equal(held.sel(time=DAYS[first][0]), open_stac(some, bands=["B02", "B08"]))
+    assert fetch(out, items, **AREA).dates == 3
+    assert_whole(out, items)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zarr"]
+
+
+@pytest.mark.slow
+def test_the_store_is_locked_while_it_is_written(items, tmp_path):
+    with locked(Place(str(tmp_path / "a.zarr"))), pytest.raises(StoreError, match="is being written by process"):
+        fetch(tmp_path / "a.zarr", items, **AREA)
+    assert not (tmp_path / "a.zarr").exists()
+
+
+@pytest.mark.slow
+def test_a_date_before_others_takes_its_place_and_their_blocks_are_kept(items, tmp_path):
     out = tmp_path / "a.zarr"
     fetch(out, items, datetime="2024-06-20/2024-06-25", **AREA)
+    blocks = [(out / f"reflectance/c/{n}/0/0/0").stat().st_ino for n in (0, 1)]
     assert fetch(out, items, **AREA) == FetchReport(str(out), 3, 1)
-    cube, expected = open_file(out).compute(), open_stac(items, bands=["B02", "B08"]).compute()
-    np.testing.assert_array_equal(cube, expected)
-    for name in ("time", "product_id", "valid", "dn_offset"):
-        np.testing.assert_array_equal(cube[name], expected[name])
+    assert [(out / f"reflectance/c/{n}/0/0/0").stat().st_ino for n in (1, 2)] == blocks
+    assert_whole(out, items)
     assert fetch(out, items, **AREA) == FetchReport(str(out), 3, 0)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zarr"]
 
 
 @pytest.mark.slow
-def test_a_dead_date_is_left_out_and_comes_with_a_later_run(folder, tmp_path):
-    copy = tmp_path / "copy"
-    shutil.copytree(folder, copy)
+def test_a_date_that_was_planned_and_never_read_is_left_out_where_it_is_not_requested(copy, items, tmp_path):
+    out = tmp_path / "a.zarr"
+    with damaged(sorted(copy.glob("S2D*/B08.tif"))[1]), pytest.raises(Exception, match=r"."):
+        fetch(out, copy / "items.json", offset=-1000, **AREA)
+    assert open_file(out).sizes["time"] == 3
+    assert fetch(out, items, datetime=DAYS[0], offset=-1000, **AREA) == FetchReport(str(out), 1, 0)
+    assert open_file(out).attrs["xsr"]["complete"]
+    assert fetch(out, items, offset=-1000, **AREA) == FetchReport(str(out), 3, 2)
+    assert_whole(out, items, offset=-1000)
+
+
+# --- tiles that come later, items that were processed again -------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tiles(folder):
+    """Two tiles side by side, which share 160 m, and an area over both."""
+    made = [
+        make_item(folder, bands=("B02",), tile=name, west=west, **{"s2:datatake_id": "GS2D_20240615T110621_0_N05.11"})
+        for name, west in (("29UNU", WEST), ("29UPU", WEST + 800))
+    ]
+    return made, {"bands": ["B02"], "geometry": box(left=400, width=900, top=0), "progress": False}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("late", [0, 1])
+def test_a_tile_that_comes_later_fills_its_hole(folder, tiles, tmp_path, late):
+    both, area = tiles
+    out, path = tmp_path / "a.zarr", write_items(folder / "both.json", both)
+    other = make_item(folder, day=DAYS[1], bands=("B02",))
+    first = write_items(folder / "first.json", [both[1 - late], other])
+    fetch(out, first, **area)
+    assert np.isnan(open_file(out)[0]).any()
+    before = written(out)
+    assert fetch(out, path, **area) == FetchReport(str(out), 2, 1, added=(both[late]["id"],))
+    after = written(out)
+    assert [name.split("/")[2] for name in after if after[name] != before[name]] == ["0"]
+    cube, expected = open_file(out).compute(), open_stac(path, bands=["B02"], geometry=area["geometry"]).compute()
+    np.testing.assert_array_equal(cube[:1], expected)
+    assert not np.isnan(cube[0]).any()
+    assert cube.product_id.values[0] == expected.product_id.values[0]
+    assert xsr.verify(out).ok
+    assert fetch(out, path, **area) == FetchReport(str(out), 2, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at", [5, 8, 38])
+def test_a_tile_that_is_killed_as_it_is_added_is_added_by_the_next_run(folder, tiles, tmp_path, at):
+    """As blocks are forgotten, as the template is written, and behind the first block."""
+    (west, east), area = tiles
+    out = tmp_path / "a.zarr"
+    fetch(out, write_items(folder / "west.json", [west]), **area)
+    before = open_file(out).compute()
+    path = write_items(folder / "both.json", [west, east])
+    kill_at(at, out, path, area)
+    held = open_file(out).compute()
+    np.testing.assert_array_equal(held.where(before.notnull()), before)
+    fetch(out, path, **area)
+    np.testing.assert_array_equal(open_file(out), open_stac(path, bands=["B02"], geometry=area["geometry"]))
+    assert xsr.verify(out).ok
+
+
+@pytest.mark.slow
+def test_a_late_tile_alone_fills_its_hole_and_changes_nothing_else(folder, tiles, tmp_path):
+    (west, east), area = tiles
+    out = tmp_path / "a.zarr"
+    fetch(out, write_items(folder / "west.json", [west]), **area)
+    before = open_file(out).compute()
+    assert fetch(out, write_items(folder / "east.json", [east]), **area).added == (east["id"],)
+    after = open_file(out).compute()
+    np.testing.assert_array_equal(after.where(before.notnull()), before)
+    expected = open_stac(write_items(folder / "both.json", [west, east]), bands=["B02"], geometry=area["geometry"])
+    np.testing.assert_array_equal(after, expected)
+    np.testing.assert_array_equal(after.scl, expected.scl)
+    np.testing.assert_array_equal(after.valid, expected.valid)
+    assert after.product_id.values.tolist() == [f"{west['id']}; {east['id']}"]
+    assert xsr.verify(out).ok
+    assert fetch(out, folder / "both.json", **area) == FetchReport(str(out), 1, 0)
+
+
+@pytest.mark.slow
+def test_a_tile_that_could_not_be_added_is_added_by_the_next_run(folder, tiles, tmp_path):
+    """Its file breaks when it is read: the date keeps what it had."""
+    (west, east), area = tiles
+    out = tmp_path / "a.zarr"
+    fetch(out, write_items(folder / "west.json", [west]), offset=-1000, **area)
+    before = open_file(out).compute()
+    path = write_items(folder / "east.json", [east])
+    with damaged(folder / east["id"] / "B02.tif"), pytest.raises(Exception, match=r"."):
+        fetch(out, path, offset=-1000, errors="drop", **area)
+    np.testing.assert_array_equal(open_file(out), before)
+    with warned("some dates are not whole, and this request does not find .*29UPU.* as it was fetched"):
+        assert fetch(out, folder / "west.json", offset=-1000, **area).lacking == (east["id"],)
+    assert fetch(out, path, offset=-1000, **area).added == (east["id"],)
+    assert not np.isnan(open_file(out)).any()
+    assert xsr.verify(out).ok
+
+
+@pytest.mark.slow
+def test_an_item_that_was_processed_again_is_named_and_replaced_on_request(folder, tmp_path):
+    out, how = tmp_path / "a.zarr", {"bands": ["B02"], "progress": False}
+    old = write_items(folder / "old.json", [make_item(folder, bands=("B02",), baseline="05.10")])
+    made = make_item(folder, bands=("B02",), baseline="05.12", added=1200)
+    new = write_items(folder / "new.json", [made])
+    fetch(out, old, **how)
+    before = written(out)
+    with warned(
+        "processed again since they were fetched, and kept as they were: .*0510_L2A .now .*0512_L2A.*'replace'"
+    ):
+        report = fetch(out, new, **how)
+    assert report.fetched == 0
+    assert report.reprocessed[0].endswith(f"(now {made['id']})")
+    assert written(out) == before
+    assert fetch(out, new, reprocessed="replace", **how).fetched == 1
+    np.testing.assert_array_equal(open_file(out), open_stac(new, bands=["B02"]))
+    assert fetch(out, new, **how) == FetchReport(str(out), 1, 0)
+    assert xsr.verify(out).ok
+
+
+def test_reprocessed_is_a_choice(items, tmp_path):
+    with pytest.raises(ParameterError, match="reprocessed='update'; expected 'keep' or 'replace'"):
+        fetch(tmp_path / "a.zarr", items, reprocessed="update")
+
+
+# --- what cannot be read, and what is there already ---------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_blocks_that_cannot_be_read_are_set_aside_with_the_dead_dates(copy, items, tmp_path):
+    out, how = tmp_path / "a.zarr", {"offset": -1000, **AREA}
+    with damaged(sorted(copy.glob("S2D*/B08.tif"))[1]):
+        report = fetch(out, copy / "items.json", errors="drop", **how)
+    assert {bad.index[0] for bad in report.quarantined} == {1}
+    assert report.fetched == 3
+    assert (ledger_of(out)["status"] == [DONE, QUARANTINED, DONE]).all()
+    assert fetch(out, items, **how) == FetchReport(str(out), 3, 1)
+    assert_whole(out, items, offset=-1000)
+
+
+@pytest.mark.slow
+def test_damage_is_found_and_repaired(items, tmp_path):
+    out = tmp_path / "a.zarr"
+    fetch(out, items, **AREA)
+    block, document = out / "reflectance/c/1/0/0/0", out / "scl/zarr.json"
+    block.write_bytes(block.read_bytes()[:-9] + bytes(9))
+    assert [(bad.variable, bad.index) for bad in xsr.verify(out).bad] == [("reflectance", (1, 0, 0, 0))]
+    assert fetch(out, items, repair=True, **AREA) == FetchReport(str(out), 3, 1)
+    assert_whole(out, items)
+    document.write_text(document.read_text() + " ")
+    with pytest.raises(StoreError, match=r"was changed since it was written: scl/zarr\.json\. Pass repair=True"):
+        fetch(out, items, **AREA)
+    assert fetch(out, items, repair=True, **AREA).fetched == 0
+    assert_whole(out, items)
+    time = out / "time/c/0"
+    time.write_bytes(time.read_bytes()[:-1])
+    with pytest.raises(StoreError, match=r"was changed since it was written: time/c/0\. Bring them back"):
+        fetch(out, items, repair=True, **AREA)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("days", [slice(0, 2), slice(1, 3)])
+def test_a_store_of_an_earlier_version_is_taken_over_without_reading_its_dates_again(copy, items, tmp_path, days):
+    out = tmp_path / "a.zarr"
+    cube = open_stac(items, bands=["B02", "B08"])[days].compute()
+    record = {"area": None, "bands": ["B02", "B08"], "collection": None, "resolution": None, "crs": None}
+    record |= {"resampling": "cubic", "mask": False, "offset": None}
+    labels = {name: one.astype(object) for name, one in cube.coords.items() if one.dtype.kind in "UT"}
+    dataset = cube.to_dataset().assign_coords(labels)
+    dataset.attrs[RECORD] = {"version": "0.1", "asked": record, "dates": 2}
+    dataset.to_zarr(out, zarr_format=3, consolidated=False)
+    for old in sorted(copy.glob("S2D*"))[days]:
+        shutil.rmtree(old)
+    left = write_items(copy / "left.json", [make_item(copy, day=DAYS[2] if days.start == 0 else DAYS[0])])
+    assert fetch(out, left, **AREA) == FetchReport(str(out), 3, 1)
+    assert_whole(out, items)
+
+
+@pytest.mark.slow
+def test_a_download_to_an_object_store(items, tmp_path):
+    with bucket() as options:
+        url = "s3://bucket/a.zarr"
+        assert fetch(url, items, datetime=DAYS[1], storage_options=options, **AREA) == FetchReport(url, 1, 1)
+        assert fetch(url, items, storage_options=options, **AREA) == FetchReport(url, 3, 2)
+        assert xsr.verify(url, storage_options=options).ok
+        held = xr.open_zarr(url, storage_options=options)["reflectance"].compute()
+    np.testing.assert_array_equal(held, open_stac(items, bands=["B02", "B08"]))
+
+
+@pytest.mark.slow
+def test_a_dead_date_is_left_out_and_comes_with_a_later_run(copy, tmp_path):
     out, path = tmp_path / "a.zarr", copy / "items.json"
     dead = sorted(copy.glob("S2D*/B08.tif"))[1]
     dead.rename(copy / "aside.tif")
@@ -119,14 +390,11 @@ def test_a_dead_date_is_left_out_and_comes_with_a_later_run(folder, tmp_path):
     assert not out.exists()
     with warned("Its date is left out"):
         assert fetch(out, path, errors="drop", **AREA).dates == 2
+    with warned("Its date is left out"):
+        assert fetch(out, path, errors="drop", **AREA) == FetchReport(str(out), 2, 0)
     (copy / "aside.tif").rename(dead)
     assert fetch(out, path, **AREA) == FetchReport(str(out), 3, 1)
     assert (np.diff(open_file(out).time) > np.timedelta64(0)).all()
-
-
-def box(left=200, top=100, width=300, height=200):
-    west, north = WEST + left, NORTH - top
-    return outline(west, north - height, west + width, north, "EPSG:32629").to_crs("EPSG:4326").json
 
 
 @pytest.mark.slow

@@ -97,7 +97,10 @@ class Request:
             As `check`.
         """
         if not isinstance(remembered, dict) or remembered.get("command") != "run":
-            raise options.OptionError(f"{store} does not say how it was made; --repair needs a store of xsr run.")
+            raise options.OptionError(
+                f"{store} does not say how it was made; --repair needs a store of xsr run. One of xsr fetch is repaired"
+                " by xsr fetch --repair."
+            )
         arguments = {"source": None, **remembered}
         del arguments["command"]
         types = get_type_hints(cls)

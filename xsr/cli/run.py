@@ -92,7 +92,7 @@ def verify(
         say(f"repaired {bad}")
     for bad in report.bad:
         say(f"bad {bad}")
-    state = "complete" if report.complete else "not complete: xsr run --resume goes on with it"
+    state = "complete" if report.complete else "not complete: xsr run --resume, or xsr fetch, goes on with it"
     say(f"{report.path}: {report.blocks} blocks, {len(report.bad)} bad, {state}")
     if not report.ok:
         raise typer.Exit(1)
@@ -265,7 +265,7 @@ def guided(
 
 @app.command(cls=Command)
 def fetch(
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Zarr store to write, or to continue.")],
+    out: Annotated[str, typer.Argument(metavar="OUT", help="Zarr store to write, or to continue: folder or URL.")],
     stac: Annotated[str, typer.Option(help="STAC API or static catalog: address, or path on disk.")],
     aoi: Annotated[Path, typer.Option(help="Area of interest: GeoJSON, shapefile, GeoPackage, in any CRS.")],
     first: Annotated[str, typer.Option("--from", help="First day: 2024-04-01.")],
@@ -279,12 +279,18 @@ def fetch(
     mask: Annotated[bool, typer.Option("--mask", help="Set clouds, cloud shadows and defects to no data.")] = False,
     errors: Annotated[str, typer.Option(help="About files that cannot be opened: raise, or drop the date.")] = "raise",
     trust: Annotated[bool, typer.Option("--trust", help="Let the addresses of the catalogue lead anywhere.")] = False,
+    reprocessed: Annotated[
+        str, typer.Option(help="About items processed again since they were fetched: keep, or replace their dates.")
+    ] = "keep",
+    repair: Annotated[bool, typer.Option("--repair", help="Check all blocks first, load bad ones again.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Take over the lock of another writer.")] = False,
 ) -> None:
     """Download a STAC search to OUT, date by date; run it again to continue, or to add dates."""
     import xsr
 
     options.check_folder("OUT", out)
     options.check_choice("--errors", errors, ("raise", "drop"))
+    options.check_choice("--reprocessed", reprocessed, ("keep", "replace"))
     online = "://" in stac
     report = xsr.fetch(
         out,
@@ -299,5 +305,15 @@ def fetch(
         mask=mask,
         errors=errors,  # type: ignore[arg-type]
         trust=trust,
+        reprocessed=reprocessed,  # type: ignore[arg-type]
+        repair=repair,
+        force=force,
     )
     say(f"wrote {report.path}: {report.dates} dates, {report.fetched} of them new")
+    for name in report.added:
+        say(f"  {name} came later and was added to its date")
+    if report.quarantined:
+        say(f"{len(report.quarantined)} blocks could not be read; fetch tries them again:")
+        for bad in report.quarantined:
+            say(f"  {bad}")
+        raise typer.Exit(1)

@@ -21,6 +21,8 @@ StoredType = Literal["float32", "uint16"]
 FILL = 0
 """Number that is no data, which no value takes."""
 LARGEST = np.iinfo(np.uint16).max
+PIECE = 1 << 20
+"""Pixels packed at once: what packing needs on the way is some 30 bytes a pixel."""
 CLIPPED_SHARE = 0.01
 """Share of the valid pixels of a block that packing may clip: more is a matter of units, not of glints and ringing."""
 
@@ -136,13 +138,25 @@ class Encoder:
         return Stored(numbers, int(finite.sum()), 0, infinite)
 
     def _packed(self, values: NDArray[Any], packing: Packing) -> Stored:
-        finite = np.isfinite(values)
-        number = np.rint((np.where(finite, values, 0).astype(np.float64) - packing.offset) / packing.scale)
-        valid, clipped = int(finite.sum()), int(((number < 1) | (number > LARGEST))[finite].sum())
+        pieces = values.reshape(-1)
+        numbers = np.empty(pieces.shape, np.uint16)
+        counts = np.zeros(3, np.int64)
+        for start in range(0, pieces.size, PIECE):
+            piece = slice(start, start + PIECE)
+            numbers[piece], *found = _packed_piece(pieces[piece], packing)
+            counts += found
+        valid, clipped, infinite = counts.tolist()
         if clipped > CLIPPED_SHARE * valid and not self.allow_clipping:
-            raise CubeError(_refusal(self.variable, values[finite], clipped, packing))
-        numbers = np.where(finite, np.clip(number, 1, LARGEST), FILL).astype(np.uint16)
-        return Stored(numbers, valid, clipped, int(np.isinf(values).sum()))
+            raise CubeError(_refusal(self.variable, values[np.isfinite(values)], clipped, packing))
+        return Stored(numbers.reshape(values.shape), valid, clipped, infinite)
+
+
+def _packed_piece(values: NDArray[Any], packing: Packing) -> Stored:
+    finite = np.isfinite(values)
+    number = np.rint((np.where(finite, values, 0).astype(np.float64) - packing.offset) / packing.scale)
+    clipped = int(((number < 1) | (number > LARGEST))[finite].sum())
+    numbers = np.where(finite, np.clip(number, 1, LARGEST), FILL).astype(np.uint16)
+    return Stored(numbers, int(finite.sum()), clipped, int(np.isinf(values).sum()))
 
 
 def _refusal(variable: str, values: NDArray[Any], clipped: int, packing: Packing) -> str:

@@ -5,6 +5,7 @@ pixels that a tile must be cut by (``margin``). Cards of this format take and gi
 ``units: reflectance`` says otherwise. ``licence`` and ``gsd_m`` (size of an input pixel in metres, 10) may be given.
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
@@ -66,7 +67,6 @@ def read(path: Path) -> ModelCard:
     fields = _fields(path)
     factor, file, bands = int(fields["factor"]), _file(path, fields), _bands(fields)
     graph = read_graph(file)
-    _check_external(graph, file)
     return ModelCard(
         name=path.stem,
         summary=f"Foreign network {file.name}",
@@ -83,7 +83,7 @@ def read(path: Path) -> ModelCard:
         gsd_m=float(fields.get("gsd_m", 10.0)),
         scale_range=(float(factor), float(factor)),
         mtf=(),
-        sha256=file_sha256(file),
+        sha256=_sha256(graph, file),
         parameters=sum(prod(tensor.dims) for tensor in graph.graph.initializer),
         radius=-(-int(fields["margin"]) // factor),
         licence=str(fields.get("licence", fields.get("license", "unknown"))),
@@ -140,12 +140,22 @@ def _require_inside(folder: Path, name: str, source: str) -> None:
         )
 
 
-def _check_external(graph: Any, file: Path) -> None:
-    """Refuse tensors whose numbers would be read from files outside the folder of the network."""
+def _external(graph: Any, file: Path) -> list[str]:
+    """Names of the further files that numbers of tensors lie in; refused outside the folder of the network."""
+    found = set()
     for tensor in _tensors(graph):
         for entry in tensor.external_data:
             if entry.key == "location":
                 _require_inside(file.parent, entry.value, f"tensor {brief(tensor.name)} of {file}")
+                found.add(entry.value)
+    return sorted(found)
+
+
+def _sha256(graph: Any, file: Path) -> str:
+    """Hash an ONNX file; where tensors lie in further files, the hashes of all."""
+    own, names = file_sha256(file), _external(graph, file)
+    others = {name: file_sha256(file.parent / name) for name in names if (file.parent / name).is_file()}
+    return hashlib.sha256(repr((own, others)).encode()).hexdigest() if names else own
 
 
 def _tensors(message: Any) -> Iterator[Any]:
@@ -296,12 +306,12 @@ def session(path: Path, sha256: str, device: str) -> OnnxNetwork:
     """Open the network of a card, if its bytes are those of ``sha256``."""
     fields = _fields(path)
     file = _file(path, fields)
-    found = file_sha256(file)
+    found = _sha256(read_graph(file), file)
     if found != sha256:
         raise WeightsError(
-            f"{file} has sha256 {found}; expected {sha256}. The file was changed or damaged: restore it."
+            f"{file} has sha256 {found}, with the files that it names; expected {sha256}. One was changed or damaged:"
+            " restore it."
         )
-    _check_external(read_graph(file), file)
     return OnnxNetwork(file, len(fields["bands"]), int(fields["factor"]), device)
 
 

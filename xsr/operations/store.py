@@ -103,7 +103,9 @@ def to_zarr(
         Options of fsspec where the path is a URL, for instance ``{"endpoint_url": ...}`` for ``s3://``.
     input_id
         Name of the input for ``resume``, where the same cube differs every time: signed URLs, for instance. By
-        default inputs are identified by the names that Dask gives their layers and by the coordinates.
+        default the input is identified by the content of the files, objects and addresses it is read from (sizes,
+        times, tags, pieces of their bytes), the names that Dask gives to its layers, and the coordinates. Given to
+        resume a store that was begun without one, it states that the input is the same, though its files may be newer.
     progress
         Show a progress bar.
 
@@ -158,13 +160,14 @@ def to_zarr(
     with locked(place, force=force) as lease:
         with store_errors(place, "looking at", remedy=RETRY):
             target = resumed(place) if resume else begun_anew(place, overwrite)
-            ledger = continued(target, prepared)
+            prepared, ledger = continued(target, prepared)
         todo = {part.variable: ledger.undone(part) for part in prepared.blocks}
         if not force:
             _check_space(prepared, target.place, todo)
         with store_errors(target.place, "beginning", remedy=RETRY):
             header = begin(target, prepared)
         outcomes = write_blocks(prepared, header, ledger, lease, todo, errors=errors, progress=progress)
+        lease.check()
         written = target.place if outcomes.failed else in_place(target)
     valid, clipped, infinite = (ledger.total(column, prepared.images) for column in ("valid", "clipped", "infinite"))
     warn_of_infinite(infinite)

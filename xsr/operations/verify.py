@@ -14,7 +14,7 @@ from xsr.core.store.header import COPIES, Header, encode, read_header
 from xsr.core.store.ledger import DONE, QUARANTINED, BadBlock, Blocks, Index, Ledger
 from xsr.core.store.lock import Lease, locked
 from xsr.core.store.place import RETRY, SIDE, Place, resolve_place, store_errors
-from xsr.core.store.template import Template, prepare, require_same, template_of
+from xsr.core.store.template import Template, as_begun, prepare, template_of
 from xsr.core.store.writing import Outcomes, write_blocks, wrong_documents
 from xsr.core.types import XarrayObject
 
@@ -187,7 +187,7 @@ def _repair(
             adopt_first_form(place)
         header, ledger, _ = _read(place)
         prepared = prepare(cube, **header.settings["packing"], **how)
-        require_same(header.settings, place.path, prepared.settings)
+        prepared = as_begun(prepared, header.settings, place.path)
     with store_errors(place, "repairing"):
         _bring_back(place, header, template_of(prepared), [bad.variable for bad in report.bad if not bad.index])
     todo: dict[str, list[Index]] = {str(name): [] for name in prepared.encoding}

@@ -190,6 +190,15 @@ def on_one_lattice(granules: Sequence[Granule]) -> list[Granule]:
     ]
 
 
+def inside(grid: GeoBox, box: GeoBox) -> bool:
+    """Whether the pixels of a grid are pixels of another."""
+    corner = _corner(grid, box)
+    if corner is None:
+        return False
+    sizes = zip(corner, box.shape.yx, grid.shape.yx, strict=True)
+    return all(0 <= first and first + size <= whole for first, size, whole in sizes)
+
+
 def _corner(lattice: GeoBox, box: GeoBox) -> tuple[int, int] | None:
     """Row and column of the first pixel of a grid on the lattice of another; None if it is not on it."""
     a, b = lattice.affine, box.affine

@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 from models.helpers import make_cube
 
-from xsr.core.store.identity import identity
+from xsr.core.store.identity import changes, identity
 
 
 def identified(cube):
@@ -71,3 +71,42 @@ def test_big_coordinates_are_hashed_as_they_lie_in_memory():
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < cube.lon.nbytes / 4
+
+
+SAME = {"files": {"/a.tif": "1", "/b.tif": "2"}, "coordinates": "c", "graph": "g"}
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({}, []),
+        ({"files": {"/a.tif": "1", "/b.tif": "3"}, "graph": "h"}, ["/b.tif was changed"]),
+        (
+            {"files": {"/a.tif": "1", "/c.tif": "2"}, "graph": "h", "coordinates": "d"},
+            ["/b.tif is not read any more", "/c.tif is read as well", "input.coordinates was 'c' and is 'd'"],
+        ),
+        ({"files": {"/a.tif": None, "/b.tif": "2"}}, []),
+        ({"files": {}}, []),
+        ({"fingerprint": "f"}, ["input.fingerprint was None and is 'f'"]),
+    ],
+)
+def test_a_difference_names_the_files_that_changed(change, found):
+    """Names of Dask say less, and are given where nothing else is; what could not be looked at is not compared."""
+    assert changes(SAME, {**SAME, **change}) == found
+
+
+def test_names_of_dask_are_compared_where_no_file_differs():
+    (text,) = changes(SAME, {**SAME, "graph": "h"})
+    assert text.startswith("input.graph was 'g' and is 'h' (it names the lazy cube by what it is made of")
+
+
+def test_a_given_name_is_the_word_of_the_user():
+    assert changes({"id": "a"}, {"id": "b"}) == ["input.id was 'a' and is 'b'"]
+    assert changes({"id": "a"}, SAME) == ["input.id was 'a' and is None"]
+    assert changes(SAME, {"id": "a"}) == []
+
+
+def test_of_an_earlier_form_what_both_state_is_compared():
+    """It had another hash of the coordinates, and none of files."""
+    assert changes({"coords": "x", "graph": "g"}, SAME) == []
+    assert changes({"coords": "x", "graph": "h"}, SAME)[0].startswith("input.graph was 'h'")

@@ -62,3 +62,15 @@ def test_paths(given, path, monkeypatch):
 def test_options_of_a_folder():
     with pytest.raises(ParameterError, match="a local path"):
         resolve_place("file:///a", {"key": "a"})
+
+
+def test_an_object_is_shared_under_both_names_until_one_is_written_again(tmp_path):
+    one, two = Place(str(tmp_path / "one")), Place(str(tmp_path / "two"))
+    one.put("c/0", b"old")
+    for _ in range(2):
+        one.share("c/0", two, "c/1")
+        one.share("c/9", two, "c/9")
+    assert (tmp_path / "one/c/0").stat().st_ino == (tmp_path / "two/c/1").stat().st_ino
+    one.put("c/0", b"new")
+    assert two.get("c/1") == b"old"
+    assert two.get("c/9") is None

@@ -1,5 +1,6 @@
 """All that knows Dask: blocks from their windows at one date or several, sums over blocks, tasks that write blocks."""
 
+from xsr.core.graph.contents import Contents, contents
 from xsr.core.graph.driver import each, placeholder
 from xsr.core.graph.notices import watch
 from xsr.core.graph.portions import BlockKey, BlockTasks, block_tasks
@@ -12,12 +13,14 @@ __all__ = [
     "Block",
     "BlockKey",
     "BlockTasks",
+    "Contents",
     "Frames",
     "Job",
     "Plan",
     "Reduction",
     "block_tasks",
     "compute",
+    "contents",
     "each",
     "make_plan",
     "placeholder",

@@ -26,7 +26,7 @@ class Report:
     done: Callable[[BlockKey, Any], None]
     """Gets what a task gave back."""
     failed: Callable[[BlockKey, Exception], None] | None
-    """Gets the error of a task that failed twice, the second time alone; without it the first error is raised."""
+    """Gets the error of a task that failed twice, the second time alone; without it that error is raised."""
     advance: Callable[[], object]
     """Called after either."""
     ended: bool = False
@@ -37,10 +37,16 @@ class Report:
         self.ended = True
         if error is None:
             self.done(block, result)
-        elif self.failed is not None:
+        elif self.failed is None:
+            raise error
+        else:
             self.failed(block, error)
         self.ended = False
         self.advance()
+
+    def once_more(self, error: BaseException) -> bool:
+        """Whether what failed is computed once more, alone: always where memory was short with others beside it."""
+        return not self.ended and (self.failed is not None or isinstance(error, MemoryError))
 
 
 def threads_each() -> int | None:
@@ -120,8 +126,8 @@ def _compute_portion(schedule: Callable[..., Any], portion: Portion, report: Rep
             with watch:
                 schedule(portion.graph, keys)
             return
-        except Exception:
-            if report.failed is None or report.ended:
+        except Exception as error:
+            if not report.once_more(error):
                 raise
         keys = [key for key in keys if key not in watch.finished]
         suspects = [key for key in keys if not watch.running.isdisjoint(_only(portion, key).graph)] or keys
@@ -224,7 +230,7 @@ class _ClusterRun:
     def _take(self, futures: list[Any]) -> None:
         """Report tasks that ended; put those aside that are to be computed once more."""
         for future in futures:
-            if future.status == "error" and self._report.failed is not None:
+            if future.status == "error" and self._report.once_more(future.exception()):
                 self._failed.append(_only(self._running.pop(future.key)[1], future.key))
         self._finish([future for future in futures if future.key in self._running])
 

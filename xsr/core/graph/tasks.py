@@ -31,8 +31,12 @@ def compute(tasks: Sequence[BlockTasks], *, progress: bool, done: Done, failed: 
     done
         Called with the result of every task as it comes. What it raises ends the computation.
     failed
-        Without it the first error ends the computation. With it a block whose task, or a task it needs, fails twice is
-        reported, and the others are computed. What it raises ends the computation.
+        Without it the first error ends the computation. With it a block whose task, or a task it needs, fails twice,
+        the second time alone, is reported, and the others are computed. What it raises ends the computation.
+
+    Notes
+    -----
+    A task that lacked memory beside others is computed once more, alone, with ``failed`` or without.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

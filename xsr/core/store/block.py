@@ -1,6 +1,6 @@
 """Writing one block and reading it back; what workers do."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -26,9 +26,37 @@ class BlockWriter:
     zarr_format: Literal[2, 3] = 3
     lock: tuple[Place, str] | None = None
     """Store whose lock must be held, and the token of the lease: who lost it writes nothing more."""
+    first: int = 0
+    """Number along the first dimension, in the store, of the first block of a cube that is a part of it."""
+
+    def shifted(self, first: int) -> "BlockWriter":
+        """Writer of a cube that is a part of the store."""
+        return replace(self, first=first)
+
+    def at(self, index: Index) -> Index:
+        """Block of the store that a block of the cube is."""
+        return (self.first + index[0], *index[1:])
 
     def __call__(self, block: NDArray[Any], index: Index) -> NDArray[Any]:
-        """Write one block and read it back; returns its row of the ledger."""
+        """Write one block and read it back; returns its row of the ledger.
+
+        Raises
+        ------
+        MemoryError
+            If there is no memory to pack, compress or read the block.
+        StoreError
+            If it cannot be written, or not read back as it is.
+        """
+        index = self.at(index)
+        try:
+            return self._written(block, index)
+        except MemoryError as error:
+            raise MemoryError(
+                f"block {list(index)} of {self.blocks.variable!r} does not fit into memory while it is written"
+                f" ({error}). Use smaller chunks= (--chunks), or fewer workers or threads side by side (--workers)."
+            ) from error
+
+    def _written(self, block: NDArray[Any], index: Index) -> NDArray[Any]:
         stored = self.encode(block)
         crc32 = checksum(stored.numbers)
         with store_errors(self.place, f"writing block {list(index)} of {self.blocks.variable!r} to"):
@@ -44,6 +72,7 @@ class BlockWriter:
 
     def quarantine(self, index: Index) -> NDArray[Any]:
         """Give a block up: it holds the fill value; returns a row that says so."""
+        index = self.at(index)
         with store_errors(self.place, f"writing block {list(index)} of {self.blocks.variable!r} to"):
             array = self._array()
             self._write(array, index, array.fill_value)
@@ -71,6 +100,8 @@ def check_block(array: Any, blocks: Blocks, index: Index, crc32: int) -> BadBloc
     """Read a block and compare it with its checksum."""
     try:
         values = np.asarray(array[blocks.region(index)])
+    except MemoryError:
+        raise
     except Exception as error:  # whatever a codec raises
         return BadBlock(blocks.variable, index, f"cannot be read: {reason(error)}")
     same = checksum(values) == crc32

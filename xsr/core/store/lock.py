@@ -83,9 +83,14 @@ def locked(place: Place, *, force: bool = False) -> Iterator[Lease]:
     Notes
     -----
     While it is not known whether the owner of a lock lives, its file is watched for 20 s, and a message of the logger
-    ``xsr.core.store.lock`` says so.
+    ``xsr.core.store.lock`` says so. A store object has nothing beside it and is not locked.
     """
-    file, owner = file_beside(place, SUFFIX), Owner.me()
+    if place.store is not None:
+        yield Lease(place, "")
+        return
+    with store_errors(place, "locking", remedy=RETRY):
+        file = file_beside(place, SUFFIX)
+    owner = Owner.me()
     heart = _Heart(file, owner, Lease(place, owner.token))
     with file.folders():
         try:
@@ -115,6 +120,8 @@ def check_held(place: Place, token: str) -> None:
     StoreError
         If the lock is another's, or gone.
     """
+    if place.store is not None:
+        return
     with store_errors(place, "reading the lock of"):
         loss = _loss(place, file_beside(place, SUFFIX).read(), token)
     if loss is not None:
@@ -210,7 +217,8 @@ class _Heart:
             return
         found = self.file.read()
         self.lease.loss = _loss(self.lease.place, found, self.owner.token)
-        self.owner = Owner.of(found) or self.owner  # renewed by an attempt that was taken to have failed
+        if self.lease.loss is None:  # renewed by an attempt that was taken to have failed
+            self.owner = Owner.of(found) or self.owner
 
 
 def _acquire(place: Place, file: LockFile, mine: Owner, force: bool) -> None:
@@ -265,7 +273,8 @@ def _loss(place: Place, found: bytes | None, token: str) -> str | None:
     owner = Owner.of(found)
     if owner is not None and owner.token == token:
         return None
-    fate = f"was removed ({place.beside(SUFFIX).path})" if found is None else f"was taken over by {_name(found)}"
+    gone = f"is gone: another took it over and ended, or deleted {place.beside(SUFFIX).path}"
+    fate = gone if found is None else f"was taken over by {_name(found)}"
     return f"The lock of {place.path} {fate}; this writer stops. Go on with resume=True once no other writes."
 
 

@@ -110,7 +110,9 @@ class LocalFile:
     @contextmanager
     def folders(self) -> Iterator[None]:
         """Remove the folders that were made for the file in this context, unless something else lies in them."""
-        missing = [folder for folder in self.path.parents if not folder.exists()]
+        missing = [
+            folder for folder in self.path.parents if not os.path.exists(folder)
+        ]  # also none that must not be looked at
         try:
             yield
         finally:

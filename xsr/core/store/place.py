@@ -138,6 +138,22 @@ class Place:
         with suppress(FileNotFoundError):
             sync(self.objects().delete(key))
 
+    def share(self, key: str, target: "Place", to: str) -> None:
+        """Give another place of the same kind an object of this one, if it is there: on a disk, under both names."""
+        if self.remote:
+            files, here = self._files()
+            with suppress(FileNotFoundError):
+                files.cp_file(f"{here}/{key}", f"{target._files()[1]}/{to}")
+            return
+        one, other = Path(self.path, key), Path(target.path, to)
+        if one.exists():
+            other.parent.mkdir(parents=True, exist_ok=True)
+            other.unlink(missing_ok=True)
+            try:
+                other.hardlink_to(one)
+            except OSError:  # a file system without links
+                shutil.copyfile(one, other)
+
     def keys(self, prefix: str = "") -> list[str]:
         """Keys of all objects below a prefix."""
         from zarr.core.sync import sync
@@ -241,10 +257,13 @@ def resolve_place(path: str | Path, options: Mapping[str, Any] | None) -> Place:
 
 @contextmanager
 def store_errors(place: Place, doing: str, *, remedy: str = REMEDY) -> Iterator[None]:
-    """Turn whatever a store raises into one `StoreError` that says what was being done, and what to do."""
+    """Turn whatever a store raises into one `StoreError` that says what was being done, and what to do.
+
+    A lack of memory is no fault of the store, and stays a `MemoryError`.
+    """
     try:
         yield
-    except XsrError:
+    except (XsrError, MemoryError):
         raise
     except Exception as error:
         known = place.path, place.options

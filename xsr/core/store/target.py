@@ -11,7 +11,7 @@ from xsr.core.store.first_form import adopt_first_form, is_first_form
 from xsr.core.store.header import COPIES, Header, read_header
 from xsr.core.store.ledger import Ledger
 from xsr.core.store.place import SIDE, Place, store_errors
-from xsr.core.store.template import Prepared, Template, require_same, template_of
+from xsr.core.store.template import Prepared, Template, as_begun, template_of
 from xsr.core.store.writing import require_unchanged
 
 OUTGOING = f"{SIDE}/outgoing"
@@ -38,13 +38,13 @@ def resumed(place: Place) -> Target:
         If something else lies there.
     """
     incoming = place.beside(".incoming")
-    if (header := _begun(incoming)) is not None and not _was_moved(incoming, place):
+    if (header := begun(incoming)) is not None and not was_moved(incoming, place):
         return Target(incoming, header if _has_template(incoming) else None, place)
     if not place.is_taken():
         return Target(place)
     if is_first_form(place):
         adopt_first_form(place)
-    header = _begun(place)
+    header = begun(place)
     if header is None:
         raise StoreError(
             f"{place.path} holds no ledger; expected a store that was begun by to_zarr. Choose another path."
@@ -61,34 +61,34 @@ def begun_anew(place: Place, overwrite: bool) -> Target:
         If something lies there and is not to be replaced, or is no store.
     """
     incoming = place.beside(".incoming")
-    _was_moved(incoming, place)
+    was_moved(incoming, place)
     if not place.is_taken():
-        if _begun(incoming) is not None:
+        if begun(incoming) is not None:
             raise StoreError(
                 f"{incoming.path} is an interrupted replacement of {place.path}. Go on with resume=True, or delete it."
             )
         return Target(place)
     if not overwrite:
         raise StoreError(f"{place.path} exists; expected a new store. Choose another path{_ways_out(place)}.")
-    if not place.is_group() and _begun(place) is None:
+    if not place.is_group() and begun(place) is None:
         raise StoreError(f"{place.path} is not a Zarr group; it is not overwritten. Choose another path.")
     if incoming.is_taken():
-        if _begun(incoming) is None:
+        if begun(incoming) is None:
             raise StoreError(f"{incoming.path} exists and was not made by to_zarr. Move it, or choose another path.")
         incoming.remove()
     return Target(incoming, None, place)
 
 
-def _begun(place: Place) -> Header | None:
+def begun(place: Place) -> Header | None:
     """Header of a store, if one was begun here."""
     return read_header(place)[0] if place.is_taken() else None
 
 
-def _was_moved(incoming: Place, place: Place) -> bool:
+def was_moved(incoming: Place, place: Place) -> bool:
     """Whether a finished replacement is in place already, and its own copy, on a URL, a leftover; that is deleted."""
     if not incoming.remote:
         return False
-    one, two = _begun(incoming), _begun(place)
+    one, two = begun(incoming), begun(place)
     if one is None or one != two or not one.complete or not place.is_group():
         return False
     incoming.remove()
@@ -106,8 +106,8 @@ def _ways_out(place: Place) -> str:
     return f"{go_on} or pass overwrite=True"
 
 
-def continued(target: Target, prepared: Prepared) -> Ledger:
-    """Read the ledger of a store that was begun; that of a new one is empty.
+def continued(target: Target, prepared: Prepared) -> tuple[Prepared, Ledger]:
+    """Read the ledger of a store that was begun; that of a new one is empty. The cube takes the store's settings.
 
     Raises
     ------
@@ -115,11 +115,11 @@ def continued(target: Target, prepared: Prepared) -> Ledger:
         If the store was begun with other settings, or its metadata were changed since.
     """
     if target.header is None:
-        return Ledger.empty(target.place, prepared.fingerprint, prepared.blocks)
-    require_same(target.header.settings, target.place.path, prepared.settings)
+        return prepared, Ledger.empty(target.place, prepared.fingerprint, prepared.blocks)
+    prepared = as_begun(prepared, target.header.settings, target.place.path)
     ledger = Ledger.read(target.place, prepared.fingerprint, target.header.blocks)
     require_unchanged(target.place, target.header, ledger)
-    return ledger
+    return prepared, ledger
 
 
 def begin(target: Target, prepared: Prepared) -> Header:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -20,15 +20,19 @@ from xsr.core.grid import crs_name
 from xsr.core.packing import FILL, Encoder, StoredType, packing_of
 from xsr.core.store.block import BlockWriter
 from xsr.core.store.header import Header, fingerprint
-from xsr.core.store.identity import identity
+from xsr.core.store.identity import changes, identity
 from xsr.core.store.ledger import Blocks
 from xsr.core.store.lock import Lease
 from xsr.core.store.place import RETRY, Place, reason
 from xsr.core.store.plain import counted, plain
 from xsr.core.types import XarrayObject
 
+GROWTH = 1024
+"""Values in a chunk of a coordinate along a dimension that may grow."""
 COMMAND = "xsr_command"
 """Attribute with the arguments of the command that made a cube, as JSON: enough to make it again."""
+NUMBERS = "biufcmM"
+"""Kinds of types that blocks are stored in, dates and durations as integers."""
 CONVENTIONS = [
     {
         "schema_url": "https://raw.githubusercontent.com/zarr-experimental/geo-proj/refs/tags/v1/schema.json",
@@ -59,6 +63,8 @@ class Prepared:
     zarr_format: Literal[2, 3]
     settings: dict[str, Any]
     """Everything that decides what the store holds; see `settings_of`."""
+    grows: str | None = None
+    """Dimension along which the store may grow."""
 
     @property
     def fingerprint(self) -> str:
@@ -93,8 +99,11 @@ def prepare(
     inner_chunks: int | None = None,
     input_id: str | None = None,
     allow_clipping: bool = False,
+    grows: str | None = None,
 ) -> Prepared:
     """Decide how a cube is stored; nothing is computed.
+
+    Along ``grows``, a dimension, coordinates have chunks of `GROWTH` values, which stay as they are when it grows.
 
     Raises
     ------
@@ -122,7 +131,7 @@ def prepare(
     named = "float32" if dtype is None and floats <= {"float32"} else dtype
     packing = {"dtype": named, "zarr_format": zarr_format, "inner_chunks": inner_chunks}
     settings = settings_of(dataset, encoders, packing, input_id)
-    return Prepared(dataset, encoding, encoders, zarr_format, settings)
+    return Prepared(dataset, encoding, encoders, zarr_format, settings, grows)
 
 
 def _encoder(dataset: xr.Dataset, name: Hashable, dtype: StoredType | None, allow_clipping: bool) -> Encoder:
@@ -149,11 +158,15 @@ def _numbers(encoder: Encoder) -> dict[str, Any]:
 
 
 def _blockwise(dataset: xr.Dataset) -> list[Hashable]:
-    """Variables that are written block by block: what lies over y and x, of coordinates only what is lazy."""
+    """Variables that are written block by block: what lies over y and x, of coordinates only what is not in memory.
+
+    Without Dask, too, a coordinate may be one that xarray reads where its values are used.
+    """
     spatial = set(dataset.odc.spatial_dims)
     over = {name: v for name, v in dataset.variables.items() if spatial <= set(v.dims)}
-    lazy = [name for name, v in over.items() if name in dataset.coords and v.chunks is not None]
-    return [name for name in over if name in dataset.data_vars] + lazy
+    beside = {n: v for n, v in over.items() if n in dataset.coords and n not in dataset.xindexes}
+    unread = [n for n, v in beside.items() if not v._in_memory and (v.chunks is not None or v.dtype.kind in NUMBERS)]
+    return [name for name in over if name in dataset.data_vars] + unread
 
 
 def settings_of(
@@ -190,24 +203,23 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
     return found
 
 
-def require_same(old: Mapping[str, Any], path: str, new: Mapping[str, Any]) -> None:
-    """Refuse to write blocks of one cube into the store of another.
+def as_begun(prepared: Prepared, old: Mapping[str, Any], path: str) -> Prepared:
+    """Go on with a store that was begun, in its settings: those of the cube may state more of the same input.
 
     Raises
     ------
     StoreError
-        If the settings differ; every difference is named.
+        If the settings differ, so that blocks of one cube would get into the store of another; says how.
     """
-    found = differences(old, new)
-    if not found:
-        return
-    listed = "; ".join(found)
-    if any(text.startswith("input.graph") for text in found):
-        listed += " (input.graph names the lazy cube by what it is made of: another file, a changed one or other steps)"
-    raise StoreError(
-        f"{path} was begun with other settings: {listed}. Give the same cube and settings, or begin anew with"
-        " overwrite=True."
-    )
+    new = prepared.settings
+    found = changes(old["input"], new["input"]) + differences({**old, "input": None}, {**new, "input": None})
+    if found:
+        named = [text for text in found if not text.startswith("input.graph")] or found  # which changes with all else
+        raise StoreError(
+            f"{path} was begun with other settings: {'; '.join(named)}. Give the same cube and settings, or begin anew"
+            " with overwrite=True."
+        )
+    return replace(prepared, settings=dict(old))
 
 
 @dataclass(frozen=True)
@@ -237,7 +249,7 @@ def template_of(prepared: Prepared) -> Template:
 
     dataset, names = prepared.dataset, list(prepared.encoding)
     memory = Place("memory", store=MemoryStore())
-    _write_empty(prepared, memory, _loaded(dataset, names))
+    _write_empty(prepared, memory, _loaded(dataset, names, prepared.grows))
     group = memory.open()
     geobox = geobox_of(dataset)
     assert geobox is not None
@@ -321,7 +333,7 @@ def _naming(error: Exception, template: xr.Dataset, names: list[Hashable]) -> Ex
     return error
 
 
-def _loaded(dataset: xr.Dataset, names: list[Hashable]) -> xr.Dataset:
+def _loaded(dataset: xr.Dataset, names: list[Hashable], grows: str | None) -> xr.Dataset:
     """Compute what is not written block by block, and keep of the old encoding what still holds."""
     template = dataset.copy()
     lazy = {n: v.compute() for n, v in dataset.variables.items() if n not in names and v.chunks is not None}
@@ -330,6 +342,8 @@ def _loaded(dataset: xr.Dataset, names: list[Hashable]) -> xr.Dataset:
     for name in set(template.variables) - set(names):
         times = template[name].dtype.kind in "mMO"  # of other numbers the type is that of the packed ones
         kept = {k: v for k, v in template[name].encoding.items() if times and k in ("units", "calendar", "dtype")}
+        if grows in template[name].dims:
+            kept["chunks"] = tuple(GROWTH if dim == grows else n for dim, n in template[name].sizes.items())
         template[name].encoding = kept
     stale = ("grid_mapping", "coordinates", "xsr")
     for name in names:
@@ -370,7 +384,7 @@ def _as_dataset(cube: XarrayObject) -> xr.Dataset:
     cube = plain(_placed(cube, read))
     spatial = set(cube.odc.spatial_dims)
     for name in _blockwise(cube):
-        chunked = _chunked(counted(cube[name]), spatial)
+        chunked = counted(_chunked(cube[name], spatial, deep=1 if name in cube.coords else -1))
         cube = cube.assign_coords({name: chunked}) if name in cube.coords else cube.assign({name: chunked})
     labels = {n: c.astype(object) for n, c in cube.coords.items() if c.dtype.kind in "UT"}
     return cube.assign_coords(labels)
@@ -404,10 +418,10 @@ def _placed(cube: xr.Dataset, read: Georeference) -> xr.Dataset:
     return cube.assign_attrs(moved)
 
 
-def _chunked(variable: xr.DataArray, spatial: set[Hashable]) -> xr.DataArray:
-    """Give a NumPy-backed variable chunks, and make uneven chunks of other axes than the spatial ones single."""
+def _chunked(variable: xr.DataArray, spatial: set[Hashable], *, deep: int) -> xr.DataArray:
+    """Give a variable without chunks some, ``deep`` along other axes than the spatial ones; make uneven ones single."""
     if variable.chunks is None:
-        return variable.chunk({dim: 1024 if dim in spatial else -1 for dim in variable.dims})
+        return variable.chunk({dim: 1024 if dim in spatial else deep for dim in variable.dims})
     sizes = zip(variable.dims, variable.chunks, strict=True)
     uneven = [dim for dim, chunks in sizes if dim not in spatial and not _even(chunks)]
     return variable.chunk(dict.fromkeys(uneven, 1)) if uneven else variable

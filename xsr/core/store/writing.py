@@ -41,12 +41,13 @@ class Outcomes:
         if isinstance(error, StoreError) or (not self.done and len(self.failed) + 1 >= HOPELESS):
             raise error
         self._record(key, self.writers[key.label].quarantine(key.index))
-        self.failed.append(BadBlock(key.label, key.index, reason(error)))
+        self.failed.append(BadBlock(key.label, self.writers[key.label].at(key.index), reason(error)))
 
     def _record(self, key: graph.BlockKey, row: Any) -> None:
         self.lease.check()
         with store_errors(self.ledger.place, "writing the ledger of"):
-            self.ledger.record(key.label, self.writers[key.label].blocks.row(key.index), row)
+            writer = self.writers[key.label]
+            self.ledger.record(key.label, writer.blocks.row(writer.at(key.index)), row)
 
 
 def check_errors(errors: str) -> None:
@@ -82,14 +83,42 @@ def write_blocks(
     progress
         Show a progress bar.
     """
-    place = ledger.place
-    writers = prepared.writers(place, lease)
-    outcomes = Outcomes(writers, ledger, lease)
+    writers = prepared.writers(ledger.place, lease)
     if header.complete and not any(todo.values()):
-        return outcomes
+        return Outcomes(writers, ledger, lease)
+    arrays = {name: prepared.dataset[name].data for name in writers}
+    outcomes = compute_blocks(writers, arrays, ledger, lease, todo, errors=errors, progress=progress)
+    finish(ledger.place, header, ledger, outcomes.failed)
+    return outcomes
+
+
+def compute_blocks(
+    writers: Mapping[str, BlockWriter],
+    arrays: Mapping[str, Any],
+    ledger: Ledger,
+    lease: Lease,
+    todo: Mapping[str, Collection[Index]],
+    *,
+    errors: Errors,
+    progress: bool,
+) -> Outcomes:
+    """Compute and write some blocks of a store and keep their rows; the store is not finished.
+
+    Parameters
+    ----------
+    writers, arrays
+        Writer of each variable, and the Dask array whose chunks it is given.
+    ledger, lease
+        Of the store, and the right to write to it.
+    todo
+        Chunks of each array.
+    errors, progress
+        As of `write_blocks`.
+    """
+    place = ledger.place
+    outcomes = Outcomes(writers, ledger, lease)
     tasks = [
-        graph.block_tasks(writer, prepared.dataset[name].data, label=name, indices=todo[name])
-        for name, writer in writers.items()
+        graph.block_tasks(writer, arrays[name], label=name, indices=todo[name]) for name, writer in writers.items()
     ]
     try:
         with discreet(place.path, place.options):
@@ -105,7 +134,6 @@ def write_blocks(
             ledger.flush()
         raise
     lease.check()
-    finish(place, header, ledger, outcomes.failed)
     return outcomes
 
 

@@ -26,7 +26,6 @@ from collections.abc import Callable, Sequence
 import xarray as xr
 
 from xsr.core.areas import GeometryLike, resolve_area
-from xsr.core.redact import public
 from xsr.sources.rasters import CHUNK
 from xsr.sources.stac.bands import BandsLike
 from xsr.sources.stac.examine import ItemErrors
@@ -35,7 +34,7 @@ from xsr.sources.stac.load import Resampling
 from xsr.sources.stac.packing import OffsetLike
 from xsr.sources.stac.reading import ItemsLike
 from xsr.sources.stac.search import find_items
-from xsr.sources.stac.series import read_series, resolve_reading
+from xsr.sources.stac.series import read_series, resolve_reading, source_of
 
 __all__ = [
     "BandsLike",
@@ -180,5 +179,4 @@ def open_stac(
     found = find_items(
         items, url=url, area=area, datetime=datetime, collection=collection, max_cloud=max_cloud, trust=trust
     )
-    cube = read_series(found, reading, area=area).cube()
-    return cube.assign_attrs(source=f"STAC {collection or 'items' if url is None else public(url)}")
+    return read_series(found, reading, area=area, source=source_of(url, collection)).cube()

@@ -32,6 +32,10 @@ REFUSED = (BandError, HarmonisationError, ProductError)
 """What may be wrong with one item."""
 
 
+class NoDateError(ProductError):
+    """No date is left of those that were examined."""
+
+
 @dataclass(frozen=True)
 class Candidate:
     """An item and what was decided about it."""
@@ -122,7 +126,7 @@ def examine(parts: Sequence[Sequence[Processing]], *, request: Request, errors: 
     last = [results[-1] for results in tried]
     alive = [one for one in last if isinstance(one, Candidate) and acquisition(one.item) not in dead]
     if not alive:
-        raise ProductError(f"no date is left: {first}") from first
+        raise NoDateError(f"no date is left: {first}") from first
     return Examined(alive, [str(error) for error in dead.values()], duplicates)
 
 

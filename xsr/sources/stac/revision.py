@@ -23,6 +23,8 @@ Fate = Literal["keep", "resume", "renew", "fill"]
 """What becomes of a date: it stays; its missing blocks are loaded; all are loaded; its holes are filled."""
 
 
+LONGEST = 64
+"""Characters that are remembered of what an item says."""
 STATED = ("file:checksum", "file:size")
 """What an item may state about the content of its files."""
 
@@ -51,7 +53,7 @@ class Scene:
             "updated": known.get("updated"),
             "files": _files(item),
         }
-        processing = {key: str(value) for key, value in said.items() if value}
+        processing = {key: str(value)[:LONGEST] for key, value in said.items() if value}
         return cls(item.id, identity.acquisition, datastrip_of(item), processing, pending)
 
     @classmethod

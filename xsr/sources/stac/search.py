@@ -1,6 +1,6 @@
 """Finding items: by an API, or among given items by the same rules."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,7 +59,12 @@ def find_items(
     if not inside:
         filters = {"datetime": datetime, "collection": collection, "max_cloud": max_cloud, "area": _corners(area)}
         raise ParameterError(_nothing(where, filters, total=total))
-    return sorted(inside, key=lambda item: (time_of(item), item.id))
+    return in_order(inside)
+
+
+def in_order(items: "Iterable[pystac.Item]") -> "list[pystac.Item]":
+    """Sort items by time, then by name: the first that shows a pixel counts."""
+    return sorted(items, key=lambda item: (time_of(item), item.id))
 
 
 def _names(collection: str | Sequence[str] | None) -> list[str] | None:

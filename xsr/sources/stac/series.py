@@ -14,6 +14,7 @@ from odc.geo.geom import Geometry
 
 from xsr.core.errors import ParameterError, ProductError, XsrWarning
 from xsr.core.grid import positive_number
+from xsr.core.redact import public
 from xsr.sources.granules import stack
 from xsr.sources.stac.assets import Access
 from xsr.sources.stac.bands import BandsLike, Quantity, choose_bands
@@ -104,6 +105,11 @@ class Series:
     attrs: Mapping[str, Any]
     mask: bool
 
+    @property
+    def names(self) -> set[str]:
+        """Names of all items."""
+        return {one.item.id for date in self.dates.values() for one in date}
+
     def cube(self, dates: Iterable[Acquisition] | None = None) -> xr.DataArray:
         """Cube (time, band, y, x) of some dates, by default of all, lazy; see `xsr.open_stac`."""
         chosen = self.dates if dates is None else dates
@@ -111,8 +117,19 @@ class Series:
         return stack(granules, name=self.name, attrs=self.attrs, mask=self.mask)
 
 
-def read_series(found: "Sequence[pystac.Item]", reading: Reading, *, area: Geometry | None) -> Series:
+def read_series(found: "Sequence[pystac.Item]", reading: Reading, *, area: Geometry | None, source: str) -> Series:
     """Examine items, and decide on the grid, bands and classes of their cube; pixels stay where they are.
+
+    Parameters
+    ----------
+    found
+        Items.
+    reading
+        How they are read.
+    area
+        Area of interest, by default the extent of the items.
+    source
+        Where they come from, for the attribute of this name.
 
     Raises
     ------
@@ -127,11 +144,16 @@ def read_series(found: "Sequence[pystac.Item]", reading: Reading, *, area: Geome
     dates: dict[Acquisition, list[Candidate]] = {}
     for one in usable.candidates:
         dates.setdefault(acquisition(one.item), []).append(one)
-    attrs: dict[str, Any] = dict(ATTRIBUTES[choice.quantity])
+    attrs: dict[str, Any] = {"source": f"STAC {source}", **ATTRIBUTES[choice.quantity]}
     attrs |= {"dropped_duplicates": usable.duplicates} if usable.duplicates else {}
     attrs |= {"dropped_dates": usable.dead} if usable.dead else {}
     name = attrs.get("standard_name", choice.quantity)
     return Series(dates, choice.names, layout, name, attrs, reading.mask)
+
+
+def source_of(url: str | None, collection: str | Sequence[str] | None) -> str:
+    """Name where items come from, without secrets."""
+    return str(collection or "items") if url is None else public(url)
 
 
 def _common_kind(candidates: Sequence[Candidate]) -> Kind | None:
