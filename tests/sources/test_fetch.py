@@ -200,6 +200,8 @@ def test_a_date_before_others_takes_its_place_and_their_blocks_are_kept(items, t
     assert_whole(out, items)
     assert fetch(out, items, **AREA) == FetchReport(str(out), 3, 0)
     assert [path.name for path in tmp_path.iterdir()] == ["a.zarr"]
+    fetch(tmp_path / "at_once.zarr", items, **AREA)
+    xr.testing.assert_identical(xr.open_zarr(out), xr.open_zarr(tmp_path / "at_once.zarr"))
 
 
 @pytest.mark.slow
