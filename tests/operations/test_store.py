@@ -792,3 +792,17 @@ def test_lazy_layers_over_the_pixels_are_written_block_by_block(tmp_path):
     assert stored["scl"].dtype == np.uint8
     assert (stored.coords["scl"] == 4).all()
     assert xsr.verify(tmp_path / "out.zarr").ok
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["u1", "M8[s]"])
+def test_coordinates_that_xarray_has_not_read_yet_are_written_block_by_block(cube, tmp_path, dtype):
+    """They are lazy without Dask, and would be loaded whole beside the blocks."""
+    shape = (cube.sizes["time"], cube.sizes["y"], cube.sizes["x"])
+    layer = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
+    xr.Dataset({"layer": (("time", "y", "x"), layer)}).to_zarr(tmp_path / "layer.zarr", consolidated=False)
+    with xr.open_dataset(tmp_path / "layer.zarr", engine="zarr", consolidated=False, chunks=None) as opened:
+        report = xsr.to_zarr(cube.assign_coords(layer=opened["layer"]), tmp_path / "out.zarr", progress=False)
+    image = int(np.prod(cube.data.numblocks))
+    assert report.blocks == image + cube.sizes["time"]
+    np.testing.assert_array_equal(xr.open_zarr(tmp_path / "out.zarr")["layer"].values, layer)

@@ -111,7 +111,7 @@ class Archive:
                 " zip or plain tar archive. Unpack it first."
             )
         try:
-            with tarfile.open(self.path) as file:
+            with tarfile.open(self.path, "r:") as file:  # not compressed, whatever its name
                 entries = [info for info in islice(file, ENTRIES + 1) if not info.isdir()]
         except (tarfile.TarError, OSError, ValueError, EOFError) as error:
             raise ProductError(
@@ -153,7 +153,7 @@ class Archive:
             raise ProductError(f"{name} is missing in {self.path}; expected a complete product. Download it again.")
         try:
             if self.tarred:
-                with tarfile.open(self.path) as tar:
+                with tarfile.open(self.path, "r:") as tar:
                     yield _member(tar, name)
             elif self.zipped:
                 with zipfile.ZipFile(self.path) as file, file.open(name) as member:

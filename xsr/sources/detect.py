@@ -227,7 +227,7 @@ def _archive(file: Path, head: bytes) -> Found | None:
             raise CubeError(f"{file} cannot be read: {error}. The zip archive is damaged: get it again.") from error
     elif head[257:262] == b"ustar":
         try:
-            with tarfile.open(file) as packed:
+            with tarfile.open(file, "r:") as packed:
                 names = [member.name for member in islice(packed, ENTRIES)]
         except (tarfile.TarError, ValueError, EOFError) as error:
             raise CubeError(f"{file} cannot be read: {error}. The tar archive is damaged: get it again.") from error

@@ -11,7 +11,7 @@ from typing import Any
 
 import xarray as xr
 
-from xsr.core.errors import CubeError, ParameterError
+from xsr.core.errors import CubeError, ParameterError, discreet
 from xsr.core.redact import public
 from xsr.core.types import XarrayObject
 from xsr.sources import registry
@@ -46,7 +46,8 @@ class Recognised:
                 f"option {', '.join(unknown)} is not known for a {name}; its options are: {', '.join(known) or 'none'}."
                 " Leave it out."
             )
-        cube = self.source.reader(self.value, **options)
+        with discreet(self.value if isinstance(self.value, str) else None):
+            cube = self.source.reader(self.value, **options)
         if not isinstance(cube, xr.DataArray | xr.Dataset):
             raise CubeError(
                 f"source {name!r} returned a {type(cube).__name__} for {self.value}; expected a DataArray or Dataset."

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 import xarray as xr
 
-from xsr.core.errors import ProductError, XsrError, cause
+from xsr.core.errors import ProductError, XsrError, cause, discreet
 from xsr.core.redact import public, scrub
 from xsr.sources.files import zarr_root
 
@@ -97,7 +97,8 @@ class ZarrTree:
 
     def _once(self, key: str, read: Callable[[], Any]) -> Any:
         if key not in self._known:
-            self._known[key] = read()
+            with discreet():
+                self._known[key] = read()
         return self._known[key]
 
     def omits_empty(self, path: str) -> bool:

@@ -286,7 +286,7 @@ def _geotiff(path: Path) -> NDArray[np.generic]:
 
     if not path.is_file():
         raise ParameterError(f"{path} is missing; expected a file of WorldStrat. Fetch it anew.")
-    with rasterio.open(path) as source:
+    with rasterio.open(path, driver="GTiff") as source:
         values: NDArray[np.generic] = source.read()
     return values
 

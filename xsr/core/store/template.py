@@ -31,6 +31,8 @@ GROWTH = 1024
 """Values in a chunk of a coordinate along a dimension that may grow."""
 COMMAND = "xsr_command"
 """Attribute with the arguments of the command that made a cube, as JSON: enough to make it again."""
+NUMBERS = "biufcmM"
+"""Kinds of types that blocks are stored in, dates and durations as integers."""
 CONVENTIONS = [
     {
         "schema_url": "https://raw.githubusercontent.com/zarr-experimental/geo-proj/refs/tags/v1/schema.json",
@@ -156,11 +158,15 @@ def _numbers(encoder: Encoder) -> dict[str, Any]:
 
 
 def _blockwise(dataset: xr.Dataset) -> list[Hashable]:
-    """Variables that are written block by block: what lies over y and x, of coordinates only what is lazy."""
+    """Variables that are written block by block: what lies over y and x, of coordinates only what is not in memory.
+
+    Without Dask, too, a coordinate may be one that xarray reads where its values are used.
+    """
     spatial = set(dataset.odc.spatial_dims)
     over = {name: v for name, v in dataset.variables.items() if spatial <= set(v.dims)}
-    lazy = [name for name, v in over.items() if name in dataset.coords and v.chunks is not None]
-    return [name for name in over if name in dataset.data_vars] + lazy
+    beside = {n: v for n, v in over.items() if n in dataset.coords and n not in dataset.xindexes}
+    unread = [n for n, v in beside.items() if not v._in_memory and (v.chunks is not None or v.dtype.kind in NUMBERS)]
+    return [name for name in over if name in dataset.data_vars] + unread
 
 
 def settings_of(
@@ -378,7 +384,7 @@ def _as_dataset(cube: XarrayObject) -> xr.Dataset:
     cube = plain(_placed(cube, read))
     spatial = set(cube.odc.spatial_dims)
     for name in _blockwise(cube):
-        chunked = _chunked(counted(cube[name]), spatial)
+        chunked = counted(_chunked(cube[name], spatial, deep=1 if name in cube.coords else -1))
         cube = cube.assign_coords({name: chunked}) if name in cube.coords else cube.assign({name: chunked})
     labels = {n: c.astype(object) for n, c in cube.coords.items() if c.dtype.kind in "UT"}
     return cube.assign_coords(labels)
@@ -412,10 +418,10 @@ def _placed(cube: xr.Dataset, read: Georeference) -> xr.Dataset:
     return cube.assign_attrs(moved)
 
 
-def _chunked(variable: xr.DataArray, spatial: set[Hashable]) -> xr.DataArray:
-    """Give a NumPy-backed variable chunks, and make uneven chunks of other axes than the spatial ones single."""
+def _chunked(variable: xr.DataArray, spatial: set[Hashable], *, deep: int) -> xr.DataArray:
+    """Give a variable without chunks some, ``deep`` along other axes than the spatial ones; make uneven ones single."""
     if variable.chunks is None:
-        return variable.chunk({dim: 1024 if dim in spatial else -1 for dim in variable.dims})
+        return variable.chunk({dim: 1024 if dim in spatial else deep for dim in variable.dims})
     sizes = zip(variable.dims, variable.chunks, strict=True)
     uneven = [dim for dim, chunks in sizes if dim not in spatial and not _even(chunks)]
     return variable.chunk(dict.fromkeys(uneven, 1)) if uneven else variable

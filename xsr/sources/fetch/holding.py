@@ -12,7 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xsr._version import __version__
-from xsr.core.errors import StoreError
+from xsr.core.errors import StoreError, cause
 from xsr.core.store.block import check_block
 from xsr.core.store.header import Header
 from xsr.core.store.ledger import DONE, PAGE, READERS, Ledger
@@ -178,7 +178,8 @@ def _record(place: Place, header: Header | None) -> dict[str, Any]:
         known = place.open("r").attrs if header is None else header.settings["provenance"]
         record: dict[str, Any] = known[RECORD]
     except (OSError, KeyError, ValueError) as error:
-        raise StoreError(f"{place.name} exists and was not written by fetch. Choose another path.") from error
+        text = f"{place.name} exists and was not written by fetch. Choose another path."
+        raise StoreError(text) from cause(error, place.path, place.options)
     return record
 
 

@@ -63,20 +63,19 @@ class Access:
     trust: bool = False
     """Whether addresses may lead anywhere; see `xsr.sources.stac.origin`."""
 
-    def path(self, address: str, origin: str | None) -> str:
-        """Path to read for an address of an item; what ``patch_url`` makes of it otherwise is the user's own.
+    def path(self, address: str) -> str:
+        """Path to read for an address."""
+        return address if self.patch_url is None else self.patch_url(address)
 
-        Raises
-        ------
-        ProductError
-            If the address leads further inward than its catalogue lies.
+    def refusal(self, path: str, address: str, origin: str | None) -> str | None:
+        """Say why the path for an address of an item from ``origin`` may not be opened; None if it may.
+
+        A path to another place than the address is that of the user's own function.
         """
-        path = address if self.patch_url is None else self.patch_url(address)
-        own = _place(path) != _place(address)
-        reason = None if self.trust or own else refusal(address, origin)
-        if reason is not None:
-            raise ProductError(f"its address {public(address)[:SHOWN]!r} {reason}. {TRUST}")
-        return path
+        if self.trust or _place(path) != _place(address):
+            return None
+        reason = refusal(address, origin)
+        return reason and f"its address {public(address)[:SHOWN]!r} {reason}. {TRUST.rstrip('.')}"
 
 
 def addresses(item: "pystac.Item", key: str, *, alternate: str | None) -> list[str]:
@@ -99,12 +98,12 @@ def open_file(item: "pystac.Item", source: Source, *, access: Access) -> File:
     """
     failures, origin = [], origin_of(item)
     for address in addresses(item, source.key, alternate=access.alternate):
-        try:
-            path = access.path(address, origin)
-        except ProductError as error:
-            failures.append(str(error).rstrip("."))
-            continue
+        path = access.path(address)
         _refuse_other_kinds(item, source.key, path=path)
+        refused = access.refusal(path, address, origin)
+        if refused is not None:
+            failures.append(refused)
+            continue
         try:
             return _open(item, source, path=path, crs=access.crs)
         except ProductError:
