@@ -12,7 +12,6 @@ import secrets
 import socket
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
@@ -31,8 +30,6 @@ PATIENCE = 4
 """Times as long without a renewal after which an owner is taken to be dead."""
 READS = 4
 """Reads in the time of a renewal while a lock is watched."""
-FRESH_S = 1.0
-"""Age at which a check of a lease reads the lock again: that of a process that was stopped does."""
 ATTEMPTS = 100
 """Attempts to lock a store while others lock and release it."""
 
@@ -47,10 +44,9 @@ class Lease:
         self.token = token
         self.loss: str | None = None
         """Why the right is lost."""
-        self._checked = time.monotonic()
 
     def check(self) -> None:
-        """Raise if the lock is lost; reads it once a second at most, so that this may be called often.
+        """Read the lock and raise if it is lost; for its holder, before it writes what another would write, too.
 
         Raises
         ------
@@ -59,9 +55,7 @@ class Lease:
         """
         if self.loss is not None:
             raise StoreError(self.loss)
-        if time.monotonic() - self._checked >= FRESH_S:
-            check_held(self.place, self.token)
-            self._checked = time.monotonic()
+        check_held(self.place, self.token)
 
 
 @contextmanager
