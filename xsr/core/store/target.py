@@ -117,6 +117,11 @@ def continued(target: Target, prepared: Prepared) -> tuple[Prepared, Ledger]:
     if target.header is None:
         return prepared, Ledger.empty(target.place, prepared.fingerprint, prepared.blocks)
     prepared = as_begun(prepared, target.header.settings, target.place.path)
+    if target.header.arrays != prepared.arrays:
+        raise StoreError(
+            f"{target.place.name} was written from {len(target.header.parts)} cubes, of which this is one; expected the"
+            " append_dim= or region= that the last one was written with."
+        )
     ledger = Ledger.read(target.place, prepared.fingerprint, target.header.blocks)
     require_unchanged(target.place, target.header, ledger)
     return prepared, ledger
@@ -150,9 +155,9 @@ def _appear(template: Template, place: Place) -> None:
     """Write a template beside a place, then give it its name."""
     draft = place.beside(".template")
     if draft.is_taken():
-        if read_header(draft)[0] is None:
+        if read_header(draft)[0] is None and any(not key.startswith(f"{SIDE}/") for key in draft.keys()):
             raise StoreError(f"{draft.path} exists and was not made by to_zarr. Move it, or choose another path.")
-        draft.remove()
+        draft.remove()  # of a writer that was killed: the header, or a part of it, comes first
     try:
         template.write(draft)
         draft.move(place)
