@@ -476,6 +476,18 @@ def test_what_is_at_the_path_already_stays(items, tmp_path):
     assert open_file(foreign).sizes["time"] == 3
 
 
+@pytest.mark.slow
+def test_a_store_that_others_wrote_to_is_not_continued(items, tmp_path):
+    out = tmp_path / "a.zarr"
+    fetch(out, items, datetime=DAYS[0], **AREA)
+    cube = open_file(out).compute().chunk(time=1, band=-1)
+    later = cube.assign_coords(time=cube.time + np.timedelta64(90, "D"))
+    xsr.to_zarr(later, out, append_dim="time", progress=False)
+    with pytest.raises(StoreError, match="was written to by to_zarr since it was fetched"):
+        fetch(out, items, **AREA)
+    assert xsr.verify(out).ok
+
+
 def test_nothing_found_leaves_nothing(items, tmp_path):
     with pytest.raises(ParameterError, match="no items of"):
         fetch(tmp_path / "a.zarr", items, datetime="2031", **AREA)

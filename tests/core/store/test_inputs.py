@@ -30,7 +30,7 @@ import xsr
 from xsr.core.errors import XsrWarning
 from xsr.core.store import content
 from xsr.core.store import inputs as module
-from xsr.core.store.inputs import inputs
+from xsr.core.store.inputs import inputs, of_files
 
 ROOT = Path(__file__).resolve().parents[3]
 
