@@ -9,18 +9,21 @@ GIT := git+https://github.com
 DEVELOPMENT ?= $(GIT)/pydata/xarray $(GIT)/dask/dask $(GIT)/dask/distributed $(GIT)/zarr-developers/zarr-python
 # For instance PYTEST_ARGS="-k grid -x"
 PYTEST_ARGS ?=
+# For instance CHAOS_ARGS="--trials 10000 --seed 2"
+CHAOS_ARGS ?=
 # Folder with real scenes; tests that need it are skipped where it is not set.
 export XSR_DATA
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo quick test lowest nightly lint format docs dist bench clean
+.PHONY: help demo quick test chaos lowest nightly lint format docs dist bench clean
 
 help:
 	@echo "make demo    super-resolve a small synthetic cube"
 	@echo "make quick   ruff and the quick tests, in about a minute"
 	@echo "make test    ruff, mypy, import contracts and all tests, with coverage"
+	@echo "make chaos   the tests that damage and kill at random, for hours if wanted: CHAOS_ARGS=\"--trials 10000\""
 	@echo "make lowest  the quick tests with the lowest version of every dependency, in .venv-lowest"
 	@echo "make nightly the quick tests with development versions of xarray, Dask and Zarr, in .venv-nightly"
 	@echo "make lint    the checks without the tests"
@@ -63,6 +66,11 @@ test: .venv/.ready
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term $(PYTEST_ARGS)
+
+# What CI tries for seconds, tried for long: fuzzed parsers, the state machine of stores, clusters; then random faults.
+chaos: .venv/.ready
+	XSR_CHAOS=1 $(BIN)/python -m pytest -n 2 -m chaos --no-cov $(PYTEST_ARGS)
+	$(BIN)/python benchmarks/survival.py $(CHAOS_ARGS)
 
 # Floors of pyproject.toml, resolved for the dependencies that are named there; theirs are the newest that fit.
 lowest:

@@ -2,6 +2,8 @@ import json
 from types import SimpleNamespace
 
 import pytest
+from fuzzing import damaged_json, examples, refused_or
+from hypothesis import given
 from models.helpers import make_cube
 from typer.testing import CliRunner
 
@@ -50,6 +52,25 @@ def test_a_store_that_does_not_say_how_it_was_made(remembered):
         ParameterError, match=r"a\.zarr does not say how it was made; --repair needs a store of xsr run"
     ):
         Request.recall(remembered, "a.zarr")
+
+
+REMEMBERED = {
+    **GOOD,
+    "bands": ["B02"],
+    "bbox": [0, 1, 2, 3],
+    "chunks": 20,
+    "fill": True,
+    "like": "a.tif",
+    "reader": ["a=b"],
+}
+
+
+@pytest.mark.chaos
+@examples(100)
+@given(remembered=damaged_json(REMEMBERED))
+def test_damaged_settings_are_read_or_refused(remembered):
+    request = refused_or(lambda: Request.recall(remembered, "a.zarr"))
+    assert request is None or all(isinstance(text, str) for text in request.opens().values())
 
 
 def test_what_is_opened_is_named_without_passwords():

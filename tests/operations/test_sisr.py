@@ -111,12 +111,15 @@ def test_other_factors(tmp_path, factor):
 
 
 @pytest.mark.slow
-def test_radius_one_pixel_short_differs(carn, tmp_path):
+def test_radius_one_pixel_short_differs(carn, tmp_path, monkeypatch):
     cube = make_cube(40, 40)
     whole = xsr.sisr(cube, model=carn)
     assert (
         FixedFactor(registry.spec(carn), Channels(("B02",), (0.1,), (0.05,)), (0,), RADIUS, "cpu").halo == RADIUS + FILL
     )
+    with pytest.raises(WeightsError, match=f"says radius {RADIUS - 1}; expected {RADIUS}"):
+        xsr.sisr(cube, model=write_fixed(tmp_path, radius=RADIUS - 1))
+    monkeypatch.setattr("xsr.models.claims.check_radius", lambda *given: None)
     for radius, equal in ((RADIUS, True), (RADIUS - 1, False)):
         model = write_fixed(tmp_path, radius=radius)
         gap = largest(xsr.sisr(cube, model=model, chunks=16).values, whole.values)

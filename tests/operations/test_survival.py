@@ -261,6 +261,16 @@ def test_folders_of_others_beside_a_store_are_never_deleted(cube, tmp_path, suff
     assert (beside / "thesis.txt").read_text() == "mine"
 
 
+@pytest.mark.parametrize("left", ["", "spatial_ref/_xsr/header.json.1f0a.partial"])
+def test_a_template_whose_first_object_was_not_written_is_begun_anew(cube, tmp_path, left):
+    """Its writer was killed between making the folder and writing the header."""
+    (tmp_path / "a.zarr.template/spatial_ref/_xsr").mkdir(parents=True)
+    if left:
+        (tmp_path / "a.zarr.template" / left).write_bytes(b"{")
+    assert write(cube, tmp_path / "a.zarr", resume=True).computed == 12
+    assert names_in(tmp_path) == ["a.zarr"]
+
+
 def test_a_local_url_and_the_home_folder_are_folders(cube, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     write(cube, f"file://{tmp_path}/with%20space.zarr")

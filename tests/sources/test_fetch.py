@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from catalogs import make_item, serving, write_items
+from dask.callbacks import Callback
 from odc.geo.geom import box as outline
 from products import NORTH, WEST, truth, warned
 from survival import bucket, forget, ledger_of
@@ -130,6 +131,16 @@ def test_only_the_blocks_of_a_date_that_are_missing_are_read(items, tmp_path):
     assert_whole(out, items)
 
 
+@pytest.mark.slow
+def test_no_graph_is_larger_than_that_of_one_date(items, tmp_path):
+    sizes = []
+    with Callback(start=lambda graph: sizes.append(len(graph))):
+        fetch(tmp_path / "one.zarr", items, datetime=DAYS[0], **AREA)
+        largest = max(sizes)
+        fetch(tmp_path / "all.zarr", items, **AREA)
+    assert max(sizes) == largest
+
+
 KILLED = """
 import json, sys
 from survival import die_at_write
@@ -189,6 +200,8 @@ def test_a_date_before_others_takes_its_place_and_their_blocks_are_kept(items, t
     assert_whole(out, items)
     assert fetch(out, items, **AREA) == FetchReport(str(out), 3, 0)
     assert [path.name for path in tmp_path.iterdir()] == ["a.zarr"]
+    fetch(tmp_path / "at_once.zarr", items, **AREA)
+    xr.testing.assert_identical(xr.open_zarr(out), xr.open_zarr(tmp_path / "at_once.zarr"))
 
 
 @pytest.mark.slow

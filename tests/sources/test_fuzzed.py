@@ -78,7 +78,7 @@ def test_undamaged_documents_are_accepted(made):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "verify"), [("MTD_MSIL2A.xml", "structure")])
+@pytest.mark.parametrize(("name", "verify"), [("MTD_MSIL2A.xml", "structure"), ("manifest.safe", "checksum")])
 @examples(50)
 @given(data=st.data())
 def test_damaged_documents_of_safe_products(made, name, verify, data):
@@ -86,6 +86,17 @@ def test_damaged_documents_of_safe_products(made, name, verify, data):
     content = data.draw(damaged(path.read_bytes()) | damaged_xml(path.read_bytes()))
     with replaced(path, content):
         refused_or(lambda: pixels(open_safe(made.safe, verify=verify)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pattern", ["GRANULE/*/MTD_TL.xml", "GRANULE/*/QI_DATA/clouds.gml"])
+@examples(50)
+@given(data=st.data())
+def test_damaged_masks_of_safe_products(made, pattern, data):
+    (path,) = made.clouded.glob(pattern)
+    content = data.draw(damaged(path.read_bytes()) | damaged_xml(path.read_bytes()))
+    with replaced(path, content):
+        refused_or(lambda: pixels(open_safe(made.clouded, verify="structure")))
 
 
 @pytest.mark.slow

@@ -91,8 +91,12 @@ FIELDS = {
     "citation": schema.text(schema.LONGEST_TEXT),
 }
 """What each field of a card may hold."""
-LATER = frozenset(("fill", "unit", "units", "factor", "residual", "coarser", "patch"))
-LATER |= {name for name in FIELDS if name.startswith("guide_")}
+LATER = frozenset(
+    (
+        *("fill", "unit", "units", "factor", "residual", "coarser", "patch"),
+        *("guide_bands", "guide_mean", "guide_std", "guide_optional"),
+    )
+)
 """Fields that cards of earlier versions lack."""
 
 

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
+from os.path import realpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,12 +38,14 @@ LONGEST_MESSAGE = 500
 INSTALL = "install it with: pip install 'xarray-sr[onnx]'."
 LARGEST_CARD = 1 << 16
 """Bytes of a card."""
+WIDEST_MARGIN = 4096
+"""Output pixels."""
 REQUIRED = ("model", "bands", "factor", "margin")
 FIELDS = {
     "model": schema.text(schema.LONGEST_NAME, least=1),
     "bands": schema.listing(schema.NAME, least=1),
     "factor": schema.integral(1, schema.LARGEST_FACTOR),
-    "margin": schema.integral(0, schema.WIDEST_RADIUS),
+    "margin": schema.integral(0, WIDEST_MARGIN),
     "units": schema.one_of(*CF_UNITS),
     "gsd_m": schema.SPREAD,
     "licence": schema.text(schema.LONGEST_NAME),
@@ -130,7 +133,7 @@ def _require_inside(folder: Path, name: str, source: str) -> None:
     """Refuse the name of a file that is not in a folder: whoever wrote it does not say what else is read here."""
     given = Path(name)
     apart = given.is_absolute() or ".." in given.parts or "\0" in name
-    if apart or not (folder / given).resolve().is_relative_to(folder.resolve()):
+    if apart or not Path(realpath(folder / given)).is_relative_to(realpath(folder)):
         raise WeightsError(
             f"{source} names the file {brief(name)}; expected one in {folder}, by a relative path without '..'"
             " or links that lead elsewhere. Put it there."
@@ -214,7 +217,7 @@ def _runtime_errors(doing: str) -> Iterator[None]:
 
     try:
         yield
-    except XsrError:
+    except (XsrError, MemoryError):
         raise
     except Exception as error:
         if isinstance(error, RuntimeError) and out_of_memory(error):

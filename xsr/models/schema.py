@@ -22,6 +22,7 @@ MOST_ITEMS = 1000
 MOST_ROWS = 10_000
 """Rows of scores."""
 MOST_PARAMETERS = 10**11
+"""Parameters that a card may state."""
 LARGEST = 1_000_000
 """Bound of statistics, pixel sizes and settings."""
 MOST_SETTINGS = 64
@@ -31,9 +32,11 @@ DEEPEST = 3
 WIDEST_RADIUS = 1024
 """Input pixels."""
 LARGEST_FACTOR = 128
+"""Of a fixed-scale network."""
 LARGEST_PATCH = 2048
 """Output pixels."""
 LARGEST_SCALE = 1024
+"""Of training; the smallest is its reciprocal."""
 
 
 @dataclass(frozen=True)

@@ -417,3 +417,10 @@ def test_an_input_has_one_hash_in_every_process(cube, tmp_path):
     paths = [str(tmp_path / name) for name in ("a.zarr", "a.tif")]
     made = subprocess.run([sys.executable, "-c", code, *paths], capture_output=True, text=True, check=True, cwd=ROOT)
     assert made.stdout.strip() == str([read(xsr.open(path)) for path in paths])
+
+
+def test_objects_are_the_same_by_another_password_or_signature():
+    about = {"size": 8, "ETag": "a"}
+    before, now = ({f"https://me:{word}@host/c/0?sig={word}": about} for word in ("once", "later"))
+    assert content.of_objects(before) == content.of_objects(now)
+    assert content.of_objects(before) != content.of_objects({"https://host/c/1": about})

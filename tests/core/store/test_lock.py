@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from locking import HOLD, Script, race
+from zarr.storage import MemoryStore
 
 from xsr.core.errors import StoreError
 from xsr.core.store import lock, lockfile
@@ -121,6 +122,19 @@ def test_a_disk_without_links(place, path, monkeypatch):
         with pytest.raises(StoreError, match="is being written by process"), locked(place):
             pass
     assert list(path.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", ["nothing://a.zarr", "a\0.zarr", "/dev/null/a.zarr"])
+def test_where_no_lock_can_be_is_said_in_one_error(path):
+    with pytest.raises(StoreError, match=r"locking .* failed"), locked(Place(path)):
+        pass
+
+
+def test_a_store_object_is_not_locked(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with locked(Place("", store=MemoryStore())) as lease:
+        lease.check()
+        assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow
@@ -271,16 +285,14 @@ def test_who_was_forced_out_stops_and_does_not_release_the_lock_of_the_other(pla
     assert list(path.parent.iterdir()) == []
 
 
-def test_a_check_reads_the_lock_where_the_last_reading_is_old(place, path, monkeypatch):
-    """Before the thread that renews it has noticed: both may have been stopped."""
+def test_a_check_does_not_wait_for_the_thread_that_renews(place, path):
+    """Both may have been stopped, and go on at the same time."""
     held = locked(place)
     lease = held.__enter__()
     path.unlink()
-    monkeypatch.setattr(lock, "FRESH_S", 1e9)
-    lease.check()
-    monkeypatch.setattr(lock, "FRESH_S", 0)
     with pytest.raises(StoreError, match="is gone"):
         lease.check()
+    assert lease.loss is None
     with pytest.raises(StoreError, match="is gone"):
         held.__exit__(None, None, None)
 

@@ -199,6 +199,7 @@ def test_redirections_of_a_catalogue_lead_no_further_inward(served):
     assert requested == ["/to/http://169.254.169.254/latest"]
 
 
+@pytest.mark.slow
 def test_addresses_beside_a_refused_one_are_used(tmp_path):
     found = make_item(tmp_path, bands=("B02",))
     del found["assets"]["scl"]

@@ -16,6 +16,8 @@ from urllib.request import Request, urlopen
 
 import numpy as np
 
+from xsr.core.redact import public
+
 PIECE = 1 << 16
 """Bytes of a piece of a file."""
 PIECES = 16
@@ -97,8 +99,8 @@ def of_address(url: str) -> str:
 
 
 def of_objects(listed: Mapping[str, Mapping[str, Any]]) -> str:
-    """Hash of objects as fsspec lists them: the name, size and tag, or time, of each."""
-    return digest(*((name, about.get("size"), _tag(about)) for name, about in sorted(listed.items())))
+    """Hash of objects as fsspec lists them: the name without password and signature, size and tag, or time, of each."""
+    return digest(*((public(name), about.get("size"), _tag(about)) for name, about in sorted(listed.items())))
 
 
 def _tag(about: Mapping[str, Any]) -> str:

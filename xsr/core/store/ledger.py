@@ -145,12 +145,15 @@ class Ledger:
                 self.damaged.setdefault(name, []).append(first + i)
 
     def record(self, name: str, number: int, row: NDArray[Any]) -> None:
-        """Take a row; it is written with others, a moment later."""
+        """Take a row that is written with others, once that is `due`."""
         self.take(name, number, row)
         self._changed.add((name, number // PAGE))
         self._unwritten += 1
-        if self._unwritten >= OFTEN or time.monotonic() - self._written >= SECONDS:
-            self.flush()
+
+    @property
+    def due(self) -> bool:
+        """Whether rows should be written by now; the lock is read before, since the pages may be another's."""
+        return self._unwritten >= OFTEN or time.monotonic() - self._written >= SECONDS
 
     def take(self, name: str, number: int, row: NDArray[Any]) -> None:
         """Take a row, without writing it."""

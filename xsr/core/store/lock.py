@@ -12,7 +12,6 @@ import secrets
 import socket
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
@@ -31,8 +30,6 @@ PATIENCE = 4
 """Times as long without a renewal after which an owner is taken to be dead."""
 READS = 4
 """Reads in the time of a renewal while a lock is watched."""
-FRESH_S = 1.0
-"""Age at which a check of a lease reads the lock again: that of a process that was stopped does."""
 ATTEMPTS = 100
 """Attempts to lock a store while others lock and release it."""
 
@@ -47,10 +44,9 @@ class Lease:
         self.token = token
         self.loss: str | None = None
         """Why the right is lost."""
-        self._checked = time.monotonic()
 
     def check(self) -> None:
-        """Raise if the lock is lost; reads it once a second at most, so that this may be called often.
+        """Read the lock and raise if it is lost; for its holder, before it writes what another would write, too.
 
         Raises
         ------
@@ -59,9 +55,7 @@ class Lease:
         """
         if self.loss is not None:
             raise StoreError(self.loss)
-        if time.monotonic() - self._checked >= FRESH_S:
-            check_held(self.place, self.token)
-            self._checked = time.monotonic()
+        check_held(self.place, self.token)
 
 
 @contextmanager
@@ -83,9 +77,14 @@ def locked(place: Place, *, force: bool = False) -> Iterator[Lease]:
     Notes
     -----
     While it is not known whether the owner of a lock lives, its file is watched for 20 s, and a message of the logger
-    ``xsr.core.store.lock`` says so.
+    ``xsr.core.store.lock`` says so. A store object has nothing beside it and is not locked.
     """
-    file, owner = file_beside(place, SUFFIX), Owner.me()
+    if place.store is not None:
+        yield Lease(place, "")
+        return
+    with store_errors(place, "locking", remedy=RETRY):
+        file = file_beside(place, SUFFIX)
+    owner = Owner.me()
     heart = _Heart(file, owner, Lease(place, owner.token))
     with file.folders():
         try:
@@ -115,6 +114,8 @@ def check_held(place: Place, token: str) -> None:
     StoreError
         If the lock is another's, or gone.
     """
+    if place.store is not None:
+        return
     with store_errors(place, "reading the lock of"):
         loss = _loss(place, file_beside(place, SUFFIX).read(), token)
     if loss is not None:
@@ -210,7 +211,8 @@ class _Heart:
             return
         found = self.file.read()
         self.lease.loss = _loss(self.lease.place, found, self.owner.token)
-        self.owner = Owner.of(found) or self.owner  # renewed by an attempt that was taken to have failed
+        if self.lease.loss is None:  # renewed by an attempt that was taken to have failed
+            self.owner = Owner.of(found) or self.owner
 
 
 def _acquire(place: Place, file: LockFile, mine: Owner, force: bool) -> None:

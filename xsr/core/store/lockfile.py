@@ -110,7 +110,8 @@ class LocalFile:
     @contextmanager
     def folders(self) -> Iterator[None]:
         """Remove the folders that were made for the file in this context, unless something else lies in them."""
-        missing = [folder for folder in self.path.parents if not folder.exists()]
+        # pathlib would raise where a folder must not be looked at
+        missing = [folder for folder in self.path.parents if not os.path.exists(folder)]
         try:
             yield
         finally:

@@ -142,9 +142,9 @@ def _appear(template: Template, place: Place) -> None:
     """Write a template beside a place, then give it its name."""
     draft = place.beside(".template")
     if draft.is_taken():
-        if read_header(draft)[0] is None:
+        if read_header(draft)[0] is None and any(not key.startswith(f"{SIDE}/") for key in draft.keys()):
             raise StoreError(f"{draft.path} exists and was not made by to_zarr. Move it, or choose another path.")
-        draft.remove()
+        draft.remove()  # of a writer that was killed: the header, or a part of it, comes first
     try:
         template.write(draft)
         draft.move(place)

@@ -44,10 +44,12 @@ class Outcomes:
         self.failed.append(BadBlock(key.label, self.writers[key.label].at(key.index), reason(error)))
 
     def _record(self, key: graph.BlockKey, row: Any) -> None:
-        self.lease.check()
-        with store_errors(self.ledger.place, "writing the ledger of"):
-            writer = self.writers[key.label]
-            self.ledger.record(key.label, writer.blocks.row(writer.at(key.index)), row)
+        writer = self.writers[key.label]
+        self.ledger.record(key.label, writer.blocks.row(writer.at(key.index)), row)
+        if self.ledger.due:
+            self.lease.check()
+            with store_errors(self.ledger.place, "writing the ledger of"):
+                self.ledger.flush()
 
 
 def check_errors(errors: str) -> None:

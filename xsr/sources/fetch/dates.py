@@ -5,6 +5,8 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 import xarray as xr
 
+from xsr.core.grid import crs_name
+
 TIME = {"units": "microseconds since 1970-01-01", "dtype": "int64"}
 """Encoding of time: STAC gives fractions of a second."""
 
@@ -22,6 +24,8 @@ def plain(cube: xr.DataArray | xr.Dataset) -> xr.Dataset:
     dataset = dataset.assign_coords(
         {n: one.astype(object) if one.dtype.kind in "UT" else one for n, one in small.items()}
     )
+    for dim in dataset.odc.spatial_dims:  # in one spelling: a CRS keeps that of the image or store that it came from
+        dataset[dim].attrs["crs"] = crs_name(dataset.odc.geobox)
     dataset["time"].encoding = dict(TIME)
     return dataset
 

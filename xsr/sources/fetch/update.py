@@ -290,3 +290,5 @@ def _take_over(holding: Holding, before: int, ledger: Ledger, number: int) -> No
             list(pool.map(lambda pair: holding.place.share(pair[0], ledger.place, pair[1]), keys))
         for row in left:
             ledger.record(name, number * each + int(row), rows[row])
+        if ledger.due:
+            ledger.flush()
