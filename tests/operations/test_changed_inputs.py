@@ -83,6 +83,7 @@ def test_another_process_goes_on_with_the_same_input(source, tmp_path):
     refused = subprocess.run([*command, "--resume"], check=False, **run)
     assert refused.returncode != 0
     assert f"{source} was changed" in refused.stderr
+    subprocess.run([*command, "--resume", "--input-id", "same"], check=True, **run)
 
 
 @pytest.mark.slow

@@ -88,6 +88,10 @@ OnFailure: TypeAlias = Annotated[
 ]
 Overwrite: TypeAlias = Annotated[bool, typer.Option("--overwrite", help="Replace an existing store.")]
 Resume: TypeAlias = Annotated[bool, typer.Option("--resume", help="Go on with a store that was interrupted.")]
+InputId: TypeAlias = Annotated[
+    str | None,
+    typer.Option(help="Name of the state of IN, instead of the content of its files; later: they are the same."),
+]
 Force: TypeAlias = Annotated[bool, typer.Option("--force", help="Skip the checks of lock and free space.")]
 
 # What a sensor observes.

@@ -48,6 +48,7 @@ def run(  # what decides the result is read from the context, see `Request.parse
     zarr_format: options.ZarrFormat = 3,
     overwrite: options.Overwrite = False,
     resume: options.Resume = False,
+    input_id: options.InputId = None,
     errors: options.OnFailure = "quarantine",
     force: options.Force = False,
     device: options.Device = "auto",
@@ -65,7 +66,8 @@ def run(  # what decides the result is read from the context, see `Request.parse
     request.check()
     prepare(out, workers, IN=source)
     packing = {"dtype": dtype, "allow_clipping": allow_clipping, "zarr_format": zarr_format}
-    write(request.build(), out, resume=resume, overwrite=overwrite, errors=errors, force=force, **packing)
+    how = {"input_id": input_id, "errors": errors, "force": force, **packing}
+    write(request.build(), out, resume=resume, overwrite=overwrite, **how)
 
 
 @app.command(cls=Command)
@@ -73,6 +75,7 @@ def verify(
     store: Annotated[str, typer.Argument(metavar="STORE", help="Zarr store written by xsr.")],
     repair: Annotated[bool, typer.Option("--repair", help="Compute bad blocks again.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="With --repair: open what STORE names without asking.")] = False,
+    input_id: options.InputId = None,
     force: options.Force = False,
     allow_clipping: options.AllowClipping = False,
     workers: options.Workers = None,
@@ -87,7 +90,7 @@ def verify(
     if repair:
         options.share_cores(workers)
         cube = _rebuild(store, yes=yes)
-    report = xsr.verify(store, repair=cube, force=force, allow_clipping=allow_clipping)
+    report = xsr.verify(store, repair=cube, input_id=input_id, force=force, allow_clipping=allow_clipping)
     for bad in report.repaired:
         say(f"repaired {bad}")
     for bad in report.bad:

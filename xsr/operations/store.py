@@ -11,20 +11,33 @@ import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from xsr.core.errors import ParameterError, StoreError, XsrWarning
 from xsr.core.packing import StoredType, warn_of_infinite
-from xsr.core.store.ledger import BadBlock, Index
-from xsr.core.store.lock import locked
+from xsr.core.store.first_form import adopt_first_form, is_first_form
+from xsr.core.store.header import Header, read_header
+from xsr.core.store.ledger import BadBlock, Index, Ledger
+from xsr.core.store.lock import Lease, locked
+from xsr.core.store.parts import Region, appended, extended, inside, publish
 from xsr.core.store.place import RETRY, Place, resolve_place, store_errors
 from xsr.core.store.target import begin, begun_anew, continued, in_place, resumed
 from xsr.core.store.template import Prepared, prepare
-from xsr.core.store.writing import Errors, check_errors, write_blocks
+from xsr.core.store.writing import (
+    Errors,
+    Outcomes,
+    check_errors,
+    compute_blocks,
+    finish,
+    require_unchanged,
+    write_blocks,
+)
 from xsr.core.types import XarrayObject
 
+Mode = Literal["w-", "w", "a", "a-", "r+"]
+"""What becomes of a store that exists."""
 SQUEEZE = 10
 """Most by which compression is assumed to shrink a store, for the check of free space."""
 
@@ -48,6 +61,25 @@ class StoreReport:
     """Blocks that could not be computed and hold the fill value, with the reason."""
 
 
+@dataclass(frozen=True)
+class _How:
+    """How blocks are written."""
+
+    errors: Errors
+    progress: bool
+    resume: bool
+    force: bool
+    compute: bool
+
+
+@dataclass(frozen=True)
+class _Written:
+    """What was written."""
+
+    ledger: Ledger
+    outcomes: Outcomes
+
+
 def to_zarr(
     cube: XarrayObject,
     path: str | Path,
@@ -60,6 +92,10 @@ def to_zarr(
     dtype: StoredType | None = None,
     allow_clipping: bool = False,
     zarr_format: Literal[2, 3] = 3,
+    mode: Mode | None = None,
+    append_dim: str | None = None,
+    region: Region | None = None,
+    compute: bool = True,
     storage_options: Mapping[str, Any] | None = None,
     input_id: str | None = None,
     progress: bool = True,
@@ -99,6 +135,20 @@ def to_zarr(
         block counts as one that cannot be computed.
     zarr_format
         3, with crc32c on every chunk; or 2, with the checksum of zstd, for GDAL before 3.12 (it reads no format 3).
+    mode
+        As xarray has it. ``w-``, the default: a new store. ``w``: as ``overwrite=True``. ``a`` and ``a-``, the default
+        with ``append_dim``: append. ``r+``, the default with ``region``: new values for what is there, for all of it
+        without a region.
+    append_dim
+        Dimension, the first of every variable, along which the cube is appended to a complete store; without a store
+        this begins one. Variables, grid, labels and blocks must be those of the store, whose stored form holds: an
+        append begins where a block ends. What was there stays readable throughout; until the new blocks are written the
+        store is not complete, and ``resume=True`` with the same cube goes on.
+    region
+        Part of an existing store that the cube fills or replaces: slices of pixels by dimension, or "auto", which finds
+        the cube by its labels. It must cover whole blocks, and may hold some of the variables.
+    compute
+        False writes metadata and coordinates only: a store that is filled by ``region``.
     storage_options
         Options of fsspec where the path is a URL, for instance ``{"endpoint_url": ...}`` for ``s3://``.
     input_id
@@ -145,33 +195,118 @@ def to_zarr(
     >>> xr.open_zarr("fine.zarr").attrs["xsr"]["complete"]
     True
     """
-    if overwrite and resume:
-        raise ParameterError("overwrite and resume exclude each other: begin anew, or go on (an overwrite, too).")
+    overwrite, region = _check_mode(mode, overwrite, resume, append_dim, region)
     check_errors(errors)
-    prepared = prepare(
-        cube,
-        dtype=dtype,
-        zarr_format=zarr_format,
-        inner_chunks=inner_chunks,
-        input_id=input_id,
-        allow_clipping=allow_clipping,
-    )
+    form: dict[str, Any] = {"dtype": dtype, "zarr_format": zarr_format, "inner_chunks": inner_chunks}
+    identity: dict[str, Any] = {"input_id": input_id, "allow_clipping": allow_clipping}
+    prepared = prepare(cube, **form, **identity, grows=append_dim)
     place = resolve_place(path, storage_options)
+    how = _How(errors, progress, resume, force, compute)
     with locked(place, force=force) as lease:
         with store_errors(place, "looking at", remedy=RETRY):
-            target = resumed(place) if resume else begun_anew(place, overwrite)
-            prepared, ledger = continued(target, prepared)
-        todo = {part.variable: ledger.undone(part) for part in prepared.blocks}
-        if not force:
-            _check_space(prepared, target.place, todo)
-        with store_errors(target.place, "beginning", remedy=RETRY):
-            header = begin(target, prepared)
-        outcomes = write_blocks(prepared, header, ledger, lease, todo, errors=errors, progress=progress)
-        lease.check()
-        written = target.place if outcomes.failed else in_place(target)
+            header = None if append_dim is None and region is None else _grown(place, dtype, inner_chunks)
+        if header is not None:
+            blocks = {name: one["block"] for name, one in header.arrays.items()}
+            form = header.settings["packing"]
+            if dtype is None and form["dtype"] == "float32":  # other types are refused, not converted
+                form = {**form, "dtype": None}
+            prepared = prepare(cube, **form, **identity, blocks=blocks)
+            written = _write_part(place, lease, header, prepared, append_dim, region or {}, how)
+        elif region is not None:
+            raise StoreError(f"{place.name} holds no store; expected one whose region= is written. Begin it first.")
+        else:
+            written = _write_whole(place, lease, prepared, overwrite, how)
+    ledger, outcomes = written.ledger, written.outcomes
     valid, clipped, infinite = (ledger.total(column, prepared.images) for column in ("valid", "clipped", "infinite"))
     warn_of_infinite(infinite)
-    return StoreReport(written.name, len(ledger), valid, clipped, infinite, outcomes.done, tuple(outcomes.failed))
+    return StoreReport(place.name, len(ledger), valid, clipped, infinite, outcomes.done, tuple(outcomes.failed))
+
+
+def _check_mode(
+    mode: Mode | None, overwrite: bool, resume: bool, append_dim: str | None, region: Region | None
+) -> tuple[bool, Region | None]:
+    """Refuse what contradicts; returns whether a store is replaced, and the region that is written."""
+    if mode is not None and mode not in get_args(Mode):
+        raise ParameterError(f"mode={mode!r}; expected one of {', '.join(get_args(Mode))}.")
+    if append_dim is not None and region is not None:
+        raise ParameterError("append_dim and region exclude each other: append, or write to what is there.")
+    part = "append_dim" if append_dim is not None else "region" if region is not None else None
+    allowed = {"append_dim": ("a", "a-"), "region": ("r+", "a", "a-"), None: ("w-", "w", "r+")}[part]
+    if mode is not None and mode not in allowed:
+        raise ParameterError(
+            f"mode={mode!r} {f'with {part}' if part else 'without append_dim or region'}; expected one of"
+            f" {', '.join(allowed)}."
+        )
+    if overwrite and (part is not None or mode not in (None, "w")):
+        raise ParameterError(f"overwrite=True with {part or f'mode={mode!r}'}; expected one of them.")
+    if (overwrite or mode == "w") and resume:
+        raise ParameterError("overwrite and resume exclude each other: begin anew, or go on (an overwrite, too).")
+    return overwrite or mode == "w", {} if mode == "r+" and region is None else region
+
+
+def _grown(place: Place, dtype: StoredType | None, inner_chunks: int | None) -> Header | None:
+    """Header of the store that a part is written to, whose stored form holds; None if there is no store."""
+    if not place.is_taken():
+        return None
+    if is_first_form(place):
+        adopt_first_form(place)
+    header = read_header(place)[0]
+    if header is None:
+        raise StoreError(f"{place.name} holds no ledger; expected a store written by to_zarr. Choose another path.")
+    form = header.settings["packing"]
+    for name, value in (("dtype", dtype), ("inner_chunks", inner_chunks)):
+        if value is not None and value != form[name]:
+            raise ParameterError(f"{name}={value!r}, but the store has {form[name]!r}. Leave {name} out.")
+    return header
+
+
+def _write_whole(place: Place, lease: Lease, prepared: Prepared, overwrite: bool, how: "_How") -> "_Written":
+    """Write a new store, or go on with one."""
+    with store_errors(place, "looking at", remedy=RETRY):
+        target = resumed(place) if how.resume else begun_anew(place, overwrite)
+        prepared, ledger = continued(target, prepared)
+    todo = {part.variable: ledger.undone(part) if how.compute else [] for part in prepared.blocks}
+    if not how.force:
+        _check_space(prepared, target.place, todo)
+    with store_errors(target.place, "beginning", remedy=RETRY):
+        header = begin(target, prepared)
+    outcomes = write_blocks(prepared, header, ledger, lease, todo, errors=how.errors, progress=how.progress)
+    lease.check()
+    if not outcomes.failed:
+        in_place(target)
+    return _Written(ledger, outcomes)
+
+
+def _write_part(
+    place: Place,
+    lease: Lease,
+    header: Header,
+    prepared: Prepared,
+    append_dim: str | None,
+    region: Region,
+    how: "_How",
+) -> "_Written":
+    """Append a cube to a store, or write it to a region."""
+    with store_errors(place, "looking at", remedy=RETRY):
+        if append_dim is not None:
+            part = appended(place, header, prepared, append_dim, resume=how.resume)
+        else:
+            part = inside(place, header, prepared, region)
+        ledger = Ledger.read(place, header.fingerprint, header.blocks)
+        if not part.is_last_of(header):  # of one that was interrupted the documents may be those of before
+            require_unchanged(place, header, ledger)
+        template = extended(place, header, part)
+    with store_errors(place, "beginning a part of"):
+        ledger = publish(template, header, ledger, part, resume=how.resume)
+    header = template.header
+    todo = part.undone(header, ledger) if how.compute else {name: [] for name in header.arrays}
+    writers = part.writers(header, place, lease)
+    if not how.force:
+        _check_space(prepared, place, todo)
+    arrays = {name: prepared.dataset[name].data for name in writers}
+    outcomes = compute_blocks(writers, arrays, ledger, lease, todo, errors=how.errors, progress=how.progress)
+    finish(place, header, ledger, outcomes.failed)
+    return _Written(ledger, outcomes)
 
 
 def _check_space(prepared: Prepared, place: Place, todo: Mapping[str, Collection[Index]]) -> None:

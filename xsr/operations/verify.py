@@ -13,9 +13,10 @@ from xsr.core.store.first_form import adopt_first_form, is_first_form, read_firs
 from xsr.core.store.header import COPIES, Header, encode, read_header
 from xsr.core.store.ledger import DONE, QUARANTINED, BadBlock, Blocks, Index, Ledger
 from xsr.core.store.lock import Lease, locked
+from xsr.core.store.parts import Part, made_of, rebuilt
 from xsr.core.store.place import RETRY, SIDE, Place, resolve_place, store_errors
-from xsr.core.store.template import Template, as_begun, prepare, template_of
-from xsr.core.store.writing import Outcomes, write_blocks, wrong_documents
+from xsr.core.store.template import prepare, template_of
+from xsr.core.store.writing import compute_blocks, finish, wrong_documents
 from xsr.core.types import XarrayObject
 
 READERS = 4
@@ -178,33 +179,41 @@ def _check_block(group: Any, ledger: Ledger, header: Header, blocks: Blocks, ind
     return BadBlock(name, index, "its row in the ledger is damaged" if damaged else "not done")
 
 
-def _repair(
-    place: Place, lease: Lease, cube: XarrayObject, report: VerifyReport, progress: bool, **how: Any
-) -> Outcomes:
+def _repair(place: Place, lease: Lease, cube: XarrayObject, report: VerifyReport, progress: bool, **how: Any) -> None:
     """Bring back metadata and coordinates, compute bad blocks again."""
     with store_errors(place, "reading", remedy=RETRY):
         if is_first_form(place):
             adopt_first_form(place)
         header, ledger, _ = _read(place)
-        prepared = prepare(cube, **header.settings["packing"], **how)
-        prepared = as_begun(prepared, header.settings, place.path)
+        blocks = {name: one["block"] for name, one in header.arrays.items()}
+        part = made_of(place, header, prepare(cube, **header.settings["packing"], **how, blocks=blocks))
+        prepared = part.prepared
     with store_errors(place, "repairing"):
-        _bring_back(place, header, template_of(prepared), [bad.variable for bad in report.bad if not bad.index])
+        _bring_back(place, header, part, [bad.variable for bad in report.bad if not bad.index])
     todo: dict[str, list[Index]] = {str(name): [] for name in prepared.encoding}
     for bad in report.bad:
-        if bad.index:
-            todo[bad.variable].append(bad.index)
-    return write_blocks(prepared, header, ledger, lease, todo, errors="quarantine", progress=progress)
+        index = part.holds(header, bad.variable, bad.index) if bad.index and bad.variable in todo else None
+        if index is not None:
+            todo[bad.variable].append(index)
+    writers = part.writers(header, place, lease)
+    arrays = {name: prepared.dataset[name].data for name in writers}
+    outcomes = compute_blocks(writers, arrays, ledger, lease, todo, errors="quarantine", progress=progress)
+    finish(place, header, ledger, outcomes.failed)
 
 
-def _bring_back(place: Place, header: Header, template: Template, keys: list[str]) -> None:
+def _bring_back(place: Place, header: Header, part: Part, keys: list[str]) -> None:
     """Write header, documents and objects as they were; what was added goes."""
     for key in keys:
         if key in COPIES:
             place.put(key, encode(header))
         elif key in header.documents:
             place.put(key, header.documents[key].encode())
-        elif key in header.objects and _sha256(template.objects.get(key, b"")) == header.objects[key]:
-            place.put(key, template.objects[key])
         elif key not in header.objects and not key.startswith(SIDE):
             place.erase(key)
+    lost = [key for key in keys if key in header.objects]
+    if lost:
+        for objects in (template_of(part.prepared).objects, rebuilt(place, header, part)):
+            for key in lost:
+                content = objects.get(key, b"")
+                if _sha256(content) == header.objects[key]:
+                    place.put(key, content)

@@ -1,5 +1,6 @@
 """Inputs by content: what a cube is read from is found, whoever opened it, and a change of its pixels is noticed."""
 
+import base64
 import os
 import shutil
 import socket
@@ -308,7 +309,17 @@ class Untagged(Handler):
     tags = False
 
 
-@pytest.fixture(params=[Handler, Untagged])
+class Guarded(Handler):
+    """Lets a user in who has the password."""
+
+    def do_GET(self):
+        if self.headers["Authorization"] == f"Basic {base64.b64encode(b'user:password').decode()}":
+            super().do_GET()
+        else:
+            self.send_error(401)
+
+
+@pytest.fixture
 def serve(request, tmp_path):
     """Address of a server of the folder of the test."""
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(request.param, directory=str(tmp_path))) as server:
@@ -317,6 +328,7 @@ def serve(request, tmp_path):
         server.shutdown()
 
 
+@pytest.mark.parametrize("serve", [Handler, Untagged, Guarded], indirect=True)
 def test_a_changed_file_behind_a_web_server_is_noticed_and_named_without_secrets(cube, tmp_path, serve):
     write_tiff(cube, tmp_path / "a.tif")
     url = f"{serve.replace('//', '//user:password@')}/a.tif?token=secret"
@@ -336,6 +348,7 @@ def task_of(text):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("serve", [Handler, Untagged], indirect=True)
 def test_a_changed_chunk_behind_a_server_that_lists_nothing_is_noticed(cube, tmp_path, serve):
     pytest.importorskip("aiohttp")
     write_zarr(cube, tmp_path / "a.zarr")
@@ -376,9 +389,22 @@ def test_addresses_are_named_without_user_password_and_query(text, shown):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "red", "https://www.example/schema.json", "a\nb", "x" * 5000, "\0", "http://[", "/"]
+    "text",
+    [
+        "",
+        "red",
+        "See https://www.example/a.tif",
+        "https://www.example/schema.json",
+        "a\nb",
+        "x" * 5000,
+        "\0",
+        "http://[",
+        "/",
+    ],
 )
-def test_other_text_is_no_input(text):
+def test_other_text_is_no_input(tmp_path, monkeypatch, text):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "red").touch()
     looks = {}
     module._add_text(text, looks)
     assert looks == {}

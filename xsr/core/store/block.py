@@ -26,16 +26,20 @@ class BlockWriter:
     zarr_format: Literal[2, 3] = 3
     lock: tuple[Place, str] | None = None
     """Store whose lock must be held, and the token of the lease: who lost it writes nothing more."""
-    first: int = 0
-    """Number along the first dimension, in the store, of the first block of a cube that is a part of it."""
+    origin: Index = ()
+    """Block of the store that the first block of the cube is, where the cube is a part of it."""
 
     def shifted(self, first: int) -> "BlockWriter":
-        """Writer of a cube that is a part of the store."""
-        return replace(self, first=first)
+        """Writer of a cube that is a part of the store, by its first block along the first dimension."""
+        return replace(self, origin=(first, *(0 for _ in self.blocks.sizes[1:])))
 
     def at(self, index: Index) -> Index:
         """Block of the store that a block of the cube is."""
-        return (self.first + index[0], *index[1:])
+        return tuple(first + n for first, n in zip(self.origin, index, strict=True)) if self.origin else index
+
+    def row(self, index: Index) -> int:
+        """Row in the ledger of a block of the cube."""
+        return self.blocks.row(self.at(index))
 
     def __call__(self, block: NDArray[Any], index: Index) -> NDArray[Any]:
         """Write one block and read it back; returns its row of the ledger.

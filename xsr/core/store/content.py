@@ -7,6 +7,7 @@ is small is read whole. What they cannot notice is a change that keeps all of th
 import asyncio
 import hashlib
 import json
+import math
 import os
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
@@ -23,7 +24,10 @@ PIECE = 1 << 16
 PIECES = 16
 """Pieces of a file that are read, from the first to the last; a file that has no more is read whole."""
 MANY = 10_000
-"""Files of a folder up to which the ends of each are read. Of more the names, sizes and times count alone."""
+"""Files of a folder up to which the ends of each are read, and most chunks that are requested of a server one by one.
+
+Of more files the names, sizes and times count alone, of more chunks evenly spread ones.
+"""
 END = 1 << 12
 """Bytes at either end of a file of a folder."""
 TIMEOUT_S = 20.0
@@ -90,8 +94,9 @@ def of_address(url: str) -> str:
     scheme, _, rest = url.partition("://")
     host, slash, path = rest.partition("/")
     user, _, host = host.rpartition("@")
-    known = {"Authorization": f"Basic {b64encode(unquote(user).encode()).decode()}"} if user else {}
-    request = Request(f"{scheme}://{host}{slash}{path}", headers={"Range": f"bytes=0-{PIECE - 1}", **known})
+    request = Request(f"{scheme}://{host}{slash}{path}", headers={"Range": f"bytes=0-{PIECE - 1}"})
+    if user:  # not for a server that this one leads to
+        request.add_unredirected_header("Authorization", f"Basic {b64encode(unquote(user).encode()).decode()}")
     with urlopen(request, timeout=TIMEOUT_S) as response:
         about, head = response.headers, response.read(PIECE)
     size = about.get("Content-Range", "").rpartition("/")[2] or about.get("Content-Length")
@@ -109,13 +114,12 @@ def _tag(about: Mapping[str, Any]) -> str:
 
 def of_zarr(node: Any) -> str:
     """Hash of an array or group of Zarr: its metadata as they were read, and what is stored of it."""
-    from zarr.core.sync import sync
-
-    return digest(json.dumps(node.metadata.to_dict(), sort_keys=True, default=str), sync(_stored(node)))
+    return digest(json.dumps(node.metadata.to_dict(), sort_keys=True, default=str), _stored(node))
 
 
-async def _stored(node: Any) -> str:
+def _stored(node: Any) -> str:
     """Hash of the objects of an array or group."""
+    from zarr.core.sync import sync
     from zarr.storage import FsspecStore, LocalStore, WrapperStore, ZipStore
 
     store, path = node.store_path.store, node.store_path.path
@@ -126,14 +130,14 @@ async def _stored(node: Any) -> str:
     if isinstance(store, ZipStore):
         return of_file(str(store.path))
     if not isinstance(store, FsspecStore) or "memory" in _protocols(store.fs):
-        return await _by_content(store, path)
+        return sync(_by_content(store, path))
     if "file" in _protocols(store.fs):
         return of_folder(os.path.join(store.path, path))
     root = f"{store.path.rstrip('/')}/{path}".rstrip("/")
     store.fs.invalidate_cache()  # of listings, which another process may have outdated
     if not set(_protocols(store.fs)) & {"http", "https"}:
-        return of_objects(await store.fs._find(root, detail=True))
-    return await _by_name(store.fs, [f"{root}/{key}" for key in _keys(node)])
+        return of_objects(sync(store.fs._find(root, detail=True)))
+    return sync(_by_name(store.fs, [f"{root}/{key}" for key in _keys(node)]))
 
 
 def _protocols(files: Any) -> tuple[str, ...]:
@@ -142,9 +146,10 @@ def _protocols(files: Any) -> tuple[str, ...]:
 
 
 def _keys(node: Any) -> list[str]:
-    """Names of all chunks of an array, for servers that do not list them."""
+    """Names of the chunks of an array, for servers that do not list them; of more than `MANY` evenly spread ones."""
     counts = [-(-n // size) for n, size in zip(node.shape, node.shards or node.chunks, strict=True)]
-    return [node.metadata.encode_chunk_key(index) for index in np.ndindex(*counts)]
+    numbers = range(0, math.prod(counts), -(-math.prod(counts) // MANY) or 1)
+    return [node.metadata.encode_chunk_key(tuple(map(int, np.unravel_index(n, counts)))) for n in numbers]
 
 
 async def _by_name(files: Any, names: list[str]) -> str:

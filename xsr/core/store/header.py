@@ -39,6 +39,8 @@ class Header:
     """Whether every block is done."""
     quarantined: tuple[dict[str, Any], ...] = ()
     """``variable``, ``index`` and ``reason`` of every block that could not be computed."""
+    parts: tuple[dict[str, Any], ...] = ()
+    """``region`` and ``settings`` of every cube that it was written from, the last one last; none if it was one."""
 
     @property
     def fingerprint(self) -> str:
@@ -81,7 +83,7 @@ def decode(content: bytes) -> Header:
     """
     try:
         found = json.loads(content)["header"]
-        header = Header(**{**found, "quarantined": tuple(found["quarantined"])})
+        header = Header(**{**found, "quarantined": tuple(found["quarantined"]), "parts": tuple(found["parts"])})
         if encode(header) != content:
             raise ValueError("its content contradicts its checksum")
         _check(header)

@@ -20,10 +20,10 @@ READERS = 16
 """Inputs that are looked at side by side."""
 NAMED = 1000
 """Inputs that are kept one by one; more are kept folder by folder."""
-LONGEST = 4096
-"""Characters of a path or address; longer text is none."""
-IMAGE = re.compile(r"\.(tiff?|jp2|j2k|nc4?|h5|hdf5?|vrt|zip|tar|img)$", re.IGNORECASE)
-"""End of an address that is taken for an image."""
+PATH = re.compile(r"(?=.*[./\\]).{1,4096}")
+"""What text must be like to name a file: in one line, and no plain word."""
+IMAGE = re.compile(r"[a-z][\w+.-]*://\S+\.(tiff?|jp2|j2k|nc4?|h5|hdf5?|vrt|zip|tar|img)", re.IGNORECASE)
+"""Address that is taken for one of an image."""
 BETWEEN = re.compile(r'[":!{}]')
 """What surrounds a path where GDAL names a part of a file: ``NETCDF:"a.nc":red``, ``/vsizip/{a.zip}/b.tif``."""
 CLOUDS = {"/vsicurl/": "", "/vsis3/": "s3://", "/vsigs/": "gs://", "/vsiaz/": "az://"}
@@ -128,7 +128,7 @@ def _shown(address: str) -> str:
 
 def _add_text(text: str, looks: Looks) -> None:
     """Add the file or address that a text names, if it names one, and the files that this one refers to."""
-    if not 0 < len(text) <= LONGEST or "\n" in text:
+    if not PATH.fullmatch(text):
         return
     cloud = next((start for start in CLOUDS if text.startswith(start)), None)
     address = text if cloud is None else CLOUDS[cloud] + text.removeprefix(cloud)
@@ -137,7 +137,7 @@ def _add_text(text: str, looks: Looks) -> None:
         looks[os.path.abspath(file)] = [partial(content.of_file, file)]
         for other in _referred(file):
             _add_text(other, looks)
-    elif "://" in address and IMAGE.search(public(address)):
+    elif IMAGE.fullmatch(public(address)):
         web = address.startswith(("http://", "https://"))
         looks.setdefault(_shown(address), []).append(partial(content.of_address if web else _of_url, address))
 
@@ -153,13 +153,14 @@ def _file_in(text: str) -> str | None:
 
 def _referred(file: str) -> list[str]:
     """List the files that a virtual raster refers to; none for any other file."""
-    with open(file, "rb") as opened:
-        if not VRT.match(opened.read(1024)):
-            return []
-    import rasterio
+    with suppress(OSError):  # those of rasterio, too
+        with open(file, "rb") as opened:
+            virtual = VRT.match(opened.read(1024))
+        if virtual:
+            import rasterio
 
-    with suppress(rasterio.errors.RasterioError), rasterio.open(file, driver="VRT", sharing=False) as raster:
-        return [str(other) for other in raster.files if other != file]
+            with rasterio.open(file, driver="VRT", sharing=False) as raster:
+                return [str(other) for other in raster.files if other != file]
     return []
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.request import url2pathname
 
-from xsr.core.errors import ParameterError, StoreError, XsrError, cause
+from xsr.core.errors import ParameterError, StoreError, XsrError, XsrWarning, cause
 from xsr.core.redact import public, scrub
 
 REMEDY = "Blocks written so far are safe; mend the cause and go on with resume=True (xsr run --resume)."
@@ -263,7 +263,7 @@ def store_errors(place: Place, doing: str, *, remedy: str = REMEDY) -> Iterator[
     """
     try:
         yield
-    except (XsrError, MemoryError):
+    except (XsrError, XsrWarning, MemoryError):
         raise
     except Exception as error:
         known = place.path, place.options

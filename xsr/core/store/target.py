@@ -117,6 +117,11 @@ def continued(target: Target, prepared: Prepared) -> tuple[Prepared, Ledger]:
     if target.header is None:
         return prepared, Ledger.empty(target.place, prepared.fingerprint, prepared.blocks)
     prepared = as_begun(prepared, target.header.settings, target.place.path)
+    if target.header.arrays != prepared.arrays:
+        raise StoreError(
+            f"{target.place.name} was written from {len(target.header.parts)} cubes, of which this is one; expected the"
+            " append_dim= or region= that the last one was written with."
+        )
     ledger = Ledger.read(target.place, prepared.fingerprint, target.header.blocks)
     require_unchanged(target.place, target.header, ledger)
     return prepared, ledger

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import warnings
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -77,6 +77,11 @@ class Prepared:
         return [Blocks(str(name), self.dataset[name].chunks or ()) for name in self.encoding]
 
     @property
+    def arrays(self) -> dict[str, dict[str, list[int]]]:
+        """Shape of every variable and of its blocks, as the header of a store keeps them."""
+        return {part.variable: shapes_of(part) for part in self.blocks}
+
+    @property
     def images(self) -> list[str]:
         """Variables that hold images, not classes or masks beside them."""
         kinds = {name: self.dataset[name].dtype.kind for name in self.encoding if name in self.dataset.data_vars}
@@ -100,10 +105,12 @@ def prepare(
     input_id: str | None = None,
     allow_clipping: bool = False,
     grows: str | None = None,
+    blocks: Mapping[str, Sequence[int]] | None = None,
 ) -> Prepared:
     """Decide how a cube is stored; nothing is computed.
 
     Along ``grows``, a dimension, coordinates have chunks of `GROWTH` values, which stay as they are when it grows.
+    NumPy-backed variables take the chunks of ``blocks``, by their names.
 
     Raises
     ------
@@ -120,7 +127,7 @@ def prepare(
         raise ParameterError(f"zarr_format={zarr_format} with inner_chunks={inner_chunks}; format 2 has no shards.")
     if inner_chunks is not None:
         inner_chunks = checks.whole("inner_chunks", inner_chunks, least=1, what="a number of pixels")
-    dataset = _as_dataset(cube)
+    dataset = _as_dataset(cube, blocks or {})
     names = _blockwise(dataset)
     encoders = {name: _encoder(dataset, name, dtype, allow_clipping) for name in names}
     encoding = {
@@ -203,6 +210,11 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
     return found
 
 
+def changed_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Say in what the settings of two cubes differ, but for more that one states of the same input."""
+    return changes(old["input"], new["input"]) + differences({**old, "input": None}, {**new, "input": None})
+
+
 def as_begun(prepared: Prepared, old: Mapping[str, Any], path: str) -> Prepared:
     """Go on with a store that was begun, in its settings: those of the cube may state more of the same input.
 
@@ -211,8 +223,7 @@ def as_begun(prepared: Prepared, old: Mapping[str, Any], path: str) -> Prepared:
     StoreError
         If the settings differ, so that blocks of one cube would get into the store of another; says how.
     """
-    new = prepared.settings
-    found = changes(old["input"], new["input"]) + differences({**old, "input": None}, {**new, "input": None})
+    found = changed_settings(old, prepared.settings)
     if found:
         named = [text for text in found if not text.startswith("input.graph")] or found  # which changes with all else
         raise StoreError(
@@ -249,7 +260,7 @@ def template_of(prepared: Prepared) -> Template:
 
     dataset, names = prepared.dataset, list(prepared.encoding)
     memory = Place("memory", store=MemoryStore())
-    _write_empty(prepared, memory, _loaded(dataset, names, prepared.grows))
+    _write_empty(prepared, memory, loaded(dataset, names, prepared.grows))
     group = memory.open()
     geobox = geobox_of(dataset)
     assert geobox is not None
@@ -265,9 +276,12 @@ def template_of(prepared: Prepared) -> Template:
     set_state(group, {"version": __version__, "fingerprint": prepared.fingerprint, "complete": False})
     objects = {key: memory.get(key) or b"" for key in memory.keys()}
     documents = {key: content.decode() for key, content in objects.items() if is_document(key)}
-    digests = {key: hashlib.sha256(content).hexdigest() for key, content in objects.items() if key not in documents}
-    arrays = {part.variable: shapes_of(part) for part in prepared.blocks}
-    return Template(Header(prepared.settings, arrays, documents, digests), objects)
+    return Template(Header(prepared.settings, prepared.arrays, documents, digests_of(objects)), objects)
+
+
+def digests_of(objects: Mapping[str, bytes]) -> dict[str, str]:
+    """SHA-256 of the objects that are no documents."""
+    return {key: hashlib.sha256(one).hexdigest() for key, one in objects.items() if not is_document(key)}
 
 
 def shapes_of(blocks: Blocks) -> dict[str, list[int]]:
@@ -333,18 +347,17 @@ def _naming(error: Exception, template: xr.Dataset, names: list[Hashable]) -> Ex
     return error
 
 
-def _loaded(dataset: xr.Dataset, names: list[Hashable], grows: str | None) -> xr.Dataset:
-    """Compute what is not written block by block, and keep of the old encoding what still holds."""
+def loaded(dataset: xr.Dataset, names: list[Hashable], grows: str | None = None) -> xr.Dataset:
+    """Compute what is not written block by block, and choose its stored form: that of times takes any other time."""
     template = dataset.copy()
     lazy = {n: v.compute() for n, v in dataset.variables.items() if n not in names and v.chunks is not None}
     template = template.assign({n: v for n, v in lazy.items() if n in dataset.data_vars})
     template = template.assign_coords({n: v for n, v in lazy.items() if n in dataset.coords})
     for name in set(template.variables) - set(names):
-        times = template[name].dtype.kind in "mMO"  # of other numbers the type is that of the packed ones
-        kept = {k: v for k, v in template[name].encoding.items() if times and k in ("units", "calendar", "dtype")}
+        form = _times(template[name].variable)
         if grows in template[name].dims:
-            kept["chunks"] = tuple(GROWTH if dim == grows else n for dim, n in template[name].sizes.items())
-        template[name].encoding = kept
+            form["chunks"] = tuple(GROWTH if dim == grows else n for dim, n in template[name].sizes.items())
+        template[name].encoding = form
     stale = ("grid_mapping", "coordinates", "xsr")
     for name in names:
         old = template.variables[name]
@@ -352,6 +365,15 @@ def _loaded(dataset: xr.Dataset, names: list[Hashable], grows: str | None) -> xr
         empty = xr.Variable(old.dims, graph.placeholder(old.shape, old.dtype), attrs)
         template = template.assign_coords({name: empty}) if name in template.coords else template.assign({name: empty})
     return template
+
+
+def _times(variable: xr.Variable) -> dict[str, Any]:
+    """Choose the stored form of times, so fine that others can be appended; other numbers take that of their type."""
+    if variable.dtype.kind == "M":
+        exact = (variable.values == variable.values.astype("datetime64[us]")) | np.isnat(variable.values)
+        return {"units": f"{'micro' if exact.all() else 'nano'}seconds since 1970-01-01", "dtype": "int64"}
+    kept = ("units", "calendar", "dtype") if variable.dtype.kind in "mO" else ()
+    return {key: value for key, value in variable.encoding.items() if key in kept}
 
 
 def _epsg_url(epsg: int) -> str:
@@ -373,7 +395,7 @@ def _geozarr(geobox: Any) -> dict[str, Any]:
     }
 
 
-def _as_dataset(cube: XarrayObject) -> xr.Dataset:
+def _as_dataset(cube: XarrayObject, blocks: Mapping[str, Sequence[int]]) -> xr.Dataset:
     """Dataset with Dask arrays, spatial_ref as a coordinate and plain string labels."""
     if not isinstance(cube, xr.DataArray | xr.Dataset):
         raise CubeError(f"got {type(cube).__name__}; expected an xarray DataArray or Dataset.")
@@ -384,7 +406,8 @@ def _as_dataset(cube: XarrayObject) -> xr.Dataset:
     cube = plain(_placed(cube, read))
     spatial = set(cube.odc.spatial_dims)
     for name in _blockwise(cube):
-        chunked = counted(_chunked(cube[name], spatial, deep=1 if name in cube.coords else -1))
+        block = blocks.get(str(name))
+        chunked = counted(_chunked(cube[name], spatial, deep=1 if name in cube.coords else -1, block=block))
         cube = cube.assign_coords({name: chunked}) if name in cube.coords else cube.assign({name: chunked})
     labels = {n: c.astype(object) for n, c in cube.coords.items() if c.dtype.kind in "UT"}
     return cube.assign_coords(labels)
@@ -418,8 +441,13 @@ def _placed(cube: xr.Dataset, read: Georeference) -> xr.Dataset:
     return cube.assign_attrs(moved)
 
 
-def _chunked(variable: xr.DataArray, spatial: set[Hashable], *, deep: int) -> xr.DataArray:
-    """Give a variable without chunks some, ``deep`` along other axes than the spatial ones; make uneven ones single."""
+def _chunked(variable: xr.DataArray, spatial: set[Hashable], *, deep: int, block: Sequence[int] | None) -> xr.DataArray:
+    """Give a variable without chunks some: those of a block, or ``deep`` along other axes than the spatial ones.
+
+    Uneven ones along other axes become single.
+    """
+    if variable.chunks is None and block is not None and len(block) == variable.ndim:
+        return variable.chunk(dict(zip(variable.dims, block, strict=True)))
     if variable.chunks is None:
         return variable.chunk({dim: 1024 if dim in spatial else deep for dim in variable.dims})
     sizes = zip(variable.dims, variable.chunks, strict=True)

@@ -1,5 +1,6 @@
 """Computing the blocks of a store that are not done, and what becomes of those that fail."""
 
+import json
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -44,8 +45,7 @@ class Outcomes:
         self.failed.append(BadBlock(key.label, self.writers[key.label].at(key.index), reason(error)))
 
     def _record(self, key: graph.BlockKey, row: Any) -> None:
-        writer = self.writers[key.label]
-        self.ledger.record(key.label, writer.blocks.row(writer.at(key.index)), row)
+        self.ledger.record(key.label, self.writers[key.label].row(key.index), row)
         if self.ledger.due:
             self.lease.check()
             with store_errors(self.ledger.place, "writing the ledger of"):
@@ -219,7 +219,20 @@ def wrong_documents(place: Place, header: Header) -> list[BadBlock]:
     """Metadata documents that are not what was written."""
     found = {key: place.get(key) for key in header.documents}
     return [
-        BadBlock(key, (), "is missing" if content is None else "differs from what was written")
+        BadBlock(key, (), _difference(header.documents[key], content))
         for key, content in found.items()
         if content != header.documents[key].encode()
     ]
+
+
+def _difference(text: str, content: bytes | None) -> str:
+    """Say what became of a document."""
+    if content is None:
+        return "is missing"
+    try:
+        was, now = (json.loads(one).get("shape") for one in (text, content))
+    except (ValueError, AttributeError):
+        was = now = None
+    if was == now:
+        return "differs from what was written"
+    return f"was changed by another program: its shape is {now}, in the ledger {was}"

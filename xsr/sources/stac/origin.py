@@ -13,7 +13,7 @@ from enum import IntEnum
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
     import pystac
@@ -22,6 +22,7 @@ MARK = "xsr:origin"
 """Field of an item that holds its `Origin`."""
 WEB, CLOUD = ("http", "https"), ("s3", "gs", "az")
 """Schemes of addresses; the hosts of cloud storage are set by the user's environment."""
+SCHEME = re.compile(r"([A-Za-z][\w+.-]*)://")
 GDAL = re.compile(r"/vsi\w+([/?{]|$)|^\s*<|^[A-Za-z]\w+:(?!//)")
 """What is a path of GDAL alone: its file systems, descriptions in place, names of drivers."""
 CREDENTIALS = (ip_address("fd00:ec2::254"), ip_address("100.100.100.200"))
@@ -81,9 +82,9 @@ def refusal(address: str, origin: str | None) -> str | None:
     'names a file of this machine'
     >>> refusal("B02.tif", None)
     """
-    scheme, separator, _ = address.partition("://")
-    scheme = scheme.lower() if separator else ""
-    if not address.isprintable() or (not separator and GDAL.search(address)):
+    found = SCHEME.match(address)
+    scheme = found[1].lower() if found else ""
+    if not address.isprintable() or (not scheme and GDAL.search(address)):
         return "is no address of a file, but means something to GDAL"
     if scheme in ("", "file"):
         return None if origin is None else "names a file of this machine"
@@ -113,10 +114,10 @@ def _host(address: str) -> str | None:
     """Host of an address; None where readers could disagree on which it is."""
     try:
         parts = urlsplit(address)
-        host = parts.hostname
+        host = unquote(parts.hostname or "").partition("%")[0].rstrip(".")  # readers undo escapes; a zone is no name
     except ValueError:
         return None
-    return host.partition("%")[0] if host and not re.search(r"[\s\\]", parts.netloc) else None
+    return host if host and not re.search(r"[\s\\]", parts.netloc) else None
 
 
 @lru_cache(maxsize=4096)
