@@ -9,6 +9,9 @@ from models.helpers import make_cube
 
 import xsr
 from xsr.core.errors import StoreError
+from xsr.core.store.place import Place
+from xsr.core.store.target import begin, begun_anew
+from xsr.core.store.template import prepare
 
 URL = "memory://target.zarr"
 
@@ -71,3 +74,17 @@ def test_a_replacement_that_died_at_any_copy_or_deletion_is_finished(memory, cub
         assert not memory.find("/target.zarr.incoming"), number
     assert number > 20
     np.testing.assert_array_equal(xr.open_zarr(URL)["reflectance"].values, (cube + 1).values)
+
+
+@pytest.mark.parametrize("kind", ["folder", "url"])
+def test_a_writer_that_begins_late_leaves_the_store_of_another_alone(memory, cube, tmp_path, kind):
+    """It found nothing, was stopped, lost its lock, and goes on when the other has finished."""
+    path = str(tmp_path / "target.zarr") if kind == "folder" else URL
+    place = Place(path)
+    target, prepared = begun_anew(place, False), prepare(cube)
+    xsr.to_zarr(cube, path, progress=False)
+    before = {key: place.get(key) for key in place.keys()}
+    with pytest.raises(StoreError, match="was begun by another writer meanwhile; this one stops"):
+        begin(target, prepared)
+    assert {key: place.get(key) for key in place.keys()} == before
+    assert xsr.verify(path).ok

@@ -128,11 +128,19 @@ def continued(target: Target, prepared: Prepared) -> tuple[Prepared, Ledger]:
 
 
 def begin(target: Target, prepared: Prepared) -> Header:
-    """Write the template of a new store; a local one appears as a whole or not at all. Returns the header."""
+    """Write the template of a new store; a local one appears as a whole or not at all. Returns the header.
+
+    Raises
+    ------
+    StoreError
+        If another store has appeared there: this writer was stopped, and lost its lock to another.
+    """
     if target.header is not None:
         return target.header
     template, place = template_of(prepared), target.place
-    leftover = read_header(place)[0]
+    leftover = begun(place)
+    if leftover is not None and _has_template(place):
+        raise StoreError(f"{place.path} was begun by another writer meanwhile; this one stops. Go on with resume=True.")
     if leftover is not None:  # a writer was killed at this point, on a URL
         for key in (*leftover.documents, *leftover.objects):
             place.erase(key)

@@ -206,7 +206,8 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
         if isinstance(one, Mapping) and isinstance(two, Mapping):
             found += differences(one, two, f"{prefix}{key}.")
         elif one != two:
-            found.append(f"{prefix}{key} was {one!r} and is {two!r}")
+            of = f" (of the model {new['xsr_model']!r})" if key == "xsr_weights_sha256" and "xsr_model" in new else ""
+            found.append(f"{prefix}{key} was {one!r} and is {two!r}{of}")
     return found
 
 
