@@ -92,6 +92,11 @@ def read_holding(place: Place, request: Mapping[str, Any], *, repair: bool) -> H
             return None
         record = _record(place, header)
         _require_same(place, record["asked"], request)
+        if header is not None and header.parts:
+            raise StoreError(
+                f"{place.name} was written to by to_zarr since it was fetched; expected what fetch wrote alone. Choose"
+                " another path."
+            )
         if header is not None and not place.is_group():  # on a URL, a writer was killed as it began
             return None
     with store_errors(place, "reading", remedy=RETRY):
