@@ -99,5 +99,5 @@ def test_weights_that_changed_are_refused(tmp_path):
     numbers = np.fromfile(card.with_name("w.data"), np.uint8)
     numbers[-1] ^= 1
     numbers.tofile(card.with_name("w.data"))
-    with pytest.raises(StoreError, match=r"xsr_weights_sha256 was '\w+' and is '\w+'"):
+    with pytest.raises(StoreError, match=r"xsr_weights_sha256 was '\w+' and is '\w+' \(of the model 'small'\)"):
         write(cube.sr.sisr(model=str(card)), tmp_path / "a.zarr", resume=True)

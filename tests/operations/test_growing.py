@@ -334,3 +334,40 @@ def test_a_region_of_nothing_and_other_stored_forms_are_refused(cube, tmp_path):
     xsr.to_zarr(cube[:2], tmp_path / "a.zarr", **QUIET)
     with pytest.raises(ParameterError, match="dtype='uint16', but the store has 'float32'"):
         xsr.to_zarr(cube[2:], tmp_path / "a.zarr", append_dim="time", dtype="uint16", **QUIET)
+
+
+# --- groups ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_groups_are_stores_of_their_own(cube, tmp_path, zarr_format):
+    path, how = tmp_path / "a.zarr", {"zarr_format": zarr_format, **QUIET}
+    xsr.to_zarr(cube, path, group="coarse", **how)
+    xsr.to_zarr(cube[:2] + 1, path, group="coarse/deep/fine", **how)
+    with pytest.raises(StoreError, match=r"fine exists; expected a new store"):
+        xsr.to_zarr(cube, path, group="coarse/deep/fine", **how)
+    xsr.to_zarr(cube[2:] + 1, path, group="coarse/deep/fine", append_dim="time", **QUIET)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["a.zarr"]
+    for group, wanted in (("coarse", cube), ("coarse/deep/fine", cube + 1)):
+        np.testing.assert_array_equal(read(path, group=group)["reflectance"], wanted)
+        assert xsr.verify(path, group=group).ok
+    groups = xr.open_groups(path, engine="zarr")
+    tree = xr.open_datatree(path, engine="zarr")
+    assert set(groups) == {"/", "/coarse", "/coarse/deep", "/coarse/deep/fine"}
+    np.testing.assert_array_equal(tree["coarse/deep/fine"]["reflectance"], cube + 1)
+
+
+def test_a_group_lies_in_a_store_with_a_cube(cube, tmp_path):
+    path = tmp_path / "a.zarr"
+    xsr.to_zarr(cube, path, **QUIET)
+    xsr.to_zarr(cube + 1, path, group="fine", **QUIET)
+    np.testing.assert_array_equal(read(path, group="fine")["reflectance"], cube + 1)
+    assert_holds(path, cube)
+    assert set(xr.open_groups(path, engine="zarr")) == {"/", "/fine"}
+
+
+@pytest.mark.parametrize("group", ["", "..", "a/../b", "a//b", 5])
+def test_groups_without_a_name_are_refused(cube, tmp_path, group):
+    with pytest.raises(ParameterError, match=r"group=.*expected names"):
+        xsr.to_zarr(cube, tmp_path / "a.zarr", group=group, **QUIET)
+    assert not list(tmp_path.iterdir())

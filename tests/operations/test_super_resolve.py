@@ -466,6 +466,33 @@ def test_sample_outside_is_nothing(model):
         assert np.isnan(nowhere.values).all()
 
 
+def test_sample_takes_labels_from_either_of_the_points(model):
+    cube = make_cube(20, 20)
+    labels = {"place": list("abcd")}
+    x, y = (xr.DataArray(cube[dim].values[5:9], dims="place") for dim in "xy")
+    expected = xsr.sample(cube, x=x.values, y=y.values, model=model).values
+    for one, two in ((x.assign_coords(labels), y), (x, y.assign_coords(labels)), (x.assign_coords(labels), y.values)):
+        points = xsr.sample(cube, x=one, y=two, model=model)
+        assert points.place.values.tolist() == labels["place"]
+        np.testing.assert_array_equal(points, expected)
+    for other in (y.rename(place="other"), y.assign_coords(place=list("abcx"))):
+        with pytest.raises(ParameterError, match="expected one dimension and the same labels"):
+            xsr.sample(cube, x=x.assign_coords(labels), y=other, model=model)
+
+
+def test_sample_takes_points_in_another_crs(model):
+    cube = make_cube(20, 20)
+    x, y = cube.x.values[5:9], cube.y.values[5:9]
+    lon, lat = Transformer.from_crs(cube.odc.crs.to_wkt(), "EPSG:4326", always_xy=True).transform(x, y)
+    points = xsr.sample(cube, x=lon, y=lat, crs="EPSG:4326", model=model)
+    np.testing.assert_allclose(points.x, x, atol=1e-6)
+    np.testing.assert_allclose(points, xsr.sample(cube, x=x, y=y, model=model), atol=1e-5)
+    with pytest.raises(XsrWarning, match=r"none of the 4 points lies in the cube.*Pass crs='EPSG:4326'"):
+        xsr.sample(cube, x=lon, y=lat, model=model)
+    with pytest.raises(ParameterError, match="crs='nowhere' is unknown"):
+        xsr.sample(cube, x=lon, y=lat, crs="nowhere", model=model)
+
+
 def test_sample_follows_the_nodata_rule(model):
     cube = make_cube(10, 10)
     cube[0, 2, 4, 4] = np.nan  # covers x 600040..600050, y 5699950..5699960

@@ -141,6 +141,20 @@ def test_no_graph_is_larger_than_that_of_one_date(items, tmp_path):
     assert max(sizes) == largest
 
 
+@pytest.mark.slow
+def test_a_date_whose_files_changed_meanwhile_is_no_mixture(copy, tmp_path):
+    out, path, how = tmp_path / "a.zarr", copy / "items.json", {"offset": -1000, **AREA}
+    fetch(out, path, chunks=48, **how)
+    old = open_file(out).compute()
+    forget(out, [5], "reflectance")  # of the second date
+    make_item(copy, day=DAYS[1], added=1500)
+    fetch(out, path, **how)
+    cube, new = open_file(out).compute(), open_stac(path, bands=["B02", "B08"], offset=-1000).compute()
+    assert not np.array_equal(old[1], new[1])
+    np.testing.assert_array_equal(cube, new)
+    assert xsr.verify(out).ok
+
+
 KILLED = """
 import json, sys
 from survival import die_at_write
@@ -452,14 +466,28 @@ def test_dates_on_another_grid_or_without_masks_are_refused(folder, items, tmp_p
 def test_what_is_at_the_path_already_stays(items, tmp_path):
     foreign = tmp_path / "foreign.zarr"
     open_stac(items, bands="B02").sr.to_zarr(foreign, progress=False)
+    fetch(tmp_path / "own.zarr", items, **AREA)
+    xsr.to_zarr(open_file(tmp_path / "own.zarr"), tmp_path / "derived.zarr", progress=False)
     (tmp_path / "file").write_text("mine")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "note.txt").write_text("mine")
-    for name in ("foreign.zarr", "file", "folder"):
+    for name in ("foreign.zarr", "derived.zarr", "file", "folder"):
         with pytest.raises(StoreError, match=rf"{name} exists and was not written by fetch"):
             fetch(tmp_path / name, items, **AREA)
     assert (tmp_path / "folder" / "note.txt").read_text() == "mine"
     assert open_file(foreign).sizes["time"] == 3
+
+
+@pytest.mark.slow
+def test_a_store_that_others_wrote_to_is_not_continued(items, tmp_path):
+    out = tmp_path / "a.zarr"
+    fetch(out, items, datetime=DAYS[0], **AREA)
+    cube = open_file(out).compute().chunk(time=1, band=-1)
+    later = cube.assign_coords(time=cube.time + np.timedelta64(90, "D"))
+    xsr.to_zarr(later, out, append_dim="time", progress=False)
+    with pytest.raises(StoreError, match="was written to by to_zarr since it was fetched"):
+        fetch(out, items, **AREA)
+    assert xsr.verify(out).ok
 
 
 def test_nothing_found_leaves_nothing(items, tmp_path):

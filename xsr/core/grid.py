@@ -208,6 +208,26 @@ def project_points(geobox: GeoBox, x: Positions, y: Positions) -> tuple[Position
     return _snap(row - 0.5), _snap(col - 0.5)
 
 
+def reproject_points(crs: str | int, geobox: GeoBox, x: Positions, y: Positions) -> tuple[Positions, Positions]:
+    """Bring coordinates in any CRS to that of a grid; what has no place there is infinite.
+
+    Raises
+    ------
+    ParameterError
+        If the CRS is unknown, or the grid has none.
+    """
+    from pyproj.exceptions import CRSError
+
+    if geobox.crs is None:
+        raise ParameterError(f"crs={crs!r} with a cube that has no CRS. Assign one with .odc.assign_crs(...).")
+    name = f"EPSG:{crs}" if isinstance(crs, int) else str(crs)
+    try:
+        east, north = _transformer(name, str(geobox.crs)).transform(x, y)
+    except CRSError as error:
+        raise ParameterError(f"crs={crs!r} is unknown: {error}. Expected one such as 'EPSG:4326'.") from error
+    return np.asarray(east), np.asarray(north)
+
+
 def _snap(position: Positions) -> Positions:
     return np.asarray(np.rint(position * STEPS) / STEPS, np.float64)
 

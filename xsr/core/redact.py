@@ -31,7 +31,7 @@ ENVIRONMENT = re.compile(
     re.IGNORECASE,
 )
 """Names of environment variables whose values are secrets, unless they name files."""
-SHORT, SHORT_QUERY = 4, 8
+SHORT, SHORT_QUERY = 6, 8
 """Lengths of the shortest password, and of the shortest value of a query or the environment, that is looked for."""
 
 

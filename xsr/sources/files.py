@@ -30,8 +30,6 @@ CHUNK = 1024
 """Chunk of files that have none of their own, in pixels."""
 ZARR_METADATA = ("zarr.json", ".zgroup", ".zmetadata")
 """Names of the files that describe a Zarr group."""
-HDF5 = b"\x89HDF\r\n\x1a\n"
-"""First bytes of an HDF5 file, as NetCDF 4 is one."""
 HEAD = 1024
 """Bytes read of a file to know its kind."""
 JPEG2000 = re.compile(rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51")
@@ -169,7 +167,7 @@ def open_netcdf(
     """
     with _reading(path):
         engine = "scipy" if _head(path).startswith(b"CDF") else "h5netcdf"
-        if _head(path).startswith(HDF5):
+        if engine == "h5netcdf" and "://" not in path:
             check_hdf5(path, trust=trust)
         options = {"chunks": {}, "engine": engine, "decode_coords": "all"}
         data = xr.open_dataset(path, group=group, **options)  # type: ignore[arg-type]
@@ -243,9 +241,9 @@ def _reading(path: str) -> Iterator[None]:
     except XsrError:
         raise
     except Exception as error:  # of any kind, where a library reaches a file on the web
-        reason = scrub(str(error), path).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+        lines = scrub(str(error), path).splitlines() or [type(error).__name__]
         raise CubeError(
-            f"{path} cannot be read: {reason}. Check that it is complete and of the kind it claims."
+            f"{path} cannot be read: {lines[0].rstrip('.')}. Check that it is complete and of the kind it claims."
         ) from cause(error, path)
 
 

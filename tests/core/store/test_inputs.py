@@ -30,7 +30,7 @@ import xsr
 from xsr.core.errors import XsrWarning
 from xsr.core.store import content
 from xsr.core.store import inputs as module
-from xsr.core.store.inputs import inputs
+from xsr.core.store.inputs import inputs, of_files
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -450,3 +450,13 @@ def test_objects_are_the_same_by_another_password_or_signature():
     before, now = ({f"https://me:{word}@host/c/0?sig={word}": about} for word in ("once", "later"))
     assert content.of_objects(before) == content.of_objects(now)
     assert content.of_objects(before) != content.of_objects({"https://host/c/1": about})
+
+
+def test_files_have_one_hash_together_in_any_order(tmp_path):
+    one, two = tmp_path / "one.tif", tmp_path / "two.tif"
+    one.write_bytes(b"1")
+    two.write_bytes(b"2")
+    before = of_files([str(one), str(two)])
+    assert of_files([str(two), str(one), "no file"]) == before
+    two.write_bytes(b"3")
+    assert len({before, of_files([str(one), str(two)]), of_files([str(one)]), of_files([]), ""}) == 4

@@ -66,6 +66,16 @@ def inputs(arrays: Iterable[Any]) -> dict[str, str | None]:
     return _folded({name: result if isinstance(result, str) else None for name, result in sorted(found.items())})
 
 
+def of_files(names: Iterable[str]) -> str:
+    """Hash of files and addresses together; empty where one of them cannot be looked at."""
+    looks: Looks = {}
+    for name in names:
+        _add_text(name, looks)
+    found = [_looked_at(one) for one in looks.values()]
+    hashes = sorted(one for one in found if isinstance(one, str))
+    return content.digest(*hashes) if hashes and len(hashes) == len(found) else ""
+
+
 def _looked_at(looks: list[Look]) -> str | Exception:
     try:
         found = sorted(look() for look in looks)

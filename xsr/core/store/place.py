@@ -255,6 +255,44 @@ def resolve_place(path: str | Path, options: Mapping[str, Any] | None) -> Place:
     return place
 
 
+def in_group(place: Place, group: str | None) -> Place:
+    """Place of a group of a store; the store itself without one.
+
+    Raises
+    ------
+    ParameterError
+        If the group has no name that Zarr takes.
+    """
+    if group is None:
+        return place
+    names = str(group).strip("/").split("/") if type(group) is str else [""]
+    if any(name.strip(".") == "" or name.startswith("__") or "\\" in name for name in names):
+        raise ParameterError(f"group={group!r}; expected names with '/' between them, such as 'fine' or 'tile/fine'.")
+    return place.inside("/".join(names))
+
+
+def make_groups(root: Place, place: Place, zarr_format: Literal[2, 3]) -> None:
+    """Make the groups that lead to one, where they are missing.
+
+    Raises
+    ------
+    StoreError
+        If one of them has the other format.
+    """
+    import zarr
+
+    below = place.path.removeprefix(root.path.rstrip("/")).strip("/").split("/")
+    for depth in range(len(below)):
+        above = root.inside("/".join(below[:depth])) if depth else root
+        if not above.is_group():
+            zarr.open_group(above.path, mode="a", zarr_format=zarr_format, storage_options=above.fsspec)
+        elif above.open("r").metadata.zarr_format != zarr_format:
+            raise StoreError(
+                f"{above.name} is no group of Zarr format {zarr_format}; expected one format in a store. Pass the other"
+                " zarr_format=."
+            )
+
+
 @contextmanager
 def store_errors(place: Place, doing: str, *, remedy: str = REMEDY) -> Iterator[None]:
     """Turn whatever a store raises into one `StoreError` that says what was being done, and what to do.

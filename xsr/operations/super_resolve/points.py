@@ -1,16 +1,18 @@
 """The continuous image at scattered points."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
+from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
 from xsr.core import graph, pipeline
-from xsr.core.errors import ParameterError
-from xsr.core.grid import EDGE, Points, positive_number, project_points
+from xsr.core.errors import ParameterError, XsrWarning
+from xsr.core.grid import EDGE, Points, crs_name, inside, positive_number, project_points, reproject_points
 from xsr.core.names import BandsLike
 from xsr.core.types import XarrayObject
 from xsr.models.precision import Precision
@@ -19,6 +21,8 @@ from xsr.operations.super_resolve.networks import warn_of_scale
 
 POINTS = 1 << 16
 """Points of `sample` computed by one task at most."""
+NEAR_M = 100_000
+"""Distance in units of a projected CRS within which points in another one are taken to be meant for a cube."""
 CELL = 256
 """Side, in input pixels, of the squares by which `sample` groups points."""
 
@@ -28,6 +32,7 @@ def sample(
     *,
     x: ArrayLike | xr.DataArray,
     y: ArrayLike | xr.DataArray,
+    crs: str | int | None = None,
     t: Any = None,
     frames: int = 5,
     window: float | None = None,
@@ -47,8 +52,11 @@ def sample(
     cube
         As in `liif`.
     x, y
-        Map coordinates in the CRS of the cube, shape (n,). DataArrays keep their dimension and coordinates; otherwise
-        the dimension is called ``point``.
+        Map coordinates, shape (n,). DataArrays keep their dimension and coordinates; otherwise the dimension is called
+        ``point``.
+    crs
+        CRS of ``x`` and ``y``, "EPSG:4326" for longitude and latitude; by default that of the cube, in which the points
+        of the result are.
     t, frames, window, extrapolate, fill
         Target times instead of the cube's dates, alike at every point; see `liif`.
     scale
@@ -64,7 +72,12 @@ def sample(
     Raises
     ------
     ParameterError
-        If ``x`` and ``y`` are not of one length, or ``scale`` is below 1.
+        If ``x`` and ``y`` are not of one length and dimension, ``crs`` is unknown, or ``scale`` is below 1.
+
+    Warns
+    -----
+    XsrWarning
+        If no point lies in the cube, but all lie near it in degrees or in Web Mercator.
 
     Examples
     --------
@@ -89,8 +102,13 @@ def sample(
             f"the points bring {sorted(map(str, taken))}, which the cube has too; expected names of their own. Rename"
             " the dimension, or drop the coordinate, of x and y."
         )
+    if crs is not None:
+        east, north = reproject_points(crs, checked.geobox, east, north)
+        coords = {**coords, "x": (dim, east), "y": (dim, north)}
     with np.errstate(invalid="ignore"):  # an infinite coordinate becomes NaN, which lies outside
         rows, cols = project_points(checked.geobox, east, north)
+    if crs is None and not (inside(rows, checked.geobox.shape.y) & inside(cols, checked.geobox.shape.x)).any():
+        _warn_of_crs(checked.geobox, east, north)
     order, sizes = _group(rows, cols)
     points = Points(rows[order], cols[order], (1 / scale, 1 / scale))
     shape = (checked.data.sizes["y"], checked.data.sizes["x"])
@@ -117,15 +135,33 @@ def _points(
         raise ParameterError(
             f"x has shape {east.shape} and y {north.shape}; expected two sequences of one length, at least one point."
         )
-    if isinstance(x, xr.DataArray) and isinstance(y, xr.DataArray):
-        same = x.dims == y.dims and (x.dims[0] not in x.indexes or x.indexes[x.dims[0]].equals(y.indexes[y.dims[0]]))
-        if not same:
-            raise ParameterError(
-                f"x runs along {x.dims} and y along {y.dims}; expected one dimension and the same labels."
-            )
-    dim = x.dims[0] if isinstance(x, xr.DataArray) else "point"
-    kept = dict(x.coords) if isinstance(x, xr.DataArray) else {}
+    given = [one for one in (y, x) if isinstance(one, xr.DataArray)]
+    labels = [one.indexes[one.dims[0]] for one in given if one.dims[0] in one.indexes]
+    if len({one.dims for one in given}) > 1 or any(not one.equals(labels[0]) for one in labels):
+        raise ParameterError(
+            f"x runs along {given[-1].dims} and y along {given[0].dims}; expected one dimension and the same labels."
+        )
+    dim = given[0].dims[0] if given else "point"
+    kept = {name: coord for one in given for name, coord in one.coords.items()}
     return dim, {**kept, "x": (dim, east), "y": (dim, north)}, east, north
+
+
+def _warn_of_crs(geobox: GeoBox, east: NDArray[np.float64], north: NDArray[np.float64]) -> None:
+    """Warn of points none of which lies in a cube, if they do not lie far from it in another CRS."""
+    box = geobox.boundingbox
+    for crs in ("EPSG:4326", "EPSG:3857"):
+        if geobox.crs is None or geobox.crs.geographic or geobox.crs == crs:
+            continue
+        x, y = reproject_points(crs, geobox, east, north)
+        away = np.maximum.reduce([box.left - x, x - box.right, box.bottom - y, y - box.top])
+        if np.isfinite(away).all() and (away < NEAR_M).all():
+            warnings.warn(
+                f"none of the {len(east)} points lies in the cube, which covers {tuple(box)} in {crs_name(geobox)}; in"
+                f" {crs} they lie near it. Pass crs={crs!r} if they are in that CRS.",
+                XsrWarning,
+                stacklevel=4,
+            )
+            return
 
 
 def _group(rows: NDArray[np.float64], cols: NDArray[np.float64]) -> tuple[NDArray[np.int64], tuple[int, ...]]:

@@ -16,6 +16,7 @@ import numpy as np
 import xarray as xr
 
 from xsr.core.errors import ProductError
+from xsr.core.store.inputs import of_files
 from xsr.core.store.ledger import DONE, READERS, BadBlock, Blocks, Index, Ledger
 from xsr.core.store.lock import Lease
 from xsr.core.store.place import RETRY, Place, store_errors
@@ -105,8 +106,7 @@ class Update:
         known = labels(self.holding.dataset)
         for number, date in enumerate(self.holding.dates):
             if self.series is not None and date in self.series.dates:
-                scenes = self._scenes(date, number)
-                yield Date(date, self.fates[date], labels(self._loaded(date)), scenes, number)
+                yield Date(date, self._fate(date), labels(self._loaded(date)), self._scenes(date, number), number)
             elif not self.holding.void(number):
                 yield Date(date, "keep", known.isel(time=[number]), self.holding.scenes[date], number)
 
@@ -116,9 +116,27 @@ class Update:
             if date not in there:
                 yield Date(date, "new", labels(self._loaded(date)), self._found(date))
 
+    def _fate(self, date: Acquisition) -> Fate:
+        """Decide what becomes of a date: one whose files were changed since it was begun is made anew, not of both."""
+        assert self.holding is not None
+        before = {scene.id: scene for scene in self.holding.scenes[date]}
+        changed = any(one.id in before and one.differences(before[one.id]) for one in self._found(date))
+        return "renew" if self.fates[date] == "resume" and changed else self.fates[date]
+
     def _found(self, date: Acquisition) -> tuple[Scene, ...]:
+        """Items of a date that is loaded, their files known by content."""
         assert self.series is not None
-        return tuple(Scene.of(one.item, one.identity) for one in self.series.dates[date])
+        found = self.series.dates[date]
+        return tuple(Scene.of(one.item, one.identity).with_content(self._contents[one.item.id]) for one in found)
+
+    @cached_property
+    def _contents(self) -> dict[str, str]:
+        """Hash of the files of every item that is loaded, by its name."""
+        assert self.series is not None
+        candidates = [one for date in self.series.dates.values() for one in date]
+        with ThreadPoolExecutor(READERS) as pool:
+            hashes = pool.map(lambda one: of_files(one.paths), candidates)
+            return {one.item.id: found for one, found in zip(candidates, hashes, strict=True)}
 
     def _scenes(self, date: Acquisition, number: int) -> tuple[Scene, ...]:
         """Items of a date that is loaded; those that join one that was whole are pending until they are down."""

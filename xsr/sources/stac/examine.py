@@ -53,6 +53,12 @@ class Candidate:
     classes: File | None
     """File of the classification."""
 
+    @property
+    def paths(self) -> list[str]:
+        """Paths of all its files, as GDAL opens them."""
+        files = [*self.files.values(), *([] if self.classes is None else [self.classes])]
+        return [file.path for file in files]
+
 
 @dataclass(frozen=True)
 class Request:

@@ -7,7 +7,7 @@ search and decides what becomes of the date. Plain bookkeeping: nothing is opene
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from xsr.sources.harmonise import Identity, parse_baseline
@@ -55,6 +55,10 @@ class Scene:
         }
         processing = {key: str(value)[:LONGEST] for key, value in said.items() if value}
         return cls(item.id, identity.acquisition, datastrip_of(item), processing, pending)
+
+    def with_content(self, content: str) -> "Scene":
+        """Scene whose files have a hash; an empty one says nothing."""
+        return replace(self, processing={**self.processing, "content": content}) if content else self
 
     @classmethod
     def load(cls, record: Mapping[str, Any]) -> "Scene":
