@@ -271,8 +271,9 @@ def _of_store(store: Any, options: Mapping[str, Any] | None) -> tuple[str | Path
         return str(store.fs.unstrip_protocol(store.path)), own
     also = " with storage_options" if options is not None else ""
     raise ParameterError(
-        f"path is a {type(store).__name__}{also}; expected a folder, a URL, a LocalStore, or a FsspecStore: beside the arrays lie a ledger and a lock, which"
-        " other stores of Zarr do not take. Write to a folder, then copy: xr.open_zarr(folder).to_zarr(store)."
+        f"path is a {type(store).__name__}{also}; expected a folder, a URL, a LocalStore, or a FsspecStore: beside the"
+        " arrays lie a ledger and a lock, which other stores of Zarr do not take. Write to a folder, then copy:"
+        " xr.open_zarr(folder).to_zarr(store)."
     )
 
 
