@@ -16,6 +16,7 @@ from helpers import make_cube
 from hypothesis import given
 from hypothesis import strategies as st
 from survival import Fails, through
+from zarr.storage import FsspecStore, LocalStore, MemoryStore
 
 import xsr
 from xsr.core.errors import ParameterError, StoreError, XsrWarning
@@ -334,3 +335,58 @@ def test_a_region_of_nothing_and_other_stored_forms_are_refused(cube, tmp_path):
     xsr.to_zarr(cube[:2], tmp_path / "a.zarr", **QUIET)
     with pytest.raises(ParameterError, match="dtype='uint16', but the store has 'float32'"):
         xsr.to_zarr(cube[2:], tmp_path / "a.zarr", append_dim="time", dtype="uint16", **QUIET)
+
+
+# --- groups ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_groups_are_stores_of_their_own(cube, tmp_path, zarr_format):
+    path, how = tmp_path / "a.zarr", {"zarr_format": zarr_format, **QUIET}
+    xsr.to_zarr(cube, path, group="coarse", **how)
+    xsr.to_zarr(cube[:2] + 1, path, group="coarse/deep/fine", **how)
+    with pytest.raises(StoreError, match=r"fine exists; expected a new store"):
+        xsr.to_zarr(cube, path, group="coarse/deep/fine", **how)
+    xsr.to_zarr(cube[2:] + 1, path, group="coarse/deep/fine", append_dim="time", **QUIET)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["a.zarr"]
+    for group, wanted in (("coarse", cube), ("coarse/deep/fine", cube + 1)):
+        np.testing.assert_array_equal(read(path, group=group)["reflectance"], wanted)
+        assert xsr.verify(path, group=group).ok
+    groups = xr.open_groups(path, engine="zarr")
+    tree = xr.open_datatree(path, engine="zarr")
+    assert set(groups) == {"/", "/coarse", "/coarse/deep", "/coarse/deep/fine"}
+    np.testing.assert_array_equal(tree["coarse/deep/fine"]["reflectance"], cube + 1)
+
+
+def test_a_group_lies_in_a_store_with_a_cube(cube, tmp_path):
+    path = tmp_path / "a.zarr"
+    xsr.to_zarr(cube, path, **QUIET)
+    xsr.to_zarr(cube + 1, path, group="fine", **QUIET)
+    np.testing.assert_array_equal(read(path, group="fine")["reflectance"], cube + 1)
+    assert_holds(path, cube)
+    assert set(xr.open_groups(path, engine="zarr")) == {"/", "/fine"}
+
+
+@pytest.mark.parametrize("group", ["", "..", "a/../b", "a//b", 5])
+def test_groups_without_a_name_are_refused(cube, tmp_path, group):
+    with pytest.raises(ParameterError, match=r"group=.*expected names"):
+        xsr.to_zarr(cube, tmp_path / "a.zarr", group=group, **QUIET)
+    assert not list(tmp_path.iterdir())
+
+
+# --- store objects -----------------------------------------------------------------------------------------
+
+
+def test_store_objects_of_folders_and_file_systems(cube, tmp_path):
+    report = xsr.to_zarr(cube, LocalStore(tmp_path / "a.zarr"), **QUIET)
+    assert report.path == str(tmp_path / "a.zarr")
+    assert_holds(LocalStore(tmp_path / "a.zarr"), cube)
+    remote = FsspecStore.from_url("memory://growing/b.zarr")
+    assert xsr.to_zarr(cube[:3], remote, **QUIET).path.startswith("memory://")
+    xsr.to_zarr(cube[3:], remote, append_dim="time", **QUIET)
+    assert xsr.verify(remote).ok
+
+
+def test_store_objects_without_a_place_for_the_ledger_are_refused(cube):
+    with pytest.raises(ParameterError, match=r"path is a MemoryStore; expected a folder.*then copy"):
+        xsr.to_zarr(cube, MemoryStore(), **QUIET)

@@ -466,10 +466,12 @@ def test_dates_on_another_grid_or_without_masks_are_refused(folder, items, tmp_p
 def test_what_is_at_the_path_already_stays(items, tmp_path):
     foreign = tmp_path / "foreign.zarr"
     open_stac(items, bands="B02").sr.to_zarr(foreign, progress=False)
+    fetch(tmp_path / "own.zarr", items, **AREA)
+    xsr.to_zarr(open_file(tmp_path / "own.zarr"), tmp_path / "derived.zarr", progress=False)
     (tmp_path / "file").write_text("mine")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "note.txt").write_text("mine")
-    for name in ("foreign.zarr", "file", "folder"):
+    for name in ("foreign.zarr", "derived.zarr", "file", "folder"):
         with pytest.raises(StoreError, match=rf"{name} exists and was not written by fetch"):
             fetch(tmp_path / name, items, **AREA)
     assert (tmp_path / "folder" / "note.txt").read_text() == "mine"

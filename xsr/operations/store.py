@@ -9,8 +9,7 @@ turns ``complete`` last. A run that was interrupted goes on from the ledger.
 import math
 import warnings
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -22,9 +21,9 @@ from xsr.core.store.header import Header, read_header
 from xsr.core.store.ledger import BadBlock, Index, Ledger
 from xsr.core.store.lock import Lease, locked
 from xsr.core.store.parts import Region, appended, extended, inside, publish
-from xsr.core.store.place import RETRY, Place, resolve_place, store_errors
+from xsr.core.store.place import RETRY, Place, StoreLike, in_group, make_groups, resolve_place, store_errors
 from xsr.core.store.target import begin, begun_anew, continued, in_place, resumed
-from xsr.core.store.template import Prepared, prepare
+from xsr.core.store.template import Prepared, gather, prepare
 from xsr.core.store.writing import (
     Errors,
     Outcomes,
@@ -82,7 +81,7 @@ class _Written:
 
 def to_zarr(
     cube: XarrayObject,
-    path: str | Path,
+    path: StoreLike,
     *,
     overwrite: bool = False,
     resume: bool = False,
@@ -95,6 +94,7 @@ def to_zarr(
     mode: Mode | None = None,
     append_dim: str | None = None,
     region: Region | None = None,
+    group: str | None = None,
     compute: bool = True,
     storage_options: Mapping[str, Any] | None = None,
     input_id: str | None = None,
@@ -108,7 +108,7 @@ def to_zarr(
         Georeferenced DataArray or Dataset; lazy ones are computed block by block, on the active Dask scheduler or
         cluster.
     path
-        Folder or URL of the store.
+        Folder or URL of the store; or a LocalStore or FsspecStore of Zarr.
     overwrite
         Replace an existing store; refused by default. It is replaced once the new one is complete, so that a cube may
         be written over the store it is read from, and a failed run leaves the old one. At a URL the new store is
@@ -147,6 +147,9 @@ def to_zarr(
     region
         Part of an existing store that the cube fills or replaces: slices of pixels by dimension, or "auto", which finds
         the cube by its labels. It must cover whole blocks, and may hold some of the variables.
+    group
+        Group of the store that the cube is written to, ``"tile/fine"``; those that lead to it are made. The whole store
+        has one writer at a time.
     compute
         False writes metadata and coordinates only: a store that is filled by ``region``.
     storage_options
@@ -200,9 +203,10 @@ def to_zarr(
     form: dict[str, Any] = {"dtype": dtype, "zarr_format": zarr_format, "inner_chunks": inner_chunks}
     identity: dict[str, Any] = {"input_id": input_id, "allow_clipping": allow_clipping}
     prepared = prepare(cube, **form, **identity, grows=append_dim)
-    place = resolve_place(path, storage_options)
+    root = resolve_place(path, storage_options)
+    place = in_group(root, group)
     how = _How(errors, progress, resume, force, compute)
-    with locked(place, force=force) as lease:
+    with locked(root, force=force) as lease:
         with store_errors(place, "looking at", remedy=RETRY):
             header = None if append_dim is None and region is None else _grown(place, dtype, inner_chunks)
         if header is not None:
@@ -215,7 +219,13 @@ def to_zarr(
         elif region is not None:
             raise StoreError(f"{place.name} holds no store; expected one whose region= is written. Begin it first.")
         else:
+            with store_errors(place, "beginning", remedy=RETRY):
+                if group is not None:
+                    make_groups(root, place, zarr_format)
             written = _write_whole(place, lease, prepared, overwrite, how)
+        if group is not None:
+            with store_errors(root, "gathering the metadata of"):
+                _gather(root)
     ledger, outcomes = written.ledger, written.outcomes
     valid, clipped, infinite = (ledger.total(column, prepared.images) for column in ("valid", "clipped", "infinite"))
     warn_of_infinite(infinite)
@@ -242,6 +252,15 @@ def _check_mode(
     if (overwrite or mode == "w") and resume:
         raise ParameterError("overwrite and resume exclude each other: begin anew, or go on (an overwrite, too).")
     return overwrite or mode == "w", {} if mode == "r+" and region is None else region
+
+
+def _gather(root: Place) -> None:
+    """Gather the metadata of all groups at the root; if a cube of ours lies there, its header has them, too."""
+    header = read_header(root)[0]
+    gather(root.objects())
+    if header is not None:
+        found = {key: (root.get(key) or b"").decode() for key in header.documents if "/" not in key}
+        replace(header, documents={**header.documents, **found}).write(root)
 
 
 def _grown(place: Place, dtype: StoredType | None, inner_chunks: int | None) -> Header | None:

@@ -14,7 +14,7 @@ from xsr.core.store.header import COPIES, Header, encode, read_header
 from xsr.core.store.ledger import DONE, QUARANTINED, BadBlock, Blocks, Index, Ledger
 from xsr.core.store.lock import Lease, locked
 from xsr.core.store.parts import Part, made_of, rebuilt
-from xsr.core.store.place import RETRY, SIDE, Place, resolve_place, store_errors
+from xsr.core.store.place import RETRY, SIDE, Place, StoreLike, in_group, resolve_place, store_errors
 from xsr.core.store.template import prepare, template_of
 from xsr.core.store.writing import compute_blocks, finish, wrong_documents
 from xsr.core.types import XarrayObject
@@ -44,9 +44,10 @@ class VerifyReport:
 
 
 def verify(
-    path: str | Path,
+    path: StoreLike,
     *,
     repair: XarrayObject | None = None,
+    group: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
     input_id: str | None = None,
     force: bool = False,
@@ -58,10 +59,12 @@ def verify(
     Parameters
     ----------
     path
-        Folder or URL of the store.
+        Folder or URL of the store; or a LocalStore or FsspecStore of Zarr.
     repair
         The cube that the store was made of: bad blocks are computed and written again. Blocks that cannot be computed
         stay quarantined.
+    group
+        Group of the store that was written.
     storage_options
         Options of fsspec where the path is a URL.
     input_id
@@ -97,10 +100,11 @@ def verify(
     >>> xsr.verify("damaged.zarr", repair=cube, progress=False).ok
     True
     """
-    place = resolve_place(path, storage_options)
+    root = resolve_place(path, storage_options)
+    place = in_group(root, group)
     if repair is None:
         return _check(place)
-    with locked(place, force=force) as lease:
+    with locked(root, force=force) as lease:
         before = _check(place)
         _repair(place, lease, repair, before, progress, input_id=input_id, allow_clipping=allow_clipping)
         after = _check(place)

@@ -130,3 +130,24 @@ def test_where_conditions_are_not_kept_the_last_change_stands(store, monkeypatch
     assert file.replace(held, b"2") is (store is Careless)
     assert file.kept == {("mode",): False, (): False}
     file.delete(file.read())
+
+
+class Damaged(MemoryFileSystem):
+    """Object store whose client refuses objects that contradict their checksum, some of them only on the way."""
+
+    cachable = False
+    failures = 0
+
+    def cat_file(self, path, *arguments, **named):
+        if self.failures:
+            self.failures -= 1
+            raise ValueError("expected checksum a, calculated b")
+        return super().cat_file(path, *arguments, **named)
+
+
+@pytest.mark.parametrize(("failures", "content"), [(2, b"1"), (3, b"")])
+def test_an_object_that_contradicts_its_checksum_is_an_empty_one(request, failures, content):
+    files = Damaged()
+    files.pipe_file(f"/{request.node.name}", b"1")
+    files.failures = failures
+    assert ObjectFile(files, f"/{request.node.name}").read() == content

@@ -24,6 +24,8 @@ GUARD_S = 20.0
 """Longest wait for the system's lock on a file; it is held for as long as it takes to write the file."""
 STEP_S = 0.01
 """Time between attempts to get it."""
+ATTEMPTS = 3
+"""Times that an object is read before what is damaged counts as lying there, and not as a failure on the way."""
 
 
 class LockFile(Protocol):
@@ -186,13 +188,19 @@ class ObjectFile:
     """Whether the store keeps a condition, once that is known, by what it is called."""
 
     def read(self) -> bytes | None:
-        """Content, None if there is no object."""
-        self.files.invalidate_cache(self.path)
-        try:
-            content: bytes = self.files.cat_file(self.path)
-        except FileNotFoundError:
-            return None
-        return content
+        """Content, None if there is no object; empty where it contradicts its own checksum whenever it is read."""
+        for _ in range(ATTEMPTS):
+            self.files.invalidate_cache(self.path)
+            try:
+                content: bytes = self.files.cat_file(self.path)
+            except FileNotFoundError:
+                return None
+            except OSError:
+                raise
+            except Exception:  # what the client of the object store raises about damage
+                continue
+            return content
+        return b""
 
     def create(self, content: bytes) -> bool:
         """Make the object, on the condition that there is none."""

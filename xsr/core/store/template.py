@@ -298,12 +298,17 @@ def is_document(key: str) -> bool:
 
 def set_state(group: Any, state: Mapping[str, Any]) -> None:
     """Write the root attribute ``xsr``, and gather the metadata."""
+    group.attrs["xsr"] = dict(state)
+    gather(group.store)
+
+
+def gather(store: Any) -> None:
+    """Write the metadata of all groups and arrays of a Zarr store to its root, where readers look first."""
     import zarr
 
-    group.attrs["xsr"] = dict(state)
     with warnings.catch_warnings():  # format 3 does not specify consolidated metadata yet; xarray wants it
         warnings.filterwarnings("ignore", message="Consolidated metadata")
-        zarr.consolidate_metadata(group.store)
+        zarr.consolidate_metadata(store)
 
 
 def with_state(documents: Mapping[str, str], state: Mapping[str, Any]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from xsr._version import __version__
 from xsr.core.errors import StoreError, cause
 from xsr.core.store.block import check_block
+from xsr.core.store.first_form import is_first_form
 from xsr.core.store.header import Header
 from xsr.core.store.ledger import DONE, PAGE, READERS, Ledger
 from xsr.core.store.place import RETRY, Place, store_errors
@@ -97,15 +98,15 @@ def read_holding(place: Place, request: Mapping[str, Any], *, repair: bool) -> H
                 f"{place.name} was written to by to_zarr since it was fetched; expected what fetch wrote alone. Choose"
                 " another path."
             )
+        if header is not None and header.complete:
+            _check(place, header, repair=repair)
         if header is not None and not place.is_group():  # on a URL, a writer was killed as it began
             return None
     with store_errors(place, "reading", remedy=RETRY):
-        if header is not None and header.complete:
-            _check(place, header, repair=repair)
         dataset = xr.open_zarr(
             place.path, decode_coords="all", consolidated=header is not None, storage_options=place.fsspec
         )
-        count = int(record["dates"]) if header is None else len(header.settings["input"]["dates"])
+        count = record["dates"] if header is None else len(header.settings["input"]["dates"])
         ledger = None if header is None else Ledger.read(place, header.fingerprint, header.blocks)
         if ledger is not None and header is not None and repair:
             _forget_damaged(ledger, header)
@@ -182,6 +183,9 @@ def _record(place: Place, header: Header | None) -> dict[str, Any]:
     try:
         known = place.open("r").attrs if header is None else header.settings["provenance"]
         record: dict[str, Any] = known[RECORD]
+        listed = record if header is None else header.settings["input"]
+        if "dates" not in listed or is_first_form(place):  # made of a fetched store, and bears its record
+            raise KeyError("dates")
     except (OSError, KeyError, ValueError) as error:
         text = f"{place.name} exists and was not written by fetch. Choose another path."
         raise StoreError(text) from cause(error, place.path, place.options)
