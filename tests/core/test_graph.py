@@ -460,7 +460,8 @@ def test_the_progress_bar_counts_blocks(tmp_path, capsys):
 
 @pytest.fixture
 def small_portions(monkeypatch):
-    """Portions of at most three blocks, the first of two."""
+    """Portions of at most three blocks, the first of two, whatever they share."""
+    monkeypatch.setattr(portions, "MOST_SHARED", 10)
     monkeypatch.setattr(portions, "FIRST", 2)
     monkeypatch.setattr(portions, "MOST", 3)
     monkeypatch.setattr(portions, "MOST_A_THREAD", 1)
@@ -479,7 +480,7 @@ def note(block, index):
 
 
 @given(
-    shapes=st.lists(st.lists(st.integers(1, 5), min_size=0, max_size=5), min_size=1, max_size=3),
+    shapes=st.lists(st.lists(st.integers(1, 5), min_size=0, max_size=4), min_size=1, max_size=3),
     most=st.integers(1, 9),
 )
 @settings(max_examples=60, deadline=None)
@@ -492,10 +493,11 @@ def test_portions_hold_every_block_once_and_no_more_than_they_may(shapes, most):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(portions, "FIRST", 1)
         patch.setattr(portions, "MOST", most)
+        patch.setattr(portions, "MOST_SHARED", 10)
         patch.setattr(portions, "MOST_A_THREAD", 1)
         found = cut(*tasks)
-    assert max(len(portion.blocks) for portion in found) <= most
-    assert len(found[0].blocks) == 1
+    bands = sum(shape[1] if len(shape) == 4 else 1 for shape in shapes)  # at one place, and not cut
+    assert max(len(portion.blocks) for portion in found) <= max(most, bands)
     blocks = [(block.label, block.index) for portion in found for block in portion.blocks.values()]
     assert len(blocks) == len(set(blocks))
     assert set(blocks) == {(str(n), i) for n, s in enumerate(sources) for i in product(*map(range, s.numblocks))}
@@ -515,11 +517,23 @@ def test_dates_that_share_nothing_are_cut_apart(small_portions):
 def test_blocks_are_cut_where_they_share_fewest_chunks(monkeypatch):
     """Rows of blocks lie in one row of chunks each, all columns of blocks in the same chunks: cut between rows."""
     monkeypatch.setattr(portions, "FIRST", 8)
+    monkeypatch.setattr(portions, "MOST_SHARED", 1)
     cube = make_cube((1, 1, 16, 16), chunks={"y": 4, "x": 16})
     fine = interpolate(cube, scale=1, method="nearest", chunks=4).data
     upper, lower = cut(tasks_of(note, fine))
     assert {index[2] for index in blocks_of(upper)} == {0, 1}
     assert {index[2] for index in blocks_of(lower)} == {2, 3}
+
+
+@pytest.mark.parametrize(("minus_mean", "count"), [(False, 8), (True, 1)])
+def test_blocks_that_all_need_the_same_tasks_stay_together(monkeypatch, minus_mean, count):
+    """The mean of the image would be computed anew for every portion."""
+    monkeypatch.setattr(portions, "FIRST", 8)
+    monkeypatch.setattr(portions, "MOST", 8)
+    monkeypatch.setattr(portions, "MOST_A_THREAD", 1)
+    source = da.random.default_rng(0).random((64, 1), chunks=1)
+    whole = source - source.mean() if minus_mean else source + 1
+    assert len(cut(tasks_of(note, whole))) == count
 
 
 def test_arrays_that_lie_side_by_side_are_cut_alike(small_portions):

@@ -16,6 +16,7 @@ from helpers import make_cube
 from hypothesis import given
 from hypothesis import strategies as st
 from survival import Fails, through
+from zarr.storage import FsspecStore, LocalStore, MemoryStore
 
 import xsr
 from xsr.core.errors import ParameterError, StoreError, XsrWarning
@@ -371,3 +372,21 @@ def test_groups_without_a_name_are_refused(cube, tmp_path, group):
     with pytest.raises(ParameterError, match=r"group=.*expected names"):
         xsr.to_zarr(cube, tmp_path / "a.zarr", group=group, **QUIET)
     assert not list(tmp_path.iterdir())
+
+
+# --- store objects -----------------------------------------------------------------------------------------
+
+
+def test_store_objects_of_folders_and_file_systems(cube, tmp_path):
+    report = xsr.to_zarr(cube, LocalStore(tmp_path / "a.zarr"), **QUIET)
+    assert report.path == str(tmp_path / "a.zarr")
+    assert_holds(LocalStore(tmp_path / "a.zarr"), cube)
+    remote = FsspecStore.from_url("memory://growing/b.zarr")
+    assert xsr.to_zarr(cube[:3], remote, **QUIET).path.startswith("memory://")
+    xsr.to_zarr(cube[3:], remote, append_dim="time", **QUIET)
+    assert xsr.verify(remote).ok
+
+
+def test_store_objects_without_a_place_for_the_ledger_are_refused(cube):
+    with pytest.raises(ParameterError, match=r"path is a MemoryStore; expected a folder.*then copy"):
+        xsr.to_zarr(cube, MemoryStore(), **QUIET)

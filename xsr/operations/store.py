@@ -10,7 +10,6 @@ import math
 import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -22,7 +21,7 @@ from xsr.core.store.header import Header, read_header
 from xsr.core.store.ledger import BadBlock, Index, Ledger
 from xsr.core.store.lock import Lease, locked
 from xsr.core.store.parts import Region, appended, extended, inside, publish
-from xsr.core.store.place import RETRY, Place, in_group, make_groups, resolve_place, store_errors
+from xsr.core.store.place import RETRY, Place, StoreLike, in_group, make_groups, resolve_place, store_errors
 from xsr.core.store.target import begin, begun_anew, continued, in_place, resumed
 from xsr.core.store.template import Prepared, gather, prepare
 from xsr.core.store.writing import (
@@ -82,7 +81,7 @@ class _Written:
 
 def to_zarr(
     cube: XarrayObject,
-    path: str | Path,
+    path: StoreLike,
     *,
     overwrite: bool = False,
     resume: bool = False,
@@ -109,7 +108,7 @@ def to_zarr(
         Georeferenced DataArray or Dataset; lazy ones are computed block by block, on the active Dask scheduler or
         cluster.
     path
-        Folder or URL of the store.
+        Folder or URL of the store; or a LocalStore or FsspecStore of Zarr.
     overwrite
         Replace an existing store; refused by default. It is replaced once the new one is complete, so that a cube may
         be written over the store it is read from, and a failed run leaves the old one. At a URL the new store is

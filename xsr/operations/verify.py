@@ -14,7 +14,7 @@ from xsr.core.store.header import COPIES, Header, encode, read_header
 from xsr.core.store.ledger import DONE, QUARANTINED, BadBlock, Blocks, Index, Ledger
 from xsr.core.store.lock import Lease, locked
 from xsr.core.store.parts import Part, made_of, rebuilt
-from xsr.core.store.place import RETRY, SIDE, Place, in_group, resolve_place, store_errors
+from xsr.core.store.place import RETRY, SIDE, Place, StoreLike, in_group, resolve_place, store_errors
 from xsr.core.store.template import prepare, template_of
 from xsr.core.store.writing import compute_blocks, finish, wrong_documents
 from xsr.core.types import XarrayObject
@@ -44,7 +44,7 @@ class VerifyReport:
 
 
 def verify(
-    path: str | Path,
+    path: StoreLike,
     *,
     repair: XarrayObject | None = None,
     group: str | None = None,
@@ -59,7 +59,7 @@ def verify(
     Parameters
     ----------
     path
-        Folder or URL of the store.
+        Folder or URL of the store; or a LocalStore or FsspecStore of Zarr.
     repair
         The cube that the store was made of: bad blocks are computed and written again. Blocks that cannot be computed
         stay quarantined.

@@ -49,6 +49,8 @@ def test_rows_are_numbered_in_c_order(axes):
 def test_a_row_by_hand(place):
     book = ledger(place)
     book.record("image", 3, row_of(DONE, crc32=7, valid=5, clipped=2, infinite=1))
+    assert book.due
+    book.flush()
     content = place.get("spatial_ref/_xsr/image/0")
     assert len(content) == 10 * 33
     row = content[99:132]

@@ -19,6 +19,8 @@ FIRST = 1024
 """Most blocks of the first portion, which Dask optimises and orders in half a second."""
 MOST = 8192
 """Most blocks of the others, each of which is prepared while the one before it is computed."""
+MOST_SHARED = 1 / 8
+"""Most tasks for each block of a piece that its halves may share, and compute both; more, and it stays whole."""
 MOST_A_THREAD = 64
 """The same for each of very many threads, so that few idle while the last blocks of a portion are computed."""
 
@@ -144,26 +146,31 @@ _Needed: TypeAlias = Callable[[NDArray[np.int64]], set[Any]]
 
 
 def _cut(places: NDArray[np.float64], needed: _Needed, most: int) -> Iterator[NDArray[np.int64]]:
-    """Halve the blocks until pieces are small enough."""
+    """Halve the blocks until pieces are small enough, or their halves would share too much."""
     pieces, limit = [np.arange(len(places))], FIRST
     while pieces:
         piece = pieces.pop()
-        if len(piece) <= limit:
+        halves = _halves(piece, places[piece], needed) if len(piece) > limit else []
+        pieces += halves
+        if not halves:
             yield piece
             limit = most
-        else:
-            pieces += _halves(piece, places[piece], needed)
 
 
 def _halves(piece: NDArray[np.int64], places: NDArray[np.float64], needed: _Needed) -> list[NDArray[np.int64]]:
-    """Cut across the axis where the rows of blocks on both sides share fewest tasks; the first half comes last."""
-    second, shared = [np.arange(len(piece)) >= len(piece) // 2], [np.inf]
+    """Cut across the axis where the rows of blocks on both sides share fewest tasks; the first half comes last.
+
+    Blocks that share most of their tasks, such as those that subtract the mean of the image, have no halves.
+    """
+    second, shared = [], []
     for along in places.T:
         steps = np.unique(along)
         if len(steps) > 1:
             before, after = steps[len(steps) // 2 - 1 :][:2]
             second.append(along >= after)
             shared.append(len(needed(piece[along == before]) & needed(piece[along == after])))
+    if not shared or min(shared) > MOST_SHARED * len(piece):
+        return []
     chosen = second[int(np.argmin(shared))]
     return [piece[chosen], piece[~chosen]]
 

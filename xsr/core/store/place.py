@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 from urllib.request import url2pathname
 
 from xsr.core.errors import ParameterError, StoreError, XsrError, XsrWarning, cause
@@ -16,6 +16,8 @@ REMEDY = "Blocks written so far are safe; mend the cause and go on with resume=T
 RETRY = "No block was written by this call; mend the cause and try again."
 
 
+StoreLike: TypeAlias = Any
+"""Path of a folder, URL, or a LocalStore or FsspecStore of Zarr."""
 SIDE = "spatial_ref/_xsr"
 """Where a store keeps its header and ledger: in the folder of an array, where no reader of Zarr looks for others."""
 ATTEMPTS = 3
@@ -234,8 +236,8 @@ class Place:
                     path.unlink(missing_ok=True)
 
 
-def resolve_place(path: str | Path, options: Mapping[str, Any] | None) -> Place:
-    """Place of a path or URL that a user gave.
+def resolve_place(path: StoreLike, options: Mapping[str, Any] | None) -> Place:
+    """Place of a path, URL or store object that a user gave.
 
     Raises
     ------
@@ -243,7 +245,7 @@ def resolve_place(path: str | Path, options: Mapping[str, Any] | None) -> Place:
         If it is neither, or has options without being a URL.
     """
     if not isinstance(path, str | Path):
-        raise ParameterError(f"path={path!r}; expected the folder or the URL of a store, as text or a Path.")
+        path, options = _of_store(path, options)
     text = str(path)
     if text.startswith("file://"):
         text = url2pathname(text.removeprefix("file://"))
@@ -253,6 +255,26 @@ def resolve_place(path: str | Path, options: Mapping[str, Any] | None) -> Place:
             f"storage_options with {path}, a local path; expected a URL such as s3://bucket/name.zarr."
         )
     return place
+
+
+def _of_store(store: Any, options: Mapping[str, Any] | None) -> tuple[str | Path, Mapping[str, Any] | None]:
+    """Path or URL, and options, of a store object of Zarr."""
+    from zarr.abc.store import Store
+    from zarr.storage import FsspecStore, LocalStore
+
+    if not isinstance(store, Store):
+        raise ParameterError(f"path={store!r}; expected the folder or the URL of a store, as text or a Path.")
+    if isinstance(store, LocalStore):
+        return store.root, options
+    if isinstance(store, FsspecStore) and options is None:
+        own = {key: value for key, value in store.fs.storage_options.items() if key not in ("asynchronous", "loop")}
+        return str(store.fs.unstrip_protocol(store.path)), own
+    also = " with storage_options" if options is not None else ""
+    raise ParameterError(
+        f"path is a {type(store).__name__}{also}; expected a folder, a URL, a LocalStore, or a FsspecStore: beside the"
+        " arrays lie a ledger and a lock, which other stores of Zarr do not take. Write to a folder, then copy:"
+        " xr.open_zarr(folder).to_zarr(store)."
+    )
 
 
 def in_group(place: Place, group: str | None) -> Place:

@@ -148,6 +148,7 @@ def finish(place: Place, header: Header, ledger: Ledger, failed: Collection[BadB
         If the store does not hold what was written.
     """
     with store_errors(place, "finishing"):
+        place.open_own(header.fingerprint)
         place.sweep()
         ledger.flush()
         _read_back(place, header, ledger)
