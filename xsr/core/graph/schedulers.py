@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from dask.callbacks import Callback
 
-from xsr.core.errors import XsrWarning, discreet
+from xsr.core.errors import StoreError, XsrWarning, discreet
 from xsr.core.graph.portions import PREFIX, BlockKey, Portion
 
 PATIENCE_S = 10.0
@@ -174,6 +174,11 @@ def compute_on_cluster(client: Any, portions: Iterator[Portion], report: Report)
     """Compute portions on a cluster; the next one is handed over when half of the last one is left.
 
     The cluster repeats by itself what a lost worker was doing, a few times.
+
+    Raises
+    ------
+    StoreError
+        If the scheduler is gone; what a block raises comes as it is.
     """
     run = _ClusterRun(client, report)
     try:
@@ -181,7 +186,12 @@ def compute_on_cluster(client: Any, portions: Iterator[Portion], report: Report)
             run.submit(portion)
             run.wait(len(portion.blocks) // 2)
         run.wait(0)
-    except BaseException:
+    except BaseException as error:
+        if client.status != "running" and isinstance(error, Exception):
+            raise StoreError(
+                "the connection to the scheduler of the cluster is lost; expected it to live until the last block is"
+                " there. Start a cluster again, and go on with resume=True (--resume)."
+            ) from error
         run.end()
         raise
 
