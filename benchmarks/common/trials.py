@@ -502,7 +502,8 @@ def _to_netcdf(made: xr.DataArray, path: Path) -> None:
 
 def _to_geotiff(made: xr.DataArray, path: Path) -> None:
     part = path.with_suffix(".part")
-    made.isel(time=-1).drop_vars(("scene", "valid")).compute().odc.write_cog(part, overwrite=True)
+    image = made.isel(time=-1).drop_vars(("scene", "valid")).drop_attrs(deep=False).compute()
+    image.odc.write_cog(part, overwrite=True)
     part.replace(path)
 
 
