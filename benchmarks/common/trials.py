@@ -181,6 +181,14 @@ def write_items(folder: Path, *, shift: int = 0) -> Path:
     return path
 
 
+def write_image(path: Path, values: Any, transform: Affine, **options: Any) -> None:
+    """Write a GeoTIFF of numbers (band, y, x)."""
+    count, height, width = values.shape
+    size = {"count": count, "height": height, "width": width, "dtype": values.dtype}
+    with rasterio.open(path, "w", driver="GTiff", **size, crs="EPSG:32629", transform=transform, **options) as file:
+        file.write(values)
+
+
 def _item(folder: Path, day: str, tile: int, shift: int) -> dict[str, Any]:
     identity = f"S2A_29UN{'UV'[tile]}_{day.replace('-', '')}_0_L2A"
     transform = Affine(10, 0, WEST + tile * SIDE * 10, 0, -10, NORTH)
@@ -191,9 +199,7 @@ def _item(folder: Path, day: str, tile: int, shift: int) -> dict[str, Any]:
         values = rng.integers(1500, 4000, (1, SIDE, SIDE)).astype(np.uint16) + np.uint16(shift)
         values = np.full_like(values, 4).astype(np.uint8) if band == "SCL" else values
         path = folder / f"{identity}_{band}.tif"
-        profile = {"driver": "GTiff", "width": SIDE, "height": SIDE, "count": 1, "dtype": values.dtype}
-        with rasterio.open(path, "w", **profile, crs="EPSG:32629", transform=transform, nodata=0) as file:
-            file.write(values)
+        write_image(path, values, transform, nodata=0)
         assets[band] = {"href": path.name, "type": "image/tiff; application=geotiff", "roles": ["data"]}
     outline = box.extent.to_crs("EPSG:4326")
     properties = {
@@ -502,8 +508,7 @@ def _to_netcdf(made: xr.DataArray, path: Path) -> None:
 
 def _to_geotiff(made: xr.DataArray, path: Path) -> None:
     part = path.with_suffix(".part")
-    image = made.isel(time=-1).drop_vars(("scene", "valid")).drop_attrs(deep=False).compute()
-    image.odc.write_cog(part, overwrite=True)
+    write_image(part, made.values[-1], made.odc.geobox.affine)
     part.replace(path)
 
 
