@@ -324,8 +324,10 @@ class Case:
             self.notes.append(ending.error[:300])
             if not ending.known and ending.error.partition(":")[0] not in allowed:
                 raise Lost(f"foreign error: {ending.error[:200]} {ending.trace[-900:]}")
-        elif not ending.killed:
-            self.check_equal("success was reported")
+        elif not ending.killed:  # read in a fork: more of them may follow
+            checked = faults.forked(partial(self.check_equal, "success was reported"))
+            if checked.error:
+                raise Lost(checked.error)
 
     def begin(self) -> None:
         """Let a part of a download be there already: some of the dates and tiles, in any order."""
@@ -333,11 +335,12 @@ class Case:
             apart(partial(self.work.write, self.path, self.work.some_items(self.rng), **self.options))
 
     def check_equal(self, when: str) -> None:
-        """Refuse a store that reads otherwise than it should."""
-        ending = faults.forked(partial(state, self.path, **self.options))
-        if ending.value is None:
-            raise Lost(f"{when}: it cannot be read: {ending.error or 'no end'}"[:400])
-        differing = difference(ending.value, self.work.expected)
+        """Refuse a store that reads otherwise than it should; threads that this uses would hang later forks."""
+        try:
+            found = state(self.path, **self.options)
+        except Exception as error:  # whatever a reader says about a damaged store
+            raise Lost(f"{when}: it cannot be read: {type(error).__name__}: {error}"[:400]) from error
+        differing = difference(found, self.work.expected)
         if differing:
             raise Lost(f"{when}: {differing}")
 
