@@ -62,7 +62,7 @@ def memory_mb() -> float:
 
 
 @contextmanager
-def at_first_block(seen: Callable[[], None]) -> Iterator[None]:
+def at_first_block(begun: Callable[[], None]) -> Iterator[None]:
     """Call a function when the first block of an image is about to be written to a local store."""
     from zarr.storage import LocalStore
 
@@ -70,7 +70,7 @@ def at_first_block(seen: Callable[[], None]) -> Iterator[None]:
 
     async def watching(self: LocalStore, key: str, value: Any) -> None:
         if "reflectance/c/" in key:
-            seen()
+            begun()
         await real(self, key, value)
 
     LocalStore.set = watching  # type: ignore[method-assign]
@@ -88,7 +88,7 @@ def measure_begin(options: argparse.Namespace) -> Figures:
     fine = xsr.interpolate(cube(side, dates, 4, 1024), scale=3.4, method="nearest")
     start, processor = time.perf_counter(), time.process_time()
 
-    def seen() -> None:
+    def begun() -> None:
         found = {
             "blocks": float(np.prod(fine.data.numblocks)),
             "seconds": time.perf_counter() - start,
@@ -98,7 +98,7 @@ def measure_begin(options: argparse.Namespace) -> Figures:
         print(json.dumps(found), flush=True)
         os._exit(0)
 
-    with tempfile.TemporaryDirectory() as folder, at_first_block(seen):
+    with tempfile.TemporaryDirectory() as folder, at_first_block(begun):
         xsr.to_zarr(fine, Path(folder) / "a.zarr", progress=False, force=True)  # whatever the disk could hold
     raise AssertionError("no block was written")
 
