@@ -208,6 +208,7 @@ def test_a_network_without_a_guide_reads_the_coarse_pixels(folder):
     save_file({key: value.contiguous() for key, value in network.state_dict().items()}, path)
     card = registry.card(write_guided(folder))
     fields = {"architecture": "esrgan_1x8x4", "config": config, "factor": network.factor, "name": "esrnet"}
+    fields["radius"] = network.radius
     fields |= {"guide_bands": (), "guide_mean": (), "guide_std": (), "sha256": file_sha256(path)}
     write_card(changed(card, **fields), path)
     factor = network.factor

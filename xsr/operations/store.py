@@ -73,8 +73,9 @@ class _How:
 
 @dataclass(frozen=True)
 class _Written:
-    """What was written."""
+    """What was written, and where: a replacement with blocks that failed stays beside what it replaces."""
 
+    place: Place
     ledger: Ledger
     outcomes: Outcomes
 
@@ -229,7 +230,7 @@ def to_zarr(
     ledger, outcomes = written.ledger, written.outcomes
     valid, clipped, infinite = (ledger.total(column, prepared.images) for column in ("valid", "clipped", "infinite"))
     warn_of_infinite(infinite)
-    return StoreReport(place.name, len(ledger), valid, clipped, infinite, outcomes.done, tuple(outcomes.failed))
+    return StoreReport(written.place.name, len(ledger), valid, clipped, infinite, outcomes.done, tuple(outcomes.failed))
 
 
 def _check_mode(
@@ -291,9 +292,7 @@ def _write_whole(place: Place, lease: Lease, prepared: Prepared, overwrite: bool
         header = begin(target, prepared)
     outcomes = write_blocks(prepared, header, ledger, lease, todo, errors=how.errors, progress=how.progress)
     lease.check()
-    if not outcomes.failed:
-        in_place(target)
-    return _Written(ledger, outcomes)
+    return _Written(target.place if outcomes.failed else in_place(target), ledger, outcomes)
 
 
 def _write_part(
@@ -325,7 +324,7 @@ def _write_part(
     arrays = {name: prepared.dataset[name].data for name in writers}
     outcomes = compute_blocks(writers, arrays, ledger, lease, todo, errors=how.errors, progress=how.progress)
     finish(place, header, ledger, outcomes.failed)
-    return _Written(ledger, outcomes)
+    return _Written(place, ledger, outcomes)
 
 
 def _check_space(prepared: Prepared, place: Place, todo: Mapping[str, Collection[Index]]) -> None:

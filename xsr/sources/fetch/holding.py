@@ -15,7 +15,7 @@ from xsr._version import __version__
 from xsr.core.errors import StoreError, cause
 from xsr.core.store.block import check_block
 from xsr.core.store.first_form import is_first_form
-from xsr.core.store.header import Header
+from xsr.core.store.header import Header, encode, read_header
 from xsr.core.store.ledger import DONE, PAGE, READERS, Ledger
 from xsr.core.store.place import RETRY, Place, store_errors
 from xsr.core.store.target import Target, begun, in_place, was_moved
@@ -117,6 +117,8 @@ def _check(place: Place, header: Header, *, repair: bool) -> None:
     """Refuse metadata and coordinates that are not what was written; with ``repair`` bring metadata back."""
     wrong = [bad.variable for bad in wrong_documents(place, header)]
     if repair:
+        for copy in read_header(place)[1]:
+            place.put(copy.variable, encode(header))
         for key in wrong:
             place.put(key, header.documents[key].encode())
         wrong = []
