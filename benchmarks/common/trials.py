@@ -661,6 +661,8 @@ def removed(case: Case) -> None:
             what.unlink(missing_ok=True)
 
     case.judge(faults.forked(partial(watched, case, faults.once(number, remove))))
+    if what == case.path:  # blocks that were being written at that moment are left
+        faults.remove(case.path)
     case.check_mended()
 
 
