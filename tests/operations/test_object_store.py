@@ -267,3 +267,9 @@ def test_a_cog_that_fails_leaves_no_object(tmp_path, url, options):
     with pytest.raises(StoreError, match=r"looking for s3://.* failed: .*try again") as caught:
         xsr.to_cog(make_cube(20, 13), f"{top}.tif", storage_options=wrong, progress=False)
     assert "nobody" not in str(caught.value)
+
+
+def test_a_server_that_is_not_there_is_named(cube, url, options):
+    gone = {**options, "endpoint_url": "http://127.0.0.1:1", "config_kwargs": {"retries": {"max_attempts": 1}}}
+    with pytest.raises(StoreError, match=r"locking s3://.* failed: .*[Cc]onnect"):
+        xsr.to_zarr(cube, url, storage_options=gone, progress=False)

@@ -132,6 +132,10 @@ def test_where_conditions_are_not_kept_the_last_change_stands(store, monkeypatch
     file.delete(file.read())
 
 
+class ChecksumError(Exception):
+    """As the client of an object store says that what it read is damaged."""
+
+
 class Damaged(MemoryFileSystem):
     """Object store whose client refuses objects that contradict their checksum, some of them only on the way."""
 
@@ -141,7 +145,7 @@ class Damaged(MemoryFileSystem):
     def cat_file(self, path, *arguments, **named):
         if self.failures:
             self.failures -= 1
-            raise ValueError("expected checksum a, calculated b")
+            raise ChecksumError("expected a, calculated b")
         return super().cat_file(path, *arguments, **named)
 
 

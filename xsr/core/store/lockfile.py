@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from xsr.core.store.place import Place
+from xsr.core.store.place import Place, is_damage
 
 SETTLE_S = 2.0
 """Time in which a change that was begun by another will be there, where nothing keeps two from changing at once."""
@@ -195,10 +195,10 @@ class ObjectFile:
                 content: bytes = self.files.cat_file(self.path)
             except FileNotFoundError:
                 return None
-            except OSError:
+            except Exception as error:
+                if is_damage(error):
+                    continue
                 raise
-            except Exception:  # what the client of the object store raises about damage
-                continue
             return content
         return b""
 

@@ -108,7 +108,7 @@ class Place:
         except FileNotFoundError:  # not even the folder
             return None
         except Exception as error:
-            if "Checksum" in type(error).__name__:  # the object store found it damaged
+            if is_damage(error):
                 return b""
             raise
         return None if found is None else bytes(found.to_bytes())
@@ -234,6 +234,11 @@ class Place:
             for path in Path(self.path).rglob("*.partial"):
                 if PARTIAL.search(path.name):
                     path.unlink(missing_ok=True)
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether an error says that the bytes of an object contradict the checksum that its store keeps."""
+    return "Checksum" in type(error).__name__
 
 
 def resolve_place(path: StoreLike, options: Mapping[str, Any] | None) -> Place:
