@@ -81,10 +81,10 @@ def test_options_that_are_no_secrets_are_shown():
 
 def test_secrets_of_the_environment_are_hidden_and_paths_to_them_shown(monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/home/me/key.json")
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/users/me/key.json")
     monkeypatch.setenv("HTTPS_PROXY", "http://me:proxy-password@proxy:3128")
-    text = scrub(f"{SECRET} /home/me/key.json proxy-password")
-    assert text == f"{HIDDEN} /home/me/key.json {HIDDEN}"
+    text = scrub(f"{SECRET} /users/me/key.json proxy-password")
+    assert text == f"{HIDDEN} /users/me/key.json {HIDDEN}"
 
 
 def test_errors_and_warnings_carry_no_secret_however_they_travel():

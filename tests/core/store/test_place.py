@@ -51,11 +51,11 @@ def test_what_is_not_there(tmp_path):
         ("a/b.zarr/", "a/b.zarr"),
         ("file:///a/b%20c.zarr", "/a/b c.zarr"),
         ("s3://bucket/a.zarr", "s3://bucket/a.zarr"),
-        ("~/a.zarr", "/home/me/a.zarr"),
+        ("~/a.zarr", "/users/me/a.zarr"),
     ],
 )
 def test_paths(given, path, monkeypatch):
-    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("HOME", "/users/me")
     assert resolve_place(given, None).path == path
 
 

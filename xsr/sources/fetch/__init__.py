@@ -26,7 +26,7 @@ from xsr.core.grid import crs_name
 from xsr.core.sensors import canonical
 from xsr.core.store.ledger import BadBlock
 from xsr.core.store.lock import locked
-from xsr.core.store.place import resolve_place
+from xsr.core.store.place import Place, resolve_place
 from xsr.sources.fetch.holding import Holding, read_holding
 from xsr.sources.fetch.update import Update, Written
 from xsr.sources.granules import inside
@@ -169,16 +169,7 @@ def fetch(
         chunks=chunks,
     )
     area = resolve_area(bbox, geometry)
-    request = {
-        "area": None if area is None else [round(value, 7) for value in lonlat(area).boundingbox],
-        "bands": _record_bands(bands),
-        "collection": collection if collection is None or isinstance(collection, str) else list(collection),
-        "resolution": resolution,
-        "crs": crs,
-        "resampling": resampling,
-        "mask": mask,
-        "offset": _record(offset),
-    }
+    request = _request(area, bands, collection, resolution, crs, resampling, mask, offset)
     place = resolve_place(path, storage_options)
     with locked(place, force=force) as lease:
         holding = read_holding(place, request, repair=repair)
@@ -191,13 +182,45 @@ def fetch(
         update = Update(place, request, holding, series, {date: one.fate for date, one in revisions.items()})
         _warn(revisions.values(), kept=reprocessed == "keep")
         written = update.write(lease, quarantine=errors == "drop", progress=progress) if update.changes else Written()
+    return _report(place, update, written, series, revisions.values())
+
+
+def _request(
+    area: Geometry | None,
+    bands: BandsLike | None,
+    collection: str | Sequence[str] | None,
+    resolution: float | None,
+    crs: str | int | None,
+    resampling: Resampling,
+    mask: bool,
+    offset: OffsetLike,
+) -> dict[str, Any]:
+    """Request as the store keeps it."""
+    return {
+        "area": None if area is None else [round(value, 7) for value in lonlat(area).boundingbox],
+        "bands": _record_bands(bands),
+        "collection": collection if collection is None or isinstance(collection, str) else list(collection),
+        "resolution": resolution,
+        "crs": crs,
+        "resampling": resampling,
+        "mask": mask,
+        "offset": _record(offset),
+    }
+
+
+def _report(
+    place: Place, update: Update, written: Written, series: Series | None, revisions: Iterable[Revision]
+) -> FetchReport:
+    """Say what was downloaded, and which items are not as the catalogue has them."""
+    known = list(revisions)
+    loaded = () if series is None else series.names
     return FetchReport(
         place.name,
         len(update.dates),
         written.dates,
-        tuple(name for one in revisions.values() for name in one.late if series is not None and name in series.names),
-        tuple(name for one in revisions.values() for name in one.changed),
-        tuple(name for one in revisions.values() for name in one.lacking),
+        tuple(name for one in known for name in one.late if name in loaded),
+        tuple(name for one in known for name in one.changed),
+        tuple(name for one in known for name in one.lacking),
         tuple(written.failed),
     )
 
