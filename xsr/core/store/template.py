@@ -356,7 +356,7 @@ def _naming(error: Exception, template: xr.Dataset, names: list[Hashable]) -> Ex
 def loaded(dataset: xr.Dataset, names: list[Hashable], grows: str | None = None) -> xr.Dataset:
     """Compute what is not written block by block, and choose its stored form: that of times takes any other time."""
     template = dataset.copy()
-    lazy = {n: v.compute() for n, v in dataset.variables.items() if n not in names and v.chunks is not None}
+    lazy = graph.loaded({n: v for n, v in dataset.variables.items() if n not in names and v.chunks is not None})
     template = template.assign({n: v for n, v in lazy.items() if n in dataset.data_vars})
     template = template.assign_coords({n: v for n, v in lazy.items() if n in dataset.coords})
     for name in set(template.variables) - set(names):
