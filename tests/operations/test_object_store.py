@@ -71,6 +71,16 @@ def test_a_changed_object_of_the_input_is_refused_without_reading_any(cube, tmp_
         xsr.to_zarr(opened(), tmp_path / "a.zarr", resume=True, progress=False)
 
 
+def test_a_document_of_which_a_part_was_stored_is_written_anew(cube, url, options):
+    import s3fs
+
+    xsr.to_zarr(cube, url, storage_options=options, progress=False)
+    files = s3fs.S3FileSystem(**options, use_listings_cache=False)
+    files.pipe_file(f"{url}/zarr.json", files.cat_file(f"{url}/zarr.json")[:100])
+    assert xsr.to_zarr(cube, url, storage_options=options, resume=True, progress=False).computed == 0
+    assert xsr.verify(url, storage_options=options).ok
+
+
 @pytest.mark.parametrize("how", HOW, ids=["chunks", "shards"])
 def test_the_same_objects_as_files_on_disk(cube, tmp_path, url, options, how):
     report = xsr.to_zarr(cube, url, storage_options=options, progress=False, **how)

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 from urllib.request import url2pathname
@@ -169,13 +170,16 @@ class Place:
             return []
 
     def is_group(self) -> bool:
-        """Whether a Zarr group lies here."""
+        """Whether a Zarr group lies here; one whose document is damaged counts."""
         from zarr.errors import GroupNotFoundError
 
         try:
             self.open("r")
         except (FileNotFoundError, NotADirectoryError, GroupNotFoundError):
             return False
+        except Exception as error:
+            if not (is_damage(error) or isinstance(error, JSONDecodeError)):
+                raise
         return True
 
     def is_taken(self) -> bool:

@@ -4,6 +4,7 @@ A replacement lies at ``NAME.incoming`` until it is complete, so that a cube may
 read from, and a failed run leaves the old one. Nothing is deleted that was not made here or named by the user.
 """
 
+import json
 from dataclasses import dataclass
 
 from xsr.core.errors import StoreError
@@ -44,7 +45,7 @@ def resumed(place: Place) -> Target:
         return Target(place)
     if is_first_form(place):
         adopt_first_form(place)
-    header = begun(place)
+    header = continuable(place)
     if header is None:
         raise StoreError(
             f"{place.path} holds no ledger; expected a store that was begun by to_zarr. Choose another path."
@@ -82,6 +83,24 @@ def begun_anew(place: Place, overwrite: bool) -> Target:
 def begun(place: Place) -> Header | None:
     """Header of a store, if one was begun here."""
     return read_header(place)[0] if place.is_taken() else None
+
+
+def continuable(place: Place) -> Header | None:
+    """Header of a store, if one was begun here; a document at its root of which a part was stored is written anew."""
+    header = begun(place)
+    for key, text in header.documents.items() if header is not None else ():
+        if "/" not in key and _is_part(place.get(key)):
+            place.put(key, text.encode())
+    return header
+
+
+def _is_part(document: bytes | None) -> bool:
+    """Whether a document is there and is no JSON: no program that changes one leaves it so."""
+    try:
+        json.loads(b"null" if document is None else document)
+    except ValueError:
+        return True
+    return False
 
 
 def was_moved(incoming: Place, place: Place) -> bool:

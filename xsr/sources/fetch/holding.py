@@ -18,7 +18,7 @@ from xsr.core.store.first_form import is_first_form
 from xsr.core.store.header import Header, encode, read_header
 from xsr.core.store.ledger import DONE, PAGE, READERS, Ledger
 from xsr.core.store.place import RETRY, Place, store_errors
-from xsr.core.store.target import Target, begun, in_place, was_moved
+from xsr.core.store.target import Target, begun, continuable, in_place, was_moved
 from xsr.core.store.writing import wrong_documents
 from xsr.sources.fetch.dates import plain
 from xsr.sources.stac.revision import Scene
@@ -88,7 +88,7 @@ def read_holding(place: Place, request: Mapping[str, Any], *, repair: bool) -> H
     """
     with store_errors(place, "looking at", remedy=RETRY):
         _settle(place, request)
-        header = begun(place)
+        header = continuable(place)
         if header is None and not place.is_taken():
             return None
         record = _record(place, header)
