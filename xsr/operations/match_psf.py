@@ -210,7 +210,7 @@ def _sums(cube: Cube, reference: Cube, sigmas_m: Sequence[float]) -> NDArray[np.
     return total
 
 
-def _spans(size: int) -> list[Span]:
+def _spans(size: int) -> Sequence[Span]:
     """Windows along an axis: all of it where so many hold it, else spread from end to end."""
     if size <= WINDOW * WINDOWS:
         return spans(chunk_sizes(size, WINDOW))
