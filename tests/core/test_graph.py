@@ -1,9 +1,7 @@
 import pickle
-import re
 import subprocess
 import sys
 import threading
-import warnings
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -19,7 +17,7 @@ from odc.geo.geobox import GeoBox
 
 from xsr.core import graph
 from xsr.core.blocks import Span
-from xsr.core.graph import portions, schedulers
+from xsr.core.graph import portions
 from xsr.core.grid import Points, Refinement
 from xsr.operations.interpolate import Interpolation, interpolate
 from xsr.testing import assert_lazy
@@ -627,28 +625,6 @@ def test_results_that_came_are_reported_when_a_cluster_run_ends(small_portions, 
             compute([tasks_of(note, da.zeros((8, 2), chunks=2))], done=ends)
         assert len(found) == 1
         assert len(compute([tasks_of(note, da.zeros((8, 2), chunks=2))])) == 4
-
-
-@pytest.mark.slow
-def test_a_cluster_without_workers_is_reported_and_waited_for(monkeypatch):
-    distributed = pytest.importorskip("distributed")
-    monkeypatch.setattr(schedulers, "PATIENCE_S", 0.1)
-    with (
-        distributed.LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address=":0") as workers,
-        distributed.Client(workers),
-        warnings.catch_warnings(),
-    ):
-        said = []
-
-        def start_a_worker(text, *about):
-            said.append(str(text))
-            workers.scale(1)
-
-        monkeypatch.setattr(warnings, "showwarning", start_a_worker)
-        warnings.simplefilter("always")
-        found = compute([tasks_of(note, da.zeros((4, 2), chunks=2))])
-    assert len(found) == 2
-    assert re.search(r"cluster tcp://\S+ has no workers; 2 blocks wait for one\. Start workers", said[0])
 
 
 # --- memory ------------------------------------------------------------------------------------------------

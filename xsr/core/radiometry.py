@@ -188,7 +188,7 @@ def _packing_of(data: xr.DataArray) -> tuple[float, float]:
     """Scale and offset that are stated and not applied: those in the encoding of floats have been."""
     encoded = data.dtype.kind in "iu" or _masked_integers(data)
     scale, offset = (
-        _number(data, *names, encoded=encoded)
+        declared_number(data, *names, encoded=encoded)
         for names in (("scale_factor", "scale", "scales"), ("add_offset", "offset", "offsets"))
     )
     return 1.0 if scale is None else scale, offset or 0.0
@@ -196,7 +196,7 @@ def _packing_of(data: xr.DataArray) -> tuple[float, float]:
 
 def _nodata_numbers(data: xr.DataArray, integer: bool, units: str | float | None) -> tuple[float | int, ...]:
     """Find the stored numbers that are no data: the one that is stated, and 0 where the units imply it."""
-    value = _number(data, "_FillValue", "nodata", "missing_value", encoded=integer)
+    value = declared_number(data, "_FillValue", "nodata", "missing_value", encoded=integer)
     stated: tuple[float | int, ...] = ()
     if value is not None and np.isfinite(value):
         stated = (int(value) if integer else value,)
@@ -206,18 +206,25 @@ def _nodata_numbers(data: xr.DataArray, integer: bool, units: str | float | None
     return stated
 
 
-def _number(data: xr.DataArray, *names: str, encoded: bool = True) -> float | None:
-    """Read the first of some attributes that is set; it must be one number, or the same for every band."""
+def declared_number(data: xr.DataArray, *names: str, encoded: bool = True) -> float | int | None:
+    """Read the first of some attributes that is set; it must be one number, or the same for every band.
+
+    Raises
+    ------
+    CubeError
+        If it is none.
+    """
     for name in names:
         for source in (data.attrs, data.encoding) if encoded else (data.attrs,):
             if source.get(name) is not None:
                 try:
-                    found = np.unique(np.asarray(source[name], np.float64))
-                    return float(found.item())
+                    found = np.unique(np.asarray(source[name]))
+                    number: float | int = (found if found.dtype.kind in "iu" else found.astype(np.float64)).item()
                 except (TypeError, ValueError):
                     raise CubeError(
-                        f"{_label(data)} has {name}={source[name]!r}; expected one number. Pass units= or correct it."
+                        f"{_label(data)} has {name}={source[name]!r}; expected one number. Correct the attribute."
                     ) from None
+                return number
     return None
 
 

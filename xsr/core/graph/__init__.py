@@ -1,11 +1,12 @@
 """All that knows Dask: blocks from their windows at one date or several, sums over blocks, tasks that write blocks."""
 
+from xsr.core.graph.cluster import loaded, together
 from xsr.core.graph.contents import Contents, contents
 from xsr.core.graph.driver import each, placeholder
 from xsr.core.graph.notices import watch
 from xsr.core.graph.portions import BlockKey, BlockTasks, block_tasks
 from xsr.core.graph.reductions import Job, Reduction, reduce_windows
-from xsr.core.graph.schedulers import threads_each, together
+from xsr.core.graph.schedulers import threads_each
 from xsr.core.graph.tasks import compute
 from xsr.core.graph.windows import Block, Frames, Plan, make_plan, run, run_frames
 
@@ -22,6 +23,7 @@ __all__ = [
     "compute",
     "contents",
     "each",
+    "loaded",
     "make_plan",
     "placeholder",
     "reduce_windows",

@@ -20,7 +20,7 @@ from dask.callbacks import Callback
 from numpy.typing import NDArray
 
 from xsr.core.errors import XsrWarning
-from xsr.core.graph.schedulers import active_client
+from xsr.core.graph.cluster import active_client, unbroken
 
 TOPIC: Final = "xsr-notices"
 PROCESS: Final = uuid4().hex
@@ -74,7 +74,8 @@ class _Notice:
         """Make a notice for work that is planned here."""
         client = active_client()
         if client is not None:
-            client.subscribe_topic(TOPIC, _hear)
+            with unbroken(client):
+                client.subscribe_topic(TOPIC, _hear)
         _MAILBOX.register()
         return cls(uuid4().hex, (PROCESS, os.getpid()), _MAILBOX.folder, client is not None)
 

@@ -8,8 +8,9 @@ from contextlib import closing
 from functools import partial
 from typing import Any
 
+from xsr.core.graph.cluster import active_client, compute_on_cluster, threads_there
 from xsr.core.graph.portions import BlockKey, BlockTasks, ahead, portions
-from xsr.core.graph.schedulers import Report, active_client, compute_here, compute_on_cluster, threads_here
+from xsr.core.graph.schedulers import Report, compute_here, threads_here
 
 Done = Callable[[BlockKey, Any], None]
 """Called once for every task that went well, with what its function returned, in the thread that computes."""
@@ -48,7 +49,7 @@ def compute(tasks: Sequence[BlockTasks], *, progress: bool, done: Done, failed: 
         row = bar.add_task("blocks", total=sum(map(len, tasks)))
         report = Report(done, failed, partial(bar.advance, row))
         client = active_client()
-        threads = threads_here() if client is None else sum(client.nthreads().values())
+        threads = threads_here() if client is None else threads_there(client)
         with closing(ahead(portions(tasks, threads))) as prepared:
             if client is None:
                 compute_here(prepared, report)

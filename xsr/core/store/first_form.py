@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from xsr.core.store.header import Header
+from xsr.core.errors import StoreError
+from xsr.core.store.header import Header, check_settings
 from xsr.core.store.ledger import DONE, QUARANTINED, BadBlock, Blocks, Ledger, checksum, row_of
 from xsr.core.store.place import Place, reason
 from xsr.core.store.template import is_document, shapes_of
@@ -27,9 +28,21 @@ def read_first_form(place: Place) -> tuple[Header, Ledger, list[BadBlock]]:
     tuple
         Header, in which metadata are as they lie there, since nothing was kept to compare them with; ledger; and the
         arrays not written block by block that contradict their checksums.
+
+    Raises
+    ------
+    StoreError
+        If its settings are none that xsr writes.
     """
     group = place.open("r")
     about = dict(group[GROUP].attrs)
+    try:
+        check_settings(about["settings"])
+    except (KeyError, ValueError) as error:
+        raise StoreError(
+            f"{place.name}: the settings of the store in {GROUP} are damaged: {error}. Bring it back from a backup, or"
+            " write the store anew."
+        ) from error
     blocks = [_blocks(str(name), group[name]) for name in about["settings"]["variables"]]
     wrong = [bad for name, crc32 in about["crc32"].items() if (bad := _check_whole(group, name, crc32))]
     keys = [key for key in place.keys() if key.partition("/")[0] not in {GROUP, *(one.variable for one in blocks)}]

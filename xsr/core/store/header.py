@@ -8,10 +8,11 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_args
 
 from xsr.core.blocks import chunk_sizes
 from xsr.core.errors import StoreError
+from xsr.core.packing import StoredType
 from xsr.core.store.ledger import BadBlock, Blocks
 from xsr.core.store.place import SIDE, Place
 
@@ -19,6 +20,10 @@ COPIES = (f"{SIDE}/header.json", f"{SIDE}/header.copy.json")
 """Keys of the header."""
 BLOCKS = 10_000_000
 """Most blocks of a store."""
+SETTINGS = {"variables": dict, "grid": list, "crs": str, "encoding": dict, "packing": dict, "input": dict}
+"""Settings that a store is continued by, and their types."""
+FORM = {"dtype": (None, *get_args(StoredType)), "zarr_format": (2, 3)}
+"""Values that a stored form may have; its ``inner_chunks`` is None or a number of pixels."""
 FORMAT = 2
 """Version of the form of header and ledger; the first was a group ``_xsr`` of Zarr."""
 
@@ -93,9 +98,14 @@ def decode(content: bytes) -> Header:
 
 
 def _check(header: Header) -> None:
-    """Refuse a header that names objects outside its store, or more blocks than a ledger is read for."""
-    if not isinstance(header.settings, dict):
-        raise ValueError("it has no settings by name")
+    """Refuse a header that names objects outside its store, more blocks than a ledger is read for, or odd settings."""
+    check_settings(header.settings)
+    for part in header.parts:
+        check_settings(part["settings"])
+        for span in part["region"].values():
+            start, stop = span
+            if not (type(start) is type(stop) is int and 0 <= start < stop):
+                raise ValueError(f"it has the region {part['region']}")
     names = [*header.arrays, *header.documents, *header.objects]
     outside = [name for name in names if {"", ".", ".."} & set(name.split("/")) or "\\" in name]
     if outside:
@@ -108,6 +118,30 @@ def _check(header: Header) -> None:
         blocks += math.prod(-(-n // side) for n, side in sides)
     if blocks > BLOCKS:
         raise ValueError(f"it lists {blocks} blocks; {BLOCKS} at most are read")
+
+
+def check_settings(settings: Any) -> None:
+    """Refuse settings that no version of xsr writes, before any of them is used.
+
+    Raises
+    ------
+    ValueError
+        With the one that is wrong.
+    """
+    if not isinstance(settings, dict):
+        raise ValueError("it has no settings by name")
+    for name, kind in SETTINGS.items():
+        if not isinstance(settings.get(name), kind):
+            raise ValueError(f"its setting {name!r} is {settings.get(name)!r:.60}")
+    form = settings["packing"]
+    if form.keys() != {*FORM, "inner_chunks"}:
+        raise ValueError(f"its stored form states {', '.join(map(repr, form))}")
+    for name, known in FORM.items():
+        if not any(form[name] is one or (type(form[name]) is type(one) and form[name] == one) for one in known):
+            raise ValueError(f"its stored form has {name}={form[name]!r:.60}")
+    inner = form["inner_chunks"]
+    if inner is not None and (type(inner) is not int or inner < 1 or form["zarr_format"] == 2):
+        raise ValueError(f"its stored form has inner_chunks={inner!r:.60} in format {form['zarr_format']}")
 
 
 def read_header(place: Place) -> tuple[Header | None, list[BadBlock]]:
@@ -135,7 +169,7 @@ def read_header(place: Place) -> tuple[Header | None, list[BadBlock]]:
             bad.append(BadBlock(key, (), "is missing" if content is None else f"is damaged: {error}"))
     if not whole:
         raise StoreError(
-            f"{place.path}: the header of the store is damaged in both copies, {' and '.join(COPIES)}. Bring back one"
-            " of them from a backup, or write the store anew."
+            f"{place.path}: the header of the store is damaged in both copies, {' and '.join(COPIES)}; the first"
+            f" {bad[0].reason}. Bring back one of them from a backup, or write the store anew."
         )
     return whole[0], bad

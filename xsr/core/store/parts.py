@@ -17,10 +17,12 @@ import xarray as xr
 from xsr._version import __version__
 from xsr.core.errors import ParameterError, StoreError, XsrWarning
 from xsr.core.store.block import BlockWriter
+from xsr.core.store.cf import CODED
 from xsr.core.store.header import Header
 from xsr.core.store.ledger import DONE, Blocks, Index, Ledger, row_of
 from xsr.core.store.lock import Lease
 from xsr.core.store.place import Place, reason
+from xsr.core.store.plain import as_json
 from xsr.core.store.template import (
     Prepared,
     Template,
@@ -231,12 +233,24 @@ def _check_alike(place: Place, header: Header, part: Part, held: xr.Dataset) -> 
     stored, given = ({name: one["encoding"][name] for name in known} for one in (old, new))
     wrong += differences(stored, given, "encoding.")
     wrong += [f"the labels of {str(dim)!r} are others" for dim in dataset.dims if _other_labels(part, held, str(dim))]
+    wrong += differences(*_numbers(place, header, dataset, [n for n in known if dataset[n].dtype.kind in "iu"]))
     sides = {name: header.arrays[name]["block"] for name in known}
     wrong += [text for name in known for text in _wrong_blocks(part, held[name], sides[name])]
     if wrong:
         raise StoreError(
             f"the cube is no part of {place.name}: {'; '.join(wrong)}. Give one of the same variables, grid and blocks."
         )
+
+
+def _numbers(
+    place: Place, header: Header, dataset: xr.Dataset, names: Sequence[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Find what attributes state of the numbers of integers, in a store and in a cube."""
+    raw = xr.open_zarr(_memory(place, header).store, consolidated=False, chunks=None, decode_cf=False)
+    stored, given = (
+        {name: {key: as_json(one[name].attrs.get(key)) for key in CODED} for name in names} for one in (raw, dataset)
+    )
+    return stored, given
 
 
 def _other_labels(part: Part, held: xr.Dataset, dim: str) -> bool:

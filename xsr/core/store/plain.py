@@ -20,11 +20,6 @@ from xarray.indexes import PandasMultiIndex
 
 from xsr.core.errors import XsrWarning
 
-UNITS = {"s": "", "ms": "milli", "us": "micro", "ns": "nano"}
-"""Resolution of datetime64 as CF spells it."""
-NOT_A_TIME = np.iinfo(np.int64).min
-"""Number of NaT."""
-
 
 class NotPlainError(TypeError):
     """A value has no form in JSON."""
@@ -63,18 +58,6 @@ def plain(dataset: xr.Dataset) -> xr.Dataset:
             stacklevel=4,
         )
     return out
-
-
-def counted(variable: xr.DataArray) -> xr.DataArray:
-    """Bring dates and durations to integers with CF units; other numbers are left alone. Lazy for Dask arrays."""
-    if variable.dtype.kind not in "mM":
-        return variable
-    unit = f"{UNITS[np.datetime_data(variable.dtype)[0]]}seconds"
-    units = unit if variable.dtype.kind == "m" else f"{unit} since 1970-01-01"
-    attrs = {key: value for key, value in variable.attrs.items() if key not in ("units", "calendar")}
-    plain = xr.Variable(variable.dims, variable.data, attrs, {"units": units, "dtype": "int64"})
-    encoded = xr.conventions.encode_cf_variable(plain)
-    return variable.copy(data=encoded.data).assign_attrs({**encoded.attrs, "_FillValue": NOT_A_TIME})
 
 
 def _with_text(dataset: xr.Dataset, name: Hashable, lost: list[str]) -> xr.Dataset:

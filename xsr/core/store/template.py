@@ -19,12 +19,13 @@ from xsr.core.georeference import REGISTRATION, Georeference, geobox_of, georefe
 from xsr.core.grid import crs_name
 from xsr.core.packing import FILL, Encoder, StoredType, packing_of
 from xsr.core.store.block import BlockWriter
+from xsr.core.store.cf import counted, form_of_times, settled
 from xsr.core.store.header import Header, fingerprint
 from xsr.core.store.identity import changes, identity
 from xsr.core.store.ledger import Blocks
 from xsr.core.store.lock import Lease
 from xsr.core.store.place import RETRY, Place, reason
-from xsr.core.store.plain import counted, plain
+from xsr.core.store.plain import plain
 from xsr.core.types import XarrayObject
 
 GROWTH = 1024
@@ -356,11 +357,11 @@ def _naming(error: Exception, template: xr.Dataset, names: list[Hashable]) -> Ex
 def loaded(dataset: xr.Dataset, names: list[Hashable], grows: str | None = None) -> xr.Dataset:
     """Compute what is not written block by block, and choose its stored form: that of times takes any other time."""
     template = dataset.copy()
-    lazy = {n: v.compute() for n, v in dataset.variables.items() if n not in names and v.chunks is not None}
+    lazy = graph.loaded({n: v for n, v in dataset.variables.items() if n not in names and v.chunks is not None})
     template = template.assign({n: v for n, v in lazy.items() if n in dataset.data_vars})
     template = template.assign_coords({n: v for n, v in lazy.items() if n in dataset.coords})
     for name in set(template.variables) - set(names):
-        form = _times(template[name].variable)
+        form = form_of_times(template[name].variable)
         if grows in template[name].dims:
             form["chunks"] = tuple(GROWTH if dim == grows else n for dim, n in template[name].sizes.items())
         template[name].encoding = form
@@ -371,15 +372,6 @@ def loaded(dataset: xr.Dataset, names: list[Hashable], grows: str | None = None)
         empty = xr.Variable(old.dims, graph.placeholder(old.shape, old.dtype), attrs)
         template = template.assign_coords({name: empty}) if name in template.coords else template.assign({name: empty})
     return template
-
-
-def _times(variable: xr.Variable) -> dict[str, Any]:
-    """Choose the stored form of times, so fine that others can be appended; other numbers take that of their type."""
-    if variable.dtype.kind == "M":
-        exact = (variable.values == variable.values.astype("datetime64[us]")) | np.isnat(variable.values)
-        return {"units": f"{'micro' if exact.all() else 'nano'}seconds since 1970-01-01", "dtype": "int64"}
-    kept = ("units", "calendar", "dtype") if variable.dtype.kind in "mO" else ()
-    return {key: value for key, value in variable.encoding.items() if key in kept}
 
 
 def _epsg_url(epsg: int) -> str:
@@ -415,6 +407,7 @@ def _as_dataset(cube: XarrayObject, blocks: Mapping[str, Sequence[int]]) -> xr.D
         block = blocks.get(str(name))
         chunked = counted(_chunked(cube[name], spatial, deep=1 if name in cube.coords else -1, block=block))
         cube = cube.assign_coords({name: chunked}) if name in cube.coords else cube.assign({name: chunked})
+    cube = settled(cube)
     labels = {n: c.astype(object) for n, c in cube.coords.items() if c.dtype.kind in "UT"}
     return cube.assign_coords(labels)
 

@@ -5,6 +5,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 import xarray as xr
 
+from xsr.core import graph
 from xsr.core.grid import crs_name
 
 TIME = {"units": "microseconds since 1970-01-01", "dtype": "int64"}
@@ -20,7 +21,7 @@ def plain(cube: xr.DataArray | xr.Dataset) -> xr.Dataset:
         cube = cube.to_dataset().assign_attrs(attrs)
     dataset = cube.chunk({"time": 1, "band": -1}).drop_encoding()
     over = pixels(dataset)
-    small = {name: one.compute() for name, one in dataset.coords.items() if name not in over}
+    small = graph.loaded({name: one for name, one in dataset.coords.items() if name not in over})
     dataset = dataset.assign_coords(
         {n: one.astype(object) if one.dtype.kind in "UT" else one for n, one in small.items()}
     )
