@@ -3,6 +3,7 @@ import json
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import xarray as xr
 from catalogs import make_item, serving, write_items
 from dask.callbacks import Callback
+from locking import lost_at
 from odc.geo.geom import box as outline
 from products import NORTH, WEST, truth, warned
 from survival import bucket, forget, ledger_of
@@ -202,6 +204,19 @@ def test_the_store_is_locked_while_it_is_written(items, tmp_path):
     with locked(Place(str(tmp_path / "a.zarr"))), pytest.raises(StoreError, match="is being written by process"):
         fetch(tmp_path / "a.zarr", items, **AREA)
     assert not (tmp_path / "a.zarr").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", ["2024-06-15", "2024-06-20/2024-06-25"])
+def test_a_download_that_lost_its_lock_writes_nothing_more(items, tmp_path, first):
+    """Behind the dates that are there others are added in place, before them by a replacement."""
+    for number in (1, 2, 3, 10, 20, 30, 40, 45, 50, 55, 60, 62, 64, 66, 68, 70, 80, 90, 100, 120):
+        path = tmp_path / str(number) / "a.zarr"
+        path.parent.mkdir()
+        fetch(path, items, datetime=first, **AREA)
+        if not lost_at(number, path, partial(fetch, path, items, **AREA)):
+            break
+    assert 30 < number < 120
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from xsr.core.packing import StoredType, warn_of_infinite
 from xsr.core.store.first_form import adopt_first_form, is_first_form
 from xsr.core.store.header import Header, read_header
 from xsr.core.store.ledger import BadBlock, Index, Ledger
-from xsr.core.store.lock import Lease, locked
+from xsr.core.store.lock import locked
 from xsr.core.store.parts import Region, appended, extended, inside, publish
 from xsr.core.store.place import RETRY, Place, StoreLike, in_group, make_groups, resolve_place, store_errors
 from xsr.core.store.target import begin, begun_anew, continued, in_place, resumed
@@ -208,6 +208,7 @@ def to_zarr(
     place = in_group(root, group)
     how = _How(errors, progress, resume, force, compute)
     with locked(root, force=force) as lease:
+        root, place = lease.guarding(root), lease.guarding(place)
         with store_errors(place, "looking at", remedy=RETRY):
             header = None if append_dim is None and region is None else _grown(place, dtype, inner_chunks)
         if header is not None:
@@ -216,14 +217,14 @@ def to_zarr(
             if dtype is None and form["dtype"] == "float32":  # other types are refused, not converted
                 form = {**form, "dtype": None}
             prepared = prepare(cube, **form, **identity, blocks=blocks)
-            written = _write_part(place, lease, header, prepared, append_dim, region or {}, how)
+            written = _write_part(place, header, prepared, append_dim, region or {}, how)
         elif region is not None:
             raise StoreError(f"{place.name} holds no store; expected one whose region= is written. Begin it first.")
         else:
             with store_errors(place, "beginning", remedy=RETRY):
                 if group is not None:
                     make_groups(root, place, zarr_format)
-            written = _write_whole(place, lease, prepared, overwrite, how)
+            written = _write_whole(place, prepared, overwrite, how)
         if group is not None:
             with store_errors(root, "gathering the metadata of"):
                 _gather(root)
@@ -280,7 +281,7 @@ def _grown(place: Place, dtype: StoredType | None, inner_chunks: int | None) -> 
     return header
 
 
-def _write_whole(place: Place, lease: Lease, prepared: Prepared, overwrite: bool, how: "_How") -> "_Written":
+def _write_whole(place: Place, prepared: Prepared, overwrite: bool, how: "_How") -> "_Written":
     """Write a new store, or go on with one."""
     with store_errors(place, "looking at", remedy=RETRY):
         target = resumed(place) if how.resume else begun_anew(place, overwrite)
@@ -290,14 +291,12 @@ def _write_whole(place: Place, lease: Lease, prepared: Prepared, overwrite: bool
         _check_space(prepared, target.place, todo)
     with store_errors(target.place, "beginning", remedy=RETRY):
         header = begin(target, prepared)
-    outcomes = write_blocks(prepared, header, ledger, lease, todo, errors=how.errors, progress=how.progress)
-    lease.check()
+    outcomes = write_blocks(prepared, header, ledger, todo, errors=how.errors, progress=how.progress)
     return _Written(target.place if outcomes.failed else in_place(target), ledger, outcomes)
 
 
 def _write_part(
     place: Place,
-    lease: Lease,
     header: Header,
     prepared: Prepared,
     append_dim: str | None,
@@ -318,11 +317,11 @@ def _write_part(
         ledger = publish(template, header, ledger, part, resume=how.resume)
     header = template.header
     todo = part.undone(header, ledger) if how.compute else {name: [] for name in header.arrays}
-    writers = part.writers(header, place, lease)
+    writers = part.writers(header, place)
     if not how.force:
         _check_space(prepared, place, todo)
     arrays = {name: prepared.dataset[name].data for name in writers}
-    outcomes = compute_blocks(writers, arrays, ledger, lease, todo, errors=how.errors, progress=how.progress)
+    outcomes = compute_blocks(writers, arrays, ledger, todo, errors=how.errors, progress=how.progress)
     finish(place, header, ledger, outcomes.failed)
     return _Written(place, ledger, outcomes)
 

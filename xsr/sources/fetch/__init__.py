@@ -172,6 +172,7 @@ def fetch(
     request = _request(area, bands, collection, resolution, crs, resampling, mask, offset)
     place = resolve_place(path, storage_options)
     with locked(place, force=force) as lease:
+        place = lease.guarding(place)
         holding = read_holding(place, request, repair=repair)
         found = find_items(
             items, url=url, area=area, datetime=datetime, collection=collection, max_cloud=max_cloud, trust=trust
@@ -181,7 +182,7 @@ def fetch(
         series = _read(left, found, reading, holding, area=area, source=source_of(url, collection))
         update = Update(place, request, holding, series, {date: one.fate for date, one in revisions.items()})
         _warn(revisions.values(), kept=reprocessed == "keep")
-        written = update.write(lease, quarantine=errors == "drop", progress=progress) if update.changes else Written()
+        written = update.write(quarantine=errors == "drop", progress=progress) if update.changes else Written()
     return _report(place, update, written, series, revisions.values())
 
 

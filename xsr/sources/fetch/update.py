@@ -18,7 +18,6 @@ import xarray as xr
 from xsr.core.errors import ProductError
 from xsr.core.store.inputs import of_files
 from xsr.core.store.ledger import DONE, READERS, BadBlock, Blocks, Index, Ledger
-from xsr.core.store.lock import Lease
 from xsr.core.store.place import RETRY, Place, store_errors
 from xsr.core.store.target import Target, begin, begun, begun_anew, in_place
 from xsr.core.store.template import Prepared, prepare, template_of
@@ -159,13 +158,11 @@ class Update:
         assert self.holding is not None
         return filled(self.holding.dataset.isel(time=[self.holding.dates.index(date)]), cube)
 
-    def write(self, lease: Lease, *, quarantine: bool, progress: bool) -> Written:
+    def write(self, *, quarantine: bool, progress: bool) -> Written:
         """Write the dates, one after the other.
 
         Parameters
         ----------
-        lease
-            Right to write to the store.
         quarantine
             Set blocks that cannot be computed aside, instead of ending the run.
         progress
@@ -174,10 +171,9 @@ class Update:
         from rich.progress import track
 
         prepared = self._prepared()
-        lease.check()
         with store_errors(self.place, "beginning", remedy=RETRY):
             target, ledger = self._begin(prepared)
-        writers = prepared.writers(ledger.place, lease)
+        writers = prepared.writers(ledger.place)
         written = Written()
         for number, date in enumerate(track(self.dates, "fetching dates", disable=not progress)):
             todo = {name: _undone(writer.blocks, ledger, number) for name, writer in writers.items()}
@@ -187,10 +183,10 @@ class Update:
             parts = {name: writer.shifted(number) for name, writer in writers.items()}
             arrays = {name: dataset[name].data for name in writers}
             errors: Errors = "quarantine" if quarantine and not date.anew else "raise"
-            outcomes = compute_blocks(parts, arrays, ledger, lease, todo, errors=errors, progress=False)
+            outcomes = compute_blocks(parts, arrays, ledger, todo, errors=errors, progress=False)
             written.dates += date.fate != "keep"
             written.failed += outcomes.failed
-        self._end(prepared, target, ledger, lease, written.failed)
+        self._end(target, ledger, written.failed)
         return written
 
     def _source(self, date: Date) -> xr.Dataset | None:
@@ -258,11 +254,10 @@ class Update:
             ledger.flush()
         return replace(target, header=header), ledger
 
-    def _end(self, prepared: Prepared, target: Target, ledger: Ledger, lease: Lease, failed: list[BadBlock]) -> None:
+    def _end(self, target: Target, ledger: Ledger, failed: list[BadBlock]) -> None:
         """Bring the store to its final state, and let it take the place of the one that it replaces."""
         header = target.header
         if any(date.settled.scenes != date.scenes for date in self.dates):
-            lease.check()
             with store_errors(self.place, "finishing"):
                 ledger.flush()
                 template = template_of(self._prepared(settled=True))
@@ -270,7 +265,6 @@ class Update:
             header, ledger = template.header, replace(ledger, fingerprint=template.header.fingerprint)
         assert header is not None
         finish(target.place, header, ledger, failed)
-        lease.check()
         in_place(target)
 
 
