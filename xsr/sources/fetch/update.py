@@ -5,6 +5,7 @@ others would move their blocks: then a replacement takes over what is down, and 
 A kill at any moment leaves a store that opens, and nothing that is down is deleted before it lies elsewhere.
 """
 
+import warnings
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -15,13 +16,13 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from xsr.core.errors import ProductError
-from xsr.core.store.inputs import of_files
+from xsr.core.errors import ProductError, XsrWarning
 from xsr.core.store.ledger import DONE, READERS, BadBlock, Blocks, Index, Ledger
 from xsr.core.store.place import RETRY, Place, store_errors
 from xsr.core.store.target import Target, begin, begun, begun_anew, in_place
 from xsr.core.store.template import Prepared, prepare, template_of
 from xsr.core.store.writing import Errors, compute_blocks, finish
+from xsr.sources.fetch.again import contents_of
 from xsr.sources.fetch.dates import axis, filled, labels, plain
 from xsr.sources.fetch.holding import Holding, forget, record_of
 from xsr.sources.stac.revision import Fate, Scene
@@ -132,10 +133,7 @@ class Update:
     def _contents(self) -> dict[str, str]:
         """Hash of the files of every item that is loaded, by its name."""
         assert self.series is not None
-        candidates = [one for date in self.series.dates.values() for one in date]
-        with ThreadPoolExecutor(READERS) as pool:
-            hashes = pool.map(lambda one: of_files(one.paths), candidates)
-            return {one.item.id: found for one, found in zip(candidates, hashes, strict=True)}
+        return contents_of(one for date in self.series.dates.values() for one in date)
 
     def _scenes(self, date: Acquisition, number: int) -> tuple[Scene, ...]:
         """Items of a date that is loaded; those that join one that was whole are pending until they are down."""
@@ -186,8 +184,36 @@ class Update:
             outcomes = compute_blocks(parts, arrays, ledger, todo, errors=errors, progress=False)
             written.dates += date.fate != "keep"
             written.failed += outcomes.failed
+            if date.fate not in ("keep", "fill"):
+                self._forget_changed(date, number, ledger)
         self._end(target, ledger, written.failed)
         return written
+
+    def _forget_changed(self, date: Date, number: int, ledger: Ledger) -> None:
+        """Forget the blocks of a date whose files were changed while they were read, so that a next run makes it anew.
+
+        Warns
+        -----
+        XsrWarning
+            With its items. A server that names a file otherwise each time says nothing about it.
+        """
+        assert self.series is not None
+        candidates = self.series.dates[date.acquisition]
+        now = contents_of(candidates)
+        pairs = {name: (self._contents[name], found) for name, found in now.items()}
+        changed = [name for name, (before, after) in pairs.items() if before and after and before != after]
+        if not changed or contents_of(candidates) != now:
+            return
+        with store_errors(ledger.place, "writing the ledger of"):
+            for name, rows in ledger.rows.items():
+                each = len(rows) // len(self.dates)
+                forget(ledger, name, range(number * each, (number + 1) * each))
+        warnings.warn(
+            f"files of {', '.join(changed)} were changed while they were downloaded: their date may be of old and new"
+            " ones. Call fetch again, which makes it anew.",
+            XsrWarning,
+            stacklevel=4,
+        )
 
     def _source(self, date: Date) -> xr.Dataset | None:
         """Pixels of a date; None if they are not found."""
