@@ -82,7 +82,7 @@ def begun_anew(place: Place, overwrite: bool) -> Target:
 
 
 def _begun_within(place: StoreObject, overwrite: bool) -> Target:
-    """Choose where to write in a store object: in a transaction nobody sees what is deleted, beside memory is memory.
+    """Choose where to write in a store object: in a transaction, or in other memory.
 
     Raises
     ------
