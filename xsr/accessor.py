@@ -88,5 +88,6 @@ class SuperResolution(Generic[Container]):
     mask_clouds = CubeVerb(lambda: api.mask_clouds)
     clip = CubeVerb(lambda: api.clip)
     register = CubeVerb(lambda: api.register)
+    match_psf = CubeVerb(lambda: api.match_psf)
     to_cog = Verb(lambda: api.to_cog)
     to_zarr = Verb(lambda: api.to_zarr)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from xsr.operations.interpolate import interpolate as interpolate
     from xsr.operations.interpolate import interpolate_time as interpolate_time
     from xsr.operations.mask_clouds import mask_clouds as mask_clouds
+    from xsr.operations.match_psf import match_psf as match_psf
     from xsr.operations.native import native as native
     from xsr.operations.register import register as register
     from xsr.operations.store import to_zarr as to_zarr
@@ -66,6 +67,7 @@ HOMES = {
     "interpolate_time": "xsr.operations.interpolate",
     "liif": "xsr.operations.super_resolve",
     "mask_clouds": "xsr.operations.mask_clouds",
+    "match_psf": "xsr.operations.match_psf",
     "native": "xsr.operations.native",
     "open": "xsr.sources.opening",
     "open_eopf": "xsr.sources.eopf",

@@ -40,7 +40,7 @@ def block(halo=0, bands=2, seed=3):
 
 
 def test_every_row_has_its_own_name_and_needs_an_image_to_compare_with():
-    assert len(METRICS) == len({metric.long_name for metric in METRICS.values()}) == 13
+    assert len(METRICS) == len({metric.long_name for metric in METRICS.values()}) == 15
     for name, metric in METRICS.items():
         assert metric.name == name
         assert {"reference", "low"} & metric.requires

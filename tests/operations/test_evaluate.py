@@ -127,6 +127,87 @@ def test_scores_by_definition():
     assert scores["band"].values.tolist() == reference["band"].values.tolist()
 
 
+def detail(image, reference, base):
+    """Gain and correlation by their definition, of the pixels that all three have."""
+    added, missing = (x.values.astype(np.float64) - base.values for x in (image, reference))
+    known = np.isfinite(added) & np.isfinite(missing)
+    pairs = [
+        (a[k], m[k]) for a, m, k in zip(*(x.reshape(-1, *x.shape[2:]) for x in (added, missing, known)), strict=True)
+    ]
+    found = [(a @ m / (a @ a), np.corrcoef(a, m)[0, 1]) for a, m in pairs]
+    return [np.reshape(column, image.shape[:2]) for column in zip(*found, strict=True)]
+
+
+def test_detail_by_hand():
+    base = make_cube(np.zeros((1, 1, 2, 2), np.float32))
+    image, reference = (
+        base.copy(data=np.float32([[[v]]]).reshape(1, 1, 2, 2)) for v in ([1, -1, 2, -2], [2, -2, 0, 0])
+    )
+    scores = xsr.evaluate(image, reference, base=base, metrics=["detail_gain", "detail_correlation"])
+    assert scores["detail_gain"].item() == pytest.approx(0.4)  # (2 + 2) / (1 + 1 + 4 + 4)
+    assert scores["detail_correlation"].item() == pytest.approx(1 / math.sqrt(5))  # 4 / sqrt(10 * 8)
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0, 3.4])
+def test_detail_counts_from_the_interpolated_low_resolution_image(scale):
+    image, reference, low = triplet(41, 34, scale=scale, dates=2, bands=3)
+    image[0, 1, 4:9, 7], reference[1, 0, 3] = np.nan, np.inf
+    low[1, 2, 2, 3] = np.nan
+    base = low.sr.interpolate(like=image)
+    gain, correlation = detail(image, reference.where(np.isfinite(reference)), base)
+    names = ["detail_gain", "detail_correlation"]
+    scores = xsr.evaluate(image, reference, low=low, metrics=names)
+    np.testing.assert_allclose(scores["detail_gain"], gain, rtol=1e-9)
+    np.testing.assert_allclose(scores["detail_correlation"], correlation, rtol=1e-9)
+    assert largest(xsr.evaluate(image, reference, base=base, metrics=names), scores) <= 1e-12
+    other = xsr.evaluate(image, reference, low=low, base=base * 0, metrics=names)  # what is given counts
+    assert largest(other, scores) > 1e-4
+
+
+def test_detail_has_the_gain_and_the_correlation_it_was_made_with():
+    rng = np.random.default_rng(4)
+    base, truth, noise = (make_cube(rng.standard_normal((1, 2, 300, 200)).astype(np.float32)) for _ in range(3))
+    image = base + 0.5 * truth + 0.5 * noise
+    scores = xsr.evaluate(image, base + truth, base=base)
+    np.testing.assert_allclose(scores["detail_gain"], 1.0, atol=0.02)  # 0.5 / (0.25 + 0.25)
+    np.testing.assert_allclose(scores["detail_correlation"], math.sqrt(0.5), atol=0.01)
+    np.testing.assert_allclose(xsr.evaluate(base + 2 * truth, base + truth, base=base)["detail_gain"], 0.5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("added", [0.0, 0.1])
+def test_without_added_detail_there_is_no_correlation(added):
+    _, reference, _ = triplet(40, 50)
+    base = reference * 0.5
+    scores = xsr.evaluate(base + np.float32(added), reference, base=base)
+    assert np.isnan(scores["detail_correlation"]).all()
+    assert np.isfinite(scores["detail_gain"]).all() == bool(added)
+
+
+def test_metrics_of_detail_need_something_to_count_from():
+    image, reference, low = triplet(20, 20)
+    assert "detail_gain" not in xsr.evaluate(image, reference)
+    with pytest.raises(ParameterError, match=r"detail_gain.*base= or low="):
+        xsr.evaluate(image, reference, metrics="detail_gain")
+    with pytest.raises(GridError, match="base= has pixels 2 x 2 times"):
+        xsr.evaluate(image, reference, base=low)
+    assert "detail_gain" not in xsr.evaluate(image, None, low=low, mtf=0.3)
+
+
+def test_detail_by_strata_adds_up():
+    image, reference, _ = triplet(30, 28)
+    base = reference * 0.5
+    names = ["detail_gain", "detail_correlation"]
+    one = xsr.strata(image, reference, base=base, edges=(0, np.inf), metrics=names)
+    lazy = xsr.strata(image.chunk(y=7), reference, base=base.chunk(x=9), edges=(0, np.inf), metrics=names)
+    assert largest(lazy[names], one[names]) <= 1e-9
+    inner = xsr.evaluate(image, reference, base=base, border=1, metrics=names)
+    for name in names:
+        np.testing.assert_allclose(one[name][..., 0], inner[name], rtol=1e-9)
+    assert {"detail_gain", "rmse"} <= set(xsr.strata(image, reference, base=base).data_vars)
+    with pytest.raises(ParameterError, match=r"detail_gain.*base="):
+        xsr.strata(image, reference, metrics="detail_gain")
+
+
 def test_an_image_equal_to_the_reference():
     _, reference, _ = triplet(20, 22, bands=3)
     scores = xsr.evaluate(reference, reference, data_range=1.0, scale=2).isel(time=0)
@@ -289,7 +370,8 @@ def test_synthetic_pair_at_a_fractional_scale():
     fine = xsr.interpolate(pair.low, like=pair.high)
     scores = xsr.evaluate(fine, pair.high, low=pair.low, data_range=1.0)
     assert scores.attrs["scale"] == pytest.approx(3.4)
-    assert all(np.isfinite(scores[name]).all() for name in METRICS)
+    added = {"detail_gain", "detail_correlation"}  # of the interpolation itself: there is none
+    assert all(np.isfinite(scores[name]).all() != (name in added) for name in METRICS)
     better = xsr.evaluate(pair.high, pair.high, low=pair.low, data_range=1.0)
     assert (better["low_fidelity"] < scores["low_fidelity"]).all()
 
@@ -678,7 +760,7 @@ def test_a_name_close_to_that_of_a_metric_is_suggested(registered):
     image, reference, _ = triplet(12, 12)
     with pytest.raises(ParameterError, match=r"^metrics \['pnsr'\]; did you mean psnr\?$"):
         xsr.evaluate(image, reference, metrics=["pnsr"])
-    with pytest.raises(ParameterError, match=r"did you mean correlation\?"):
+    with pytest.raises(ParameterError, match=r"did you mean correlation or detail_correlation\?"):
         xsr.strata(image, reference, metrics="corelation")
 
 

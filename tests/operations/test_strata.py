@@ -38,7 +38,7 @@ def largest(left, right):
     return found
 
 
-NAMES = [name for name, metric in METRICS.items() if "low" not in metric.requires]
+NAMES = [name for name, metric in METRICS.items() if not {"low", "base"} & metric.requires]
 DEFAULT = {"mae", "rmse", "bias", "psnr"}
 ALL = {"metrics": NAMES, "data_range": 1.0, "scale": 2.0, "mtf": 0.3}
 

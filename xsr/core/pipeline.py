@@ -218,11 +218,14 @@ class CountValid:
         return np.asarray(at[:, None])
 
 
-def _plan(cube: Cube, sampling: Sampling, halo: int, chunks: tuple[int, int]) -> graph.Plan:
+def _plan(cube: Cube, sampling: Sampling, halo: int, chunks: tuple[int | Sequence[int], ...]) -> graph.Plan:
     shape = (cube.data.sizes["y"], cube.data.sizes["x"])
     return graph.make_plan(sampling, shape, halo=halo, chunks=cube.block_sizes(sampling.shape, chunks))
 
 
-def values(cube: Cube, function: WindowFunction, sampling: Sampling, *, chunks: tuple[int, int]) -> Any:
-    """Evaluate a block function on a grid, as an array (time, band, y, x) of the kind of the cube's."""
+def values(cube: Cube, function: WindowFunction, sampling: Sampling, *, chunks: tuple[int | Sequence[int], ...]) -> Any:
+    """Evaluate a block function on a grid, as an array (time, band, y, x) of the kind of the cube's.
+
+    Blocks have the size ``chunks`` along (y, x): one number an axis, or the size of each block along it.
+    """
     return graph.run(function, cube.data.data, _plan(cube, sampling, function.halo, chunks))

@@ -71,6 +71,13 @@ def _angle(pixels: Pixels) -> list[Floats]:
     return [angle_map(pixels.image, pixels.reference)]
 
 
+def _added(pixels: Pixels) -> list[Floats]:
+    """Detail that was added to an image, and that which it lacked."""
+    base = pixels.base.astype(np.float64)
+    added, missing = pixels.image - base, pixels.reference - base
+    return [added, missing, added**2, missing**2, added * missing]
+
+
 def _low(pixels: Pixels) -> list[Floats]:
     error = pixels.degraded().astype(np.float64) - pixels.low
     return [np.abs(error), error**2]
@@ -94,6 +101,8 @@ SSIM = Terms(("index",), _ssim, needs={"reference", "data_range"}, reach=(SSIM_R
 UQI = Terms(("index",), _uqi, reach=(_HALF, _REST))
 SCC = Terms(("index",), _scc, reach=(_HALF + LAPLACIAN_RADIUS, _REST + LAPLACIAN_RADIUS))
 ANGLE = Terms(("angle",), _angle, spectrum=True)
+ADDED = Terms(("added", "missing", "added_squared", "missing_squared", "product"), _added, needs={"reference", "base"})
+"""With d = image - base and e = reference - base: d, e, d², e² and d e."""
 LOW = Terms(("absolute", "squared"), _low, needs={"low", "sensor"})
 HIGH = Terms(("absolute", "squared"), _high, needs={"reference", "sensor"}, sums=_high_sums)
 
@@ -118,6 +127,26 @@ def _ergas(means: Means) -> Sums:
     return np.asarray(100 / means.scale * np.sqrt(np.mean(relative**2, axis=0)), np.float64)
 
 
+def _detail_gain(means: Means) -> Sums:
+    return np.asarray(means["product"] / means["added_squared"], np.float64)
+
+
+def _detail_correlation(means: Means) -> Sums:
+    covariance = means["product"] - means["added"] * means["missing"]
+    return np.asarray(covariance / np.sqrt(_variance(means, "added") * _variance(means, "missing")), np.float64)
+
+
+ROUNDING = 1e-12
+"""Share of the mean square up to which a variance is that of rounding."""
+
+
+def _variance(means: Means, column: str) -> Sums:
+    """Variance of a column whose square is another; NaN where it is that of rounding."""
+    power = means[f"{column}_squared"]
+    variance = power - means[column] ** 2
+    return np.asarray(np.where(variance > ROUNDING * power, variance, np.nan), np.float64)
+
+
 # --- table -------------------------------------------------------------------------------------------------
 
 _TABLE = (
@@ -129,6 +158,12 @@ _TABLE = (
     Metric("uqi", "1", "universal image quality index", UQI, itemgetter("index")),
     Metric("scc", "1", "spatial correlation coefficient", SCC, itemgetter("index")),
     Metric("sam", "degree", "spectral angle", ANGLE, _degrees),
+    Metric(
+        "detail_gain", "1", "gain that fits the added detail best to the missing one, 1 is right", ADDED, _detail_gain
+    ),
+    Metric(
+        "detail_correlation", "1", "correlation of the added detail with the missing one", ADDED, _detail_correlation
+    ),
     Metric("ergas", "1", "relative global error of synthesis", ERRORS, _ergas, needs={"scale"}, over_bands=True),
     Metric(
         "low_fidelity",
@@ -264,8 +299,9 @@ def _few_pixels(terms: Terms) -> Pixels:
     sensor = gaussian_sensor(0.3, (2.0, 2.0)) if "sensor" in terms.needs else None
     halo = max(*terms.reach, 0 if sensor is None else sensor.halo)
     rows, cols = Span(0, 4), Span(0, 6)
-    image, reference = np.random.default_rng(0).random((2, 2, 4 + 2 * halo, 6 + 2 * halo), dtype=np.float32)
+    image, reference, base = np.random.default_rng(0).random((3, 2, 4 + 2 * halo, 6 + 2 * halo), dtype=np.float32)
     low = np.full((2, 2, 3), np.float32(0.5)) if "low" in terms.needs else None
     truth = reference if "reference" in terms.needs else None
-    pixels = Pixels(rows, cols, image, truth, halo, low, (Span(0, 2), Span(0, 3)), scale=2.0)
+    base = base if "base" in terms.needs else None
+    pixels = Pixels(rows, cols, image, truth, halo, low, (Span(0, 2), Span(0, 3)), scale=2.0, wide_base=base)
     return pixels if terms.spectrum else pixels.band(0, sensor)

@@ -19,9 +19,10 @@ from xsr.kernels.pixels import Sums, cut, map_sums
 
 T = TypeVar("T")
 Floats: TypeAlias = NDArray[np.floating[Any]]
-Need = Literal["reference", "low", "data_range", "scale", "sensor"]
-"""What a metric may need: an image to compare with, the arguments ``data_range`` and ``scale``, or the point spread
-function of the low-resolution sensor, whose scale is that of ``low`` or is given."""
+Need = Literal["reference", "low", "base", "data_range", "scale", "sensor"]
+"""What a metric may need: an image to compare with, the one that detail was added to (that of ``low`` interpolated, or
+given), the arguments ``data_range`` and ``scale``, or the point spread function of the low-resolution sensor, whose
+scale is that of ``low`` or is given."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class Pixels:
     """Point spread function and scale of the low-resolution sensor; with ``sensor`` among the needs."""
     data_range: float = 1.0
     scale: float = 1.0
+    wide_base: NDArray[Any] | None = None
+    """Image without the added detail, as wide as the others."""
 
     @property
     def image(self) -> NDArray[Any]:
@@ -58,6 +61,11 @@ class Pixels:
     def reference(self) -> NDArray[Any]:
         """Image that it is compared with."""
         return cut(_present(self.wide_reference, "reference"), self.halo)
+
+    @property
+    def base(self) -> NDArray[Any]:
+        """Image without the added detail; with ``base`` among the needs."""
+        return cut(_present(self.wide_base, "base"), self.halo)
 
     @property
     def low(self) -> NDArray[Any]:
@@ -98,9 +106,12 @@ class Pixels:
 
     def band(self, number: int, sensor: LowSensor | None) -> "Pixels":
         """Pixels of one band of all."""
-        reference = None if self.wide_reference is None else self.wide_reference[number]
-        low = None if self.low_image is None else self.low_image[number]
-        return replace(self, wide_image=self.wide_image[number], wide_reference=reference, low_image=low, sensor=sensor)
+        given = {
+            name: image[number]
+            for name in ("wide_image", "wide_reference", "wide_base", "low_image")
+            if (image := getattr(self, name)) is not None
+        }
+        return replace(self, **given, sensor=sensor)
 
 
 def _present(value: T | None, need: Need) -> T:

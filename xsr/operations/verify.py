@@ -13,6 +13,7 @@ from xsr.core.store.first_form import adopt_first_form, is_first_form, read_firs
 from xsr.core.store.header import COPIES, Header, encode, read_header
 from xsr.core.store.ledger import DONE, QUARANTINED, BadBlock, Blocks, Index, Ledger
 from xsr.core.store.lock import locked
+from xsr.core.store.objects import resolve_store
 from xsr.core.store.parts import Part, made_of, rebuilt
 from xsr.core.store.place import RETRY, SIDE, Place, StoreLike, in_group, resolve_place, store_errors
 from xsr.core.store.template import prepare, template_of
@@ -59,7 +60,7 @@ def verify(
     Parameters
     ----------
     path
-        Folder or URL of the store; or a LocalStore or FsspecStore of Zarr.
+        Folder or URL of the store; or a store object of Zarr, such as that of a session of icechunk.
     repair
         The cube that the store was made of: bad blocks are computed and written again. Blocks that cannot be computed
         stay quarantined.
@@ -100,7 +101,7 @@ def verify(
     >>> xsr.verify("damaged.zarr", repair=cube, progress=False).ok
     True
     """
-    root = resolve_place(path, storage_options)
+    root = resolve_store(path, storage_options, writes=repair is not None)
     place = in_group(root, group)
     if repair is None:
         return _check(place)

@@ -18,13 +18,15 @@ from xsr.kernels.pixels import exclude
 
 @dataclass(frozen=True)
 class Comparison:
-    """A cube, the reference on its grid if there is one, and the pixels to leave out."""
+    """A cube, the images on its grid that it is compared with, and the pixels to leave out."""
 
     cube: Cube
     reference: Cube | None
     mask: Any
     """Array (time, band, y, x), True where a pixel counts, or None."""
     border: int
+    base: Any = None
+    """Array (time, band, y, x) of the image without the added detail, or None."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -33,15 +35,15 @@ class Comparison:
 
     @property
     def sources(self) -> list[Any]:
-        """Arrays that a block reads: image, reference and mask, those that are there."""
-        cubes = (self.cube, self.reference)
-        arrays = [given.data.data for given in cubes if given is not None]
-        return arrays if self.mask is None else [*arrays, self.mask]
+        """Arrays that a block reads: image, reference, base and mask, those that are there."""
+        reference = None if self.reference is None else self.reference.data.data
+        return [array for array in (self.cube.data.data, reference, self.base, self.mask) if array is not None]
 
     @property
     def reader(self) -> "Reader":
         """What a block needs to know to read them."""
-        return Reader(self.shape, self.border, self.reference is not None, self.mask is not None)
+        there = [array is not None for array in (self.reference, self.base, self.mask)]
+        return Reader(self.shape, self.border, *there)
 
     def jobs(
         self, chunks: int | Sequence[int] | None, *, before: int = 0, after: tuple[int, int] = (0, 0)
@@ -62,28 +64,33 @@ class Reader:
     shape: tuple[int, int]
     border: int
     has_reference: bool
+    has_base: bool
     has_mask: bool
 
-    def __call__(self, job: Job, windows: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any] | None]:
-        """Image and reference (band, h, w); NaN where a pixel of the one or the other does not count."""
+    def __call__(
+        self, job: Job, windows: Sequence[NDArray[Any]]
+    ) -> tuple[NDArray[Any], NDArray[Any] | None, NDArray[Any] | None]:
+        """Image, reference and base (band, h, w); NaN where a pixel of one of them does not count."""
         given = iter(windows)
         image, reference = next(given), next(given) if self.has_reference else None
-        mask = next(given) if self.has_mask else None
+        base, mask = (next(given) if there else None for there in (self.has_base, self.has_mask))
         place: dict[str, Any] = {"rows": job.windows[0].rows, "cols": job.windows[0].cols, "shape": self.shape}
         image = exclude(image, **place, border=self.border, mask=mask)
-        return image, None if reference is None else exclude(reference, **place)
+        reference, base = (None if other is None else exclude(other, **place) for other in (reference, base))
+        return image, reference, base
 
 
 def open_comparison(
     sr: XarrayObject,
     reference: XarrayObject | None,
     *,
+    base: XarrayObject | None = None,
     mask: xr.DataArray | None = None,
     border: int = 0,
     bands: BandsLike | None,
     units: str | float | None,
 ) -> Comparison:
-    """Open a cube and its reference.
+    """Open a cube, its reference, and the image that its detail was added to.
 
     Raises
     ------
@@ -91,11 +98,14 @@ def open_comparison(
         If they do not match, or mask or border do not fit.
     """
     cube = open_cube(sr, units=units, bands=fitting(bands, sr))
-    truth = None
-    if reference is not None:
-        truth = open_like(reference, cube, units=units, what="the reference", bands=bands)
-        check_same_grid(cube.geobox, truth.geobox, what="the reference")
-    return Comparison(cube, truth, None if mask is None else open_mask(mask, cube), check_border(border, cube))
+    opened: list[Cube | None] = []
+    for other, what in ((reference, "the reference"), (base, "base=")):
+        opened.append(None if other is None else open_like(other, cube, units=units, what=what, bands=bands))
+        if (found := opened[-1]) is not None:
+            check_same_grid(cube.geobox, found.geobox, what=what)
+    truth, plain = opened
+    masked = None if mask is None else open_mask(mask, cube)
+    return Comparison(cube, truth, masked, check_border(border, cube), None if plain is None else plain.data.data)
 
 
 def whole(sources: Sequence[Any]) -> Job:

@@ -1,22 +1,24 @@
 """Score a super-resolved cube against a reference and against the image it was made from."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xsr.core import graph
+from xsr.core import graph, pipeline
 from xsr.core.blocks import Span, Window
 from xsr.core.errors import ParameterError
+from xsr.core.grid import between
 from xsr.core.match import Low, open_low, quotient
 from xsr.core.names import BandsLike
 from xsr.core.types import XarrayObject
 from xsr.kernels.fidelity import LowSensor, low_pixels
 from xsr.kernels.metrics import ERRORS
 from xsr.kernels.optics import Mtf, Optics, PsfLike
+from xsr.kernels.resample import Interpolation
 from xsr.kernels.terms import Metric, Need, Pixels, Sheet
 from xsr.operations.evaluate.compare import Comparison, Reader, labels, open_comparison
 from xsr.operations.evaluate.table import check_scale, choose_metrics, sensors_of, settings_of, sheet_of, variables_of
@@ -50,10 +52,10 @@ class Scores:
         return out
 
     def _pixels(self, job: graph.Job, windows: Sequence[NDArray[Any]]) -> Pixels:
-        image, reference = self.reader(job, windows)
+        image, reference, base = self.reader(job, windows)
         low, place = (windows[-1], job.windows[-1]) if self.has_low else (None, Window(Span(0, 0), Span(0, 0)))
-        spans, (peak, scale) = (place.rows, place.cols), (self.sheet.data_range, self.sheet.scale)
-        return Pixels(job.rows, job.cols, image, reference, self.halo, low, spans, data_range=peak, scale=scale)
+        pixels = Pixels(job.rows, job.cols, image, reference, self.halo, low, (place.rows, place.cols), wide_base=base)
+        return replace(pixels, data_range=self.sheet.data_range, scale=self.sheet.scale)
 
     def finish(self, total: NDArray[np.float64]) -> NDArray[np.float64]:
         """Metrics from the sums, shape (metric, band), the count of valid pixels last."""
@@ -65,6 +67,7 @@ def evaluate(
     reference: XarrayObject | None,
     *,
     low: XarrayObject | None = None,
+    base: XarrayObject | None = None,
     data_range: float | None = None,
     metrics: str | Iterable[str] | None = None,
     scale: float | None = None,
@@ -89,6 +92,9 @@ def evaluate(
         need ``low`` alone.
     low
         The image that ``sr`` was made from: same top-left corner, coarser pixels.
+    base
+        The image without the added detail, on the grid of ``sr``, for ``detail_gain`` and ``detail_correlation``; by
+        default the bicubic interpolation of ``low``.
     data_range
         Difference between the largest and the least value that a pixel can take, 1 for reflectance; for ``psnr`` and
         ``ssim``.
@@ -145,6 +151,11 @@ def evaluate(
     to that grid by bicubic interpolation. Windows and point spread functions that touch no data, masked pixels or
     the outside of the cube do not count.
 
+    With the detail that was added, d = sr - base, and the one that was missing, e = reference - base: ``detail_gain``
+    is ``sum(d e) / sum(d²)``, the factor on the added detail that would leave the least error; 1 is right, less means
+    too much detail, and 0 detail without truth. ``detail_correlation`` is the correlation of d with e. As ``rmse``
+    does, they compare images of one sharpness; see `xsr.match_psf`.
+
     Examples
     --------
     >>> import xsr
@@ -157,14 +168,15 @@ def evaluate(
     >>> scores.psnr.sel(band="B02").round().item()
     41.0
     """
-    pair = open_comparison(sr, reference, mask=mask, border=border, bands=bands, units=units)
+    pair = open_comparison(sr, reference, base=base, mask=mask, border=border, bands=bands, units=units)
     cube, scale = pair.cube, check_scale(scale)
     coarse = None if low is None else open_low(low, cube, units=units, bands=bands)
     if coarse is not None:
         scale = _agreed_scale(scale, coarse.scale)
     elif reference is None and metrics is None:
         raise ParameterError("neither a reference nor low= given; expected one of them to compare with.")
-    arguments: dict[Need, Any] = {"reference": reference, "low": low, "data_range": data_range}
+    plain = low if base is None else base
+    arguments: dict[Need, Any] = {"reference": reference, "low": low, "base": plain, "data_range": data_range}
     given = [need for need, value in {**arguments, "scale": scale, "sensor": scale}.items() if value is not None]
     optics = Optics(cube.sensor(sensor), mtf, psf, source_mtf)
     bands_spelled = cube.spelled(optics.sensor)
@@ -176,12 +188,24 @@ def evaluate(
     sheet = sheet_of(chosen, first, data_range=data_range, scale=scale)
     factors = coarse.scale if coarse is not None else (sheet.scale, sheet.scale)
     sensors = sensors_of(cube, coarse, optics, scale=factors, unknown=unknown) if sheet.requires("sensor") else ()
+    pair = _with_base(pair, coarse) if sheet.requires("base") else replace(pair, base=None)
     values = _compute(pair, coarse if sheet.requires("low") else None, sheet, sensors, chunks)
     scores = _dataset(values, pair, sheet)
     if sensors:
         scores.attrs.update(optics.record(bands_spelled))
         scores.attrs.update({"bands_without_mtf": list(unknown)} if unknown else {})
     return scores
+
+
+def _with_base(pair: Comparison, low: Low | None) -> Comparison:
+    """Comparison with the interpolated low-resolution image as its base, unless it has one."""
+    if pair.base is not None or low is None:
+        return pair
+    grid, chunks = pair.cube.geobox, pair.cube.data.chunks
+    sizes = pipeline.resolve_chunks(None) if chunks is None else chunks[2:]
+    sampling = between(low.cube.geobox, grid)
+    base = pipeline.values(low.cube.towards(grid), Interpolation("bicubic"), sampling, chunks=sizes)
+    return replace(pair, base=base)
 
 
 def _compute(

@@ -44,7 +44,7 @@ class Spectra:
 
     def __call__(self, job: graph.Job, windows: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
         """Add ring sums of the patches that begin in one block, shape (band, 3, rings + 1)."""
-        image, reference = self.reader(job, windows)
+        image, reference, _ = self.reader(job, windows)
         assert reference is not None
         height, width = self.rings.size
         out = np.zeros((image.shape[0], 3, self.rings.count + 1))

@@ -1,7 +1,7 @@
 """Errors by gradient stratum: what a mean over all pixels hides."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -15,7 +15,7 @@ from xsr.core.names import BandsLike
 from xsr.core.types import XarrayObject
 from xsr.kernels import strata as kernels
 from xsr.kernels.fidelity import LowSensor
-from xsr.kernels.metrics import ERRORS, known_metrics
+from xsr.kernels.metrics import ADDED, ERRORS, known_metrics
 from xsr.kernels.optics import Mtf, Optics, PsfLike
 from xsr.kernels.pixels import COUNT, map_sums
 from xsr.kernels.terms import Metric, Need, Pixels, Sheet
@@ -68,9 +68,9 @@ class Strata:
         return out
 
     def _pixels(self, job: graph.Job, windows: Sequence[NDArray[Any]]) -> Pixels:
-        image, reference = self.reader(job, windows)
-        peak, scale = self.sheet.data_range, self.sheet.scale
-        return Pixels(job.rows, job.cols, image, reference, self.halo, data_range=peak, scale=scale)
+        image, reference, base = self.reader(job, windows)
+        pixels = Pixels(job.rows, job.cols, image, reference, self.halo, wide_base=base)
+        return replace(pixels, data_range=self.sheet.data_range, scale=self.sheet.scale)
 
     def finish(self, total: NDArray[np.float64]) -> NDArray[np.float64]:
         """Metrics, count, share and edges from the sums, shape (variable, band, stratum)."""
@@ -89,6 +89,7 @@ def strata(
     sr: XarrayObject,
     reference: XarrayObject,
     *,
+    base: XarrayObject | None = None,
     edges: Sequence[float] | None = None,
     quantiles: int | Sequence[float] | None = None,
     metrics: str | Iterable[str] | None = None,
@@ -110,6 +111,8 @@ def strata(
     ----------
     sr, reference
         Cubes on one grid; see `xsr.evaluate`.
+    base
+        The image without added detail on the same grid, for ``detail_gain`` and ``detail_correlation``.
     edges
         Ascending edges of the strata in reflectance per metre, for example ``(0, 1e-3, 5e-3, inf)``; a stratum holds
         ``edges[k] <= gradient < edges[k + 1]``. Pixels outside all strata are left out.
@@ -118,7 +121,7 @@ def strata(
         every band and date. Quartiles if neither is given.
     metrics
         Names of metrics as in `xsr.evaluate`, those of low-resolution pixels (``low_fidelity``) aside; by default
-        ``mae``, ``rmse``, ``bias`` and, with ``data_range``, ``psnr``.
+        ``mae``, ``rmse``, ``bias``, with ``data_range`` ``psnr``, and with ``base`` the metrics of detail.
     data_range
         Difference between the largest and the least value that a pixel can take, for ``psnr`` and ``ssim``.
     scale
@@ -169,12 +172,14 @@ def strata(
     >>> bool(flat < steep / 3)
     True
     """
-    pair = open_comparison(sr, reference, mask=mask, border=border, bands=bands, units=units)
+    pair = open_comparison(sr, reference, base=base, mask=mask, border=border, bands=bands, units=units)
     if edges is not None and quantiles is not None:
         raise ParameterError("edges= and quantiles= given; expected one of them.")
     cube, scale = pair.cube, check_scale(scale)
     optics = Optics(cube.sensor(sensor), mtf, psf, source_mtf)
-    sheet = sheet_of(_resolve_metrics(metrics, data_range, scale), ERRORS, data_range=data_range, scale=scale)
+    chosen = _resolve_metrics(metrics, {"base": base, "data_range": data_range, "scale": scale, "sensor": scale})
+    sheet = sheet_of(chosen, ERRORS, data_range=data_range, scale=scale)
+    pair = pair if sheet.requires("base") else replace(pair, base=None)
     sensors = sensors_of(cube, None, optics, scale=(sheet.scale, sheet.scale)) if sheet.requires("sensor") else ()
     steps = None if edges is None else _ascending("edges", edges)
     function = Strata(sheet, pair.reader, sensors, cube.pixel_m, steps, _resolve_quantiles(quantiles))
@@ -186,20 +191,18 @@ def strata(
     return scores
 
 
-def _resolve_metrics(
-    metrics: str | Iterable[str] | None, data_range: float | None, scale: float | None
-) -> tuple[Metric, ...]:
+def _resolve_metrics(metrics: str | Iterable[str] | None, arguments: Mapping[Need, Any]) -> tuple[Metric, ...]:
     """Metrics by name, or those of the errors that the arguments allow."""
     known = known_metrics()
     named = [] if metrics is None else [known[name] for name in checks.names("metrics", metrics) if name in known]
     low = [metric.name for metric in named if "low" in metric.requires]
     if low:
         raise ParameterError(f"metrics {low} have low-resolution pixels, which have no strata. Leave them out.")
-    arguments: dict[Need, Any] = {"data_range": data_range, "scale": scale, "sensor": scale}
     given = [need for need, value in arguments.items() if value is not None]
-    lacking: dict[Need, str] = {"data_range": "data_range=", "scale": "scale=", "sensor": "scale="}
+    lacking: dict[Need, str] = {"base": "base=", "data_range": "data_range=", "scale": "scale=", "sensor": "scale="}
     found = choose_metrics(metrics, given, lacking=lacking)
-    return found if named else tuple(metric for metric in found if metric.terms == ERRORS and not metric.over_bands)
+    plain = (metric for metric in found if metric.terms in (ERRORS, ADDED) and not metric.over_bands)
+    return found if named else tuple(plain)
 
 
 def _resolve_quantiles(quantiles: int | Sequence[float] | None) -> tuple[float, ...]:

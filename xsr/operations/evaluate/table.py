@@ -17,6 +17,7 @@ from xsr.kernels.terms import Metric, Need, Sheet, Terms
 LACKING: Mapping[Need, str] = {
     "low": "low=",
     "reference": "a reference",
+    "base": "base= or low=",
     "data_range": "data_range=",
     "scale": "scale= or low=",
     "sensor": "scale= or low=",

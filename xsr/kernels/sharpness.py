@@ -1,0 +1,93 @@
+"""How much softer one image is than another: Gaussians of several widths, and the one that leaves the least error.
+
+Images are arrays (n, h, w) in which NaN is no data. Widths are standard deviations in pixels.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
+
+from xsr.core.blocks import Span
+from xsr.kernels import psf
+from xsr.kernels.degrade import BandOptics, observe
+
+Image = NDArray[np.float32]
+LEAST_PX = 0.2
+"""Least width that is tried beside none."""
+STEP = 1.2
+"""Ratio of a width that is tried to the one before."""
+
+
+def widths(largest_px: float) -> tuple[float, ...]:
+    """List the widths to try: none, then one a `STEP` wider than the other, the last the first beyond ``largest_px``.
+
+    >>> widths(0.25)
+    (0.0, 0.2, 0.24, 0.288)
+    """
+    steps = max(1, math.ceil(math.log(largest_px / LEAST_PX, STEP) - 1e-9))
+    return 0.0, *(round(LEAST_PX * STEP**step, 9) for step in range(steps + 1))
+
+
+def reach(sigma_px: Sequence[float]) -> int:
+    """Pixels around a pixel that its softened value depends on, for the widths along y and x."""
+    return max((psf.reach_px(psf.chain(_line(sigma), 1.0)) for sigma in sigma_px if sigma > 0), default=0)
+
+
+def soften(images: Image, sigma_px: tuple[float, float], *, rows: Span, cols: Span) -> Image:
+    """Blur images by a Gaussian at some of their pixels.
+
+    Parameters
+    ----------
+    images
+        Stack (n, h, w), continued by reflection.
+    sigma_px
+        Width along (y, x).
+    rows, cols
+        Pixels to evaluate.
+
+    Returns
+    -------
+    ndarray
+        Shape (n, len(rows), len(cols)), float32: a pixel is NaN where it was, and the sum over the valid pixels around
+        it, divided by their share of the weights, elsewhere.
+    """
+    here = images[:, rows.slice, cols.slice]
+    if max(sigma_px) == 0:
+        return np.where(np.isfinite(here), here, np.float32(np.nan))
+    y, x = (psf.chain(_line(sigma), 1.0) for sigma in sigma_px)
+    out = observe(images, BandOptics(y, x), rows=rows, cols=cols, min_valid=0.0)
+    return np.where(np.isfinite(here), out, np.float32(np.nan))
+
+
+def _line(sigma_px: float) -> psf.Gaussian:
+    """Line spread function; sampling changes a narrow one: it is held to its response at a period of four pixels."""
+    narrow = sigma_px < psf.NARROW
+    return psf.Gaussian(sigma_px, (0.25, math.exp(-2 * (math.pi * 0.25 * sigma_px) ** 2)) if narrow else None)
+
+
+def least(sigmas: Sequence[float], errors: NDArray[np.float64]) -> float:
+    """Find the width of the least error between those that were tried.
+
+    Parameters
+    ----------
+    sigmas
+        Ascending widths, the first 0.
+    errors
+        Mean square error of each.
+
+    Returns
+    -------
+    float
+        Where a cubic spline through the errors, level at 0, is least; 0 where the first error is the least, infinite
+        where the last is.
+    """
+    at = int(np.argmin(errors))
+    if at in (0, len(sigmas) - 1):
+        return 0.0 if at == 0 else math.inf
+    spline = CubicSpline(sigmas, errors, bc_type=((1, 0.0), "not-a-knot"))
+    level = spline.derivative().roots(extrapolate=False)
+    between = [sigmas[at], *level[(level > sigmas[at - 1]) & (level < sigmas[at + 1])]]
+    return float(between[np.argmin(spline(between))])
