@@ -247,7 +247,9 @@ def _check_mode(
     if mode is not None and mode not in get_args(Mode):
         raise ParameterError(f"mode={mode!r}; expected one of {', '.join(get_args(Mode))}.")
     if append_dim is not None and region is not None:
-        raise ParameterError("append_dim and region exclude each other: append, or write to what is there.")
+        raise ParameterError(
+            "append_dim= and region= exclude each other; expected one: append, or write to what is there."
+        )
     part = "append_dim" if append_dim is not None else "region" if region is not None else None
     allowed = {"append_dim": ("a", "a-"), "region": ("r+", "a", "a-"), None: ("w-", "w", "r+")}[part]
     if mode is not None and mode not in allowed:
