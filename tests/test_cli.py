@@ -763,7 +763,7 @@ def test_a_region_that_cannot_be_read_is_named(tmp_path, wrong):
 
 def test_append_and_region_exclude_each_other(cube, tmp_path):
     source = save(cube.chunk(time=1), tmp_path / "in.zarr")
-    with pytest.raises(ParameterError, match="^--append-dim and --region exclude each other"):
+    with pytest.raises(ParameterError, match=r"^--append-dim and --region exclude each other"):
         call(
             "run",
             source,
