@@ -214,6 +214,16 @@ def test_icechunk_replaces_a_store_in_a_transaction(repo, cube):
     assert_holds(repo.readonly_session("main").store, cube[:2] + 1)
 
 
+@pytest.mark.parametrize("kind", ["memory", "icechunk"])
+def test_a_group_is_replaced_alone(kind, repo, cube):
+    store = MemoryStore() if kind == "memory" else repo.writable_session("main").store
+    xsr.to_zarr(cube, store, **QUIET)
+    xsr.to_zarr(cube + 1, store, group="fine", **QUIET)
+    xsr.to_zarr(cube[:2] + 2, store, group="fine", overwrite=True, **QUIET)
+    assert_holds(store, cube)
+    assert_holds(store, cube[:2] + 2, "fine")
+
+
 @pytest.mark.parametrize("store", [WrapperStore(MemoryStore()), ObjectStore(obstore.store.MemoryStore())])
 def test_a_store_with_no_place_beside_it_is_not_replaced(store, cube):
     xsr.to_zarr(cube, store, **QUIET)

@@ -181,6 +181,13 @@ class StoreObject(Place):
         return self.boxes and key.startswith(f"{SIDE}/")
 
 
+def new_memory(name: str = "memory") -> StoreObject:
+    """Place in memory that holds nothing yet."""
+    from zarr.storage import MemoryStore
+
+    return StoreObject(name, store=MemoryStore())
+
+
 def _box(size: int) -> bytes:
     """Metadata of an array of bytes in one chunk, as they are."""
     document = {
