@@ -222,6 +222,9 @@ def test_a_group_is_replaced_alone(kind, repo, cube):
     xsr.to_zarr(cube[:2] + 2, store, group="fine", overwrite=True, **QUIET)
     assert_holds(store, cube)
     assert_holds(store, cube[:2] + 2, "fine")
+    xsr.to_zarr(cube[1:], store, overwrite=True, **QUIET)  # with all its groups
+    assert_holds(store, cube[1:])
+    assert not any("fine" in key for key in listed(store))
 
 
 @pytest.mark.parametrize("store", [WrapperStore(MemoryStore()), ObjectStore(obstore.store.MemoryStore())])
@@ -340,5 +343,18 @@ def test_downloads_take_no_store_objects():
 
 
 def test_icechunk_takes_no_format_2(repo, cube):
-    with pytest.raises(ParameterError, match=r"zarr_format=2 with an IcechunkStore.*expected zarr_format=3"):
+    with pytest.raises(ParameterError, match=r"zarr_format=2, but IcechunkStore.*expected zarr_format=3"):
         xsr.to_zarr(cube, repo.writable_session("main").store, zarr_format=2, **QUIET)
+
+
+class Broken(MemoryStore):
+    """Store that cannot be reached."""
+
+    async def exists(self, key):
+        raise OSError("no route to host")
+
+
+def test_a_store_that_cannot_be_reached_is_one_error(cube):
+    for job in (lambda: xsr.to_zarr(cube, Broken(), **QUIET), lambda: xsr.verify(Broken())):
+        with pytest.raises(StoreError, match=r"Broken failed: OSError: no route to host"):
+            job()

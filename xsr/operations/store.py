@@ -209,8 +209,7 @@ def to_zarr(
     identity: dict[str, Any] = {"input_id": input_id, "allow_clipping": allow_clipping}
     prepared = prepare(cube, **form, **identity, grows=append_dim)
     root = resolve_store(path, storage_options, writes=True)
-    if isinstance(root, StoreObject) and root.boxes and zarr_format == 2:
-        raise ParameterError(f"zarr_format=2 with an {root.name}, which takes format 3 alone; expected zarr_format=3.")
+    _check_format(root, zarr_format)
     place = in_group(root, group)
     how = _How(errors, progress, resume, force, compute)
     with locked(root, force=force) as lease:
@@ -238,6 +237,13 @@ def to_zarr(
     valid, clipped, infinite = (ledger.total(column, prepared.images) for column in ("valid", "clipped", "infinite"))
     warn_of_infinite(infinite)
     return StoreReport(written.place.name, len(ledger), valid, clipped, infinite, outcomes.done, tuple(outcomes.failed))
+
+
+def _check_format(root: Place, zarr_format: int) -> None:
+    """Refuse format 2 where a store takes the keys of format 3 alone."""
+    with store_errors(root, "looking at", remedy=RETRY):
+        if zarr_format == 2 and isinstance(root, StoreObject) and root.boxes:
+            raise ParameterError(f"zarr_format=2, but {root.name} takes format 3 alone; expected zarr_format=3.")
 
 
 def _check_mode(

@@ -51,7 +51,8 @@ class StoreObject(Place):
 
         try:
             sync(self.store.exists(f"{SIDE}/header.json"))
-        except Exception:  # an error of its own kind
+        except Exception:  # an error of its own kind; what is wrong with the store itself is raised by another key
+            sync(self.store.exists("zarr.json"))
             return True
         return False
 
@@ -120,7 +121,7 @@ class StoreObject(Place):
         below = f"{prefix}/" if prefix else ""
         keys = [key.removeprefix(self.prefix) for key in sync(listed()) if key.startswith(self.prefix)]
         if self.boxes:
-            side = {key for key in keys if f"{SIDE}/" in key}
+            side = set(filter(_is_side, keys))
             boxed = {key.removesuffix(f"/{BOXED}") for key in side if key.endswith(BOXED)}
             keys = [key for key in keys if key not in side] + [*boxed]
         return sorted(key for key in keys if key.startswith(below))
@@ -178,7 +179,12 @@ class StoreObject(Place):
         return f"{self.prefix}{key}/{BOXED}" if self._is_boxed(key) else f"{self.prefix}{key}"
 
     def _is_boxed(self, key: str) -> bool:
-        return self.boxes and key.startswith(f"{SIDE}/")
+        return self.boxes and _is_side(key)
+
+
+def _is_side(key: str) -> bool:
+    """Whether a key is that of a header or a ledger, of any group."""
+    return f"/{SIDE}/" in f"/{key}"
 
 
 def new_memory(name: str = "memory") -> StoreObject:
