@@ -18,7 +18,7 @@ RETRY = "No block was written by this call; mend the cause and try again."
 
 
 StoreLike: TypeAlias = Any
-"""Path of a folder, URL, or a LocalStore or FsspecStore of Zarr."""
+"""Path of a folder, URL, or a store object of Zarr."""
 SIDE = "spatial_ref/_xsr"
 """Where a store keeps its header and ledger: in the folder of an array, where no reader of Zarr looks for others."""
 ATTEMPTS = 3
@@ -34,8 +34,6 @@ class Place:
     path: str
     options: Mapping[str, Any] | None = field(default=None, repr=False)
     """Options of fsspec for a URL: endpoint, credentials. Never written to the store."""
-    store: Any = field(default=None, repr=False)
-    """Store object of Zarr, where there is no path."""
 
     def __repr__(self) -> str:
         return f"Place({self.name!r})"
@@ -49,6 +47,16 @@ class Place:
     def remote(self) -> bool:
         """Whether the path is a URL."""
         return "://" in self.path
+
+    @property
+    def shaped(self) -> bool:
+        """Whether no chunk is taken that lies outside the shape that the metadata of its array state."""
+        return False
+
+    @property
+    def gathers(self) -> bool:
+        """Whether readers look for the metadata of all groups and arrays at the root."""
+        return True
 
     @property
     def fsspec(self) -> dict[str, Any] | None:
@@ -65,7 +73,7 @@ class Place:
 
     def open(
         self,
-        mode: Literal["r", "r+"] = "r+",
+        mode: Literal["r", "r+", "a"] = "r+",
         *,
         zarr_format: Literal[2, 3] | None = None,
         use_consolidated: bool | None = False,
@@ -93,8 +101,6 @@ class Place:
         """Store of Zarr that reads and writes the objects here."""
         from zarr.storage import FsspecStore, LocalStore
 
-        if self.store is not None:
-            return self.store
         if self.remote:
             return FsspecStore.from_url(self.path, storage_options=self.fsspec, read_only=read_only)
         return LocalStore(self.path, read_only=read_only)
@@ -122,17 +128,20 @@ class Place:
         StoreError
             If it was written `ATTEMPTS` times, and each time read back differently.
         """
-        from zarr.buffer.cpu import Buffer
-        from zarr.core.sync import sync
-
         for _ in range(ATTEMPTS):
-            sync(self.objects().set(key, Buffer.from_bytes(content)))
+            self._set(key, content)
             if any(self.get(key) == content for _ in range(ATTEMPTS)):
                 return
         raise StoreError(
             f"{self.name}: {key} was written {ATTEMPTS} times and each time read back differently. Check the disk or"
             " object store, then go on with resume=True (--resume)."
         )
+
+    def _set(self, key: str, content: bytes) -> None:
+        from zarr.buffer.cpu import Buffer
+        from zarr.core.sync import sync
+
+        sync(self.objects().set(key, Buffer.from_bytes(content)))
 
     def erase(self, key: str) -> None:
         """Delete an object, if it is there."""
@@ -171,11 +180,11 @@ class Place:
 
     def is_group(self) -> bool:
         """Whether a Zarr group lies here; one whose document is damaged counts."""
-        from zarr.errors import GroupNotFoundError
+        from zarr.errors import ContainsArrayError, GroupNotFoundError
 
         try:
             self.open("r")
-        except (FileNotFoundError, NotADirectoryError, GroupNotFoundError):
+        except (FileNotFoundError, NotADirectoryError, GroupNotFoundError, ContainsArrayError):
             return False
         except Exception as error:
             if not (is_damage(error) or isinstance(error, JSONDecodeError)):
@@ -280,9 +289,8 @@ def _of_store(store: Any, options: Mapping[str, Any] | None) -> tuple[str | Path
         return str(store.fs.unstrip_protocol(store.path)), own
     also = " with storage_options" if options is not None else ""
     raise ParameterError(
-        f"path is a {type(store).__name__}{also}; expected a folder, a URL, a LocalStore, or a FsspecStore: beside the"
-        " arrays lie a ledger and a lock, which other stores of Zarr do not take. Write to a folder, then copy:"
-        " xr.open_zarr(folder).to_zarr(store)."
+        f"path is a {type(store).__name__}{also}; expected a folder, a URL, a LocalStore, or a FsspecStore without"
+        " storage_options."
     )
 
 
@@ -310,18 +318,20 @@ def make_groups(root: Place, place: Place, zarr_format: Literal[2, 3]) -> None:
     StoreError
         If one of them has the other format.
     """
-    import zarr
-
-    below = place.path.removeprefix(root.path.rstrip("/")).strip("/").split("/")
-    for depth in range(len(below)):
-        above = root.inside("/".join(below[:depth])) if depth else root
+    for above in groups_above(root, place):
         if not above.is_group():
-            zarr.open_group(above.path, mode="a", zarr_format=zarr_format, storage_options=above.fsspec)
+            above.open("a", zarr_format=zarr_format)
         elif above.open("r").metadata.zarr_format != zarr_format:
             raise StoreError(
                 f"{above.name} is no group of Zarr format {zarr_format}; expected one format in a store. Pass the other"
                 " zarr_format=."
             )
+
+
+def groups_above(root: Place, place: Place) -> list[Place]:
+    """List the groups that lead to one: the root, and what lies between."""
+    names = place.path.removeprefix(root.path.rstrip("/")).strip("/").split("/")
+    return [root, *(root.inside("/".join(names[:depth])) for depth in range(1, len(names)))]
 
 
 @contextmanager
