@@ -175,7 +175,7 @@ def test_a_cluster_does_not_write_unless_told_to_use_threads(store, cube):
 
 
 def test_options_are_refused(store, cube):
-    with pytest.raises(ParameterError, match=r"storage_options with a \w+; expected a URL"):
+    with pytest.raises(ParameterError, match=r"storage_options with \w+; expected a URL"):
         xsr.to_zarr(cube, store, storage_options={"anon": True}, **QUIET)
 
 
@@ -212,6 +212,19 @@ def test_icechunk_replaces_a_store_in_a_transaction(repo, cube):
     assert_holds(repo.readonly_session("main").store, cube)  # until it is committed
     session.commit("second")
     assert_holds(repo.readonly_session("main").store, cube[:2] + 1)
+
+
+@pytest.mark.parametrize("kind", ["memory", "icechunk"])
+def test_a_group_is_replaced_alone(kind, repo, cube):
+    store = MemoryStore() if kind == "memory" else repo.writable_session("main").store
+    xsr.to_zarr(cube, store, **QUIET)
+    xsr.to_zarr(cube + 1, store, group="fine", **QUIET)
+    xsr.to_zarr(cube[:2] + 2, store, group="fine", overwrite=True, **QUIET)
+    assert_holds(store, cube)
+    assert_holds(store, cube[:2] + 2, "fine")
+    xsr.to_zarr(cube[1:], store, overwrite=True, **QUIET)  # with all its groups
+    assert_holds(store, cube[1:])
+    assert not any("fine" in key for key in listed(store))
 
 
 @pytest.mark.parametrize("store", [WrapperStore(MemoryStore()), ObjectStore(obstore.store.MemoryStore())])
@@ -304,7 +317,7 @@ def test_read_only_stores_are_verified_and_not_written(repo, cube, tmp_path):
 
 
 def test_a_store_that_cannot_delete_is_refused(cube, tmp_path):
-    with pytest.raises(StoreError, match="a ZipStore cannot delete objects; expected a store that can"):
+    with pytest.raises(StoreError, match="ZipStore cannot delete objects; expected a store that can"):
         xsr.to_zarr(cube, ZipStore(tmp_path / "a.zip", mode="w"), **QUIET)
 
 
@@ -330,5 +343,18 @@ def test_downloads_take_no_store_objects():
 
 
 def test_icechunk_takes_no_format_2(repo, cube):
-    with pytest.raises(ParameterError, match=r"zarr_format=2 with an IcechunkStore.*expected zarr_format=3"):
+    with pytest.raises(ParameterError, match=r"zarr_format=2, but IcechunkStore.*expected zarr_format=3"):
         xsr.to_zarr(cube, repo.writable_session("main").store, zarr_format=2, **QUIET)
+
+
+class Broken(MemoryStore):
+    """Store that cannot be reached."""
+
+    async def exists(self, key):
+        raise OSError("no route to host")
+
+
+def test_a_store_that_cannot_be_reached_is_one_error(cube):
+    for job in (lambda: xsr.to_zarr(cube, Broken(), **QUIET), lambda: xsr.verify(Broken())):
+        with pytest.raises(StoreError, match=r"Broken failed: OSError: no route to host"):
+            job()

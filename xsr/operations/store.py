@@ -209,8 +209,7 @@ def to_zarr(
     identity: dict[str, Any] = {"input_id": input_id, "allow_clipping": allow_clipping}
     prepared = prepare(cube, **form, **identity, grows=append_dim)
     root = resolve_store(path, storage_options, writes=True)
-    if isinstance(root, StoreObject) and root.boxes and zarr_format == 2:
-        raise ParameterError(f"zarr_format=2 with an {root.name}, which takes format 3 alone; expected zarr_format=3.")
+    _check_format(root, zarr_format)
     place = in_group(root, group)
     how = _How(errors, progress, resume, force, compute)
     with locked(root, force=force) as lease:
@@ -241,6 +240,13 @@ def to_zarr(
     return StoreReport(written.place.name, len(ledger), valid, clipped, infinite, outcomes.done, tuple(outcomes.failed))
 
 
+def _check_format(root: Place, zarr_format: int) -> None:
+    """Refuse format 2 where a store takes the keys of format 3 alone."""
+    with store_errors(root, "looking at", remedy=RETRY):
+        if zarr_format == 2 and isinstance(root, StoreObject) and root.boxes:
+            raise ParameterError(f"zarr_format=2, but {root.name} takes format 3 alone; expected zarr_format=3.")
+
+
 def _check_mode(
     mode: Mode | None, overwrite: bool, resume: bool, append_dim: str | None, region: Region | None
 ) -> tuple[bool, Region | None]:
@@ -248,7 +254,9 @@ def _check_mode(
     if mode is not None and mode not in get_args(Mode):
         raise ParameterError(f"mode={mode!r}; expected one of {', '.join(get_args(Mode))}.")
     if append_dim is not None and region is not None:
-        raise ParameterError("append_dim and region exclude each other: append, or write to what is there.")
+        raise ParameterError(
+            "append_dim= and region= exclude each other; expected one: append, or write to what is there."
+        )
     part = "append_dim" if append_dim is not None else "region" if region is not None else None
     allowed = {"append_dim": ("a", "a-"), "region": ("r+", "a", "a-"), None: ("w-", "w", "r+")}[part]
     if mode is not None and mode not in allowed:

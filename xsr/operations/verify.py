@@ -114,13 +114,18 @@ def verify(
     return replace(after, repaired=tuple(bad for bad in before.bad if (bad.variable, bad.index) not in still))
 
 
-def command_of(path: str | Path, *, storage_options: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Arguments of the command that made a store; none if it was made in Python."""
-    place = resolve_place(path, storage_options)
+def commands_of(path: str | Path, *, group: str | None = None) -> list[dict[str, Any]]:
+    """Arguments of the commands that made a store and its parts, each once; empty ones of what was made in Python."""
+    place = in_group(resolve_place(path, None), group)
     with store_errors(place, "reading", remedy=RETRY):
         header, _, _ = _read(place)
-    found: dict[str, Any] = header.settings.get("command", {})
-    return found
+    commands = [settings.get("command", {}) for settings in _all_settings(header)]
+    return [one for number, one in enumerate(commands) if one not in commands[:number]]
+
+
+def _all_settings(header: Header) -> list[dict[str, Any]]:
+    """List the settings of the cubes that a store was written from."""
+    return [part["settings"] for part in header.parts] or [header.settings]
 
 
 def _check(place: Place) -> VerifyReport:

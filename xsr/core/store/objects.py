@@ -51,7 +51,8 @@ class StoreObject(Place):
 
         try:
             sync(self.store.exists(f"{SIDE}/header.json"))
-        except Exception:  # an error of its own kind
+        except Exception:  # an error of its own kind; what is wrong with the store itself is raised by another key
+            sync(self.store.exists("zarr.json"))
             return True
         return False
 
@@ -121,7 +122,7 @@ class StoreObject(Place):
         below = f"{prefix}/" if prefix else ""
         keys = [key.removeprefix(self.prefix) for key in sync(listed()) if key.startswith(self.prefix)]
         if self.boxes:
-            side = {key for key in keys if f"{SIDE}/" in key}
+            side = set(filter(_is_side, keys))
             boxed = {key.removesuffix(f"/{BOXED}") for key in side if key.endswith(BOXED)}
             keys = [key for key in keys if key not in side] + [*boxed]
         return sorted(key for key in keys if key.startswith(below))
@@ -179,7 +180,19 @@ class StoreObject(Place):
         return f"{self.prefix}{key}/{BOXED}" if self._is_boxed(key) else f"{self.prefix}{key}"
 
     def _is_boxed(self, key: str) -> bool:
-        return self.boxes and key.startswith(f"{SIDE}/")
+        return self.boxes and _is_side(key)
+
+
+def _is_side(key: str) -> bool:
+    """Whether a key is that of a header or a ledger, of any group."""
+    return f"/{SIDE}/" in f"/{key}"
+
+
+def new_memory(name: str = "memory") -> StoreObject:
+    """Place in memory that holds nothing yet."""
+    from zarr.storage import MemoryStore
+
+    return StoreObject(name, store=MemoryStore())
 
 
 def _box(size: int) -> bytes:
@@ -231,10 +244,10 @@ def resolve_store(path: StoreLike, options: Mapping[str, Any] | None, *, writes:
         return resolve_place(path, options)
     name = type(path).__name__
     if options is not None:
-        raise ParameterError(f"storage_options with a {name}; expected a URL such as s3://bucket/name.zarr.")
+        raise ParameterError(f"storage_options with {name}; expected a URL such as s3://bucket/name.zarr.")
     if writes and not graph.in_threads():
         raise StoreError(
-            f"a {name} lives in this process, and other processes compute; expected a folder or a URL, which they"
+            f"{name} lives in this process, and other processes compute; expected a folder or a URL, which they"
             " reach. Write to one, or compute in threads of this process: with dask.config.set(scheduler='threads')."
         )
     return StoreObject(name, store=path)
@@ -244,7 +257,7 @@ def _require(store: Any, writes: bool) -> None:
     """Refuse a store that cannot list, or write and delete."""
     if writes and store.read_only:
         raise StoreError(
-            f"the {type(store).__name__} is read-only; expected one that can be written, such as that of a writable"
+            f"{type(store).__name__} is read-only; expected one that can be written, such as that of a writable"
             " session of icechunk."
         )
     needed = {"list": store.supports_listing}
@@ -253,6 +266,6 @@ def _require(store: Any, writes: bool) -> None:
     lacks = [what for what, can in needed.items() if not can]
     if lacks:
         raise StoreError(
-            f"a {type(store).__name__} cannot {' or '.join(lacks)} objects; expected a store that can. Write to a"
+            f"{type(store).__name__} cannot {' or '.join(lacks)} objects; expected a store that can. Write to a"
             " folder or URL, and copy what was written."
         )

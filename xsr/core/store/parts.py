@@ -20,7 +20,7 @@ from xsr.core.store.block import BlockWriter
 from xsr.core.store.cf import CODED
 from xsr.core.store.header import Header
 from xsr.core.store.ledger import DONE, Blocks, Index, Ledger, row_of
-from xsr.core.store.objects import StoreObject
+from xsr.core.store.objects import StoreObject, new_memory
 from xsr.core.store.place import Place, reason
 from xsr.core.store.plain import as_json
 from xsr.core.store.template import (
@@ -402,9 +402,7 @@ def rebuilt(place: Place, header: Header, part: Part) -> dict[str, bytes]:
 
 def _memory(place: Place, header: Header) -> StoreObject:
     """Metadata of a store, as the header has them, and the objects beside the images, as they are, in memory."""
-    from zarr.storage import MemoryStore
-
-    memory = StoreObject("memory", store=MemoryStore())
+    memory = new_memory()
     for key, text in header.documents.items():
         memory.put(key, text.encode())
     for key in header.objects:

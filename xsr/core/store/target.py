@@ -11,7 +11,7 @@ from xsr.core.errors import StoreError
 from xsr.core.store.first_form import adopt_first_form, is_first_form
 from xsr.core.store.header import COPIES, Header, read_header
 from xsr.core.store.ledger import Ledger
-from xsr.core.store.objects import StoreObject
+from xsr.core.store.objects import StoreObject, new_memory
 from xsr.core.store.place import SIDE, Place, store_errors
 from xsr.core.store.template import Prepared, Template, as_begun, template_of
 from xsr.core.store.writing import require_unchanged
@@ -96,10 +96,10 @@ def _begun_within(place: StoreObject, overwrite: bool) -> Target:
         place.remove()
         return Target(place)
     if place.in_memory:
-        return Target(StoreObject(place.path, store=type(place.store)()), None, place)
+        return Target(new_memory(place.path), None, place)
     kind = type(place.store).__name__
     raise StoreError(
-        f"{place.path} exists, and a {kind} has neither transactions nor a place beside it where a replacement could be"
+        f"{place.path} exists, and {kind} has neither transactions nor a place beside it where a replacement could be"
         " written; expected a new store. Delete this one, or write to another."
     )
 

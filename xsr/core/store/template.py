@@ -23,7 +23,7 @@ from xsr.core.store.cf import counted, form_of_times, settled
 from xsr.core.store.header import Header, fingerprint
 from xsr.core.store.identity import changes, identity
 from xsr.core.store.ledger import Blocks
-from xsr.core.store.objects import StoreObject
+from xsr.core.store.objects import StoreObject, new_memory
 from xsr.core.store.place import RETRY, Place, reason
 from xsr.core.store.plain import plain
 from xsr.core.types import XarrayObject
@@ -266,10 +266,8 @@ def template_of(prepared: Prepared, *, gathered: bool = True) -> Template:
     StoreError
         If Zarr cannot hold a variable; it is named.
     """
-    from zarr.storage import MemoryStore
-
     dataset, names = prepared.dataset, list(prepared.encoding)
-    memory = StoreObject("memory", store=MemoryStore())
+    memory = new_memory()
     _write_empty(prepared, memory, loaded(dataset, names, prepared.grows))
     group = memory.open()
     geobox = geobox_of(dataset)
@@ -353,9 +351,7 @@ def gather(place: Place) -> None:
 
 def with_state(documents: Mapping[str, str], state: Mapping[str, Any]) -> dict[str, str]:
     """Metadata documents of a store in another state."""
-    from zarr.storage import MemoryStore
-
-    memory = StoreObject("memory", store=MemoryStore())
+    memory = new_memory()
     for key, text in documents.items():
         memory.put(key, text.encode())
     set_state(memory, state, gathered=is_gathered(documents))
