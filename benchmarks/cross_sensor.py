@@ -1,202 +1,196 @@
 """Sentinel-2 made finer, against SPOT: what holds when the truth is another satellite's image, not a degraded one.
 
-On the WorldStrat scenes kept for validation the clearest date of Sentinel-2, of several the one nearest to SPOT's, is
-brought to the grid of the multispectral image of SPOT (6 m, four bands) and to that of its panchromatic one (1.5 m), by
-bicubic interpolation and by a model. The reference is harmonised band by band to Sentinel-2 (gain and offset at 10 m),
-once where it lies and once registered. Needs the folder of real images in XSR_DATA.
+The scenes of WorldStrat kept for validation (bands of 6 m, and the panchromatic one at 3 m) and two dates over
+Madagascar (red of SPOT-7, 5 m), on the sensor's own pixels. Detail, what a Gaussian of 20 m takes away, is compared
+twice: as it is, and softened to the sharpness of the reference. ``--weights`` judges other weights beside the packaged
+ones, ``--bound`` a linear filter fitted to the reference itself, ``--test`` the scenes kept for the test. Needs the
+folder of real images in XSR_DATA.
 """
 
 import argparse
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from affine import Affine
 from common.data import manifest
-from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
-from odc.geo.xr import xr_coords
+from common.finer_sensor import Pair, pairs
+from common.matched_scores import ABOVE_M, BORDER_M, Judge
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 from wald import write
 
 import xsr
 from xsr.core.errors import XsrWarning
 from xsr.models import registry
-from xsr.sources.masks import SCL_INVALID
-from xsr.training.finer import reduced
-from xsr.training.manifest import Manifest
-from xsr.training.scenes import FINE
 
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "docs" / "reference" / "cross-sensor.md"
 MARKERS = "<!-- cross-sensor table: written by benchmarks/cross_sensor.py -->", "<!-- end of cross-sensor table -->"
-NAMES = {"red": "B04", "green": "B03", "blue": "B02", "nir": "B08"}
-"""Bands of SPOT and those of Sentinel-2 they are compared with."""
-PAN = ("B04", "B03", "B02")
-"""Bands whose mean is compared with the panchromatic image."""
-EXTENT_M = 1054 * 1.5
-"""Side of a scene in metres; half of it holds a whole number of pixels of every image, too."""
-BORDER = 16
-"""Pixels of the reference left out along each side."""
-PATCH = 96
-"""Patch of the spectra in pixels of 6 m; four times as many of 1.5 m."""
+BASE, BOUND = "bicubic", "filter fitted to the reference"
+SINGLE, SERIES = "liif_s2", "temporal_liif_s2"
+SMALL = 96
+"""Side of a small reference in pixels."""
+Method = Callable[[Pair], xr.DataArray]
 
 
 @dataclass(frozen=True)
 class Row:
-    """Scores of one method on one scene."""
+    """Scores of one method on one pair."""
 
-    scene: str
+    place: str
+    kind: str
     method: str
-    reference: str
-    """Whether the reference was moved."""
     scores: dict[str, float]
 
 
-def cube(values: NDArray[np.float32], bands: tuple[str, ...]) -> xr.DataArray:
-    """Image of a scene (band, y, x) as a cube: all have the same extent, with another number of pixels."""
-    shape = values.shape[1:]
-    height, width = (EXTENT_M / size for size in shape)
-    box = GeoBox(shape, Affine(width, 0, 600_000, 0, -height, 5_700_000), "EPSG:32631")
-    return xr.DataArray(values, dims=("band", "y", "x"), coords={"band": list(bands), **xr_coords(box)})
+def bicubic(pair: Pair) -> xr.DataArray:
+    """Interpolate one date."""
+    return xsr.interpolate(pair.single, like=pair.box, units="reflectance")
 
 
-def read(path: Path) -> tuple[xr.DataArray, ...]:
-    """Read the clearest date of Sentinel-2 in reflectance, and both images of SPOT in counts."""
-    with xr.open_dataset(path, mask_and_scale=False) as data:
-        cloudy = np.isin(data["scl"].values, SCL_INVALID).mean(axis=(1, 2))
-        days = np.abs(data["time"].values - np.datetime64(data.attrs["spot_date"], "ns"))
-        dn = data["s2_l2a"].sel(band=list(FINE)).values[np.lexsort((days, cloudy))[0]]
-        names = [NAMES[str(name)] for name in data["band_spot"].values]
-        order = [names.index(band) for band in FINE]
-        spot = data["spot_rgbn"].values[order].astype(np.float32)
-        pan = data["spot_pan"].values[None].astype(np.float32)
-    low = np.where(dn == 0, np.nan, dn * 1e-4).astype(np.float32)
-    return cube(low, FINE), cube(spot, FINE), cube(pan, ("pan",))
+def single(pair: Pair, model: str) -> xr.DataArray:
+    """Super-resolve one date."""
+    return xsr.liif(pair.single, like=pair.box, model=model, units="reflectance")
 
 
-def scenes(data: Manifest, small: bool) -> Iterator[tuple[str, tuple[xr.DataArray, ...]]]:
-    """Read the scenes kept for validation, or a corner of the first."""
-    kept = data.select("series", split=("validation",))
-    for scene in kept[:1] if small else kept:
-        (path,) = data.paths(scene, scene.place)
-        images = read(Path(path))
-        yield Path(path).stem, tuple(map(corner, images)) if small else images
+def series(pair: Pair, model: str) -> xr.DataArray:
+    """Super-resolve the day of the reference, from all dates."""
+    found = xsr.liif(pair.low, like=pair.box, t=pair.day, model=model, units="reflectance", extrapolate=60)
+    return found.isel(time=0, drop=True).drop_vars("n_valid")
 
 
-def corner(image: xr.DataArray) -> xr.DataArray:
-    """Quarter of an image."""
-    return image.isel(y=slice(image.sizes["y"] // 2), x=slice(image.sizes["x"] // 2))
+def in_time(pair: Pair) -> xr.DataArray:
+    """Interpolate the day of the reference, from all dates."""
+    found = xsr.interpolate(pair.low, like=pair.box, t=pair.day, units="reflectance", extrapolate=60)
+    return found.isel(time=0, drop=True).drop_vars("n_valid")
 
 
-def harmonised(reference: xr.DataArray, low: xr.DataArray) -> xr.DataArray:
-    """Bring each band of a reference to the gain and offset of the low-resolution image, fitted on its grid."""
-    filled = np.where(np.isfinite(reference.values), reference.values, np.nanmean(reference.values))
-    coarse = reduced(filled, low.shape[1:])
-    out = reference.copy()
-    inner = slice(4, -4), slice(4, -4)
-    for band, (ours, theirs) in enumerate(zip(coarse, low.values, strict=True)):
-        gain, offset = np.polyfit(ours[inner].ravel().astype(np.float64), theirs[inner].ravel().astype(np.float64), 1)
-        out[band] = gain * reference[band] + offset
-    return out
+def of_model(model: str) -> Method:
+    """Use packaged weights, or a file."""
+    kind = xsr.models.describe(registry.card(model).architecture).kind
+    return partial(series if kind == "temporal" else single, model=model)
 
 
-def visible(image: xr.DataArray) -> xr.DataArray:
-    """Mean of the bands that the panchromatic one spans."""
-    return image.sel(band=list(PAN)).mean("band", keepdims=True).assign_coords(band=["pan"])
+def methods(weights: Sequence[str]) -> dict[str, Method]:
+    """List what is compared, by name: one date first, then all of them."""
+    return {
+        BASE: bicubic,
+        SINGLE: of_model(SINGLE),
+        **{f"{Path(path).stem} {registry.card(path).sha256[:6]}": of_model(path) for path in weights},
+        "bicubic, t=": in_time,
+        f"{SERIES}, t=": of_model(SERIES),
+    }
 
 
-def references(low: xr.DataArray, spot: xr.DataArray) -> Iterator[tuple[str, xr.DataArray, float]]:
-    """Harmonise a reference where it lies, and registered with the bicubic image; with the shift in metres."""
-    guide = xsr.interpolate(low, like=spot.odc.geobox)
-    yield "as it lies", harmonised(spot, low), 0.0
-    guide = guide if spot.sizes["band"] == 1 else guide.assign_coords(band=spot["band"])
-    moved = xsr.register(spot, reference=guide, apply=True)
-    shift = float(np.hypot(moved["shift_x_m"], moved["shift_y_m"]))
-    yield "registered", harmonised(moved.drop_vars(["shift_x_m", "shift_y_m", "shift_quality"]), low), shift
+def score(pair: Pair, compared: dict[str, Method], *, above_m: float, bound: bool) -> Iterator[Row]:
+    """Score all methods on a pair; several dates only beside the nearest one."""
+    plain = bicubic(pair)
+    judge = Judge(pair.reference, pair.shown(plain), pair.pixel_m, above_m)
+    for name, method in compared.items():
+        if pair.nearest or getattr(method, "func", method) in (bicubic, single):
+            yield Row(pair.place, pair.kind, name, judge.scores(pair.shown(method(pair))))
+    if bound:
+        yield Row(pair.place, pair.kind, BOUND, judge.bound(plain))
 
 
-METHODS: dict[str, Callable[[xr.DataArray, GeoBox], xr.DataArray]] = {
-    "bicubic": lambda low, box: xsr.interpolate(low, like=box),
-    "liif_s2": lambda low, box: xsr.liif(low, like=box, model="liif_s2"),
-}
+def by_place(rows: Sequence[Row], kind: str) -> tuple[list[str], list[list[str]]]:
+    """Tabulate the matched errors of every place, and their mean: heads and cells."""
+    chosen = [row for row in rows if row.kind == kind]
+    names = sorted(dict.fromkeys(row.method for row in chosen if row.method != BASE), key=lambda name: name == BOUND)
+    found = {(row.place, row.method): row.scores["RMSE"] for row in chosen}
+    places = list(dict.fromkeys(row.place for row in chosen))
+    cells = [[place, *(cell("RMSE", [found.get((place, name), np.nan)]) for name in names)] for place in places]
+    means = [cell("RMSE", [found.get((place, name), np.nan) for place in places]) for name in names]
+    return ["RMSE, matched", *names], [*cells, ["**mean**", *means]]
 
 
-def score(scene: str, low: xr.DataArray, spot: xr.DataArray, pan: xr.DataArray) -> Iterator[Row]:
-    """Score both methods on one scene."""
-    fine = {name: method(low, spot.odc.geobox) for name, method in METHODS.items()}
-    finest = {name: visible(method(low, pan.odc.geobox)) for name, method in METHODS.items()}
-    known = zip(references(low, spot), references(visible(low), pan), strict=True)
-    for (kind, reference, shift), (_, sharp, _) in known:
-        for name, image in fine.items():
-            found: dict[str, float] = {"shift, m": shift}
-            protocol = xsr.opensr(image, reference, low=low, border=BORDER)
-            found |= {
-                key: float(protocol[key].item())
-                for key in ("reflectance", "synthesis", "improvement", "omission", "hallucination")
-            }
-            strata = xsr.strata(image, reference, quantiles=4, metrics="rmse", border=BORDER)["rmse"]
-            found |= {f"RMSE, quartile {i + 1}": float(v) for i, v in enumerate(strata.mean("band").values.ravel())}
-            found["FRC, m"] = float(xsr.spectrum(image, reference, patch=PATCH, border=BORDER)["resolution_m"].mean())
-            sharpness = xsr.spectrum(finest[name], sharp, patch=4 * PATCH, border=4 * BORDER)
-            found["FRC pan, m"] = float(sharpness["resolution_m"].mean())
-            yield Row(scene, name, kind, found)
+def by_score(rows: Sequence[Row], kind: str) -> tuple[list[str], list[list[str]]]:
+    """Tabulate the scores of every method, mean over places: heads and cells."""
+    chosen = [row for row in rows if row.kind == kind and row.method != BOUND]
+    names = list(dict.fromkeys(row.method for row in chosen))
+    cells = [
+        [key, *(cell(key, [row.scores[key] for row in chosen if row.method == name]) for name in names)]
+        for key in chosen[0].scores
+    ]
+    return ["mean", *names], cells
 
 
-def summary(rows: list[Row]) -> Iterator[list[str]]:
-    """One row a score: mean over scenes of each method, and the paired difference with its standard error."""
-    for kind in dict.fromkeys(row.reference for row in rows):
-        for key in rows[0].scores:
-            values = [np.array([r.scores[key] for r in rows if (r.method, r.reference) == (m, kind)]) for m in METHODS]
-            difference = values[1] - values[0]
-            error = difference.std(ddof=1) / np.sqrt(difference.size) if difference.size > 1 else np.nan
-            digits = 4 if "RMSE" in key or key in ("reflectance", "synthesis") else 3 if key.islower() else 2
-            cells = [f"{v.mean():.{digits}f}" for v in values]
-            yield [
-                kind,
-                key,
-                *cells,
-                "" if key.startswith("shift") else f"{difference.mean():+.{digits}f} ± {error:.{digits}f}",
-            ]
+def cell(key: str, values: Sequence[float]) -> str:
+    """Mean of what is known, with the digits of its score."""
+    known = [value for value in values if np.isfinite(value)]
+    digits = 1 if key.endswith(", m") else 2 if key[0] in "βρ" else 3
+    return f"{np.mean(known):.{digits}f}" if known else ""
 
 
-def markdown(rows: list[Row]) -> str:
-    """Return the table, and what stands behind it."""
-    heads = ["reference", "score", *METHODS, "difference"]
-    lines = ["| " + " | ".join(heads) + " |", "| " + " | ".join("---" for _ in heads) + " |"]
-    lines += ["| " + " | ".join(cells) + " |" for cells in summary(rows)]
-    names = list(dict.fromkeys(row.scene for row in rows))
-    note = (
-        f"Mean over {len(names)} scenes ({', '.join(names)}); the difference is paired, with its standard error over"
-        f" scenes. A border of {BORDER} pixels of 6 m is left out. Weights sha256"
-        f" `{registry.card('liif_s2').sha256[:12]}`."
+def tables(rows: Sequence[Row]) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+    """Make all tables: the reference, heads and cells."""
+    for kind in dict.fromkeys(row.kind for row in rows):
+        yield kind, *by_place(rows, kind)
+        yield kind, *by_score(rows, kind)
+
+
+def markdown(rows: Sequence[Row], above_m: float) -> str:
+    """Return the tables, and what stands behind them."""
+    lines: list[str] = []
+    for kind, heads, cells in tables(rows):
+        lines += [f"### {kind}", ""] if f"### {kind}" not in lines else []
+        lines += ["| " + " | ".join(heads) + " |", "| " + " | ".join("---" for _ in heads) + " |"]
+        lines += ["| " + " | ".join(one) + " |" for one in cells]
+        lines.append("")
+    hashes = ", ".join(f"`{name}` `{registry.card(name).sha256[:12]}`" for name in (SINGLE, SERIES))
+    lines.append(
+        f"RMSE as a share of that of bicubic interpolation of the nearest date, mean over bands, of what a Gaussian of"
+        f" {above_m:g} m takes away; a border of {BORDER_M:.0f} m is left out. Weights (sha256): {hashes}."
     )
-    return "\n".join([*lines, "", note])
+    return "\n".join(lines)
+
+
+def options() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--weights", action="append", default=[], metavar="PATH", help="weights to judge, too")
+    parser.add_argument(
+        "--above", type=float, default=ABOVE_M, metavar="METRES", help="width beyond which is no detail"
+    )
+    parser.add_argument("--bound", action="store_true", help="judge a filter fitted to the reference, too")
+    parser.add_argument("--test", action="store_true", help="scenes kept for the test instead of validation")
+    parser.add_argument("--write", action="store_true", help="update the documentation")
+    parser.add_argument("--small", action="store_true", help="a small input, to check that it runs")
+    return parser.parse_args()
 
 
 def main() -> None:
     """Score, print, and write with ``--write``."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true", help="update the documentation")
-    parser.add_argument("--small", action="store_true", help="a small input, to check that it runs")
-    options = parser.parse_args()
-    data = manifest()
+    chosen, data = options(), manifest()
     if data is None:
         print("XSR_DATA is not set: the scores need the folder of real images")
         return
+    compared = methods(chosen.weights)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", XsrWarning)  # of a scale a little beyond training, by design
-        rows = [row for scene, images in scenes(data, options.small) for row in score(scene, *images)]
-    table = Table("reference", "score", *METHODS, "difference")
-    for cells in summary(rows):
-        table.add_row(*cells)
-    Console().print(table)
-    if options.write and not options.small:
-        write(TARGET, markdown(rows), MARKERS)
+        warnings.simplefilter("ignore", XsrWarning)  # of scales beyond training and of references that are sharper
+        found = pairs(data, "test" if chosen.test else "validation")
+        known = [pair.corner(SMALL) for pair in islice(found, 1)] if chosen.small else list(found)
+        rows = [
+            row
+            for pair in track(known, "scoring")
+            for row in score(pair, compared, above_m=chosen.above, bound=chosen.bound)
+        ]
+    if not rows:
+        print("no scene of that split has an image of a finer sensor")
+        return
+    for kind, heads, cells in tables(rows):
+        table = Table(*heads, title=kind)
+        for one in cells:
+            table.add_row(*one)
+        Console(width=150).print(table)
+    if chosen.write and not chosen.small:
+        write(TARGET, markdown(rows, chosen.above), MARKERS)
         print(f"wrote {TARGET.relative_to(ROOT)}")
 
 

@@ -556,7 +556,9 @@ def test_bbox_works_in_a_process_of_its_own(tmp_path):
 
 
 def test_a_store_of_a_newer_version_is_not_repaired(monkeypatch):
-    monkeypatch.setattr("xsr.operations.verify.command_of", lambda store: {"command": "run", "source": "a", "later": 1})
+    monkeypatch.setattr(
+        "xsr.operations.verify.commands_of", lambda *_, **__: [{"command": "run", "source": "a", "later": 1}]
+    )
     with pytest.raises(ParameterError, match=r"a\.zarr was made with \['later'\], unknown to xsr .* Update xsr"):
         CliRunner().invoke(cli.app, ["verify", "a.zarr", "--repair", "--yes"], catch_exceptions=False)
 
@@ -713,6 +715,68 @@ def test_verify_repairs_a_box_of_some_bands(cube, tmp_path):
     (tmp_path / "out.zarr/B02/0.0.0").unlink()
     assert call("verify", tmp_path / "out.zarr", "--repair", "--yes").exit_code == 0
     assert content(tmp_path / "out.zarr") == before
+
+
+@pytest.mark.slow
+def test_dates_are_appended_and_repaired_by_the_commands_that_made_them(cube, tmp_path):
+    model = ("--scale", 2, "--model", "bicubic", "--chunks", 20)
+    out = tmp_path / "out.zarr"
+    for date in range(2):
+        source = save(cube[[date]].chunk(time=1), tmp_path / f"{date}.zarr")
+        done = call("run", source, out, *model, "--dtype", "uint16", "--append-dim", "time", "--resume")
+    assert "8 blocks" in done.output
+    source = save((cube[[1]] / 2).chunk(time=1), tmp_path / "half.zarr")
+    call("run", source, out, *model, "--region", "time=1:2")  # in the packing of the store
+    np.testing.assert_allclose(
+        xr.open_zarr(out)["reflectance"][1, 0, 4, 4], cube.sr.interpolate(scale=2)[1, 0, 4, 4] / 2, atol=6e-5
+    )
+    before = content(out)
+    for date in range(2):
+        chunk_of(out, date, 0, 1, 0).unlink()
+    assert "8 blocks, 2 bad, complete" in call("verify", out).output
+    repaired = call("verify", out, "--repair", "--yes")
+    assert repaired.exit_code == 0
+    assert [f"repaired reflectance[{date}, 0, 1, 0]" in repaired.output for date in range(2)] == [True, True]
+    assert content(out) == before
+
+
+@pytest.mark.slow
+def test_a_store_in_a_group_is_begun_and_filled_part_by_part(cube, tmp_path):
+    source, out = save(cube.chunk(time=1), tmp_path / "in.zarr"), tmp_path / "out.zarr"
+    arguments = ("run", source, out, "--scale", 2, "--model", "nearest", "--chunks", 20, "--group", "tile/fine")
+    assert "8 blocks to compute" in call(*arguments, "--no-compute").output
+    assert "8 bad, not complete" in call("verify", out, "--group", "tile/fine").output
+    call(*arguments, "--region", "auto")
+    assert "8 blocks, 0 bad, complete" in call("verify", out, "--group", "tile/fine").output
+    np.testing.assert_array_equal(
+        xr.open_zarr(out, group="tile/fine")["reflectance"], cube.sr.interpolate(scale=2, method="nearest")
+    )
+    with pytest.raises(StoreError, match="is not a Zarr group"):
+        call("verify", out, "--group", "tile/other")
+
+
+@pytest.mark.parametrize("wrong", ["y", "y=", "y=0-5", "y=0:5:2", "y=a:b", "y=-5:5", "y=0:5,y=5:9", "", "all"])
+def test_a_region_that_cannot_be_read_is_named(tmp_path, wrong):
+    with pytest.raises(ParameterError, match=r"^--region "):
+        call("run", tmp_path / "a.zarr", tmp_path / "b.zarr", "--scale", 2, "--region", wrong)
+
+
+def test_append_and_region_exclude_each_other(cube, tmp_path):
+    source = save(cube.chunk(time=1), tmp_path / "in.zarr")
+    with pytest.raises(ParameterError, match=r"^--append-dim and --region exclude each other"):
+        call(
+            "run",
+            source,
+            tmp_path / "b.zarr",
+            "--scale",
+            2,
+            "--model",
+            "nearest",
+            "--append-dim",
+            "time",
+            "--region",
+            "auto",
+        )
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from xsr.core.sensors import get
 from xsr.kernels import psf as spread
 from xsr.kernels.degrade import blur_decimate
 from xsr.kernels.metrics import METRICS
+from xsr.kernels.resample import Interpolation
 from xsr.testing import assert_lazy, synthetic_pair
 
 FIDELITY = {name for name, metric in METRICS.items() if "sensor" in metric.requires}
@@ -162,6 +163,19 @@ def test_detail_counts_from_the_interpolated_low_resolution_image(scale):
     assert largest(xsr.evaluate(image, reference, base=base, metrics=names), scores) <= 1e-12
     other = xsr.evaluate(image, reference, low=low, base=base * 0, metrics=names)  # what is given counts
     assert largest(other, scores) > 1e-4
+
+
+def test_nothing_is_interpolated_before_it_is_computed(monkeypatch):
+    calls = []
+    interpolated = Interpolation.__call__
+    monkeypatch.setattr(Interpolation, "__call__", lambda *given: calls.append(1) or interpolated(*given))
+    image, reference, low = triplet(40, 30)
+    scores = xsr.evaluate(image.chunk(y=16), reference, low=low, metrics="detail_gain")
+    assert not calls
+    whole = xsr.evaluate(image, reference, low=low, metrics="detail_gain")
+    assert len(calls) == 1
+    assert largest(scores.compute(scheduler="synchronous"), whole) <= 1e-12
+    assert len(calls) == 4  # 40 rows in chunks of 16
 
 
 def test_detail_has_the_gain_and_the_correlation_it_was_made_with():

@@ -16,7 +16,7 @@ from helpers import make_cube
 from hypothesis import given
 from hypothesis import strategies as st
 from survival import Fails, through
-from zarr.storage import FsspecStore, LocalStore, MemoryStore
+from zarr.storage import FsspecStore, LocalStore
 
 import xsr
 from xsr.core.errors import ParameterError, StoreError, XsrWarning
@@ -367,6 +367,33 @@ def test_a_group_lies_in_a_store_with_a_cube(cube, tmp_path):
     assert set(xr.open_groups(path, engine="zarr")) == {"/", "/fine"}
 
 
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_a_group_stays_where_the_cube_at_the_root_grows(cube, tmp_path, zarr_format):
+    path = tmp_path / "a.zarr"
+    xsr.to_zarr(cube[:3], path, zarr_format=zarr_format, **QUIET)
+    xsr.to_zarr(cube[:, :, :10] + 1, path, group="fine", zarr_format=zarr_format, **QUIET)
+    whole = {"/", "/fine"}
+    for job in (
+        lambda: xsr.to_zarr(cube[3:], path, append_dim="time", compute=False, **QUIET),
+        lambda: xsr.to_zarr(cube[3:], path, append_dim="time", resume=True, **QUIET),
+        lambda: xsr.to_zarr(cube[:1], path, region="auto", **QUIET),
+        lambda: xsr.verify(path, repair=cube[3:], **QUIET),
+    ):
+        job()
+        assert set(xr.open_groups(path, engine="zarr")) == whole
+    assert_holds(path, cube)
+    assert xsr.verify(path, group="fine").ok
+
+
+def test_a_group_within_a_group_with_a_cube_is_found(cube, tmp_path):
+    path = tmp_path / "a.zarr"
+    xsr.to_zarr(cube, path, group="tile", **QUIET)
+    xsr.to_zarr(cube + 1, path, group="tile/fine", **QUIET)
+    assert set(xr.open_groups(path, engine="zarr", group="tile")) == {".", "fine"}
+    assert set(xr.open_datatree(path, engine="zarr").groups) == {"/", "/tile", "/tile/fine"}
+    assert xsr.verify(path, group="tile").ok
+
+
 @pytest.mark.parametrize("group", ["", "..", "a/../b", "a//b", 5])
 def test_groups_without_a_name_are_refused(cube, tmp_path, group):
     with pytest.raises(ParameterError, match=r"group=.*expected names"):
@@ -385,8 +412,3 @@ def test_store_objects_of_folders_and_file_systems(cube, tmp_path):
     assert xsr.to_zarr(cube[:3], remote, **QUIET).path.startswith("memory://")
     xsr.to_zarr(cube[3:], remote, append_dim="time", **QUIET)
     assert xsr.verify(remote).ok
-
-
-def test_store_objects_without_a_place_for_the_ledger_are_refused(cube):
-    with pytest.raises(ParameterError, match=r"path is a MemoryStore; expected a folder.*then copy"):
-        xsr.to_zarr(cube, MemoryStore(), **QUIET)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import typer
 
@@ -80,7 +80,12 @@ Chunks: TypeAlias = Annotated[int | None, typer.Option(help="Side of an output b
 Workers: TypeAlias = Annotated[int | None, typer.Option(help="Blocks computed side by side; all cores by default.")]
 
 # The store.
-Dtype: TypeAlias = Annotated[str, typer.Option(help="float32, or uint16: reflectance or temperature, packed.")]
+Dtype: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="float32, the default; uint16: reflectance or temperature, packed. A store that grows keeps its."
+    ),
+]
 AllowClipping: TypeAlias = Annotated[
     bool, typer.Option("--allow-clipping", help="Pack blocks of which over 1 % lies outside the range of uint16.")
 ]
@@ -91,6 +96,23 @@ OnFailure: TypeAlias = Annotated[
 ]
 Overwrite: TypeAlias = Annotated[bool, typer.Option("--overwrite", help="Replace an existing store.")]
 Resume: TypeAlias = Annotated[bool, typer.Option("--resume", help="Go on with a store that was interrupted.")]
+AppendDim: TypeAlias = Annotated[
+    str | None,
+    typer.Option(metavar="DIM", help="Append the result along this dimension, time for instance, or begin the store."),
+]
+Part: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--region",
+        metavar="auto|DIM=A:B,...",
+        help="Write the result to a part of a store: pixels y=0:256,x=256:512; auto finds it by its coordinates.",
+    ),
+]
+Group: TypeAlias = Annotated[str | None, typer.Option(help="Group of the store: tile/fine.")]
+Compute: TypeAlias = Annotated[
+    bool,
+    typer.Option("--compute/--no-compute", help="Without: metadata and coordinates only, for --region to fill."),
+]
 InputId: TypeAlias = Annotated[
     str | None,
     typer.Option(help="Name of the state of IN, instead of the content of its files; later: they are the same."),
@@ -213,6 +235,30 @@ def bbox(text: str) -> tuple[float, float, float, float]:
     except ValueError:
         raise OptionError(f"--bbox {text!r}; expected four numbers: left,bottom,right,top.") from None
     return left, bottom, right, top
+
+
+def region(text: str) -> dict[Any, slice] | Literal["auto"]:
+    """Part of a store: pixels from the first to the one after the last, by dimension, or ``auto``.
+
+    Raises
+    ------
+    OptionError
+        If they are no pairs of whole numbers.
+
+    Examples
+    --------
+    >>> region("y=0:256,x=256:")
+    {'y': slice(0, 256, None), 'x': slice(256, None, None)}
+    """
+    if text.strip() == "auto":
+        return "auto"
+    found: dict[Any, slice] = {}
+    for dim, span in pairs("--region", names(text) or [""], "y=0:256").items():
+        ends = [end.strip() for end in span.split(":")]
+        if len(ends) != 2 or not all(end == "" or end.isdecimal() for end in ends):
+            raise OptionError(f"--region {dim}={span}; expected auto, or pixels such as {dim}=0:256.")
+        found[dim] = slice(*(int(end) if end else None for end in ends))
+    return found
 
 
 def check_choice(option: str, value: str, known: Sequence[str]) -> None:

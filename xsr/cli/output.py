@@ -46,6 +46,9 @@ def write(fine: "XarrayObject", out: str, *, resume: bool, **packing: Any) -> No
     import xsr
 
     report = xsr.to_zarr(fine, out, resume=resume, **packing)
+    if not packing.get("compute", True):
+        say(f"began {report.path}: {dict(fine.sizes)}, {report.blocks} blocks to compute")
+        return
     _say_written(report, fine.sizes, resume=resume)
     if report.quarantined:
         raise typer.Exit(1)

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -43,11 +43,15 @@ def run(  # what decides the result is read from the context, see `Request.parse
     bbox: options.Bbox = None,
     units: options.Units = None,
     chunks: options.Chunks = None,
-    dtype: options.Dtype = "float32",
+    dtype: options.Dtype = None,
     allow_clipping: options.AllowClipping = False,
     zarr_format: options.ZarrFormat = 3,
     overwrite: options.Overwrite = False,
     resume: options.Resume = False,
+    append_dim: options.AppendDim = None,
+    region: options.Part = None,
+    group: options.Group = None,
+    compute: options.Compute = True,
     input_id: options.InputId = None,
     errors: options.OnFailure = "quarantine",
     force: options.Force = False,
@@ -60,14 +64,18 @@ def run(  # what decides the result is read from the context, see `Request.parse
 
     Exit code 1 if a block could not be computed; --resume tries such blocks again.
     """
-    options.check_choice("--dtype", dtype, ("float32", "uint16"))
+    part = None if region is None else options.region(region)
+    if dtype is None and append_dim is None and part is None:
+        dtype = "float32"
+    options.check_choice("--dtype", dtype or "float32", ("float32", "uint16"))
     options.check_choice("--zarr-format", str(zarr_format), ("3", "2"))
     options.check_choice("--errors", errors, ("quarantine", "raise"))
     request = Request.parse(ctx.params)
     request.check()
     prepare(out, workers, IN=source)
     packing = {"dtype": dtype, "allow_clipping": allow_clipping, "zarr_format": zarr_format}
-    how = {"input_id": input_id, "errors": errors, "force": force, **packing}
+    where = {"append_dim": append_dim, "region": part, "group": group, "compute": compute}
+    how = {"input_id": input_id, "errors": errors, "force": force, **packing, **where}
     write(request.build(), out, resume=resume, overwrite=overwrite, **how)
 
 
@@ -79,6 +87,7 @@ def verify(
     input_id: options.InputId = None,
     force: options.Force = False,
     allow_clipping: options.AllowClipping = False,
+    group: options.Group = None,
     workers: options.Workers = None,
 ) -> None:
     """Read every block of STORE, compare it with the checksum of what was written, and list the bad ones.
@@ -87,12 +96,10 @@ def verify(
     """
     import xsr
 
-    cube = None
-    if repair:
-        options.share_cores(workers)
-        cube = _rebuild(store, yes=yes)
-    report = xsr.verify(store, repair=cube, input_id=input_id, force=force, allow_clipping=allow_clipping)
-    for bad in report.repaired:
+    how: dict[str, Any] = {"group": group, "input_id": input_id, "force": force, "allow_clipping": allow_clipping}
+    cubes = _rebuild(store, group, yes=yes, workers=workers) if repair else [None]
+    *_, report = reports = [xsr.verify(store, repair=cube, **how) for cube in cubes]
+    for bad in (bad for one in reports for bad in one.repaired):
         say(f"repaired {bad}")
     for bad in report.bad:
         say(f"bad {bad}")
@@ -102,25 +109,27 @@ def verify(
         raise typer.Exit(1)
 
 
-def _rebuild(store: str, *, yes: bool) -> "XarrayObject":
+def _rebuild(store: str, group: str | None, *, yes: bool, workers: int | None) -> "list[XarrayObject]":
     """Build what a store was written from, as it says; whoever uses the command agrees to what is opened."""
-    from xsr.operations.verify import command_of
+    from xsr.operations.verify import commands_of
 
-    request = Request.recall(command_of(store), store)
+    options.share_cores(workers)
+    requests = [Request.recall(command, store) for command in commands_of(store, group=group)]
     if not yes:
-        _agree(store, request.opens())
-    return request.build()
+        _agree(store, [request.opens() for request in requests])
+    return [request.build() for request in requests]
 
 
-def _agree(store: str, opened: dict[str, str]) -> None:
+def _agree(store: str, opened: list[dict[str, str]]) -> None:
     """Ask before what a store names is opened."""
     if not sys.stdin.isatty():
-        named = ", ".join(f"{name} {what!r}" for name, what in opened.items())
+        named = ", ".join(f"{name} {what!r}" for one in opened for name, what in one.items())
         raise options.OptionError(
             f"{store} names what --repair would open: {named}; without a terminal to ask at, expected --yes."
         )
     say(f"To repair {store}, xsr opens what the store names:")
-    say_lines(opened)
+    for one in opened:
+        say_lines(one)
     typer.confirm("Open it?", abort=True)
 
 

@@ -181,10 +181,10 @@ def _find(cube: Cube, reference: Cube, largest_m: float | None) -> float:
             "reference= has no valid pixel where the cube has one; expected images of one place. Check both."
         )
     found = sharpness.least(sigmas_m, sums[1:] / sums[0])
-    if math.isinf(found):
+    if found > largest:
         raise ParameterError(
-            f"reference= is softer than the cube after a Gaussian of {largest:.4g} m; expected a reference that is as"
-            " sharp. Raise largest_m= if it is known to be so soft; else register it and match its radiometry first."
+            f"reference= is softer than the cube after a Gaussian of {largest:.4g} m; expected one that is as sharp."
+            " Raise largest_m= if it is known to be so soft; else register it and match its radiometry first."
         )
     if not found:
         warnings.warn(

@@ -18,10 +18,12 @@ from xsr.core.errors import ParameterError, StoreError, XsrWarning
 from xsr.core.packing import StoredType, warn_of_infinite
 from xsr.core.store.first_form import adopt_first_form, is_first_form
 from xsr.core.store.header import Header, read_header
+from xsr.core.store.inputs import are_read_from
 from xsr.core.store.ledger import BadBlock, Index, Ledger
-from xsr.core.store.lock import Lease, locked
+from xsr.core.store.lock import locked
+from xsr.core.store.objects import StoreObject, resolve_store
 from xsr.core.store.parts import Region, appended, extended, inside, publish
-from xsr.core.store.place import RETRY, Place, StoreLike, in_group, make_groups, resolve_place, store_errors
+from xsr.core.store.place import RETRY, Place, StoreLike, groups_above, in_group, make_groups, store_errors
 from xsr.core.store.target import begin, begun_anew, continued, in_place, resumed
 from xsr.core.store.template import Prepared, gather, prepare
 from xsr.core.store.writing import (
@@ -109,11 +111,13 @@ def to_zarr(
         Georeferenced DataArray or Dataset; lazy ones are computed block by block, on the active Dask scheduler or
         cluster.
     path
-        Folder or URL of the store; or a LocalStore or FsspecStore of Zarr.
+        Folder or URL of the store; or a store object of Zarr, such as a MemoryStore or that of a writable session of
+        icechunk, which is yours to commit. Blocks of a store object are computed by threads of this process.
     overwrite
         Replace an existing store; refused by default. It is replaced once the new one is complete, so that a cube may
         be written over the store it is read from, and a failed run leaves the old one. At a URL the new store is
-        copied by the object store itself to its final name.
+        copied by the object store itself to its final name. Of store objects, those in memory and of icechunk can be
+        overwritten.
     resume
         Go on with a store that was interrupted: only blocks missing from its ledger are computed. The cube and the
         settings must be the same. Without a store this begins one; with a complete one there is nothing to do.
@@ -204,10 +208,12 @@ def to_zarr(
     form: dict[str, Any] = {"dtype": dtype, "zarr_format": zarr_format, "inner_chunks": inner_chunks}
     identity: dict[str, Any] = {"input_id": input_id, "allow_clipping": allow_clipping}
     prepared = prepare(cube, **form, **identity, grows=append_dim)
-    root = resolve_place(path, storage_options)
+    root = resolve_store(path, storage_options, writes=True)
+    _check_format(root, zarr_format)
     place = in_group(root, group)
     how = _How(errors, progress, resume, force, compute)
     with locked(root, force=force) as lease:
+        root, place = lease.guarding(root), lease.guarding(place)
         with store_errors(place, "looking at", remedy=RETRY):
             header = None if append_dim is None and region is None else _grown(place, dtype, inner_chunks)
         if header is not None:
@@ -216,21 +222,29 @@ def to_zarr(
             if dtype is None and form["dtype"] == "float32":  # other types are refused, not converted
                 form = {**form, "dtype": None}
             prepared = prepare(cube, **form, **identity, blocks=blocks)
-            written = _write_part(place, lease, header, prepared, append_dim, region or {}, how)
+            written = _write_part(place, header, prepared, append_dim, region or {}, how)
         elif region is not None:
             raise StoreError(f"{place.name} holds no store; expected one whose region= is written. Begin it first.")
         else:
             with store_errors(place, "beginning", remedy=RETRY):
                 if group is not None:
                     make_groups(root, place, zarr_format)
-            written = _write_whole(place, lease, prepared, overwrite, how)
+            written = _write_whole(place, prepared, overwrite, how)
         if group is not None:
             with store_errors(root, "gathering the metadata of"):
-                _gather(root)
+                for above in reversed(groups_above(root, place)):  # each has those of what lies below it
+                    _gather(above)
     ledger, outcomes = written.ledger, written.outcomes
     valid, clipped, infinite = (ledger.total(column, prepared.images) for column in ("valid", "clipped", "infinite"))
     warn_of_infinite(infinite)
     return StoreReport(written.place.name, len(ledger), valid, clipped, infinite, outcomes.done, tuple(outcomes.failed))
+
+
+def _check_format(root: Place, zarr_format: int) -> None:
+    """Refuse format 2 where a store takes the keys of format 3 alone."""
+    with store_errors(root, "looking at", remedy=RETRY):
+        if zarr_format == 2 and isinstance(root, StoreObject) and root.boxes:
+            raise ParameterError(f"zarr_format=2, but {root.name} takes format 3 alone; expected zarr_format=3.")
 
 
 def _check_mode(
@@ -240,7 +254,9 @@ def _check_mode(
     if mode is not None and mode not in get_args(Mode):
         raise ParameterError(f"mode={mode!r}; expected one of {', '.join(get_args(Mode))}.")
     if append_dim is not None and region is not None:
-        raise ParameterError("append_dim and region exclude each other: append, or write to what is there.")
+        raise ParameterError(
+            "append_dim= and region= exclude each other; expected one: append, or write to what is there."
+        )
     part = "append_dim" if append_dim is not None else "region" if region is not None else None
     allowed = {"append_dim": ("a", "a-"), "region": ("r+", "a", "a-"), None: ("w-", "w", "r+")}[part]
     if mode is not None and mode not in allowed:
@@ -255,13 +271,13 @@ def _check_mode(
     return overwrite or mode == "w", {} if mode == "r+" and region is None else region
 
 
-def _gather(root: Place) -> None:
-    """Gather the metadata of all groups at the root; if a cube of ours lies there, its header has them, too."""
-    header = read_header(root)[0]
-    gather(root.objects())
+def _gather(place: Place) -> None:
+    """Gather the metadata of all groups below a place; if a cube of ours lies there, its header has them, too."""
+    header = read_header(place)[0]
+    gather(place)
     if header is not None:
-        found = {key: (root.get(key) or b"").decode() for key in header.documents if "/" not in key}
-        replace(header, documents={**header.documents, **found}).write(root)
+        found = {key: (place.get(key) or b"").decode() for key in header.documents if "/" not in key}
+        replace(header, documents={**header.documents, **found}).write(place)
 
 
 def _grown(place: Place, dtype: StoredType | None, inner_chunks: int | None) -> Header | None:
@@ -280,8 +296,10 @@ def _grown(place: Place, dtype: StoredType | None, inner_chunks: int | None) -> 
     return header
 
 
-def _write_whole(place: Place, lease: Lease, prepared: Prepared, overwrite: bool, how: "_How") -> "_Written":
+def _write_whole(place: Place, prepared: Prepared, overwrite: bool, how: "_How") -> "_Written":
     """Write a new store, or go on with one."""
+    if overwrite and isinstance(place, StoreObject) and place.transactional:
+        _require_other_source(place, prepared)
     with store_errors(place, "looking at", remedy=RETRY):
         target = resumed(place) if how.resume else begun_anew(place, overwrite)
         prepared, ledger = continued(target, prepared)
@@ -290,14 +308,32 @@ def _write_whole(place: Place, lease: Lease, prepared: Prepared, overwrite: bool
         _check_space(prepared, target.place, todo)
     with store_errors(target.place, "beginning", remedy=RETRY):
         header = begin(target, prepared)
-    outcomes = write_blocks(prepared, header, ledger, lease, todo, errors=how.errors, progress=how.progress)
-    lease.check()
+    outcomes = write_blocks(prepared, header, ledger, todo, errors=how.errors, progress=how.progress)
+    if outcomes.failed and target.replaces is not None and isinstance(target.place, StoreObject):
+        _warn_of_lost(target.place, len(outcomes.failed))
     return _Written(target.place if outcomes.failed else in_place(target), ledger, outcomes)
+
+
+def _warn_of_lost(place: StoreObject, failed: int) -> None:
+    """Warn that a replacement in memory is not kept: nothing lies beside a store object."""
+    warnings.warn(
+        f"{failed} blocks could not be computed: the {place.name} was not overwritten, and what was computed is lost.",
+        XsrWarning,
+        stacklevel=4,
+    )
+
+
+def _require_other_source(place: StoreObject, prepared: Prepared) -> None:
+    """Refuse to delete what the cube is read from, in the same transaction."""
+    if are_read_from([prepared.dataset[name].data for name in prepared.encoding], place.store):
+        raise StoreError(
+            f"the cube is read from the {place.name} that it is to overwrite; expected another source. Open it from a"
+            " session of its own: repo.readonly_session(...)."
+        )
 
 
 def _write_part(
     place: Place,
-    lease: Lease,
     header: Header,
     prepared: Prepared,
     append_dim: str | None,
@@ -318,11 +354,11 @@ def _write_part(
         ledger = publish(template, header, ledger, part, resume=how.resume)
     header = template.header
     todo = part.undone(header, ledger) if how.compute else {name: [] for name in header.arrays}
-    writers = part.writers(header, place, lease)
+    writers = part.writers(header, place)
     if not how.force:
         _check_space(prepared, place, todo)
     arrays = {name: prepared.dataset[name].data for name in writers}
-    outcomes = compute_blocks(writers, arrays, ledger, lease, todo, errors=how.errors, progress=how.progress)
+    outcomes = compute_blocks(writers, arrays, ledger, todo, errors=how.errors, progress=how.progress)
     finish(place, header, ledger, outcomes.failed)
     return _Written(place, ledger, outcomes)
 

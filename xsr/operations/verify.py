@@ -12,7 +12,8 @@ from xsr.core.store.block import check_block
 from xsr.core.store.first_form import adopt_first_form, is_first_form, read_first_form
 from xsr.core.store.header import COPIES, Header, encode, read_header
 from xsr.core.store.ledger import DONE, QUARANTINED, BadBlock, Blocks, Index, Ledger
-from xsr.core.store.lock import Lease, locked
+from xsr.core.store.lock import locked
+from xsr.core.store.objects import resolve_store
 from xsr.core.store.parts import Part, made_of, rebuilt
 from xsr.core.store.place import RETRY, SIDE, Place, StoreLike, in_group, resolve_place, store_errors
 from xsr.core.store.template import prepare, template_of
@@ -59,7 +60,7 @@ def verify(
     Parameters
     ----------
     path
-        Folder or URL of the store; or a LocalStore or FsspecStore of Zarr.
+        Folder or URL of the store; or a store object of Zarr, such as that of a session of icechunk.
     repair
         The cube that the store was made of: bad blocks are computed and written again. Blocks that cannot be computed
         stay quarantined.
@@ -100,25 +101,31 @@ def verify(
     >>> xsr.verify("damaged.zarr", repair=cube, progress=False).ok
     True
     """
-    root = resolve_place(path, storage_options)
+    root = resolve_store(path, storage_options, writes=repair is not None)
     place = in_group(root, group)
     if repair is None:
         return _check(place)
     with locked(root, force=force) as lease:
+        place = lease.guarding(place)
         before = _check(place)
-        _repair(place, lease, repair, before, progress, input_id=input_id, allow_clipping=allow_clipping)
+        _repair(place, repair, before, progress, input_id=input_id, allow_clipping=allow_clipping)
         after = _check(place)
     still = {(bad.variable, bad.index) for bad in after.bad}
     return replace(after, repaired=tuple(bad for bad in before.bad if (bad.variable, bad.index) not in still))
 
 
-def command_of(path: str | Path, *, storage_options: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Arguments of the command that made a store; none if it was made in Python."""
-    place = resolve_place(path, storage_options)
+def commands_of(path: str | Path, *, group: str | None = None) -> list[dict[str, Any]]:
+    """Arguments of the commands that made a store and its parts, each once; empty ones of what was made in Python."""
+    place = in_group(resolve_place(path, None), group)
     with store_errors(place, "reading", remedy=RETRY):
         header, _, _ = _read(place)
-    found: dict[str, Any] = header.settings.get("command", {})
-    return found
+    commands = [settings.get("command", {}) for settings in _all_settings(header)]
+    return [one for number, one in enumerate(commands) if one not in commands[:number]]
+
+
+def _all_settings(header: Header) -> list[dict[str, Any]]:
+    """List the settings of the cubes that a store was written from."""
+    return [part["settings"] for part in header.parts] or [header.settings]
 
 
 def _check(place: Place) -> VerifyReport:
@@ -183,7 +190,7 @@ def _check_block(group: Any, ledger: Ledger, header: Header, blocks: Blocks, ind
     return BadBlock(name, index, "its row in the ledger is damaged" if damaged else "not done")
 
 
-def _repair(place: Place, lease: Lease, cube: XarrayObject, report: VerifyReport, progress: bool, **how: Any) -> None:
+def _repair(place: Place, cube: XarrayObject, report: VerifyReport, progress: bool, **how: Any) -> None:
     """Bring back metadata and coordinates, compute bad blocks again."""
     with store_errors(place, "reading", remedy=RETRY):
         if is_first_form(place):
@@ -199,9 +206,9 @@ def _repair(place: Place, lease: Lease, cube: XarrayObject, report: VerifyReport
         index = part.holds(header, bad.variable, bad.index) if bad.index and bad.variable in todo else None
         if index is not None:
             todo[bad.variable].append(index)
-    writers = part.writers(header, place, lease)
+    writers = part.writers(header, place)
     arrays = {name: prepared.dataset[name].data for name in writers}
-    outcomes = compute_blocks(writers, arrays, ledger, lease, todo, errors="quarantine", progress=progress)
+    outcomes = compute_blocks(writers, arrays, ledger, todo, errors="quarantine", progress=progress)
     finish(place, header, ledger, outcomes.failed)
 
 

@@ -56,9 +56,11 @@ def test_no_data_of_a_geotiff_is_read_as_nan(tmp_path, dtype, how, zarr_format):
     found = stored(cube, tmp_path / "a.zarr", zarr_format=zarr_format)
     given = numbers(dtype)
     np.testing.assert_array_equal(found, np.where(given == given.dtype.type(FILL[dtype]), np.nan, given))
-    raw = xr.open_zarr(tmp_path / "a.zarr", mask_and_scale=False)["reflectance"]
+    store = xr.open_zarr(tmp_path / "a.zarr", mask_and_scale=False)
+    raw = store["reflectance"]
     assert raw.dtype == cube.dtype
     assert "scale_factor" not in raw.attrs
+    assert not {"_FillValue", "scale_factor"} & set(store.attrs)
     if cube.dtype.kind in "iu":  # the type stays, and what it states
         np.testing.assert_array_equal(raw, given)
         assert raw.attrs["_FillValue"] == found.rio.encoded_nodata == FILL[dtype]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from zarr.storage import MemoryStore
 from xsr.core.errors import StoreError
 from xsr.core.store import lock, lockfile
 from xsr.core.store.lock import Owner, check_held, locked
+from xsr.core.store.objects import StoreObject
 from xsr.core.store.place import Place
 
 ELSEWHERE = "another-boot pid:[1]"
@@ -130,11 +132,24 @@ def test_where_no_lock_can_be_is_said_in_one_error(path):
         pass
 
 
-def test_a_store_object_is_not_locked(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with locked(Place("", store=MemoryStore())) as lease:
+def test_a_store_object_has_one_writer_in_its_process():
+    one, other = (StoreObject("memory", store=MemoryStore()) for _ in range(2))
+    with locked(one) as lease, locked(other):
         lease.check()
-        assert list(tmp_path.iterdir()) == []
+        with pytest.raises(StoreError, match=r"memory is being written by process"), locked(one):
+            pass
+    with pytest.raises(StoreError, match=r"The lock of memory is gone: another took it over and ended; this"):
+        lease.check()
+
+
+def test_the_lock_of_a_store_object_is_taken_over_by_force():
+    place = StoreObject("memory", store=MemoryStore())
+    with suppress(StoreError), locked(place) as taken, locked(place, force=True) as lease:
+        lease.check()
+        with pytest.raises(StoreError, match=r"The lock of memory was taken over by process"):
+            taken.check()
+    with locked(place):
+        pass
 
 
 @pytest.mark.slow

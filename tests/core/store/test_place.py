@@ -5,6 +5,7 @@ from zarr.buffer.cpu import Buffer
 from zarr.storage import MemoryStore
 
 from xsr.core.errors import ParameterError, StoreError
+from xsr.core.store.objects import StoreObject
 from xsr.core.store.place import Place, resolve_place
 
 
@@ -25,7 +26,7 @@ class Lying(MemoryStore):
 
 @pytest.mark.parametrize("faults", [[], ["lost"], ["cut", "flipped"], ["", "lost"]], ids=str)
 def test_what_was_put_is_there(faults):
-    place = Place("memory", store=Lying(faults))
+    place = StoreObject("memory", store=Lying(faults))
     place.put("a", b"content")
     assert place.get("a") == b"content"
     place.put("b", b"other")
@@ -34,7 +35,7 @@ def test_what_was_put_is_there(faults):
 
 
 def test_a_store_that_never_keeps_what_it_takes():
-    place = Place("memory", store=Lying(["lost", "cut", "flipped"]))
+    place = StoreObject("memory", store=Lying(["lost", "cut", "flipped"]))
     with pytest.raises(StoreError, match=r"a was written 3 times and each time read back differently"):
         place.put("a", b"content")
 

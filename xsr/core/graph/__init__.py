@@ -6,7 +6,7 @@ from xsr.core.graph.driver import each, placeholder
 from xsr.core.graph.notices import watch
 from xsr.core.graph.portions import BlockKey, BlockTasks, block_tasks
 from xsr.core.graph.reductions import Job, Reduction, reduce_windows
-from xsr.core.graph.schedulers import threads_each
+from xsr.core.graph.schedulers import in_threads, threads_each
 from xsr.core.graph.tasks import compute
 from xsr.core.graph.windows import Block, Frames, Plan, make_plan, run, run_frames
 
@@ -23,6 +23,7 @@ __all__ = [
     "compute",
     "contents",
     "each",
+    "in_threads",
     "loaded",
     "make_plan",
     "placeholder",

@@ -65,6 +65,15 @@ def compute_here(portions: Iterator[Portion], report: Report) -> None:
         _compute_portion(schedule, portion, report)
 
 
+def in_threads() -> bool:
+    """Whether blocks are computed by threads of this process, not by a cluster or a pool of processes."""
+    from dask.base import get_scheduler
+    from dask.local import get_sync
+    from dask.threaded import get as threaded
+
+    return get_scheduler() in (None, threaded, get_sync)
+
+
 def _local_scheduler() -> Callable[..., Any]:
     """Choose the active local scheduler, the threaded one such that none of its threads is at work when it returns.
 

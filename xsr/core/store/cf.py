@@ -44,12 +44,13 @@ def settled(dataset: xr.Dataset) -> xr.Dataset:
     CubeError
         If such an attribute is no number.
     """
-    floats = {name: dataset[name] for name in dataset.variables if name not in dataset.xindexes}
-    masked = {name: _masked(data) for name, data in floats.items() if data.dtype.kind in "fc"}
+    floats = [name for name, variable in dataset.variables.items() if variable.dtype.kind in "fc"]
+    masked = {name: _masked(dataset[name]) for name in floats if name not in dataset.xindexes}
     out = dataset.assign({name: data for name, data in masked.items() if name in dataset.data_vars})
     out = out.assign_coords({name: data for name, data in masked.items() if name in dataset.coords}).copy()
     for name in dataset.variables:
         out[name].attrs = _attrs(dataset[name])
+    out.attrs = _without(dataset.attrs, (*NEUTRAL, *NO_DATA))  # those of a DataArray are at the root as well
     return out
 
 

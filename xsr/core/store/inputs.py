@@ -14,6 +14,7 @@ from xsr.core import graph
 from xsr.core.errors import XsrWarning
 from xsr.core.redact import public
 from xsr.core.store import content
+from xsr.core.store.objects import is_same
 from xsr.core.store.place import reason
 
 READERS = 16
@@ -64,6 +65,14 @@ def inputs(arrays: Iterable[Any]) -> dict[str, str | None]:
             stacklevel=2,
         )
     return _folded({name: result if isinstance(result, str) else None for name, result in sorted(found.items())})
+
+
+def are_read_from(arrays: Iterable[Any], store: Any) -> bool:
+    """Whether Dask arrays are read from a store object of Zarr; no pixels are computed."""
+    import zarr
+
+    held = graph.contents(arrays, (zarr.Array, zarr.AsyncArray, zarr.Group, zarr.AsyncGroup)).objects
+    return any(is_same(node.store_path.store, store) for node in held)
 
 
 def of_files(names: Iterable[str]) -> str:

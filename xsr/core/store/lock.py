@@ -21,6 +21,7 @@ from typing import Any
 
 from xsr.core.errors import StoreError
 from xsr.core.store.lockfile import LockFile, file_beside
+from xsr.core.store.objects import StoreObject
 from xsr.core.store.place import RETRY, Place, store_errors
 
 SUFFIX = ".lock"
@@ -57,6 +58,10 @@ class Lease:
             raise StoreError(self.loss)
         check_held(self.place, self.token)
 
+    def guarding(self, place: Place) -> Place:
+        """Place that is written to, or a group of it, for as long as the right is not lost; travels to workers."""
+        return replace(place, guard=self.check)
+
 
 @contextmanager
 def locked(place: Place, *, force: bool = False) -> Iterator[Lease]:
@@ -77,11 +82,8 @@ def locked(place: Place, *, force: bool = False) -> Iterator[Lease]:
     Notes
     -----
     While it is not known whether the owner of a lock lives, its file is watched for 20 s, and a message of the logger
-    ``xsr.core.store.lock`` says so. A store object has nothing beside it and is not locked.
+    ``xsr.core.store.lock`` says so. The lock of a store object is kept by this process.
     """
-    if place.store is not None:
-        yield Lease(place, "")
-        return
     with store_errors(place, "locking", remedy=RETRY):
         file = file_beside(place, SUFFIX)
     owner = Owner.me()
@@ -100,7 +102,7 @@ def locked(place: Place, *, force: bool = False) -> Iterator[Lease]:
 
 
 def check_held(place: Place, token: str) -> None:
-    """Read the lock of a store, and raise if it is not that of a lease; for workers, before they write.
+    """Read the lock of a store, and raise if it is not that of a lease.
 
     Parameters
     ----------
@@ -114,8 +116,6 @@ def check_held(place: Place, token: str) -> None:
     StoreError
         If the lock is another's, or gone.
     """
-    if place.store is not None:
-        return
     with store_errors(place, "reading the lock of"):
         loss = _loss(place, file_beside(place, SUFFIX).read(), token)
     if loss is not None:
@@ -267,8 +267,8 @@ def _loss(place: Place, found: bytes | None, token: str) -> str | None:
     owner = Owner.of(found)
     if owner is not None and owner.token == token:
         return None
-    gone = f"is gone: another took it over and ended, or deleted {place.beside(SUFFIX).path}"
-    fate = gone if found is None else f"was taken over by {_name(found)}"
+    deleted = "" if isinstance(place, StoreObject) else f", or deleted {place.beside(SUFFIX).path}"
+    fate = f"is gone: another took it over and ended{deleted}" if found is None else f"was taken over by {_name(found)}"
     return f"The lock of {place.path} {fate}; this writer stops. Go on with resume=True once no other writes."
 
 

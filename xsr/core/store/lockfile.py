@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
+from xsr.core.store.objects import StoreObject, is_same
 from xsr.core.store.place import Place, is_damage
 
 SETTLE_S = 2.0
@@ -49,6 +50,8 @@ class LockFile(Protocol):
 
 def file_beside(place: Place, suffix: str) -> LockFile:
     """File with the name of a store and a suffix; links are followed, so that a store has one by all its names."""
+    if isinstance(place, StoreObject):
+        return HeldFile(place.store)
     if not place.remote:
         return LocalFile(Path(os.path.realpath(place.path) + suffix))
     from fsspec.core import url_to_fs
@@ -244,6 +247,47 @@ class ObjectFile:
                 raise
             return False
         return True
+
+
+@dataclass(frozen=True)
+class HeldFile:
+    """Content that this process keeps for a store object, which no other process writes."""
+
+    store: Any
+    held: ClassVar[list[tuple[Any, bytes]]] = []
+    """Store objects and their contents."""
+    guard: ClassVar[threading.RLock] = threading.RLock()
+
+    def read(self) -> bytes | None:
+        """Content, None if there is none."""
+        with self.guard:
+            return next((content for store, content in self.held if is_same(store, self.store)), None)
+
+    def create(self, content: bytes) -> bool:
+        """Keep a content; False if there is one."""
+        with self.guard:
+            if self.read() is not None:
+                return False
+            self.held.append((self.store, content))
+        return True
+
+    def replace(self, old: bytes, new: bytes) -> bool:
+        """Replace the content."""
+        with self.guard:
+            if self.read() != old:
+                return False
+            self.delete(old)
+            return self.create(new)
+
+    def delete(self, old: bytes) -> None:
+        """Forget the content if it is this."""
+        with self.guard:
+            if self.read() == old:
+                self.held[:] = [one for one in self.held if not is_same(one[0], self.store)]
+
+    def folders(self) -> AbstractContextManager[None]:
+        """Do nothing: there are no folders."""
+        return nullcontext()
 
 
 def _is_refusal(error: OSError, condition: dict[str, Any]) -> bool:

@@ -20,7 +20,7 @@ from xsr.core.store.block import BlockWriter
 from xsr.core.store.cf import CODED
 from xsr.core.store.header import Header
 from xsr.core.store.ledger import DONE, Blocks, Index, Ledger, row_of
-from xsr.core.store.lock import Lease
+from xsr.core.store.objects import StoreObject, new_memory
 from xsr.core.store.place import Place, reason
 from xsr.core.store.plain import as_json
 from xsr.core.store.template import (
@@ -31,6 +31,7 @@ from xsr.core.store.template import (
     differences,
     digests_of,
     is_document,
+    is_gathered,
     loaded,
     set_state,
 )
@@ -60,12 +61,12 @@ class Part:
         """Whether a store was last written from this cube."""
         return header.parts[-1:] == (self.record,)
 
-    def writers(self, header: Header, place: Place, lease: Lease | None = None) -> dict[str, BlockWriter]:
+    def writers(self, header: Header, place: Place) -> dict[str, BlockWriter]:
         """Writer of every variable, which numbers blocks as the cube does."""
         whole = {blocks.variable: blocks for blocks in header.blocks}
         return {
             name: replace(writer, blocks=whole[name], fingerprint=header.fingerprint, origin=self._origin(whole[name]))
-            for name, writer in self.prepared.writers(place, lease).items()
+            for name, writer in self.prepared.writers(place).items()
         }
 
     def _origin(self, blocks: Blocks) -> Index:
@@ -322,7 +323,8 @@ def extended(place: Place, header: Header, part: Part) -> Template:
         _require_whole(place, header, _objects(memory))
     before = _resize(memory.open(), part)
     _write_beside(memory, part)
-    set_state(memory.open(), {"version": __version__, "fingerprint": header.fingerprint, "complete": False})
+    state = {"version": __version__, "fingerprint": header.fingerprint, "complete": False}
+    set_state(memory, state, gathered=is_gathered(header.documents))
     objects = _objects(memory)
     if continues:  # the objects may have been those of before
         _require_whole(place, header, objects)
@@ -383,7 +385,7 @@ def publish(template: Template, header: Header, ledger: Ledger, part: Part, *, r
         ledger.flush()
     grown.write(place)
     changed = [key for key, content in template.objects.items() if place.get(key) != content]
-    for key in sorted(changed, key=lambda key: (is_document(key), "/" not in key, key)):
+    for key in sorted(changed, key=lambda key: ("/" not in key, is_document(key) != place.shaped, key)):
         place.put(key, template.objects[key])
     return Ledger.read(place, grown.fingerprint, grown.blocks)
 
@@ -398,11 +400,9 @@ def rebuilt(place: Place, header: Header, part: Part) -> dict[str, bytes]:
     return _objects(memory)
 
 
-def _memory(place: Place, header: Header) -> Place:
+def _memory(place: Place, header: Header) -> StoreObject:
     """Metadata of a store, as the header has them, and the objects beside the images, as they are, in memory."""
-    from zarr.storage import MemoryStore
-
-    memory = Place("memory", store=MemoryStore())
+    memory = new_memory()
     for key, text in header.documents.items():
         memory.put(key, text.encode())
     for key in header.objects:
@@ -412,7 +412,7 @@ def _memory(place: Place, header: Header) -> Place:
     return memory
 
 
-def _objects(memory: Place) -> dict[str, bytes]:
+def _objects(memory: StoreObject) -> dict[str, bytes]:
     return {key: memory.get(key) or b"" for key in memory.keys()}
 
 
@@ -427,7 +427,7 @@ def _require_whole(place: Place, header: Header, objects: Mapping[str, bytes]) -
         )
 
 
-def _write_beside(memory: Place, part: Part, *, labels: bool = False) -> None:
+def _write_beside(memory: StoreObject, part: Part, *, labels: bool = False) -> None:
     """Write what a cube brings beside the images, and read it back: the stored form of before may not hold it."""
     beside = _beside(part, labels=labels)
     if not beside.variables:
@@ -446,7 +446,7 @@ def _write_beside(memory: Place, part: Part, *, labels: bool = False) -> None:
         )
 
 
-def _write_one(memory: Place, part: Part, name: str, variable: xr.Variable) -> bool:
+def _write_one(memory: StoreObject, part: Part, name: str, variable: xr.Variable) -> bool:
     """Write the part of a variable; False if its stored form there cannot hold the values."""
     held = xr.open_zarr(memory.store, consolidated=False, chunks=None)[name].encoding
     form = {key: value for key, value in held.items() if key in STORED_FORM}

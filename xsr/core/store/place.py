@@ -2,9 +2,9 @@
 
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from json import JSONDecodeError
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -18,7 +18,7 @@ RETRY = "No block was written by this call; mend the cause and try again."
 
 
 StoreLike: TypeAlias = Any
-"""Path of a folder, URL, or a LocalStore or FsspecStore of Zarr."""
+"""Path of a folder, URL, or a store object of Zarr."""
 SIDE = "spatial_ref/_xsr"
 """Where a store keeps its header and ledger: in the folder of an array, where no reader of Zarr looks for others."""
 ATTEMPTS = 3
@@ -34,8 +34,8 @@ class Place:
     path: str
     options: Mapping[str, Any] | None = field(default=None, repr=False)
     """Options of fsspec for a URL: endpoint, credentials. Never written to the store."""
-    store: Any = field(default=None, repr=False)
-    """Store object of Zarr, where there is no path."""
+    guard: Callable[[], None] | None = field(default=None, repr=False, compare=False)
+    """Raises where the right to write here is lost; called before every change, see `xsr.core.store.lock`."""
 
     def __repr__(self) -> str:
         return f"Place({self.name!r})"
@@ -51,21 +51,31 @@ class Place:
         return "://" in self.path
 
     @property
+    def shaped(self) -> bool:
+        """Whether no chunk is taken that lies outside the shape that the metadata of its array state."""
+        return False
+
+    @property
+    def gathers(self) -> bool:
+        """Whether readers look for the metadata of all groups and arrays at the root."""
+        return True
+
+    @property
     def fsspec(self) -> dict[str, Any] | None:
         """Options as fsspec takes them; it must not remember what lay here before others wrote or deleted it."""
         return {"use_listings_cache": False, **(self.options or {})} if self.remote else None
 
     def beside(self, suffix: str) -> "Place":
         """Return the place of the same name with a suffix."""
-        return Place(self.path.rstrip("/") + suffix, self.options)
+        return replace(self, path=self.path.rstrip("/") + suffix)
 
     def inside(self, key: str) -> "Place":
         """Return the place of a key of this one."""
-        return Place(f"{self.path.rstrip('/')}/{key}", self.options)
+        return replace(self, path=f"{self.path.rstrip('/')}/{key}")
 
     def open(
         self,
-        mode: Literal["r", "r+"] = "r+",
+        mode: Literal["r", "r+", "a"] = "r+",
         *,
         zarr_format: Literal[2, 3] | None = None,
         use_consolidated: bool | None = False,
@@ -93,8 +103,6 @@ class Place:
         """Store of Zarr that reads and writes the objects here."""
         from zarr.storage import FsspecStore, LocalStore
 
-        if self.store is not None:
-            return self.store
         if self.remote:
             return FsspecStore.from_url(self.path, storage_options=self.fsspec, read_only=read_only)
         return LocalStore(self.path, read_only=read_only)
@@ -120,13 +128,11 @@ class Place:
         Raises
         ------
         StoreError
-            If it was written `ATTEMPTS` times, and each time read back differently.
+            If it was written `ATTEMPTS` times, and each time read back differently; or if the right to write is lost.
         """
-        from zarr.buffer.cpu import Buffer
-        from zarr.core.sync import sync
-
         for _ in range(ATTEMPTS):
-            sync(self.objects().set(key, Buffer.from_bytes(content)))
+            self.require_held()
+            self._set(key, content)
             if any(self.get(key) == content for _ in range(ATTEMPTS)):
                 return
         raise StoreError(
@@ -134,15 +140,34 @@ class Place:
             " object store, then go on with resume=True (--resume)."
         )
 
+    def require_held(self) -> None:
+        """Raise where the right to write here is lost.
+
+        Raises
+        ------
+        StoreError
+            If so.
+        """
+        if self.guard is not None:
+            self.guard()
+
+    def _set(self, key: str, content: bytes) -> None:
+        from zarr.buffer.cpu import Buffer
+        from zarr.core.sync import sync
+
+        sync(self.objects().set(key, Buffer.from_bytes(content)))
+
     def erase(self, key: str) -> None:
         """Delete an object, if it is there."""
         from zarr.core.sync import sync
 
+        self.require_held()
         with suppress(FileNotFoundError):
             sync(self.objects().delete(key))
 
     def share(self, key: str, target: "Place", to: str) -> None:
         """Give another place of the same kind an object of this one, if it is there: on a disk, under both names."""
+        target.require_held()
         if self.remote:
             files, here = self._files()
             with suppress(FileNotFoundError):
@@ -171,11 +196,11 @@ class Place:
 
     def is_group(self) -> bool:
         """Whether a Zarr group lies here; one whose document is damaged counts."""
-        from zarr.errors import GroupNotFoundError
+        from zarr.errors import ContainsArrayError, GroupNotFoundError
 
         try:
             self.open("r")
-        except (FileNotFoundError, NotADirectoryError, GroupNotFoundError):
+        except (FileNotFoundError, NotADirectoryError, GroupNotFoundError, ContainsArrayError):
             return False
         except Exception as error:
             if not (is_damage(error) or isinstance(error, JSONDecodeError)):
@@ -203,6 +228,7 @@ class Place:
 
     def move(self, target: "Place") -> None:
         """Give what lies here another name; objects of a URL are copied, those at the root last, and then deleted."""
+        self.require_held()
         if not self.remote:
             Path(self.path).rename(target.path)
             return
@@ -215,6 +241,7 @@ class Place:
 
     def remove(self) -> None:
         """Delete a store, if there is one: its root first, so that what is left is none, what says whose it is last."""
+        self.require_held()
         if not self.remote:
             shutil.rmtree(self.path, ignore_errors=True)
             return
@@ -280,9 +307,8 @@ def _of_store(store: Any, options: Mapping[str, Any] | None) -> tuple[str | Path
         return str(store.fs.unstrip_protocol(store.path)), own
     also = " with storage_options" if options is not None else ""
     raise ParameterError(
-        f"path is a {type(store).__name__}{also}; expected a folder, a URL, a LocalStore, or a FsspecStore: beside the"
-        " arrays lie a ledger and a lock, which other stores of Zarr do not take. Write to a folder, then copy:"
-        " xr.open_zarr(folder).to_zarr(store)."
+        f"path is a {type(store).__name__}{also}; expected a folder, a URL, a LocalStore, or a FsspecStore without"
+        " storage_options."
     )
 
 
@@ -310,18 +336,20 @@ def make_groups(root: Place, place: Place, zarr_format: Literal[2, 3]) -> None:
     StoreError
         If one of them has the other format.
     """
-    import zarr
-
-    below = place.path.removeprefix(root.path.rstrip("/")).strip("/").split("/")
-    for depth in range(len(below)):
-        above = root.inside("/".join(below[:depth])) if depth else root
+    for above in groups_above(root, place):
         if not above.is_group():
-            zarr.open_group(above.path, mode="a", zarr_format=zarr_format, storage_options=above.fsspec)
+            above.open("a", zarr_format=zarr_format)
         elif above.open("r").metadata.zarr_format != zarr_format:
             raise StoreError(
                 f"{above.name} is no group of Zarr format {zarr_format}; expected one format in a store. Pass the other"
                 " zarr_format=."
             )
+
+
+def groups_above(root: Place, place: Place) -> list[Place]:
+    """List the groups that lead to one: the root, and what lies between."""
+    names = place.path.removeprefix(root.path.rstrip("/")).strip("/").split("/")
+    return [root, *(root.inside("/".join(names[:depth])) for depth in range(1, len(names)))]
 
 
 @contextmanager

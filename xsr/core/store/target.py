@@ -11,6 +11,7 @@ from xsr.core.errors import StoreError
 from xsr.core.store.first_form import adopt_first_form, is_first_form
 from xsr.core.store.header import COPIES, Header, read_header
 from xsr.core.store.ledger import Ledger
+from xsr.core.store.objects import StoreObject, new_memory
 from xsr.core.store.place import SIDE, Place, store_errors
 from xsr.core.store.template import Prepared, Template, as_begun, template_of
 from xsr.core.store.writing import require_unchanged
@@ -38,9 +39,10 @@ def resumed(place: Place) -> Target:
     StoreError
         If something else lies there.
     """
-    incoming = place.beside(".incoming")
-    if (header := begun(incoming)) is not None and not was_moved(incoming, place):
-        return Target(incoming, header if _has_template(incoming) else None, place)
+    if not isinstance(place, StoreObject):
+        incoming = place.beside(".incoming")
+        if (header := begun(incoming)) is not None and not was_moved(incoming, place):
+            return Target(incoming, header if _has_template(incoming) else None, place)
     if not place.is_taken():
         return Target(place)
     if is_first_form(place):
@@ -61,6 +63,8 @@ def begun_anew(place: Place, overwrite: bool) -> Target:
     StoreError
         If something lies there and is not to be replaced, or is no store.
     """
+    if isinstance(place, StoreObject):
+        return _begun_within(place, overwrite)
     incoming = place.beside(".incoming")
     was_moved(incoming, place)
     if not place.is_taken():
@@ -69,15 +73,43 @@ def begun_anew(place: Place, overwrite: bool) -> Target:
                 f"{incoming.path} is an interrupted replacement of {place.path}. Go on with resume=True, or delete it."
             )
         return Target(place)
-    if not overwrite:
-        raise StoreError(f"{place.path} exists; expected a new store. Choose another path{_ways_out(place)}.")
-    if not place.is_group() and begun(place) is None:
-        raise StoreError(f"{place.path} is not a Zarr group; it is not overwritten. Choose another path.")
+    _require_replaceable(place, overwrite)
     if incoming.is_taken():
         if begun(incoming) is None:
             raise StoreError(f"{incoming.path} exists and was not made by to_zarr. Move it, or choose another path.")
         incoming.remove()
     return Target(incoming, None, place)
+
+
+def _begun_within(place: StoreObject, overwrite: bool) -> Target:
+    """Choose where to write in a store object: in a transaction, or in other memory.
+
+    Raises
+    ------
+    StoreError
+        As of `begun_anew`; or if a store is to be replaced where there is neither.
+    """
+    if not place.is_taken():
+        return Target(place)
+    _require_replaceable(place, overwrite)
+    if place.transactional:
+        place.remove()
+        return Target(place)
+    if place.in_memory:
+        return Target(new_memory(place.path), None, place)
+    kind = type(place.store).__name__
+    raise StoreError(
+        f"{place.path} exists, and {kind} has neither transactions nor a place beside it where a replacement could be"
+        " written; expected a new store. Delete this one, or write to another."
+    )
+
+
+def _require_replaceable(place: Place, overwrite: bool) -> None:
+    """Refuse to replace what is not to be replaced, or is no store."""
+    if not overwrite:
+        raise StoreError(f"{place.path} exists; expected a new store. Choose another path{_ways_out(place)}.")
+    if not place.is_group() and begun(place) is None:
+        raise StoreError(f"{place.path} is not a Zarr group; it is not overwritten. Choose another path.")
 
 
 def begun(place: Place) -> Header | None:
@@ -156,7 +188,8 @@ def begin(target: Target, prepared: Prepared) -> Header:
     """
     if target.header is not None:
         return target.header
-    template, place = template_of(prepared), target.place
+    place = target.place
+    template = template_of(prepared, gathered=place.gathers)
     leftover = begun(place)
     if leftover is not None and _has_template(place):
         raise StoreError(f"{place.path} was begun by another writer meanwhile; this one stops. Go on with resume=True.")

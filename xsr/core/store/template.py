@@ -23,7 +23,7 @@ from xsr.core.store.cf import counted, form_of_times, settled
 from xsr.core.store.header import Header, fingerprint
 from xsr.core.store.identity import changes, identity
 from xsr.core.store.ledger import Blocks
-from xsr.core.store.lock import Lease
+from xsr.core.store.objects import StoreObject, new_memory
 from xsr.core.store.place import RETRY, Place, reason
 from xsr.core.store.plain import plain
 from xsr.core.types import XarrayObject
@@ -32,6 +32,8 @@ GROWTH = 1024
 """Values in a chunk of a coordinate along a dimension that may grow."""
 COMMAND = "xsr_command"
 """Attribute with the arguments of the command that made a cube, as JSON: enough to make it again."""
+GATHERED = ("zarr.json", ".zmetadata")
+"""Documents at the root that may hold the metadata of all groups and arrays."""
 NUMBERS = "biufcmM"
 """Kinds of types that blocks are stored in, dates and durations as integers."""
 CONVENTIONS = [
@@ -88,11 +90,10 @@ class Prepared:
         kinds = {name: self.dataset[name].dtype.kind for name in self.encoding if name in self.dataset.data_vars}
         return [str(name) for name, kind in kinds.items() if kind == "f"] or [str(name) for name in kinds]
 
-    def writers(self, place: Place, lease: Lease | None = None) -> dict[str, BlockWriter]:
+    def writers(self, place: Place) -> dict[str, BlockWriter]:
         """Writer of every variable."""
-        lock = None if lease is None else (lease.place, lease.token)
         return {
-            blocks.variable: BlockWriter(place, self.fingerprint, blocks, encoder, self.zarr_format, lock)
+            blocks.variable: BlockWriter(place, self.fingerprint, blocks, encoder, self.zarr_format)
             for blocks, encoder in zip(self.blocks, self.encoders.values(), strict=True)
         }
 
@@ -246,22 +247,27 @@ class Template:
     def write(self, place: Place) -> None:
         """Write the header, then everything else, the documents at the root last: without them it is no group yet."""
         self.header.write(place)
-        for key in sorted(self.objects, key=lambda key: ("/" not in key, key)):
+        for key in sorted(self.objects, key=lambda key: ("/" not in key, not is_document(key), key)):
             place.put(key, self.objects[key])
 
 
-def template_of(prepared: Prepared) -> Template:
+def template_of(prepared: Prepared, *, gathered: bool = True) -> Template:
     """Build the template of a store in memory; lazy variables that are not written block by block are computed.
+
+    Parameters
+    ----------
+    prepared
+        The cube.
+    gathered
+        Whether the metadata are gathered at the root.
 
     Raises
     ------
     StoreError
         If Zarr cannot hold a variable; it is named.
     """
-    from zarr.storage import MemoryStore
-
     dataset, names = prepared.dataset, list(prepared.encoding)
-    memory = Place("memory", store=MemoryStore())
+    memory = new_memory()
     _write_empty(prepared, memory, loaded(dataset, names, prepared.grows))
     group = memory.open()
     geobox = geobox_of(dataset)
@@ -275,7 +281,9 @@ def template_of(prepared: Prepared) -> Template:
             crs["url"] = _epsg_url(geobox.crs.epsg)
         attrs.update({"grid_mapping": "spatial_ref", "coordinates": " ".join(listed), "_CRS": crs})
     group.attrs.update({**_geozarr(geobox), "Conventions": "CF-1.11"})
-    set_state(group, {"version": __version__, "fingerprint": prepared.fingerprint, "complete": False})
+    set_state(
+        memory, {"version": __version__, "fingerprint": prepared.fingerprint, "complete": False}, gathered=gathered
+    )
     objects = {key: memory.get(key) or b"" for key in memory.keys()}
     documents = {key: content.decode() for key, content in objects.items() if is_document(key)}
     return Template(Header(prepared.settings, prepared.arrays, documents, digests_of(objects)), objects)
@@ -297,33 +305,60 @@ def is_document(key: str) -> bool:
     return key.rpartition("/")[2] in ("zarr.json", ".zgroup", ".zattrs", ".zarray", ".zmetadata")
 
 
-def set_state(group: Any, state: Mapping[str, Any]) -> None:
-    """Write the root attribute ``xsr``, and gather the metadata."""
-    group.attrs["xsr"] = dict(state)
-    gather(group.store)
+def set_state(memory: Place, state: Mapping[str, Any], *, gathered: bool) -> None:
+    """Write the root attribute ``xsr``, and gather the metadata; those of groups that lie elsewhere are kept."""
+    before = _gathered(memory)
+    memory.open().attrs["xsr"] = dict(state)
+    if not gathered:
+        return
+    gather(memory)
+    for key, listed in _gathered(memory).items():
+        others = {name: one for name, one in before.get(key, {}).items() if name not in listed}
+        if others:
+            whole = json.loads(memory.get(key) or b"")
+            _list_of(whole).update(others)
+            memory.put(key, json.dumps(whole, indent=2).encode())
 
 
-def gather(store: Any) -> None:
-    """Write the metadata of all groups and arrays of a Zarr store to its root, where readers look first."""
+def is_gathered(documents: Mapping[str, str]) -> bool:
+    """Whether documents of a store hold the gathered metadata."""
+    return any(_list_of(json.loads(documents.get(key, "{}"))) for key in GATHERED)
+
+
+def _gathered(memory: Place) -> dict[str, dict[str, Any]]:
+    """Gathered metadata by name, of every document at the root that has some."""
+    found = {key: json.loads(memory.get(key) or b"{}") for key in GATHERED}
+    return {key: listed for key, document in found.items() if (listed := _list_of(document))}
+
+
+def _list_of(document: dict[str, Any]) -> dict[str, Any]:
+    """Gathered metadata in a document of format 3 or 2."""
+    listed: dict[str, Any] = (document.get("consolidated_metadata") or document).get("metadata", {})
+    return listed
+
+
+def gather(place: Place) -> None:
+    """Write the metadata of all groups and arrays to the root of a store, where its readers look first."""
     import zarr
 
+    if not place.gathers:
+        return
     with warnings.catch_warnings():  # format 3 does not specify consolidated metadata yet; xarray wants it
         warnings.filterwarnings("ignore", message="Consolidated metadata")
-        zarr.consolidate_metadata(store)
+        group = place.open()
+        zarr.consolidate_metadata(group.store, path=group.path)
 
 
 def with_state(documents: Mapping[str, str], state: Mapping[str, Any]) -> dict[str, str]:
     """Metadata documents of a store in another state."""
-    from zarr.storage import MemoryStore
-
-    memory = Place("memory", store=MemoryStore())
+    memory = new_memory()
     for key, text in documents.items():
         memory.put(key, text.encode())
-    set_state(memory.open(), state)
+    set_state(memory, state, gathered=is_gathered(documents))
     return {key: (memory.get(key) or b"").decode() for key in memory.keys()}
 
 
-def _write_empty(prepared: Prepared, place: Place, template: xr.Dataset) -> None:
+def _write_empty(prepared: Prepared, place: StoreObject, template: xr.Dataset) -> None:
     """Write metadata and what lies beside the bands; a variable that Zarr refuses is named."""
     try:
         template.to_zarr(

@@ -98,14 +98,21 @@ def open_comparison(
         If they do not match, or mask or border do not fit.
     """
     cube = open_cube(sr, units=units, bands=fitting(bands, sr))
-    opened: list[Cube | None] = []
-    for other, what in ((reference, "the reference"), (base, "base=")):
-        opened.append(None if other is None else open_like(other, cube, units=units, what=what, bands=bands))
-        if (found := opened[-1]) is not None:
-            check_same_grid(cube.geobox, found.geobox, what=what)
-    truth, plain = opened
+    truth = _beside(cube, reference, "the reference", bands, units)
+    plain = _beside(cube, base, "base=", bands, units)
     masked = None if mask is None else open_mask(mask, cube)
     return Comparison(cube, truth, masked, check_border(border, cube), None if plain is None else plain.data.data)
+
+
+def _beside(
+    cube: Cube, other: XarrayObject | None, what: str, bands: BandsLike | None, units: str | float | None
+) -> Cube | None:
+    """Open another image of the bands and the grid of a cube, if there is one."""
+    if other is None:
+        return None
+    found = open_like(other, cube, units=units, what=what, bands=bands)
+    check_same_grid(cube.geobox, found.geobox, what=what)
+    return found
 
 
 def whole(sources: Sequence[Any]) -> Job:

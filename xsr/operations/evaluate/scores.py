@@ -203,8 +203,9 @@ def _with_base(pair: Comparison, low: Low | None) -> Comparison:
         return pair
     grid, chunks = pair.cube.geobox, pair.cube.data.chunks
     sizes = pipeline.resolve_chunks(None) if chunks is None else chunks[2:]
-    sampling = between(low.cube.geobox, grid)
-    base = pipeline.values(low.cube.towards(grid), Interpolation("bicubic"), sampling, chunks=sizes)
+    data = low.cube.data if chunks is None or low.cube.data.chunks is not None else low.cube.data.chunk()
+    coarse = replace(low.cube.towards(grid), data=data)
+    base = pipeline.values(coarse, Interpolation("bicubic"), between(coarse.geobox, grid), chunks=sizes)
     return replace(pair, base=base)
 
 
