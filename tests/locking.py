@@ -2,10 +2,15 @@
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import dask
+import pytest
+from zarr.storage import LocalStore
+
+from xsr.core.errors import StoreError
 from xsr.core.store import lock
 
 BEGIN = """
@@ -68,3 +73,46 @@ def race(path: str, rounds: int, barrier: Any, wins: Any) -> None:
                 barrier.wait(300)
         except StoreError:
             barrier.wait(300)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All files of a folder but locks."""
+    found = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+
+
+def lost_at(number: int, path: Path, write: Callable[[], object]) -> bool:
+    """Let another writer take the lock over once so many objects are written: then nothing changes any more.
+
+    Returns whether so many are written at all.
+    """
+    count, before, real = 0, {}, LocalStore.set
+
+    async def counting(self: LocalStore, key: str, value: Any) -> None:
+        nonlocal count
+        await real(self, key, value)
+        count += 1
+        if count == number:
+            Path(f"{path}.lock").write_bytes(lock.Owner.me().content())
+            before.update(contents(path.parent))
+
+    with pytest.MonkeyPatch.context() as patch, dask.config.set(scheduler="synchronous"):
+        patch.setattr(LocalStore, "set", counting)
+        with pytest.raises((StoreError, Finished)) as caught:
+            finish(write)
+    if caught.type is Finished:
+        assert count < number
+        return False
+    assert "was taken over by process" in str(caught.value)
+    assert contents(path.parent) == before
+    return True
+
+
+class Finished(Exception):
+    """A call came to its end."""
+
+
+def finish(call: Callable[[], object]) -> None:
+    """Call, and say so."""
+    call()
+    raise Finished

@@ -1,6 +1,7 @@
 """What happens when something dies, breaks or fills up: resume, quarantine, locks, and the store on S3."""
 
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -9,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import dask
@@ -19,6 +21,7 @@ import xarray as xr
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from locking import lost_at
 from models.helpers import make_cube
 from odc.geo.xr import xr_coords
 from survival import Fails, Kills, forget, ledger_of, n_done, through
@@ -562,6 +565,28 @@ def test_a_writer_whose_lock_is_taken_over_stops_and_leaves_the_store_to_the_oth
     assert xsr.verify(tmp_path / "a.zarr").ok
     write(cube, tmp_path / "whole.zarr", input_id="one")
     assert_same_bytes(tmp_path / "a.zarr", tmp_path / "whole.zarr")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["begins", "replaces", "appends", "repairs"])
+def test_a_writer_that_lost_its_lock_writes_nothing_more_whatever_it_was_at(cube, tmp_path, what):
+    def write_part(path):
+        ways = {"begins": {}, "replaces": {"overwrite": True}, "appends": {"append_dim": "time"}}
+        if what == "repairs":
+            return xsr.verify(path, repair=cube, progress=False)
+        return write(cube[1:] if what == "appends" else cube, path, **ways[what])
+
+    for number in itertools.chain(range(1, 8), range(9, 90, 5)):
+        path = tmp_path / str(number) / "a.zarr"
+        path.parent.mkdir()
+        if what != "begins":
+            write(cube if what == "repairs" else cube[:1], path)
+        if what == "repairs":
+            for file in ("reflectance/c/1/0/1/1", "time/c/0", "spatial_ref/_xsr/header.json"):
+                (path / file).unlink()
+        if not lost_at(number, path, partial(write_part, path)):
+            break
+    assert 4 < number < 89
 
 
 @pytest.mark.slow

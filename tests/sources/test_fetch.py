@@ -3,6 +3,7 @@ import json
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import xarray as xr
 from catalogs import make_item, serving, write_items
 from dask.callbacks import Callback
+from locking import lost_at
 from odc.geo.geom import box as outline
 from products import NORTH, WEST, truth, warned
 from survival import bucket, forget, ledger_of
@@ -19,7 +21,7 @@ from xsr.core.errors import ParameterError, ProductError, StoreError
 from xsr.core.store.ledger import DONE, QUARANTINED
 from xsr.core.store.lock import locked
 from xsr.core.store.place import Place
-from xsr.sources.fetch import FetchReport, fetch
+from xsr.sources.fetch import FetchReport, fetch, update
 from xsr.sources.fetch.holding import RECORD
 from xsr.sources.files import open_file
 from xsr.sources.stac import open_stac
@@ -205,6 +207,19 @@ def test_the_store_is_locked_while_it_is_written(items, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("first", ["2024-06-15", "2024-06-20/2024-06-25"])
+def test_a_download_that_lost_its_lock_writes_nothing_more(items, tmp_path, first):
+    """Behind the dates that are there others are added in place, before them by a replacement."""
+    for number in (1, 2, 3, 10, 20, 30, 40, 45, 50, 55, 60, 62, 64, 66, 68, 70, 80, 90, 100, 120):
+        path = tmp_path / str(number) / "a.zarr"
+        path.parent.mkdir()
+        fetch(path, items, datetime=first, **AREA)
+        if not lost_at(number, path, partial(fetch, path, items, **AREA)):
+            break
+    assert 30 < number < 120
+
+
+@pytest.mark.slow
 def test_a_date_before_others_takes_its_place_and_their_blocks_are_kept(items, tmp_path):
     out = tmp_path / "a.zarr"
     fetch(out, items, datetime="2024-06-20/2024-06-25", **AREA)
@@ -376,10 +391,83 @@ def test_damage_is_found_and_repaired(items, tmp_path):
     assert fetch(out, items, repair=True, **AREA).fetched == 0
     assert xsr.verify(out).ok
     assert_whole(out, items)
-    time = out / "time/c/0"
-    time.write_bytes(time.read_bytes()[:-1])
-    with pytest.raises(StoreError, match=r"was changed since it was written: time/c/0\. Bring them back"):
-        fetch(out, items, repair=True, **AREA)
+
+
+def whole_objects(out):
+    """Files of coordinates that are not written block by block."""
+    found = [path for path in out.rglob("c/*") if path.is_file()] + [path for path in out.rglob("c") if path.is_file()]
+    return sorted(path for path in found if path.relative_to(out).parts[0] not in ("reflectance", "scl", "valid"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("complete", [True, False])
+def test_coordinates_that_were_damaged_are_made_again_from_the_catalogue(items, tmp_path, complete):
+    out = tmp_path / "a.zarr"
+    fetch(out, items, **AREA)
+    if not complete:
+        forget(out, (1, 0, 0, 0))
+    before = {path: path.read_bytes() for path in whole_objects(out)}
+    assert len(before) > 8
+    for number, (path, content) in enumerate(before.items()):
+        path.write_bytes(content[:-1] if number % 2 else content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(StoreError, match=r"was changed since it was written: .*product_id/c/0.* Pass repair=True"):
+        fetch(out, items, **AREA)
+    assert fetch(out, items, repair=True, **AREA).dates == 3
+    assert {path: path.read_bytes() for path in before} == before
+    assert_whole(out, items)
+
+
+@pytest.mark.slow
+def test_coordinates_are_made_again_of_all_dates_or_not_at_all(items, tmp_path):
+    out = tmp_path / "a.zarr"
+    fetch(out, items, **AREA)
+    (out / "x/c/0").unlink()
+    assert fetch(out, items, repair=True, datetime=DAYS[0], **AREA).dates == 3  # any date has it
+    (out / "product_id/c/0").unlink()
+    with pytest.raises(StoreError, match=r"product_id/c/0\. The items that are found do not give them .* all items"):
+        fetch(out, items, repair=True, datetime=DAYS[0], **AREA)
+    assert fetch(out, items, repair=True, **AREA).dates == 3
+    assert_whole(out, items)
+
+
+CHANGED = "S2D_29UNU_20240620_0511_L2A"
+
+
+def change_an_image(copy):
+    """Give an image of the second date other pixels, under the same name."""
+    shutil.copy(copy / CHANGED / "B02.tif", copy / CHANGED / "B08.tif")
+
+
+@pytest.mark.slow
+def test_images_that_changed_under_their_address_are_named_by_a_repair_and_replaced_on_request(copy, tmp_path):
+    out, items = tmp_path / "a.zarr", copy / "items.json"
+    fetch(out, items, **AREA)
+    change_an_image(copy)
+    assert fetch(out, items, **AREA).reprocessed == ()  # nothing of a whole date is looked at
+    with warned(rf"processed again .* kept as they were: {CHANGED} \(content changed\)"):
+        report = fetch(out, items, repair=True, **AREA)
+    assert (report.fetched, report.reprocessed) == (0, (f"{CHANGED} (content changed)",))
+    assert fetch(out, items, repair=True, reprocessed="replace", **AREA).fetched == 1
+    assert_whole(out, items)
+
+
+@pytest.mark.slow
+def test_a_date_whose_images_change_while_it_is_downloaded_is_made_anew_by_the_next_run(copy, tmp_path, monkeypatch):
+    out, items, real = tmp_path / "a.zarr", copy / "items.json", update.compute_blocks
+    changed = []
+
+    def then_changed(*arguments, **options):
+        done = real(*arguments, **options)
+        if not changed and (out / "reflectance/c/1/0/0/0").exists():
+            changed.append(change_an_image(copy))
+        return done
+
+    monkeypatch.setattr(update, "compute_blocks", then_changed)
+    with warned(f"files of {CHANGED} were changed while they were downloaded"):
+        fetch(out, items, **AREA)
+    assert not xr.open_zarr(out).attrs["xsr"]["complete"]
+    assert fetch(out, items, **AREA).fetched == 1
+    assert_whole(out, items)
 
 
 @pytest.mark.slow

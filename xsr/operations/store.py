@@ -20,7 +20,7 @@ from xsr.core.store.first_form import adopt_first_form, is_first_form
 from xsr.core.store.header import Header, read_header
 from xsr.core.store.inputs import are_read_from
 from xsr.core.store.ledger import BadBlock, Index, Ledger
-from xsr.core.store.lock import Lease, locked
+from xsr.core.store.lock import locked
 from xsr.core.store.objects import StoreObject, resolve_store
 from xsr.core.store.parts import Region, appended, extended, inside, publish
 from xsr.core.store.place import RETRY, Place, StoreLike, groups_above, in_group, make_groups, store_errors
@@ -213,6 +213,7 @@ def to_zarr(
     place = in_group(root, group)
     how = _How(errors, progress, resume, force, compute)
     with locked(root, force=force) as lease:
+        root, place = lease.guarding(root), lease.guarding(place)
         with store_errors(place, "looking at", remedy=RETRY):
             header = None if append_dim is None and region is None else _grown(place, dtype, inner_chunks)
         if header is not None:
@@ -221,14 +222,14 @@ def to_zarr(
             if dtype is None and form["dtype"] == "float32":  # other types are refused, not converted
                 form = {**form, "dtype": None}
             prepared = prepare(cube, **form, **identity, blocks=blocks)
-            written = _write_part(place, lease, header, prepared, append_dim, region or {}, how)
+            written = _write_part(place, header, prepared, append_dim, region or {}, how)
         elif region is not None:
             raise StoreError(f"{place.name} holds no store; expected one whose region= is written. Begin it first.")
         else:
             with store_errors(place, "beginning", remedy=RETRY):
                 if group is not None:
                     make_groups(root, place, zarr_format)
-            written = _write_whole(place, lease, prepared, overwrite, how)
+            written = _write_whole(place, prepared, overwrite, how)
         if group is not None:
             with store_errors(root, "gathering the metadata of"):
                 for above in reversed(groups_above(root, place)):  # each has those of what lies below it
@@ -295,7 +296,7 @@ def _grown(place: Place, dtype: StoredType | None, inner_chunks: int | None) -> 
     return header
 
 
-def _write_whole(place: Place, lease: Lease, prepared: Prepared, overwrite: bool, how: "_How") -> "_Written":
+def _write_whole(place: Place, prepared: Prepared, overwrite: bool, how: "_How") -> "_Written":
     """Write a new store, or go on with one."""
     if overwrite and isinstance(place, StoreObject) and place.transactional:
         _require_other_source(place, prepared)
@@ -307,8 +308,7 @@ def _write_whole(place: Place, lease: Lease, prepared: Prepared, overwrite: bool
         _check_space(prepared, target.place, todo)
     with store_errors(target.place, "beginning", remedy=RETRY):
         header = begin(target, prepared)
-    outcomes = write_blocks(prepared, header, ledger, lease, todo, errors=how.errors, progress=how.progress)
-    lease.check()
+    outcomes = write_blocks(prepared, header, ledger, todo, errors=how.errors, progress=how.progress)
     if outcomes.failed and target.replaces is not None and isinstance(target.place, StoreObject):
         _warn_of_lost(target.place, len(outcomes.failed))
     return _Written(target.place if outcomes.failed else in_place(target), ledger, outcomes)
@@ -334,7 +334,6 @@ def _require_other_source(place: StoreObject, prepared: Prepared) -> None:
 
 def _write_part(
     place: Place,
-    lease: Lease,
     header: Header,
     prepared: Prepared,
     append_dim: str | None,
@@ -355,11 +354,11 @@ def _write_part(
         ledger = publish(template, header, ledger, part, resume=how.resume)
     header = template.header
     todo = part.undone(header, ledger) if how.compute else {name: [] for name in header.arrays}
-    writers = part.writers(header, place, lease)
+    writers = part.writers(header, place)
     if not how.force:
         _check_space(prepared, place, todo)
     arrays = {name: prepared.dataset[name].data for name in writers}
-    outcomes = compute_blocks(writers, arrays, ledger, lease, todo, errors=how.errors, progress=how.progress)
+    outcomes = compute_blocks(writers, arrays, ledger, todo, errors=how.errors, progress=how.progress)
     finish(place, header, ledger, outcomes.failed)
     return _Written(place, ledger, outcomes)
 

@@ -12,7 +12,7 @@ from xsr.core.store.block import check_block
 from xsr.core.store.first_form import adopt_first_form, is_first_form, read_first_form
 from xsr.core.store.header import COPIES, Header, encode, read_header
 from xsr.core.store.ledger import DONE, QUARANTINED, BadBlock, Blocks, Index, Ledger
-from xsr.core.store.lock import Lease, locked
+from xsr.core.store.lock import locked
 from xsr.core.store.objects import resolve_store
 from xsr.core.store.parts import Part, made_of, rebuilt
 from xsr.core.store.place import RETRY, SIDE, Place, StoreLike, in_group, resolve_place, store_errors
@@ -106,8 +106,9 @@ def verify(
     if repair is None:
         return _check(place)
     with locked(root, force=force) as lease:
+        place = lease.guarding(place)
         before = _check(place)
-        _repair(place, lease, repair, before, progress, input_id=input_id, allow_clipping=allow_clipping)
+        _repair(place, repair, before, progress, input_id=input_id, allow_clipping=allow_clipping)
         after = _check(place)
     still = {(bad.variable, bad.index) for bad in after.bad}
     return replace(after, repaired=tuple(bad for bad in before.bad if (bad.variable, bad.index) not in still))
@@ -189,7 +190,7 @@ def _check_block(group: Any, ledger: Ledger, header: Header, blocks: Blocks, ind
     return BadBlock(name, index, "its row in the ledger is damaged" if damaged else "not done")
 
 
-def _repair(place: Place, lease: Lease, cube: XarrayObject, report: VerifyReport, progress: bool, **how: Any) -> None:
+def _repair(place: Place, cube: XarrayObject, report: VerifyReport, progress: bool, **how: Any) -> None:
     """Bring back metadata and coordinates, compute bad blocks again."""
     with store_errors(place, "reading", remedy=RETRY):
         if is_first_form(place):
@@ -205,9 +206,9 @@ def _repair(place: Place, lease: Lease, cube: XarrayObject, report: VerifyReport
         index = part.holds(header, bad.variable, bad.index) if bad.index and bad.variable in todo else None
         if index is not None:
             todo[bad.variable].append(index)
-    writers = part.writers(header, place, lease)
+    writers = part.writers(header, place)
     arrays = {name: prepared.dataset[name].data for name in writers}
-    outcomes = compute_blocks(writers, arrays, ledger, lease, todo, errors="quarantine", progress=progress)
+    outcomes = compute_blocks(writers, arrays, ledger, todo, errors="quarantine", progress=progress)
     finish(place, header, ledger, outcomes.failed)
 
 

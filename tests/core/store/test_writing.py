@@ -21,18 +21,19 @@ def begun(tmp_path):
     cube = make_cube(10, 20, dates=3).chunk(time=1, y=10, x=10)
     prepared, place = prepare(cube, grows="time"), Place(str(tmp_path / "a.zarr"))
     with locked(place) as lease:
+        place = lease.guarding(place)
         header = begin(Target(place), prepared)
-        yield cube, prepared, header, Ledger.empty(place, prepared.fingerprint, prepared.blocks), lease
+        yield cube, prepared, header, Ledger.empty(place, prepared.fingerprint, prepared.blocks)
 
 
 def write(begun, array, *, first, errors="raise"):
-    _, prepared, _, ledger, lease = begun
-    writers = {name: writer.shifted(first) for name, writer in prepared.writers(ledger.place, lease).items()}
-    return compute_blocks(writers, {"reflectance": array}, ledger, lease, TODO, errors=errors, progress=False)
+    _, prepared, _, ledger = begun
+    writers = {name: writer.shifted(first) for name, writer in prepared.writers(ledger.place).items()}
+    return compute_blocks(writers, {"reflectance": array}, ledger, TODO, errors=errors, progress=False)
 
 
 def test_a_date_is_written_at_its_place(begun):
-    cube, _, header, ledger, _ = begun
+    cube, _, header, ledger = begun
     write(begun, cube[1:2].data, first=1)
     assert (ledger.rows["reflectance"]["status"] == [0, 0, DONE, DONE, 0, 0]).all()
     finish(ledger.place, header, ledger)
@@ -43,7 +44,7 @@ def test_a_date_is_written_at_its_place(begun):
 
 
 def test_a_block_that_is_set_aside_is_named_as_the_store_numbers_it(begun):
-    cube, _, header, ledger, _ = begun
+    cube, _, header, ledger = begun
 
     def fails(block, block_info=None):
         if block_info[0]["chunk-location"][-1] == 1:

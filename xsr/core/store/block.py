@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from xsr.core.errors import StoreError
 from xsr.core.packing import Encoder
 from xsr.core.store.ledger import DONE, QUARANTINED, BadBlock, Blocks, Index, checksum, row_of
-from xsr.core.store.lock import check_held
 from xsr.core.store.place import ATTEMPTS, Place, reason, store_errors
 
 
@@ -24,8 +23,6 @@ class BlockWriter:
     encode: Encoder
     """Brings a block to its stored form."""
     zarr_format: Literal[2, 3] = 3
-    lock: tuple[Place, str] | None = None
-    """Store whose lock must be held, and the token of the lease: who lost it writes nothing more."""
     origin: Index = ()
     """Block of the store that the first block of the cube is, where the cube is a part of it."""
 
@@ -84,8 +81,7 @@ class BlockWriter:
 
     def _array(self) -> Any:
         """Array to write to, of the store that was begun with these settings and is still locked."""
-        if self.lock is not None:
-            check_held(*self.lock)
+        self.place.require_held()
         return self.place.open_own(self.fingerprint, zarr_format=self.zarr_format)[self.blocks.variable]
 
     def _write(self, array: Any, index: Index, content: Any) -> None:

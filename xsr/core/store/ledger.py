@@ -152,7 +152,7 @@ class Ledger:
 
     @property
     def due(self) -> bool:
-        """Whether rows should be written by now; the lock is read before, since the pages may be another's."""
+        """Whether rows should be written by now."""
         return self._unwritten >= OFTEN or time.monotonic() - self._written >= SECONDS
 
     def take(self, name: str, number: int, row: NDArray[Any]) -> None:

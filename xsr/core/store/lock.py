@@ -58,6 +58,10 @@ class Lease:
             raise StoreError(self.loss)
         check_held(self.place, self.token)
 
+    def guarding(self, place: Place) -> Place:
+        """Place that is written to, or a group of it, for as long as the right is not lost; travels to workers."""
+        return replace(place, guard=self.check)
+
 
 @contextmanager
 def locked(place: Place, *, force: bool = False) -> Iterator[Lease]:
@@ -98,7 +102,7 @@ def locked(place: Place, *, force: bool = False) -> Iterator[Lease]:
 
 
 def check_held(place: Place, token: str) -> None:
-    """Read the lock of a store, and raise if it is not that of a lease; for workers, before they write.
+    """Read the lock of a store, and raise if it is not that of a lease.
 
     Parameters
     ----------

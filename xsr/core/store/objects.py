@@ -106,6 +106,7 @@ class StoreObject(Place):
         """Delete an object, if it is there."""
         from zarr.core.sync import sync
 
+        self.require_held()
         at = self._at(key)
         for one in (at, f"{at.removesuffix(BOXED)}zarr.json") if self._is_boxed(key) else (at,):
             if self._has(one):
@@ -243,10 +244,10 @@ def resolve_store(path: StoreLike, options: Mapping[str, Any] | None, *, writes:
         return resolve_place(path, options)
     name = type(path).__name__
     if options is not None:
-        raise ParameterError(f"storage_options with a {name}; expected a URL such as s3://bucket/name.zarr.")
+        raise ParameterError(f"storage_options with {name}; expected a URL such as s3://bucket/name.zarr.")
     if writes and not graph.in_threads():
         raise StoreError(
-            f"a {name} lives in this process, and other processes compute; expected a folder or a URL, which they"
+            f"{name} lives in this process, and other processes compute; expected a folder or a URL, which they"
             " reach. Write to one, or compute in threads of this process: with dask.config.set(scheduler='threads')."
         )
     return StoreObject(name, store=path)
@@ -256,7 +257,7 @@ def _require(store: Any, writes: bool) -> None:
     """Refuse a store that cannot list, or write and delete."""
     if writes and store.read_only:
         raise StoreError(
-            f"the {type(store).__name__} is read-only; expected one that can be written, such as that of a writable"
+            f"{type(store).__name__} is read-only; expected one that can be written, such as that of a writable"
             " session of icechunk."
         )
     needed = {"list": store.supports_listing}
@@ -265,6 +266,6 @@ def _require(store: Any, writes: bool) -> None:
     lacks = [what for what, can in needed.items() if not can]
     if lacks:
         raise StoreError(
-            f"a {type(store).__name__} cannot {' or '.join(lacks)} objects; expected a store that can. Write to a"
+            f"{type(store).__name__} cannot {' or '.join(lacks)} objects; expected a store that can. Write to a"
             " folder or URL, and copy what was written."
         )

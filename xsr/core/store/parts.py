@@ -20,7 +20,6 @@ from xsr.core.store.block import BlockWriter
 from xsr.core.store.cf import CODED
 from xsr.core.store.header import Header
 from xsr.core.store.ledger import DONE, Blocks, Index, Ledger, row_of
-from xsr.core.store.lock import Lease
 from xsr.core.store.objects import StoreObject, new_memory
 from xsr.core.store.place import Place, reason
 from xsr.core.store.plain import as_json
@@ -62,12 +61,12 @@ class Part:
         """Whether a store was last written from this cube."""
         return header.parts[-1:] == (self.record,)
 
-    def writers(self, header: Header, place: Place, lease: Lease | None = None) -> dict[str, BlockWriter]:
+    def writers(self, header: Header, place: Place) -> dict[str, BlockWriter]:
         """Writer of every variable, which numbers blocks as the cube does."""
         whole = {blocks.variable: blocks for blocks in header.blocks}
         return {
             name: replace(writer, blocks=whole[name], fingerprint=header.fingerprint, origin=self._origin(whole[name]))
-            for name, writer in self.prepared.writers(place, lease).items()
+            for name, writer in self.prepared.writers(place).items()
         }
 
     def _origin(self, blocks: Blocks) -> Index:

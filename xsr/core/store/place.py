@@ -2,9 +2,9 @@
 
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from json import JSONDecodeError
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -34,6 +34,8 @@ class Place:
     path: str
     options: Mapping[str, Any] | None = field(default=None, repr=False)
     """Options of fsspec for a URL: endpoint, credentials. Never written to the store."""
+    guard: Callable[[], None] | None = field(default=None, repr=False, compare=False)
+    """Raises where the right to write here is lost; called before every change, see `xsr.core.store.lock`."""
 
     def __repr__(self) -> str:
         return f"Place({self.name!r})"
@@ -65,11 +67,11 @@ class Place:
 
     def beside(self, suffix: str) -> "Place":
         """Return the place of the same name with a suffix."""
-        return Place(self.path.rstrip("/") + suffix, self.options)
+        return replace(self, path=self.path.rstrip("/") + suffix)
 
     def inside(self, key: str) -> "Place":
         """Return the place of a key of this one."""
-        return Place(f"{self.path.rstrip('/')}/{key}", self.options)
+        return replace(self, path=f"{self.path.rstrip('/')}/{key}")
 
     def open(
         self,
@@ -126,9 +128,10 @@ class Place:
         Raises
         ------
         StoreError
-            If it was written `ATTEMPTS` times, and each time read back differently.
+            If it was written `ATTEMPTS` times, and each time read back differently; or if the right to write is lost.
         """
         for _ in range(ATTEMPTS):
+            self.require_held()
             self._set(key, content)
             if any(self.get(key) == content for _ in range(ATTEMPTS)):
                 return
@@ -136,6 +139,17 @@ class Place:
             f"{self.name}: {key} was written {ATTEMPTS} times and each time read back differently. Check the disk or"
             " object store, then go on with resume=True (--resume)."
         )
+
+    def require_held(self) -> None:
+        """Raise where the right to write here is lost.
+
+        Raises
+        ------
+        StoreError
+            If so.
+        """
+        if self.guard is not None:
+            self.guard()
 
     def _set(self, key: str, content: bytes) -> None:
         from zarr.buffer.cpu import Buffer
@@ -147,11 +161,13 @@ class Place:
         """Delete an object, if it is there."""
         from zarr.core.sync import sync
 
+        self.require_held()
         with suppress(FileNotFoundError):
             sync(self.objects().delete(key))
 
     def share(self, key: str, target: "Place", to: str) -> None:
         """Give another place of the same kind an object of this one, if it is there: on a disk, under both names."""
+        target.require_held()
         if self.remote:
             files, here = self._files()
             with suppress(FileNotFoundError):
@@ -212,6 +228,7 @@ class Place:
 
     def move(self, target: "Place") -> None:
         """Give what lies here another name; objects of a URL are copied, those at the root last, and then deleted."""
+        self.require_held()
         if not self.remote:
             Path(self.path).rename(target.path)
             return
@@ -224,6 +241,7 @@ class Place:
 
     def remove(self) -> None:
         """Delete a store, if there is one: its root first, so that what is left is none, what says whose it is last."""
+        self.require_held()
         if not self.remote:
             shutil.rmtree(self.path, ignore_errors=True)
             return

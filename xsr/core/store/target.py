@@ -99,7 +99,7 @@ def _begun_within(place: StoreObject, overwrite: bool) -> Target:
         return Target(new_memory(place.path), None, place)
     kind = type(place.store).__name__
     raise StoreError(
-        f"{place.path} exists, and a {kind} has neither transactions nor a place beside it where a replacement could be"
+        f"{place.path} exists, and {kind} has neither transactions nor a place beside it where a replacement could be"
         " written; expected a new store. Delete this one, or write to another."
     )
 

@@ -23,7 +23,6 @@ from xsr.core.store.cf import counted, form_of_times, settled
 from xsr.core.store.header import Header, fingerprint
 from xsr.core.store.identity import changes, identity
 from xsr.core.store.ledger import Blocks
-from xsr.core.store.lock import Lease
 from xsr.core.store.objects import StoreObject, new_memory
 from xsr.core.store.place import RETRY, Place, reason
 from xsr.core.store.plain import plain
@@ -91,11 +90,10 @@ class Prepared:
         kinds = {name: self.dataset[name].dtype.kind for name in self.encoding if name in self.dataset.data_vars}
         return [str(name) for name, kind in kinds.items() if kind == "f"] or [str(name) for name in kinds]
 
-    def writers(self, place: Place, lease: Lease | None = None) -> dict[str, BlockWriter]:
+    def writers(self, place: Place) -> dict[str, BlockWriter]:
         """Writer of every variable."""
-        lock = None if lease is None else (lease.place, lease.token)
         return {
-            blocks.variable: BlockWriter(place, self.fingerprint, blocks, encoder, self.zarr_format, lock)
+            blocks.variable: BlockWriter(place, self.fingerprint, blocks, encoder, self.zarr_format)
             for blocks, encoder in zip(self.blocks, self.encoders.values(), strict=True)
         }
 

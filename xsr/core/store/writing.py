@@ -12,7 +12,6 @@ from xsr.core.errors import ParameterError, StoreError, discreet
 from xsr.core.store.block import BlockWriter
 from xsr.core.store.header import Header, read_header
 from xsr.core.store.ledger import QUARANTINED, BadBlock, Index, Ledger
-from xsr.core.store.lock import Lease
 from xsr.core.store.place import Place, reason, store_errors
 from xsr.core.store.template import Prepared, with_state
 
@@ -27,7 +26,6 @@ class Outcomes:
 
     writers: Mapping[str, BlockWriter]
     ledger: Ledger
-    lease: Lease
     done: int = 0
     """Blocks computed and written."""
     failed: list[BadBlock] = field(default_factory=list)
@@ -47,7 +45,6 @@ class Outcomes:
     def _record(self, key: graph.BlockKey, row: Any) -> None:
         self.ledger.record(key.label, self.writers[key.label].row(key.index), row)
         if self.ledger.due:
-            self.lease.check()
             with store_errors(self.ledger.place, "writing the ledger of"):
                 self.ledger.flush()
 
@@ -62,7 +59,6 @@ def write_blocks(
     prepared: Prepared,
     header: Header,
     ledger: Ledger,
-    lease: Lease,
     todo: Mapping[str, Collection[Index]],
     *,
     errors: Errors,
@@ -76,8 +72,6 @@ def write_blocks(
         Cube and settings.
     header, ledger
         Of the store, which has its template.
-    lease
-        Right to write to it.
     todo
         Blocks of each variable.
     errors
@@ -85,11 +79,11 @@ def write_blocks(
     progress
         Show a progress bar.
     """
-    writers = prepared.writers(ledger.place, lease)
+    writers = prepared.writers(ledger.place)
     if header.complete and not any(todo.values()):
-        return Outcomes(writers, ledger, lease)
+        return Outcomes(writers, ledger)
     arrays = {name: prepared.dataset[name].data for name in writers}
-    outcomes = compute_blocks(writers, arrays, ledger, lease, todo, errors=errors, progress=progress)
+    outcomes = compute_blocks(writers, arrays, ledger, todo, errors=errors, progress=progress)
     finish(ledger.place, header, ledger, outcomes.failed)
     return outcomes
 
@@ -98,7 +92,6 @@ def compute_blocks(
     writers: Mapping[str, BlockWriter],
     arrays: Mapping[str, Any],
     ledger: Ledger,
-    lease: Lease,
     todo: Mapping[str, Collection[Index]],
     *,
     errors: Errors,
@@ -110,15 +103,15 @@ def compute_blocks(
     ----------
     writers, arrays
         Writer of each variable, and the Dask array whose chunks it is given.
-    ledger, lease
-        Of the store, and the right to write to it.
+    ledger
+        Of the store.
     todo
         Chunks of each array.
     errors, progress
         As of `write_blocks`.
     """
     place = ledger.place
-    outcomes = Outcomes(writers, ledger, lease)
+    outcomes = Outcomes(writers, ledger)
     tasks = [
         graph.block_tasks(writer, arrays[name], label=name, indices=todo[name]) for name, writer in writers.items()
     ]
@@ -132,10 +125,8 @@ def compute_blocks(
             )
     except BaseException:
         with suppress(Exception):  # a full disk may take no rows either: their blocks are computed once more
-            lease.check()
             ledger.flush()
         raise
-    lease.check()
     return outcomes
 
 

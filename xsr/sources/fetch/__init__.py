@@ -5,6 +5,7 @@ goes on with the block it was at. It remembers what was requested, which the nex
 that each date is made of.
 
 =========  =======================================================
+again      dates as the catalogue has them now, for a repair
 dates      datasets of one date, and many as one axis
 holding    what a store holds
 update     how dates are written
@@ -14,6 +15,7 @@ update     how dates are written
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -27,6 +29,7 @@ from xsr.core.sensors import canonical
 from xsr.core.store.ledger import BadBlock
 from xsr.core.store.lock import locked
 from xsr.core.store.place import Place, resolve_place
+from xsr.sources.fetch.again import Again
 from xsr.sources.fetch.holding import Holding, read_holding
 from xsr.sources.fetch.update import Update, Written
 from xsr.sources.granules import inside
@@ -109,7 +112,9 @@ def fetch(
         What to do where an item was processed again since it was fetched, or its entry in the catalogue changed:
         ``keep`` what is there, with a warning, or ``replace`` its date.
     repair
-        Read all blocks that are there first, and load those that are not what was written again.
+        Read all that is there first: blocks that are not what was written are loaded again, coordinates made again from
+        their items, which must be found. Items whose files are not what they were, under the same address, are named
+        like those that were processed again.
     storage_options
         Options of fsspec where the path is a URL. They are not stored.
     force
@@ -170,18 +175,26 @@ def fetch(
     )
     area = resolve_area(bbox, geometry)
     request = _request(area, bands, collection, resolution, crs, resampling, mask, offset)
-    place = resolve_place(path, storage_options)
-    with locked(place, force=force) as lease:
-        holding = read_holding(place, request, repair=repair)
-        found = find_items(
+    source = source_of(url, collection)
+
+    @cache
+    def search() -> "list[pystac.Item]":
+        return find_items(
             items, url=url, area=area, datetime=datetime, collection=collection, max_cloud=max_cloud, trust=trust
         )
-        revisions = _revise(holding, found, reprocessed)
+
+    place = resolve_place(path, storage_options)
+    with locked(place, force=force) as lease:
+        place = lease.guarding(place)
+        again = Again(search, reading, area, source) if repair else None
+        holding = read_holding(place, request, again=again)
+        found = search()
+        revisions = _revise(holding, found, reprocessed, again)
         left = _to_load(found, revisions)
-        series = _read(left, found, reading, holding, area=area, source=source_of(url, collection))
+        series = _read(left, found, reading, holding, area=area, source=source)
         update = Update(place, request, holding, series, {date: one.fate for date, one in revisions.items()})
         _warn(revisions.values(), kept=reprocessed == "keep")
-        written = update.write(lease, quarantine=errors == "drop", progress=progress) if update.changes else Written()
+        written = update.write(quarantine=errors == "drop", progress=progress) if update.changes else Written()
     return _report(place, update, written, series, revisions.values())
 
 
@@ -226,14 +239,21 @@ def _report(
 
 
 def _revise(
-    holding: Holding | None, found: "Sequence[pystac.Item]", reprocessed: Reprocessed
+    holding: Holding | None, found: "Sequence[pystac.Item]", reprocessed: Reprocessed, again: Again | None
 ) -> dict[Acquisition, Revision]:
-    """Decide what becomes of each date that is there."""
+    """Decide what becomes of each date that is there; in a repair, their files are looked at."""
     if holding is None:
         return {}
     known = _by_date(found)
+    contents = {} if again is None or holding.header is None else again.contents(holding.header)
     revisions = {
-        date: revise(holding.scenes[date], known.get(date, []), whole=holding.whole(number), reprocessed=reprocessed)
+        date: revise(
+            holding.scenes[date],
+            known.get(date, []),
+            whole=holding.whole(number),
+            reprocessed=reprocessed,
+            contents=contents,
+        )
         for number, date in enumerate(holding.dates)
     }
     return {

@@ -20,6 +20,7 @@ from xsr.core.store.ledger import DONE, PAGE, READERS, Ledger
 from xsr.core.store.place import RETRY, Place, store_errors
 from xsr.core.store.target import Target, begun, continuable, in_place, was_moved
 from xsr.core.store.writing import wrong_documents
+from xsr.sources.fetch.again import Again
 from xsr.sources.fetch.dates import plain
 from xsr.sources.stac.revision import Scene
 from xsr.sources.stac.series import Acquisition
@@ -69,7 +70,7 @@ class Holding:
         return self.header is not None and not any(rows["crc32"].any() for rows in self.rows(number).values())
 
 
-def read_holding(place: Place, request: Mapping[str, Any], *, repair: bool) -> Holding | None:
+def read_holding(place: Place, request: Mapping[str, Any], *, again: Again | None) -> Holding | None:
     """Read what a store holds; None if there is none.
 
     Parameters
@@ -78,13 +79,14 @@ def read_holding(place: Place, request: Mapping[str, Any], *, repair: bool) -> H
         Store.
     request
         What is requested.
-    repair
-        Bring back metadata that were changed, and forget blocks that are not what was written.
+    again
+        Where to bring back coordinates from that were changed, and a sign to bring back metadata, too, and to forget
+        blocks that are not what was written.
 
     Raises
     ------
     StoreError
-        If something else is there, the store was requested differently, or its metadata were changed.
+        If something else is there, the store was requested differently, or its metadata or coordinates were changed.
     """
     with store_errors(place, "looking at", remedy=RETRY):
         _settle(place, request)
@@ -98,8 +100,8 @@ def read_holding(place: Place, request: Mapping[str, Any], *, repair: bool) -> H
                 f"{place.name} was written to by to_zarr since it was fetched; expected what fetch wrote alone. Choose"
                 " another path."
             )
-        if header is not None and header.complete:
-            _check(place, header, repair=repair)
+        if header is not None and (header.complete or not wrong_documents(place, header)):
+            _check(place, header, again)
         if header is not None and not place.is_group():  # on a URL, a writer was killed as it began
             return None
     with store_errors(place, "reading", remedy=RETRY):
@@ -108,25 +110,41 @@ def read_holding(place: Place, request: Mapping[str, Any], *, repair: bool) -> H
         )
         count = record["dates"] if header is None else len(header.settings["input"]["dates"])
         ledger = None if header is None else Ledger.read(place, header.fingerprint, header.blocks)
-        if ledger is not None and header is not None and repair:
+        if ledger is not None and header is not None and again is not None:
             _forget_damaged(ledger, header)
         return Holding(place, plain(dataset.isel(time=slice(count))), header, ledger)
 
 
-def _check(place: Place, header: Header, *, repair: bool) -> None:
-    """Refuse metadata and coordinates that are not what was written; with ``repair`` bring metadata back."""
-    wrong = [bad.variable for bad in wrong_documents(place, header)]
-    if repair:
+def _check(place: Place, header: Header, again: Again | None) -> None:
+    """Refuse metadata and coordinates that are not what was written, or bring them back."""
+    wrong, lost = [bad.variable for bad in wrong_documents(place, header)], _lost(place, header)
+    if again is not None:
         for copy in read_header(place)[1]:
             place.put(copy.variable, encode(header))
         for key in wrong:
             place.put(key, header.documents[key].encode())
-        wrong = []
-    found = {key: place.get(key) for key in header.objects}
-    lost = [key for key, one in found.items() if one is None or sha256(one).hexdigest() != header.objects[key]]
+        made = again.coordinates(header) if lost else {}
+        for key in lost:
+            if _sha256(made.get(key)) == header.objects[key]:
+                place.put(key, made[key])
+        wrong, lost = [], _lost(place, header)
     if wrong or lost:
-        advice = "Bring them back from a backup, or choose another path" if lost else "Pass repair=True (--repair)"
+        advice = "Pass repair=True (--repair)"
+        if again is not None:
+            advice = (
+                "The items that are found do not give them as they were: request all items of the store, bring them"
+                " back from a backup, or choose another path"
+            )
         raise StoreError(f"{place.name} was changed since it was written: {', '.join(wrong + lost)}. {advice}.")
+
+
+def _lost(place: Place, header: Header) -> list[str]:
+    """Objects of coordinates that are not what was written."""
+    return [key for key, digest in header.objects.items() if _sha256(place.get(key)) != digest]
+
+
+def _sha256(content: bytes | None) -> str:
+    return "" if content is None else sha256(content).hexdigest()
 
 
 def _forget_damaged(ledger: Ledger, header: Header) -> None:

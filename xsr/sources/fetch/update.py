@@ -5,6 +5,7 @@ others would move their blocks: then a replacement takes over what is down, and 
 A kill at any moment leaves a store that opens, and nothing that is down is deleted before it lies elsewhere.
 """
 
+import warnings
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -15,14 +16,13 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from xsr.core.errors import ProductError
-from xsr.core.store.inputs import of_files
+from xsr.core.errors import ProductError, XsrWarning
 from xsr.core.store.ledger import DONE, READERS, BadBlock, Blocks, Index, Ledger
-from xsr.core.store.lock import Lease
 from xsr.core.store.place import RETRY, Place, store_errors
 from xsr.core.store.target import Target, begin, begun, begun_anew, in_place
 from xsr.core.store.template import Prepared, prepare, template_of
 from xsr.core.store.writing import Errors, compute_blocks, finish
+from xsr.sources.fetch.again import contents_of
 from xsr.sources.fetch.dates import axis, filled, labels, plain
 from xsr.sources.fetch.holding import Holding, forget, record_of
 from xsr.sources.stac.revision import Fate, Scene
@@ -133,10 +133,7 @@ class Update:
     def _contents(self) -> dict[str, str]:
         """Hash of the files of every item that is loaded, by its name."""
         assert self.series is not None
-        candidates = [one for date in self.series.dates.values() for one in date]
-        with ThreadPoolExecutor(READERS) as pool:
-            hashes = pool.map(lambda one: of_files(one.paths), candidates)
-            return {one.item.id: found for one, found in zip(candidates, hashes, strict=True)}
+        return contents_of(one for date in self.series.dates.values() for one in date)
 
     def _scenes(self, date: Acquisition, number: int) -> tuple[Scene, ...]:
         """Items of a date that is loaded; those that join one that was whole are pending until they are down."""
@@ -159,13 +156,11 @@ class Update:
         assert self.holding is not None
         return filled(self.holding.dataset.isel(time=[self.holding.dates.index(date)]), cube)
 
-    def write(self, lease: Lease, *, quarantine: bool, progress: bool) -> Written:
+    def write(self, *, quarantine: bool, progress: bool) -> Written:
         """Write the dates, one after the other.
 
         Parameters
         ----------
-        lease
-            Right to write to the store.
         quarantine
             Set blocks that cannot be computed aside, instead of ending the run.
         progress
@@ -174,10 +169,9 @@ class Update:
         from rich.progress import track
 
         prepared = self._prepared()
-        lease.check()
         with store_errors(self.place, "beginning", remedy=RETRY):
             target, ledger = self._begin(prepared)
-        writers = prepared.writers(ledger.place, lease)
+        writers = prepared.writers(ledger.place)
         written = Written()
         for number, date in enumerate(track(self.dates, "fetching dates", disable=not progress)):
             todo = {name: _undone(writer.blocks, ledger, number) for name, writer in writers.items()}
@@ -187,11 +181,39 @@ class Update:
             parts = {name: writer.shifted(number) for name, writer in writers.items()}
             arrays = {name: dataset[name].data for name in writers}
             errors: Errors = "quarantine" if quarantine and not date.anew else "raise"
-            outcomes = compute_blocks(parts, arrays, ledger, lease, todo, errors=errors, progress=False)
+            outcomes = compute_blocks(parts, arrays, ledger, todo, errors=errors, progress=False)
             written.dates += date.fate != "keep"
             written.failed += outcomes.failed
-        self._end(prepared, target, ledger, lease, written.failed)
+            if date.fate not in ("keep", "fill"):
+                self._forget_changed(date, number, ledger)
+        self._end(target, ledger, written.failed)
         return written
+
+    def _forget_changed(self, date: Date, number: int, ledger: Ledger) -> None:
+        """Forget the blocks of a date whose files were changed while they were read, so that a next run makes it anew.
+
+        Warns
+        -----
+        XsrWarning
+            With its items. A server that names a file otherwise each time says nothing about it.
+        """
+        assert self.series is not None
+        candidates = self.series.dates[date.acquisition]
+        now = contents_of(candidates)
+        pairs = {name: (self._contents[name], found) for name, found in now.items()}
+        changed = [name for name, (before, after) in pairs.items() if before and after and before != after]
+        if not changed or contents_of(candidates) != now:
+            return
+        with store_errors(ledger.place, "writing the ledger of"):
+            for name, rows in ledger.rows.items():
+                each = len(rows) // len(self.dates)
+                forget(ledger, name, range(number * each, (number + 1) * each))
+        warnings.warn(
+            f"files of {', '.join(changed)} were changed while they were downloaded: their date may be of old and new"
+            " ones. Call fetch again, which makes it anew.",
+            XsrWarning,
+            stacklevel=4,
+        )
 
     def _source(self, date: Date) -> xr.Dataset | None:
         """Pixels of a date; None if they are not found."""
@@ -258,11 +280,10 @@ class Update:
             ledger.flush()
         return replace(target, header=header), ledger
 
-    def _end(self, prepared: Prepared, target: Target, ledger: Ledger, lease: Lease, failed: list[BadBlock]) -> None:
+    def _end(self, target: Target, ledger: Ledger, failed: list[BadBlock]) -> None:
         """Bring the store to its final state, and let it take the place of the one that it replaces."""
         header = target.header
         if any(date.settled.scenes != date.scenes for date in self.dates):
-            lease.check()
             with store_errors(self.place, "finishing"):
                 ledger.flush()
                 template = template_of(self._prepared(settled=True))
@@ -270,7 +291,6 @@ class Update:
             header, ledger = template.header, replace(ledger, fingerprint=template.header.fingerprint)
         assert header is not None
         finish(target.place, header, ledger, failed)
-        lease.check()
         in_place(target)
 
 

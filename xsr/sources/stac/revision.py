@@ -113,7 +113,14 @@ class Revision:
     """Items without which the date cannot be continued: the search does not find them as they were."""
 
 
-def revise(held: Sequence[Scene], found: "Sequence[pystac.Item]", *, whole: bool, reprocessed: Reprocessed) -> Revision:
+def revise(
+    held: Sequence[Scene],
+    found: "Sequence[pystac.Item]",
+    *,
+    whole: bool,
+    reprocessed: Reprocessed,
+    contents: Mapping[str, str] | None = None,
+) -> Revision:
     """Decide what becomes of a date.
 
     Parameters
@@ -126,6 +133,8 @@ def revise(held: Sequence[Scene], found: "Sequence[pystac.Item]", *, whole: bool
         Whether all blocks of the date are down.
     reprocessed
         ``keep`` the date as it is, or ``replace`` it.
+    contents
+        Hash of the files of items that were looked at, by their names.
 
     Returns
     -------
@@ -135,7 +144,7 @@ def revise(held: Sequence[Scene], found: "Sequence[pystac.Item]", *, whole: bool
         - Missing blocks are loaded from the same items; if these are not found any more as they were, the date is
           loaded anew from those that are found, as long as every part of it is among them.
     """
-    match = _match([scene for scene in held if not scene.pending], processings(found))
+    match = _match([scene for scene in held if not scene.pending], processings(found), contents or {})
     late = tuple(item.id for item in match.late)
     pending = tuple(scene.id for scene in held if scene.pending)
     renewed = Revision("renew", match.best, late, match.changed)
@@ -172,9 +181,9 @@ class _Match:
     """Latest processings of all parts that are found."""
 
 
-def _match(held: Sequence[Scene], parts: Sequence[Sequence[Processing]]) -> _Match:
+def _match(held: Sequence[Scene], parts: Sequence[Sequence[Processing]], contents: Mapping[str, str]) -> _Match:
     """Pair the items that a date is made of with the parts of it that a search finds."""
-    found = [[Scene.of(item, identity) for item, identity in part] for part in parts]
+    found = [[Scene.of(one, which).with_content(contents.get(one.id, "")) for one, which in part] for part in parts]
     owners = _owners(held, found)
     shown = {owner.id for owner in owners if owner is not None}
     items = {item.id: item for part in parts for item, _ in part}
