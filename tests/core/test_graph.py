@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from affine import Affine
 from helpers import make_cube, make_dataset, make_geobox
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
@@ -481,6 +481,7 @@ def note(block, index):
     shapes=st.lists(st.lists(st.integers(1, 5), min_size=0, max_size=4), min_size=1, max_size=3),
     most=st.integers(1, 9),
 )
+@example(shapes=[[4], [5, 5, 3, 2]], most=1)
 @settings(max_examples=60, deadline=None)
 def test_portions_hold_every_block_once_and_no_more_than_they_may(shapes, most):
     sources = [da.zeros(shape, chunks=1) for shape in shapes]

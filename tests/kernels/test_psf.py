@@ -103,18 +103,26 @@ def test_measured_gaussian_equals_the_gaussian():
         )
 
 
-def test_effective_variance_is_the_difference():
-    assert psf.effective(5.0, 3.0) == psf.Gaussian(4.0)
+@pytest.mark.parametrize(("low", "cell", "high"), [(0.3, 2.0, 0.3), (0.25, 3.4, 0.4), (0.1, 1.0, 0.5)])
+def test_effective_variance_is_the_difference(low, cell, high):
+    wanted = sensors.sigma_px(low, cell) ** 2 - sensors.sigma_px(high, 1.0) ** 2
+    assert psf.effective(low, cell, high).sigma ** 2 == pytest.approx(wanted)
 
 
-def test_effective_of_two_sensors_gives_the_response_of_the_coarser():
-    """Blurring what a 10 m sensor saw gives what a 20 m sensor would see: responses multiply."""
+@pytest.mark.parametrize("cell", [1.5, 2.0, 4.0])
+def test_effective_of_two_sensors_gives_the_response_of_the_coarser(cell):
+    """Blurring what a 10 m sensor saw gives what a coarser sensor would see: responses multiply."""
     m = 0.3
-    high, low = sensors.sigma_px(m, 1), sensors.sigma_px(m, 2)
-    centre = centres(2)
-    taps = psf.sample(centre, psf.effective(low, high), cell=2)
-    own = math.exp(-2 * (math.pi * high * 0.25) ** 2)
-    assert psf.response(taps, 0.25, centre)[0] * own == pytest.approx(m, abs=2e-3)
+    centre = centres(cell)
+    taps = psf.sample(centre, psf.effective(m, cell, m), cell=cell)
+    own = math.exp(-2 * (math.pi * sensors.sigma_px(m, 1) * 0.5 / cell) ** 2)
+    assert psf.response(taps, 0.5 / cell, centre).mean() * own == pytest.approx(m, abs=1e-6)
+
+
+def test_effective_is_no_sharper_than_a_grid_allows():
+    """Half of the centres of a grid of 1.25 pixels lie between two pixels, and lose as much by that alone."""
+    assert psf.effective(0.3, 1.25, 0.3).nyquist == (0.4, psf.NEARLY * psf.sharpest(1.25))
+    assert psf.remaining(0.3, 1.25, 0.3) > psf.sharpest(1.25)
 
 
 def test_units_of_the_map_become_pixels():
@@ -197,7 +205,7 @@ def test_a_detector_sharper_than_its_pixel_is_refused():
 
 def test_sharpening_is_refused():
     with pytest.raises(ParameterError, match="A blur cannot sharpen"):
-        psf.effective(3.0, 3.0)
+        psf.effective(0.3, 1.0, 0.3)
 
 
 @pytest.mark.parametrize("values", [(), (0.0, 0.0), (1.0, math.nan), (-1.0, 0.5)])

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 IN_TIME = ("frames", "window", "extrapolate", "fill", "temporal")
 """Arguments that say how target times are made, and mean nothing without them."""
-BY_VERB = ("scale", "resolution", "like", "t", *IN_TIME)
+BY_VERB = ("scale", "resolution", "like", "psf", "t", *IN_TIME)
 """Arguments that some operations have and others not."""
 OPENED = ("source", "like", "model", "weights")
 """Arguments that name what is opened."""
@@ -47,6 +47,8 @@ class Request:
     bbox: Sequence[float] | None = None
     device: str = "auto"
     precision: str = "auto"
+    psf: str | float | None = None
+    """Sharpness of the result: a word or an MTF."""
     scale: float | None = None
     resolution: float | None = None
     bands: Sequence[str] | None = None
@@ -222,6 +224,13 @@ def _listed(given: Sequence[str]) -> list[str] | None:
     return list(given) or None
 
 
+def _number_or_word(given: str) -> float | str:
+    try:
+        return float(given)
+    except ValueError:
+        return given
+
+
 def _fits(value: object, expected: Any) -> bool:
     """Whether a value that JSON brought is of an annotated type."""
     if isinstance(expected, UnionType):
@@ -238,6 +247,7 @@ READ: Mapping[str, Callable[[Any], Any]] = {
     "t": options.names,
     "bands": options.names,
     "bbox": options.bbox,
+    "psf": _number_or_word,
     "dims": _listed,
     "reader": _listed,
 }

@@ -73,6 +73,9 @@ Device: TypeAlias = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Precision: TypeAlias = Annotated[
     str, typer.Option(help="float32, bfloat16, or auto: bfloat16 where it is fast and safe.")
 ]
+Sharpness: TypeAlias = Annotated[
+    str | None, typer.Option(help="Sharpness of the result: sensor, ideal, or an MTF; the model's by default.")
+]
 Chunks: TypeAlias = Annotated[int | None, typer.Option(help="Side of an output block in pixels.")]
 Workers: TypeAlias = Annotated[int | None, typer.Option(help="Blocks computed side by side; all cores by default.")]
 

@@ -57,6 +57,7 @@ def run(  # what decides the result is read from the context, see `Request.parse
     force: options.Force = False,
     device: options.Device = "auto",
     precision: options.Precision = "auto",
+    psf: options.Sharpness = None,
     workers: options.Workers = None,
 ) -> None:
     """Super-resolve (or interpolate) IN and write a Zarr store OUT.

@@ -177,7 +177,7 @@ def evaluate_at(
 
     def run(make: MakeFunction, *, bands: int | None = None) -> Any:
         frames = [graph.Frames(make(group.target_times), group.dates, len(group.target_times)) for group in groups]
-        plan = _plan(cube, sampling, frames[0].function.halo, chunks)
+        plan = _plan(cube, sampling, frames[0].function, chunks)
         return graph.run_frames(frames, cube.data.data, plan, bands=bands)
 
     shell = cube.at(targets).without_corner()
@@ -218,9 +218,12 @@ class CountValid:
         return np.asarray(at[:, None])
 
 
-def _plan(cube: Cube, sampling: Sampling, halo: int, chunks: tuple[int | Sequence[int], ...]) -> graph.Plan:
+def _plan(
+    cube: Cube, sampling: Sampling, function: WindowFunction, chunks: tuple[int | Sequence[int], ...]
+) -> graph.Plan:
     shape = (cube.data.sizes["y"], cube.data.sizes["x"])
-    return graph.make_plan(sampling, shape, halo=halo, chunks=cube.block_sizes(sampling.shape, chunks))
+    blocks, margin = cube.block_sizes(sampling.shape, chunks), getattr(function, "margin", 0)
+    return graph.make_plan(sampling, shape, halo=function.halo, chunks=blocks, margin=margin)
 
 
 def values(cube: Cube, function: WindowFunction, sampling: Sampling, *, chunks: tuple[int | Sequence[int], ...]) -> Any:
@@ -228,4 +231,4 @@ def values(cube: Cube, function: WindowFunction, sampling: Sampling, *, chunks: 
 
     Blocks have the size ``chunks`` along (y, x): one number an axis, or the size of each block along it.
     """
-    return graph.run(function, cube.data.data, _plan(cube, sampling, function.halo, chunks))
+    return graph.run(function, cube.data.data, _plan(cube, sampling, function, chunks))

@@ -55,3 +55,14 @@ class PlacedFunction(WindowFunction, Protocol):
 
     def place(self, dates: Span, rows: Span, cols: Span) -> WindowFunction:
         """Bind the function to some dates and a rectangle of output pixels."""
+
+
+class FinishedFunction(WindowFunction, Protocol):
+    """A window function whose output is filtered on its own grid."""
+
+    @property
+    def margin(self) -> int:
+        """Output pixels around a block that the filter needs."""
+
+    def finish(self, out: Stack) -> Stack:
+        """Filter output pixels (time, band, H, W), NaN outside the cube; the same shape."""

@@ -82,7 +82,8 @@ def sensor_band(
         See `BandOptics`.
     """
     cell = own * scale
-    stages = psf.chain(psf.gaussian(psf.remaining(mtf, cell, source_mtf), cell), cell, 1 / own)
+    blur = psf.gaussian(mtf, cell) if source_mtf is None else psf.effective(mtf, cell, source_mtf)
+    stages = psf.chain(blur, cell, 1 / own)
     return BandOptics(stages, stages, noise, key)
 
 

@@ -148,10 +148,7 @@ class Optics:
         low = self._pair(self.mtf, name, "mtf")
         if kind == "effective":
             high = low if self.source_mtf is None else self._pair(self.source_mtf, name, "source_mtf")
-            y, x = (
-                spread.effective(sensors.sigma_px(a, s), sensors.sigma_px(b, 1.0))
-                for a, b, s in zip(low, high, scale, strict=True)
-            )
+            y, x = (spread.effective(a, s, b) for a, b, s in zip(low, high, scale, strict=True))
             return y, x
         make = spread.gaussian if kind == "gaussian" else spread.detector
         return make(low[0], scale[0]), make(low[1], scale[1])

@@ -200,16 +200,16 @@ def gaussian(mtf: float, gsd: float) -> Gaussian:
     return Gaussian(sigma_px(mtf, gsd), (0.5 / gsd, mtf))
 
 
-def remaining(mtf: float, cell: float, source_mtf: float | None) -> float:
+def remaining(mtf: float, cell: float, source_mtf: float) -> float:
     """Response that is left to add at the Nyquist frequency of pixels of ``cell`` source pixels.
 
-    Gaussian responses multiply: a source with ``source_mtf`` at its own Nyquist frequency already has
-    ``source_mtf ** (1 / cell ** 2)`` there. None takes the source for perfectly sharp.
+    Gaussian responses multiply, and their variances add: a source with ``source_mtf`` at its own Nyquist frequency
+    already has ``source_mtf ** (1 / cell ** 2)`` there.
 
     >>> round(remaining(0.25, 2.0, 0.25), 4)  # the same optics before and behind: m ** (1 - 1 / s ** 2)
     0.3536
     """
-    return mtf if source_mtf is None else mtf / source_mtf ** (1 / cell**2)
+    return float(mtf / source_mtf ** (1 / cell**2))
 
 
 @lru_cache(maxsize=256)
@@ -252,20 +252,38 @@ def detector(mtf: float, gsd: float) -> Detector:
     return Detector(gsd, sigma_px(mtf / box, gsd), (0.5 / gsd, mtf))
 
 
-def effective(low: float, high: float) -> Psf:
-    """Gaussian that turns an image blurred with standard deviation ``high`` into one blurred with ``low``.
+NEARLY = 0.99
+"""Share of the sharpest response on a grid that `effective` gives at most: the width that has all of it is zero."""
+
+
+def effective(mtf: float, cell: float, source_mtf: float) -> Gaussian:
+    """Gaussian that is missing where the source is blurred itself: by `remaining`, in source pixels.
+
+    On a grid hardly coarser than the source no weights are that sharp; it is then the narrowest that a grid has (see
+    `sharpest`).
+
+    Parameters
+    ----------
+    mtf
+        Response of the output at its own Nyquist frequency.
+    cell
+        Pixel of the output in source pixels.
+    source_mtf
+        Response of the source at its own Nyquist frequency.
 
     Raises
     ------
     ParameterError
-        If the image is blurrier than the required output.
+        If the source is no sharper than the required output.
     """
-    if not 0 <= high < low:
+    left = remaining(mtf, cell, source_mtf)
+    if left >= 1:
+        low, high = sigma_px(mtf, cell), sigma_px(source_mtf, 1.0)
         raise ParameterError(
             f"the input is blurred by sigma {high:.4g} and the output would be by {low:.4g} (input pixels); expected a"
             " sharper input. A blur cannot sharpen: use a larger scale, a smaller mtf, or psf='gaussian'."
         )
-    return Gaussian(math.sqrt(low * low - high * high))
+    return gaussian(min(left, NEARLY * sharpest(cell)), cell)
 
 
 def pixels(function: Psf, pixel: float) -> Psf:

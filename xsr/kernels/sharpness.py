@@ -1,10 +1,11 @@
-"""How much softer one image is than another: Gaussians of several widths, and the one that leaves the least error.
+"""How sharp images are: made softer or sharper, and the Gaussian that leaves the least error between two.
 
 Images are arrays (n, h, w) in which NaN is no data. Widths are standard deviations in pixels.
 """
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,10 @@ from scipy.interpolate import CubicSpline
 
 from xsr.core.blocks import Span
 from xsr.kernels import psf
+from xsr.kernels.decimate import decimate
 from xsr.kernels.degrade import BandOptics, observe
+from xsr.kernels.resample import fill_nodata
+from xsr.kernels.taps import Taps
 
 Image = NDArray[np.float32]
 LEAST_PX = 0.2
@@ -66,6 +70,61 @@ def _line(sigma_px: float) -> psf.Gaussian:
     """Line spread function; sampling changes a narrow one: it is held to its response at a period of four pixels."""
     narrow = sigma_px < psf.NARROW
     return psf.Gaussian(sigma_px, (0.25, math.exp(-2 * (math.pi * 0.25 * sigma_px) ** 2)) if narrow else None)
+
+
+REACH = 8
+"""Half-width of the weights of a change of sharpness."""
+
+
+@lru_cache(maxsize=64)
+def weights(gain: float) -> tuple[float, ...]:
+    """Weights of 2 `REACH` + 1 pixels that change the sharpness of an image along one axis.
+
+    The response at f cycles per pixel is that of a Gaussian blur, ``gain ** (2 f) ** 2`` with ``gain`` the one at the
+    Nyquist frequency; above 1 that of its inverse, which amplifies noise as much. Sampled Gaussians are another blur
+    where they are narrow; these weights are the closest to the response by least squares, relative to it above 1.
+
+    >>> [round(weight, 3) for weight in weights(0.5)[6:11]]
+    [-0.019, 0.108, 0.811, 0.108, -0.019]
+    """
+    if gain == 1:
+        return (0.0,) * REACH + (1.0,) + (0.0,) * REACH
+    frequency = (np.arange(512) + 0.5) / 1024
+    wanted = gain ** (2 * frequency) ** 2
+    cosines, scale = np.cos(2 * np.pi * frequency[:, None] * np.arange(REACH + 1)), np.maximum(wanted, 1.0)
+    half = np.linalg.lstsq(cosines / scale[:, None], wanted / scale, rcond=None)[0]
+    whole = np.concatenate([half[:0:-1] / 2, half[:1], half[1:] / 2])
+    return tuple((whole / whole.sum()).tolist())
+
+
+def change(images: Image, gain: tuple[float, float]) -> Image:
+    """Change the sharpness of images by responses at the Nyquist frequency.
+
+    Parameters
+    ----------
+    images
+        Stack (n, h, w), continued by reflection; no data are filled from their neighbours first.
+    gain
+        Response at the Nyquist frequency along (y, x); see `weights`.
+
+    Returns
+    -------
+    ndarray
+        Same shape, float32, NaN where it was. Pixels nearer than `MARGIN` to the border depend on what is beyond it.
+    """
+    valid = np.isfinite(images)
+    if not valid.any():
+        return images
+    filled = fill_nodata(images, passes=REACH, constant=0.0)
+    rows, cols = (
+        Taps(np.arange(size) - REACH, np.array([weights(one)]), np.zeros(size, np.int64))
+        for one, size in zip(gain, images.shape[1:], strict=True)
+    )
+    return np.where(valid, decimate(filled, rows, cols), np.float32(np.nan))
+
+
+MARGIN = 2 * REACH
+"""Pixels around a pixel on which its value by `change` depends: those weighed, and those they are filled from."""
 
 
 def least(sigmas: Sequence[float], errors: NDArray[np.float64]) -> float:

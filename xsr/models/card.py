@@ -30,7 +30,7 @@ PLACED = frozenset(
 """Fields of a card that STAC and its extensions have places for."""
 METADATA = ("training", "scores", "limits", "citation")
 """Fields for readers alone; properties of the item, with the prefix ``xsr:``."""
-UNCOMPUTED = frozenset((*METADATA, "summary", "sensor", "parameters", "licence", "created"))
+UNCOMPUTED = frozenset((*METADATA, "summary", "sensor", "parameters", "licence", "created", "sharpness"))
 """Fields that change no number of a result."""
 SEQUENCES = frozenset(
     (
@@ -39,6 +39,8 @@ SEQUENCES = frozenset(
     )
 )
 """Fields that JSON writes as lists."""
+SHARPNESS = ("sensor", "ideal")
+"""What a card may say of the sharpness of a result; see `ModelCard.sharpness`."""
 COARSER = ("nearest", "bilinear", "bicubic")
 """Interpolations that a card may name; see `ModelCard.coarser`."""
 LARGEST_CARD = 1 << 20
@@ -79,6 +81,7 @@ FIELDS = {
     "factor": schema.whole(1, schema.LARGEST_FACTOR).or_none(),
     "residual": schema.FLAG,
     "coarser": schema.one_of(*COARSER),
+    "sharpness": schema.one_of(*SHARPNESS).or_none(),
     "guide_bands": schema.listing(schema.NAME),
     "guide_mean": schema.listing(schema.LEVEL),
     "guide_std": schema.listing(schema.SPREAD),
@@ -93,7 +96,7 @@ FIELDS = {
 """What each field of a card may hold."""
 LATER = frozenset(
     (
-        *("fill", "unit", "units", "factor", "residual", "coarser", "patch"),
+        *("fill", "unit", "units", "factor", "residual", "coarser", "sharpness", "patch"),
         *("guide_bands", "guide_mean", "guide_std", "guide_optional"),
     )
 )
@@ -130,6 +133,9 @@ class ModelCard:
     """Whether the network's output is added to the bicubic interpolation of its input."""
     coarser: str = "bicubic"
     """Interpolation that brings bands of a coarser pixel to the grid of the others."""
+    sharpness: str | None = None
+    """Of the result: ``sensor``, as ``mtf`` at the Nyquist frequency of its own pixels; ``ideal``, without blur; None
+    where it is not known."""
     guide: Channels = NO_CHANNELS
     """Bands of a guided network's guide; without any it takes no guide."""
     patch: int | None = None

@@ -223,6 +223,8 @@ def _sampler(recipe: Recipe[Any], scenes: Sequence[TrainingScene]) -> WaldSample
         level=task.level,
         noise=tuple(task.noise * std for std in recipe.image.std),
         mix=task.mix,
+        similar=task.similar,
+        soften=task.soften,
     )
 
 

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from xsr.kernels.fidelity import LowSensor, axis_operators
-from xsr.kernels.psf import gaussian
+from xsr.kernels.psf import effective, gaussian
 from xsr.models.losses import Fidelity
 from xsr.training.pairs import Image, WaldSampler, enlarged, fill
 from xsr.training.recipe import Fixed, Recipe
@@ -54,6 +54,8 @@ class FixedBatch:
     """Bands of native pixels twice the grid's, and brought to the grid by bicubic interpolation."""
     mtf: tuple[float, ...]
     """MTF at Nyquist of the sensor, by band; a pair's own is drawn around it."""
+    similar: bool = False
+    """Whether the truth has that MTF too, at its own pixels."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class FixedSampler:
         coarser, noise = self.pairs.conditions(rng)
         parts = [self._draw(scene, coarser, noise, rng) for scene in self.pairs.choose(rng)]
         low, base, target = (np.stack(group) for group in zip(*parts, strict=True))
-        return FixedBatch(self.factor, low, base, target, coarser, self.pairs.mtf)
+        return FixedBatch(self.factor, low, base, target, coarser, self.pairs.mtf, self.pairs.similar)
 
     def _draw(
         self, scene: TrainingScene, coarser: tuple[bool, ...], noise: NDArray[np.float64], rng: np.random.Generator
@@ -95,7 +97,7 @@ def fixed_loss(
     low[:, hidden] = target[:, hidden] = torch.nan
     with torch.autocast(torch.device(device).type, torch.bfloat16):
         output = network(low.nan_to_num())  # a band that the scene lacks is set to the mean
-    sensor = fidelity(batch.low.shape[-1], batch.factor, batch.mtf, batch.coarser).to(device)
+    sensor = fidelity(batch.low.shape[-1], batch.factor, batch.mtf, batch.coarser, batch.similar).to(device)
     mine, other = (
         truth_error(image, target, recipe.bands) + recipe.task.low_fidelity * sensor.low_fidelity(image, low)
         for image in (base + output.float(), base)
@@ -125,14 +127,14 @@ def truth_error(image: Tensor, target: Tensor, bands: Sequence[str]) -> Tensor:
 
 
 @lru_cache(maxsize=4)
-def fidelity(patch: int, factor: int, mtf: tuple[float, ...], coarser: tuple[bool, ...]) -> Fidelity:
+def fidelity(
+    patch: int, factor: int, mtf: tuple[float, ...], coarser: tuple[bool, ...], similar: bool = False
+) -> Fidelity:
     """Low-fidelity term of patches of some size: the sensor, ``factor`` times coarser, by band."""
-    scale = (float(factor), float(factor))
-    sensors = [
-        LowSensor(scale, (gaussian(m, 2 * factor),) * 2, (2 * factor, 2 * factor))
-        if twice
-        else LowSensor(scale, (gaussian(m, factor),) * 2)
-        for m, twice in zip(mtf, coarser, strict=True)
-    ]
+    sensors = []
+    for m, twice in zip(mtf, coarser, strict=True):
+        own = (2 if twice else 1) * factor
+        blur = effective(m, own, m) if similar else gaussian(m, own)
+        sensors.append(LowSensor((float(factor),) * 2, (blur, blur), (own, own) if twice else None))
     rows, cols = ([axis_operators(patch * factor, sensor, axis) for sensor in sensors] for axis in (0, 1))
     return Fidelity(rows, cols)

@@ -110,6 +110,9 @@ class Scene(Source):
     """Dates of the images, where the files do not state them."""
     separate_places: bool = False
     """Whether each image shows a place of its own."""
+    resampled: str = ""
+    """CRS of a grid to which the image was brought from the sensor's own by nearest neighbour, such as ``EPSG:4326``:
+    its pixels are put back where they came from; see `xsr.native`."""
     align_to: str = ""
     """Band to which the others are aligned by whole pixels, as raw images of a push-broom sensor need."""
     mean: float | None = None
@@ -461,7 +464,7 @@ SHARED = ("path", "format", "dims", "scale", "offset", "nodata", "units")
 PARTS: dict[str, type[File]] = {"coarse": Source, "mask": Mask, "guide": Source, "pan": Reference}
 """Keys whose value is a table."""
 CHECKS: dict[str, Check] = {
-    **dict.fromkeys(("place", "variable", "align_to", "name"), _text),
+    **dict.fromkeys(("place", "variable", "resampled", "align_to", "name"), _text),
     **dict.fromkeys(("path", "not_for"), _texts),
     **dict.fromkeys(("scale", "weight", "gsd_m", "mean"), _positive),
     **dict.fromkeys(("offset", "nodata"), _number),

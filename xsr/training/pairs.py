@@ -9,7 +9,7 @@ twice the low-resolution pixel, and then interpolated onto the grid of the other
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -33,8 +33,6 @@ MIXED, RECOLOURED = 0.45, 0.4
 """Shares of the patches that are `mixed` and `recoloured` where bands are varied."""
 OWN_MTF = 0.3
 """Response of an image at its own Nyquist frequency, which `recoloured` gives to what it adds."""
-NEARLY = 0.99
-"""Share of the sharpest response on a grid that a patch may have: the width that has all of it is zero."""
 CUBIC_REACH = 2
 """Pixels beyond an image that bicubic interpolation reads."""
 
@@ -75,6 +73,8 @@ class PatchSensor:
     """Whether the own pixels of a channel are twice those of the grid."""
     noise: NDArray[np.float64]
     """Standard deviation of each channel in reflectance."""
+    similar: bool = False
+    """Whether the fine image has the same MTF at its own Nyquist frequency; if not, it is taken for perfectly sharp."""
 
     @cached_property
     def margin(self) -> int:
@@ -84,15 +84,19 @@ class PatchSensor:
     def band(self, channel: int, ratio: int = 1) -> BandOptics:
         """Describe how a channel is observed in an image whose pixels are ``ratio`` fine ones.
 
-        Close to a scale of one the MTF is the greatest that weights have, if that is less than the sensor's.
+        Close to a scale of one the response is the greatest that weights have, if that is less than the sensor's.
         """
-        own, step = 2 if self.coarser[channel] else 1, self.scale / ratio
-        mtf = min(float(self.mtf[channel]), NEARLY * psf.sharpest(own * step))
-        return sensor_band(mtf, step, own=own, noise=NoiseModel(float(self.noise[channel])), key=channel)
+        own, step, mtf = 2 if self.coarser[channel] else 1, self.scale / ratio, float(self.mtf[channel])
+        noise = NoiseModel(float(self.noise[channel]))
+        if self.similar:
+            return sensor_band(mtf, step, own=own, source_mtf=mtf, noise=noise, key=channel)
+        mtf = min(mtf, psf.NEARLY * psf.sharpest(own * step))
+        return sensor_band(mtf, step, own=own, noise=noise, key=channel)
 
     def repeated(self, count: int) -> "PatchSensor":
         """Repeat the channels, for the bands of so many dates."""
-        return PatchSensor(self.scale, np.tile(self.mtf, count), self.coarser * count, np.tile(self.noise, count))
+        mtf, noise = np.tile(self.mtf, count), np.tile(self.noise, count)
+        return replace(self, mtf=mtf, coarser=self.coarser * count, noise=noise)
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,10 @@ class WaldSampler:
     mix: float = 0.0
     """How much of the other bands is mixed into each band of some patches (see `mixed`), in the mean; others are
     `recoloured`. 0: bands are left as they are."""
+    similar: bool = False
+    """Whether pairs are self-similar; see `PatchSensor.similar`."""
+    soften: float = 0.0
+    """Share of the patches whose scene is softened first, by up to the blur of its own sensor once more."""
 
     def __call__(self, step: int) -> Batch:
         """Draw the batch of one step."""
@@ -143,7 +151,7 @@ class WaldSampler:
     ) -> PatchSensor:
         """Draw the sensor of one patch: its MTF lies around the real one."""
         factor = np.exp(self.mtf_jitter * rng.standard_normal(len(self.mtf)))
-        return PatchSensor(scale, np.clip(np.array(self.mtf) * factor, 0.05, 0.8), coarser, noise)
+        return PatchSensor(scale, np.clip(np.array(self.mtf) * factor, 0.05, 0.8), coarser, noise, self.similar)
 
     def choose(self, rng: np.random.Generator) -> list[TrainingScene]:
         """Draw the scenes of a batch."""
@@ -200,6 +208,9 @@ class WaldSampler:
                 windows = [mixed(window, spread, rng) for window in windows]
             elif chance < MIXED + RECOLOURED:
                 windows = [recoloured(window, RECOLOUR, rng) for window in windows]
+        if self.soften and rng.random() < self.soften:
+            blur = float(rng.uniform(0, 1))
+            windows = [softened(window, self.mtf, blur) for window in windows]
         return augment(windows, rng), (min(extent, height), min(extent, width))
 
     def degrade(self, filled: Sequence[Image], sensor: PatchSensor, rng: np.random.Generator) -> Image:
@@ -334,6 +345,21 @@ def recoloured(window: Image, spread: float, rng: np.random.Generator) -> Image:
     rows, cols = (Span(0, size) for size in window.shape[1:])
     blurred = observe(colour.astype(np.float32), sensor_band(OWN_MTF, 1.0), rows=rows, cols=cols)
     out[known] = bands + amount[:, None, None] * blurred
+    return out
+
+
+def softened(window: Image, mtf: Sequence[float], width: float) -> Image:
+    """Blur the bands of a window (band, y, x) by ``width`` times the Gaussian of their MTF; no data stays no data.
+
+    The same place by a softer sensor, or under haze: what a network sharpens is not always as sharp as the best.
+    """
+    out = window.copy()
+    rows, cols = (Span(0, size) for size in window.shape[1:])
+    for band, value in enumerate(mtf):
+        if np.isfinite(window[band]).any():
+            optics = sensor_band(value ** (width * width), 1.0)
+            out[band] = observe(window[[band]], optics, rows=rows, cols=cols)[0]
+    out[~np.isfinite(window)] = np.nan
     return out
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from odc.geo.xr import xr_coords
 
 from xsr.core.errors import BandError, CubeError, ParameterError, XsrError
 from xsr.core.georeference import geobox_of
@@ -17,6 +18,7 @@ from xsr.core.plausible import KELVIN as KELVIN_RANGE
 from xsr.core.plausible import Reflectance
 from xsr.core.radiometry import brightness_temperature, decode
 from xsr.core.sensors import canonical
+from xsr.operations.native import native
 from xsr.sources import opening
 from xsr.sources.labels import labels
 from xsr.training.manifest import DIMS, KELVIN, SUFFIXES, File, Manifest, Mask, Scene, Source
@@ -92,6 +94,8 @@ def read_scene(manifest: Manifest, scene: Scene) -> Reading:
                 f"scene {scene.place!r} has {len(fine.values)} images, and {len(part)} of the coarse bands or the mask;"
                 " expected as many."
             )
+    if scene.resampled:
+        fine, cloudy = _recovered(scene, fine, cloudy)
     reading = Reading(scene, fine, coarse, cloudy)
     if scene.frames:
         if max(scene.frames) >= len(fine.values):
@@ -101,6 +105,29 @@ def read_scene(manifest: Manifest, scene: Scene) -> Reading:
             )
         reading = reading.take(np.array(scene.frames, np.int64))
     return reading
+
+
+def _recovered(scene: Scene, fine: Frames, cloudy: NDArray[np.bool_] | None) -> tuple[Frames, NDArray[np.bool_] | None]:
+    """Put the pixels of a resampled image, and what hides it, back where they came from."""
+    if fine.box is None or (cloudy is not None and cloudy.shape[1:] != fine.values.shape[2:]):
+        raise CubeError(
+            f"scene {scene.place!r} is resampled; expected coordinates x and y of its pixels, and a mask of as many."
+        )
+    given = GeoBox(fine.values.shape[2:], fine.box.affine, scene.resampled)
+    dims = given.dimensions
+    coords = xr_coords(given)
+    cube = xr.DataArray(fine.values, coords={"band": list(fine.names), **coords}, dims=("time", "band", *dims))
+    try:
+        found = native(cube, units="reflectance")
+    except XsrError as error:
+        raise CubeError(f"scene {scene.place!r}: {error}") from error
+    assert isinstance(found, xr.DataArray)
+    box = geobox_of(found)
+    assert box is not None
+    if cloudy is not None:
+        hidden = xr.DataArray(cloudy.astype(np.uint8), coords=coords, dims=("time", *dims))
+        cloudy = np.asarray(hidden.odc.reproject(box, resampling="nearest", dst_nodata=2).values == 1)
+    return replace(fine, values=np.asarray(found.values, np.float32), box=box), cloudy
 
 
 def read(manifest: Manifest, source: Source, place: str) -> Frames:

@@ -37,6 +37,11 @@ class Wald(Task):
     """Standard deviation of the added noise, in units of ``std``."""
     mix: float = 0.0
     """How much of the other bands is mixed into each band; above 0, patches are recoloured too."""
+    similar: bool = False
+    """Whether pairs are self-similar: the image itself has the MTF of the sensor, and so has the result, at its own
+    pixels. If not, as published, the image is taken for perfectly sharp, and so is the result."""
+    soften: float = 0.0
+    """Share of the patches that are softened first; see `xsr.training.pairs.softened`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -138,7 +138,15 @@ def _fused(tasks: Sequence[BlockTasks]) -> Any:
 
 
 def _culled(graph: Any, blocks: Sequence[_Block]) -> Any:
-    return graph.cull([(part.source.name, *index) for part, index in blocks])
+    """Tasks that blocks need. Of a layer that none needs Dask keeps all of its tasks, so such layers are left out."""
+    from dask.highlevelgraph import HighLevelGraph
+
+    wanted, layers = {part.source.name for part, _ in blocks}, set[str]()
+    while wanted:
+        layers |= wanted
+        wanted = {name for layer in wanted for name in graph.dependencies[layer]} - layers
+    left = HighLevelGraph({n: graph.layers[n] for n in layers}, {n: graph.dependencies[n] for n in layers})
+    return left.cull([(part.source.name, *index) for part, index in blocks])
 
 
 _Needed: TypeAlias = Callable[[NDArray[np.int64]], set[Any]]

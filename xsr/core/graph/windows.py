@@ -5,7 +5,7 @@ One task computes one block for one chunk of time, so the chunks of the result a
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from typing import Any, cast
 
@@ -27,6 +27,8 @@ class Block:
     query: Query
     window: Window | None
     """Input window, None if the block lies outside the cube."""
+    inner: tuple[slice, slice] = (slice(None), slice(None))
+    """Rows and columns of the query that are the block's own; the others are for a filter around them."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Plan:
     """Input pixels around those next to a position that a window holds."""
     chunks: tuple[tuple[int, ...], tuple[int, ...]]
     """Sizes of the blocks along (y, x)."""
+    margin: int = 0
+    """Output pixels around a block that are computed with it, where the grid has them."""
 
     @property
     def cell(self) -> tuple[float, float]:
@@ -53,7 +57,7 @@ class Plan:
     @property
     def blocks(self) -> tuple[Block, ...]:
         """All blocks, row by row."""
-        return tuple(self._block(rows, cols) for rows, cols in product(*map(spans, self.chunks)))
+        return tuple(self.over(rows, cols) for rows, cols in product(*map(spans, self.chunks)))
 
     def block(self, row: int, col: int) -> Block:
         """One block by its number along (y, x)."""
@@ -61,15 +65,28 @@ class Plan:
         rows, cols = (
             Span(start, start + sizes[n]) for start, sizes, n in zip(starts, self.chunks, (row, col), strict=True)
         )
-        return self._block(rows, cols)
+        return self.over(rows, cols)
 
-    def _block(self, rows: Span, cols: Span) -> Block:
-        query = self.sampling.query(rows, cols)
-        return Block(rows, cols, query, input_window(query, self.source_shape, self.halo))
+    def over(self, rows: Span, cols: Span) -> Block:
+        """Block of any rectangle."""
+        outer = [
+            Span(max(span.start - self.margin, 0), min(span.stop + self.margin, size))
+            for span, size in zip((rows, cols), self.shape, strict=True)
+        ]
+        query = self.sampling.query(*outer)
+        inner = [
+            slice(span.start - out.start, span.stop - out.start) for span, out in zip((rows, cols), outer, strict=True)
+        ]
+        return Block(rows, cols, query, input_window(query, self.source_shape, self.halo), (inner[0], inner[1]))
 
 
 def make_plan(
-    sampling: Sampling, source_shape: tuple[int, int], *, halo: int, chunks: tuple[int | Sequence[int], ...]
+    sampling: Sampling,
+    source_shape: tuple[int, int],
+    *,
+    halo: int,
+    chunks: tuple[int | Sequence[int], ...],
+    margin: int = 0,
 ) -> Plan:
     """Plan the blocks of an output grid from its chunks (y, x)."""
     count = math.prod(
@@ -82,7 +99,7 @@ def make_plan(
             f" {BLOCKS} blocks a date. Check the scale or resolution, or use larger chunks."
         )
     sizes = chunk_sizes(sampling.shape[0], chunks[0]), chunk_sizes(sampling.shape[1], chunks[1])
-    return Plan(sampling, source_shape, halo, sizes)
+    return Plan(sampling, source_shape, halo, sizes, margin)
 
 
 @dataclass(frozen=True)
@@ -186,7 +203,7 @@ class _Windows:
         try:
             return _evaluate(frames, block, block.window, self.plan, source)
         except MemoryError as error:
-            halves = _halves(block, self.plan.source_shape, frames.function.halo)
+            halves = _halves(block, self.plan)
             if not halves:
                 raise MemoryError(
                     f"not even one row of a block of {len(block.cols)} columns fits into memory. Use smaller chunks="
@@ -195,19 +212,16 @@ class _Windows:
         return np.concatenate([self._compute(frames, half, source) for half in halves], axis=2)
 
 
-def _halves(block: Block, shape: tuple[int, int], halo: int) -> list[Block]:
+def _halves(block: Block, plan: Plan) -> list[Block]:
     """Upper and lower half of a block, each with its own window; none if it cannot be cut."""
     middle = block.rows.start + len(block.rows) // 2
-    cut = [Span(block.rows.start, middle), Span(middle, block.rows.stop)]
     if len(block.rows) < 2 or not isinstance(block.query, GridQuery | WarpQuery):
         return []
-    queries = [replace(block.query, rows=rows) for rows in cut]
-    windows = [input_window(query, shape, halo) for query in queries]
-    return [Block(rows, block.cols, query, w) for rows, query, w in zip(cut, queries, windows, strict=True)]
+    return [plan.over(rows, block.cols) for rows in (Span(block.rows.start, middle), Span(middle, block.rows.stop))]
 
 
 def _evaluate(frames: Frames, block: Block, window: Window, plan: Plan, source: Mosaic) -> Stack:
-    """Cut, pad, evaluate, mask what lies outside."""
+    """Cut, pad, evaluate, mask what lies outside, and filter (see `xsr.core.types.FinishedFunction`)."""
     function, shape = _placed(frames, block), plan.source_shape
     rows, cols = block.query.positions()
     out = function(
@@ -218,7 +232,9 @@ def _evaluate(frames: Frames, block: Block, window: Window, plan: Plan, source: 
     )
     within_rows, within_cols = inside(rows, shape[0]), inside(cols, shape[1])
     within = within_rows[:, None] & within_cols if rows.ndim == 1 else within_rows & within_cols
-    return out if within.all() else np.where(within, out, np.float32(np.nan))
+    out = out if within.all() else np.where(within, out, np.float32(np.nan))
+    finish = getattr(function, "finish", None)
+    return out if finish is None else cast(Stack, finish(out)[:, :, *block.inner])
 
 
 def _placed(frames: Frames, block: Block) -> WindowFunction:

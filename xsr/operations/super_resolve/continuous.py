@@ -12,6 +12,7 @@ from xsr.core import checks, pipeline
 from xsr.core.cube import Cube, open_cube
 from xsr.core.errors import ModelError
 from xsr.core.names import BandsLike
+from xsr.core.provenance import made_by
 from xsr.core.target_times import TargetTime
 from xsr.core.types import XarrayObject
 from xsr.models import registry
@@ -28,6 +29,7 @@ from xsr.operations.super_resolve.networks import (
     warn_of_scale,
 )
 from xsr.operations.super_resolve.repeats import smooth_repeats
+from xsr.operations.super_resolve.sharpness import Sharpness, record, resharpened
 
 DEFAULT = "liif_s2"
 DEFAULT_AT = "temporal_liif_s2"
@@ -54,6 +56,7 @@ def liif(
     units: str | float | None = None,
     device: str = "auto",
     precision: Precision = "auto",
+    psf: Sharpness | None = None,
     chunks: int | Sequence[int] | None = None,
 ) -> XarrayObject:
     """Super-resolve a cube to any finer grid with a local implicit image function.
@@ -99,6 +102,11 @@ def liif(
         Of the layers between the first and the last: ``float32``, ``bfloat16``, or ``auto``, which is bfloat16 where
         this machine multiplies it by itself (AVX512-BF16, AMX, or ``device="cuda"``). The result says which it was
         (``xsr_precision``).
+    psf
+        Sharpness of the result: ``sensor``, as if the sensor had pixels of the result's size, with its MTF at their
+        Nyquist frequency; ``ideal``, without blur; or an MTF at that frequency, one number in (0, 1] or by band. By
+        default what the model gives, which its card and the attribute ``xsr_psf`` state. Softening is a Gaussian;
+        sharpening is the inverse of one, and amplifies noise as much.
     chunks
         Output block in pixels, one number or (y, x); each becomes one task and one Dask chunk over all bands.
 
@@ -145,23 +153,27 @@ def liif(
     """
     moments = pipeline.Moments(t, window, most=frames, extrapolate=extrapolate, together=TOGETHER)
     request = prepare(cube, model, bands, units, device, precision, moments, frames, fill)
+    provenance = request.provenance | made_by("liif", **record(psf, request.card))
+    change = partial(resharpened, psf=psf, card=request.card, bands=request.cube.canonical)
     if request.at is None:
         fine = pipeline.refine(
             request.cube,
-            request.function,
+            change(request.function),
             scale=scale,
             resolution=resolution,
             like=like,
             chunks=chunks,
-            provenance=request.provenance,
+            provenance=provenance,
         )
     else:
+        moments, function = request.at
         fine = pipeline.evaluate_at(
             request.cube.towards(like),
-            *request.at,
+            moments,
+            change(function),
             pipeline.resolve_target(request.cube, scale=scale, resolution=resolution, like=like),
             chunks=pipeline.resolve_chunks(CHUNK_AT if chunks is None else chunks),
-            provenance=request.provenance,
+            provenance=provenance,
         )
     warn_of_scale(max(fine.attrs["xsr_scale"]), request.card)
     return fine

@@ -12,6 +12,7 @@ from xsr.core import checks, pipeline
 from xsr.core.cube import open_cube
 from xsr.core.errors import CubeError, GridError, ModelError, ParameterError
 from xsr.core.names import BandsLike
+from xsr.core.provenance import made_by
 from xsr.core.types import XarrayObject
 from xsr.kernels.resample import Interpolation
 from xsr.models import foreign, registry
@@ -26,6 +27,7 @@ from xsr.operations.super_resolve.networks import (
     warn_of_pixel_size,
 )
 from xsr.operations.super_resolve.repeats import smooth_repeats
+from xsr.operations.super_resolve.sharpness import Sharpness, record, resharpened
 
 
 def sisr(
@@ -39,6 +41,7 @@ def sisr(
     units: str | float | None = None,
     device: str = "auto",
     precision: Precision = "auto",
+    psf: Sharpness | None = None,
     chunks: int | Sequence[int] | None = None,
 ) -> XarrayObject:
     """Super-resolve each date of a cube with a fixed-scale network.
@@ -70,6 +73,8 @@ def sisr(
         Of the layers between the first and the last: ``float32``, ``bfloat16``, or ``auto``, which is bfloat16 where
         the network makes a correction to the interpolated image and this machine multiplies bfloat16 by itself
         (AVX512-BF16, AMX, or ``device="cuda"``). The result says which it was (``xsr_precision``).
+    psf
+        Sharpness of the result: ``sensor``, ``ideal`` or an MTF; see `liif`.
     chunks
         Output block in pixels, one number or (y, x); each becomes one task and one Dask chunk over all bands.
 
@@ -138,12 +143,12 @@ def sisr(
     )
     return pipeline.refine(
         checked,
-        function,
+        resharpened(function, psf, card, checked.canonical),
         scale=float(card.factor),
         resolution=None,
         like=None,
         chunks=chunks,
-        provenance=provenance("sisr", card, exact),
+        provenance=provenance("sisr", card, exact) | made_by("sisr", **record(psf, card)),
     )
 
 

@@ -1,0 +1,133 @@
+"""The sharpness of a result: what a network gives it, and another that was requested."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xsr.core import checks
+from xsr.core.blocks import Padding
+from xsr.core.errors import ModelError, ParameterError
+from xsr.core.types import Stack, WindowFunction
+from xsr.kernels import sharpness
+from xsr.kernels.optics import by_band
+from xsr.models.card import SHARPNESS, ModelCard
+
+Sharpness: TypeAlias = Literal["sensor", "ideal"] | float | Mapping[str, float]
+"""``sensor``: the MTF of the model's sensor at the Nyquist frequency of the result's own pixels, as if it had finer
+pixels; ``ideal``: no blur; or the MTF at that frequency, one number in (0, 1] or by band."""
+LEAST_MTF = 0.02
+"""Least MTF that may be requested."""
+
+
+@dataclass(frozen=True)
+class Resharpened:
+    """Block function of a network, its output brought to another sharpness."""
+
+    function: WindowFunction
+    gains: tuple[float, ...]
+    """Of each band, the response at the Nyquist frequency of the output by which its sharpness changes."""
+
+    @property
+    def halo(self) -> int:
+        """That of the network."""
+        return self.function.halo
+
+    @property
+    def padding(self) -> Padding:
+        """That of the network."""
+        return self.function.padding
+
+    @property
+    def margin(self) -> int:
+        """Output pixels around a block that the filter needs."""
+        return sharpness.MARGIN
+
+    def __call__(
+        self, window: Stack, rows: NDArray[np.float64], cols: NDArray[np.float64], cell: tuple[float, float]
+    ) -> Stack:
+        """Evaluate queries; see `xsr.core.types.WindowFunction`."""
+        return self.function(window, rows, cols, cell)
+
+    def finish(self, out: Stack) -> Stack:
+        """Change the sharpness; see `xsr.core.types.FinishedFunction`."""
+        return np.stack([sharpness.change(out[:, b], (gain, gain)) for b, gain in enumerate(self.gains)], axis=1)
+
+
+def resharpened(function: Any, psf: Sharpness | None, card: ModelCard, bands: tuple[str, ...]) -> Any:
+    """Wrap a block function, or what makes one of target times, so that its output has the sharpness requested.
+
+    Parameters
+    ----------
+    function
+        Block function, or a function that returns one.
+    psf
+        As of `xsr.liif`; None leaves the network's output as it is.
+    card
+        Of the network.
+    bands
+        Canonical names of the cube's bands.
+
+    Raises
+    ------
+    ParameterError
+        If it is no sharpness.
+    ModelError
+        If the card does not state the sharpness of the model's result, or an MTF that is needed.
+    """
+    gains = None if psf is None else _gains(psf, card, bands)
+    if gains is None or set(gains) == {1.0}:
+        return function
+    if hasattr(function, "halo"):
+        return Resharpened(function, gains)
+    return partial(_made, function, gains)
+
+
+def _made(function: Any, gains: tuple[float, ...], *arguments: Any) -> Resharpened:
+    return Resharpened(function(*arguments), gains)
+
+
+def record(psf: Sharpness | None, card: ModelCard) -> dict[str, Any]:
+    """Attribute that says the sharpness of a result; none where it is not known."""
+    stated = card.sharpness if psf is None else psf
+    if isinstance(stated, Mapping):
+        return {"psf": [f"{name} {float(value):g}" for name, value in stated.items()]}
+    return {} if stated is None else {"psf": stated}
+
+
+def _gains(psf: Sharpness, card: ModelCard, bands: tuple[str, ...]) -> tuple[float, ...]:
+    """Response at the Nyquist frequency by which the sharpness of each band has to change."""
+    wanted = [_wanted(by_band(psf, band, "psf"), card, band) for band in bands]
+    if card.sharpness is None:
+        raise ModelError(
+            f"psf={psf!r}: model {card.name!r} does not state the sharpness of its result. Leave psf out; match_psf"
+            " softens any result by a width in metres."
+        )
+    return tuple(value / _mtf(card.sharpness, card, band) for value, band in zip(wanted, bands, strict=True))
+
+
+def _wanted(given: Any, card: ModelCard, band: str) -> float:
+    """MTF requested of a band."""
+    if isinstance(given, str):
+        if given not in SHARPNESS:
+            raise ParameterError(
+                f"psf={given!r}; expected 'sensor', 'ideal', or the MTF at the Nyquist frequency of the result."
+            )
+        return _mtf(given, card, band)
+    if not checks.is_number(given) or not LEAST_MTF <= float(given) <= 1:
+        raise ParameterError(
+            f"psf={given!r}; expected 'sensor', 'ideal', or an MTF from {LEAST_MTF:g} to 1, one number or by band."
+        )
+    return float(given)
+
+
+def _mtf(kind: str, card: ModelCard, band: str) -> float:
+    """MTF of a band by a word of `SHARPNESS`."""
+    if kind == "ideal":
+        return 1.0
+    if not card.mtf:
+        raise ModelError(f"psf='sensor': model {card.name!r} states no MTF. Pass the MTF, or leave psf out.")
+    return card.mtf[card.bands.index(band)]
