@@ -9,7 +9,7 @@ folder of real images in XSR_DATA.
 
 import argparse
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -36,7 +36,17 @@ BASE, BOUND = "bicubic", "filter fitted to the reference"
 SINGLE, SERIES = "liif_s2", "temporal_liif_s2"
 SMALL = 96
 """Side of a small reference in pixels."""
-Method = Callable[[Pair], xr.DataArray]
+ALL_DATES = f"{SERIES}, t="
+"""Method that is compared with `SINGLE`, place by place."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """What makes an image on the grid of a reference."""
+
+    make: Callable[[Pair], xr.DataArray]
+    all_dates: bool = False
+    """Whether it reads all dates: then it is compared where the single one is the nearest to the reference."""
 
 
 @dataclass(frozen=True)
@@ -74,27 +84,28 @@ def in_time(pair: Pair) -> xr.DataArray:
 def of_model(model: str) -> Method:
     """Use packaged weights, or a file."""
     kind = xsr.models.describe(registry.card(model).architecture).kind
-    return partial(series if kind == "temporal" else single, model=model)
+    temporal = kind == "temporal"
+    return Method(partial(series if temporal else single, model=model), temporal)
 
 
 def methods(weights: Sequence[str]) -> dict[str, Method]:
     """List what is compared, by name: one date first, then all of them."""
     return {
-        BASE: bicubic,
+        BASE: Method(bicubic),
         SINGLE: of_model(SINGLE),
         **{f"{Path(path).stem} {registry.card(path).sha256[:6]}": of_model(path) for path in weights},
-        "bicubic, t=": in_time,
-        f"{SERIES}, t=": of_model(SERIES),
+        f"{BASE}, t=": Method(in_time, all_dates=True),
+        ALL_DATES: of_model(SERIES),
     }
 
 
 def score(pair: Pair, compared: dict[str, Method], *, above_m: float, bound: bool) -> Iterator[Row]:
-    """Score all methods on a pair; several dates only beside the nearest one."""
+    """Score all methods on a pair."""
     plain = bicubic(pair)
     judge = Judge(pair.reference, pair.shown(plain), pair.pixel_m, above_m)
     for name, method in compared.items():
-        if pair.nearest or getattr(method, "func", method) in (bicubic, single):
-            yield Row(pair.place, pair.kind, name, judge.scores(pair.shown(method(pair))))
+        if pair.nearest or not method.all_dates:
+            yield Row(pair.place, pair.kind, name, judge.scores(pair.shown(method.make(pair))))
     if bound:
         yield Row(pair.place, pair.kind, BOUND, judge.bound(plain))
 
@@ -114,18 +125,30 @@ def by_score(rows: Sequence[Row], kind: str) -> tuple[list[str], list[list[str]]
     """Tabulate the scores of every method, mean over places: heads and cells."""
     chosen = [row for row in rows if row.kind == kind and row.method != BOUND]
     names = list(dict.fromkeys(row.method for row in chosen))
-    cells = [
-        [key, *(cell(key, [row.scores[key] for row in chosen if row.method == name]) for name in names)]
-        for key in chosen[0].scores
-    ]
-    return ["mean", *names], cells
+    cells = []
+    for key in chosen[0].scores:
+        known = {name: {row.place: row.scores[key] for row in chosen if row.method == name} for name in names}
+        means = [cell(key, list(values.values())) for values in known.values()]
+        cells.append([key, *means, difference(key, known[ALL_DATES], known[SINGLE])])
+    return ["mean", *names, f"{ALL_DATES} − {SINGLE}"], cells
 
 
 def cell(key: str, values: Sequence[float]) -> str:
-    """Mean of what is known, with the digits of its score."""
+    """Mean of what is known."""
     known = [value for value in values if np.isfinite(value)]
-    digits = 1 if key.endswith(", m") else 2 if key[0] in "βρ" else 3
-    return f"{np.mean(known):.{digits}f}" if known else ""
+    return f"{np.mean(known):.{digits(key)}f}" if known else ""
+
+
+def difference(key: str, one: Mapping[str, float], other: Mapping[str, float]) -> str:
+    """Mean difference over the places that both have, with its standard error."""
+    paired = np.array([one[place] - other[place] for place in one])
+    error = f" ± {paired.std(ddof=1) / np.sqrt(paired.size):.{digits(key)}f}" if paired.size > 1 else ""
+    return f"{paired.mean():+.{digits(key)}f}{error}"
+
+
+def digits(key: str) -> int:
+    """Decimals of a score."""
+    return 1 if key.endswith(", m") else 2 if key[0] in "βρ" else 3
 
 
 def tables(rows: Sequence[Row]) -> Iterator[tuple[str, list[str], list[list[str]]]]:
