@@ -491,6 +491,23 @@ def test_run_on_31ues(data_dir, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("typed", "psf"), [("sensor", "sensor"), ("0.3", 0.3)])
+def test_the_sharpness_of_a_result_is_chosen_by_a_word_or_a_number(cube, tmp_path, typed, psf):
+    call(
+        "run",
+        save(cube, tmp_path / "in.zarr"),
+        tmp_path / "out.zarr",
+        "--scale",
+        2,
+        "--model",
+        "liif_s2",
+        "--psf",
+        typed,
+    )
+    assert xr.open_zarr(tmp_path / "out.zarr")["reflectance"].attrs["xsr_psf"] == psf
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_the_precision_used_is_kept_for_a_repair(cube, model, tmp_path, precision):
     source = save(cube, tmp_path / "in.zarr")

@@ -368,3 +368,44 @@ def test_noise_is_not_in_the_target():
     draw = sampler(flat, noise=(0.02, 0.02))
     for step in range(10):
         assert np.ptp(draw(step).target, axis=1).max() < 1e-6
+
+
+# --- self-similar pairs, softened scenes --------------------------------------------------------------------
+
+
+def test_a_self_similar_pair_is_blurred_by_what_the_fine_image_lacks(plain):
+    """The low-resolution patch is the fine image under the effective blur, which is narrower than the whole one."""
+    for similar, blur in ((True, psf.effective(0.25, 2.0, 0.25)), (False, psf.gaussian(0.25, 2.0))):
+        sensor = PatchSensor(2.0, np.array([0.25]), (False,), np.array([0.0]), similar)
+        (stage,) = sensor.band(0).y
+        assert stage.psf == blur
+    sharp, soft = (
+        sampler(similar=similar, mtf_jitter=0.0, scale_range=(2.0, 2.0))(4).low.std() for similar in (True, False)
+    )
+    assert sharp > 1.1 * soft
+
+
+@pytest.mark.parametrize("own", [1, 2])
+def test_a_self_similar_pair_exists_at_every_scale(own):
+    sensor = PatchSensor(1.0 + 1e-6, np.array([0.25]), (own == 2,), np.array([0.0]), True)
+    sensor.band(0).check()
+    assert PatchSensor(1.0 + 1e-6, np.array([0.25, 0.3]), (False,) * 2, np.zeros(2), True).repeated(3).similar
+
+
+def test_a_softened_scene_has_the_response_of_its_sensor_once_more():
+    wave = np.tile((-1.0) ** np.arange(40), (40, 1)).astype(np.float32)  # one cycle in two pixels
+    image = np.stack([wave, wave])
+    image[1, 3, 5] = np.nan
+    out = pairs.softened(image, MTF, 1.0)
+    inner = np.s_[:, 12:-12, 12:-12]
+    for band, mtf in enumerate(MTF):
+        np.testing.assert_allclose(out[band][12:-12, 12:-12], mtf * image[band][12:-12, 12:-12], atol=1e-4)
+    half = pairs.softened(image, MTF, 0.5)[inner]
+    np.testing.assert_allclose(half[0], MTF[0] ** 0.25 * image[inner][0], atol=1e-4)
+    np.testing.assert_array_equal(np.isnan(out), np.isnan(image))
+
+
+def test_scenes_are_softened_only_where_a_recipe_says_so():
+    assert same(sampler()(3), sampler(soften=0.0)(3))
+    assert not same(sampler()(3), sampler(soften=1.0)(3))
+    assert np.isfinite(sampler(soften=1.0)(3).low).all()

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import xarray as xr
+from odc.geo.xr import xr_reproject
 from skimage.io import imsave
 
 from xsr.core.errors import BandError, CubeError, ParameterError
@@ -264,3 +265,54 @@ def test_a_variable_for_each_band(tmp_path, cube):
     found = reading(tmp_path, path="a.nc").fine
     assert found.names == BANDS
     np.testing.assert_allclose(found.values[0], cube.values[0], rtol=1e-6)
+
+
+# --- resampled by nearest neighbour ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def native():
+    """Reflectance (3, 4, 96, 96) on the sensor's own pixels."""
+    return synthetic_cube(seed=3, size=(96, 96), times=TIMES, bands=BANDS).compute()
+
+
+@pytest.fixture
+def degrees(native, tmp_path):
+    """The same, put on a grid of degrees, with a mask; the keys that read it."""
+    box = native.odc.geobox.to_crs("EPSG:4326", resolution=8.7e-5)
+    turned = xr_reproject(native, box, resampling="nearest", dst_nodata=np.nan)
+    cloudy = (turned.isel(band=0, drop=True) > float(turned.isel(band=0).median())).astype(np.uint8)
+    names = {"latitude": "y", "longitude": "x"}
+    data = xr.Dataset({"image": turned, "clouds": cloudy}).drop_vars("spatial_ref").rename(names)
+    for variable in data.variables.values():
+        variable.attrs, variable.encoding = {}, {}
+    data.to_netcdf(tmp_path / "degrees.nc")
+    mask = '{ path = "degrees.nc", variable = "clouds", invalid = [1] }'
+    return {"path": "degrees.nc", "variable": "image", "bands": list(BANDS), "units": "reflectance", "mask": mask}
+
+
+def test_a_resampled_image_and_its_mask_are_put_back(native, degrees, tmp_path):
+    found = reading(tmp_path, resampled="EPSG:4326", clear=0.0, **degrees)
+    assert found.fine.box is not None
+    assert found.fine.box.crs == native.odc.geobox.crs
+    xs, ys = (found.fine.box.coordinates[axis].values for axis in ("x", "y"))
+    image = xr.DataArray(found.fine.values, coords={"y": ys, "x": xs}, dims=("time", "band", "y", "x"))
+    inner = image.reindex(y=native.y[8:-8], x=native.x[8:-8])
+    wanted = native[..., 8:-8, 8:-8].values
+    same = inner.values == wanted
+    assert same.mean() > 0.97  # a nearest neighbour leaves some pixels out
+    assert np.isnan(inner.values[~same]).all()
+    assert found.cloudy is not None
+    cloudy = xr.DataArray(found.cloudy, coords={"y": ys, "x": xs}, dims=("time", "y", "x")).reindex(
+        y=inner.y, x=inner.x
+    )
+    bright = inner.isel(band=0) > float(inner.isel(band=0).median())
+    assert (cloudy == bright).mean() > 0.95
+
+
+def test_what_cannot_be_put_back_is_an_error_of_its_scene(native, degrees, tmp_path):
+    with pytest.raises(CubeError, match=r"scene 'here'.*not resampled by nearest neighbour|scene 'here'"):
+        reading(tmp_path, resampled="EPSG:32631", **degrees)
+    np.save(tmp_path / "plain.npy", native.values[0])
+    with pytest.raises(CubeError, match="scene 'here' is resampled; expected coordinates x and y"):
+        reading(tmp_path, path="plain.npy", bands=list(BANDS), units="reflectance", resampled="EPSG:4326")

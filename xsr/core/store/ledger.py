@@ -168,9 +168,8 @@ class Ledger:
         StoreError
             If another store has taken the place of this one.
         """
-        if self._changed:
-            self.place.open_own(self.fingerprint)
         for page in sorted(self._changed):
+            self.place.open_own(self.fingerprint)
             self.write(*page)
             self._changed.discard(page)
         self._unwritten, self._written = 0, time.monotonic()

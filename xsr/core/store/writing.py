@@ -10,7 +10,7 @@ from xsr._version import __version__
 from xsr.core import graph
 from xsr.core.errors import ParameterError, StoreError, discreet
 from xsr.core.store.block import BlockWriter
-from xsr.core.store.header import Header, read_header
+from xsr.core.store.header import COPIES, Header, encode, read_header
 from xsr.core.store.ledger import QUARANTINED, BadBlock, Index, Ledger
 from xsr.core.store.place import Place, reason, store_errors
 from xsr.core.store.template import Prepared, with_state
@@ -153,8 +153,11 @@ def finish(place: Place, header: Header, ledger: Ledger, failed: Collection[BadB
         )
         for key, text in ended.documents.items():
             if "/" not in key:
+                place.open_own(header.fingerprint)
                 place.put(key, text.encode())
-        ended.write(place)
+        for key in COPIES:
+            place.open_own(header.fingerprint)
+            place.put(key, encode(ended))
         found, bad = read_header(place)
         bad += wrong_documents(place, ended)
         if bad or found != ended:
