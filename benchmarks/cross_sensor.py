@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import xarray as xr
@@ -64,9 +65,9 @@ def bicubic(pair: Pair) -> xr.DataArray:
     return xsr.interpolate(pair.single, like=pair.box, units="reflectance")
 
 
-def single(pair: Pair, model: str) -> xr.DataArray:
+def single(pair: Pair, model: str, psf: Literal["sensor"] | None = None) -> xr.DataArray:
     """Super-resolve one date."""
-    return xsr.liif(pair.single, like=pair.box, model=model, units="reflectance")
+    return xsr.liif(pair.single, like=pair.box, model=model, psf=psf, units="reflectance")
 
 
 def series(pair: Pair, model: str) -> xr.DataArray:
@@ -93,6 +94,7 @@ def methods(weights: Sequence[str]) -> dict[str, Method]:
     return {
         BASE: Method(bicubic),
         SINGLE: of_model(SINGLE),
+        f"{SINGLE}, psf=sensor": Method(partial(single, model=SINGLE, psf="sensor")),
         **{f"{Path(path).stem} {registry.card(path).sha256[:6]}": of_model(path) for path in weights},
         f"{BASE}, t=": Method(in_time, all_dates=True),
         ALL_DATES: of_model(SERIES),
@@ -168,7 +170,7 @@ def markdown(rows: Sequence[Row], above_m: float) -> str:
         lines.append("")
     hashes = ", ".join(f"`{name}` `{registry.card(name).sha256[:12]}`" for name in (SINGLE, SERIES))
     lines.append(
-        f"RMSE as a share of that of bicubic interpolation of the nearest date, mean over bands, of what a Gaussian of"
+        f"RMSE as a share of that of bicubic interpolation of the single date, mean over bands, of what a Gaussian of"
         f" {above_m:g} m takes away; a border of {BORDER_M:.0f} m is left out. Weights (sha256): {hashes}."
     )
     return "\n".join(lines)

@@ -115,7 +115,8 @@ def island(data: Manifest) -> Iterator[Pair]:
     scenes = [scene for scene in data.select("image") if scene.place == ISLAND]
     paths = [path for scene in scenes for path in data.paths(scene, ISLAND)]
     known = [next(path for path in paths if name in path) for name in ISLAND_DATES]
-    (scene, *_), bands = scenes, [scenes[0].bands.index(band) for band in FINE]
+    scene = scenes[0]
+    bands = [list(scene.bands).index(band) for band in FINE]
     cubes = [xr.open_dataarray(path, engine="rasterio", mask_and_scale=False)[bands] for path in known]
     times = np.array([f"{name[:4]}-{name[4:6]}-{name[6:8]}" for name in ISLAND_DATES], "datetime64[ns]")
     values = np.stack([cube.values for cube in cubes]).astype(np.float32)
