@@ -482,6 +482,7 @@ def note(block, index):
     most=st.integers(1, 9),
 )
 @example(shapes=[[4], [5, 5, 3, 2]], most=1)
+@example(shapes=[[1, 3, 4, 1], [3, 2, 3, 4]], most=1)
 @settings(max_examples=60, deadline=None)
 def test_portions_hold_every_block_once_and_no_more_than_they_may(shapes, most):
     sources = [da.zeros(shape, chunks=1) for shape in shapes]
