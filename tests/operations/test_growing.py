@@ -385,6 +385,21 @@ def test_a_group_stays_where_the_cube_at_the_root_grows(cube, tmp_path, zarr_for
     assert xsr.verify(path, group="fine").ok
 
 
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_readers_of_a_group_know_that_a_region_of_it_is_not_complete(cube, tmp_path, zarr_format):
+    path, flag = tmp_path / "a.zarr", tmp_path / "flag"
+    flag.touch()
+    xsr.to_zarr(cube, path, group="fine", zarr_format=zarr_format, **QUIET)
+    made = through(cube[:1] + 1, Fails(str(flag), ((0, 0, 1, 2),)))
+    with dask.config.set(scheduler="synchronous"), pytest.raises(RuntimeError, match="block is broken"):
+        xsr.to_zarr(made, path, group="fine", region="auto", **QUIET)
+    assert read(path, group="fine").attrs["xsr"]["complete"] is False
+    flag.unlink()
+    xsr.to_zarr(made, path, group="fine", region="auto", resume=True, **QUIET)
+    assert read(path, group="fine").attrs["xsr"]["complete"] is True
+    np.testing.assert_array_equal(read(path, group="fine")["reflectance"][:1], cube[:1] + 1)
+
+
 def test_a_group_within_a_group_with_a_cube_is_found(cube, tmp_path):
     path = tmp_path / "a.zarr"
     xsr.to_zarr(cube, path, group="tile", **QUIET)

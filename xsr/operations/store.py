@@ -71,6 +71,8 @@ class _How:
     resume: bool
     force: bool
     compute: bool
+    above: list[Place]
+    """Groups that lead to the one that is written, whose readers look at metadata gathered there."""
 
 
 @dataclass(frozen=True)
@@ -211,9 +213,10 @@ def to_zarr(
     root = resolve_store(path, storage_options, writes=True)
     _check_format(root, zarr_format)
     place = in_group(root, group)
-    how = _How(errors, progress, resume, force, compute)
     with locked(root, force=force) as lease:
         root, place = lease.guarding(root), lease.guarding(place)
+        above = [] if group is None else groups_above(root, place)
+        how = _How(errors, progress, resume, force, compute, above)
         with store_errors(place, "looking at", remedy=RETRY):
             header = None if append_dim is None and region is None else _grown(place, dtype, inner_chunks)
         if header is not None:
@@ -230,10 +233,7 @@ def to_zarr(
                 if group is not None:
                     make_groups(root, place, zarr_format)
             written = _write_whole(place, prepared, overwrite, how)
-        if group is not None:
-            with store_errors(root, "gathering the metadata of"):
-                for above in reversed(groups_above(root, place)):  # each has those of what lies below it
-                    _gather(above)
+        _gather(above)
     ledger, outcomes = written.ledger, written.outcomes
     valid, clipped, infinite = (ledger.total(column, prepared.images) for column in ("valid", "clipped", "infinite"))
     warn_of_infinite(infinite)
@@ -271,13 +271,15 @@ def _check_mode(
     return overwrite or mode == "w", {} if mode == "r+" and region is None else region
 
 
-def _gather(place: Place) -> None:
-    """Gather the metadata of all groups below a place; if a cube of ours lies there, its header has them, too."""
-    header = read_header(place)[0]
-    gather(place)
-    if header is not None:
-        found = {key: (place.get(key) or b"").decode() for key in header.documents if "/" not in key}
-        replace(header, documents={**header.documents, **found}).write(place)
+def _gather(above: list[Place]) -> None:
+    """Gather the metadata of all groups below some places; if a cube of ours lies there, its header has them, too."""
+    for place in reversed(above):  # each has those of what lies below it
+        with store_errors(place, "gathering the metadata of"):
+            header = read_header(place)[0]
+            gather(place)
+            if header is not None:
+                found = {key: (place.get(key) or b"").decode() for key in header.documents if "/" not in key}
+                replace(header, documents={**header.documents, **found}).write(place)
 
 
 def _grown(place: Place, dtype: StoredType | None, inner_chunks: int | None) -> Header | None:
@@ -352,6 +354,7 @@ def _write_part(
         template = extended(place, header, part)
     with store_errors(place, "beginning a part of"):
         ledger = publish(template, header, ledger, part, resume=how.resume)
+    _gather(how.above)  # readers know that it is not complete before any block is replaced
     header = template.header
     todo = part.undone(header, ledger) if how.compute else {name: [] for name in header.arrays}
     writers = part.writers(header, place)
