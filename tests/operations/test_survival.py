@@ -30,6 +30,7 @@ import xsr
 from xsr.core.errors import ParameterError, StoreError, XsrWarning
 from xsr.core.packing import Encoder
 from xsr.core.store.ledger import QUARANTINED, ROW
+from xsr.core.store.place import Place
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -643,6 +644,25 @@ def test_a_writer_that_lost_its_store_stops(cube, tmp_path):
 
     with dask.config.set(scheduler="synchronous"), pytest.raises(StoreError, match="was replaced by another store"):
         write(through(cube, replaced), tmp_path / "a.zarr", errors="quarantine")
+
+
+@pytest.mark.slow
+def test_a_store_replaced_while_its_root_is_written_is_no_success(cube, tmp_path, monkeypatch):
+    """What was written then is the root of the other store, and names this one; its header does not."""
+    write(cube + 1, tmp_path / "other.zarr")
+    put = Place.put
+
+    def replacing(place, key, content):
+        if key == "zarr.json" and json.loads(content)["attributes"]["xsr"]["complete"]:
+            shutil.rmtree(place.path)
+            shutil.copytree(tmp_path / "other.zarr", place.path)
+        put(place, key, content)
+
+    monkeypatch.setattr(Place, "put", replacing)
+    with pytest.raises(StoreError, match="was replaced by another store"):
+        write(cube, tmp_path / "a.zarr")
+    monkeypatch.undo()
+    assert xsr.verify(tmp_path / "a.zarr").bad  # one object at most is not the other store's: the one in flight
 
 
 # --- disks -----------------------------------------------------------------------------------------------------

@@ -153,8 +153,9 @@ def finish(place: Place, header: Header, ledger: Ledger, failed: Collection[BadB
         )
         for key, text in ended.documents.items():
             if "/" not in key:
-                place.open_own(header.fingerprint)
+                _require_own(place, header)
                 place.put(key, text.encode())
+        _require_own(place, header)
         for key in COPIES:
             place.open_own(header.fingerprint)
             place.put(key, encode(ended))
@@ -162,6 +163,14 @@ def finish(place: Place, header: Header, ledger: Ledger, failed: Collection[BadB
         bad += wrong_documents(place, ended)
         if bad or found != ended:
             raise StoreError(f"{place.path} was written, but not all of it was read back as it is: {bad}.")
+
+
+def _require_own(place: Place, header: Header) -> None:
+    """Refuse to go on where another store lies: by its root, and by the header, since this writes the root itself."""
+    place.open_own(header.fingerprint)
+    found = read_header(place)[0]
+    if found is None or encode(found) != encode(header):
+        raise StoreError(f"{place.name} was replaced by another store while it was being written. Stop.")
 
 
 def state_of(header: Header, ledger: Ledger) -> dict[str, Any]:
