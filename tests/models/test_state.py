@@ -4,6 +4,7 @@ import random
 import tarfile
 import zipfile
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -193,6 +194,17 @@ def test_archives_that_unfold_are_refused_before_they_do(tmp_path, compression):
             packed.writestr(member.filename, whole.read(member))
     with pytest.raises(WeightsError, match=r"b\.pth is an archive that takes more memory than it has bytes"):
         read_state(tmp_path / "b.pth")
+
+
+def test_a_flipped_bit_of_a_tensor_in_a_checkpoint_is_refused(tmp_path):
+    """PyTorch reads it without a word."""
+    torch.save({"w": torch.arange(1000.0)}, tmp_path / "a.pth")
+    content = bytearray((tmp_path / "a.pth").read_bytes())
+    content[content.index(np.float32(500.0).tobytes() + np.float32(501.0).tobytes())] ^= 1
+    (tmp_path / "a.pth").write_bytes(content)
+    assert torch.load(tmp_path / "a.pth", weights_only=True)["w"][500] != 500
+    with pytest.raises(WeightsError, match=r"a\.pth is damaged: a/data/0 contradicts its checksum. Fetch it again"):
+        read_state(tmp_path / "a.pth")
 
 
 def test_members_that_share_their_bytes_are_refused(tmp_path):

@@ -95,7 +95,7 @@ def _read_checkpoint(path: Path) -> Any:
 
 
 def _check_archive(path: Path) -> None:
-    """Refuse an archive that PyTorch never writes: compressed, larger inside than outside, or a tar file."""
+    """Refuse an archive that is damaged, or that PyTorch never writes: compressed, larger inside, a tar."""
     with path.open("rb") as stream:
         zipped = stream.read(len(ZIP)) == ZIP
     if not zipped and tarfile.is_tarfile(path):  # which some releases of PyTorch unpickle without a check
@@ -110,6 +110,13 @@ def _check_archive(path: Path) -> None:
         raise WeightsError(
             f"{path} is an archive that takes more memory than it has bytes; expected one without compression, as"
             " torch.save writes it."
+        )
+    with zipfile.ZipFile(path) as archive:  # PyTorch itself does not compare checksums
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise WeightsError(
+            f"{path} is damaged: {damaged} contradicts its checksum. Fetch it again, or save it anew with checksums"
+            " where torch.save left them out."
         )
 
 
