@@ -111,9 +111,10 @@ def reads_as(found, made):
     return not trials.difference(found | {PLAIN: wanted[PLAIN]}, wanted)
 
 
-new = st.builds(Step, st.integers(0, 2), st.sampled_from(sorted(trials.VARIANTS)))
-part = st.builds(Step, st.integers(0, 2), st.just("append")) | st.builds(
-    Step, st.integers(0, 2), st.sampled_from(["auto", "slices"]), st.integers(0, 2), st.sampled_from(sorted(AREAS))
+numbers, first, all_of_it = st.integers(0, 2), st.just(0), st.none()
+new = st.builds(Step, numbers, st.sampled_from(sorted(trials.VARIANTS)), first, all_of_it)
+part = st.builds(Step, numbers, st.just("append"), first, all_of_it) | st.builds(
+    Step, numbers, st.sampled_from(["auto", "slices"]), st.integers(0, 2), st.sampled_from(sorted(AREAS))
 )
 
 
