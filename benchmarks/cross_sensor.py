@@ -164,7 +164,7 @@ def markdown(rows: Sequence[Row], above_m: float) -> str:
     """Return the tables, and what stands behind them."""
     lines: list[str] = []
     for kind, heads, cells in tables(rows):
-        lines += [f"### {kind}", ""] if f"### {kind}" not in lines else []
+        lines += [f"## {kind}", ""] if f"## {kind}" not in lines else []
         lines += ["| " + " | ".join(heads) + " |", "| " + " | ".join("---" for _ in heads) + " |"]
         lines += ["| " + " | ".join(one) + " |" for one in cells]
         lines.append("")

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import warnings
 from contextlib import contextmanager
+from copy import deepcopy
 
 import dask
 import pytest
@@ -55,6 +56,15 @@ def register(folder):
 
 
 WAYS = [write, write_lazy_labels, write_cogs, repair, download, register]
+
+
+@pytest.fixture(autouse=True)
+def untouched():
+    """A client that was lost leaves itself as Dask's scheduler behind."""
+    before = deepcopy(dask.config.config)
+    yield
+    dask.config.config.clear()
+    dask.config.config.update(before)
 
 
 @pytest.fixture

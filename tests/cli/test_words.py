@@ -54,7 +54,7 @@ def test_arguments_become_options(message, expected):
         ("Chunks differ; expected equal ones. Rechunk: .chunk({'x': 4}).", "Chunks differ; expected equal ones."),
         ("No date. Select it with .isel(time=0), or add a coordinate 'time'.", "No date. Add a coordinate 'time'."),
         ("m is continuous; use liif(model='m', scale=...).", "m is continuous."),
-        ("No MTF. Pass psf=..., or by band.", "No MTF."),
+        ("No MTF. Pass mtf=..., or by band.", "No MTF."),
     ],
 )
 def test_advice_that_is_code_is_left_out(message, expected):
@@ -85,7 +85,7 @@ def test_what_only_looks_like_an_argument_stays(text):
 
 
 def test_what_was_given_is_never_left_out():
-    assert reword("psf='box'; expected gaussian, a function of xsr.kernels.psf.") == "psf 'box'; expected gaussian."
+    assert reword("kind='box'; expected gaussian, a function of xsr.kernels.psf.") == "kind 'box'; expected gaussian."
     assert Words({}).reword("low= is in EPSG:4326; expected one CRS.") == "low is in EPSG:4326; expected one CRS."
 
 

@@ -200,6 +200,15 @@ def gaussian(mtf: float, gsd: float) -> Gaussian:
     return Gaussian(sigma_px(mtf, gsd), (0.5 / gsd, mtf))
 
 
+def narrow(sigma_px: float) -> Gaussian:
+    """Gaussian by its width in source pixels; a narrow one, which sampling changes, is held to its response.
+
+    That is the one at a period of four pixels.
+    """
+    held = math.exp(-2 * (math.pi * 0.25 * sigma_px) ** 2)
+    return Gaussian(sigma_px, (0.25, held) if sigma_px < NARROW else None)
+
+
 def remaining(mtf: float, cell: float, source_mtf: float) -> float:
     """Response that is left to add at the Nyquist frequency of pixels of ``cell`` source pixels.
 

@@ -37,7 +37,7 @@ def widths(largest_px: float) -> tuple[float, ...]:
 
 def reach(sigma_px: Sequence[float]) -> int:
     """Pixels around a pixel that its softened value depends on, for the widths along y and x."""
-    return max((psf.reach_px(psf.chain(_line(sigma), 1.0)) for sigma in sigma_px if sigma > 0), default=0)
+    return max((psf.reach_px(psf.chain(psf.narrow(sigma), 1.0)) for sigma in sigma_px if sigma > 0), default=0)
 
 
 def soften(images: Image, sigma_px: tuple[float, float], *, rows: Span, cols: Span) -> Image:
@@ -61,15 +61,9 @@ def soften(images: Image, sigma_px: tuple[float, float], *, rows: Span, cols: Sp
     here = images[:, rows.slice, cols.slice]
     if max(sigma_px) == 0:
         return np.where(np.isfinite(here), here, np.float32(np.nan))
-    y, x = (psf.chain(_line(sigma), 1.0) for sigma in sigma_px)
+    y, x = (psf.chain(psf.narrow(sigma), 1.0) for sigma in sigma_px)
     out = observe(images, BandOptics(y, x), rows=rows, cols=cols, min_valid=0.0)
     return np.where(np.isfinite(here), out, np.float32(np.nan))
-
-
-def _line(sigma_px: float) -> psf.Gaussian:
-    """Line spread function; sampling changes a narrow one: it is held to its response at a period of four pixels."""
-    narrow = sigma_px < psf.NARROW
-    return psf.Gaussian(sigma_px, (0.25, math.exp(-2 * (math.pi * 0.25 * sigma_px) ** 2)) if narrow else None)
 
 
 REACH = 8
