@@ -129,7 +129,9 @@ def workers_paused(case: Case) -> None:
 def scheduler_killed(case: Case) -> None:
     """Kill the scheduler: the writer ends with an error, and the store can be continued without a cluster."""
     with writing(case) as (cluster, writer):
-        if not writer.ends_within(case.rng.uniform(1.0, 12.0)):
+        while not cluster.file.exists():  # without one there is nothing to connect to
+            time.sleep(0.05)
+        if not writer.ends_within(case.rng.uniform(0.0, 12.0)):
             cluster.scheduler.kill()
         case.judge(writer.wait())
     case.check_mended()
