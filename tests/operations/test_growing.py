@@ -20,6 +20,7 @@ from zarr.storage import FsspecStore, LocalStore
 
 import xsr
 from xsr.core.errors import ParameterError, StoreError, XsrWarning
+from xsr.core.store.header import Header
 
 QUIET = {"progress": False}
 
@@ -268,6 +269,28 @@ def test_a_region_replaces_what_is_there(cube, tmp_path):
     path.joinpath("reflectance/c/3/0/1/0").unlink()
     assert len(xsr.verify(path, repair=cube, **QUIET).bad) == 1  # that block was written from another cube
     assert xsr.verify(path, repair=other, **QUIET).ok
+
+
+def test_nothing_is_appended_where_a_region_was_about_to_be_replaced(cube, tmp_path, monkeypatch):
+    """Killed before the header says so: the blocks of the region count as undone already."""
+    xsr.to_zarr(cube, tmp_path / "a.zarr", progress=False)
+    region = {"y": slice(0, 10), "x": slice(0, 10)}
+    part = (cube * 0.5).isel(y=slice(0, 10), x=slice(0, 10))
+
+    def killed(header, place):
+        raise StoreError("killed")
+
+    monkeypatch.setattr(Header, "write", killed)
+    with pytest.raises(StoreError, match="killed"):
+        xsr.to_zarr(part, tmp_path / "a.zarr", region=region, progress=False)
+    monkeypatch.undo()
+    later = cube.assign_coords(time=cube.time + np.timedelta64(100, "D"))
+    with pytest.raises(StoreError, match="is not complete; expected a complete store to append to"):
+        xsr.to_zarr(later, tmp_path / "a.zarr", append_dim="time", progress=False)
+    xsr.to_zarr(part, tmp_path / "a.zarr", region=region, progress=False)
+    assert xsr.verify(tmp_path / "a.zarr").ok
+    xsr.to_zarr(later, tmp_path / "a.zarr", append_dim="time", progress=False)
+    assert xsr.verify(tmp_path / "a.zarr").ok
 
 
 @pytest.mark.parametrize(

@@ -344,11 +344,11 @@ def _write_part(
 ) -> "_Written":
     """Append a cube to a store, or write it to a region."""
     with store_errors(place, "looking at", remedy=RETRY):
+        ledger = Ledger.read(place, header.fingerprint, header.blocks)
         if append_dim is not None:
-            part = appended(place, header, prepared, append_dim, resume=how.resume)
+            part = appended(place, header, ledger, prepared, append_dim, resume=how.resume)
         else:
             part = inside(place, header, prepared, region)
-        ledger = Ledger.read(place, header.fingerprint, header.blocks)
         if not part.is_last_of(header):  # of one that was interrupted the documents may be those of before
             require_unchanged(place, header, ledger)
         template = extended(place, header, part)

@@ -96,7 +96,7 @@ class Part:
         }
 
 
-def appended(place: Place, header: Header, prepared: Prepared, dim: str, *, resume: bool) -> Part:
+def appended(place: Place, header: Header, ledger: Ledger, prepared: Prepared, dim: str, *, resume: bool) -> Part:
     """Place a cube behind what a store holds along a dimension.
 
     Raises
@@ -113,7 +113,7 @@ def appended(place: Place, header: Header, prepared: Prepared, dim: str, *, resu
     ):
         start, stop = last["region"][dim]
         return Part(_as(prepared, last), {dim: (start, stop)}, dim)
-    if not header.complete:
+    if not (header.complete and ledger.complete):
         raise StoreError(
             f"{place.name} is not complete; expected a complete store to append to. Go on with it by resume=True and"
             " the cube it was begun with, or repair it."
