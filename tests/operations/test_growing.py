@@ -409,6 +409,34 @@ def test_a_group_stays_where_the_cube_at_the_root_grows(cube, tmp_path, zarr_for
 
 
 @pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("root", [True, False])
+def test_a_group_that_is_replaced_is_never_read_by_the_metadata_of_the_one_before(
+    cube, tmp_path, monkeypatch, zarr_format, root
+):
+    """Killed between the renames and the gathering: packed numbers must not be read as reflectance."""
+    path, how = tmp_path / "a.zarr", {"group": "fine", "zarr_format": zarr_format, **QUIET}
+    if root:
+        xsr.to_zarr(cube, path, zarr_format=zarr_format, **QUIET)
+    xsr.to_zarr(cube, path, **how)
+
+    def killed(place):
+        raise StoreError("killed")
+
+    monkeypatch.setattr("xsr.operations.store.gather", killed)
+    with pytest.raises(StoreError, match="killed"):
+        xsr.to_zarr(cube, path, dtype="uint16", overwrite=True, **how)
+    monkeypatch.undo()
+    with pytest.raises((KeyError, FileNotFoundError, ValueError)):
+        read(path, group="fine")
+    if root:
+        assert_holds(path, cube)
+        assert xsr.verify(path).ok
+    xsr.to_zarr(cube, path, dtype="uint16", resume=True, **how)
+    np.testing.assert_allclose(read(path, group="fine")["reflectance"], cube, atol=6e-5)
+    assert xsr.verify(path, group="fine").ok
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
 def test_readers_of_a_group_know_that_a_region_of_it_is_not_complete(cube, tmp_path, zarr_format):
     path, flag = tmp_path / "a.zarr", tmp_path / "flag"
     flag.touch()

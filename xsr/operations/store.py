@@ -25,7 +25,7 @@ from xsr.core.store.objects import StoreObject, resolve_store
 from xsr.core.store.parts import Region, appended, extended, inside, publish
 from xsr.core.store.place import RETRY, Place, StoreLike, groups_above, in_group, make_groups, store_errors
 from xsr.core.store.target import begin, begun_anew, continued, in_place, resumed
-from xsr.core.store.template import Prepared, gather, prepare
+from xsr.core.store.template import Prepared, gather, leave_out, prepare
 from xsr.core.store.writing import (
     Errors,
     Outcomes,
@@ -271,12 +271,18 @@ def _check_mode(
     return overwrite or mode == "w", {} if mode == "r+" and region is None else region
 
 
-def _gather(above: list[Place]) -> None:
-    """Gather the metadata of all groups below some places; if a cube of ours lies there, its header has them, too."""
+def _gather(above: list[Place], *, without: Place | None = None) -> None:
+    """Gather the metadata of all groups below some places; if a cube of ours lies there, its header has them, too.
+
+    With ``without`` nothing is gathered, and what was gathered of that group is left out: it is about to be replaced.
+    """
     for place in reversed(above):  # each has those of what lies below it
         with store_errors(place, "gathering the metadata of"):
             header = read_header(place)[0]
-            gather(place)
+            if without is None:
+                gather(place)
+            else:
+                leave_out(place, without)
             if header is not None:
                 found = {key: (place.get(key) or b"").decode() for key in header.documents if "/" not in key}
                 replace(header, documents={**header.documents, **found}).write(place)
@@ -313,7 +319,11 @@ def _write_whole(place: Place, prepared: Prepared, overwrite: bool, how: "_How")
     outcomes = write_blocks(prepared, header, ledger, todo, errors=how.errors, progress=how.progress)
     if outcomes.failed and target.replaces is not None and isinstance(target.place, StoreObject):
         _warn_of_lost(target.place, len(outcomes.failed))
-    return _Written(target.place if outcomes.failed else in_place(target), ledger, outcomes)
+    if outcomes.failed:
+        return _Written(target.place, ledger, outcomes)
+    if target.replaces is not None:  # between two renames readers find no group, and never one for the other
+        _gather(how.above, without=target.replaces)
+    return _Written(in_place(target), ledger, outcomes)
 
 
 def _warn_of_lost(place: StoreObject, failed: int) -> None:

@@ -349,6 +349,19 @@ def gather(place: Place) -> None:
         zarr.consolidate_metadata(group.store, path=group.path)
 
 
+def leave_out(place: Place, group: Place) -> None:
+    """Leave a group below a place, and all in it, out of the metadata that are gathered there."""
+    name = group.path.removeprefix(place.path.rstrip("/")).strip("/")
+    for key in ("zarr.json", ".zmetadata"):
+        document = json.loads(place.get(key) or b"null") or {}
+        listed = (document if key == ".zmetadata" else document.get("consolidated_metadata") or {}).get("metadata", {})
+        kept = {one: text for one, text in listed.items() if one != name and not one.startswith(f"{name}/")}
+        if len(kept) < len(listed):
+            listed.clear()
+            listed.update(kept)
+            place.put(key, json.dumps(document).encode())
+
+
 def with_state(documents: Mapping[str, str], state: Mapping[str, Any]) -> dict[str, str]:
     """Metadata documents of a store in another state."""
     memory = new_memory()
