@@ -90,6 +90,19 @@ def test_a_band_without_thermal_calibration(tmp_path, band):
         calibration(mtl, band)
 
 
+@pytest.mark.parametrize(
+    ("text", "old", "new", "band"),
+    [
+        (LANDSAT_8, "3.3420E-04", "1e999", 10),
+        (LANDSAT_8, "774.8853", "1e300", 10),
+        (LANDSAT_5, "QCALMAX_BAND6 = 255.0", "QCALMAX_BAND6 = 1.0", "6"),
+    ],
+)
+def test_numbers_that_no_product_has_are_none(tmp_path, text, old, new, band):
+    with pytest.raises(BandError, match="no thermal calibration"):
+        calibration(read_mtl(write(tmp_path, text.replace(old, new))), band)
+
+
 def test_files_that_are_no_metadata(tmp_path):
     with pytest.raises(ProductError, match="cannot be read"):
         read_mtl(tmp_path / "none_MTL.txt")

@@ -29,6 +29,8 @@ from xsr.sources.rasters import CHUNK, join, nearest, open_raster, to_grid
 BAND = re.compile(r"(?:band_?|b)?0*(\d+)(?:_?vcid_?([12]))?", re.IGNORECASE)
 IMAGE = re.compile(r"_(S[RT]_B\d+)\.tif$", re.IGNORECASE)
 """End of the name of an image of Level-2."""
+LARGEST = 1e6
+"""Bound of gains, offsets, radiances and digital numbers: beyond any that a product states."""
 EXTREMES = (
     ("RADIANCE_{}_", "QUANTIZE_CAL_{}_", ("MAXIMUM", "MINIMUM")),
     ("L{}_", "QCAL{}_", ("MAX", "MIN")),
@@ -452,13 +454,14 @@ def _line(mtl: Mtl, name: str) -> tuple[float, float] | None:
         return direct
     for values, numbers, ends in EXTREMES:
         radiance, count = _pair(mtl, values + name, ends), _pair(mtl, numbers + name, ("MAX", "MIN"))
-        if radiance is not None and count is not None:
+        if radiance is not None and count is not None and count[0] != count[1]:
             gain = (radiance[0] - radiance[1]) / (count[0] - count[1])
             return gain, radiance[1] - gain * count[1]
     return None
 
 
 def _pair(mtl: Mtl, pattern: str, words: tuple[object, object]) -> tuple[float, float] | None:
-    """Two numbers of the metadata, None if one is missing."""
+    """Two numbers of the metadata, None if one is missing, or is none that a product has."""
     found: list[Any] = [mtl.get(pattern.format(word)) for word in words]
-    return (float(found[0]), float(found[1])) if all(checks.is_number(value) for value in found) else None
+    known = all(checks.is_number(value) and abs(value) <= LARGEST for value in found)
+    return (float(found[0]), float(found[1])) if known else None
