@@ -29,7 +29,7 @@ from xsr.operations.super_resolve.networks import (
     warn_of_scale,
 )
 from xsr.operations.super_resolve.repeats import smooth_repeats
-from xsr.operations.super_resolve.sharpness import Sharpness, record, resharpened
+from xsr.operations.super_resolve.sharpness import Sharpness, gains_of, record, resharpened
 
 DEFAULT = "liif_s2"
 DEFAULT_AT = "temporal_liif_s2"
@@ -154,11 +154,11 @@ def liif(
     moments = pipeline.Moments(t, window, most=frames, extrapolate=extrapolate, together=TOGETHER)
     request = prepare(cube, model, bands, units, device, precision, moments, frames, fill)
     provenance = request.provenance | made_by("liif", **record(psf, request.card))
-    change = partial(resharpened, psf=psf, card=request.card, bands=request.cube.canonical)
+    gains = gains_of(psf, request.card, request.cube.canonical)
     if request.at is None:
         fine = pipeline.refine(
             request.cube,
-            change(request.function),
+            resharpened(request.function, gains),
             scale=scale,
             resolution=resolution,
             like=like,
@@ -170,7 +170,7 @@ def liif(
         fine = pipeline.evaluate_at(
             request.cube.towards(like),
             moments,
-            change(function),
+            lambda target_times: resharpened(function(target_times), gains),
             pipeline.resolve_target(request.cube, scale=scale, resolution=resolution, like=like),
             chunks=pipeline.resolve_chunks(CHUNK_AT if chunks is None else chunks),
             provenance=provenance,

@@ -27,7 +27,7 @@ from xsr.operations.super_resolve.networks import (
     warn_of_pixel_size,
 )
 from xsr.operations.super_resolve.repeats import smooth_repeats
-from xsr.operations.super_resolve.sharpness import Sharpness, record, resharpened
+from xsr.operations.super_resolve.sharpness import Sharpness, gains_of, record, resharpened
 
 
 def sisr(
@@ -143,7 +143,7 @@ def sisr(
     )
     return pipeline.refine(
         checked,
-        resharpened(function, psf, card, checked.canonical),
+        resharpened(function, gains_of(psf, card, checked.canonical)),
         scale=float(card.factor),
         resolution=None,
         like=None,

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -57,13 +56,24 @@ class Resharpened:
         return np.stack([sharpness.change(out[:, b], (gain, gain)) for b, gain in enumerate(self.gains)], axis=1)
 
 
-def resharpened(function: Any, psf: Sharpness | None, card: ModelCard, bands: tuple[str, ...]) -> Any:
-    """Wrap a block function, or what makes one of target times, so that its output has the sharpness requested.
+def resharpened(function: WindowFunction, gains: tuple[float, ...] | None) -> WindowFunction:
+    """Wrap a block function so that its output has the sharpness requested; see `gains_of`."""
+    return function if gains is None else Resharpened(function, gains)
+
+
+def record(psf: Sharpness | None, card: ModelCard) -> dict[str, Any]:
+    """Attribute that says the sharpness of a result; none where it is not known."""
+    stated = card.sharpness if psf is None else psf
+    if isinstance(stated, Mapping):
+        return {"psf": [f"{name} {float(value):g}" for name, value in stated.items()]}
+    return {} if stated is None else {"psf": stated}
+
+
+def gains_of(psf: Sharpness | None, card: ModelCard, bands: tuple[str, ...]) -> tuple[float, ...] | None:
+    """Response at the Nyquist frequency by which the sharpness of each band has to change; None if it is right.
 
     Parameters
     ----------
-    function
-        Block function, or a function that returns one.
     psf
         As of `xsr.liif`; None leaves the network's output as it is.
     card
@@ -78,35 +88,16 @@ def resharpened(function: Any, psf: Sharpness | None, card: ModelCard, bands: tu
     ModelError
         If the card does not state the sharpness of the model's result, or an MTF that is needed.
     """
-    gains = None if psf is None else _gains(psf, card, bands)
-    if gains is None or set(gains) == {1.0}:
-        return function
-    if hasattr(function, "halo"):
-        return Resharpened(function, gains)
-    return partial(_made, function, gains)
-
-
-def _made(function: Any, gains: tuple[float, ...], *arguments: Any) -> Resharpened:
-    return Resharpened(function(*arguments), gains)
-
-
-def record(psf: Sharpness | None, card: ModelCard) -> dict[str, Any]:
-    """Attribute that says the sharpness of a result; none where it is not known."""
-    stated = card.sharpness if psf is None else psf
-    if isinstance(stated, Mapping):
-        return {"psf": [f"{name} {float(value):g}" for name, value in stated.items()]}
-    return {} if stated is None else {"psf": stated}
-
-
-def _gains(psf: Sharpness, card: ModelCard, bands: tuple[str, ...]) -> tuple[float, ...]:
-    """Response at the Nyquist frequency by which the sharpness of each band has to change."""
+    if psf is None:
+        return None
     wanted = [_wanted(by_band(psf, band, "psf"), card, band) for band in bands]
     if card.sharpness is None:
         raise ModelError(
             f"psf={psf!r}: model {card.name!r} does not state the sharpness of its result. Leave psf out; match_psf"
             " softens any result by a width in metres."
         )
-    return tuple(value / _mtf(card.sharpness, card, band) for value, band in zip(wanted, bands, strict=True))
+    gains = tuple(value / _mtf(card.sharpness, card, band) for value, band in zip(wanted, bands, strict=True))
+    return None if set(gains) == {1.0} else gains
 
 
 def _wanted(given: Any, card: ModelCard, band: str) -> float:
