@@ -208,7 +208,7 @@ def parsed() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Try, print each loss as it is found, and the table."""
+    """Try, print each loss as it is found and how far it is, and the table."""
     options = parsed()
     begun = time.monotonic()
     kinds = [kind for kind in KINDS if any(part in kind.name for part in options.kinds)]
@@ -226,6 +226,8 @@ def main() -> None:
             results.append(result)
             if result.outcome != "survived":
                 print(f"{result}: {result.note}", flush=True)
+            if len(results) % 50 == 0:
+                print(f"{len(results)} of {len(todo)} trials in {time.monotonic() - begun:.0f} s", flush=True)
     print("\n".join(table(results)))
     if options.write:
         write_page(results, time.monotonic() - begun, options.seed)
