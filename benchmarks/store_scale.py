@@ -37,12 +37,12 @@ BANDS = ("B02", "B03", "B04", "B08", "B05", "B06", "B07", "B8A", "B11", "B12")
 Figures = dict[str, float]
 
 
-def cube(side: int, dates: int, bands: int, chunk: int) -> xr.DataArray:
-    """Return a lazy cube of a Sentinel-2 series in which every pixel is 0.3."""
+def cube(side: int, dates: int, bands: int, chunk: int, *, hours: int = 120) -> xr.DataArray:
+    """Return a lazy cube of a Sentinel-2 series in which every pixel is 0.3; ``hours`` between two dates."""
     chunks = (1, bands, chunk, chunk)
     data = da.full((dates, bands, side, side), np.float32(0.3), chunks=chunks, dtype=np.float32)
     box = GeoBox((side, side), Affine(10, 0, 600_000, 0, -10, 5_700_000), "EPSG:32631")
-    times = np.datetime64("2020-01-01", "ns") + np.arange(dates) * np.timedelta64(5, "D")
+    times = np.datetime64("2020-01-01", "ns") + np.arange(dates) * np.timedelta64(hours, "h")
     return xr.DataArray(
         data,
         dims=("time", "band", "y", "x"),
@@ -53,7 +53,7 @@ def cube(side: int, dates: int, bands: int, chunk: int) -> xr.DataArray:
 
 def many_blocks(count: int) -> xr.DataArray:
     """Return a cube of so many blocks of one date of 2 x 2 pixels."""
-    return cube(2, count, 1, 2)
+    return cube(2, count, 1, 2, hours=1)  # so many dates end before those that fit into nanoseconds
 
 
 def memory_mb() -> float:
