@@ -47,7 +47,7 @@ def same(one: SeriesBatch, two: SeriesBatch):
 @pytest.fixture
 def plain(monkeypatch):
     """No flips and gains, so that dates can be told apart."""
-    monkeypatch.setattr(series, "augment", lambda windows, rng, dates: windows)
+    monkeypatch.setattr(series, "augment", lambda windows, rng, dates, turn: windows)
 
 
 def test_a_draw_is_a_function_of_seed_and_step():

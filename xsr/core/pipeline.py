@@ -167,23 +167,27 @@ def evaluate_at(
     *,
     chunks: tuple[int, int],
     provenance: Mapping[str, Any],
+    beside: Any = None,
 ) -> XarrayObject:
     """Evaluate a block function of several dates at target times, on a grid whose pixels lie where ``target`` says.
 
     The result has a coordinate ``n_valid`` (time, y, x): the number of dates used there that are valid in every band.
+    The function may read further bands ``beside`` (time, band, y, x) those of the cube, which it does not return.
     """
     geobox, sampling = target
     targets, groups = moments.resolve(cube)
+    data = cube.data.data
 
-    def run(make: MakeFunction, *, bands: int | None = None) -> Any:
+    def run(make: MakeFunction, source: Any, bands: int) -> Any:
         frames = [graph.Frames(make(group.target_times), group.dates, len(group.target_times)) for group in groups]
         plan = _plan(cube, sampling, frames[0].function, chunks)
-        return graph.run_frames(frames, cube.data.data, plan, bands=bands)
+        return graph.run_frames(frames, source, plan, bands=bands)
 
     shell = cube.at(targets).without_corner()
-    out = shell.rewrap(run(function), geobox, _record(cube, sampling, provenance))
+    source = data if beside is None else np.concatenate([data, beside], axis=1)
+    out = shell.rewrap(run(function, source, data.shape[1]), geobox, _record(cube, sampling, provenance))
     count = replace(shell, data=shell.data.isel(band=[0]), original=_one_band(out), layers=())
-    counted = count.rewrap(graph.each(_whole, run(CountValid, bands=1), np.uint16), geobox, {})
+    counted = count.rewrap(graph.each(_whole, run(CountValid, data, 1), np.uint16), geobox, {})
     return out.assign_coords(n_valid=(counted.dims, counted.data))
 
 

@@ -57,6 +57,13 @@ class PlacedFunction(WindowFunction, Protocol):
         """Bind the function to some dates and a rectangle of output pixels."""
 
 
+class LocatedFunction(WindowFunction, Protocol):
+    """A window function whose result depends on where its window begins in the cube: on a lattice of larger pixels."""
+
+    def locate(self, row: int, col: int) -> WindowFunction:
+        """Bind the function to the first pixel of a window, which may lie before that of the cube."""
+
+
 class FinishedFunction(WindowFunction, Protocol):
     """A window function whose output is filtered on its own grid."""
 

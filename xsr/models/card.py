@@ -41,6 +41,8 @@ SEQUENCES = frozenset(
 """Fields that JSON writes as lists."""
 SHARPNESS = ("sensor", "ideal")
 """What a card may say of the sharpness of a result; see `ModelCard.sharpness`."""
+READS = ("bands", "dates")
+"""What a card may say that its network reads; see `ModelCard.reads`."""
 COARSER = ("nearest", "bilinear", "bicubic")
 """Interpolations that a card may name; see `ModelCard.coarser`."""
 LARGEST_CARD = 1 << 20
@@ -82,6 +84,7 @@ FIELDS = {
     "residual": schema.FLAG,
     "coarser": schema.one_of(*COARSER),
     "sharpness": schema.one_of(*SHARPNESS).or_none(),
+    "reads": schema.one_of(*READS),
     "guide_bands": schema.listing(schema.NAME),
     "guide_mean": schema.listing(schema.LEVEL),
     "guide_std": schema.listing(schema.SPREAD),
@@ -96,7 +99,7 @@ FIELDS = {
 """What each field of a card may hold."""
 LATER = frozenset(
     (
-        *("fill", "unit", "units", "factor", "residual", "coarser", "sharpness", "patch"),
+        *("fill", "unit", "units", "factor", "residual", "coarser", "sharpness", "reads", "patch"),
         *("guide_bands", "guide_mean", "guide_std", "guide_optional"),
     )
 )
@@ -136,6 +139,9 @@ class ModelCard:
     sharpness: str | None = None
     """Of the result: ``sensor``, as ``mtf`` at the Nyquist frequency of its own pixels; ``ideal``, without blur; None
     where it is not known."""
+    reads: str = "bands"
+    """What the network reads: ``bands`` of an image, or what `xsr.kernels.evidence` lists of one date or several
+    (``dates``), whose estimate takes the place of bicubic interpolation."""
     guide: Channels = NO_CHANNELS
     """Bands of a guided network's guide; without any it takes no guide."""
     patch: int | None = None
@@ -154,6 +160,11 @@ class ModelCard:
     def bands(self) -> tuple[str, ...]:
         """Bands in the order of the network's channels, canonical names."""
         return self.image.names
+
+    @property
+    def inputs(self) -> int:
+        """Channels that the network reads."""
+        return len(self.bands) if self.reads == "bands" else int(self.config["channels"])
 
     @property
     def units(self) -> str:
@@ -403,6 +414,8 @@ def _statistics_rules(channels: Channels, prefix: str, each: str) -> dict[str, t
 def digest(card: ModelCard) -> str:
     """Hash of what a card says that a result depends on."""
     fields = {name: value for name, value in fields_of(card).items() if name not in UNCOMPUTED}
+    if card.reads == "bands":  # as before there was a choice
+        del fields["reads"]
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 

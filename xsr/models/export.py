@@ -84,7 +84,7 @@ def export(
     card_path = path.with_suffix(".yaml") if format == "onnx" and card.factor is not None else None
     _check_free(path, path.with_suffix(".json"), *([] if card_path is None else [card_path]))
     path.parent.mkdir(parents=True, exist_ok=True)
-    _WRITERS[format](module, torch.zeros(2, len(card.bands), 12, 13), path)
+    _WRITERS[format](module, torch.zeros(2, card.inputs, 12, 13), path)
     stated = replace(stated, sha256=file_sha256(path))
     write_card(stated, path)
     if card_path is not None:

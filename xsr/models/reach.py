@@ -119,7 +119,7 @@ def try_once(network: Any, record: Architecture, card: ModelCard, side: int) -> 
 def noise(card: ModelCard, height: int, width: int) -> Images:
     """Random image in the network's standardised numbers, shape (1, band, height, width)."""
     channels = card.image
-    made = np.random.default_rng(0).standard_normal((1, len(channels), height, width)).astype(np.float32)
+    made = np.random.default_rng(0).standard_normal((1, card.inputs, height, width)).astype(np.float32)
     if not channels.fill:
         return made
     level = np.array(channels.fill, np.float32)[:, None, None]

@@ -1,7 +1,8 @@
 """From a recipe and scenes to what a run optimises: a network as it starts, a source of batches, a loss."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -10,18 +11,20 @@ from torch import nn
 
 from xsr.core import sensors
 from xsr.core.errors import BandError, ParameterError
+from xsr.kernels.evidence import Reader
 from xsr.models import catalogue, registry
 from xsr.models.architectures.temporal_liif import TemporalLIIF
 from xsr.models.registry import load
 from xsr.training import finer, thermal_task
 from xsr.training import scenes as single
 from xsr.training import series as several
+from xsr.training.dates import DateSampler, Either, RealDateSampler
 from xsr.training.fixed import FixedSampler, fixed_loss
 from xsr.training.manifest import Manifest
 from xsr.training.pairs import WaldSampler
-from xsr.training.recipe import Continuous, Fixed, Guided, Recipe, Reference, Temporal, Wald
+from xsr.training.recipe import Continuous, Fixed, Guided, Recipe, Reference, Temporal, Wald, dropped
 from xsr.training.scenes import BANDS, COARSE, Image, Say, TrainingScene, quiet
-from xsr.training.series import SeriesSampler
+from xsr.training.series import Series, SeriesSampler
 from xsr.training.tasks import Training, begin, liif_loss, start_from, temporal_loss, widen
 from xsr.training.thermal import GuidedSampler, load_optical, load_thermal
 
@@ -61,25 +64,28 @@ def _continuous(recipe: Recipe[Continuous], manifest: Manifest | None, say: Say)
     about["protocol"] = "Wald pairs: per-band MTF at Nyquist, continuous scale, noise"
     task = recipe.task
     sampler = replace(_sampler(recipe, scenes), queries=task.queries, square=task.square)
-    return Training(network, sampler, liif_loss, recipe.frozen), about
+    if task.reads == "bands":
+        return Training(network, sampler, liif_loss, recipe.frozen), about
+    about["protocol"] = f"{about['protocol']}; half the time with other dates, displaced by fractions of a pixel"
+    series, places = _series(recipe, manifest, task.series, say)
+    about["series"] = places
+    hidden = partial(dropped, recipe)
+    reader = Reader(recipe.image.std, sampler.mtf, sampler.coarser)
+    scattered = replace(sampler, square=0, queries=task.square**2)
+    alone = DateSampler(sampler, reader, task.most, task.alone, hidden)
+    real = RealDateSampler(SeriesSampler(series, scattered, (2, task.most + 1)), reader, hidden)
+    return Training(network, Either(alone, real, task.real, recipe.seed), liif_loss, recipe.frozen), about
 
 
 def _temporal(recipe: Recipe[Temporal], manifest: Manifest | None, say: Say) -> Built:
     """Any scale and time, on series."""
     network, task = _implicit(recipe), recipe.task
     published = finer.published_series(manifest, recipe=recipe.name)
-    series = several.load(
-        manifest, recipe=recipe.name, synthetic=task.synthetic, published=published, least=task.patch, say=say
-    )
-    index = _order(recipe.bands)
-    series = [
-        replace(one, image=one.image[:, index], coarse=None if one.coarse is None else one.coarse[:, index])
-        for one in series
-    ]
+    series, places = _series(recipe, manifest, task.synthetic, say, published)
     sampler = SeriesSampler(series, replace(_sampler(recipe, ()), queries=task.queries), task.dates)
     about: dict[str, object] = {
         "protocol": "Wald pairs of one date of a series, made from others: half the time without that date",
-        "places": sorted({one.place for one in series}),
+        "places": places,
         "scenes": sum(len(one.times) for one in series),
         "pixels": sum(one.image[:, 0].size for one in series),
     }
@@ -157,6 +163,21 @@ def _implicit(recipe: Recipe[Any]) -> nn.Module:
 def _trunk(network: nn.Module, architecture: str) -> nn.Module:
     """Part of a fixed-scale network that has weights."""
     return network.get_submodule(catalogue.get(architecture).trunk or "")
+
+
+def _series(
+    recipe: Recipe[Any], manifest: Manifest | None, synthetic: int, say: Say, published: Iterable[Series] = ()
+) -> tuple[list[Series], list[str]]:
+    """Series of a recipe, in the order of its bands, and the names of their places."""
+    found = several.load(
+        manifest, recipe=recipe.name, synthetic=synthetic, published=published, least=recipe.task.patch, say=say
+    )
+    index = _order(recipe.bands)
+    ordered = [
+        replace(one, image=one.image[:, index], coarse=None if one.coarse is None else one.coarse[:, index])
+        for one in found
+    ]
+    return ordered, sorted({one.place for one in found})
 
 
 # --- scenes ---------------------------------------------------------------------------------------------------

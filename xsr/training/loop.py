@@ -10,12 +10,11 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from xsr.core.errors import ModelError, ParameterError
-from xsr.training.recipe import Recipe
+from xsr.training.recipe import Recipe, dropped
 from xsr.training.tasks import Training
 
 AHEAD = 4
@@ -198,16 +197,6 @@ def schedule(share: float, warm: float) -> float:
     """Learning-rate factor: linear warm-up until ``warm`` is 1, and half a cosine over the run."""
     cosine = 0.5 * (1 + float(torch.cos(torch.tensor(torch.pi * share))))
     return min(1.0, warm) * cosine
-
-
-def dropped(recipe: Recipe[Any], step: int) -> tuple[int, ...]:
-    """Bands to hide in the batch of a step: what a cube without them would lack."""
-    rng = np.random.default_rng([recipe.seed, step, 1])
-    if rng.random() >= recipe.drop:
-        return ()
-    kept = [list(subset) for subset in recipe.subsets] + [[b for b in recipe.bands if rng.random() < 0.5]]
-    keep = kept[int(rng.integers(len(kept)))] or list(recipe.bands[:1])
-    return tuple(i for i, band in enumerate(recipe.bands) if band not in keep and band in recipe.image.optional)
 
 
 def _ahead(sampler: Callable[[int], Any], first: int, stop: int | None) -> Iterator[Any]:

@@ -55,6 +55,9 @@ class Batch:
     sensor: tuple[Image, Image] | None = None
     """Where the queries are a square, row by row: what the sensor of each patch does to it along y and x, each shape
     (n, band, patch, side). Rows of low-resolution pixels that need more than the square are zero."""
+    further: Image | None = None
+    """Channels that the network reads beside the bands, shape (n, channel, patch, patch); see `xsr.kernels.evidence`.
+    """
 
 
 @dataclass(frozen=True)
@@ -169,18 +172,35 @@ class WaldSampler:
     def _draw(
         self, scene: TrainingScene, sensor: PatchSensor, rng: np.random.Generator
     ) -> tuple[NDArray[np.generic], ...]:
-        scale, margin = sensor.scale, sensor.margin
         windows, inside = self.window(scene, sensor, rng)
         low = self.degrade([fill(window) for window in windows], sensor, rng)
+        rows, cols, target, operators = self.queries_of(windows[0], inside, sensor, rng)
+        base = resample_points(low, interpolation_taps(rows, "bicubic"), interpolation_taps(cols, "bicubic"))
+        return low, rows, cols, base.T, target.T, *operators
+
+    def queries_of(
+        self, window: Image, inside: tuple[int, int], sensor: PatchSensor, rng: np.random.Generator
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], Image, list[Image]]:
+        """Draw queries of a patch.
+
+        Returns
+        -------
+        rows, cols : ndarray
+            Positions in low-resolution pixels, shape (query,).
+        target : ndarray
+            Truth, shape (band, query); NaN where it is unknown.
+        operators : list of ndarray
+            What the sensor does to them along y and x where they are a square, else nothing.
+        """
+        scale, margin = sensor.scale, sensor.margin
         at_pixel = [margin + self.pixels(scale, n, rng) for n in inside]
         operators = []
         if self.square:
             operators = [self.operators(sensor, margin - int(q[0]), len(q)) for q in at_pixel]
             at_pixel = [axis.ravel() for axis in np.meshgrid(*at_pixel, indexing="ij")]
         rows, cols = (np.asarray((q - margin + 0.5) / scale - 0.5, np.float64) for q in at_pixel)
-        base = resample_points(low, interpolation_taps(rows, "bicubic"), interpolation_taps(cols, "bicubic"))
-        target = windows[0][:, at_pixel[0], at_pixel[1]]
-        return low, rows, cols, base.T, np.where(np.isfinite(target), target, np.nan).T, *operators
+        target = window[:, at_pixel[0], at_pixel[1]]
+        return rows, cols, np.where(np.isfinite(target), target, np.float32(np.nan)), operators
 
     def window(
         self, scene: TrainingScene, sensor: PatchSensor, rng: np.random.Generator
@@ -213,7 +233,13 @@ class WaldSampler:
             windows = [softened(window, self.mtf, blur) for window in windows]
         return augment(windows, rng), (min(extent, height), min(extent, width))
 
-    def degrade(self, filled: Sequence[Image], sensor: PatchSensor, rng: np.random.Generator) -> Image:
+    def degrade(
+        self,
+        filled: Sequence[Image],
+        sensor: PatchSensor,
+        rng: np.random.Generator,
+        shift: Sequence[float] = (0.0, 0.0),
+    ) -> Image:
         """Observe a window as a patch, channel by channel.
 
         Parameters
@@ -225,6 +251,8 @@ class WaldSampler:
             With as many channels as the window.
         rng
             Source of the noise.
+        shift
+            Displacement of the content (down, right) in low-resolution pixels.
 
         Returns
         -------
@@ -240,7 +268,8 @@ class WaldSampler:
                 continue
             origin = -sensor.margin // ratio
             band = sensor.band(channel, ratio)
-            low[channel] = observe(source, band, rows=span, cols=span, origin=(origin, origin), seed=seed)[0]
+            at, by = (origin, origin), (float(shift[0]), float(shift[1]))
+            low[channel] = observe(source, band, rows=span, cols=span, origin=at, shift=by, seed=seed)[0]
         return low
 
     def pixels(self, scale: float, inside: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -363,19 +392,41 @@ def softened(window: Image, mtf: Sequence[float], width: float) -> Image:
     return out
 
 
-def augment(windows: Sequence[Image], rng: np.random.Generator, *, dates: int = 1) -> list[Image]:
-    """Flip, transpose and change the radiometry by random gains and an offset, alike in windows of one scene.
+@dataclass(frozen=True)
+class Turn:
+    """One of the eight ways to flip and transpose an image."""
+
+    flips: tuple[int, ...] = ()
+    """Axes along which it is flipped: 1 is down, 2 is right."""
+    transposed: bool = False
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> "Turn":
+        """Draw one at random."""
+        flips = tuple(axis for axis in (1, 2) if rng.random() < 0.5)
+        return cls(flips, rng.random() < 0.5)
+
+    def image(self, window: Image) -> Image:
+        """Turn an image (band, y, x)."""
+        turned = np.flip(window, self.flips)
+        return turned.transpose(0, 2, 1) if self.transposed else turned
+
+    def shift(self, shifts: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Turn displacements (n, 2), down and right."""
+        signs = np.array([-1.0 if axis in self.flips else 1.0 for axis in (1, 2)])
+        turned = shifts * signs
+        return np.asarray(turned[:, ::-1] if self.transposed else turned)
+
+
+def augment(
+    windows: Sequence[Image], rng: np.random.Generator, *, dates: int = 1, turn: Turn | None = None
+) -> list[Image]:
+    """Turn and change the radiometry by random gains and an offset, alike in windows of one scene.
 
     Channels are the bands of each of some dates; all dates change alike.
     """
-    flips = tuple(axis for axis in (1, 2) if rng.random() < 0.5)
-    transposed = rng.random() < 0.5
+    turn = Turn.draw(rng) if turn is None else turn
     bands = windows[0].shape[0] // dates
     gain = np.tile(np.exp(rng.normal(0, 0.25) + rng.normal(0, 0.1, (bands, 1, 1))), (dates, 1, 1))
     offset = np.tile(rng.normal(0, 0.01, (bands, 1, 1)), (dates, 1, 1))
-    out = []
-    for window in windows:
-        turned = np.flip(window, flips)
-        turned = turned.transpose(0, 2, 1) if transposed else turned
-        out.append(np.ascontiguousarray(turned * gain + offset, np.float32))
-    return out
+    return [np.ascontiguousarray(turn.image(window) * gain + offset, np.float32) for window in windows]

@@ -5,7 +5,9 @@ A task is one of five: `Continuous`, `Temporal` and `Fixed` learn from images of
 """
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
+
+import numpy as np
 
 from xsr.models.channels import NO_CHANNELS, Channels
 from xsr.training.manifest import Use
@@ -59,6 +61,16 @@ class Continuous(Wald):
     low_fidelity: float = 0.1
     """Weight of the low-fidelity term where there are squares, relative to the same error of the interpolation; see
     `xsr.training.tasks.liif_loss`."""
+    reads: Literal["bands", "dates"] = "bands"
+    """What the network reads: the bands of one image, or what `xsr.kernels.evidence` lists of one date or several."""
+    most: int = 4
+    """Most dates beside the image; the number is drawn for each batch."""
+    alone: float = 0.5
+    """Share of batches of scenes with one date alone."""
+    real: float = 0.25
+    """Share of batches from real series, whose target date is shown or hidden."""
+    series: int = 24
+    """Synthetic series to render."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,3 +178,13 @@ class Recipe(Generic[T]):
         values = {key: value for key, value in plain.items() if key not in nested}
         guide = self.task.guide.fields("guide_") if isinstance(self.task, Guided) else {}
         return {**values, "task": self.task.kind, **self.image.fields(), "units": self.image.units, **guide}
+
+
+def dropped(recipe: Recipe[Any], step: int) -> tuple[int, ...]:
+    """Bands to hide in the batch of a step: what a cube without them would lack."""
+    rng = np.random.default_rng([recipe.seed, step, 1])
+    if rng.random() >= recipe.drop:
+        return ()
+    kept = [list(subset) for subset in recipe.subsets] + [[b for b in recipe.bands if rng.random() < 0.5]]
+    keep = kept[int(rng.integers(len(kept)))] or list(recipe.bands[:1])
+    return tuple(i for i, band in enumerate(recipe.bands) if band not in keep and band in recipe.image.optional)

@@ -5,7 +5,7 @@ shows what it looked like, and time itself is supervised, without any image fine
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,10 @@ from xsr.core.blocks import Span
 from xsr.core.errors import BandError, CubeError, ParameterError
 from xsr.core.target_times import day_of_year, days
 from xsr.kernels.degrade import observe, sensor_band
+from xsr.kernels.registration import find_shift
 from xsr.kernels.resample import interpolation_taps, resample
 from xsr.training.manifest import Manifest, Scene, Split
-from xsr.training.pairs import OWN_MTF, PatchSensor, WaldSampler, augment, cut, even, fill
+from xsr.training.pairs import OWN_MTF, PatchSensor, Turn, WaldSampler, augment, cut, even, fill
 from xsr.training.reading import Reading, read_scene
 from xsr.training.scenes import (
     BANDS,
@@ -52,6 +53,8 @@ class Series:
     coarse: Image | None
     """Bands on the nested grid of pixels twice as large, shape (date, band, y / 2, x / 2)."""
     weight: float = 1.0
+    shifts: NDArray[np.float64] | None = None
+    """Displacement (down, right) of the content of each date in pixels, shape (date, 2); None: all lie alike."""
 
     def clear(self, share: float = CLEAR) -> NDArray[np.int64]:
         """Dates on which a share of the place is clear."""
@@ -79,6 +82,25 @@ class SeriesBatch:
     cols: NDArray[np.float64]
     target: Image
     """Truth at the queries, shape (n, queries, band); NaN where it is unknown."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A patch of several dates."""
+
+    low: Image
+    """Shape (date, band, patch, patch)."""
+    valid: NDArray[np.bool_]
+    """Shape (date, patch, patch)."""
+    times: NDArray[np.datetime64]
+    tau: NDArray[np.datetime64]
+    """Target time, shape (1,)."""
+    rows: NDArray[np.float64]
+    cols: NDArray[np.float64]
+    target: Image
+    """Shape (query, band)."""
+    shifts: NDArray[np.float64]
+    """Displacement (down, right) of the content of each date against the target, in pixels, shape (date, 2)."""
 
 
 @dataclass(frozen=True)
@@ -113,30 +135,45 @@ class SeriesSampler:
     def _draw(
         self, series: Series, sensor: PatchSensor, count: int, rng: np.random.Generator
     ) -> tuple[NDArray[np.generic], ...]:
+        drawn = self.draw(series, sensor, count, rng)
+        return (
+            drawn.low,
+            drawn.valid,
+            days(drawn.times),
+            day_of_year(drawn.times),
+            days(drawn.tau)[0],
+            day_of_year(drawn.tau)[0],
+            drawn.rows,
+            drawn.cols,
+            drawn.target,
+        )
+
+    def draw(self, series: Series, sensor: PatchSensor, count: int, rng: np.random.Generator) -> "Drawn":
+        """Draw a patch of some dates, and one of them or another as its target."""
         wald, margin, bands = self.wald, sensor.margin, len(sensor.mtf)
         date = int(rng.choice(series.clear()))
         frames = self._frames(series, date, count, rng)
         extent = even(wald.patch * sensor.scale)
-        windows = augment(self._windows(series, [*frames, date], extent, margin, rng), rng, dates=count + 1)
+        turn = Turn.draw(rng)
+        windows = self._windows(series, [*frames, date], extent, margin, rng)
+        windows = augment(windows, rng, dates=count + 1, turn=turn)
         low = wald.degrade([fill(window[:-bands]) for window in windows], sensor.repeated(count), rng)
         valid = self._valid(windows[0][:-bands:bands], sensor)
         if rng.random() < 0.5:
             valid &= np.stack([~cloud(wald.patch, rng.uniform(0, self.clouds), rng) for _ in range(count)])
         at = [wald.pixels(sensor.scale, min(extent, size), rng) for size in series.image.shape[2:]]
-        rows, cols = ((q + 0.5) / sensor.scale - 0.5 for q in at)
+        rows, cols = (np.asarray((q + 0.5) / sensor.scale - 0.5, np.float64) for q in at)
         target = windows[0][-bands:, at[0] + margin, at[1] + margin].T
-        times = series.times[frames]
-        tau = series.times[[date]]
-        return (
+        away = np.zeros((count, 2)) if series.shifts is None else series.shifts[frames] - series.shifts[date]
+        return Drawn(
             low.reshape(count, bands, wald.patch, wald.patch),
             valid,
-            days(times),
-            day_of_year(times),
-            days(tau)[0],
-            day_of_year(tau)[0],
+            series.times[frames],
+            series.times[[date]],
             rows,
             cols,
             target,
+            turn.shift(away) / sensor.scale,
         )
 
     def _windows(
@@ -277,6 +314,20 @@ def made_up(count: int, say: Say = quiet) -> Iterator[Series]:
         yield Series("synthetic", cube["time"].values.astype("datetime64[ns]"), values, None, 0.5)
 
 
+def registered(series: Series) -> Series:
+    """Measure how far the dates are displaced from the clearest; those with too little texture count as in place."""
+    order = np.isfinite(series.image[:, 0]).mean(axis=(1, 2))
+    reference = series.image[int(order.argmax())]
+    known = [band for band in range(len(reference)) if np.isfinite(reference[band]).any()]
+    shifts = np.zeros((len(series.times), 2))
+    for date, image in enumerate(series.image):
+        found = np.array([find_shift(reference[band], image[band])[:2] for band in known]).reshape(-1, 2)
+        found = found[np.isfinite(found).all(axis=1)]
+        if len(found):
+            shifts[date] = np.median(found, axis=0)
+    return replace(series, shifts=shifts)
+
+
 def coarser(series: Series) -> Series | None:
     """Series of 20 m pixels in which the truth of all bands is known; None if it is too small."""
     if series.coarse is None:
@@ -286,7 +337,8 @@ def coarser(series: Series) -> Series | None:
     images = [scene.image for scene in scenes if scene is not None]
     if len(images) < len(scenes):
         return None
-    return Series(f"{series.place} at 20 m", series.times, np.stack(images), None, series.weight)
+    shifts = None if series.shifts is None else series.shifts / 2
+    return Series(f"{series.place} at 20 m", series.times, np.stack(images), None, series.weight, shifts)
 
 
 def load(
@@ -313,6 +365,7 @@ def load(
         check_size(one.place, one.image.shape[2:], least)
         if np.isfinite(one.image).any() and not np.isfinite(one.image[:, 0]).any():
             raise BandError(f"series {one.place!r} lacks {BANDS[0]}, by which clear pixels are known. Add it.")
+    found, real = list(map(registered, found)), list(map(registered, real))
     found += real + [one for one in map(coarser, real) if one is not None]
     found = [one for one in found if len(one.clear()) >= 2 and len(one.clear(USEFUL)) >= 4]
     if not found:

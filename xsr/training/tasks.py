@@ -119,6 +119,8 @@ def liif_loss(
     low = low.nan_to_num()  # a band that the scene lacks is held at the mean
     wanted = (torch.from_numpy(batch.target) - torch.from_numpy(batch.base)).to(device) / std
     low[:, list(drop)] = 0.0
+    if batch.further is not None:
+        low = torch.cat((low, torch.from_numpy(batch.further).to(device)), dim=1)
     with torch.autocast(torch.device(device).type, torch.bfloat16):
         code = network.encode(low.contiguous(memory_format=torch.channels_last))
     rows, cols = (torch.from_numpy(v).float().to(device) for v in (batch.rows, batch.cols))

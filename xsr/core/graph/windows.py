@@ -222,7 +222,7 @@ def _halves(block: Block, plan: Plan) -> list[Block]:
 
 def _evaluate(frames: Frames, block: Block, window: Window, plan: Plan, source: Mosaic) -> Stack:
     """Cut, pad, evaluate, mask what lies outside, and filter (see `xsr.core.types.FinishedFunction`)."""
-    function, shape = _placed(frames, block), plan.source_shape
+    function, shape = _located(_placed(frames, block), window), plan.source_shape
     rows, cols = block.query.positions()
     out = function(
         _cut(window, shape, function.padding, frames.dates, source),
@@ -243,6 +243,12 @@ def _placed(frames: Frames, block: Block) -> WindowFunction:
     if place is None:
         return frames.function
     return cast(WindowFunction, place(Span(frames.dates[0], frames.dates[-1] + 1), block.rows, block.cols))
+
+
+def _located(function: WindowFunction, window: Window) -> WindowFunction:
+    """Bind a function to the first pixel of its window (see `xsr.core.types.LocatedFunction`)."""
+    locate = getattr(function, "locate", None)
+    return function if locate is None else cast(WindowFunction, locate(window.rows.start, window.cols.start))
 
 
 def _cut(window: Window, shape: tuple[int, int], padding: Padding, dates: Sequence[int], source: Mosaic) -> Stack:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from odc.geo.geobox import GeoBox
 
@@ -17,7 +17,8 @@ from xsr.core.target_times import TargetTime
 from xsr.core.types import XarrayObject
 from xsr.models import registry
 from xsr.models.card import ModelCard
-from xsr.models.precision import Precision
+from xsr.models.precision import Exact, Precision
+from xsr.operations.super_resolve.dates import Fused, coarser_bands, displacements, lattice, reader_of
 from xsr.operations.super_resolve.networks import (
     Continuous,
     Temporal,
@@ -174,6 +175,7 @@ def liif(
             pipeline.resolve_target(request.cube, scale=scale, resolution=resolution, like=like),
             chunks=pipeline.resolve_chunks(CHUNK_AT if chunks is None else chunks),
             provenance=provenance,
+            beside=request.beside,
         )
     warn_of_scale(max(fine.attrs["xsr_scale"]), request.card)
     return fine
@@ -186,10 +188,13 @@ class Request:
     cube: Cube
     card: ModelCard
     provenance: dict[str, Any]
-    function: Continuous
+    function: Continuous | Fused
     """Computes each date by itself."""
     at: tuple[pipeline.Moments, pipeline.MakeFunction] | None
     """Target times, and the function that computes them; None: each date is computed by itself."""
+    beside: Any = None
+    """Displacement of each date in pixels, which the function of target times reads beside the bands; see
+    `xsr.operations.super_resolve.dates.displacements`."""
 
 
 def prepare(
@@ -221,7 +226,8 @@ def prepare(
             f"model {card.name!r} is a {card.architecture}; expected a continuous one, such as {DEFAULT} or"
             f" {DEFAULT_AT}."
         )
-    if timed != (record.kind == "temporal"):
+    several = record.kind == "temporal" or card.reads == "dates"
+    if timed != several and not (card.reads == "dates"):
         raise ModelError(
             f"model {card.name!r} computes {'each date by itself' if timed else 'target times'};"
             f" {f'leave t out, or choose {DEFAULT_AT}' if timed else f't=... names them, or choose {DEFAULT}'}."
@@ -232,11 +238,44 @@ def prepare(
     warn_of_grid(checked, card)
     checked = smooth_repeats(checked, card.coarser)
     exact = exact_precision(precision, card, residual=True, device=device)
+    if card.reads == "dates":
+        return _fused(checked, card, spec, picks, device, exact, moments if timed else None, frames, fill)
     function = Continuous(spec, card.image, picks, card.radius, device, precision=exact)
     series = Temporal(spec, card.image, picks, card.radius, device, precision=exact, frames=frames, fill=fill)
     at = (moments, partial(_at_times, series)) if timed else None
     return Request(checked, card, provenance("liif", card, exact), function, at)
 
 
-def _at_times(function: Temporal, target_times: tuple[TargetTime, ...]) -> Temporal:
+def _fused(
+    cube: Cube,
+    card: ModelCard,
+    spec: registry.ModelSpec,
+    picks: tuple[int, ...],
+    device: str,
+    precision: Exact,
+    moments: pipeline.Moments | None,
+    frames: int,
+    fill: bool,
+) -> Request:
+    """Request of a model that reads dates."""
+    function = Fused(
+        *(spec, card.image, picks, card.radius, device),
+        precision=precision,
+        reader=reader_of(card),
+        coarser=coarser_bands(cube, card, picks),
+        phase=lattice(cube),
+        bands=len(picks),
+        frames=frames,
+        fill=fill,
+    )
+    record = provenance("liif", card, precision)
+    if moments is None:
+        return Request(cube, card, record, function, None)
+    return Request(cube, card, record, function, (moments, partial(_at_times, function)), displacements(cube))
+
+
+Series = TypeVar("Series", Temporal, Fused)
+
+
+def _at_times(function: Series, target_times: tuple[TargetTime, ...]) -> Series:
     return replace(function, target_times=target_times)

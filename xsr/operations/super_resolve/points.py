@@ -123,7 +123,9 @@ def sample(
     targets, groups = moments.resolve(checked)
     frames_of = [graph.Frames(make(group.target_times), group.dates, len(group.target_times)) for group in groups]
     plan = graph.make_plan(points, shape, halo=frames_of[0].function.halo, chunks=(1, sizes))
-    values = graph.run_frames(frames_of, checked.data.data, plan)[:, :, 0]
+    data = checked.data.data
+    source = data if request.beside is None else np.concatenate([data, request.beside], axis=1)
+    values = graph.run_frames(frames_of, source, plan, bands=data.shape[1])[:, :, 0]
     return checked.at(targets).rewrap_points(values[:, :, back], coords, dim, record)
 
 

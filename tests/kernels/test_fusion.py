@@ -1,0 +1,205 @@
+"""Fusion of displaced dates: weights against a dense oracle, planes, noise, radiometry, and what more dates bring."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.integrate import quad
+from scipy.special import j0
+
+from xsr.core.blocks import Span
+from xsr.core.sensors import sigma_px
+from xsr.kernels import fusion
+from xsr.kernels.degrade import observe, sensor_band
+from xsr.kernels.evidence import EDGE, Series
+from xsr.kernels.fusion import LEVELS, OWN, PHASES, REACH, WINDOW, Fusion, composite, displaced, harmonised, weights
+
+MTF = 0.3
+SENSOR = float(sigma_px(MTF, 1.0))
+SHIFTS = st.lists(st.tuples(st.floats(-1.5, 1.5), st.floats(-1.5, 1.5)), max_size=3)
+STEPS = np.arange(-REACH, REACH + 1)
+
+
+def power(f):
+    return (1 + (f / fusion.OUTER) ** 2) ** -(1 + fusion.SMOOTHNESS)
+
+
+# --- weights -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("distance", [0.0, 0.3, 1.0, 2.7, 6.5])
+def test_covariance_is_the_hankel_transform(distance):
+    def density(f):
+        return (
+            2
+            * np.pi
+            * f
+            * power(f)
+            * np.exp(-2 * (np.pi * f) ** 2 * (SENSOR**2 + 0.3**2))
+            * j0(2 * np.pi * f * distance)
+        )
+
+    wanted = sum(quad(density, a, b, limit=200)[0] for a, b in ((0, 0.05), (0.05, 0.5), (0.5, 1.5)))
+    found = fusion.covariance(np.array([distance]), SENSOR, 0.3)[0] * fusion.HIGHEST / fusion.FREQUENCIES
+    assert found == pytest.approx(wanted, rel=2e-3)
+
+
+def dense(shifts, level, query, result):
+    """Universal kriging by one bordered system."""
+    place = np.array([(y, x) for y in STEPS for x in STEPS], float)
+    at = np.concatenate([place, *(place - np.array(shift) for shift in shifts)])
+    noise = np.repeat([OWN**2, *(1.0,) * len(shifts)], len(place)) * level**2 * fusion.unit(SENSOR)
+    gap = np.linalg.norm(at[:, None] - at[None], axis=-1)
+    plane = np.column_stack([np.ones(len(at)), at])
+    matrix = np.block([[fusion.covariance(gap, SENSOR, SENSOR) + np.diag(noise), plane], [plane.T, np.zeros((3, 3))]])
+    right = np.r_[fusion.covariance(np.linalg.norm(at - query, axis=-1), SENSOR, result), 1, query]
+    return np.linalg.solve(matrix, right)[: len(at)]
+
+
+@pytest.mark.parametrize("shifts", [(), ((0.3, -0.4),), ((0.25, 0.1), (-1.2, 0.7))])
+@pytest.mark.parametrize("level", [0, 4])
+def test_weights_against_a_dense_solution(shifts, level):
+    found, _ = weights(shifts, SENSOR, 0.5 * SENSOR)
+    assert found.shape == (len(LEVELS), PHASES + 1, PHASES + 1, 1 + len(shifts), len(STEPS), len(STEPS))
+    for down, right in ((0, 0), (4, 12), (8, 8), (16, 3)):
+        query = np.array([down, right]) / PHASES - 0.5
+        wanted = dense(shifts, LEVELS[level], query, 0.5 * SENSOR)
+        np.testing.assert_allclose(found[level, down, right].ravel(), wanted, rtol=0, atol=2e-5)
+
+
+@given(SHIFTS.map(tuple))
+@settings(max_examples=15)
+def test_weights_keep_planes_and_more_dates_know_more(shifts):
+    found, unknown = weights(shifts, SENSOR, 0.3 * SENSOR)
+    y, x = np.meshgrid(STEPS, STEPS, indexing="ij")
+    dates = [1.0 + 0.3 * (y - dy) - 0.2 * (x - dx) for dy, dx in ((0, 0), *shifts)]
+    made = (found * np.stack(dates)).sum(axis=(3, 4, 5))
+    phase = np.arange(PHASES + 1) / PHASES - 0.5
+    wanted = 1.0 + 0.3 * phase[:, None] - 0.2 * phase
+    np.testing.assert_allclose(made, np.broadcast_to(wanted, made.shape), rtol=0, atol=2e-5)
+    if shifts:
+        _, fewer = weights(shifts[:-1], SENSOR, 0.3 * SENSOR)
+        assert (unknown <= fewer + 1e-4).all()
+    assert (np.diff(unknown, axis=0) >= -1e-4).all()  # noise never helps
+
+
+def test_an_image_alone_without_noise_is_hardly_changed_on_its_pixels():
+    found, _ = weights((), SENSOR, SENSOR)
+    middle = found[0, PHASES // 2, PHASES // 2, 0]
+    assert middle[REACH, REACH] == pytest.approx(1.0, abs=0.01)
+    assert np.abs(middle).sum() == pytest.approx(1.0, abs=0.02)
+
+
+# --- dates -------------------------------------------------------------------------------------------------------
+
+
+def fine_scene(seed, side=192, slope=1.3):
+    """Random field with a power law for a spectrum, 0.2 in the mean."""
+    rng = np.random.default_rng(seed)
+    f = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side))
+    amplitude = np.where(f > 0, np.maximum(f, 1e-9) ** -slope, 0)
+    field = np.fft.irfft2(amplitude * np.fft.rfft2(rng.standard_normal((side, side))), s=(side, side))
+    return (0.2 + 0.03 * field / field.std()).astype(np.float32)
+
+
+def observed(scene, shift, noise=0.0, seed=0):
+    """What the sensor sees of a scene of half its pixels, displaced."""
+    rows, cols = (Span(0, size // 2) for size in scene.shape)
+    low = observe(scene[None], sensor_band(MTF, 2.0, source_mtf=MTF), rows=rows, cols=cols, shift=shift)
+    return (low + noise * np.random.default_rng(seed).standard_normal(low.shape)).astype(np.float32)
+
+
+def test_displaced_moves_the_content():
+    ramp = np.broadcast_to(np.arange(20, dtype=np.float32), (1, 20, 20))
+    moved = displaced(ramp, (0.4, 1.5))
+    np.testing.assert_allclose(moved[0, 6:14, 6:14], ramp[0, 6:14, 6:14] - 1.5, atol=1e-5)
+    assert displaced(ramp, (0.0, 0.0)) is ramp
+
+
+def test_composite_is_linear_in_time_and_in_place():
+    y, x = np.mgrid[:16, :16].astype(np.float32)
+    image = 0.01 * y + 0.02 * x
+    first, second = displaced(image[None], (0.5, 0.0)), 0.4 + displaced(image[None], (0.0, -0.5))
+    valid = np.ones((2, 16, 16), bool)
+    valid[1, :, 12:] = False
+    made, known = composite(np.stack([first, second]), valid, [(0.5, 0.0), (0.0, -0.5)], np.array([-1.0, 3.0]))
+    inner = (slice(4, 12), slice(4, 10))
+    np.testing.assert_allclose(made[0][inner], image[inner] + 0.25 * 0.4, atol=1e-5)
+    np.testing.assert_allclose(made[0][4:12, 13], image[4:12, 13], atol=1e-5)  # the other date alone
+    assert known.all()
+    made, known = composite(np.stack([first, second]), np.zeros_like(valid), [(0, 0), (0, 0)], np.array([-1.0, 3.0]))
+    assert np.isfinite(made).all()
+    assert not known.any()
+
+
+def test_harmonised_undoes_a_line():
+    scene = observed(fine_scene(0), (0.0, 0.0))
+    other = 0.05 + 0.6 * displaced(scene, (0.3, -0.2))
+    valid = np.ones((1, *scene.shape[1:]), bool)
+    valid[:, 40:44, 40:44] = False
+    spoilt = np.where(valid[:, None], other[None], np.float32(9.0))
+    made, misfit, share = harmonised(scene, spoilt, valid, [(0.3, -0.2)])
+    wanted = displaced(scene, (0.3, -0.2))[:, WINDOW:-WINDOW, WINDOW:-WINDOW]
+    np.testing.assert_allclose(made[0], wanted, atol=2e-4)
+    assert np.sqrt(misfit.max()) < 1e-3
+    assert share.min() < 1 <= share.max() + 1e-9
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.002, 0.006])
+def test_noise_is_found(noise):
+    scene = fine_scene(1, slope=1 + fusion.SMOOTHNESS)
+    image = observed(scene, (0.0, 0.0), OWN * noise, 1)
+    shifts = [(0.4, -0.3), (-0.2, 0.45)]
+    dates = np.stack([observed(scene, shift, noise, 2 + n) for n, shift in enumerate(shifts)])
+    part = Series.of(image, dates, np.ones((2, *image.shape[1:]), bool), shifts, SENSOR).using([0, 1])
+    clean = observed(scene, (0.0, 0.0))[0]
+    unit = np.sqrt(0.25 * np.mean(np.diff(clean, axis=0) ** 2) + 0.25 * np.mean(np.diff(clean, axis=1) ** 2))
+    found = float(np.median(part.noise)) * unit
+    assert found < 0.0012 if noise == 0 else 0.6 * noise < found < 1.4 * noise
+
+
+def test_more_dates_make_less_error():
+    scene = fine_scene(2)
+    rng = np.random.default_rng(3)
+    shifts = [tuple(shift) for shift in rng.uniform(-0.5, 0.5, (7, 2)).tolist()]
+    image = observed(scene, (0.0, 0.0), 0.0005, 9)
+    dates = np.stack([observed(scene, shift, 0.0005, n) for n, shift in enumerate(shifts)])
+    series = Series.of(image, dates, np.ones((7, *image.shape[1:]), bool), shifts, SENSOR)
+    side = image.shape[1] - 2 * EDGE
+    place = (np.arange(2 * side) + 0.5) / 2 - 0.5
+    rows, cols = np.meshgrid(place, place, indexing="ij")
+    truth = scene[2 * EDGE : -2 * EDGE, 2 * EDGE : -2 * EDGE]
+    errors = [
+        np.sqrt(np.mean((series.using(range(count)).at(rows, cols, 0.5)[0] - truth) ** 2)) for count in (0, 1, 3, 7)
+    ]
+    assert errors[0] > errors[1] > errors[2] > errors[3]
+    assert errors[3] < 0.7 * errors[0]
+    gained = [float(series.using(range(count)).gained.mean()) for count in (0, 1, 3, 7)]
+    assert gained[0] == 0 < gained[1] < gained[2] < gained[3] < 1
+
+
+def test_changed_dates_count_for_little():
+    scene = fine_scene(4)
+    image, changed = observed(scene, (0.0, 0.0)), observed(fine_scene(5), (0.3, 0.3))
+    series = Series.of(image, changed[None], np.ones((1, *image.shape[1:]), bool), [(0.3, 0.3)], SENSOR)
+    assert float(series.using([0]).gained.mean()) < 0.15
+
+
+def test_estimate_depends_on_nothing_but_the_pixels_around():
+    scene = fine_scene(6)
+    image, other = observed(scene, (0.0, 0.0), 0.001), observed(scene, (0.35, -0.2), 0.001, 7)
+    valid = np.ones((1, *image.shape[1:]), bool)
+    place = np.array([[3.2, 4.0], [5.75, 2.5]]), np.array([[1.0, 2.3], [6.1, 3.9]])
+
+    def at(first):
+        cut = np.s_[..., first : first + 2 * EDGE + 10, first : first + 2 * EDGE + 10]
+        series = Series.of(image[cut], other[None][cut], valid[cut], [(0.35, -0.2)], SENSOR)
+        return series.using([0]).at(place[0] - first + 20, place[1] - first + 20, 0.4)
+
+    np.testing.assert_allclose(at(20), at(21), rtol=0, atol=1e-6)
+
+
+def test_a_fusion_of_nothing_has_no_noise():
+    assert (
+        Fusion((), SENSOR).noise(np.ones((2, 30, 30), np.float32), np.empty((0, 2, 12, 12)), np.empty((0, 12, 12))) == 0
+    ).all()

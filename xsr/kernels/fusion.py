@@ -1,0 +1,401 @@
+"""Fusion of dates that lie fractions of a pixel apart: what they reveal together that none shows alone.
+
+Every date samples the scene at other places, so that several of them resolve what aliasing and blur hide in one. The
+linear estimate of least mean square error (kriging) at a point weighs the pixels around it on all dates by how they
+covary: through the sensor's response, at their distance on the ground, with the noise of each. Of an image alone it is
+an interpolation that undoes some of the blur.
+
+The scene counts as a random field with a power law for a spectrum. The other dates are first brought to the radiometry
+of the image (`harmonised`), since geometry lasts for months and colours do not; what then still differs, beyond what
+the displacement explains, is their noise, found around every pixel.
+
+References
+----------
+N. Cressie, "Statistics for Spatial Data", Wiley, 1993, section 3.4 (universal kriging).
+P. Goovaerts, "Kriging and Semivariogram Deconvolution in the Presence of Irregular Geographical Units", Mathematical
+Geosciences 40 (2008), doi:10.1007/s11004-007-9129-1 (pixels that are averages, points that are not).
+K. He, J. Sun, X. Tang, IEEE TPAMI 35 (2013), doi:10.1109/TPAMI.2012.213, eq. 5 (the lines of `harmonised`).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
+from scipy.signal import convolve2d
+from scipy.special import j0
+
+from xsr.kernels.accelerate import jit
+from xsr.kernels.gaps import tent_sums
+from xsr.kernels.resample import interpolation_taps, resample
+from xsr.kernels.temporal import date_weights
+
+Floats = NDArray[np.float64]
+Image = NDArray[np.float32]
+REACH = 2
+"""Pixels on every side of the nearest one that are weighed, on each date."""
+PHASES = 16
+"""Places within a pixel, along each axis, for which weights are found; positions are rounded to them."""
+FARTHEST = 1.5
+"""Displacement in pixels, along an axis, up to which a date is used."""
+WINDOW = 8
+"""Pixels on every side at which the weights of the lines of `harmonised` come to nothing."""
+LEVELS = (0.03, 0.06, 0.12, 0.24, 0.48, 0.96, 1.92)
+"""Noise of a date, relative to `unit`, for which weights are found; between them estimates are interpolated. An image
+alone counts as one of the least noise."""
+OWN = 0.6
+"""Noise of the image itself, as a share of that of the other dates."""
+MORE = 1.5
+"""Factor by which scenes with sharp edges alias more than a power law says."""
+SMOOTHNESS, OUTER = 0.3, 0.01
+"""The power spectrum falls as ``(1 + (f / OUTER)^2)^-(1 + SMOOTHNESS)``, f in cycles a pixel."""
+HIGHEST, FREQUENCIES = 1.5, 1000
+"""Frequencies of the integral over the spectrum, in cycles a pixel; beyond, the response of any sensor is nothing."""
+CLEAR = 0.01
+"""Share of an interpolated pixel that may come from pixels that are not valid."""
+LONGEST = 16.0
+"""Pixels beyond every distance between two places that are weighed."""
+NUDGE = 1e-6
+"""Added to positions before they are rounded: one half-way between two places goes the same way in every block."""
+PRIOR, FLAT = 1e-7, 1e-7
+"""Squared reflectance by which a line of `harmonised` is held to slope 1, and below which differences between
+neighbours are none."""
+
+
+def covariance(distance: Floats, first: float, second: float) -> Floats:
+    """Covariance of the scene observed through two Gaussians, over distance; of any unit.
+
+    Parameters
+    ----------
+    distance
+        In pixels, at most `LONGEST`, any shape.
+    first, second
+        Standard deviations of the Gaussians, in pixels.
+    """
+    steps, curve = _curve(first, second)
+    return np.interp(distance, steps, curve)
+
+
+def unit(sensor: float) -> float:
+    """Half the mean squared difference of neighbouring pixels of a scene: the unit of noise."""
+    here, there = covariance(np.array([0.0, 1.0]), sensor, sensor)
+    return float(here - there)
+
+
+@lru_cache(maxsize=64)
+def _curve(first: float, second: float) -> tuple[Floats, Floats]:
+    """Covariance over distance, in steps of a hundredth of a pixel: Hankel transform of spectrum and responses."""
+    frequency, coarse, bessel = _bessel()
+    spectrum = (1 + (frequency / OUTER) ** 2) ** -(1 + SMOOTHNESS)
+    density = 2 * np.pi * frequency * spectrum * np.exp(-2 * (np.pi * frequency) ** 2 * (first**2 + second**2))
+    fine = np.arange(0.0, LONGEST, 0.01)
+    return fine, np.asarray(CubicSpline(coarse, bessel @ density)(fine))
+
+
+@lru_cache(maxsize=1)
+def _bessel() -> tuple[Floats, Floats, Floats]:
+    """Frequencies, distances, and the Bessel function of their products."""
+    frequency = (np.arange(FREQUENCIES) + 0.5) / FREQUENCIES * HIGHEST
+    distance = np.arange(0.0, LONGEST + 0.1, 0.1)
+    return frequency, distance, np.asarray(j0(2 * np.pi * np.outer(distance, frequency)))
+
+
+# --- weights --------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=512)
+def weights(shifts: tuple[tuple[float, float], ...], sensor: float, result: float) -> tuple[Image, Image]:
+    """Weights of the pixels around a position, on an image and on some dates, for every level of noise.
+
+    Parameters
+    ----------
+    shifts
+        Displacement (down, right) of the content of each date against the image, in pixels.
+    sensor, result
+        Standard deviation of the Gaussian through which dates observe the scene, and of that of the result, in pixels.
+
+    Returns
+    -------
+    weights : ndarray
+        Shape (level, phase down, phase right, 1 + date, row, column); the first phase is half a pixel above the
+        nearest centre, the last half a pixel below. They sum to 1, and a plane keeps its place.
+    unknown : ndarray
+        Variance of the error in units of `unit`, shape (level, phase down, phase right).
+    """
+    steps = np.arange(-REACH, REACH + 1)
+    place = np.stack(np.meshgrid(steps, steps, indexing="ij"), axis=-1).reshape(-1, 2)
+    at = np.concatenate([place, *(place - np.array(shift) for shift in shifts)])
+    scale, level = unit(sensor), np.square(LEVELS)
+    share = np.repeat([OWN**2, *(1.0,) * len(shifts)], len(place))
+    between = covariance(_distances(at, at), sensor, sensor) / scale
+    phase = np.arange(PHASES + 1) / PHASES - 0.5
+    query = np.stack(np.meshgrid(phase, phase, indexing="ij"), axis=-1).reshape(-1, 2)
+    right = covariance(_distances(at, query), sensor, result) / scale
+    plane, wanted = (np.column_stack([np.ones(len(v)), v]) for v in (at, query))
+    # One decomposition serves all levels: between + level * diag(share) = root (V (values + level) V') root.
+    root = np.sqrt(share)
+    values, vectors = np.linalg.eigh(between / np.outer(root, root))
+    inward = vectors.T / root
+    found = np.empty((len(level), *right.shape))
+    for number, noise in enumerate(level):
+        free, drift = (inward.T @ ((inward @ v) / (values + noise)[:, None]) for v in (right, plane))
+        found[number] = free + drift @ np.linalg.solve(plane.T @ drift, wanted.T - plane.T @ free)
+    own = float(covariance(np.zeros(1), result, result)[0]) / scale
+    error = [
+        own - 2 * (w * right).sum(0) + (w * (between @ w + (n * share)[:, None] * w)).sum(0)
+        for n, w in zip(level, found, strict=True)
+    ]
+    side, phases = len(steps), len(phase)
+    shape = (len(level), phases, phases, 1 + len(shifts), side, side)
+    ordered = np.ascontiguousarray(found.transpose(0, 2, 1).reshape(shape), np.float32)
+    return ordered, np.asarray(np.maximum(error, 0), np.float32).reshape(shape[:3])
+
+
+def _distances(a: Floats, b: Floats) -> Floats:
+    """Distance of every place (n, 2) from every other (m, 2)."""
+    return np.asarray(np.hypot(*(a[:, None] - b[None]).transpose(2, 0, 1)))
+
+
+def aliasing(shift: tuple[float, float], sensor: float) -> float:
+    """Quotient of two mean squares: what bicubic interpolation of an image misses of a date, over what it misses twice.
+
+    The first is how the date differs from the image moved to its pixels, if nothing changed; the second, known from the
+    image alone, how that differs from itself moved there and back. It depends on the fraction of a pixel alone, and is
+    taken at the nearest fiftieth.
+    """
+    down, right = sorted(round(50 * abs(by - round(by))) / 50 for by in shift)
+    return _aliasing(down, right, sensor)
+
+
+@lru_cache(maxsize=1024)
+def _aliasing(down: float, right: float, sensor: float) -> float:
+    """Quotient for a displacement of less than a pixel; see `aliasing`."""
+    shift = (down, right)
+    reach = 8
+    steps = np.arange(-reach, reach + 1)
+    place = np.stack(np.meshgrid(steps, steps, indexing="ij"), axis=-1).reshape(-1, 2).astype(np.float64)
+    among = covariance(np.minimum(_distances(place, place), LONGEST - 1), sensor, sensor)
+    there, back = (_moving(np.array(shift) * sign, reach) for sign in (1, -1))
+    cross = covariance(np.hypot(*(place + np.array(shift)).T), sensor, sensor)
+    whole = float(covariance(np.zeros(1), sensor, sensor)[0])
+    weight = there.ravel()
+    wanted = whole - 2 * float(weight @ cross) + float(weight @ among @ weight)
+    both = convolve2d(there, back, mode="same").ravel()
+    both[both.size // 2] -= 1
+    itself = float(both @ among @ both)
+    return max(wanted, 0.0) / itself if itself > 1e-6 * whole else 0.0
+
+
+def _moving(shift: Floats, reach: int) -> Floats:
+    """Weights of the pixels around one in an image displaced by bicubic interpolation."""
+    size = 2 * reach + 1
+    rows, cols = (interpolation_taps(np.array([reach - by]), "bicubic").matrix(size)[0][0] for by in shift)
+    return np.outer(rows, cols)
+
+
+# --- dates ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """An image and the dates beside it that are fused."""
+
+    shifts: tuple[tuple[float, float], ...]
+    """Displacement (down, right) of the content of each other date against the image, in pixels."""
+    sensor: float
+    """Standard deviation of the Gaussian through which dates observe the scene, in pixels."""
+
+    def noise(self, image: Image, misfit: Floats, share: Floats) -> Image:
+        """Noise of the dates around every pixel, in units of `unit`, shape (h, w).
+
+        Parameters
+        ----------
+        image
+            Shape (band, h, w) with `WINDOW` pixels and one more around the result.
+        misfit, share
+            Of `harmonised`, for the result.
+        """
+        if not self.shifts:
+            return np.zeros(np.subtract(image.shape[1:], 2 * (WINDOW + 1)), np.float32)
+        scale = float(WINDOW + 1) ** 4
+        values = image.astype(np.float64)
+        down, right = (np.square(np.diff(values, axis=axis)) for axis in (1, 2))
+        # Each pixel has half of the difference to either neighbour.
+        squares = 0.125 * (down[:, :-1, 1:-1] + down[:, 1:, 1:-1] + right[:, 1:-1, :-1] + right[:, 1:-1, 1:])
+        local = tent_sums(squares, WINDOW) / scale
+        missed = np.zeros_like(local)
+        for shift, weight in zip(self.shifts, share, strict=True):
+            there = displaced(image, shift)
+            away = displaced(there, (-shift[0], -shift[1])) - image
+            itself = tent_sums(np.square(away[:, 1:-1, 1:-1].astype(np.float64)), WINDOW) / scale
+            missed += weight * MORE * aliasing(shift, self.sensor) * itself
+        excess = (misfit * share[:, None]).sum(axis=0) - missed
+        relative = np.maximum(excess, 0) / np.maximum(share.sum(axis=0), 1e-9) / (local + FLAT)
+        return np.asarray(np.sqrt(relative.mean(axis=0) / (1 + OWN**2)), np.float32)
+
+    def estimate(self, image: Image, dates: Image, noise: Image, rows: Floats, cols: Floats, result: float) -> Image:
+        """Estimate the scene at positions, from all dates.
+
+        Parameters
+        ----------
+        image
+            Shape (band, h, w), with `REACH` pixels around those that positions are nearest to.
+        dates
+            The other dates, `harmonised`, shape (date, band, h, w).
+        noise
+            Shape (h, w); see `noise`.
+        rows, cols
+            Positions in pixels, of any one shape.
+        result
+            Standard deviation of the Gaussian of the result, in pixels.
+
+        Returns
+        -------
+        ndarray
+            Shape (band, *shape of rows), reflectance.
+        """
+        out = np.zeros((rows.size, len(image)), np.float32)
+        weight, _ = weights(self.shifts, self.sensor, result)
+        series = np.ascontiguousarray(np.concatenate([image[None], dates]).transpose(0, 2, 3, 1))
+        _apply(series, rows.ravel(), cols.ravel(), level_of(noise), weight, out)
+        return out.T.reshape(len(image), *rows.shape)
+
+    def gained(self, noise: Image, result: float) -> Image:
+        """Share of the variance of the error that the other dates take away, mean over a pixel, shape (h, w)."""
+        if not self.shifts:
+            return np.zeros_like(noise)
+        (_, alone), (_, together) = (weights(shifts, self.sensor, result) for shifts in ((), self.shifts))
+        share = 1 - together.mean(axis=(1, 2)) / alone[0].mean()
+        return np.asarray(np.interp(level_of(noise), np.arange(len(LEVELS)), share), np.float32)
+
+
+def pixel_of(position: Floats, size: int) -> NDArray[np.int64]:
+    """Pixel that is nearest to a position, of those along an axis; as in `Fusion.estimate`."""
+    return np.clip(np.floor(position + 0.5 + NUDGE).astype(np.int64), 0, size - 1)
+
+
+def level_of(noise: Image) -> Image:
+    """Place of a noise among `LEVELS`, between the first and the last."""
+    step = math.log(LEVELS[1] / LEVELS[0])
+    level = np.log(np.maximum(noise, LEVELS[0]) / np.float32(LEVELS[0])) / np.float32(step)
+    return np.asarray(np.minimum(level, len(LEVELS) - 1), np.float32)
+
+
+def composite(
+    dates: Image, valid: NDArray[np.bool_], shifts: Sequence[Sequence[float]] | Floats, offset: Floats
+) -> tuple[Image, NDArray[np.bool_]]:
+    """Interpolate linearly in time between the valid dates around each pixel, moved to where the image lies.
+
+    Parameters
+    ----------
+    dates
+        Shape (date, band, h, w); what lies under pixels that are not valid may be anything finite.
+    valid
+        Shape (date, h, w).
+    shifts
+        Displacement (down, right) of the content of each date against the image, in pixels.
+    offset
+        Time of each date minus that of the image, in days, ascending.
+
+    Returns
+    -------
+    image : ndarray
+        Shape (band, h, w); the plain mean of the dates where none is valid.
+    known : ndarray
+        Where a date is valid, shape (h, w).
+    """
+    moved = np.stack([displaced(date, (-down, -right)) for date, (down, right) in zip(dates, shifts, strict=True)])
+    there = [
+        displaced(known[None].astype(np.float32), (-y, -x))[0] for known, (y, x) in zip(valid, shifts, strict=True)
+    ]
+    clear = np.stack(there) > 1 - CLEAR
+    known: NDArray[np.bool_] = np.asarray(clear.any(axis=0))
+    weight = date_weights(clear, offset, method="linear", frames=1)
+    weight[:, ~known] = 1 / len(dates)
+    return np.asarray((weight[:, None] * moved).sum(axis=0), np.float32), known
+
+
+def harmonised(
+    image: Image, dates: Image, valid: NDArray[np.bool_], shifts: Sequence[Sequence[float]]
+) -> tuple[Image, Floats, Floats]:
+    """Bring dates to the radiometry of an image, band by band, by the line that fits them to it around each pixel.
+
+    Parameters
+    ----------
+    image
+        Shape (band, h, w), finite.
+    dates
+        Shape (date, band, h, w); what lies under pixels that are not valid may be anything.
+    valid
+        Pixels of the dates to use, shape (date, h, w).
+    shifts
+        Displacement (down, right) of the content of each date against the image, in pixels.
+
+    Returns
+    -------
+    dates : ndarray
+        Shape (date, band, h - 2 `WINDOW`, w - 2 `WINDOW`), each on its own pixels; where it is not valid, the image.
+    misfit : ndarray
+        Mean square of what the line of each date leaves around a pixel, shape of the dates.
+    share : ndarray
+        Of the window around a pixel that is valid, shape (date, h - 2 `WINDOW`, w - 2 `WINDOW`).
+
+    Notes
+    -----
+    The image is moved to the pixels of a date by bicubic interpolation. With n the share of the window's weights on
+    pixels valid, the slope is ``(n cov + PRIOR) / (n var + PRIOR)``.
+    """
+    inner = (..., slice(WINDOW, -WINDOW), slice(WINDOW, -WINDOW))
+    out = np.empty((len(dates), *image[inner].shape), np.float32)
+    left, shares = np.zeros(out.shape), np.zeros((len(out), *out.shape[2:]))
+    scale = float(WINDOW + 1) ** 4
+    for number, (date, known, shift) in enumerate(zip(dates, valid, shifts, strict=True)):
+        moved = displaced(image, shift)
+        share = shares[number] = tent_sums(known[None], WINDOW)[0] / scale
+        x, y = (np.where(known, v, 0).astype(np.float64) for v in (date, moved))
+        sums = [tent_sums(v, WINDOW) / scale / np.maximum(share, 1e-9) for v in (x, y, x * x, x * y, y * y)]
+        mean_x, mean_y = sums[:2]
+        var, cov, var_y = sums[2] - mean_x**2, sums[3] - mean_x * mean_y, sums[4] - mean_y**2
+        slope = (share * cov + PRIOR) / (share * var + PRIOR)
+        line = mean_y + slope * (date[inner] - mean_x)
+        out[number] = np.where(known[inner], line, moved[inner])
+        left[number] = np.maximum(var_y - 2 * slope * cov + slope**2 * var, 0)
+    return out, left, shares
+
+
+def displaced(image: Image, shift: Sequence[float]) -> Image:
+    """Image (band, h, w) whose content is displaced (down, right) by a few pixels; borders are repeated."""
+    if not any(shift):
+        return image
+    pad = int(np.ceil(np.abs(shift).max())) + 2
+    padded = np.pad(image, ((0, 0), (pad, pad), (pad, pad)), mode="edge")
+    rows, cols = (
+        interpolation_taps(np.arange(size) - by + pad, "bicubic")
+        for size, by in zip(image.shape[1:], shift, strict=True)
+    )
+    return resample(padded, rows, cols)
+
+
+@jit
+def _apply(series: Any, rows: Any, cols: Any, level: Any, weight: Any, out: Any) -> None:
+    """Weighted sums of the pixels around positions; ``series`` has shape (date, row, column, band)."""
+    dates, bands = series.shape[0], series.shape[3]
+    side, phases, last = weight.shape[4], weight.shape[1] - 1, weight.shape[0] - 1
+    reach = side // 2
+    for query in range(rows.size):
+        row, col = int(np.floor(rows[query] + 0.5 + NUDGE)), int(np.floor(cols[query] + 0.5 + NUDGE))
+        down = int(np.floor((rows[query] - row + 0.5) * phases + 0.5 + NUDGE))
+        right = int(np.floor((cols[query] - col + 0.5) * phases + 0.5 + NUDGE))
+        low = min(int(level[row, col]), last - 1)
+        high = level[row, col] - low
+        for date in range(dates):
+            for i in range(side):
+                for j in range(side):
+                    value = (1 - high) * weight[low, down, right, date, i, j]
+                    value += high * weight[low + 1, down, right, date, i, j]
+                    for band in range(bands):
+                        out[query, band] += value * series[date, row - reach + i, col - reach + j, band]

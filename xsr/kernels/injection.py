@@ -1,0 +1,131 @@
+"""Detail that sharp bands predict for coarser ones on the same grid, by local regression.
+
+Bands of larger pixels are brought to the grid of the finest by interpolation. Observed as such a band is
+(blurred, sampled and interpolated back), a sharp band shows what the coarse ones show; around every pixel each coarse
+band is regressed on the sharp ones so observed. The slopes applied to what that takes away from the sharp bands are the
+detail of the coarse band, if the relation holds on finer scales too.
+
+Sampling is imitated on the very lattice of the larger pixels: what interpolation misses depends on where they lie.
+
+References
+----------
+B. Aiazzi, L. Alparone, S. Baronti, A. Garzelli, M. Selva, "MTF-tailored multiscale fusion of high-resolution MS and Pan
+imagery", Photogrammetric Engineering & Remote Sensing 72 (2006), doi:10.14358/PERS.72.5.591 (local injection gains).
+M. Selva, B. Aiazzi, F. Butera, L. Chiarantini, S. Baronti, "Hyper-sharpening: a first approach on SIM-GA data", IEEE
+JSTARS 8 (2015), doi:10.1109/JSTARS.2015.2440092 (several sharp bands for each coarse one).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xsr.core.blocks import Span
+from xsr.kernels.accelerate import jit
+from xsr.kernels.degrade import BandOptics, observe
+from xsr.kernels.gaps import tent_sums
+
+WINDOW = 5
+"""Pixels on every side at which the weights of a regression, which fall linearly along each axis, come to nothing."""
+RIDGE = 1e-6
+"""Squared reflectance that counts as noise of the sharp bands, observed as the coarse ones are."""
+
+
+def margin(optics: BandOptics) -> int:
+    """Pixels needed around a block."""
+    return optics.halo() + 1 + WINDOW
+
+
+def injected_detail(
+    images: NDArray[np.float32],
+    sharp: Sequence[int],
+    coarse: Sequence[int],
+    optics: BandOptics,
+    *,
+    corner: tuple[int, int] = (0, 0),
+) -> NDArray[np.float32]:
+    """Predict what coarse bands lack, from sharp bands on the same grid.
+
+    Parameters
+    ----------
+    images
+        Reflectance (n, band, h, w) with `margin` pixels around what is computed; finite.
+    sharp, coarse
+        Bands whose own pixels are those of the grid, and bands of larger ones that were interpolated to it.
+    optics
+        How a coarse band is observed: from the grid to its own pixels, and back.
+    corner
+        First pixel (row, column) of the images, counted from a corner of the larger pixels.
+
+    Returns
+    -------
+    ndarray
+        Shape (n, band, h - 2 margin, w - 2 margin): what to add to the coarse bands, zero for all others.
+
+    Notes
+    -----
+    With x the sharp bands, S x the same observed as a coarse band y is, the detail is ``a (x - S x)``, ``a =
+    (cov(S x) + RIDGE I)^-1 cov(S x, y)``, in windows of `WINDOW` pixels on every side, weighted linearly.
+    """
+    reach, edge = optics.halo() + 1, margin(optics)
+    count, _, height, width = images.shape
+    out = np.zeros((count, images.shape[1], height - 2 * edge, width - 2 * edge), np.float32)
+    rows, cols = (
+        Span(first + reach, first + size - reach) for first, size in zip(corner, (height, width), strict=True)
+    )
+    trim = (..., slice(reach, height - reach), slice(reach, width - reach))
+    inner = (..., slice(WINDOW, -WINDOW), slice(WINDOW, -WINDOW))
+    pairs = [(i, j) for i in range(len(sharp)) for j in range(i + 1)]
+    for number, image in enumerate(images):
+        guide = image[list(sharp)]
+        blurred = observe(guide, optics, rows=rows, cols=cols, origin=corner).astype(np.float64)
+        guide, others = guide[trim], image[list(coarse)][trim].astype(np.float64)
+        # Offsets do not count; without them sums of squares keep their digits.
+        offset, others_offset = (v.mean(axis=(1, 2), keepdims=True) for v in (blurred, others))
+        x, y = blurred - offset, others - others_offset
+        products = [x[i] * x[j] for i, j in pairs] + [a * b for b in y for a in x]
+        sums = tent_sums(np.concatenate([x, y, np.stack(products)]), WINDOW) / float(WINDOW + 1) ** 4
+        lost = (guide - blurred)[inner]
+        found = np.zeros((len(coarse), *lost.shape[1:]))
+        _predict(sums, lost, RIDGE, found)
+        out[number, list(coarse)] = found
+    return out
+
+
+@jit
+def _predict(sums: Any, lost: Any, ridge: Any, out: Any) -> None:
+    """Solve the regression of every pixel (Cholesky), and apply the slopes."""
+    guides, bands = lost.shape[0], out.shape[0]
+    squares = guides + bands
+    cross = squares + guides * (guides + 1) // 2
+    factor = np.zeros((guides, guides))
+    slope = np.zeros(guides)
+    for row in range(out.shape[1]):
+        for col in range(out.shape[2]):
+            at = squares
+            for i in range(guides):
+                for j in range(i + 1):
+                    value = sums[at, row, col] - sums[i, row, col] * sums[j, row, col]
+                    at += 1
+                    if i == j:
+                        value += ridge
+                    for k in range(j):
+                        value -= factor[i, k] * factor[j, k]
+                    factor[i, j] = np.sqrt(max(value, ridge)) if i == j else value / factor[j, j]
+            for band in range(bands):
+                for i in range(guides):
+                    value = sums[cross + band * guides + i, row, col]
+                    value -= sums[i, row, col] * sums[guides + band, row, col]
+                    for k in range(i):
+                        value -= factor[i, k] * slope[k]
+                    slope[i] = value / factor[i, i]
+                for i in range(guides - 1, -1, -1):
+                    value = slope[i]
+                    for k in range(i + 1, guides):
+                        value -= factor[k, i] * slope[k]
+                    slope[i] = value / factor[i, i]
+                total = 0.0
+                for i in range(guides):
+                    total += slope[i] * lost[i, row, col]
+                out[band, row, col] = total

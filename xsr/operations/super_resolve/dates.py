@@ -1,0 +1,291 @@
+"""Block function of networks that read one date or several, and the displacements of a cube's dates."""
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xsr.core import graph
+from xsr.core.cube import Cube
+from xsr.core.grid import resolution
+from xsr.core.target_times import TargetTime
+from xsr.core.types import Stack
+from xsr.kernels import evidence, fusion, injection
+from xsr.kernels.evidence import Reader, Series
+from xsr.kernels.gaps import fill_gaps
+from xsr.kernels.temporal import nearest
+from xsr.models import registry
+from xsr.models.card import ModelCard
+from xsr.operations.super_resolve.networks import GAP_REACH, OWN_M, TRUST, Network, query_shape, remask
+
+SHIFTS = ("shift_y_m", "shift_x_m")
+"""Coordinates that say by how much the content of a date is displaced; see `xsr.register`."""
+SPAN = math.ceil(2 * fusion.FARTHEST) + 2
+"""Pixels around an image that is moved from one date to another."""
+LARGER = 1.5
+"""Pixels of the grid from which a band's own pixel counts as two of them."""
+
+
+NOTHING = Reader((), (), ())
+"""Reader of no band."""
+
+
+@dataclass(frozen=True)
+class Fused(Network):
+    """Block function of a network whose output is added to an estimate from one date, or from those around a time."""
+
+    reader: Reader = field(default=NOTHING)
+    """What is known of the bands."""
+    coarser: tuple[bool, ...] = ()
+    """Which channels were interpolated to the grid from pixels twice as large."""
+    phase: tuple[int, int] = (0, 0)
+    """First pixel (row, column) of the window, or of the cube, counted from a corner of those pixels."""
+    bands: int = 0
+    """Bands of the cube; a window may have two more, the displacement of each date (down, right) in pixels."""
+    target_times: tuple[TargetTime, ...] = ()
+    """Times to compute from the dates around; none: each date by itself."""
+    frames: int = 5
+    """Clear dates used, pixel by pixel: the nearest to the target time."""
+    fill: bool = True
+    """Whether gaps of the dates are filled from the others that may be used, for the mean over the dates."""
+
+    @property
+    def reach(self) -> int:
+        """Pixels from a gap at which its date is compared with others."""
+        return GAP_REACH if self.fill and self.target_times else 0
+
+    @property
+    def span(self) -> int:
+        """Pixels that dates are moved by at most, and interpolation reads beyond."""
+        return SPAN if self.target_times else 0
+
+    @property
+    def halo(self) -> int:
+        """What the network needs, and what its input is made from beyond that."""
+        return super().halo + self.reader.margin + self.reach + self.span
+
+    def locate(self, row: int, col: int) -> "Fused":
+        """Bind to the first pixel of a window; see `xsr.core.types.LocatedFunction`."""
+        return replace(self, phase=(self.phase[0] + row, self.phase[1] + col))
+
+    def __call__(
+        self, window: Stack, rows: NDArray[np.float64], cols: NDArray[np.float64], cell: tuple[float, float]
+    ) -> Stack:
+        """Evaluate queries; see `xsr.core.types.WindowFunction`."""
+        if self.target_times:
+            return self._at_times(window, rows, cols, cell)
+        shape = (*window.shape[:2], *query_shape(rows, cols))
+        valid = np.isfinite(window)
+        if not valid.any():
+            return np.full(shape, np.nan, np.float32)
+        images, detail = self._sharpened(self.fill_nodata(window).reshape(window.shape))
+        nothing, edge = np.empty((0, *images.shape[1:]), np.float32), self.reader.margin
+        none = np.empty((0, *images.shape[2:]), np.bool_)
+        parts = [
+            self._read(
+                Series.of(image, nothing, none, (), self.reader.sensor), None, part, rows - edge, cols - edge, cell
+            )
+            for image, part in zip(images, detail, strict=True)
+        ]
+        out = self._evaluate(parts, rows - edge, cols - edge, cell)
+        return out if valid.all() else remask(out, valid, rows, cols)
+
+    def _sharpened(self, filled: Stack) -> tuple[Stack, Stack]:
+        """Channels of dates with the detail that sharp bands predict, and that detail; finite."""
+        images = np.zeros((len(filled), len(self.channels), *filled.shape[2:]), np.float32)
+        images[:, list(self.picks)] = filled
+        edge, trim = injection.margin(self.reader.optics), self.reach
+        corner = (self.phase[0] + trim, self.phase[1] + trim)
+        detail = self.reader.detail(images, self.coarser, corner)
+        return images[..., edge:-edge, edge:-edge] + detail, detail
+
+    def _read(
+        self,
+        series: Series,
+        used: NDArray[np.bool_] | None,
+        detail: Stack,
+        rows: NDArray[np.float64],
+        cols: NDArray[np.float64],
+        cell: tuple[float, float],
+    ) -> tuple[Stack, Stack]:
+        """Estimate at the queries (channel, H, W), and the network's input (channel, h, w).
+
+        Parameters
+        ----------
+        series
+            Dates, with `xsr.kernels.evidence.EDGE` pixels around the network's input.
+        used
+            Dates to use for each pixel of that input, shape (date, h, w); None: the image alone.
+        detail
+            Of the image, with that edge.
+        rows, cols, cell
+            Queries, in pixels of that input.
+        """
+        inner = (..., evidence.AROUND, evidence.AROUND)
+        image, detail = series.image[inner], detail[inner]
+        down, right = np.meshgrid(rows, cols, indexing="ij") if rows.ndim == 1 else (rows, cols)
+        base = np.empty((len(image), *down.shape), np.float32)
+        estimate = np.empty((len(evidence.PLACES), *image.shape), np.float32)
+        gained = np.empty(image.shape[1:], np.float32)
+        at = fusion.pixel_of(down, image.shape[1]), fusion.pixel_of(right, image.shape[2])
+        for dates, here in patterns(used, image.shape[1:]):
+            part, there = series.using(dates), here[at]
+            base[:, there] = part.at(down[there], right[there], evidence.size(cell))
+            y, x = (place.astype(np.float64) for place in np.nonzero(here))
+            for number, (by_y, by_x) in enumerate(evidence.PLACES):
+                estimate[number][:, here] = part.at(y + by_y, x + by_x, evidence.HALF)
+            gained[here] = part.gained[here]
+        low = self.channels.standardise((image - detail)[list(self.picks)], self.picks)
+        further = self.reader.channels(detail, estimate - image, gained)
+        return base, np.concatenate([low, further])
+
+    def _evaluate(
+        self,
+        parts: list[tuple[Stack, Stack]],
+        rows: NDArray[np.float64],
+        cols: NDArray[np.float64],
+        cell: tuple[float, float],
+    ) -> Stack:
+        """Add the network's output to the estimates, shape (image, band, H, W)."""
+        from xsr.models.engine import threads
+        from xsr.models.predictor import predict_continuous
+
+        base, inputs = (np.stack(group) for group in zip(*parts, strict=True))
+        with threads(graph.threads_each()):
+            device = registry.resolve_device(self.device)
+            out = predict_continuous(self.spec, inputs, rows, cols, cell, device, self.precision)
+        picks = list(self.picks)
+        return self.channels.restore(out[:, picks], self.picks, base[:, picks])
+
+    # --- several dates ------------------------------------------------------------------------------------------
+
+    def _at_times(
+        self, window: Stack, rows: NDArray[np.float64], cols: NDArray[np.float64], cell: tuple[float, float]
+    ) -> Stack:
+        """Evaluate queries at the target times."""
+        outside = self.reach + injection.margin(self.reader.optics) + self.span
+        trim = slice(outside, -outside)
+        rows, cols = rows - outside - evidence.EDGE, cols - outside - evidence.EDGE
+        around = slice(evidence.EDGE, -evidence.EDGE)
+        out = np.full((len(self.target_times), self.bands, *query_shape(rows, cols)), np.nan, np.float32)
+        shifts = self._shifts(window)
+        for number, target in enumerate(self.target_times):
+            dates = window[list(target.picks), : self.bands]
+            known = np.asarray(np.isfinite(dates[..., trim, trim]).any(axis=0))[..., around, around]
+            if not known.any():
+                continue
+            moved = shifts[list(target.picks)]
+            anchor = moved[int(np.abs(target.offset).argmin())]
+            y, x = rows + anchor[0], cols + anchor[1]
+            part = self._read_dates(dates, target, moved - anchor, y, x, cell)
+            made = self._evaluate([part], y, x, cell)
+            out[number] = made[0] if known.all() else remask(made, known[None], y, x)[0]
+        return out
+
+    def _shifts(self, window: Stack) -> NDArray[np.float64]:
+        """Displacement of each date in pixels, shape (date, 2); one that is not known, or too large, counts as none."""
+        if window.shape[1] == self.bands:
+            return np.zeros((len(window), 2))
+        middle = window[:, self.bands :, window.shape[2] // 2, window.shape[3] // 2].astype(np.float64)
+        known = np.isfinite(middle).all(axis=1) & (np.abs(middle).max(axis=1, initial=0) <= fusion.FARTHEST)
+        return np.where(known[:, None], middle, 0.0)
+
+    def _read_dates(
+        self,
+        dates: Stack,
+        target: TargetTime,
+        shifts: NDArray[np.float64],
+        rows: NDArray[np.float64],
+        cols: NDArray[np.float64],
+        cell: tuple[float, float],
+    ) -> tuple[Stack, Stack]:
+        """Estimate at the queries, and the network's input, for one target time."""
+        trim = slice(self.reach, -self.reach or None)
+        clear = dates[..., trim, trim]
+        filled = fill_gaps(dates, reach=self.reach) if self.fill else np.where(np.isfinite(clear), clear, np.nan)
+        images, detail = self._sharpened(self.fill_nodata(filled).reshape(filled.shape))
+        edge = injection.margin(self.reader.optics)
+        inner = (..., slice(edge, -edge), slice(edge, -edge))
+        whole, some = (np.asarray(np.isfinite(v[inner]).all(axis=1)) for v in (clear, filled))
+        both, offset = np.concatenate([images, detail], axis=1), target.offset
+        (first, known), (second, _) = (fusion.composite(both, valid, shifts, offset) for valid in (whole, some))
+        blend = np.where(known, first + np.float32(TRUST) * (second - first), second)
+        trim = slice(self.span, -self.span)
+        blend, images, whole = blend[..., trim, trim], images[..., trim, trim], whole[..., trim, trim]
+        near = np.abs(shifts).max(axis=1) <= fusion.FARTHEST
+        others = np.flatnonzero(near & (offset != 0))
+        image, detail = blend[: len(self.channels)], blend[len(self.channels) :]
+        series = Series.of(image, images[others], whole[others], shifts[others].tolist(), self.reader.sensor)
+        around = slice(evidence.EDGE, -evidence.EDGE)
+        used = nearest(whole[others][:, around, around], offset[others], self.frames - 1)
+        return self._read(series, used, detail, rows, cols, cell)
+
+
+def patterns(used: NDArray[np.bool_] | None, shape: tuple[int, ...]) -> list[tuple[tuple[int, ...], NDArray[np.bool_]]]:
+    """List the sets of dates that are used together, and the pixels where they are."""
+    if used is None or not len(used):
+        return [((), np.ones(shape, np.bool_))]
+    sets, label = np.unique(used.reshape(len(used), -1), axis=1, return_inverse=True)
+    label = label.reshape(shape)
+    return [(tuple(np.flatnonzero(one).tolist()), label == number) for number, one in enumerate(sets.T)]
+
+
+def reader_of(card: ModelCard) -> Reader:
+    """Reader of a model that reads dates."""
+    from xsr.core import sensors
+
+    table = sensors.get(card.sensor)
+    sizes = [table.band(band).gsd_m for band in card.bands]
+    return Reader(card.image.std, card.mtf, tuple(size > min(sizes) for size in sizes))
+
+
+def coarser_bands(cube: Cube, card: ModelCard, picks: tuple[int, ...]) -> tuple[bool, ...]:
+    """Which channels of a model a cube has by interpolation from pixels twice as large.
+
+    That is what its ``native_gsd`` says, else the table of the sensor where the grid has the sensor's finest pixels.
+    """
+    from xsr.core import sensors
+
+    table, pixel = sensors.get(card.sensor), cube.pixel_m[0]
+    out = [False] * len(card.bands)
+    for pick, native in zip(picks, cube.native_gsd, strict=True):
+        size = native
+        if not math.isfinite(size) and abs(pixel / OWN_M - 1) < 0.01:
+            size = table.band(card.bands[pick]).gsd_m
+        out[pick] = bool(math.isfinite(size) and size / pixel > LARGER)
+    return tuple(out)
+
+
+def lattice(cube: Cube) -> tuple[int, int]:
+    """First pixel (row, column) of a cube, counted from a corner of pixels twice as large.
+
+    Sentinel-2's lie at multiples of their size; those of another grid are taken to begin where it does.
+    """
+    affine, (down, right) = cube.geobox.affine, resolution(cube.geobox)
+    if not (math.isclose(down, OWN_M) and math.isclose(right, OWN_M)) or affine.b or affine.d:
+        return 0, 0
+    return round(-affine.f / OWN_M) % 2, round(affine.c / OWN_M) % 2
+
+
+def displacements(cube: Cube) -> Any:
+    """Displacement (down, right) of each date in pixels, as two bands (time, 2, y, x); None where it is not known."""
+    data = cube.data
+    if not set(SHIFTS) <= set(data.coords) or any(data[name].dims != ("time",) for name in SHIFTS):
+        return None
+    affine = cube.geobox.affine
+    down_m, across_m = (m / size for m, size in zip(cube.pixel_m, resolution(cube.geobox), strict=True))
+    north, east = data[SHIFTS[0]].data / down_m, data[SHIFTS[1]].data / across_m
+    area = affine.a * affine.e - affine.b * affine.d
+    right = (affine.e * east - affine.b * north) / area
+    down = (affine.a * north - affine.d * east) / area
+    shape = (data.sizes["time"], 2, data.sizes["y"], data.sizes["x"])
+    if isinstance(data.data, np.ndarray):
+        pair = np.stack([np.asarray(down), np.asarray(right)], axis=1).astype(np.float32)
+        return np.broadcast_to(pair[:, :, None, None], shape)
+    import dask.array as da
+
+    times, _, height, width = data.data.chunks
+    both = da.stack([da.asarray(down), da.asarray(right)], axis=1).astype(np.float32).rechunk((times, (2,)))
+    return da.broadcast_to(both[:, :, None, None], shape, chunks=(times, (2,), height, width))
