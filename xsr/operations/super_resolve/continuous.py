@@ -136,6 +136,10 @@ def liif(
     No data: an output pixel is NaN exactly where the input pixel that contains its centre is invalid in that
     band; the network reads invalid pixels filled from their neighbours.
 
+    In place of ``bicubic(low)`` a model that reads dates corrects their linear estimate; see `xsr.kernels.fusion`. A
+    date counts with its displacement where the cube has the coordinates that `xsr.register` writes; the result
+    then lies where the reference of those does.
+
     References
     ----------
     Y. Chen, S. Liu, X. Wang, CVPR 2021, doi:10.1109/CVPR46437.2021.00852.
