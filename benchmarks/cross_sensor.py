@@ -72,7 +72,10 @@ def single(pair: Pair, model: str, psf: Literal["sensor"] | None = None) -> xr.D
 
 def series(pair: Pair, model: str) -> xr.DataArray:
     """Super-resolve the day of the reference, from all dates."""
-    found = xsr.liif(pair.low, like=pair.box, t=pair.day, model=model, units="reflectance", extrapolate=60)
+    low = pair.low
+    if registry.card(model).reads == "dates":
+        low = xsr.register(low, reference=low.isel(time=[pair.date]), units="reflectance")
+    found = xsr.liif(low, like=pair.box, t=pair.day, model=model, units="reflectance", extrapolate=60)
     return found.isel(time=0, drop=True).drop_vars("n_valid")
 
 
@@ -82,11 +85,20 @@ def in_time(pair: Pair) -> xr.DataArray:
     return found.isel(time=0, drop=True).drop_vars("n_valid")
 
 
-def of_model(model: str) -> Method:
+def of_model(model: str, *, all_dates: bool = False) -> Method:
     """Use packaged weights, or a file."""
     kind = xsr.models.describe(registry.card(model).architecture).kind
-    temporal = kind == "temporal"
+    temporal = kind == "temporal" or all_dates
     return Method(partial(series if temporal else single, model=model), temporal)
+
+
+def given(path: str) -> dict[str, Method]:
+    """Methods of a weight file: with one date, and with all where it reads dates."""
+    name = f"{Path(path).stem} {registry.card(path).sha256[:6]}"
+    found = {name: of_model(path)}
+    if registry.card(path).reads == "dates":
+        found[f"{name}, t="] = of_model(path, all_dates=True)
+    return found
 
 
 def methods(weights: Sequence[str]) -> dict[str, Method]:
@@ -95,7 +107,7 @@ def methods(weights: Sequence[str]) -> dict[str, Method]:
         BASE: Method(bicubic),
         SINGLE: of_model(SINGLE),
         f"{SINGLE}, psf=sensor": Method(partial(single, model=SINGLE, psf="sensor")),
-        **{f"{Path(path).stem} {registry.card(path).sha256[:6]}": of_model(path) for path in weights},
+        **{name: method for path in weights for name, method in given(path).items()},
         f"{BASE}, t=": Method(in_time, all_dates=True),
         ALL_DATES: of_model(SERIES),
     }
