@@ -144,7 +144,7 @@ MEASURED: dict[str, Callable[[float], Iterator[tuple[float, float]]]] = {
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """No flips, gains and clouds, so that waves stay what they are."""
     monkeypatch.setattr(pairs, "augment", lambda windows, rng: list(windows))
-    monkeypatch.setattr(series, "augment", lambda windows, rng, dates: list(windows))
+    monkeypatch.setattr(series, "augment", lambda windows, rng, dates, turn: list(windows))
 
 
 @pytest.mark.usefixtures("plain")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from helpers import make_cube
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from survival import Fails, through
 from zarr.storage import FsspecStore, LocalStore
@@ -23,6 +23,8 @@ from xsr.core.errors import ParameterError, StoreError, XsrWarning
 from xsr.core.store.header import Header
 
 QUIET = {"progress": False}
+FEWER = settings().max_examples // 4
+"""Examples of what writes several stores each."""
 
 
 def cube_of(dates=5, height=20, width=23):
@@ -79,6 +81,7 @@ def test_append_begins_a_store_that_is_not_there(cube, tmp_path):
 
 
 @pytest.mark.slow
+@settings(max_examples=FEWER)
 @given(data=st.data())
 def test_parts_are_the_whole(tmp_path_factory, data):
     dates, height, width = (data.draw(st.integers(1, n)) for n in (6, 14, 14))
@@ -239,6 +242,7 @@ def test_a_date_appended_by_another_program_is_named_and_can_be_taken_back(cube,
 
 
 @pytest.mark.slow
+@settings(max_examples=FEWER)
 @given(data=st.data())
 def test_regions_in_any_order_are_the_whole(tmp_path_factory, data):
     height, width = data.draw(st.integers(1, 14)), data.draw(st.integers(1, 14))

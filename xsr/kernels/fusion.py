@@ -29,6 +29,7 @@ from scipy.interpolate import CubicSpline
 from scipy.signal import convolve2d
 from scipy.special import j0
 
+from xsr.kernels import psf
 from xsr.kernels.accelerate import jit
 from xsr.kernels.gaps import tent_sums
 from xsr.kernels.resample import interpolation_taps, resample
@@ -91,7 +92,7 @@ def _curve(first: float, second: float) -> tuple[Floats, Floats]:
     """Covariance over distance, in steps of a hundredth of a pixel: Hankel transform of spectrum and responses."""
     frequency, coarse, bessel = _bessel()
     spectrum = (1 + (frequency / OUTER) ** 2) ** -(1 + SMOOTHNESS)
-    density = 2 * np.pi * frequency * spectrum * np.exp(-2 * (np.pi * frequency) ** 2 * (first**2 + second**2))
+    density = 2 * np.pi * frequency * spectrum * psf.gaussian_response(frequency, math.hypot(first, second))
     fine = np.arange(0.0, LONGEST, 0.01)
     return fine, np.asarray(CubicSpline(coarse, bessel @ density)(fine))
 
