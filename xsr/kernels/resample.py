@@ -217,15 +217,18 @@ def fill_nodata(
     constant
         Value for the remaining pixels, scalar or shape (n,).
     """
-    if np.isfinite(source).all():
+    gaps = np.flatnonzero(~np.isfinite(source).all(axis=(1, 2)))
+    if not gaps.size:
         return source
-    filled = np.ascontiguousarray(source, np.float32)
+    out = np.array(source, np.float32, order="C")
+    filled = out[gaps]
     for _ in range(passes):
         grown = np.empty_like(filled)
         _grow(filled, grown)
         filled = grown
-    rest = np.broadcast_to(np.asarray(constant, np.float32).reshape(-1, 1, 1), filled.shape)
-    return np.where(np.isfinite(filled), filled, rest)
+    rest = np.broadcast_to(np.asarray(constant, np.float32).reshape(-1, 1, 1), (len(out), 1, 1))[gaps]
+    out[gaps] = np.where(np.isfinite(filled), filled, rest)
+    return out
 
 
 def interpolate(
