@@ -244,12 +244,18 @@ def _described(dataset: xr.Dataset) -> dict[str, Any]:
     return {
         "variables": sorted(map(str, dataset.data_vars)),
         "coordinates": sorted(map(str, dataset.coords)),
-        "grid": str(dataset.odc.geobox),
+        "grid": _grid(dataset.odc.geobox),
         "dims": {str(name): array.dims for name, array in arrays.items()},
         "attributes": {str(name): _plain(array.attrs) for name, array in arrays.items()},
         "attributes of all": _plain(dataset.attrs),
         "encoding": {str(n): _plain({key: a.encoding.get(key) for key in ENCODING}) for n, a in arrays.items()},
     }
+
+
+def _grid(box: GeoBox | None) -> str:
+    """Shape, affine and reference system; by their text, for whether that has a code is looked up, and may fail."""
+    known = None if box is None or box.crs is None else box.crs.to_wkt()
+    return "none" if box is None else f"{box.shape} {box.affine!r} {known}"
 
 
 def _plain(attrs: Mapping[Any, Any]) -> str:
