@@ -229,6 +229,13 @@ def test_a_card_states_its_channels(tmp_path):
         xsr.liif(make_cube(bands=BANDS), scale=2, model=path)
 
 
+def test_channels_that_do_not_fit_the_bands_are_refused(tmp_path):
+    with patch.object(evidence, "count", return_value=20):
+        path = write_reading(tmp_path)
+    with pytest.raises(ModelError, match="by 20 channels; expected 19"):
+        xsr.liif(make_cube(bands=BANDS), scale=2, model=path)
+
+
 def test_a_model_of_one_date_is_no_model_of_times(tmp_path):
     with pytest.raises(ModelError, match="leave t out"):
         xsr.liif(make_series(), scale=2, t=TARGETS, model="liif_s2")

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xsr.core import graph
+from xsr.core import graph, sensors
 from xsr.core.cube import Cube
+from xsr.core.errors import ModelError
 from xsr.core.grid import resolution
 from xsr.core.target_times import TargetTime
 from xsr.core.types import Stack
@@ -233,9 +234,18 @@ def patterns(used: NDArray[np.bool_] | None, shape: tuple[int, ...]) -> list[tup
 
 
 def reader_of(card: ModelCard) -> Reader:
-    """Reader of a model that reads dates."""
-    from xsr.core import sensors
+    """Reader of a model that reads dates.
 
+    Raises
+    ------
+    ModelError
+        If the network has other channels than its bands ask for.
+    """
+    if card.inputs != evidence.count(len(card.bands)):
+        raise ModelError(
+            f"model {card.name!r} reads dates by {card.inputs} channels; expected {evidence.count(len(card.bands))} for"
+            f" {len(card.bands)} bands. Correct the card, or train it again."
+        )
     table = sensors.get(card.sensor)
     sizes = [table.band(band).gsd_m for band in card.bands]
     return Reader(card.image.std, card.mtf, tuple(size > min(sizes) for size in sizes))
@@ -246,8 +256,6 @@ def coarser_bands(cube: Cube, card: ModelCard, picks: tuple[int, ...]) -> tuple[
 
     That is what its ``native_gsd`` says, else the table of the sensor where the grid has the sensor's finest pixels.
     """
-    from xsr.core import sensors
-
     table, pixel = sensors.get(card.sensor), cube.pixel_m[0]
     out = [False] * len(card.bands)
     for pick, native in zip(picks, cube.native_gsd, strict=True):
