@@ -482,3 +482,14 @@ def test_store_objects_of_folders_and_file_systems(cube, tmp_path):
     assert xsr.to_zarr(cube[:3], remote, **QUIET).path.startswith("memory://")
     xsr.to_zarr(cube[3:], remote, append_dim="time", **QUIET)
     assert xsr.verify(remote).ok
+
+
+def test_what_a_killed_writer_left_beside_a_group_is_no_matter_for_others(cube, tmp_path):
+    path = tmp_path / "a.zarr"
+    xsr.to_zarr(cube, path, group="one", **QUIET)
+    left = path / "two.incoming.template"
+    left.mkdir()
+    (left / "header.json").write_text("{}")
+    xsr.to_zarr(cube, path, group="one", overwrite=True, **QUIET)
+    assert xsr.verify(path, group="one").ok
+    assert left.is_dir()

@@ -345,6 +345,8 @@ def gather(place: Place) -> None:
         return
     with warnings.catch_warnings():  # format 3 does not specify consolidated metadata yet; xarray wants it
         warnings.filterwarnings("ignore", message="Consolidated metadata")
+        # What a writer of a group was killed over lies beside it until it goes on.
+        warnings.filterwarnings("ignore", message="Object at .* is not recognized")
         group = place.open()
         zarr.consolidate_metadata(group.store, path=group.path)
 
