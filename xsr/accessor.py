@@ -74,6 +74,7 @@ class SuperResolution(Generic[Container]):
     interpolate_time = CubeVerb(lambda: api.interpolate_time)
     liif = CubeVerb(lambda: api.liif)
     sisr = CubeVerb(lambda: api.sisr)
+    sharpen = CubeVerb(lambda: api.sharpen)
     native = CubeVerb(lambda: api.native)
     guided = CubeVerb(lambda: api.guided)
     sample = CubeVerb(lambda: api.sample)
@@ -91,3 +92,15 @@ class SuperResolution(Generic[Container]):
     match_psf = CubeVerb(lambda: api.match_psf)
     to_cog = Verb(lambda: api.to_cog)
     to_zarr = Verb(lambda: api.to_zarr)
+
+
+@xr.register_datatree_accessor("sr")  # type: ignore[no-untyped-call]
+class TreeSuperResolution:
+    """Super-resolution of a tree: a method opens it as `xsr.open` does, and is bound to the cube that it holds."""
+
+    def __init__(self, tree: xr.DataTree) -> None:
+        self._tree = tree
+
+    def sharpen(self, **options: Any) -> XarrayObject:
+        """Bring the bands of all groups to the grid of the sharpest; see `xsr.sharpen`, whose options these are."""
+        return api.sharpen(api.open(self._tree), **options)

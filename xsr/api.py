@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from xsr.operations.store import to_zarr as to_zarr
     from xsr.operations.super_resolve import liif as liif
     from xsr.operations.super_resolve import sample as sample
+    from xsr.operations.super_resolve import sharpen as sharpen
     from xsr.operations.super_resolve import sisr as sisr
     from xsr.operations.to_cog import to_cog as to_cog
     from xsr.operations.verify import verify as verify
@@ -82,6 +83,7 @@ HOMES = {
     "register_source": "xsr.sources.registry",
     "sample": "xsr.operations.super_resolve",
     "semi_simulate": "xsr.operations.degrade",
+    "sharpen": "xsr.operations.super_resolve",
     "sisr": "xsr.operations.super_resolve",
     "spectrum": "xsr.operations.evaluate",
     "strata": "xsr.operations.evaluate",

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from xsr.core.blocks import Span
 from xsr.kernels.degrade import observe, sensor_band
-from xsr.kernels.injection import injected_detail, margin
+from xsr.kernels.injection import injected_detail, margin, projected_back, reach
 
 OPTICS = sensor_band(0.3, 1.0, own=2, source_mtf=0.3)
 EDGE = margin(OPTICS)
@@ -82,3 +82,29 @@ def test_a_window_is_part_of_the_whole(row, col):
     )
     assert part.shape == (3, 12, 12)
     np.testing.assert_allclose(part, whole[:, row : row + 12, col : col + 12], rtol=0, atol=2e-6)
+
+
+def test_a_band_that_shows_what_was_given_lacks_nothing():
+    truth = scene(5, bands=1)
+    low = seen(truth[0])[None]
+    around = reach([OPTICS])
+    found = projected_back(low, truth - low, [OPTICS], around=around)
+    assert np.abs(found).max() < 1e-6
+    before = projected_back(low, 0 * low, [OPTICS], around=around)
+    inside = slice(around, -around)
+    assert np.allclose(before, 1.5 * (low - seen(low[0])[None])[:, inside, inside], atol=1e-6)
+    errors = [
+        np.abs((low + part - truth)[:, inside, inside]).mean()
+        for part in (0, np.pad(before, ((0, 0), (around, around), (around, around))))
+    ]
+    assert errors[1] < errors[0]
+
+
+@given(st.integers(0, 9).map(lambda n: 2 * n), st.integers(0, 9).map(lambda n: 2 * n))
+def test_what_is_projected_back_in_a_window_is_part_of_the_whole(row, col):
+    low = seen(scene(6, bands=1)[0])[None]
+    around = reach([OPTICS])
+    whole = projected_back(low, 0.1 * low, [OPTICS], around=around)
+    window = low[:, row : row + 60, col : col + 60]
+    part = projected_back(window, 0.1 * window, [OPTICS], around=around, corner=(row, col))
+    assert np.allclose(part, whole[:, row : row + part.shape[1], col : col + part.shape[2]], atol=1e-6)

@@ -1,4 +1,4 @@
-"""Commands that write a store: run, native, degrade, guided, fetch; and verify, which mends one."""
+"""Commands that write a store: run, sharpen, native, degrade, guided, fetch; and verify, which mends one."""
 
 import sys
 from pathlib import Path
@@ -131,6 +131,47 @@ def _agree(store: str, opened: list[dict[str, str]]) -> None:
     for one in opened:
         say_lines(one)
     typer.confirm("Open it?", abort=True)
+
+
+@app.command(cls=Command)
+def sharpen(
+    source: options.In,
+    out: options.Out,
+    to: Annotated[
+        float | None,
+        typer.Option(help="Pixel size in units of the CRS, finer than the sharpest bands; theirs by default."),
+    ] = None,
+    model: Annotated[str, typer.Option(help="Weights: a name, or a path.")] = "sharpen_s2",
+    bands: options.Bands = None,
+    band_names: options.BandNames = None,
+    dims: options.Dims = None,
+    crs: options.Crs = None,
+    reader: options.Reader = None,
+    units: options.Units = None,
+    chunks: options.Chunks = None,
+    device: options.Device = "auto",
+    precision: options.Precision = "auto",
+    overwrite: options.Overwrite = False,
+    resume: options.Resume = False,
+    workers: options.Workers = None,
+) -> None:
+    """Write to OUT all bands of IN on the grid of the sharpest: those of 20 m and 60 m at 10 m."""
+    import xsr
+
+    prepare(out, workers, IN=source)
+    kept = options.names(bands)
+    fine = xsr.sharpen(
+        Reading(band_names, dims, crs, reader).open(source, bands=kept),
+        to=to,
+        model=model,
+        bands=kept,
+        units=units,
+        device=device,
+        precision=precision,  # type: ignore[arg-type]
+        chunks=chunks,
+    )
+    fine.attrs["xsr_input"] = name_of(source)
+    write(fine, out, resume=resume, overwrite=overwrite)
 
 
 @app.command(cls=Command)

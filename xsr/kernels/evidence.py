@@ -3,11 +3,12 @@
 Its channels are, in this order, each with one image a band:
 
 - the bands, standardised;
-- `xsr.kernels.injection.injected_detail`, over the standard deviation, as all that follows;
+- what `xsr.kernels.injection` adds to coarse bands, over the standard deviation, as all that follows;
 - `xsr.kernels.fusion.Fusion.estimate` at the four `PLACES` of each pixel, less the pixel;
 - and one image for all bands, `xsr.kernels.fusion.Fusion.gained`: zero where there is one date alone.
 
-What the network's output is added to is the same estimate at the positions of the result.
+What the network's output is added to is the same estimate at the positions of the result, and there, interpolated, what
+is projected back.
 """
 
 import math
@@ -114,13 +115,23 @@ class Reader:
     @property
     def margin(self) -> int:
         """Pixels around the network's input that are needed to make it, where all dates lie alike."""
-        return injection.margin(self.optics) + EDGE
+        return self.edge + EDGE
+
+    @property
+    def edge(self) -> int:
+        """Pixels around an image that what is added to its coarse bands depends on."""
+        return injection.margin(self.optics) + injection.reach(self.own)
 
     @cached_property
     def optics(self) -> BandOptics:
         """How a band of larger pixels observes what one of the grid's does."""
         mtf = self._mean(large=True)
         return sensor_band(mtf, 1.0, own=2, source_mtf=mtf)
+
+    @cached_property
+    def own(self) -> tuple[BandOptics, ...]:
+        """The same of each band, whether its pixels are larger or not."""
+        return tuple(sensor_band(mtf, 1.0, own=2, source_mtf=mtf) for mtf in self.mtf or (self._mean(large=True),))
 
     @cached_property
     def sensor(self) -> float:
@@ -131,8 +142,8 @@ class Reader:
         known = [value for value, one in zip(self.mtf, self.larger, strict=True) if one == large]
         return float(np.mean(known or self.mtf))
 
-    def detail(self, images: Image, coarser: Sequence[bool], corner: tuple[int, int]) -> Image:
-        """Detail of the coarse bands, with `xsr.kernels.injection.margin` pixels around it.
+    def detail(self, images: Image, coarser: Sequence[bool], corner: tuple[int, int]) -> tuple[Image, Image]:
+        """Find what sharp bands predict for coarse ones, and what those still lack, with `edge` pixels around it.
 
         Parameters
         ----------
@@ -143,12 +154,21 @@ class Reader:
         corner
             First pixel (row, column), counted from a corner of the larger pixels.
         """
+        edge, around = self.edge, injection.reach(self.own)
+        within = (..., slice(around, -around), slice(around, -around))
         present = (images != 0).any(axis=(0, 2, 3))
         sharp, coarse = (np.flatnonzero(present & (np.array(coarser) == one)).tolist() for one in (False, True))
-        if sharp and coarse:
-            return injection.injected_detail(images, sharp, coarse, self.optics, corner=corner)
-        edge = injection.margin(self.optics)
-        return np.zeros_like(images[..., edge:-edge, edge:-edge])
+        detail, lacking = (np.zeros_like(images[..., edge:-edge, edge:-edge]) for _ in range(2))
+        if not sharp or not coarse:
+            return detail, lacking
+        found = injection.injected_detail(images, sharp, coarse, self.optics, corner=corner)
+        inner, own = injection.margin(self.optics), [self.own[band] for band in coarse]
+        start = (corner[0] + inner, corner[1] + inner)
+        for number, image in enumerate(images[..., inner:-inner, inner:-inner]):
+            lacking[number, coarse] = injection.projected_back(
+                image[coarse], found[number, coarse], own, around=around, corner=start
+            )
+        return found[within], lacking
 
     def channels(self, detail: Image, estimate: Image, gained: Image) -> Image:
         """Bring the channels beside the bands of one image into their order.

@@ -1,4 +1,4 @@
-"""Detail that sharp bands predict for coarser ones on the same grid, by local regression.
+"""Detail of coarser bands on the grid of sharp ones: what the sharp ones predict by local regression, and what is left.
 
 Bands of larger pixels are brought to the grid of the finest by interpolation. Observed as such a band is
 (blurred, sampled and interpolated back), a sharp band shows what the coarse ones show; around every pixel each coarse
@@ -7,12 +7,18 @@ detail of the coarse band, if the relation holds on finer scales too.
 
 Sampling is imitated on the very lattice of the larger pixels: what interpolation misses depends on where they lie.
 
+Observed again, the sharpened band would still differ from what was given, most where the sharp bands say little: a part
+of what interpolation lost is in the coarse band itself. It is projected back, once and with more than its weight, which
+stands for further rounds.
+
 References
 ----------
 B. Aiazzi, L. Alparone, S. Baronti, A. Garzelli, M. Selva, "MTF-tailored multiscale fusion of high-resolution MS and Pan
 imagery", Photogrammetric Engineering & Remote Sensing 72 (2006), doi:10.14358/PERS.72.5.591 (local injection gains).
 M. Selva, B. Aiazzi, F. Butera, L. Chiarantini, S. Baronti, "Hyper-sharpening: a first approach on SIM-GA data", IEEE
 JSTARS 8 (2015), doi:10.1109/JSTARS.2015.2440092 (several sharp bands for each coarse one).
+M. Irani, S. Peleg, "Improving resolution by image registration", CVGIP 53 (1991),
+doi:10.1016/1049-9652(91)90045-L (back-projection).
 """
 
 from collections.abc import Sequence
@@ -30,11 +36,18 @@ WINDOW = 5
 """Pixels on every side at which the weights of a regression, which fall linearly along each axis, come to nothing."""
 RIDGE = 1e-6
 """Squared reflectance that counts as noise of the sharp bands, observed as the coarse ones are."""
+RELAXATION = 1.5
+"""Weight of what is projected back."""
 
 
-def margin(optics: BandOptics) -> int:
-    """Pixels needed around a block."""
-    return optics.halo() + 1 + WINDOW
+def margin(optics: BandOptics, window: int = WINDOW) -> int:
+    """Pixels needed around a block by `injected_detail`."""
+    return reach([optics]) + window
+
+
+def reach(optics: Sequence[BandOptics]) -> int:
+    """Pixels needed around a block by `projected_back`."""
+    return max(one.halo() for one in optics) + 1
 
 
 def injected_detail(
@@ -44,6 +57,8 @@ def injected_detail(
     optics: BandOptics,
     *,
     corner: tuple[int, int] = (0, 0),
+    window: int = WINDOW,
+    ridge: float = RIDGE,
 ) -> NDArray[np.float32]:
     """Predict what coarse bands lack, from sharp bands on the same grid.
 
@@ -57,6 +72,8 @@ def injected_detail(
         How a coarse band is observed: from the grid to its own pixels, and back.
     corner
         First pixel (row, column) of the images, counted from a corner of the larger pixels.
+    window, ridge
+        Of the regressions; see `WINDOW` and `RIDGE`.
 
     Returns
     -------
@@ -66,16 +83,16 @@ def injected_detail(
     Notes
     -----
     With x the sharp bands, S x the same observed as a coarse band y is, the detail is ``a (x - S x)``, ``a =
-    (cov(S x) + RIDGE I)^-1 cov(S x, y)``, in windows of `WINDOW` pixels on every side, weighted linearly.
+    (cov(S x) + ridge I)^-1 cov(S x, y)``, in windows of ``window`` pixels on every side, weighted linearly.
     """
-    reach, edge = optics.halo() + 1, margin(optics)
+    around, edge = reach([optics]), margin(optics, window)
     count, _, height, width = images.shape
     out = np.zeros((count, images.shape[1], height - 2 * edge, width - 2 * edge), np.float32)
     rows, cols = (
-        Span(first + reach, first + size - reach) for first, size in zip(corner, (height, width), strict=True)
+        Span(first + around, first + size - around) for first, size in zip(corner, (height, width), strict=True)
     )
-    trim = (..., slice(reach, height - reach), slice(reach, width - reach))
-    inner = (..., slice(WINDOW, -WINDOW), slice(WINDOW, -WINDOW))
+    trim = (..., slice(around, height - around), slice(around, width - around))
+    inner = (..., slice(window, -window), slice(window, -window))
     pairs = [(i, j) for i in range(len(sharp)) for j in range(i + 1)]
     for number, image in enumerate(images):
         guide = image[list(sharp)]
@@ -85,12 +102,49 @@ def injected_detail(
         offset, others_offset = (v.mean(axis=(1, 2), keepdims=True) for v in (blurred, others))
         x, y = blurred - offset, others - others_offset
         products = [x[i] * x[j] for i, j in pairs] + [a * b for b in y for a in x]
-        sums = tent_sums(np.concatenate([x, y, np.stack(products)]), WINDOW) / float(WINDOW + 1) ** 4
+        sums = tent_sums(np.concatenate([x, y, np.stack(products)]), window) / float(window + 1) ** 4
         lost = (guide - blurred)[inner]
         found = np.zeros((len(coarse), *lost.shape[1:]))
-        _predict(sums, lost, RIDGE, found)
+        _predict(sums, lost, ridge, found)
         out[number, list(coarse)] = found
     return out
+
+
+def projected_back(
+    bands: NDArray[np.float32],
+    detail: NDArray[np.float32],
+    optics: Sequence[BandOptics],
+    *,
+    around: int,
+    corner: tuple[int, int] = (0, 0),
+) -> NDArray[np.float32]:
+    """Find what coarse bands still lack with their detail: `RELAXATION` times ``y - S (y + detail)``.
+
+    Parameters
+    ----------
+    bands, detail
+        Coarse bands on the grid and what is added to them, (band, h, w).
+    optics
+        How each is observed: from the grid to its own pixels, and back.
+    around
+        Pixels around what is computed, at least `reach`.
+    corner
+        First pixel (row, column), counted from a corner of the larger pixels.
+
+    Returns
+    -------
+    ndarray
+        Shape (band, h - 2 around, w - 2 around).
+    """
+    rows, cols = (
+        Span(first + around, first + size - around) for first, size in zip(corner, bands.shape[1:], strict=True)
+    )
+    again = [
+        observe(image[None], one, rows=rows, cols=cols, origin=corner)[0]
+        for image, one in zip(bands + detail, optics, strict=True)
+    ]
+    given = bands[:, around:-around, around:-around]
+    return np.asarray(np.float32(RELAXATION) * (given - np.stack(again)), np.float32)
 
 
 @jit

@@ -41,7 +41,7 @@ SEQUENCES = frozenset(
 """Fields that JSON writes as lists."""
 SHARPNESS = ("sensor", "ideal")
 """What a card may say of the sharpness of a result; see `ModelCard.sharpness`."""
-READS = ("bands", "dates")
+READS = ("bands", "detail", "dates")
 """What a card may say that its network reads; see `ModelCard.reads`."""
 COARSER = ("nearest", "bilinear", "bicubic")
 """Interpolations that a card may name; see `ModelCard.coarser`."""
@@ -140,8 +140,9 @@ class ModelCard:
     """Of the result: ``sensor``, as ``mtf`` at the Nyquist frequency of its own pixels; ``ideal``, without blur; None
     where it is not known."""
     reads: str = "bands"
-    """What the network reads: ``bands`` of an image, or what `xsr.kernels.evidence` lists of one date or several
-    (``dates``), whose estimate takes the place of bicubic interpolation."""
+    """What the network reads: ``bands`` of an image; with the ``detail`` that `xsr.kernels.injection` adds to those of
+    larger pixels; or what `xsr.kernels.evidence` lists of one date or several (``dates``), whose estimate takes the
+    place of bicubic interpolation."""
     guide: Channels = NO_CHANNELS
     """Bands of a guided network's guide; without any it takes no guide."""
     patch: int | None = None

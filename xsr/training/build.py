@@ -22,9 +22,10 @@ from xsr.training.dates import DateSampler, Either, RealDateSampler
 from xsr.training.fixed import FixedSampler, fixed_loss
 from xsr.training.manifest import Manifest
 from xsr.training.pairs import WaldSampler
-from xsr.training.recipe import Continuous, Fixed, Guided, Recipe, Reference, Temporal, Wald, dropped
+from xsr.training.recipe import Continuous, Fixed, Guided, Recipe, Reference, Sharpen, Temporal, Wald, dropped
 from xsr.training.scenes import BANDS, COARSE, Image, Say, TrainingScene, quiet
 from xsr.training.series import Series, SeriesSampler
+from xsr.training.sharpening import SharpenSampler, sharpen_loss
 from xsr.training.tasks import Training, begin, liif_loss, start_from, temporal_loss, widen
 from xsr.training.thermal import GuidedSampler, load_optical, load_thermal
 
@@ -104,6 +105,22 @@ def _fixed(recipe: Recipe[Fixed], manifest: Manifest | None, say: Say) -> Built:
     return Training(network, sampler, fixed_loss, recipe.frozen, torch.contiguous_format), about
 
 
+def _sharpen(recipe: Recipe[Sharpen], manifest: Manifest | None, say: Say) -> Built:
+    """Bands of larger pixels on the grid of the others, on images that are known in all bands."""
+    network = begin(recipe.architecture, recipe.config)
+    scenes, about = _scenes(recipe, manifest, say, keep=partial(_known_in_both, recipe.bands))
+    about["protocol"] = "Wald pairs at 20 m: bands of 20 m observed at 40 m, per-band MTF at Nyquist, noise"
+    sampler = _sampler(recipe, scenes)
+    reader = Reader(recipe.image.std, sampler.mtf, sampler.coarser)
+    return Training(network, SharpenSampler(sampler, reader, partial(dropped, recipe)), sharpen_loss), about
+
+
+def _known_in_both(bands: Sequence[str], scene: TrainingScene) -> bool:
+    """Whether an image has bands of both pixel sizes on its grid."""
+    known = {band for band, image in zip(bands, scene.image, strict=True) if np.isfinite(image).any()}
+    return bool(known & {*COARSE}) and bool(known - {*COARSE})
+
+
 def _guided(recipe: Recipe[Guided], manifest: Manifest | None, say: Say) -> Built:
     """Temperature, with a guide or without."""
     network, task = begin(recipe.architecture, recipe.config), recipe.task
@@ -146,6 +163,7 @@ BUILDERS: dict[type, Callable[[Recipe[Any], Manifest | None, Say], Built]] = {
     Continuous: _continuous,
     Temporal: _temporal,
     Fixed: _fixed,
+    Sharpen: _sharpen,
     Guided: _guided,
     Reference: _reference,
 }
@@ -156,7 +174,8 @@ def _implicit(recipe: Recipe[Any]) -> nn.Module:
     """Continuous network that starts close to the interpolation that it corrects."""
     network = begin(recipe.architecture, recipe.config, bias=False)
     if recipe.start:
-        start_from(network, load(recipe.start))
+        alike = registry.card(recipe.start).architecture == recipe.architecture
+        (widen if alike else start_from)(network, load(recipe.start))
     return network
 
 
@@ -183,12 +202,15 @@ def _series(
 # --- scenes ---------------------------------------------------------------------------------------------------
 
 
-def _scenes(recipe: Recipe[Any], manifest: Manifest | None, say: Say) -> tuple[list[TrainingScene], dict[str, object]]:
-    """Single images of a recipe, and what they are."""
+def _scenes(
+    recipe: Recipe[Any], manifest: Manifest | None, say: Say, keep: Callable[[TrainingScene], bool] = lambda scene: True
+) -> tuple[list[TrainingScene], dict[str, object]]:
+    """Single images of a recipe that it can use, and what they are."""
     task: Wald = recipe.task
     scenes = single.load(manifest, recipe=recipe.name, synthetic=task.synthetic, least=task.patch, say=say)
     index = _order(recipe.bands)
     scenes = [replace(one, image=one.image[index], coarse=_taken(one.coarse, index)) for one in scenes]
+    scenes = list(filter(keep, scenes))
     _check_bands(recipe, scenes)
     about: dict[str, object] = {
         "places": sorted({scene.place for scene in scenes}),

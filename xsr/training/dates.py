@@ -2,7 +2,8 @@
 
 Half of the patches show one date alone. The others have more of them: made up from the same scene (displaced by
 fractions of a pixel, with other noise, other colours of some regions), or real ones of a series, whose target
-date may be hidden. See `xsr.kernels.evidence` for what the network reads of them.
+date may be hidden. See `xsr.kernels.evidence` for what the network reads of them. The logarithm of the scale is
+uniform: close to one, where bands of larger pixels catch up with the others, there is as much to learn as farther up.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xsr.core.target_times import days
-from xsr.kernels import evidence, fusion, injection
+from xsr.kernels import evidence, fusion
 from xsr.kernels.evidence import Reader, Series
+from xsr.kernels.resample import interpolate_filled
 from xsr.training.pairs import RECOLOUR, Batch, Image, PatchSensor, WaldSampler, fill, mixed, recoloured
 from xsr.training.scenes import TrainingScene
 from xsr.training.series import Series as Dates
@@ -51,15 +53,16 @@ def read(
         Channels beside the bands, shape (channel, h, w).
     """
     images = np.nan_to_num(np.concatenate([low[None], others]))
-    edge = injection.margin(reader.optics)
-    detail = reader.detail(_mirrored(images, edge), coarser, (-edge, -edge))
+    edge = reader.edge
+    detail, lacking = reader.detail(_mirrored(images, edge), coarser, (-edge, -edge))
     padded = _mirrored(images + detail, evidence.EDGE)
     series = Series.of(padded[0], padded[1:], _mirrored(valid, evidence.EDGE), shifts.tolist(), reader.sensor)
     part = series.using(range(len(others)))
     grid = np.meshgrid(*(np.arange(size, dtype=np.float64) for size in low.shape[1:]), indexing="ij")
     places = [part.at(grid[0] + y, grid[1] + x, evidence.HALF) for y, x in evidence.PLACES]
     estimate = np.stack(places) - padded[0][:, evidence.AROUND, evidence.AROUND]
-    return part.at(rows, cols, 1 / scale).T, reader.channels(detail[0], estimate, part.gained)
+    base = part.at(rows, cols, 1 / scale) + interpolate_filled(lacking[0], rows[None], cols[None], "bicubic")[:, 0]
+    return base.T, reader.channels(detail[0] + lacking[0], estimate, part.gained)
 
 
 def _mirrored(images: NDArray[Any], edge: int) -> NDArray[Any]:
@@ -83,7 +86,7 @@ class DateSampler:
         """Draw the batch of one step."""
         wald = self.wald
         rng = np.random.default_rng([wald.seed, step])
-        scale = float(rng.uniform(*wald.scale_range))
+        scale = float(np.exp(rng.uniform(*np.log(wald.scale_range))))
         coarser, noise = wald.conditions(rng)
         count = 0 if rng.random() < self.alone else int(rng.integers(1, self.most + 1))
         true = rng.uniform(-SHIFT, SHIFT, (count, 2))
@@ -132,7 +135,7 @@ class RealDateSampler:
         """Draw the batch of one step."""
         wald, series = self.several.wald, self.several.series
         rng = np.random.default_rng([wald.seed, step])
-        scale = float(rng.uniform(*wald.scale_range))
+        scale = float(np.exp(rng.uniform(*np.log(wald.scale_range))))
         coarser, noise = wald.conditions(rng)
         sensor = wald.sensor(scale, coarser, noise, rng)
         count = int(rng.integers(self.several.dates[0], self.several.dates[1] + 1))

@@ -108,6 +108,9 @@ class Scene(Source):
     """Numbers (from 0) of the images to use; empty: all."""
     times: tuple[str, ...] = ()
     """Dates of the images, where the files do not state them."""
+    begins: tuple[int, int] = (0, 0)
+    """Row and column, each 0 or 1, at which pixels of twice the size really begin, where their file has them one pixel
+    beside what they show."""
     separate_places: bool = False
     """Whether each image shows a place of its own."""
     resampled: str = ""
@@ -408,6 +411,13 @@ def _wholes(value: Any) -> tuple[int, ...]:
     return tuple(map(_whole, value))
 
 
+def _corner(value: Any) -> tuple[int, int]:
+    numbers = _wholes(value)
+    if len(numbers) != 2 or max(numbers) > 1:
+        raise ValueError("two numbers, each 0 or 1")
+    return numbers[0], numbers[1]
+
+
 def _sides(value: Any) -> int:
     if _whole(value) < 1:
         raise ValueError("a whole number, 1 or more")
@@ -480,6 +490,7 @@ CHECKS: dict[str, Check] = {
     "planck": _constants,
     "times": _dates,
     "native_m": _sizes,
+    "begins": _corner,
     "clear": _share,
     "grow": _whole,
     "average": _sides,

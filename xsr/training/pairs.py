@@ -326,11 +326,12 @@ def fill(window: Image) -> Image:
     """Fill no-data pixels from their neighbours, then with the mean of the band."""
     valid = np.isfinite(window)
     count = valid.sum(axis=(1, 2))
-    mean = np.where(valid, window, 0).sum(axis=(1, 2)) / np.maximum(count, 1)
-    some = count > 0
+    some = (count > 0) & (count < valid[0].size)
+    if not some.any():
+        return window
     out = window.copy()
-    if some.any():
-        out[some] = fill_nodata(window[some], passes=4, constant=mean[some].astype(np.float32))
+    mean = np.where(valid[some], window[some], 0).sum(axis=(1, 2)) / count[some]
+    out[some] = fill_nodata(window[some], passes=4, constant=mean.astype(np.float32))
     return out
 
 
@@ -427,6 +428,8 @@ def augment(
     """
     turn = Turn.draw(rng) if turn is None else turn
     bands = windows[0].shape[0] // dates
-    gain = np.tile(np.exp(rng.normal(0, 0.25) + rng.normal(0, 0.1, (bands, 1, 1))), (dates, 1, 1))
-    offset = np.tile(rng.normal(0, 0.01, (bands, 1, 1)), (dates, 1, 1))
-    return [np.ascontiguousarray(turn.image(window) * gain + offset, np.float32) for window in windows]
+    factor = np.exp(rng.normal(0, 0.25) + rng.normal(0, 0.1, (bands, 1, 1)))
+    offset = rng.normal(0, 0.01, (bands, 1, 1))
+    gain, level = (np.tile(v.astype(np.float32), (dates, 1, 1)) for v in (factor, offset))
+    changed = [np.multiply(turn.image(window), gain, order="C") for window in windows]
+    return [np.add(window, level, out=window) for window in changed]

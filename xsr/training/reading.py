@@ -65,6 +65,26 @@ class Reading:
             self, fine=self.fine.take(index), coarse=coarse, cloudy=None if self.cloudy is None else self.cloudy[index]
         )
 
+    def begun(self, row: int, col: int) -> "Reading":
+        """Leave out what lies before the first larger pixel that begins at a row and a column, each 0 or 1."""
+        if self.coarse is None or not (row or col):
+            return self
+        height, width = ((size - by) // 2 for size, by in zip(self.fine.values.shape[2:], (row, col), strict=True))
+        fine, coarse = ((..., slice(row, row + side * height), slice(col, col + side * width)) for side in (2, 1))
+        hidden = self.cloudy
+        if hidden is not None:
+            hidden = hidden[coarse if hidden.shape[1:] == self.coarse.values.shape[2:] else fine]
+        return replace(
+            self,
+            fine=replace(
+                self.fine,
+                values=self.fine.values[fine],
+                box=None if self.fine.box is None else self.fine.box[fine[1], fine[2]],
+            ),
+            coarse=replace(self.coarse, values=self.coarse.values[coarse]),
+            cloudy=hidden,
+        )
+
     def clear(self) -> "Reading":
         """Images that are clear enough to be used alone; see `xsr.training.manifest.Scene.clear`."""
         least = self.scene.clear
@@ -96,7 +116,7 @@ def read_scene(manifest: Manifest, scene: Scene) -> Reading:
             )
     if scene.resampled:
         fine, cloudy = _recovered(scene, fine, cloudy)
-    reading = Reading(scene, fine, coarse, cloudy)
+    reading = Reading(scene, fine, coarse, cloudy).begun(*scene.begins)
     if scene.frames:
         if max(scene.frames) >= len(fine.values):
             raise ParameterError(

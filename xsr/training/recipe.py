@@ -1,7 +1,7 @@
 """What decides a training run, as typed values: the optimisation, and one task that says what is trained on what.
 
-A task is one of five: `Continuous`, `Temporal` and `Fixed` learn from images of a sensor degraded by the Wald protocol,
-`Guided` from temperatures beside reflectance, `Reference` from images of a finer sensor.
+A task is one of six: `Continuous`, `Temporal`, `Fixed` and `Sharpen` learn from images of a sensor degraded by the Wald
+protocol, `Guided` from temperatures beside reflectance, `Reference` from images of a finer sensor.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -99,6 +99,18 @@ class Fixed(Wald):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sharpen(Wald):
+    """A network that brings bands of larger pixels to the grid of the others; see `xsr.training.sharpening`."""
+
+    kind: ClassVar[str] = "sharpen"
+    scale_range: tuple[float, float] = (1.0, 1.0)
+    patch: int = 48
+    level: float = 0.0
+    reads: ClassVar[str] = "detail"
+    """What the network reads; see `xsr.models.ModelCard`."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Guided(Task):
     """A network that sharpens temperature, with a guide of reflectance or without."""
 
@@ -169,7 +181,7 @@ class Recipe(Generic[T]):
     @property
     def factor(self) -> int | None:
         """The one scale of a fixed-scale network."""
-        return self.config.get("factor")
+        return 1 if isinstance(self.task, Sharpen) else self.config.get("factor")
 
     def record(self) -> dict[str, Any]:
         """Give what a card says of the recipe, in one table."""

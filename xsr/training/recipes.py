@@ -7,7 +7,7 @@ from xsr.core.errors import ParameterError
 from xsr.core.names import did_you_mean
 from xsr.models.channels import Channels
 from xsr.models.published import SENTINEL2
-from xsr.training.recipe import Continuous, Fixed, Guided, Recipe, Reference, Temporal, Wald
+from xsr.training.recipe import Continuous, Fixed, Guided, Recipe, Reference, Sharpen, Temporal, Wald
 from xsr.training.scenes import BANDS, COARSE, FINE
 from xsr.training.thermal_synthetic import GUIDE
 
@@ -90,6 +90,25 @@ CARN_S2: Recipe[Any] = replace(
     steps=6_500,
     learning_rate=5e-4,
     seed=1,
+)
+
+SHARPEN_S2 = Recipe(
+    name="sharpen_s2",
+    summary="The 20 m bands of Sentinel-2 on the grid of its 10 m bands.",
+    architecture="sharpener",
+    config={"channels": 16, "bands": 10, "features": 48, "blocks": 3},
+    task=Sharpen(similar=True, synthetic=12, mtf_jitter=0.1, noise=0.01, mix=0.2),
+    image=replace(SENTINEL2, optional=BANDS),
+    drop=0.25,
+    subsets=(FINE + COARSE[4:], FINE + COARSE[:4], FINE[2:] + COARSE),
+    batch=6,
+    steps=8_000,
+    learning_rate=1e-3,
+    limits=(
+        *LIIF_S2_FIRST.limits[:2],
+        "Learnt at 20 m from 40 m: that bands go together alike at 10 m and at 20 m is assumed.",
+        "Expects bands of 20 m in their own pixels, or interpolated bicubically on the grid of 10 m.",
+    ),
 )
 
 TEMPORAL_LIIF_WORLDSTRAT = Recipe(
@@ -197,6 +216,7 @@ RECIPES: dict[str, Recipe[Any]] = {
         TEMPORAL_LIIF_WORLDSTRAT,
         CARN_S2_FIRST,
         CARN_S2,
+        SHARPEN_S2,
         DCTNET_LST,
         DCTRRDBNET_LST,
         JIIF_LST,

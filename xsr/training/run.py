@@ -20,7 +20,7 @@ from xsr.models.registry import resolve_device
 from xsr.training.build import band_mtf, build
 from xsr.training.loop import Progress, check_minutes, forget, train
 from xsr.training.manifest import Manifest
-from xsr.training.recipe import Continuous, Guided, Recipe, Wald
+from xsr.training.recipe import Continuous, Guided, Recipe, Sharpen, Wald
 from xsr.training.recipes import RECIPES
 from xsr.training.scenes import Say, quiet
 from xsr.training.scores import Score, read_places, score
@@ -156,7 +156,7 @@ def _card(recipe: Recipe[Any], network: nn.Module, out: Path, training: dict[str
         factor=recipe.factor,
         mtf=recipe.mtf or band_mtf(recipe.bands, recipe.sensor),
         sharpness=("sensor" if task.similar else "ideal") if isinstance(task, Wald) else None,
-        reads=task.reads if isinstance(task, Continuous) else "bands",
+        reads=task.reads if isinstance(task, Continuous | Sharpen) else "bands",
         guide=guided.guide,
         # Near the border of a patch local relations read half of their windows: larger patches at use have less of it.
         patch=2 * task.patch if record.tiling == "lattice" else None,

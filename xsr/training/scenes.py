@@ -101,12 +101,12 @@ def repetition(values: Image, names: Sequence[str], coarse_names: Sequence[str] 
     )
 
 
-def at_20m(scene: TrainingScene) -> TrainingScene | None:
+def at_20m(scene: TrainingScene, least: int = LEAST) -> TrainingScene | None:
     """Scene of 20 m pixels in which the truth of all bands is known; None if it is too small or lacks 20 m bands.
 
     The 10 m bands are blurred so that their MTF at the new Nyquist frequency is the sensor's at the old one.
     """
-    if scene.coarse is None or min(scene.coarse.shape[1:]) < LEAST:
+    if scene.coarse is None or min(scene.coarse.shape[1:]) < least:
         return None
     table = sensors.get("sentinel-2")
     image = scene.coarse.copy()

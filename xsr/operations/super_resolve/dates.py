@@ -13,7 +13,7 @@ from xsr.core.errors import ModelError
 from xsr.core.grid import resolution
 from xsr.core.target_times import TargetTime
 from xsr.core.types import Stack
-from xsr.kernels import evidence, fusion, injection
+from xsr.kernels import evidence, fusion, resample
 from xsr.kernels.evidence import Reader, Series
 from xsr.kernels.gaps import fill_gaps
 from xsr.kernels.temporal import nearest
@@ -81,32 +81,31 @@ class Fused(Network):
         valid = np.isfinite(window)
         if not valid.any():
             return np.full(shape, np.nan, np.float32)
-        images, detail = self._sharpened(self.fill_nodata(window).reshape(window.shape))
+        images, detail, lacking = self._sharpened(self.fill_nodata(window).reshape(window.shape))
         nothing, edge = np.empty((0, *images.shape[1:]), np.float32), self.reader.margin
         none = np.empty((0, *images.shape[2:]), np.bool_)
-        parts = [
-            self._read(
-                Series.of(image, nothing, none, (), self.reader.sensor), None, part, rows - edge, cols - edge, cell
-            )
-            for image, part in zip(images, detail, strict=True)
-        ]
-        out = self._evaluate(parts, rows - edge, cols - edge, cell)
+        y, x, parts = rows - edge, cols - edge, []
+        for image, added, rest in zip(images, detail, lacking, strict=True):
+            series = Series.of(image, nothing, none, (), self.reader.sensor)
+            parts.append(self._read(series, None, added, rest, y, x, cell))
+        out = self._evaluate(parts, y, x, cell)
         return out if valid.all() else remask(out, valid, rows, cols)
 
-    def _sharpened(self, filled: Stack) -> tuple[Stack, Stack]:
-        """Channels of dates with the detail that sharp bands predict, and that detail; finite."""
+    def _sharpened(self, filled: Stack) -> tuple[Stack, Stack, Stack]:
+        """Channels of dates with the detail that sharp bands predict, that detail, and what they lack still; finite."""
         images = np.zeros((len(filled), len(self.channels), *filled.shape[2:]), np.float32)
         images[:, list(self.picks)] = filled
-        edge, trim = injection.margin(self.reader.optics), self.reach
+        edge, trim = self.reader.edge, self.reach
         corner = (self.phase[0] + trim, self.phase[1] + trim)
-        detail = self.reader.detail(images, self.coarser, corner)
-        return images[..., edge:-edge, edge:-edge] + detail, detail
+        detail, lacking = self.reader.detail(images, self.coarser, corner)
+        return images[..., edge:-edge, edge:-edge] + detail, detail, lacking
 
     def _read(
         self,
         series: Series,
         used: NDArray[np.bool_] | None,
         detail: Stack,
+        lacking: Stack,
         rows: NDArray[np.float64],
         cols: NDArray[np.float64],
         cell: tuple[float, float],
@@ -119,13 +118,13 @@ class Fused(Network):
             Dates, with `xsr.kernels.evidence.EDGE` pixels around the network's input.
         used
             Dates to use for each pixel of that input, shape (date, h, w); None: the image alone.
-        detail
+        detail, lacking
             Of the image, with that edge.
         rows, cols, cell
             Queries, in pixels of that input.
         """
         inner = (..., evidence.AROUND, evidence.AROUND)
-        image, detail = series.image[inner], detail[inner]
+        image, detail, lacking = series.image[inner], detail[inner], lacking[inner]
         down, right = np.meshgrid(rows, cols, indexing="ij") if rows.ndim == 1 else (rows, cols)
         base = np.empty((len(image), *down.shape), np.float32)
         estimate = np.empty((len(evidence.PLACES), *image.shape), np.float32)
@@ -139,7 +138,8 @@ class Fused(Network):
                 estimate[number][:, here] = part.at(y + by_y, x + by_x, evidence.HALF)
             gained[here] = part.gained[here]
         low = self.channels.standardise((image - detail)[list(self.picks)], self.picks)
-        further = self.reader.channels(detail, estimate - image, gained)
+        further = self.reader.channels(detail + lacking, estimate - image, gained)
+        base += resample.interpolate_filled(lacking, down, right, "bicubic")
         return base, np.concatenate([low, further])
 
     def _evaluate(
@@ -166,7 +166,7 @@ class Fused(Network):
         self, window: Stack, rows: NDArray[np.float64], cols: NDArray[np.float64], cell: tuple[float, float]
     ) -> Stack:
         """Evaluate queries at the target times."""
-        outside = self.reach + injection.margin(self.reader.optics) + self.span
+        outside = self.reach + self.reader.edge + self.span
         trim = slice(outside, -outside)
         rows, cols = rows - outside - evidence.EDGE, cols - outside - evidence.EDGE
         around = slice(evidence.EDGE, -evidence.EDGE)
@@ -206,22 +206,22 @@ class Fused(Network):
         trim = slice(self.reach, -self.reach or None)
         clear = dates[..., trim, trim]
         filled = fill_gaps(dates, reach=self.reach) if self.fill else np.where(np.isfinite(clear), clear, np.nan)
-        images, detail = self._sharpened(self.fill_nodata(filled).reshape(filled.shape))
-        edge = injection.margin(self.reader.optics)
+        images, *added = self._sharpened(self.fill_nodata(filled).reshape(filled.shape))
+        edge = self.reader.edge
         inner = (..., slice(edge, -edge), slice(edge, -edge))
         whole, some = (np.asarray(np.isfinite(v[inner]).all(axis=1)) for v in (clear, filled))
-        both, offset = np.concatenate([images, detail], axis=1), target.offset
-        (first, known), (second, _) = (fusion.composite(both, valid, shifts, offset) for valid in (whole, some))
+        every, offset = np.concatenate([images, *added], axis=1), target.offset
+        (first, known), (second, _) = (fusion.composite(every, valid, shifts, offset) for valid in (whole, some))
         blend = np.where(known, first + np.float32(TRUST) * (second - first), second)
         trim = slice(self.span, -self.span)
         blend, images, whole = blend[..., trim, trim], images[..., trim, trim], whole[..., trim, trim]
         near = np.abs(shifts).max(axis=1) <= fusion.FARTHEST
         others = np.flatnonzero(near & (offset != 0))
-        image, detail = blend[: len(self.channels)], blend[len(self.channels) :]
+        image, detail, lacking = np.split(blend, 3)
         series = Series.of(image, images[others], whole[others], shifts[others].tolist(), self.reader.sensor)
         around = slice(evidence.EDGE, -evidence.EDGE)
         used = nearest(whole[others][:, around, around], offset[others], self.frames - 1)
-        return self._read(series, used, detail, rows, cols, cell)
+        return self._read(series, used, detail, lacking, rows, cols, cell)
 
 
 def patterns(used: NDArray[np.bool_] | None, shape: tuple[int, ...]) -> list[tuple[tuple[int, ...], NDArray[np.bool_]]]:
@@ -266,15 +266,15 @@ def coarser_bands(cube: Cube, card: ModelCard, picks: tuple[int, ...]) -> tuple[
     return tuple(out)
 
 
-def lattice(cube: Cube) -> tuple[int, int]:
-    """First pixel (row, column) of a cube, counted from a corner of pixels twice as large.
+def lattice(cube: Cube, side: int = 2) -> tuple[int, int]:
+    """First pixel (row, column) of a cube, counted from a corner of pixels ``side`` times as large.
 
     Sentinel-2's lie at multiples of their size; those of another grid are taken to begin where it does.
     """
     affine, (down, right) = cube.geobox.affine, resolution(cube.geobox)
     if not (math.isclose(down, OWN_M) and math.isclose(right, OWN_M)) or affine.b or affine.d:
         return 0, 0
-    return round(-affine.f / OWN_M) % 2, round(affine.c / OWN_M) % 2
+    return round(-affine.f / OWN_M) % side, round(affine.c / OWN_M) % side
 
 
 def displacements(cube: Cube) -> Any:

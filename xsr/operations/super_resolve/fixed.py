@@ -1,23 +1,21 @@
 """Super-resolution by fixed-scale networks, all bands at once."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from xsr.core import checks, pipeline
 from xsr.core.cube import open_cube
-from xsr.core.errors import CubeError, GridError, ModelError, ParameterError
+from xsr.core.errors import GridError, ModelError, ParameterError
 from xsr.core.names import BandsLike
 from xsr.core.provenance import made_by
 from xsr.core.types import XarrayObject
-from xsr.kernels.resample import Interpolation
 from xsr.models import foreign, registry
 from xsr.models.card import ModelCard
 from xsr.models.precision import Precision
+from xsr.operations.super_resolve.grids import brought, check_dates, join
 from xsr.operations.super_resolve.networks import (
     FixedFactor,
     exact_precision,
@@ -119,6 +117,8 @@ def sisr(
             f"scale={scale!r}; model {card.name!r} has the factor {card.factor} alone. Leave scale out, or use liif"
             " for any scale."
         )
+    if card.reads != "bands":
+        raise ModelError(f"model {card.name!r} sharpens bands on their grid; use sharpen(model={str(model)!r}).")
     residual = card.residual or bool(card.config.get("residual", False))
     exact = exact_precision(precision, card, residual=residual, device=device)
     if foreign.is_foreign(card):  # a network that cannot be opened is an error of the call, not of a worker
@@ -165,34 +165,9 @@ def _with_coarse(cube: XarrayObject, coarse: XarrayObject, card: ModelCard, unit
             f"coarse covers {tuple(outer.bbox)} in {other.geobox.crs}, the cube {tuple(inner.bbox)} in"
             f" {fine.geobox.crs}; expected the same extent. Crop one of them."
         )
-    _check_dates(fine.data, other.data)
-    target = pipeline.resolve_target(other, scale=None, resolution=None, like=fine.geobox)
-    other = replace(other, flipped=fine.flipped, names=fine.names)  # y runs as in the cube, whichever way it ran before
-    brought = pipeline.evaluate(
-        other, Interpolation(card.coarser), target, chunks=pipeline.resolve_chunks(None), provenance={}
-    )
+    check_dates(fine, other, "coarse")
     decoded = fine.rewrap(fine.data.data, fine.geobox, {})
-    if isinstance(decoded, xr.Dataset):
-        assert isinstance(brought, xr.Dataset)
-        return decoded.assign({name: (decoded[fine.bands[0]].dims, v.data) for name, v in brought.data_vars.items()})
-    assert isinstance(brought, xr.DataArray)
-    (band,) = fine.names.of(["band"])
-    if band not in decoded.dims or band not in brought.dims:
-        raise ParameterError(
-            f"the cube and coarse need a dimension {band!r} to be joined along; add .expand_dims({band!r})."
-        )
-    return xr.concat([decoded, brought], dim=band, join="override", coords="minimal", compat="override")
-
-
-def _check_dates(fine: xr.DataArray, other: xr.DataArray) -> None:
-    """Refuse bands of other dates, which would be joined as if they were of the same."""
-    if fine.sizes["time"] != other.sizes["time"] or (
-        "time" in fine.coords and "time" in other.coords and not np.array_equal(fine["time"], other["time"])
-    ):
-        raise CubeError(
-            f"coarse has {other.sizes['time']} date(s) and the cube {fine.sizes['time']}, or they differ; expected the"
-            " same dates in the same order. Select them with .sel(time=...)."
-        )
+    return join(decoded, brought(fine, other, card.coarser), fine)
 
 
 def _span(box: Any) -> float:

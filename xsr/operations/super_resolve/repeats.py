@@ -6,12 +6,18 @@ from dataclasses import replace
 import numpy as np
 import xarray as xr
 from affine import Affine
+from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from xsr.core import pipeline
 from xsr.core.cube import Cube
 from xsr.core.grid import Refinement, resolution
-from xsr.kernels.resample import Interpolation
+from xsr.kernels.resample import Interpolation, interpolate_filled
+
+MOST = 0.9
+"""Share of the pixels that must repeat: around no data that was filled, some do not."""
+REPEATS = 3
+"""Own pixels around a band that interpolation depends on, and the rest of one."""
 
 
 def smooth_repeats(cube: Cube, method: str) -> Cube:
@@ -41,6 +47,43 @@ def smooth_repeats(cube: Cube, method: str) -> Cube:
         order += bands
     data = parts[0] if len(parts) == 1 else xr.concat(parts, dim="band", coords="minimal", compat="override")
     return replace(cube, data=data.isel(band=np.argsort(order))).without_corner()
+
+
+def repeats(image: NDArray[np.float32], side: int, corner: tuple[int, int]) -> bool:
+    """Whether a band (h, w) repeats its own pixels; see `interpolated`. One of a single own pixel does not."""
+    whole, own = _own(image, side, corner)
+    return own.size > 1 and bool(np.mean(whole == own.repeat(side, 0).repeat(side, 1)) >= MOST)
+
+
+def interpolated(image: NDArray[np.float32], side: int, corner: tuple[int, int]) -> NDArray[np.float32]:
+    """Interpolate the own pixels of a band (h, w) that repeats them.
+
+    Parameters
+    ----------
+    image
+        Finite, with `REPEATS` own pixels around what is to be right.
+    side
+        Of the own pixels, in pixels of the grid.
+    corner
+        First pixel (row, column), counted from a corner of them.
+    """
+    _, own = _own(image, side, corner)
+    rows, cols = (
+        (np.arange(size) + first % side - side * bool(first % side) + 0.5) / side - 0.5 + REPEATS
+        for size, first in zip(image.shape, corner, strict=True)
+    )
+    return np.asarray(interpolate_filled(np.pad(own, REPEATS, mode="edge")[None], rows, cols, "bicubic")[0])
+
+
+def _own(
+    image: NDArray[np.float32], side: int, corner: tuple[int, int]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Part of an image that consists of whole own pixels, and those, the first of each."""
+    starts = [-first % side for first in corner]
+    counts = [(size - start) // side for size, start in zip(image.shape, starts, strict=True)]
+    rows, cols = (slice(start, start + side * count) for start, count in zip(starts, counts, strict=True))
+    whole = image[rows, cols]
+    return whole, whole[::side, ::side]
 
 
 def _side(size_m: float, gsd_m: float) -> int:
