@@ -112,7 +112,9 @@ def _sharpen(recipe: Recipe[Sharpen], manifest: Manifest | None, say: Say) -> Bu
     about["protocol"] = "Wald pairs at 20 m: bands of 20 m observed at 40 m, per-band MTF at Nyquist, noise"
     sampler = _sampler(recipe, scenes)
     reader = Reader(recipe.image.std, sampler.mtf, sampler.coarser)
-    return Training(network, SharpenSampler(sampler, reader, partial(dropped, recipe)), sharpen_loss), about
+    return Training(
+        network, SharpenSampler(sampler, reader, partial(dropped, recipe), recipe.task.published), sharpen_loss
+    ), about
 
 
 def _known_in_both(bands: Sequence[str], scene: TrainingScene) -> bool:

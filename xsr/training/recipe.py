@@ -106,6 +106,9 @@ class Sharpen(Wald):
     scale_range: tuple[float, float] = (1.0, 1.0)
     patch: int = 48
     level: float = 0.0
+    published: float = 0.2
+    """Share of patches whose image is taken for perfectly sharp, as the published formula does: bands may be softer than
+    the tables say."""
     reads: ClassVar[str] = "detail"
     """What the network reads; see `xsr.models.ModelCard`."""
 

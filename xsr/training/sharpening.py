@@ -62,6 +62,8 @@ class SharpenSampler:
     reader: Reader
     hidden: Callable[[int], tuple[int, ...]]
     """Bands that are missing in the batch of a step."""
+    published: float = 0.0
+    """Share of patches by the published formula."""
 
     def __call__(self, step: int) -> SharpenBatch:
         """Draw the batch of one step."""
@@ -81,7 +83,8 @@ class SharpenSampler:
     ) -> tuple[Image, Image, Image]:
         wald = self.wald
         drawn = wald.sensor(1.0, coarser, noise, rng)
-        sensor = AtOne(drawn.scale, drawn.mtf, drawn.coarser, drawn.noise, drawn.similar)
+        similar = bool(drawn.similar and rng.random() >= self.published)
+        sensor = AtOne(drawn.scale, drawn.mtf, drawn.coarser, drawn.noise, similar)
         (window, *_), inside = wald.window(scene, sensor, rng)
         low = self._degrade(fill(window), sensor, rng)
         low[hidden] = np.nan
