@@ -610,6 +610,22 @@ def test_the_warning_of_a_grid_names_the_command(degrees, tmp_path):
 
 
 @pytest.mark.slow
+def test_sharpen_writes_what_the_function_returns(tmp_path):
+    bands = ("B02", "B03", "B04", "B08", "B05", "B11")
+    cube = synthetic_cube(size=(40, 40), bands=bands)
+    xsr.to_zarr(cube, tmp_path / "in.zarr", progress=False)
+    args = ["sharpen", str(tmp_path / "in.zarr"), str(tmp_path / "out.zarr"), "--precision", "float32"]
+    done = CliRunner().invoke(cli.app, args)
+    assert done.exit_code == 0, done.output
+    with xr.open_zarr(tmp_path / "out.zarr") as found:
+        np.testing.assert_allclose(found.reflectance, xsr.sharpen(cube, precision="float32"), rtol=0, atol=2e-6)
+        assert found.attrs["xsr_input"] == "in.zarr" or found.reflectance.attrs["xsr_input"] == "in.zarr"
+    few = CliRunner().invoke(cli.app, [*args[:2], str(tmp_path / "b.zarr"), "--bands", "B02,B03"])
+    assert few.exit_code == 2
+    assert "none is larger than the grid's" in " ".join(few.output.split())
+
+
+@pytest.mark.slow
 def test_degrade_writes_what_the_function_returns(cube, tmp_path):
     xsr.to_zarr(cube, tmp_path / "in.zarr", progress=False)
     out = tmp_path / "out.zarr"

@@ -262,6 +262,14 @@ def test_what_else_cannot_be_sharpened_is_refused(model, tmp_path):
         cube.isel(y=slice(0, 0)).sr.sharpen(model=model)
 
 
+def test_a_real_product_keeps_its_sharp_bands(model):
+    cube, _ = make_cube(40, 40, NETWORK)
+    packed = (cube * 10_000).round().astype("uint16").assign_attrs(scale_factor=1e-4, add_offset=0.0)
+    fine = packed.sr.sharpen(model=model)
+    wanted = packed.sel(band="B02").values.astype(np.float32) * np.float32(1e-4)
+    np.testing.assert_array_equal(fine.sel(band="B02"), wanted)
+
+
 def test_sixty_metre_bands_need_no_twenty_metre_ones(plain):
     cube, fine = make_cube(144, 144, ("B02", "B04", "B01"))
     made = cube.sr.sharpen(model=plain)

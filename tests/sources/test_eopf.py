@@ -395,6 +395,15 @@ def test_a_tree_that_xarray_opened_gives_the_same_cube(product):
 
 
 @pytest.mark.slow
+def test_the_bands_of_a_tree_are_sharpened(product):
+    tree = xr.open_datatree(product, engine="zarr", consolidated=False, chunks={})
+    bands = ["B02", "B03", "B04", "B08", "B05", "B8A", "B12"]
+    made, wanted = tree.sr.sharpen(bands=bands), open_eopf(product, bands=bands).sr.sharpen()
+    assert made.attrs["xsr_sharpened"] == ["B05", "B8A", "B12"]
+    np.testing.assert_allclose(made, wanted, rtol=0, atol=1e-5)
+
+
+@pytest.mark.slow
 def test_a_group_of_one_resolution_gives_its_images_on_their_grid(product):
     group = product / "measurements/reflectance"
     np.testing.assert_array_equal(open_eopf(group), open_eopf(product))

@@ -133,6 +133,7 @@ FAULTS = {
     f"{SCENE}bands = ['B02', 'B02']": r"bands = \['B02', 'B02'\]; expected a list of different names",
     f"{SCENE}bands = {{B02 = 1.5}}": "expected a list of different names, or a table",
     f"{SCENE}frames = [-1]": r"frames = \[-1\]; expected a whole number, 0 or more",
+    f"{SCENE}begins = [0, 2]": r"begins = \[0, 2\]; expected two numbers, each 0 or 1",
     f"{SCENE}average = 0": "average = 0; expected a whole number, 1 or more",
     f"{SCENE}clear = 2": "clear = 2; expected a share from 0 to 1",
     f"{SCENE}align = 1": "align = 1; expected true or false",

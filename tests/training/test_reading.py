@@ -109,6 +109,32 @@ def test_several_files_are_dates_in_order(tmp_path, cube, numbers):
         reading(tmp_path, **keys, frames=[3])
 
 
+@pytest.mark.parametrize(("begins", "shape"), [([0, 0], (7, 8)), ([1, 0], (6, 8)), ([0, 1], (7, 7)), ([1, 1], (6, 7))])
+def test_larger_pixels_may_begin_beside_what_their_file_says(tmp_path, begins, shape):
+    row, col = begins
+    truth = np.arange(20 * 20).reshape(20, 20).astype(np.uint16) + 1
+    np.save(tmp_path / "a.npy", truth[None, None, :14, :16])
+    larger = np.zeros((7, 8), np.uint16)
+    for i, j in np.ndindex(7, 8):
+        y, x = 2 * i - row, 2 * j - col
+        larger[i, j] = truth[max(y, 0), max(x, 0)]
+    np.save(tmp_path / "b.npy", larger[None, None])
+    np.save(tmp_path / "m.npy", larger[None] % 2)
+    found = reading(
+        tmp_path,
+        path="a.npy",
+        bands=["B02"],
+        scale=1e-3,
+        begins=begins,
+        coarse='{path = "b.npy", bands = ["B11"]}',
+        mask='{path = "m.npy", invalid = [1]}',
+    )
+    assert found.coarse.values.shape[2:] == found.cloudy.shape[1:] == shape
+    assert found.fine.values.shape[2:] == (2 * shape[0], 2 * shape[1])
+    np.testing.assert_array_equal(found.coarse.values[0, 0], found.fine.values[0, 0, ::2, ::2])
+    np.testing.assert_array_equal(found.cloudy[0], np.rint(1000 * found.coarse.values[0, 0]) % 2 == 1)
+
+
 def test_scale_offset_and_thermal_constants_by_hand(tmp_path):
     np.save(tmp_path / "a.npy", np.full((1, 2, 2), 28519, np.uint16))
     keys = {"path": "a.npy", "bands": ["lst"], "scale": 3.342e-4, "offset": 0.1}

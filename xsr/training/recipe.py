@@ -107,8 +107,8 @@ class Sharpen(Wald):
     patch: int = 48
     level: float = 0.0
     published: float = 0.2
-    """Share of patches whose image is taken for perfectly sharp, as the published formula does: bands may be softer than
-    the tables say."""
+    """Share of patches whose image is taken for perfectly sharp, as the published formula does: a band may be softer
+    than the tables say."""
     reads: ClassVar[str] = "detail"
     """What the network reads; see `xsr.models.ModelCard`."""
 
