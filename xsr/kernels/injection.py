@@ -30,12 +30,13 @@ from numpy.typing import NDArray
 from xsr.core.blocks import Span
 from xsr.kernels.accelerate import jit
 from xsr.kernels.degrade import BandOptics, observe
-from xsr.kernels.gaps import tent_sums
 
 WINDOW = 5
 """Pixels on every side at which the weights of a regression, which fall linearly along each axis, come to nothing."""
 RIDGE = 1e-6
 """Squared reflectance that counts as noise of the sharp bands, observed as the coarse ones are."""
+STRIP = 128
+"""Columns whose sums move down together."""
 RELAXATION = 1.5
 """Weight of what is projected back."""
 
@@ -93,19 +94,15 @@ def injected_detail(
     )
     trim = (..., slice(around, height - around), slice(around, width - around))
     inner = (..., slice(window, -window), slice(window, -window))
-    pairs = [(i, j) for i in range(len(sharp)) for j in range(i + 1)]
     for number, image in enumerate(images):
         guide = image[list(sharp)]
         blurred = observe(guide, optics, rows=rows, cols=cols, origin=corner).astype(np.float64)
         guide, others = guide[trim], image[list(coarse)][trim].astype(np.float64)
         # Offsets do not count; without them sums of squares keep their digits.
         offset, others_offset = (v.mean(axis=(1, 2), keepdims=True) for v in (blurred, others))
-        x, y = blurred - offset, others - others_offset
-        products = [x[i] * x[j] for i, j in pairs] + [a * b for b in y for a in x]
-        sums = tent_sums(np.concatenate([x, y, np.stack(products)]), window) / float(window + 1) ** 4
-        lost = (guide - blurred)[inner]
-        found = np.zeros((len(coarse), *lost.shape[1:]))
-        _predict(sums, lost, ridge, found)
+        lost = np.ascontiguousarray((guide - blurred)[inner])
+        found = np.empty((len(coarse), *lost.shape[1:]), np.float32)
+        _regress(blurred - offset, others - others_offset, lost, window, ridge, found)
         out[number, list(coarse)] = found
     return out
 
@@ -148,38 +145,98 @@ def projected_back(
 
 
 @jit
-def _predict(sums: Any, lost: Any, ridge: Any, out: Any) -> None:
-    """Solve the regression of every pixel (Cholesky), and apply the slopes."""
-    guides, bands = lost.shape[0], out.shape[0]
-    squares = guides + bands
-    cross = squares + guides * (guides + 1) // 2
-    factor = np.zeros((guides, guides))
-    slope = np.zeros(guides)
-    for row in range(out.shape[1]):
-        for col in range(out.shape[2]):
-            at = squares
-            for i in range(guides):
-                for j in range(i + 1):
-                    value = sums[at, row, col] - sums[i, row, col] * sums[j, row, col]
+def _regress(x: Any, y: Any, lost: Any, window: Any, ridge: Any, out: Any) -> None:
+    """Regress ``y`` (band, h, w) on ``x`` (guide, h, w) around every pixel, and apply the slopes to ``lost``.
+
+    Weights fall linearly along each axis: a box upon a box. Sums move down strip by strip, so that they stay in the
+    cache: of the rows, as the difference of what enters a box and leaves it, then of the columns.
+    """
+    guides, height, width = x.shape
+    bands, side = y.shape[0], window + 1
+    cross = guides + bands + guides * (guides + 1) // 2
+    count, scale = cross + guides * bands, 1.0 / float(side) ** 4
+    factor, slope = np.zeros((guides, guides)), np.zeros(guides)
+    for left in range(0, width - 2 * window, STRIP):
+        cols = min(STRIP, width - 2 * window - left)
+        wide = cols + 2 * window
+        rows, boxes = np.zeros((side, count, wide)), np.zeros((side, count, wide))
+        box, total = np.zeros((count, wide)), np.zeros((count, wide))
+        line, sums = np.empty((count, wide)), np.empty((count, cols))
+        middle = np.empty(wide)
+        for i in range(height):
+            at = 0
+            for k in range(guides):
+                line[at] = x[k, i, left : left + wide]
+                at += 1
+            for k in range(bands):
+                line[at] = y[k, i, left : left + wide]
+                at += 1
+            for k in range(guides):
+                for m in range(k + 1):
+                    for j in range(wide):
+                        line[at, j] = line[k, j] * line[m, j]
                     at += 1
-                    if i == j:
-                        value += ridge
-                    for k in range(j):
-                        value -= factor[i, k] * factor[j, k]
-                    factor[i, j] = np.sqrt(max(value, ridge)) if i == j else value / factor[j, j]
-            for band in range(bands):
-                for i in range(guides):
-                    value = sums[cross + band * guides + i, row, col]
-                    value -= sums[i, row, col] * sums[guides + band, row, col]
-                    for k in range(i):
-                        value -= factor[i, k] * slope[k]
-                    slope[i] = value / factor[i, i]
-                for i in range(guides - 1, -1, -1):
-                    value = slope[i]
-                    for k in range(i + 1, guides):
-                        value -= factor[k, i] * slope[k]
-                    slope[i] = value / factor[i, i]
-                total = 0.0
-                for i in range(guides):
-                    total += slope[i] * lost[i, row, col]
-                out[band, row, col] = total
+            for k in range(bands):
+                for m in range(guides):
+                    for j in range(wide):
+                        line[at, j] = line[guides + k, j] * line[m, j]
+                    at += 1
+            old, older = rows[i % side], boxes[i % side]
+            for q in range(count):
+                for j in range(wide):
+                    value = box[q, j] + line[q, j] - old[q, j]
+                    old[q, j] = line[q, j]
+                    total[q, j] += value - older[q, j]
+                    older[q, j] = value
+                    box[q, j] = value
+            row = i - 2 * window
+            if row < 0:
+                continue
+            for q in range(count):
+                running = 0.0
+                for j in range(window):
+                    running += total[q, j]
+                for j in range(window, wide):
+                    running += total[q, j]
+                    middle[j - window] = running
+                    running -= total[q, j - window]
+                running = 0.0
+                for j in range(window):
+                    running += middle[j]
+                for j in range(window, cols + window):
+                    running += middle[j]
+                    sums[q, j - window] = running * scale
+                    running -= middle[j - window]
+            for j in range(cols):
+                _solve(sums[:, j], lost[:, row, left + j], guides, bands, ridge, factor, slope, out[:, row, left + j])
+
+
+@jit
+def _solve(sums: Any, lost: Any, guides: Any, bands: Any, ridge: Any, factor: Any, slope: Any, out: Any) -> None:
+    """Solve the regression of one pixel (Cholesky), and apply the slopes."""
+    at = guides + bands
+    for i in range(guides):
+        for j in range(i + 1):
+            value = sums[at] - sums[i] * sums[j]
+            at += 1
+            if i == j:
+                value += ridge
+            for k in range(j):
+                value -= factor[i, k] * factor[j, k]
+            factor[i, j] = np.sqrt(max(value, ridge)) if i == j else value / factor[j, j]
+    for band in range(bands):
+        for i in range(guides):
+            value = sums[at] - sums[i] * sums[guides + band]
+            at += 1
+            for k in range(i):
+                value -= factor[i, k] * slope[k]
+            slope[i] = value / factor[i, i]
+        for i in range(guides - 1, -1, -1):
+            value = slope[i]
+            for k in range(i + 1, guides):
+                value -= factor[k, i] * slope[k]
+            slope[i] = value / factor[i, i]
+        total = 0.0
+        for i in range(guides):
+            total += slope[i] * lost[i]
+        out[band] = total

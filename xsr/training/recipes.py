@@ -96,7 +96,7 @@ SHARPEN_S2 = Recipe(
     name="sharpen_s2",
     summary="The 20 m bands of Sentinel-2 on the grid of its 10 m bands.",
     architecture="sharpener",
-    config={"channels": 16, "bands": 10, "features": 48, "blocks": 3},
+    config={"channels": 16, "bands": 10, "features": 32, "blocks": 3},
     task=Sharpen(similar=True, synthetic=12, mtf_jitter=0.15, noise=0.01, mix=0.2),
     image=replace(SENTINEL2, optional=BANDS),
     drop=0.25,

@@ -334,14 +334,19 @@ class Sharpened(Network):
         images[:, list(self.picks)] = filled[:, ten, read[0], read[1]]
         start = (self.corners[0][0] + read[0].start, self.corners[0][1] + read[1].start)
         detail, lacking = self.reader.detail(images, self.coarser, start)
-        low, added = images[..., edge:-edge, edge:-edge], detail + lacking
-        std = np.array(self.channels.std, np.float32)[:, None, None]
-        standard = self.channels.standardise(low[:, list(self.picks)], self.picks)
-        inputs = np.concatenate([standard, added[:, larger] / std[larger]], axis=1)
-        made = low + added
+        made = images[..., edge:-edge, edge:-edge]
         if any(self.coarser):
-            inside = (..., slice(reach, -reach), slice(reach, -reach))
-            made[inside] += std * np.array(self.coarser, np.float32)[:, None, None] * self._predict(inputs)
+            inside = (slice(None), slice(reach, -reach), slice(reach, -reach))
+            std, count = np.array(self.channels.std, np.float32), len(self.channels)
+            added = detail[:, larger] + lacking[:, larger]
+            inputs = np.empty((len(made), count + len(larger), *made.shape[2:]), np.float32)
+            inputs[:, :count] = self.channels.standardise(made[:, list(self.picks)], self.picks)
+            inputs[:, count:] = added / std[larger, None, None]
+            found = self._predict(inputs)
+            for channel, more in zip(larger, added.swapaxes(0, 1), strict=True):
+                if self.coarser[channel]:
+                    made[:, channel] += more
+                    made[:, channel][inside] += std[channel] * found[:, channel]
         trim = [
             slice(reach + first - begin, reach + last - begin)
             for (begin, _), (first, last) in zip(whole, (rows, cols), strict=True)
