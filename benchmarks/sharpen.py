@@ -335,7 +335,7 @@ def main() -> None:
     text += ["**At full scale, without a truth**", "", markdown(["", *every], lines), ""]
     weights = ", ".join(f"`{m}` {registry.card(m).sha256[:12]}" for m in options.models)
     fast = speed(options.models[0], 4096, 3)
-    note = f"Weights: {weights}. Speed: {fast:.2f} megapixels per second for six bands of 4096 × 4096 pixels, on {cores()}."
+    note = f"Weights: {weights}. Speed: {fast:.2f} megapixels per second, six bands of 4096 × 4096 pixels, {cores()}."
     print(note)
     if options.write:
         write(PAGE, "\n".join([*text, note]), MARKERS)
