@@ -121,9 +121,13 @@ def evaluate(
     provenance: Mapping[str, Any],
 ) -> XarrayObject:
     """Evaluate a block function on a grid whose pixels lie where ``target`` says."""
+    return dress(cube, values(cube, function, target[1], chunks=chunks), target, provenance)
+
+
+def dress(cube: Cube, made: Any, target: tuple[GeoBox, Sampling], provenance: Mapping[str, Any]) -> XarrayObject:
+    """Dress values on a grid as the user's cube; see `evaluate`."""
     geobox, sampling = target
-    record = _record(cube, sampling, provenance)
-    return cube.without_corner().rewrap(values(cube, function, sampling, chunks=chunks), geobox, record)
+    return cube.without_corner().rewrap(made, geobox, _record(cube, sampling, provenance))
 
 
 def _record(cube: Cube, sampling: Sampling, provenance: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from odc.geo.geobox import GeoBox
 
 from xsr.core import checks, pipeline
 from xsr.core.cube import Cube, open_cube
-from xsr.core.errors import ModelError
+from xsr.core.errors import ModelError, ParameterError
 from xsr.core.names import BandsLike
 from xsr.core.provenance import made_by
 from xsr.core.target_times import TargetTime
@@ -18,6 +18,7 @@ from xsr.core.types import XarrayObject
 from xsr.models import registry
 from xsr.models.card import ModelCard
 from xsr.models.precision import Exact, Precision
+from xsr.operations.super_resolve import consistency
 from xsr.operations.super_resolve.dates import Fused, coarser_bands, displacements, lattice, reader_of
 from xsr.operations.super_resolve.networks import (
     Continuous,
@@ -58,6 +59,7 @@ def liif(
     device: str = "auto",
     precision: Precision = "auto",
     psf: Sharpness | None = None,
+    consistent: bool = False,
     chunks: int | Sequence[int] | None = None,
 ) -> XarrayObject:
     """Super-resolve a cube to any finer grid with a local implicit image function.
@@ -108,6 +110,10 @@ def liif(
         Nyquist frequency; ``ideal``, without blur; or an MTF at that frequency, one number in (0, 1] or by band. By
         default what the model gives, which its card and the attribute ``xsr_psf`` state. Softening is a Gaussian;
         sharpening is the inverse of one, and amplifies noise as much.
+    consistent
+        Whether the result, observed again by the model's sensor, is to be the cube, to 1e-5 reflectance: the least that
+        makes it so is added. The noise of the cube comes back with it, at its Nyquist frequency up to one over the MTF
+        times as strong. Not with ``t`` or ``like``.
     chunks
         Output block in pixels, one number or (y, x); each becomes one task and one Dask chunk over all bands.
 
@@ -160,7 +166,20 @@ def liif(
     request = prepare(cube, model, bands, units, device, precision, moments, frames, fill)
     provenance = request.provenance | made_by("liif", **record(psf, request.card))
     gains = gains_of(psf, request.card, request.cube.canonical)
-    if request.at is None:
+    if consistent:
+        if request.at is not None or like is not None:
+            raise ParameterError(
+                f"consistent=True with {'t' if request.at else 'like'}=...; expected scale= or resolution= alone: the"
+                " result is compared with the pixels of the cube, date by date. Leave one out."
+            )
+        fine = consistency.refine(
+            *(request.cube, request.card, resharpened(request.function, gains), request.function.picks, gains),
+            scale=scale,
+            resolution=resolution,
+            chunks=chunks,
+            provenance=provenance,
+        )
+    elif request.at is None:
         fine = pipeline.refine(
             request.cube,
             resharpened(request.function, gains),

@@ -15,6 +15,7 @@ from xsr.core.types import XarrayObject
 from xsr.models import foreign, registry
 from xsr.models.card import ModelCard
 from xsr.models.precision import Precision
+from xsr.operations.super_resolve import consistency
 from xsr.operations.super_resolve.grids import brought, check_dates, join
 from xsr.operations.super_resolve.networks import (
     FixedFactor,
@@ -25,7 +26,8 @@ from xsr.operations.super_resolve.networks import (
     warn_of_pixel_size,
 )
 from xsr.operations.super_resolve.repeats import smooth_repeats
-from xsr.operations.super_resolve.sharpness import Sharpness, gains_of, record, resharpened
+from xsr.operations.super_resolve.sharpness import Sharpness, gains_of, resharpened
+from xsr.operations.super_resolve.sharpness import record as stated
 
 
 def sisr(
@@ -40,6 +42,7 @@ def sisr(
     device: str = "auto",
     precision: Precision = "auto",
     psf: Sharpness | None = None,
+    consistent: bool = False,
     chunks: int | Sequence[int] | None = None,
 ) -> XarrayObject:
     """Super-resolve each date of a cube with a fixed-scale network.
@@ -73,6 +76,8 @@ def sisr(
         (AVX512-BF16, AMX, or ``device="cuda"``). The result says which it was (``xsr_precision``).
     psf
         Sharpness of the result: ``sensor``, ``ideal`` or an MTF; see `liif`.
+    consistent
+        Whether the result, observed again by the model's sensor, is to be the cube; see `liif`.
     chunks
         Output block in pixels, one number or (y, x); each becomes one task and one Dask chunk over all bands.
 
@@ -141,15 +146,21 @@ def sisr(
         factor=card.factor,
         residual=card.residual,
     )
-    return pipeline.refine(
-        checked,
-        resharpened(function, gains_of(psf, card, checked.canonical)),
-        scale=float(card.factor),
-        resolution=None,
-        like=None,
-        chunks=chunks,
-        provenance=provenance("sisr", card, exact) | made_by("sisr", **record(psf, card)),
+    gains = gains_of(psf, card, checked.canonical)
+    sharper, record = (
+        resharpened(function, gains),
+        provenance("sisr", card, exact) | made_by("sisr", **stated(psf, card)),
     )
+    if not consistent:
+        return pipeline.refine(
+            *(checked, sharper),
+            scale=float(card.factor),
+            resolution=None,
+            like=None,
+            chunks=chunks,
+            provenance=record,
+        )
+    return consistency.refine(checked, card, sharper, picks, gains, scale=card.factor, chunks=chunks, provenance=record)
 
 
 def _with_coarse(cube: XarrayObject, coarse: XarrayObject, card: ModelCard, units: str | float | None) -> XarrayObject:
