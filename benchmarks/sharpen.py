@@ -14,7 +14,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import dask
@@ -29,6 +29,7 @@ from wald import write
 
 from xsr.kernels.degrade import sensor_band
 from xsr.models import registry
+from xsr.models.card import read_card, write_card
 from xsr.operations.evaluate import evaluate
 from xsr.operations.super_resolve import liif, sharpen
 from xsr.testing import synthetic_cube
@@ -252,6 +253,22 @@ def shares(rows: Sequence[Row], names: Sequence[str], *, sixty: bool) -> list[li
     return lines
 
 
+def record(rows: Sequence[Row], model: str) -> None:
+    """Write the errors of a model on bands of 20 m, pooled over dates, into its card."""
+    path = registry.find(model)
+    found = [
+        {
+            "place": place,
+            "band": band,
+            "rmse_dn": round(DN * by[Path(model).stem], 2),
+            "bicubic_dn": round(DN * by["bicubic"], 2),
+        }
+        for (place, band), by in errors(rows).items()
+        if band not in SIXTY
+    ]
+    write_card(replace(read_card(path), scores=found), path)
+
+
 def means(rows: Sequence[Row], names: Sequence[str]) -> list[list[str]]:
     """Table of the other scores of bands of 20 m, mean over bands, dates and places."""
     lines = []
@@ -320,6 +337,8 @@ def main() -> None:
         for number, one in enumerate(cases(published=published)):
             if not options.small or number == 1:
                 rows += [row for name, method in every.items() for row in judge(one, name, method(one))]
+        if options.write and not published:
+            record(rows, options.models[0])
         title = "By the published formula" if published else "Self-similar pairs"
         tables = [("bands of 20 m", shares(rows, names, sixty=False)), ("other scores", means(rows, names))]
         if not options.small:

@@ -35,7 +35,7 @@ def test_the_package_lists_its_names():
     assert dir(xsr) == sorted(xsr.__all__)
     assert {*api.HOMES, "models", "testing"} <= set(xsr.__all__)
     with pytest.raises(AttributeError, match="no attribute 'blur'"):
-        _ = xsr.sharpen
+        _ = xsr.blur
 
 
 @pytest.mark.slow
