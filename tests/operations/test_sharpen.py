@@ -114,6 +114,7 @@ def test_sharp_bands_are_the_same_bits_and_the_record_says_what_was_done(model):
     assert fine.sel(band=["B02", "B04"]).values.tobytes() == cube.sel(band=["B02", "B04"]).values.tobytes()
     assert fine.attrs["xsr_sharpened"] == ["B05", "B11", "B01", "B09"]
     assert fine.attrs["xsr_operation"] == "sharpen"
+    assert fine.native_gsd.values.tolist() == [pytest.approx(10, rel=1e-3)] * 6
     assert fine.dims == cube.dims
     assert (np.abs(fine - cube).sel(band="B05") > 0).all()
 

@@ -87,7 +87,8 @@ def sharpen(
     -------
     DataArray or Dataset
         Float32 reflectance on the grid of the sharpest bands, which are unchanged; lazy if the input is. ``native_gsd``
-        is left out: all bands are as sharp. The attribute ``xsr_sharpened`` lists the bands that were.
+        is the pixel size of the grid: all bands are as sharp. The attribute ``xsr_sharpened`` lists those that were
+        sharpened.
 
     Raises
     ------
@@ -148,8 +149,9 @@ def sharpen(
     corners = {side: joined.corners.get(side, lattice(checked, side)) for side in (TWICE, SIXFOLD)}
     exact = exact_precision(precision, card, residual=True, device=device)
     made = [name for name, side in zip(checked.bands, sides, strict=True) if side > 1]
+    level = smooth_repeats(checked, card.coarser).with_native_gsd([checked.pixel_m[0]] * len(sides))
     fine = pipeline.refine(
-        smooth_repeats(checked, card.coarser),
+        level,
         _function(checked, card, spec, sides, corners, device, exact),
         scale=1.0,
         resolution=None,
