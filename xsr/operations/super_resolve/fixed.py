@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from xsr.core import checks, pipeline
-from xsr.core.cube import open_cube
+from xsr.core.cube import Cube, open_cube
 from xsr.core.errors import GridError, ModelError, ParameterError
 from xsr.core.names import BandsLike
 from xsr.core.provenance import made_by
@@ -130,12 +130,7 @@ def sisr(
         registry.load(spec).check_any_size()
     if coarse is not None:
         cube, units = _with_coarse(cube, coarse, card, units), "reflectance"
-    checked = open_cube(cube, units=units, bands=bands)
-    refuse_temperature(checked, card)
-    picks = card.channels(checked.canonical, naming=checked.naming)
-    warn_of_pixel_size(checked, card)
-    warn_of_grid(checked, card)
-    checked = smooth_repeats(checked, card.coarser)
+    checked, picks = _checked(cube, card, bands, units)
     function = FixedFactor(
         spec,
         card.image,
@@ -161,6 +156,18 @@ def sisr(
             provenance=record,
         )
     return consistency.refine(checked, card, sharper, picks, gains, scale=card.factor, chunks=chunks, provenance=record)
+
+
+def _checked(
+    cube: XarrayObject, card: ModelCard, bands: BandsLike | None, units: str | float | None
+) -> tuple[Cube, tuple[int, ...]]:
+    """Check that a cube is what a model was made for; the cube, and the channel of each of its bands."""
+    checked = open_cube(cube, units=units, bands=bands)
+    refuse_temperature(checked, card)
+    picks = card.channels(checked.canonical, naming=checked.naming)
+    warn_of_pixel_size(checked, card)
+    warn_of_grid(checked, card)
+    return smooth_repeats(checked, card.coarser), picks
 
 
 def _with_coarse(cube: XarrayObject, coarse: XarrayObject, card: ModelCard, units: str | float | None) -> XarrayObject:
