@@ -81,6 +81,7 @@ class SuperResolution(Generic[Container]):
     evaluate = Verb(lambda: api.evaluate)
     strata = Verb(lambda: api.strata)
     spectrum = Verb(lambda: api.spectrum)
+    calibration = Verb(lambda: api.calibration)
     opensr = Verb(lambda: api.opensr)
     brisque = Verb(lambda: api.brisque)
     degrade = CubeVerb(lambda: api.degrade)

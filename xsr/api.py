@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from xsr.operations.degrade import semi_simulate as semi_simulate
     from xsr.operations.degrade import wald as wald
     from xsr.operations.evaluate import brisque as brisque
+    from xsr.operations.evaluate import calibration as calibration
     from xsr.operations.evaluate import evaluate as evaluate
     from xsr.operations.evaluate import opensr as opensr
     from xsr.operations.evaluate import spectrum as spectrum
@@ -59,6 +60,7 @@ HOMES = {
     "Terms": "xsr.kernels.terms",
     "augment_frames": "xsr.operations.degrade",
     "brisque": "xsr.operations.evaluate",
+    "calibration": "xsr.operations.evaluate",
     "clip": "xsr.operations.clip",
     "degrade": "xsr.operations.degrade",
     "evaluate": "xsr.operations.evaluate",

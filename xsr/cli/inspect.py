@@ -89,10 +89,13 @@ def evaluate(
 ) -> None:
     """Score SR against the truth REF, the image LOW it was made from, or both.
 
+    Where SR has a dimension quantile, the quantile 0.5 is scored, and against REF also how well the intervals hold.
     --band-names, --dim, --crs and --open hold for those of the three that have such labels and dims, state no CRS, and
     whose reader takes such an option.
     """
     import xsr
+    from xsr.core.names import QUANTILE
+    from xsr.operations.evaluate.intervals import estimate
     from xsr.operations.scorecard import compute_scores, score_tables, write_scores
 
     _check_request(out, reference, low, compared=strata is not None or opensr, opensr=opensr)
@@ -101,6 +104,7 @@ def evaluate(
     kept = options.names(bands)
     cube, truth, coarse = reading.open_each([sr, reference, low], bands=kept)
     assert cube is not None
+    fine, cube = cube, estimate(cube) if QUANTILE in cube.dims else cube
     common: dict[str, Any] = {"bands": kept, "units": units, "border": border}
     sensed: dict[str, Any] = {"mtf": mtf, "psf": psf, "sensor": sensor}
     tables: dict[str, xr.Dataset] = {}
@@ -109,6 +113,8 @@ def evaluate(
         tables["strata"] = xsr.strata(cube, truth, quantiles=strata, data_range=data_range, **common)
     if opensr and truth is not None and coarse is not None:
         tables["opensr"] = xsr.opensr(cube, truth, low=coarse, **{**common, "border": max(border, 16)})
+    if fine is not cube and truth is not None:
+        tables["calibration"] = xsr.calibration(fine, truth, **common)
     computed = compute_scores(tables)
     for table in score_tables(computed):
         console.print(table)

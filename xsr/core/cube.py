@@ -23,7 +23,7 @@ from xsr.core.crs import warn_of_others
 from xsr.core.errors import BandError, CubeError, GridError
 from xsr.core.georeference import REGISTRATION, Georeference, georeference, with_centres
 from xsr.core.ground import pixel_size_m
-from xsr.core.names import BandsLike, Names, default_bands, did_you_mean, rename_dims, standardise
+from xsr.core.names import QUANTILE, BandsLike, Names, default_bands, did_you_mean, rename_dims, standardise
 from xsr.core.provenance import OPERATION, PREFIX, SCALE
 from xsr.core.rasterindex import raster_index, reindexed
 from xsr.core.redact import public
@@ -459,6 +459,11 @@ def _watched(cube: Cube, obj: XarrayObject, units: str | float | None) -> Cube:
 
 def _unknown_dims(extra: Sequence[str], dims: Sequence[str]) -> str:
     """Message for dimensions that are none of the contract's."""
+    if extra == [QUANTILE]:
+        return (
+            f"dimension {QUANTILE!r} found; expected ([time,] [band,] y, x). Select one, as the estimate by"
+            f" .sel({QUANTILE}=0.5); xsr.calibration scores all together."
+        )
     free = [name for name in ("time", "band") if name not in dims]
     rename = f", or say what it is, as by .rename({{{extra[0]!r}: {free[0]!r}}})" if free and len(extra) == 1 else ""
     return (

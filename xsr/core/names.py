@@ -37,6 +37,8 @@ SPATIAL = (
 )
 """Pairs of spatial dimensions without regard to case; odc-geo knows the first four in lower case."""
 KNOWN_TO_ODC = SPATIAL[:4]
+QUANTILE = "quantile"
+"""Dimension of results that are intervals, with a coordinate in (0, 1), as xarray's ``quantile`` makes it."""
 CF_AXES = {
     "y": ("Y", "projection_y_coordinate", "latitude"),
     "x": ("X", "projection_x_coordinate", "longitude"),

@@ -18,7 +18,7 @@ from xsr.core.text import printable
 
 Scores: TypeAlias = dict[str, xr.Dataset]
 """Datasets of scores by title."""
-COLUMNS = ("table", "metric", "time", "band", "stratum", "value", "units")
+COLUMNS = ("table", "metric", "time", "band", "stratum", "quantile", "interval", "value", "units")
 
 
 def compute_scores(lazy: Mapping[str, xr.Dataset]) -> Scores:

@@ -181,7 +181,7 @@ def strata(
     sheet = sheet_of(chosen, ERRORS, data_range=data_range, scale=scale)
     pair = pair if sheet.requires("base") else replace(pair, base=None)
     sensors = sensors_of(cube, None, optics, scale=(sheet.scale, sheet.scale)) if sheet.requires("sensor") else ()
-    steps = None if edges is None else _ascending("edges", edges)
+    steps = None if edges is None else ascending("edges", edges)
     function = Strata(sheet, pair.reader, sensors, cube.pixel_m, steps, _resolve_quantiles(quantiles))
     jobs = pair.jobs(chunks, before=function.halo, after=(function.halo, function.halo))
     shape = (len(sheet.metrics) + len(ALWAYS), len(cube.bands), len(steps or function.quantiles) - 1)
@@ -211,13 +211,20 @@ def _resolve_quantiles(quantiles: int | Sequence[float] | None) -> tuple[float, 
     if checks.is_number(quantiles):
         count = checks.whole("quantiles", quantiles, least=1, what="a number of strata")
         return tuple(k / count for k in range(count + 1))
-    found = _ascending("quantiles", quantiles)
+    found = ascending("quantiles", quantiles)
     if found[0] != 0 or found[-1] != 1:
         raise ParameterError(f"quantiles={list(found)}; expected to begin with 0 and end with 1.")
     return found
 
 
-def _ascending(name: str, values: Any) -> tuple[float, ...]:
+def ascending(name: str, values: Any) -> tuple[float, ...]:
+    """Refuse what is not at least two ascending numbers.
+
+    Raises
+    ------
+    ParameterError
+        With the name and the numbers.
+    """
     found = checks.several(name, values, what="at least two ascending numbers")
     if len(found) < 2 or not all(a < b for a, b in pairwise(found)):
         raise ParameterError(f"{name}={list(found)}; expected at least two ascending numbers.")
