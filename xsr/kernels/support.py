@@ -26,7 +26,7 @@ FLAT = 1e-4
 """Reflectance below which detail counts as none: a digital number of most products."""
 NOISE = 1e-3
 """Standard deviation of the noise in reflectance where none is given: about that of Sentinel-2 over land."""
-TOLERATED = 0.1
+TOLERATED = 0.2
 """Share of the local contrast by which results usually miss the image that they were made from."""
 SPREAD = 0.5
 """Standard deviation of the inferred detail over what is usual there."""
@@ -53,7 +53,7 @@ def measured_share(measured: Image, inferred: Image) -> Image:
 def hallucination(residual: Image, inferred: Image, low: Image, *, noise: float) -> Image:
     """How unusual a result is, in standard deviations: its contradiction to the image, and detail that was inferred.
 
-    The contradiction counts in units of the noise and of a tenth of the local contrast, which results miss anyway. The
+    The contradiction counts in units of the noise and of a fifth of the local contrast, which results miss anyway. The
     inferred detail counts as far as it exceeds what is usual: the ratio of inferred detail to contrast in the
     surroundings, times the contrast here. The score is the root of the sum of both squares.
 

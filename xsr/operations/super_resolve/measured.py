@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from xsr.core import checks, grid, pipeline
 from xsr.core.blocks import Padding
 from xsr.core.cube import Cube, open_cube
-from xsr.core.errors import GridError, ModelError
+from xsr.core.errors import BandError, GridError, ModelError
 from xsr.core.grid import Refinement
 from xsr.core.match import Low, open_low
 from xsr.core.names import BandsLike, fitting
@@ -85,7 +85,7 @@ def support(
         Float32 on the pixels of ``low`` that lie inside ``fine``, dims (time, band, y, x); lazy if a cube is.
         ``measured`` is a share from 0 to 1, ``inferred`` and ``contradiction`` are reflectance, and
         ``possible_hallucination`` counts standard deviations, about 1 where nothing is unusual. NaN where ``low`` is no
-        data, or less than 99 % of the sensor's weight lies on valid pixels of ``fine``. Attributes state the sensor.
+        data, or valid pixels of ``fine`` carry less than 99 % of the sensor's weight. Attributes state the sensor.
 
     Raises
     ------
@@ -105,11 +105,11 @@ def support(
     the same ``low``. ``measured`` is the energy of the first over that of both, in a Gaussian window of half a pixel of
     ``low``; 1 where there is no detail. ``contradiction`` is ``low - A fine``: positive where the result is too dark.
 
-    ``possible_hallucination`` is the root of the sum of two squares: the contradiction over ``sqrt(noise² + (0.1
+    ``possible_hallucination`` is the root of the sum of two squares: the contradiction over ``sqrt(noise² + (0.2
     contrast)²)``, with the standard deviation of ``low`` over about a pixel as contrast, and by how much inferred
     detail exceeds what is usual at that contrast in the surroundings, over half of the usual. What leaves no trace in
     ``low`` and is no stronger than other inferred detail cannot be found: both images explain ``low`` equally well.
-    Results of `xsr.sharpen`, on the grid of their input, have no larger pixels to be held against.
+    Results of `xsr.sharpen`, on the grid of their input, have no larger pixels to be compared with.
 
     References
     ----------
@@ -174,7 +174,13 @@ def _observed_by(given: Optics, cube: Cube, low: Cube, scale: float) -> Describe
 
 def _observed_by_model(card: ModelCard, cube: Cube, low: Cube, scale: float) -> Described:
     """How the sensor of a model observes each band of its result, of the sharpness that the result states."""
-    picks = card.channels(cube.canonical, naming=cube.naming)
+    unknown = [name for name in cube.canonical if name not in card.bands]
+    if unknown:
+        raise BandError(
+            f"model {card.name!r} makes no band(s) {unknown}; expected some of {list(card.bands)}. Select those with"
+            " bands=, or pass the MTF of each band, mtf=."
+        )
+    picks = tuple(card.bands.index(name) for name in cube.canonical)
     gains = gains_of(_sharpness(cube.original.attrs.get(f"{PREFIX}psf")), card, cube.canonical)
     optics = optics_of(card, picks, coarser_bands(low, card, picks), gains, scale)
     return optics, {"sensor": card.sensor, "model": card.name, "mtf": [card.mtf[pick] for pick in picks]}
@@ -192,6 +198,11 @@ def _card(cube: Cube) -> ModelCard | None:
         raise ModelError(f"the result was made by model {name!r}, which is not known by name. {REMEDY}") from error
     if sha256 not in (None, card.sha256):
         raise ModelError(f"the result was made by other weights than those of model {name!r} that are here. {REMEDY}")
+    if card.sharpness is None or not card.mtf:
+        raise ModelError(
+            f"model {name!r} does not state the sharpness of its result and the MTF of its sensor; expected both. Pass"
+            " the MTF of the sensor, mtf=."
+        )
     return card
 
 
