@@ -51,7 +51,7 @@ def model(tmp_path_factory):
 
 
 def test_methods_are_the_functions_of_the_package():
-    judging = {"brisque", "calibration", "evaluate", "opensr", "spectrum", "strata"}
+    judging = {"brisque", "calibration", "evaluate", "opensr", "spectrum", "strata", "support"}
     assert set(METHODS) >= {"degrade", "interpolate", "liif", "sample", "semi_simulate", "to_zarr", "wald", *judging}
     cube = make_cube(4, 4)
     for name in METHODS:

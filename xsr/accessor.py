@@ -91,6 +91,7 @@ class SuperResolution(Generic[Container]):
     clip = CubeVerb(lambda: api.clip)
     register = CubeVerb(lambda: api.register)
     match_psf = CubeVerb(lambda: api.match_psf)
+    support = Verb(lambda: api.support)
     to_cog = Verb(lambda: api.to_cog)
     to_zarr = Verb(lambda: api.to_zarr)
 

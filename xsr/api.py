@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from xsr.operations.super_resolve import sample as sample
     from xsr.operations.super_resolve import sharpen as sharpen
     from xsr.operations.super_resolve import sisr as sisr
+    from xsr.operations.super_resolve import support as support
     from xsr.operations.to_cog import to_cog as to_cog
     from xsr.operations.verify import verify as verify
     from xsr.sources.eopf import open_eopf as open_eopf
@@ -89,6 +90,7 @@ HOMES = {
     "sisr": "xsr.operations.super_resolve",
     "spectrum": "xsr.operations.evaluate",
     "strata": "xsr.operations.evaluate",
+    "support": "xsr.operations.super_resolve",
     "to_cog": "xsr.operations.to_cog",
     "to_zarr": "xsr.operations.store",
     "verify": "xsr.operations.verify",

@@ -2,7 +2,8 @@
 
 from xsr.operations.super_resolve.continuous import liif
 from xsr.operations.super_resolve.fixed import sisr
+from xsr.operations.super_resolve.measured import support
 from xsr.operations.super_resolve.points import sample
 from xsr.operations.super_resolve.sharpening import sharpen
 
-__all__ = ["liif", "sample", "sharpen", "sisr"]
+__all__ = ["liif", "sample", "sharpen", "sisr", "support"]
