@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import correlate1d
 
+from xsr.kernels import psf
+
 Image = NDArray[np.float32]
 Floats = NDArray[np.float64]
 SIGMA_PX = 1.2
@@ -39,8 +41,9 @@ def blurred(images: Image, sigma_px: float) -> Image:
         The same shape; NaN where there are no data.
     """
     valid = np.isfinite(images)
-    steps = np.arange(-RADIUS, RADIUS + 1)
-    weight = np.exp(-0.5 * (steps / sigma_px) ** 2) if sigma_px > 0 else (steps == 0).astype(np.float64)
+    steps = np.arange(-RADIUS, RADIUS + 1.0)
+    # A Gaussian of pixels is the response of one of 1 / (2 pi sigma) pixels.
+    weight = psf.gaussian_response(steps, 1 / (2 * math.pi * sigma_px)) if sigma_px > 0 else (steps == 0) * 1.0
     total, share = np.where(valid, images, 0).astype(np.float64), valid.astype(np.float64)
     for axis in (-2, -1):
         total, share = (correlate1d(v, weight / weight.sum(), axis=axis, mode="mirror") for v in (total, share))
