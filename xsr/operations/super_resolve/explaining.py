@@ -129,7 +129,7 @@ def explain(
     >>> x, y = cube.x.values[24], cube.y.values[20]
     >>> origin = cube.sr.explain(x=x, y=y, scale=2, window=5, steps=10)  # or xsr.explain(cube, ...)
     >>> dict(origin.attribution.sizes)
-    {'time': 1, 'band': 4, 'y': 48, 'x': 48}
+    {'time': 1, 'band': 4, 'y': 46, 'x': 48}
     >>> origin.share.sum().round(6).item(), origin.attrs["xsr_completeness_error"] < 0.01
     (1.0, True)
     """
