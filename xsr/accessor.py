@@ -78,6 +78,7 @@ class SuperResolution(Generic[Container]):
     native = CubeVerb(lambda: api.native)
     guided = CubeVerb(lambda: api.guided)
     sample = CubeVerb(lambda: api.sample)
+    explain = Verb(lambda: api.explain)
     evaluate = Verb(lambda: api.evaluate)
     strata = Verb(lambda: api.strata)
     spectrum = Verb(lambda: api.spectrum)

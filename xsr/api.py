@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from xsr.operations.native import native as native
     from xsr.operations.register import register as register
     from xsr.operations.store import to_zarr as to_zarr
+    from xsr.operations.super_resolve import explain as explain
     from xsr.operations.super_resolve import liif as liif
     from xsr.operations.super_resolve import sample as sample
     from xsr.operations.super_resolve import sharpen as sharpen
@@ -65,6 +66,7 @@ HOMES = {
     "clip": "xsr.operations.clip",
     "degrade": "xsr.operations.degrade",
     "evaluate": "xsr.operations.evaluate",
+    "explain": "xsr.operations.super_resolve",
     "fetch": "xsr.sources.fetch",
     "guided": "xsr.operations.guided",
     "interpolate": "xsr.operations.interpolate",

@@ -82,11 +82,11 @@ def predict_continuous(
         Shape (n, output, H, W), standardised.
     """
     network = ready(spec, precision, device)
-    places = _positions(rows, cols, device)
+    places = positions(rows, cols, device)
 
     def evaluate(part: slice) -> Tensor:
         code = network.module.encode(network.tensor(images[part]))
-        return _decoded(network, code, *places, cell)
+        return decoded(network, code, *places, cell)
 
     out = network.run(evaluate, images)
     return out.reshape(*out.shape[:2], *_shape(rows, cols))
@@ -135,15 +135,15 @@ def predict_temporal(
         What to add to it, shape (time, output, H, W).
     """
     network = ready(spec, precision, device)
-    places = _positions(rows, cols, device)
+    places = positions(rows, cols, device)
     composites, details = [], []
     with torch.inference_mode(), memory_errors(images):
         features = _features(network, images, _used_dates(target_times, used))
         for target, pixels, averaged in zip(target_times, used, series, strict=True):
-            fused, attention = _fused(network, features, target, pixels)
+            fused, attention = fuse(network, features, target, pixels)
             known, days = network.tensor(averaged), torch.tensor([target.days], dtype=torch.float64)
             composite = network.module.compose(known, known.isfinite(), days, target.day, fused, attention)
-            detail = _decoded(network, network.module.fold(fused), *places, cell)
+            detail = decoded(network, network.module.fold(fused), *places, cell)
             composites.append(composite.cpu().numpy())
             details.append(detail.numpy().reshape(-1, *_shape(rows, cols)))
     return np.stack(composites, axis=1), np.stack(details)
@@ -195,7 +195,7 @@ def _shape(rows: NDArray[np.float64], cols: NDArray[np.float64]) -> tuple[int, .
     return rows.shape if rows.ndim == 2 else (rows.size, cols.size)
 
 
-def _positions(rows: NDArray[np.float64], cols: NDArray[np.float64], device: str) -> tuple[Tensor, Tensor]:
+def positions(rows: NDArray[np.float64], cols: NDArray[np.float64], device: str) -> tuple[Tensor, Tensor]:
     """Rows and columns of all positions, one after the other."""
     if rows.ndim == 1:
         rows, cols = (np.ascontiguousarray(v) for v in np.broadcast_arrays(rows[:, None], cols))
@@ -203,7 +203,7 @@ def _positions(rows: NDArray[np.float64], cols: NDArray[np.float64], device: str
     return y, x
 
 
-def _decoded(network: Ready, code: Tensor, y: Tensor, x: Tensor, cell: tuple[float, float]) -> Tensor:
+def decoded(network: Ready, code: Tensor, y: Tensor, x: Tensor, cell: tuple[float, float]) -> Tensor:
     """Decode positions, a slice at a time: (n, output, position), on the CPU."""
     step = max(1, QUERIES[torch.device(network.device).type] // len(code))
     slices = (slice(first, first + step) for first in range(0, len(y), step))
@@ -222,7 +222,7 @@ def _features(network: Ready, images: NDArray[np.float32], dates: Sequence[int])
     return features
 
 
-def _fused(network: Ready, features: Tensor, target: TargetTime, pixels: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
+def fuse(network: Ready, features: Tensor, target: TargetTime, pixels: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
     """Features of the dates of a target time as one map, and the attention to each date."""
     days, seasons = (torch.tensor([v], dtype=torch.float64) for v in (target.days, target.seasons))
     frames = torch.from_numpy(pixels).to(network.device)[None]

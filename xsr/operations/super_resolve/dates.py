@@ -34,6 +34,19 @@ NOTHING = Reader((), (), ())
 
 
 @dataclass(frozen=True)
+class Reading:
+    """What a network reads of a window, and what its output is added to."""
+
+    inputs: Stack
+    """Shape (image, channel, h, w), from the middle of the window."""
+    base: Stack
+    """Estimates at the queries, shape (image, channel, H, W), reflectance."""
+    rows: NDArray[np.float64]
+    """Queries, in pixels of the inputs."""
+    cols: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class Fused(Network):
     """Block function of a network whose output is added to an estimate from one date, or from those around a time."""
 
@@ -81,6 +94,13 @@ class Fused(Network):
         valid = np.isfinite(window)
         if not valid.any():
             return np.full(shape, np.nan, np.float32)
+        out = self._evaluate(self.read(window, rows, cols, cell), cell)
+        return out if valid.all() else remask(out, valid, rows, cols)
+
+    def read(
+        self, window: Stack, rows: NDArray[np.float64], cols: NDArray[np.float64], cell: tuple[float, float]
+    ) -> Reading:
+        """Make the network's input of each date by itself, and what its output is added to."""
         images, detail, lacking = self._sharpened(self.fill_nodata(window).reshape(window.shape))
         nothing, edge = np.empty((0, *images.shape[1:]), np.float32), self.reader.margin
         none = np.empty((0, *images.shape[2:]), np.bool_)
@@ -88,8 +108,8 @@ class Fused(Network):
         for image, added, rest in zip(images, detail, lacking, strict=True):
             series = Series.of(image, nothing, none, (), self.reader.sensor)
             parts.append(self._read(series, None, added, rest, y, x, cell))
-        out = self._evaluate(parts, y, x, cell)
-        return out if valid.all() else remask(out, valid, rows, cols)
+        base, inputs = (np.stack(group) for group in zip(*parts, strict=True))
+        return Reading(inputs, base, y, x)
 
     def _sharpened(self, filled: Stack) -> tuple[Stack, Stack, Stack]:
         """Channels of dates with the detail that sharp bands predict, that detail, and what they lack still; finite."""
@@ -142,23 +162,17 @@ class Fused(Network):
         base += resample.interpolate_filled(lacking, down, right, "bicubic")
         return base, np.concatenate([low, further])
 
-    def _evaluate(
-        self,
-        parts: list[tuple[Stack, Stack]],
-        rows: NDArray[np.float64],
-        cols: NDArray[np.float64],
-        cell: tuple[float, float],
-    ) -> Stack:
+    def _evaluate(self, reading: Reading, cell: tuple[float, float]) -> Stack:
         """Add the network's output to the estimates, shape (image, band, H, W)."""
         from xsr.models.engine import threads
         from xsr.models.predictor import predict_continuous
 
-        base, inputs = (np.stack(group) for group in zip(*parts, strict=True))
+        inputs, rows, cols = reading.inputs, reading.rows, reading.cols
         with threads(graph.threads_each()):
             device = registry.resolve_device(self.device)
             out = predict_continuous(self.spec, inputs, rows, cols, cell, device, self.precision)
         picks = list(self.picks)
-        return self.channels.restore(out[:, picks], self.picks, base[:, picks])
+        return self.channels.restore(out[:, picks], self.picks, reading.base[:, picks])
 
     # --- several dates ------------------------------------------------------------------------------------------
 
@@ -166,24 +180,48 @@ class Fused(Network):
         self, window: Stack, rows: NDArray[np.float64], cols: NDArray[np.float64], cell: tuple[float, float]
     ) -> Stack:
         """Evaluate queries at the target times."""
-        outside = self.reach + self.reader.edge + self.span
-        trim = slice(outside, -outside)
-        rows, cols = rows - outside - evidence.EDGE, cols - outside - evidence.EDGE
+        trim = slice(self.outside, -self.outside)
+        y, x = rows - self.beside, cols - self.beside
         around = slice(evidence.EDGE, -evidence.EDGE)
         out = np.full((len(self.target_times), self.bands, *query_shape(rows, cols)), np.nan, np.float32)
-        shifts = self._shifts(window)
         for number, target in enumerate(self.target_times):
             dates = window[list(target.picks), : self.bands]
             known = np.asarray(np.isfinite(dates[..., trim, trim]).any(axis=0))[..., around, around]
             if not known.any():
                 continue
-            moved = shifts[list(target.picks)]
-            anchor = moved[int(np.abs(target.offset).argmin())]
-            y, x = rows + anchor[0], cols + anchor[1]
-            part = self._read_dates(dates, target, moved - anchor, y, x, cell)
-            made = self._evaluate([part], y, x, cell)
-            out[number] = made[0] if known.all() else remask(made, known[None], y, x)[0]
+            reading = self.read_at(target, window, y, x, cell)
+            made = self._evaluate(reading, cell)
+            out[number] = made[0] if known.all() else remask(made, known[None], reading.rows, reading.cols)[0]
         return out
+
+    @property
+    def outside(self) -> int:
+        """Pixels of a window of several dates around the images that are estimated from, their edge included."""
+        return self.reach + self.reader.edge + self.span
+
+    @property
+    def beside(self) -> int:
+        """Pixels of a window of several dates around the network's input."""
+        return self.outside + evidence.EDGE
+
+    def read_at(
+        self,
+        target: TargetTime,
+        window: Stack,
+        rows: NDArray[np.float64],
+        cols: NDArray[np.float64],
+        cell: tuple[float, float],
+    ) -> Reading:
+        """Make the network's input for one target time, and what its output is added to.
+
+        The queries are in pixels of that input; those of the reading are displaced as the date nearest in time is.
+        """
+        moved = self._shifts(window)[list(target.picks)]
+        anchor = moved[int(np.abs(target.offset).argmin())]
+        y, x = rows + anchor[0], cols + anchor[1]
+        dates = window[list(target.picks), : self.bands]
+        base, inputs = self._read_dates(dates, target, moved - anchor, y, x, cell)
+        return Reading(inputs[None], base[None], y, x)
 
     def _shifts(self, window: Stack) -> NDArray[np.float64]:
         """Displacement of each date in pixels, shape (date, 2); one that is not known, or too large, counts as none."""

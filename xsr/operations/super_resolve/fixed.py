@@ -14,7 +14,7 @@ from xsr.core.provenance import made_by
 from xsr.core.types import XarrayObject
 from xsr.models import foreign, registry
 from xsr.models.card import ModelCard
-from xsr.models.precision import Precision
+from xsr.models.precision import Exact, Precision
 from xsr.operations.super_resolve import consistency
 from xsr.operations.super_resolve.grids import brought, check_dates, join
 from xsr.operations.super_resolve.networks import (
@@ -130,17 +130,8 @@ def sisr(
         registry.load(spec).check_any_size()
     if coarse is not None:
         cube, units = _with_coarse(cube, coarse, card, units), "reflectance"
-    checked, picks = _checked(cube, card, bands, units)
-    function = FixedFactor(
-        spec,
-        card.image,
-        picks,
-        card.radius,
-        device,
-        precision=exact,
-        factor=card.factor,
-        residual=card.residual,
-    )
+    checked, picks = checked_for(cube, card, bands, units)
+    function = function_of(card, spec, picks, device, exact)
     gains = gains_of(psf, card, checked.canonical)
     sharper, record = (
         resharpened(function, gains),
@@ -158,7 +149,20 @@ def sisr(
     return consistency.refine(checked, card, sharper, picks, gains, scale=card.factor, chunks=chunks, provenance=record)
 
 
-def _checked(
+def function_of(
+    card: ModelCard, spec: registry.ModelSpec, picks: tuple[int, ...], device: str, precision: Exact
+) -> FixedFactor:
+    """Block function of a fixed-scale network."""
+    assert card.factor is not None
+    return FixedFactor(
+        *(spec, card.image, picks, card.radius, device),
+        precision=precision,
+        factor=card.factor,
+        residual=card.residual,
+    )
+
+
+def checked_for(
     cube: XarrayObject, card: ModelCard, bands: BandsLike | None, units: str | float | None
 ) -> tuple[Cube, tuple[int, ...]]:
     """Check that a cube is what a model was made for; the cube, and the channel of each of its bands."""

@@ -3,7 +3,8 @@
 import re
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from types import EllipsisType
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,10 @@ ON_GRID = 1e-3
 """Share of such a pixel by which a grid may be off."""
 SLACK = 1.5
 """Factor by which pixels may leave the range of training before a warning."""
+
+
+Extent: TypeAlias = tuple[EllipsisType, slice, slice]
+"""Rows and columns of images."""
 
 
 @dataclass(frozen=True)
@@ -175,15 +180,22 @@ class FixedFactor(Network):
         from xsr.models.engine import threads
         from xsr.models.predictor import predict_fixed
 
+        window, inner = self.extent(rows, cols)
+        # The rest of the window was there to be filled from.
+        read = np.ascontiguousarray(images[window])
+        with threads(graph.threads_each()):
+            made = predict_fixed(self.spec, read, registry.resolve_device(self.device), self.precision, self.radius)
+        return made[inner]
+
+    def extent(self, rows: NDArray[np.float64], cols: NDArray[np.float64]) -> tuple[Extent, Extent]:
+        """Part of the window that the network reads for some output pixels, and these within its output."""
         y, x = (self._span(v) for v in (rows, cols))
         (top, bottom), (left, right) = ((span.start // self.factor, -(-span.stop // self.factor)) for span in (y, x))
-        # The rest of the window was there to be filled from.
-        reach = np.s_[top - self.radius : bottom + self.radius, left - self.radius : right + self.radius]
-        inner = np.ascontiguousarray(images[:, :, *reach])
-        with threads(graph.threads_each()):
-            made = predict_fixed(self.spec, inner, registry.resolve_device(self.device), self.precision, self.radius)
         first_row, first_col = y.start - top * self.factor, x.start - left * self.factor
-        return made[:, :, first_row : first_row + len(y), first_col : first_col + len(x)]
+        return (
+            np.s_[..., top - self.radius : bottom + self.radius, left - self.radius : right + self.radius],
+            np.s_[..., first_row : first_row + len(y), first_col : first_col + len(x)],
+        )
 
     def _span(self, positions: NDArray[np.float64]) -> Span:
         """Output pixels of an axis, which lie side by side."""
@@ -228,7 +240,7 @@ class Temporal(Network):
         _, images = self.prepare(inner)
         whole = np.asarray(valid.all(axis=1))
         used = [nearest(whole[list(target.picks)], target.offset, self.frames) for target in self.target_times]
-        series = (self._series(window, target) for target in self.target_times)
+        series = (self.series(window, target) for target in self.target_times)
         device = registry.resolve_device(self.device)
         with threads(graph.threads_each()):
             composite, detail = predict_temporal(
@@ -242,7 +254,7 @@ class Temporal(Network):
         out: Stack = base + detail[:, pick] * std
         return out if known.all() else remask(out, known, rows, cols)
 
-    def _series(self, window: Stack, target: TargetTime) -> NDArray[np.float32]:
+    def series(self, window: Stack, target: TargetTime) -> NDArray[np.float32]:
         """Dates whose mean a target time starts from, clear and then filled; see `predict_temporal`."""
         trim, dates = slice(self.reach, -self.reach or None), window[list(target.picks)]
         inner = dates[..., trim, trim]
