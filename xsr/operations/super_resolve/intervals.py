@@ -1,0 +1,232 @@
+"""Quantiles of a result: how large its error is likely to be, pixel by pixel."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from xsr.core import checks, graph, pipeline
+from xsr.core.blocks import Padding
+from xsr.core.cube import Cube, open_cube
+from xsr.core.errors import ModelError, ParameterError
+from xsr.core.grid import Refinement, Sampling
+from xsr.core.types import Stack, XarrayObject
+from xsr.kernels import spread
+from xsr.kernels.resample import Interpolation, fill_nodata
+from xsr.models import registry
+from xsr.models.card import ModelCard
+from xsr.models.channels import Channels
+from xsr.operations.super_resolve.networks import FILL
+from xsr.operations.super_resolve.sharpness import Sharpness
+
+MIDDLE = 0.5
+"""The quantile that the estimate itself is."""
+ROWS = 64
+"""Rows whose features are held at once."""
+
+
+def requested(quantiles: Any, card: ModelCard, others: Mapping[str, Any], psf: Sharpness | None) -> tuple[float, ...]:
+    """Check the quantiles requested of results of a model; none where none are.
+
+    Parameters
+    ----------
+    quantiles
+        What the user gives: a number, several, or None.
+    card
+        Of the model.
+    others
+        Arguments of the same call with which errors were not measured; None where they are not given.
+    psf
+        Sharpness of the result.
+
+    Raises
+    ------
+    ParameterError
+        If they are not numbers in (0, 1) that rise, or come with one of those arguments.
+    ModelError
+        If the errors of the model were not measured.
+    """
+    if quantiles is None:
+        return ()
+    given = list(quantiles) if isinstance(quantiles, Sequence | np.ndarray) else [quantiles]
+    numbers = all(map(checks.is_number, given))
+    if not given or not numbers or not all(0 < one < 1 for one in given) or given != sorted(set(given)):
+        raise ParameterError(
+            f"quantiles={quantiles!r}; expected different numbers in (0, 1) that rise, such as (0.05, 0.5, 0.95)."
+        )
+    beside = [name for name, value in others.items() if value is not None]
+    if beside:
+        raise ParameterError(
+            f"quantiles with {beside[0]}={others[beside[0]]!r}; the errors of such results were not measured. Leave one"
+            " out."
+        )
+    model_of(card)
+    if psf != "sensor":
+        raise ParameterError(
+            f"quantiles with psf={psf!r}; errors were measured against images as sharp as the sensor. Leave psf out."
+        )
+    return tuple(map(float, given))
+
+
+def model_of(card: ModelCard) -> tuple[ModelCard, registry.ModelSpec]:
+    """Model of the errors of another.
+
+    Raises
+    ------
+    ModelError
+        If there is none.
+    """
+    if not card.intervals:
+        raise ModelError(
+            f"the errors of model {card.name!r} were never measured: its card names no intervals. Leave quantiles out,"
+            " or choose a model of which describe() says that it has them."
+        )
+    return registry.card(card.intervals), registry.spec(card.intervals)
+
+
+def with_quantiles(
+    fine: XarrayObject,
+    cube: Cube,
+    card: ModelCard,
+    picks: Sequence[int],
+    target: tuple[GeoBox, Sampling],
+    quantiles: Sequence[float],
+    *,
+    device: str,
+    chunks: tuple[int, int],
+) -> XarrayObject:
+    """Add the dimension ``quantile`` to a result.
+
+    Parameters
+    ----------
+    fine
+        Result of a model.
+    cube
+        Its input.
+    card
+        Of the model.
+    picks
+        Channel of each band.
+    target
+        Grid of the result, and where it lies in the input.
+    quantiles
+        See `checked_quantiles`.
+    device, chunks
+        As of the result.
+    """
+    stated, spec = model_of(card)
+    geobox, sampling = target
+    opened = open_cube(fine, units="reflectance")
+    scale = 1 / math.sqrt(sampling.cell[0] * sampling.cell[1])
+    table = Table.of(stated, picks, scale)
+    error = pipeline.values(
+        opened,
+        Error(spec, stated.image, tuple(picks), scale, device),
+        Refinement(geobox.shape.yx, (1.0, 1.0)),
+        chunks=chunks,
+        beside=pipeline.values(cube, Interpolation("bicubic"), sampling, chunks=chunks),
+    )
+    parts: list[Any] = []
+    with xr.set_options(keep_attrs=True):  # type: ignore[no-untyped-call]
+        for quantile in quantiles:
+            if quantile == MIDDLE:
+                parts.append(fine)
+                continue
+            offset = graph.each(partial(table.offset, quantile=quantile), error, np.float32)
+            parts.append(fine + opened.rewrap(offset, geobox, {}))
+    joined: Any = xr.concat(parts, dim="quantile", coords="minimal", compat="override", join="override")
+    index = xr.Variable("quantile", list(quantiles), {"long_name": "share of the likely values below"})
+    found: XarrayObject = joined.assign_coords(quantile=index).assign_attrs(xsr_intervals=stated.name)
+    return found
+
+
+@dataclass(frozen=True)
+class Table:
+    """Quantiles of the error over what a model of errors expects of it, of each band of a cube."""
+
+    share: tuple[float, ...]
+    """Shares of the errors."""
+    ratio: tuple[tuple[tuple[float, ...], ...], ...]
+    """Error of which that share is no larger, over what is expected, by band and stratum."""
+    expected: tuple[tuple[float, ...], ...]
+    """Expected error in the middle of each stratum, by band, in reflectance; between them ratios are interpolated."""
+
+    @classmethod
+    def of(cls, card: ModelCard, picks: Sequence[int], scale: float) -> "Table":
+        """Read the table of the range of scales nearest to a scale off a card.
+
+        Raises
+        ------
+        ModelError
+            If the card has none that fits its bands.
+        """
+        try:
+            found = min(card.calibration, key=lambda row: abs(math.log(scale / math.sqrt(math.prod(row["scale"])))))
+            return cls(
+                tuple(map(float, found["share"])),
+                tuple(tuple(tuple(map(float, part)) for part in found["ratio"][pick]) for pick in picks),
+                tuple(tuple(map(float, found["expected"][pick])) for pick in picks),
+            )
+        except (LookupError, TypeError, ValueError) as error:
+            raise ModelError(
+                f"the calibration of {card.name!r} cannot be read ({error!r}); expected what training wrote. Fetch its"
+                " card again."
+            ) from error
+
+    def offset(self, error: Stack, *, quantile: float) -> Stack:
+        """From expected errors (time, band, y, x) to what a quantile is above the estimate."""
+        share, sign = abs(2 * quantile - 1), np.float32(np.sign(quantile - MIDDLE))
+        out = np.empty_like(error)
+        for band, (ratios, middles) in enumerate(zip(self.ratio, self.expected, strict=True)):
+            factors = np.array([np.interp(share, self.share, ratio) for ratio in ratios], np.float32)
+            out[:, band] = spread.scaled(error[:, band], np.array(middles, np.float32), sign * factors)
+        return out
+
+
+@dataclass(frozen=True)
+class Error:
+    """Block function: expected error of a result, from the result and the interpolation of its input beside it."""
+
+    spec: registry.ModelSpec
+    channels: Channels
+    picks: tuple[int, ...]
+    scale: float
+    device: str
+    padding: Padding = "reflect"
+
+    @property
+    def halo(self) -> int:
+        """What the features depend on, and what filling needs beyond that."""
+        return spread.MARGIN + FILL
+
+    def __call__(
+        self, window: Stack, rows: NDArray[np.float64], cols: NDArray[np.float64], cell: tuple[float, float]
+    ) -> Stack:
+        """Evaluate queries, which are pixels; see `xsr.core.types.WindowFunction`."""
+        from xsr.models.predictor import predict_fixed
+
+        top, left, edge = round(float(rows[0])), round(float(cols[0])), spread.MARGIN
+        std = np.array(self.channels.std, np.float32)[list(self.picks)]
+        bands = len(self.picks)
+        constant = np.zeros(2 * bands * len(window), np.float32)
+        filled = fill_nodata(window.reshape(-1, *window.shape[2:]), passes=FILL, constant=constant)
+        filled = filled.reshape(len(window), 2, bands, *window.shape[2:])
+        out = np.empty((len(window), bands, len(rows), len(cols)), np.float32)
+        across, device = slice(left - edge, left + len(cols) + edge), registry.resolve_device(self.device)
+        for first in range(0, len(rows), ROWS):
+            last = min(first + ROWS, len(rows))
+            read = filled[..., top + first - edge : top + last + edge, across]
+            inputs = np.zeros((len(window), len(self.channels), spread.COUNT, last - first, len(cols)), np.float32)
+            for number, (fine, base) in enumerate(read):
+                for band, pick in enumerate(self.picks):
+                    spread.features(fine[band] / std[band], base[band] / std[band], self.scale, inputs[number, pick])
+            flat = inputs.reshape(len(window), -1, *inputs.shape[3:])
+            out[:, :, first:last] = predict_fixed(self.spec, flat, device)[:, list(self.picks)]
+        error: Stack = np.exp(out) * std[:, None, None]
+        return error

@@ -1,0 +1,216 @@
+"""Training and calibration of a network that says how large the errors of another are.
+
+Places are degraded and super-resolved by the public operations, as for scores, and pixels are drawn from them: what
+`xsr.kernels.spread` finds around each, and how far the result is from the truth. The loss is the negative
+log-likelihood of a Laplace distribution, |error| / b + log b, with b what the network says.
+
+Split conformal prediction makes quantiles of that: places that the network did not learn from give the ratio of the
+error to what it expects, and an interval is as many times as wide as covers the share of them. Ratios are taken by
+band, by range of scales, and by how large an error is expected.
+
+References
+----------
+V. Vovk, A. Gammerman, G. Shafer, "Algorithmic Learning in a Random World", Springer 2005, doi:10.1007/b106715 (split
+conformal prediction; Mondrian taxonomies).
+A. Angelopoulos, S. Bates, "Conformal Prediction: A Gentle Introduction", Foundations and Trends in Machine Learning 16
+(2023), doi:10.1561/2200000101.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from xsr.core.errors import ParameterError
+from xsr.kernels import spread
+from xsr.models.architectures.error_size import Spread
+from xsr.operations.interpolate import interpolate
+from xsr.training.manifest import Manifest
+from xsr.training.recipe import Intervals, Recipe
+from xsr.training.scenes import Say, quiet
+from xsr.training.scores import TestPlace, degraded, read_places, super_resolve
+
+Floats = NDArray[np.float32]
+BATCH = 4096
+"""Pixels of a step."""
+KEPT = 3
+"""Every so many places of the train split calibrate, beside those of the validation split, and are not learnt from."""
+PATCHES = 3
+"""Patches of a place, of different dates where there are several."""
+KNOWN = 0.98
+"""Share of an image that must be known."""
+SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 0.998)
+"""Shares of the errors whose ratios the table has."""
+STRATA = (0.2, 0.4, 0.6, 0.8, 0.95)
+"""Shares of the pixels, by expected error, between the strata."""
+FLOOR = 1e-3
+"""Standardised error that is added to any in the loss."""
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Pixels of results: their features, and what the error was."""
+
+    place: NDArray[np.int64]
+    """Number of the place, shape (n,)."""
+    band: NDArray[np.int64]
+    scale: Floats
+    features: Floats
+    """Shape (n, feature)."""
+    error: Floats
+    """In units of the band's standard deviation."""
+
+    def __getitem__(self, index: Any) -> "Pixels":
+        return Pixels(*(values[index] for values in vars(self).values()))
+
+
+@dataclass(frozen=True)
+class PixelSampler:
+    """Draws pixels, as many of each place; draw number ``step`` is a function of the seed and the step alone."""
+
+    pixels: Pixels
+    seed: int
+
+    @cached_property
+    def _order(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        order = np.argsort(self.pixels.place, kind="stable")
+        _, first, count = np.unique(self.pixels.place[order], return_index=True, return_counts=True)
+        return order, first, count
+
+    def __call__(self, step: int) -> Pixels:
+        """Draw the batch of one step."""
+        rng, (order, first, count) = np.random.default_rng([self.seed, step]), self._order
+        place = rng.integers(len(first), size=BATCH)
+        return self.pixels[order[first[place] + (rng.random(BATCH) * count[place]).astype(np.int64)]]
+
+
+def collect(recipe: Recipe[Intervals], places: Iterable[TestPlace], say: Say = quiet) -> Pixels:
+    """Super-resolve places and draw pixels of them.
+
+    Raises
+    ------
+    ParameterError
+        If no place is large enough.
+    """
+    parts, numbers = [], dict[str, int]()
+    for place in places:
+        number = numbers.setdefault(place.name.split(" at ")[0], len(numbers))
+        rng = np.random.default_rng([recipe.seed, number, len(place.bands)])
+        for patch in _patches(place, recipe.task.patch, rng):
+            say(f"errors at {place.name}")
+            parts += [_pixels(recipe, patch, scale, number, rng) for scale in recipe.task.scales]
+    if not parts:
+        raise ParameterError(
+            f"no place has {recipe.task.patch} pixels along both sides of which {KNOWN:.0%} are known; expected one at"
+            " least."
+        )
+    return Pixels(*(np.concatenate([vars(one)[name] for one in parts]) for name in vars(parts[0])))
+
+
+def _patches(place: TestPlace, size: int, rng: np.random.Generator) -> Iterator[TestPlace]:
+    """Cut patches of different dates, at random."""
+    dates = [date for date, image in enumerate(place.images) if np.isfinite(image).mean() >= KNOWN]
+    height, width = place.images.shape[2:]
+    if min(height, width) < size // 2 or not dates:
+        return
+    for date in rng.choice(dates, PATCHES, replace=len(dates) < PATCHES):
+        top, left = (2 * int(rng.integers(0, max(n - size, 0) // 2 + 1)) for n in (height, width))
+        images = place.images[date : date + 1, :, top : top + size, left : left + size]
+        yield TestPlace(place.name, place.bands, images, coarser=place.coarser)
+
+
+def _pixels(recipe: Recipe[Intervals], place: TestPlace, scale: float, number: int, rng: np.random.Generator) -> Pixels:
+    """Draw pixels of one patch at one scale."""
+    low = place.cube(degraded(place, scale), scale=scale)
+    fine = np.asarray(super_resolve(low, scale, recipe.task.of, "self-similar").values)[0]
+    base = np.asarray(interpolate(low, scale=scale, method="bicubic").values)[0]
+    truth = place.images[0, :, : fine.shape[1], : fine.shape[2]]
+    edge, parts = spread.MARGIN, []
+    inner = (slice(edge, -edge), slice(edge, -edge))
+    for name, made, enlarged, wanted in zip(place.bands, fine, base, truth, strict=True):
+        band = recipe.bands.index(name)
+        std = np.float32(recipe.image.std[band])
+        known = spread.features(made / std, enlarged / std, scale).reshape(spread.COUNT, -1).T
+        error = ((made - wanted)[inner] / std).ravel()
+        finite = np.flatnonzero(np.isfinite(error) & np.isfinite(known).all(axis=1))
+        picks = rng.choice(finite, min(recipe.task.pixels, len(finite)), replace=False)
+        same = np.full(len(picks), number), np.full(len(picks), band), np.full(len(picks), scale, np.float32)
+        parts.append(Pixels(*same, known[picks], error[picks]))
+    return Pixels(*(np.concatenate([vars(one)[key] for one in parts]) for key in vars(parts[0])))
+
+
+def split(manifest: Manifest, recipe: Recipe[Intervals]) -> tuple[list[TestPlace], list[TestPlace]]:
+    """Places to learn from, and places that calibrate."""
+    names: dict[str, int] = {}
+    learnt: list[TestPlace] = []
+    kept: list[TestPlace] = []
+    for place in read_places(manifest, split=("train",)):
+        if not set(place.bands) <= set(recipe.bands):
+            continue
+        number = names.setdefault(place.name.split(" at ")[0], len(names))
+        (kept if number % KEPT == KEPT - 1 else learnt).append(place)
+    kept += [one for one in read_places(manifest, split=("validation",)) if set(one.bands) <= set(recipe.bands)]
+    return learnt, kept
+
+
+def start(network: Spread, pixels: Pixels) -> None:
+    """Let a network standardise features by those of some pixels, and begin at their mean error."""
+    with torch.no_grad():
+        network.mean.copy_(torch.from_numpy(pixels.features.mean(axis=0)))
+        network.std.copy_(torch.from_numpy(pixels.features.std(axis=0) + 1e-6))
+        network.last.weight.zero_()
+        network.last.bias.fill_(float(np.log(np.abs(pixels.error).mean() + FLOOR)))
+
+
+def intervals_loss(
+    network: nn.Module, batch: Pixels, recipe: Recipe[Intervals], *, drop: tuple[int, ...], device: str
+) -> tuple[Tensor, Tensor]:
+    """Likelihood of errors, and that with one mean error for all; see `xsr.training.tasks.Loss`."""
+    error = torch.from_numpy(np.abs(batch.error)).to(device) + FLOOR
+    features, band = torch.from_numpy(batch.features).to(device), torch.from_numpy(batch.band).to(device)
+    expected = network.of(features, network.band[band])  # type: ignore[operator, index]
+    constant = error.mean()
+    # Both begin above zero: the logarithm is that over the floor.
+    above = np.log(FLOOR)
+    return (error * torch.exp(-expected) + expected - above).mean(), (1 + constant.log() - above).detach()
+
+
+def calibrated(recipe: Recipe[Intervals], network: nn.Module, manifest: Manifest, say: Say) -> list[dict[str, Any]]:
+    """Calibrate a network on the places kept for it; see `calibrate`."""
+    return calibrate(recipe, network, collect(recipe, split(manifest, recipe)[1], say))
+
+
+def calibrate(recipe: Recipe[Intervals], network: nn.Module, pixels: Pixels) -> list[dict[str, Any]]:
+    """Quantiles of the error over what a network expects, for the card of its weights; one row a range of scales."""
+    std = np.array(recipe.image.std)
+    with torch.inference_mode():
+        band = torch.from_numpy(pixels.band)
+        expected = network.of(torch.from_numpy(pixels.features), network.band[band]).exp().numpy()  # type: ignore[operator, index]
+    ratio = np.abs(pixels.error) / expected
+    rows = []
+    for low, high in recipe.task.ranges:
+        here = (pixels.scale >= low) & (pixels.scale < high)
+        middles, ratios = [], []
+        for number in range(len(recipe.bands)):
+            of_band = here & (pixels.band == number)
+            between = np.quantile(expected[of_band], STRATA)
+            stratum = np.searchsorted(between, expected[of_band])
+            strata = [stratum == one for one in range(len(STRATA) + 1)]
+            middle = [float(np.median(expected[of_band][one])) * std[number] for one in strata]
+            middles.append([float(f"{value:.4g}") for value in middle])
+            ratios.append([_ratios(ratio[of_band][one]) for one in strata])
+        counts = {"pixels": int(here.sum()), "places": len(np.unique(pixels.place[here]))}
+        rows.append({"scale": [low, high], **counts, "share": list(SHARES), "expected": middles, "ratio": ratios})
+    return rows
+
+
+def _ratios(ratio: Floats) -> list[float]:
+    """Ratios that shares of the pixels do not exceed, as conformal prediction rounds them: upwards."""
+    ordered = np.sort(ratio)
+    index = [min(int(np.ceil((len(ordered) + 1) * share)), len(ordered)) - 1 for share in SHARES]
+    return [0.0 if place < 0 else float(f"{ordered[place]:.4g}") for place in index]
