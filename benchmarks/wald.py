@@ -18,39 +18,77 @@ from xsr.models import registry
 from xsr.models.card import ModelCard
 from xsr.training.manifest import Manifest
 from xsr.training.run import SCALES, record_scores, score_model
-from xsr.training.scores import BORDER, Score, read_places, score
+from xsr.training.scores import BORDER, Pairs, Score, read_places, score
 
 ROOT = Path(__file__).parents[1]
 README, PAGE = ROOT / "README.md", ROOT / "docs" / "reference" / "models.md"
 MARKERS = "<!-- scores: written by benchmarks/wald.py -->", "<!-- end of scores -->"
 OWN_MARKERS = "<!-- scores of {}: written by benchmarks/wald.py -->", "<!-- end of scores of {} -->"
 DEFAULT = "liif_s2"
+BEFORE = {"carn_3x3x64g4sw_s2": "carn_3x3x64g4sw_s2_ideal"}
+"""Weights that were trained on pairs by the published formula; their results are brought to the same sharpness."""
+TITLES: dict[Pairs, str] = {
+    "self-similar": "Self-similar pairs, the result as sharp as the sensor",
+    "published": 'Pairs by the published formula, the result made perfectly sharp (`psf="ideal"`)',
+}
 SMALL = 96
 """Side of a small input in pixels."""
 
 
-def markdown(scores: list[Score], card: ModelCard) -> str:
-    """Return the table of gains, one row a place, one column a scale."""
-    scales = sorted({row.scale for row in scores})
+def markdown(scores: list[Score], before: list[Score], card: ModelCard) -> str:
+    """Return the tables of gains, one for each kind of pairs."""
+    parts = [_table(scores, before, card, pairs) for pairs in TITLES]
+    other = f"; in brackets those of `{BEFORE[card.name]}`" if before else ""
+    note = (
+        f"PSNR in dB, peak 1 reflectance, bands pooled, mean over dates, and the gain over bicubic"
+        f" interpolation{other}. Wald protocol with the per-band MTF, {BORDER} px border off. Places: B02 B03 B04 B08"
+        " (Berlin without B08); at 20 m: also their 20 m bands, which the model reads at half that resolution. Weights"
+        f" sha256 `{card.sha256[:12]}`."
+    )
+    return "\n\n".join([*parts, note, *fidelity(scores)])
+
+
+def _table(scores: list[Score], before: list[Score], card: ModelCard, pairs: Pairs) -> str:
+    """Table of one kind of pairs, one row a place, one column a scale."""
+    found, earlier = _by(scores, pairs), _by(before, pairs)
+    scales = sorted({scale for _, scale in found})
     lines = [
+        f"{TITLES[pairs]}:",
+        "",
         "| test place | dates | " + " | ".join(f"×{scale:g}: bicubic → `{card.name}`" for scale in scales) + " |",
         "| --- | --- | " + " | ".join("---" for _ in scales) + " |",
     ]
-    for place in dict.fromkeys(row.place for row in scores):
-        rows = {row.scale: row for row in scores if row.place == place}
-        cells = [f"{rows[s].bicubic_db:.2f} → {rows[s].model_db:.2f} dB (**{rows[s].gain_db:+.2f}**)" for s in scales]
-        lines.append(f"| {place} | {rows[scales[0]].dates} | " + " | ".join(cells) + " |")
-    note = (
-        f"PSNR in dB, peak 1 reflectance, bands pooled, mean over dates; Wald protocol with the per-band MTF, {BORDER}"
-        " px border off. Places: B02 B03 B04 B08 (Berlin without B08); at 20 m: also their 20 m bands, which the model"
-        f" reads at half that resolution. Weights sha256 `{card.sha256[:12]}`."
-    )
-    return "\n".join([*lines, "", note, "", *fidelity(scores)])
+    for place in dict.fromkeys(place for place, _ in found):
+        rows = [found[place, scale] for scale in scales]
+        cells = [
+            f"{row.bicubic_db:.2f} → {row.model_db:.2f} dB, **{row.gain_db:+.2f}**"
+            + (f" ({earlier[place, row.scale].gain_db:+.2f})" if earlier else "")
+            for row in rows
+        ]
+        lines.append(f"| {place} | {rows[0].dates} | " + " | ".join(cells) + " |")
+    cells = [
+        f"**{_mean(found, scale):+.2f}**" + (f" ({_mean(earlier, scale):+.2f})" if earlier else "") for scale in scales
+    ]
+    return "\n".join([*lines, "| mean gain | | " + " | ".join(cells) + " |"])
+
+
+def _by(scores: list[Score], pairs: Pairs) -> dict[tuple[str, float], Score]:
+    return {(row.place, row.scale): row for row in scores if row.pairs == pairs}
+
+
+def _mean(scores: dict[tuple[str, float], Score], scale: float) -> float:
+    """Mean gain of the places at a scale."""
+    gains = [row.gain_db for (_, one), row in scores.items() if one == scale]
+    return sum(gains) / len(gains)
 
 
 def fidelity(scores: list[Score]) -> list[str]:
     """Say how well each image, degraded again, reproduces the one it was made from."""
-    known = [row for row in scores if row.low_rmse is not None and row.low_rmse_bicubic is not None]
+    known = [
+        row
+        for row in scores
+        if row.pairs == "self-similar" and row.low_rmse is not None and row.low_rmse_bicubic is not None
+    ]
     worst = max(known, key=lambda row: row.low_rmse or 0.0)
     mean = [sum(values) / len(known) for values in zip(*((r.low_rmse, r.low_rmse_bicubic) for r in known), strict=True)]  # type: ignore[arg-type]
     return [
@@ -95,12 +133,18 @@ def main() -> None:
     if data is None:
         print("XSR_DATA is not set: the scores need the folder of real images")
         return
-    scores = [corner_score(options.model, data)] if options.small else score_model(options.model, data, SCALES)
+    if options.small:
+        Console().print(score_table([corner_score(options.model, data)]))
+        return
+    scores, before = (
+        [row for pairs in TITLES for row in score_model(model, data, SCALES, pairs=pairs)] if model else []
+        for model in (options.model, BEFORE.get(options.model, ""))
+    )
     Console().print(score_table(scores))
     print(f"{platform.machine()}, weights {registry.card(options.model).sha256[:12]}")
-    if options.write and not options.small:
+    if options.write:
         record_scores(registry.find(options.model), scores)
-        text = markdown(scores, registry.card(options.model))
+        text = markdown(scores, before, registry.card(options.model))
         for path, markers in targets(options.model):
             write(path, text, markers)
             print(f"wrote {path.relative_to(ROOT)}")

@@ -508,6 +508,16 @@ def test_the_sharpness_of_a_result_is_chosen_by_a_word_or_a_number(cube, tmp_pat
 
 
 @pytest.mark.slow
+def test_quantiles_of_a_consistent_result_are_written(cube, tmp_path):
+    source, out = save(cube, tmp_path / "in.zarr"), tmp_path / "out.zarr"
+    call("run", source, out, "--scale", 2, "--model", "liif_s2", "--consistent", "--quantiles", "0.1,0.5,0.9")
+    found = xr.open_zarr(out)["reflectance"]
+    assert found["quantile"].values.tolist() == [0.1, 0.5, 0.9]
+    assert found.attrs["xsr_consistent"]
+    assert call("verify", out).exit_code == 0
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_the_precision_used_is_kept_for_a_repair(cube, model, tmp_path, precision):
     source = save(cube, tmp_path / "in.zarr")

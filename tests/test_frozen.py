@@ -99,6 +99,8 @@ def wald_low_and_high(**options: object) -> np.ndarray:
 
 
 EXACT = {"precision": "float32"}
+IDEAL = {"psf": "ideal", **EXACT}
+"""Of models whose own results are perfectly sharp."""
 REFLECTANCE: dict[str, Callable[[], object]] = {
     **{
         f"interpolate {method} x{scale:g}": lambda m=method, s=scale: cube().sr.interpolate(scale=s, method=m)
@@ -106,18 +108,22 @@ REFLECTANCE: dict[str, Callable[[], object]] = {
         for scale in (2.0, 3.4)
     },
     "interpolate in time": lambda: clouded(cube(dates=4)).sr.interpolate(scale=2, t="2024-06-10", temporal="linear"),
-    "liif_s2 x2": lambda: cube().sr.liif(scale=2, **EXACT),
-    "liif_s2 x3.4, ten bands": lambda: ten().sr.liif(scale=3.4, **EXACT),
-    "liif_s2 with gaps": lambda: clouded(cube(dates=3)).sr.liif(scale=2, **EXACT),
+    "liif_s2 x2": lambda: cube().sr.liif(scale=2, **IDEAL),
+    "liif_s2 x3.4, ten bands": lambda: ten().sr.liif(scale=3.4, **IDEAL),
+    "liif_s2 with gaps": lambda: clouded(cube(dates=3)).sr.liif(scale=2, **IDEAL),
     "liif_s2 at points": lambda: cube().sr.sample(x=[600_053.0, 600_121.5], y=[5_699_911.0, 5_699_800.0], **EXACT),
-    "temporal_liif_s2": lambda: clouded(cube(dates=4)).sr.liif(scale=2, t=["2024-06-07", "2024-06-10"], **EXACT),
+    "temporal_liif_s2": lambda: clouded(cube(dates=4)).sr.liif(scale=2, t=["2024-06-07", "2024-06-10"], **IDEAL),
     "temporal_liif_s2 without filling": lambda: clouded(cube(dates=4)).sr.liif(
-        scale=2.5, t="2024-06-10", fill=False, **EXACT
+        scale=2.5, t="2024-06-10", fill=False, **IDEAL
     ),
     "temporal_liif_worldstrat": lambda: cube(bands=("B04", "B03", "B02"), dates=3).sr.liif(
         scale=4, t="2024-06-07", model="temporal_liif_worldstrat", **EXACT
     ),
+    "liif_s2 as sharp as the sensor": lambda: cube().sr.liif(scale=2, **EXACT),
+    "carn_3x3x64g4sw_s2_ideal": lambda: ten().sr.sisr(model="carn_3x3x64g4sw_s2_ideal", **IDEAL),
     "carn_3x3x64g4sw_s2": lambda: ten().sr.sisr(model="carn_3x3x64g4sw_s2", **EXACT),
+    "liif_s2 with quantiles": lambda: cube().sr.liif(scale=2, quantiles=(0.05, 0.9), **EXACT),
+    "sharpen_s2": lambda: ten().sr.sharpen(**EXACT),
     **{
         f"degrade {psf} x{scale:g}": lambda p=psf, s=scale: cube().sr.degrade(scale=s, psf=p)
         for psf in ("gaussian", "detector", "effective")
@@ -126,8 +132,9 @@ REFLECTANCE: dict[str, Callable[[], object]] = {
     "degrade x1": lambda: cube().sr.degrade(scale=1),
     "degrade with gaps": lambda: clouded(cube(dates=3)).sr.degrade(scale=2),
     "degrade with the noise of the sensor": lambda: cube().sr.degrade(scale=2, noise="sensor", seed=3),
-    "wald": lambda: wald_low_and_high(native_gsd="grid"),
-    "wald of ten bands": lambda: wald_low_and_high(native_gsd="sensor"),
+    "wald": lambda: wald_low_and_high(native_gsd="grid", psf="gaussian"),
+    "wald of ten bands": lambda: wald_low_and_high(native_gsd="sensor", psf="gaussian"),
+    "wald, self-similar": lambda: wald_low_and_high(native_gsd="sensor"),
     "semi_simulate": lambda: cube(48, gsd_m=5.0).sr.semi_simulate(scale=2, frames=3, noise="sensor", seed=5),
 }
 KELVIN: dict[str, Callable[[], object]] = {

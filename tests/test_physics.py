@@ -47,20 +47,27 @@ def response(cosine: NDArray[np.float32], sine: NDArray[np.float32], scale: floa
     return float(real[first : first + count].mean(dtype=np.float64))
 
 
-def of_wald(scale: float) -> Iterator[tuple[float, float]]:
+def rest(mtf: float, scale: float, similar: bool) -> float:
+    """Response of a sensor with pixels of ``scale``, less that of one with the image's, if pairs are self-similar."""
+    return mtf ** (1 - 1 / scale**2) if similar else mtf
+
+
+def of_wald(scale: float, *, similar: bool = False) -> Iterator[tuple[float, float]]:
     """Responses of the bands of a patch, and what they should be."""
     size = even(PATCH * scale)  # as large as a window, so that it begins at the corner
     image = waves(size, scale)
     for mtf in MTF:
-        draw = WaldSampler((TrainingScene("waves", image),), (mtf, mtf), (scale, scale), PATCH, 1, 1, 0.0, 0)
+        draw = WaldSampler(
+            (TrainingScene("waves", image),), (mtf, mtf), (scale, scale), PATCH, 1, 1, 0.0, 0, similar=similar
+        )
         cosine, sine = draw(0).low[0][:, PATCH // 2]
-        yield response(cosine, sine, scale), mtf
+        yield response(cosine, sine, scale), rest(mtf, scale, similar)
 
 
-def of_wald_in_own_pixels(scale: float) -> Iterator[tuple[float, float]]:
+def of_wald_in_own_pixels(scale: float, *, similar: bool = False) -> Iterator[tuple[float, float]]:
     """Responses of what the low-fidelity term does, at the grid's pixel and at twice that."""
     for twice, step in ((False, scale), (True, 2 * scale)):
-        settings = dict(square=int(step * 112), coarser=(twice,), level=0.0)
+        settings = dict(square=int(step * 112), coarser=(twice,), level=0.0, similar=similar)
         size = even(2 * PATCH * scale)
         scene = TrainingScene("waves", waves(size, scale, 1))
         draw = WaldSampler((scene,), (0.25,), (scale, scale), 2 * PATCH, 1, 1, 0.0, 0, **settings)
@@ -74,28 +81,28 @@ def of_wald_in_own_pixels(scale: float) -> Iterator[tuple[float, float]]:
         real = np.cos(np.pi / step * centre) * (matrix[known] @ np.cos(angle))
         real += np.sin(np.pi / step * centre) * (matrix[known] @ np.sin(angle))
         period = Fraction(step).limit_denominator(64).denominator
-        yield float(real[: known.size // period * period].mean()), 0.25
+        yield float(real[: known.size // period * period].mean()), rest(0.25, step, similar)
 
 
-def of_series(scale: float) -> Iterator[tuple[float, float]]:
+def of_series(scale: float, *, similar: bool = False) -> Iterator[tuple[float, float]]:
     """Responses of every date of a series."""
     size, times = even(PATCH * scale), np.arange(5) * np.timedelta64(5, "D") + np.datetime64("2024-06-01", "ns")
     stack = np.repeat(waves(size, scale)[None], 5, axis=0)
-    wald = WaldSampler((), (0.3, 0.3), (scale, scale), PATCH, 1, 1, 0.0, 0)
+    wald = WaldSampler((), (0.3, 0.3), (scale, scale), PATCH, 1, 1, 0.0, 0, similar=similar)
     batch = SeriesSampler((Series("waves", times, stack, None),), wald, (3, 3))(0)
     for date in batch.low[0]:
-        yield response(date[0, PATCH // 2], date[1, PATCH // 2], scale), 0.3
+        yield response(date[0, PATCH // 2], date[1, PATCH // 2], scale), rest(0.3, scale, similar)
 
 
-def of_fixed(scale: float) -> Iterator[tuple[float, float]]:
+def of_fixed(scale: float, *, similar: bool = False) -> Iterator[tuple[float, float]]:
     """Responses of pairs on the grid."""
     factor = round(scale)
     if factor != scale:
         pytest.skip("fixed factors are whole")
     scene = TrainingScene("waves", waves(even(PATCH * factor), factor))
-    wald = WaldSampler((scene,), (0.21, 0.21), (scale, scale), PATCH, 1, 1, 0.0, 0)
+    wald = WaldSampler((scene,), (0.21, 0.21), (scale, scale), PATCH, 1, 1, 0.0, 0, similar=similar)
     cosine, sine = FixedSampler(wald, factor)(0).low[0][:, PATCH // 2]
-    yield response(cosine, sine, factor), 0.21
+    yield response(cosine, sine, factor), rest(0.21, factor, similar)
 
 
 def of_finer_images(scale: float) -> Iterator[tuple[float, float]]:
@@ -111,13 +118,13 @@ def of_temperatures(scale: float) -> Iterator[tuple[float, float]]:
     yield response(cosine, sine, scale), 0.2
 
 
-def of_scores(scale: float) -> Iterator[tuple[float, float]]:
+def of_scores(scale: float, *, similar: bool = False) -> Iterator[tuple[float, float]]:
     """Responses by which models are scored."""
     size = even(PATCH * scale)
     for name in FINE:
         place = TestPlace("waves", (name,), waves(size, scale)[:, None])
-        cosine, sine = scores.degraded(place, scale)[:, 0, PATCH // 2]
-        yield response(cosine, sine, scale), float(get("sentinel-2").band(name).mtf or 0)
+        cosine, sine = scores.degraded(place, scale, "self-similar" if similar else "published")[:, 0, PATCH // 2]
+        yield response(cosine, sine, scale), rest(float(get("sentinel-2").band(name).mtf or 0), scale, similar)
 
 
 def of_interpolated_bands(scale: float) -> Iterator[tuple[float, float]]:
@@ -125,19 +132,21 @@ def of_interpolated_bands(scale: float) -> Iterator[tuple[float, float]]:
     size = even(PATCH * scale)
     for coarse in (None, np.zeros((2, size // 2, size // 2), np.float32)):
         scene = TrainingScene("waves", waves(size, scale), coarse=coarse)
-        WaldSampler((scene,), (0.3, 0.2), (scale, scale), PATCH, 1, 1, 0.0, 0, coarser=(False, True), level=0.0)(0)
+        WaldSampler(
+            (scene,), (0.3, 0.2), (scale, scale), PATCH, 1, 1, 0.0, 0, coarser=(False, True), level=0.0, similar=False
+        )(0)
         yield 0.0, 0.0
 
 
-MEASURED: dict[str, Callable[[float], Iterator[tuple[float, float]]]] = {
+PAIRS: dict[str, Callable[..., Iterator[tuple[float, float]]]] = {
     "wald": of_wald,
     "wald in own pixels": of_wald_in_own_pixels,
     "series": of_series,
     "fixed factors": of_fixed,
-    "finer images": of_finer_images,
-    "temperatures": of_temperatures,
     "scores": of_scores,
 }
+"""Pairs of either kind."""
+MEASURED = {**PAIRS, "finer images": of_finer_images, "temperatures": of_temperatures}
 
 
 @pytest.fixture
@@ -153,6 +162,14 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_wave_at_nyquist_is_damped_to_the_mtf(name: str, scale: float) -> None:
     for found, wanted in MEASURED[name](scale):
         assert found == pytest.approx(wanted, abs=1e-6)
+
+
+@pytest.mark.usefixtures("plain")
+@pytest.mark.parametrize("scale", [2.0, 3.0, 3.4])
+@pytest.mark.parametrize("name", PAIRS)
+def test_a_wave_is_damped_by_the_rest_in_self_similar_pairs(name: str, scale: float) -> None:
+    for found, wanted in PAIRS[name](scale, similar=True):
+        assert found == pytest.approx(wanted, abs=1e-5)
 
 
 @pytest.mark.usefixtures("plain")

@@ -205,7 +205,8 @@ def test_a_detector_sharper_than_its_pixel_is_refused():
 
 def test_sharpening_is_refused():
     with pytest.raises(ParameterError, match="A blur cannot sharpen"):
-        psf.effective(0.3, 1.0, 0.3)
+        psf.effective(0.3, 1.0, 0.2)
+    assert psf.effective(0.3, 1.0, 0.3).nyquist == (0.5, psf.NEARLY)
 
 
 @pytest.mark.parametrize("values", [(), (0.0, 0.0), (1.0, math.nan), (-1.0, 0.5)])

@@ -313,7 +313,10 @@ def test_an_mtf_outside_its_range_is_refused(mtf):
         ({"noise": SensorNoise(sun_zenith_deg=90)}, "sun_zenith_deg=90; expected an angle"),
         ({"min_valid": 1.2}, "min_valid=1.2; expected a share"),
         ({"chunks": 0}, "chunks=0; expected a positive number"),
-        ({"scale": 1, "psf": "effective"}, r"\(input pixels\); expected a sharper input. A blur cannot sharpen"),
+        (
+            {"scale": 1, "psf": "effective", "mtf": 0.3, "source_mtf": 0.2},
+            r"\(input pixels\); expected a sharper input. A blur cannot sharpen",
+        ),
         ({"sensor": "sentinel-9"}, "sensor 'sentinel-9' is not registered"),
         ({"mtf": np.array([0.2, 0.3, 0.4])}, "expected one number, or a pair"),
         ({"mtf": "sharp"}, "mtf='sharp'; expected one number, or a pair"),
@@ -337,7 +340,7 @@ def test_an_mtf_that_no_weights_have_is_refused_before_anything_is_computed(opti
     with assert_lazy(lazy), pytest.raises(ParameterError, match=r"mtf=0\.97 at scale 2 .*expected at most 0.707"):
         xsr.degrade(lazy, scale=2, **options)
     with assert_lazy(lazy), pytest.raises(ParameterError, match=r"mtf=0\.97 at scale 2 .*expected at most 0.707"):
-        xsr.wald(lazy, scale=2, **options)
+        xsr.wald(lazy, scale=2, psf="gaussian", **options)
 
 
 def test_frames_sharper_than_any_weights_are_refused_at_once():
@@ -410,7 +413,7 @@ def test_an_irrational_pair_shares_the_first_corner():
 def test_a_pair_is_the_cube_and_its_degradation():
     cube = holed((2, 2, 45, 52))
     low, high = xsr.wald(cube, scale=3, noise=0.01, seed=4, mtf=0.3)
-    whole = xsr.degrade(cube, scale=3, noise=0.01, seed=4, mtf=0.3)
+    whole = xsr.degrade(cube, scale=3, noise=0.01, seed=4, mtf=0.3, psf="effective")
     assert np.array_equal(low, whole[:, :, :15, :17], equal_nan=True)
     assert np.array_equal(high, cube[:, :, :45, :51], equal_nan=True)
     assert high.dtype == np.float32
@@ -455,15 +458,15 @@ def test_ten_bands_meet_where_all_have_a_truth(native):
     assert abs(high.odc.geobox.affine.a) == 20
     # 20 m bands: the pixels themselves; 10 m bands: degraded by 2 and 4
     np.testing.assert_allclose(high.values[:, 4:], coarse, atol=1e-6)
-    np.testing.assert_array_equal(high[:, :4], xsr.degrade(cube[:, :4], scale=2))
-    np.testing.assert_array_equal(low[:, :4], xsr.degrade(cube[:, :4], scale=4))
+    np.testing.assert_array_equal(high[:, :4], xsr.degrade(cube[:, :4], scale=2, psf="effective"))
+    np.testing.assert_array_equal(low[:, :4], xsr.degrade(cube[:, :4], scale=4, psf="effective"))
 
 
 def test_coarse_bands_are_degraded_on_their_own_pixels_and_brought_to_the_common_grid():
     cube, coarse = ten_bands()
     low, _ = xsr.wald(cube, scale=2, native_gsd="sensor")
     own = make_cube(coarse, gsd=20, bands=TEN[4:])
-    expected = xsr.interpolate(xsr.degrade(own, scale=4), scale=2)
+    expected = xsr.interpolate(xsr.degrade(own, scale=4, psf="effective"), scale=2)
     np.testing.assert_allclose(low[0, 4:, 8:-8, 8:-8], expected[0, :, 8:-8, 8:-8], atol=2e-6)
 
 

@@ -276,7 +276,7 @@ BAD = {
         "lies 2 output pixels from the border; window=31 needs 16",
     ),
     "one step": ({"steps": 1}, ParameterError, "steps=1; expected a whole number >= 2"),
-    "no scale": ({"scale": None}, ParameterError, "scale=None with model 'tiny', which has any"),
+    "no scale": ({"scale": None}, ParameterError, "no scale is given, and model 'tiny' has any"),
     "coarser": ({"scale": 0.5}, XsrError, "expected at most 1: this operation refines"),
     "band": ({"bands": ["B11"]}, BandError, "B11"),
     "device": ({"device": "tpu"}, ParameterError, "device"),

@@ -22,19 +22,25 @@ def cube():
 
 
 def test_a_result_states_its_sharpness(cube):
-    assert xsr.liif(cube, scale=2).attrs["xsr_psf"] == registry.card("liif_s2").sharpness
+    assert xsr.liif(cube, scale=2).attrs["xsr_psf"] == "sensor"
+    assert xsr.liif(cube, scale=2, psf="ideal").attrs["xsr_psf"] == "ideal"
     assert xsr.liif(cube, scale=2, psf="sensor").attrs["xsr_psf"] == "sensor"
     assert xsr.liif(cube, scale=2, psf=0.4).attrs["xsr_psf"] == 0.4
 
 
-def test_what_the_model_gives_is_not_changed(cube):
-    given = registry.card("liif_s2").sharpness
-    np.testing.assert_array_equal(xsr.liif(cube, scale=2.5, psf=given), xsr.liif(cube, scale=2.5))
+def test_a_result_is_as_sharp_as_the_sensor_unless_another_sharpness_is_given(cube, tmp_path):
+    sharp, default = xsr.liif(cube, scale=2.5, psf="ideal"), xsr.liif(cube, scale=2.5)
+    mtf = [registry.card("liif_s2").mtf[registry.card("liif_s2").bands.index(band)] for band in cube.band.values]
+    softened = [sharpness.change(sharp.values[:, n], (value, value)) for n, value in enumerate(mtf)]
+    np.testing.assert_array_equal(default.values, np.stack(softened, axis=1))
+    np.testing.assert_array_equal(xsr.liif(cube, scale=2.5, psf="sensor"), default)
+    bare = xsr.liif(cube, scale=2.5, model=unstated(tmp_path, sharpness=None))
+    np.testing.assert_array_equal(bare.values, sharp.values)  # what the network gives
 
 
 def test_another_sharpness_is_the_result_filtered_on_its_own_grid(cube):
     """The whole image at once, filtered by the kernel, is the oracle of the blocks."""
-    fine = xsr.liif(cube, scale=2.5).values
+    fine = xsr.liif(cube, scale=2.5, psf="ideal").values
     for psf in (0.3, 0.6):
         found = xsr.liif(cube.chunk(y=11, x=9), scale=2.5, psf=psf, chunks=17)
         wanted = np.stack([sharpness.change(date, (psf, psf)) for date in fine])
@@ -58,19 +64,20 @@ def test_a_grid_of_another_crs_is_filtered_across_blocks(cube):
     parts = xsr.liif(cube.chunk(y=9, x=9), like=target, psf="sensor", chunks=21)
     np.testing.assert_array_equal(parts.values, whole.values)
     assert np.isnan(whole.values).any()
-    assert float(np.abs(whole - xsr.liif(cube, like=target)).max()) > 0
+    assert float(np.abs(whole - xsr.liif(cube, like=target, psf="ideal")).max()) > 0
 
 
 def test_fixed_factors_and_target_times_likewise():
     dates = [make_cube(20, 20).isel(time=0), make_cube(20, 20).isel(time=0) * 1.1]
     cube = xr.concat(dates, dim="time").assign_coords(time=np.array(["2024-05-01", "2024-05-11"], "datetime64[ns]"))
     cube.attrs = dates[0].attrs
-    plain, soft = (xsr.liif(cube, scale=2, t="2024-05-04", psf=psf) for psf in (None, 0.3))
+    plain, soft = (xsr.liif(cube, scale=2, t="2024-05-04", psf=psf) for psf in ("ideal", 0.3))
     np.testing.assert_array_equal(soft.values, sharpness.change(plain.values[0], (0.3, 0.3))[None])
     bands = registry.card("carn_3x3x64g4sw_s2").bands
     ten = xr.concat([cube.isel(band=[0])] * 10, dim="band").assign_coords(band=list(bands))
     ten.attrs = cube.attrs
-    plain, soft = (xsr.sisr(ten.isel(time=[0]), model="carn_3x3x64g4sw_s2", psf=psf) for psf in (None, 0.3))
+    name = "carn_3x3x64g4sw_s2_ideal"
+    plain, soft = (xsr.sisr(ten.isel(time=[0]), model=name, psf=psf) for psf in ("ideal", 0.3))
     np.testing.assert_array_equal(soft.values, sharpness.change(plain.values[0], (0.3, 0.3))[None])
 
 

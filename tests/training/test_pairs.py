@@ -18,7 +18,9 @@ def scene(height=96, width=90, place="here", seed=0, weight=1.0):
 
 
 def sampler(*scenes, **changes):
-    settings = dict(mtf=MTF, scale_range=(1.0, 4.0), patch=14, queries=50, batch=5, mtf_jitter=0.08, seed=3)
+    settings = dict(
+        mtf=MTF, scale_range=(1.0, 4.0), patch=14, queries=50, batch=5, mtf_jitter=0.08, seed=3, similar=False
+    )
     return WaldSampler(scenes=scenes or (scene(),), **{**settings, **changes})
 
 

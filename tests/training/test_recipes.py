@@ -9,13 +9,14 @@ from safetensors.torch import load_file
 
 import xsr
 from xsr.core.errors import ParameterError
+from xsr.kernels import evidence, spread
 from xsr.models import registry
 from xsr.models.architectures.liif import LIIF
 from xsr.models.card import file_sha256, read_card, write_card
 from xsr.training import recipes, run
 from xsr.training.build import band_mtf, build
 from xsr.training.loop import train
-from xsr.training.recipe import Continuous, Guided, Sharpen
+from xsr.training.recipe import Continuous, Guided, Intervals, Sharpen
 from xsr.training.run import record_scores, run_recipe
 from xsr.training.scenes import COARSE
 from xsr.training.scores import Score
@@ -45,6 +46,10 @@ def test_recipes_are_consistent(recipe):
     channels = {key: recipe.config[key] for key in ("channels", "outputs", "bands") if key in recipe.config}
     if isinstance(recipe.task, Sharpen):
         channels["channels"] -= sum(band in COARSE for band in recipe.bands)
+    if getattr(recipe.task, "reads", "bands") == "dates":
+        channels["channels"] = channels["channels"] - evidence.count(count) + count
+    if isinstance(recipe.task, Intervals):
+        channels["channels"] //= spread.COUNT
     assert set(channels.values()) <= {count}
     assert len(recipe.image.mean) == len(recipe.image.std) == count
     task = recipe.task
@@ -88,7 +93,8 @@ def test_shipped_weights_are_those_of_the_recipe():
     assert recipe.start == recipes.LIIF_S2_FIRST.name
     about = {key: value for key, value in json.loads(json.dumps(recipe.record())).items() if key != "task"}
     known = card.training["recipe"]
-    later = {"reads", "most", "alone", "real", "series"}  # settings that came after these weights, at their defaults
+    # Settings that came after these weights, at their defaults.
+    later = {"reads", "most", "alone", "real", "series", "intervals"}
     assert about.keys() - known.keys() <= later
     assert {k: v for k, v in about.items() if k in known} == {k: known[k] for k in about if k in known}
     assert card.training["steps"] == recipe.steps

@@ -216,7 +216,7 @@ def test_coarse_bands_answer_where_they_are_interpolated_and_are_never_the_truth
 def test_a_date_is_degraded_as_a_single_image_is(plain):
     extent = pairs.even(14 * 2)
     here = make_series(extent, extent)
-    draw = sampler(here, scale_range=(2.0, 2.0), mtf_jitter=0.0, clouds=0.0)
+    draw = sampler(here, scale_range=(2.0, 2.0), mtf_jitter=0.0, clouds=0.0, similar=False)
     batch = draw(0)
     for index in range(4):
         weight = [(np.arange(14) + 0.5) * 2 - 0.5] * 2

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 IN_TIME = ("frames", "window", "extrapolate", "fill", "temporal")
 """Arguments that say how target times are made, and mean nothing without them."""
-BY_VERB = ("scale", "resolution", "like", "psf", "t", *IN_TIME)
+BY_VERB = ("scale", "resolution", "like", "psf", "consistent", "quantiles", "t", *IN_TIME)
 """Arguments that some operations have and others not."""
 OPENED = ("source", "like", "model", "weights")
 """Arguments that name what is opened."""
@@ -49,6 +49,8 @@ class Request:
     precision: str = "auto"
     psf: str | float | None = None
     """Sharpness of the result: a word or an MTF."""
+    consistent: bool | None = None
+    quantiles: Sequence[float] | None = None
     scale: float | None = None
     resolution: float | None = None
     bands: Sequence[str] | None = None
@@ -248,6 +250,7 @@ READ: Mapping[str, Callable[[Any], Any]] = {
     "bands": options.names,
     "bbox": options.bbox,
     "psf": _number_or_word,
+    "quantiles": options.numbers,
     "dims": _listed,
     "reader": _listed,
 }

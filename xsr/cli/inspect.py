@@ -75,7 +75,7 @@ def evaluate(
         bool, typer.Option("--opensr", help="Also score by the opensr-test protocol; needs --low.")
     ] = False,
     mtf: options.Mtf = None,
-    psf: options.Psf = "gaussian",
+    psf: options.PsfOfLow = None,
     sensor: options.Sensor = None,
     border: Annotated[int, typer.Option(help="Pixels to leave out along each side.")] = 0,
     bands: Annotated[str | None, typer.Option(help="Bands to judge: B02,B03,B04.")] = None,

@@ -76,6 +76,12 @@ Precision: TypeAlias = Annotated[
 Sharpness: TypeAlias = Annotated[
     str | None, typer.Option(help="Sharpness of the result: sensor, ideal, or an MTF; the model's by default.")
 ]
+Consistent: TypeAlias = Annotated[
+    bool | None, typer.Option("--consistent", help="The result, observed again, is to be the input.")
+]
+Quantiles: TypeAlias = Annotated[
+    str | None, typer.Option(help="Such as 0.05,0.5,0.95, for a dimension of quantiles; 0.5 is the estimate.")
+]
 Chunks: TypeAlias = Annotated[int | None, typer.Option(help="Side of an output block in pixels.")]
 Workers: TypeAlias = Annotated[int | None, typer.Option(help="Blocks computed side by side; all cores by default.")]
 
@@ -122,6 +128,9 @@ Force: TypeAlias = Annotated[bool, typer.Option("--force", help="Skip the checks
 # What a sensor observes.
 Mtf: TypeAlias = Annotated[float | None, typer.Option(help="MTF at Nyquist; by default that of the sensor's bands.")]
 Psf: TypeAlias = Annotated[str, typer.Option(help="gaussian, detector or effective.")]
+PsfOfLow: TypeAlias = Annotated[
+    str | None, typer.Option(help="gaussian, detector or effective; by default that by which --low was made.")
+]
 Sensor: TypeAlias = Annotated[
     str | None,
     typer.Option(help="Sensor whose table names MTF and noise; by default that of the band names, else sentinel-2."),
@@ -220,6 +229,20 @@ def _value(text: str) -> Any:
         except ValueError:
             continue
     return text
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """Numbers between commas.
+
+    Raises
+    ------
+    OptionError
+        If one is none.
+    """
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise OptionError(f"--quantiles {text!r}; expected numbers with commas between: 0.05,0.5,0.95.") from None
 
 
 def bbox(text: str) -> tuple[float, float, float, float]:

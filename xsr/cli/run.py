@@ -58,6 +58,8 @@ def run(  # what decides the result is read from the context, see `Request.parse
     device: options.Device = "auto",
     precision: options.Precision = "auto",
     psf: options.Sharpness = None,
+    consistent: options.Consistent = None,
+    quantiles: options.Quantiles = None,
     workers: options.Workers = None,
 ) -> None:
     """Super-resolve (or interpolate) IN and write a Zarr store OUT.

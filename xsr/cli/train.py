@@ -51,7 +51,7 @@ def train(
     chosen = varied(get(recipe), start=start, synthetic=synthetic)
     manifest = None if scenes is None else read_manifest(scenes, root=data)
     # Other tasks have benchmarks of their own.
-    scored = manifest is not None and chosen.task.use == "image" and chosen.task.kind != "sharpen"
+    scored = manifest is not None and chosen.task.use == "image" and chosen.task.kind not in ("sharpen", "intervals")
     if manifest is not None and scored:
         manifest.select("image", split=("test",))  # a file that is missing is an error now, not after training
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -83,8 +83,8 @@ class _Report:
 
 def score_table(scores: "Sequence[Score]") -> Table:
     """Table of scores against bicubic interpolation."""
-    table = make_table("place", "scale", "dates", "bicubic dB", "model dB", "gain dB")
+    table = make_table("place", "pairs", "scale", "dates", "bicubic dB", "model dB", "gain dB")
     for row in scores:
         numbers = (f"{row.bicubic_db:.2f}", f"{row.model_db:.2f}", f"{row.gain_db:+.2f}")
-        add_row(table, row.place, f"x{row.scale:g}", row.dates, *numbers)
+        add_row(table, row.place, row.pairs, f"x{row.scale:g}", row.dates, *numbers)
     return table

@@ -234,9 +234,19 @@ def _plan(
     return graph.make_plan(sampling, shape, halo=function.halo, chunks=blocks, margin=margin)
 
 
-def values(cube: Cube, function: WindowFunction, sampling: Sampling, *, chunks: tuple[int | Sequence[int], ...]) -> Any:
+def values(
+    cube: Cube,
+    function: WindowFunction,
+    sampling: Sampling,
+    *,
+    chunks: tuple[int | Sequence[int], ...],
+    beside: Any = None,
+) -> Any:
     """Evaluate a block function on a grid, as an array (time, band, y, x) of the kind of the cube's.
 
-    Blocks have the size ``chunks`` along (y, x): one number an axis, or the size of each block along it.
+    Blocks have the size ``chunks`` along (y, x): one number an axis, or the size of each block along it. The function
+    may read further bands ``beside`` (time, band, y, x) those of the cube, which it does not return.
     """
-    return graph.run(function, cube.data.data, _plan(cube, sampling, function, chunks))
+    data = cube.data.data
+    source = data if beside is None else np.concatenate([data, beside], axis=1)
+    return graph.run(function, source, _plan(cube, sampling, function, chunks), bands=data.shape[1])

@@ -288,10 +288,10 @@ def effective(mtf: float, cell: float, source_mtf: float) -> Gaussian:
     Raises
     ------
     ParameterError
-        If the source is no sharper than the required output.
+        If the source is less sharp than the required output.
     """
     left = remaining(mtf, cell, source_mtf)
-    if left >= 1:
+    if left > 1 + 1e-9:
         low, high = sigma_px(mtf, cell), sigma_px(source_mtf, 1.0)
         raise ParameterError(
             f"the input is blurred by sigma {high:.4g} and the output would be by {low:.4g} (input pixels); expected a"

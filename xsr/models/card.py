@@ -30,7 +30,7 @@ PLACED = frozenset(
 """Fields of a card that STAC and its extensions have places for."""
 METADATA = ("training", "scores", "limits", "citation")
 """Fields for readers alone; properties of the item, with the prefix ``xsr:``."""
-UNCOMPUTED = frozenset((*METADATA, "summary", "sensor", "parameters", "licence", "created", "sharpness"))
+UNCOMPUTED = frozenset((*METADATA, "summary", "sensor", "parameters", "licence", "created", "sharpness", "intervals"))
 """Fields that change no number of a result."""
 SEQUENCES = frozenset(
     (
@@ -41,7 +41,7 @@ SEQUENCES = frozenset(
 """Fields that JSON writes as lists."""
 SHARPNESS = ("sensor", "ideal")
 """What a card may say of the sharpness of a result; see `ModelCard.sharpness`."""
-READS = ("bands", "detail", "dates")
+READS = ("bands", "detail", "dates", "result")
 """What a card may say that its network reads; see `ModelCard.reads`."""
 COARSER = ("nearest", "bilinear", "bicubic")
 """Interpolations that a card may name; see `ModelCard.coarser`."""
@@ -90,6 +90,8 @@ FIELDS = {
     "guide_std": schema.listing(schema.SPREAD),
     "guide_optional": schema.listing(schema.NAME),
     "patch": schema.whole(1, schema.LARGEST_PATCH).or_none(),
+    "intervals": schema.NAME.or_none(),
+    "calibration": schema.listing(schema.OBJECT, most=schema.MOST_ROWS),
     "created": schema.DAY,
     "training": schema.OBJECT,
     "scores": schema.listing(schema.OBJECT, most=schema.MOST_ROWS),
@@ -100,6 +102,7 @@ FIELDS = {
 LATER = frozenset(
     (
         *("fill", "unit", "units", "factor", "residual", "coarser", "sharpness", "reads", "patch"),
+        *("intervals", "calibration"),
         *("guide_bands", "guide_mean", "guide_std", "guide_optional"),
     )
 )
@@ -141,13 +144,18 @@ class ModelCard:
     where it is not known."""
     reads: str = "bands"
     """What the network reads: ``bands`` of an image; with the ``detail`` that `xsr.kernels.injection` adds to those of
-    larger pixels; or what `xsr.kernels.evidence` lists of one date or several (``dates``), whose estimate takes the
-    place of bicubic interpolation."""
+    larger pixels; what `xsr.kernels.evidence` lists of one date or several (``dates``), whose estimate takes the place
+    of bicubic interpolation; or what `xsr.kernels.spread` lists of a ``result``, whose error it expects."""
     guide: Channels = NO_CHANNELS
     """Bands of a guided network's guide; without any it takes no guide."""
     patch: int | None = None
     """Side of the square of output pixels that a network is trained on and must be given, because every pixel of its
     output depends on all of it; None for a network of bounded ``radius``."""
+    intervals: str | None = None
+    """Name of the model that expects the errors of this one's results."""
+    calibration: list[dict[str, Any]] = field(default_factory=list)
+    """Of a model of errors, for each range of scales: quantiles of the error over what it expects; see
+    `xsr.training.intervals`."""
     created: str = "1970-01-01"
     """Day on which the weights were made."""
     training: dict[str, Any] = field(default_factory=dict)
@@ -415,8 +423,9 @@ def _statistics_rules(channels: Channels, prefix: str, each: str) -> dict[str, t
 def digest(card: ModelCard) -> str:
     """Hash of what a card says that a result depends on."""
     fields = {name: value for name, value in fields_of(card).items() if name not in UNCOMPUTED}
-    if card.reads == "bands":  # as before there was a choice
-        del fields["reads"]
+    for name, earlier in (("reads", "bands"), ("calibration", [])):  # as before there was a choice
+        if fields[name] == earlier:
+            del fields[name]
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 

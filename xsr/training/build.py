@@ -13,16 +13,28 @@ from xsr.core import sensors
 from xsr.core.errors import BandError, ParameterError
 from xsr.kernels.evidence import Reader
 from xsr.models import catalogue, registry
+from xsr.models.architectures.error_size import Spread
 from xsr.models.architectures.temporal_liif import TemporalLIIF
 from xsr.models.registry import load
-from xsr.training import finer, thermal_task
+from xsr.training import finer, intervals, thermal_task
 from xsr.training import scenes as single
 from xsr.training import series as several
 from xsr.training.dates import DateSampler, Either, RealDateSampler
 from xsr.training.fixed import FixedSampler, fixed_loss
 from xsr.training.manifest import Manifest
 from xsr.training.pairs import WaldSampler
-from xsr.training.recipe import Continuous, Fixed, Guided, Recipe, Reference, Sharpen, Temporal, Wald, dropped
+from xsr.training.recipe import (
+    Continuous,
+    Fixed,
+    Guided,
+    Intervals,
+    Recipe,
+    Reference,
+    Sharpen,
+    Temporal,
+    Wald,
+    dropped,
+)
 from xsr.training.scenes import BANDS, COARSE, Image, Say, TrainingScene, quiet
 from xsr.training.series import Series, SeriesSampler
 from xsr.training.sharpening import SharpenSampler, sharpen_loss
@@ -117,6 +129,24 @@ def _sharpen(recipe: Recipe[Sharpen], manifest: Manifest | None, say: Say) -> Bu
     ), about
 
 
+def _intervals(recipe: Recipe[Intervals], manifest: Manifest | None, say: Say) -> Built:
+    """Errors of another network, on places that are known."""
+    if manifest is None:
+        raise ParameterError(f"recipe {recipe.name!r} measures errors on real images; give scenes.")
+    network = cast(Spread, catalogue.get(recipe.architecture).make(**recipe.config))
+    learnt, kept = intervals.split(manifest, recipe)
+    pixels = intervals.collect(recipe, learnt, say)
+    intervals.start(network, pixels)
+    about: dict[str, object] = {
+        "protocol": "errors of self-similar Wald pairs; split conformal calibration on places not learnt from",
+        "places": sorted({place.name for place in learnt}),
+        "calibration places": sorted({place.name for place in kept}),
+        "of_sha256": registry.card(recipe.task.of).sha256,
+        "pixels": len(pixels.error),
+    }
+    return Training(network, intervals.PixelSampler(pixels, recipe.seed), intervals.intervals_loss), about
+
+
 def _known_in_both(bands: Sequence[str], scene: TrainingScene) -> bool:
     """Whether an image has bands of both pixel sizes on its grid."""
     known = {band for band, image in zip(bands, scene.image, strict=True) if np.isfinite(image).any()}
@@ -166,6 +196,7 @@ BUILDERS: dict[type, Callable[[Recipe[Any], Manifest | None, Say], Built]] = {
     Temporal: _temporal,
     Fixed: _fixed,
     Sharpen: _sharpen,
+    Intervals: _intervals,
     Guided: _guided,
     Reference: _reference,
 }

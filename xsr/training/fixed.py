@@ -54,7 +54,7 @@ class FixedBatch:
     """Bands of native pixels twice the grid's, and brought to the grid by bicubic interpolation."""
     mtf: tuple[float, ...]
     """MTF at Nyquist of the sensor, by band; a pair's own is drawn around it."""
-    similar: bool = False
+    similar: bool = True
     """Whether the truth has that MTF too, at its own pixels."""
 
 
@@ -128,7 +128,7 @@ def truth_error(image: Tensor, target: Tensor, bands: Sequence[str]) -> Tensor:
 
 @lru_cache(maxsize=4)
 def fidelity(
-    patch: int, factor: int, mtf: tuple[float, ...], coarser: tuple[bool, ...], similar: bool = False
+    patch: int, factor: int, mtf: tuple[float, ...], coarser: tuple[bool, ...], similar: bool = True
 ) -> Fidelity:
     """Low-fidelity term of patches of some size: the sensor, ``factor`` times coarser, by band."""
     sensors = []

@@ -76,7 +76,7 @@ class PatchSensor:
     """Whether the own pixels of a channel are twice those of the grid."""
     noise: NDArray[np.float64]
     """Standard deviation of each channel in reflectance."""
-    similar: bool = False
+    similar: bool = True
     """Whether the fine image has the same MTF at its own Nyquist frequency; if not, it is taken for perfectly sharp."""
 
     @cached_property
@@ -129,7 +129,7 @@ class WaldSampler:
     mix: float = 0.0
     """How much of the other bands is mixed into each band of some patches (see `mixed`), in the mean; others are
     `recoloured`. 0: bands are left as they are."""
-    similar: bool = False
+    similar: bool = True
     """Whether pairs are self-similar; see `PatchSensor.similar`."""
     soften: float = 0.0
     """Share of the patches whose scene is softened first, by up to the blur of its own sensor once more."""

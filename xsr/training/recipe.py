@@ -39,7 +39,7 @@ class Wald(Task):
     """Standard deviation of the added noise, in units of ``std``."""
     mix: float = 0.0
     """How much of the other bands is mixed into each band; above 0, patches are recoloured too."""
-    similar: bool = False
+    similar: bool = True
     """Whether pairs are self-similar: the image itself has the MTF of the sensor, and so has the result, at its own
     pixels. If not, as published, the image is taken for perfectly sharp, and so is the result."""
     soften: float = 0.0
@@ -114,6 +114,27 @@ class Sharpen(Wald):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Intervals(Task):
+    """The errors of another network; see `xsr.training.intervals`."""
+
+    kind: ClassVar[str] = "intervals"
+    use: ClassVar[Use] = "image"
+    of: str
+    """Name of that network."""
+    scale_range: tuple[float, float] = (1.0, 6.0)
+    scales: tuple[float, ...] = (1.5, 2.0, 3.4, 4.0)
+    """Scales at which errors are measured."""
+    ranges: tuple[tuple[float, float], ...] = ((1.0, 1.75), (1.75, 2.75), (2.75, 6.0))
+    """Ranges of scales that are calibrated each by itself."""
+    patch: int = 96
+    """Pixels of the truth along a side of what is read of an image."""
+    pixels: int = 1500
+    """Pixels of each band that are drawn from a patch."""
+    reads: ClassVar[str] = "result"
+    """What the network reads; see `xsr.models.ModelCard`."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Guided(Task):
     """A network that sharpens temperature, with a guide of reflectance or without."""
 
@@ -167,6 +188,8 @@ class Recipe(Generic[T]):
     which is run first if its weights are not beside the output."""
     frozen: tuple[str, ...] = ()
     """Parts of the network that training leaves as they start."""
+    intervals: str | None = None
+    """Recipe of the model that expects the errors of this one's results."""
     batch: int = 12
     steps: int = 8_000
     learning_rate: float = 6e-4
@@ -184,7 +207,7 @@ class Recipe(Generic[T]):
     @property
     def factor(self) -> int | None:
         """The one scale of a fixed-scale network."""
-        return 1 if isinstance(self.task, Sharpen) else self.config.get("factor")
+        return 1 if isinstance(self.task, Sharpen | Intervals) else self.config.get("factor")
 
     def record(self) -> dict[str, Any]:
         """Give what a card says of the recipe, in one table."""

@@ -18,12 +18,13 @@ from xsr.models import catalogue, registry
 from xsr.models.card import SUFFIX, ModelCard, file_sha256, read_card, write_card
 from xsr.models.registry import resolve_device
 from xsr.training.build import band_mtf, build
+from xsr.training.intervals import calibrated
 from xsr.training.loop import Progress, check_minutes, forget, train
 from xsr.training.manifest import Manifest
-from xsr.training.recipe import Continuous, Guided, Recipe, Sharpen, Wald
+from xsr.training.recipe import Continuous, Guided, Intervals, Recipe, Sharpen, Wald
 from xsr.training.recipes import RECIPES
 from xsr.training.scenes import Say, quiet
-from xsr.training.scores import Score, read_places, score
+from xsr.training.scores import Pairs, Score, read_places, score
 
 SCALES = (1.5, 1.7, 2.0, 3.0, 3.4, 4.0)
 """Scales of the score table."""
@@ -98,6 +99,8 @@ def run_recipe(
         "recipe": recipe.record(),
     }
     card = _card(recipe, network, out, training)
+    if isinstance(recipe.task, Intervals) and scenes is not None:
+        card = replace(card, calibration=calibrated(recipe, network, scenes, say))
     write_card(card, out)
     forget(checkpoint)
     return card
@@ -156,9 +159,11 @@ def _card(recipe: Recipe[Any], network: nn.Module, out: Path, training: dict[str
         factor=recipe.factor,
         mtf=recipe.mtf or band_mtf(recipe.bands, recipe.sensor),
         sharpness=("sensor" if task.similar else "ideal") if isinstance(task, Wald) else None,
-        reads=task.reads if isinstance(task, Continuous | Sharpen) else "bands",
+        reads=task.reads if isinstance(task, Continuous | Sharpen | Intervals) else "bands",
         guide=guided.guide,
         # Near the border of a patch local relations read half of their windows: larger patches at use have less of it.
+        residual=not isinstance(task, Intervals),
+        intervals=recipe.intervals,
         patch=2 * task.patch if record.tiling == "lattice" else None,
         sha256=file_sha256(out),
         parameters=sum(p.numel() for p in network.parameters()),
@@ -172,12 +177,17 @@ def _card(recipe: Recipe[Any], network: nn.Module, out: Path, training: dict[str
 
 
 def score_model(
-    model: str | Path, scenes: Manifest, scales: Sequence[float] = SCALES, *, say: Say = quiet
+    model: str | Path,
+    scenes: Manifest,
+    scales: Sequence[float] = SCALES,
+    *,
+    pairs: Pairs = "self-similar",
+    say: Say = quiet,
 ) -> list[Score]:
     """Score a model at every test place and scale; a fixed-scale model, at its scale alone."""
     factor = registry.card(model).factor
     scales = scales if factor is None else (float(factor),)
-    return [score(place, scale, model) for place in read_places(scenes, say=say) for scale in scales]
+    return [score(place, scale, model, pairs) for place in read_places(scenes, say=say) for scale in scales]
 
 
 def record_scores(path: Path, scores: Sequence[Score]) -> None:

@@ -1,12 +1,14 @@
 """Scores by the Wald protocol on places that no recipe trains on.
 
 Each image is degraded by the per-band point spread function of a sensor ``scale`` times coarser, super-resolved back by
-the public operations, and compared with the original, a border of `BORDER` pixels off.
+the public operations, and compared with the original, a border of `BORDER` pixels off. Pairs are self-similar, or by
+the published formula, and the result is as sharp as the original is taken to be.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import numpy as np
 import xarray as xr
@@ -18,8 +20,10 @@ from xsr.core import sensors
 from xsr.core.blocks import Span
 from xsr.kernels.degrade import BandOptics, observe, sensor_band, whole
 from xsr.kernels.resample import fill_nodata
+from xsr.models import registry
 from xsr.operations.interpolate import interpolate
 from xsr.operations.super_resolve import liif, sisr
+from xsr.operations.super_resolve.sharpness import Sharpness
 from xsr.operations.verbs import verb_of
 from xsr.training.manifest import Manifest, Split
 from xsr.training.reading import read_scene
@@ -53,10 +57,16 @@ class TestPlace:
         crs = self.box.crs if self.box is not None else "EPSG:32631"
         coarse = Affine(a.a * scale, 0, a.c, 0, a.e * scale, a.f)
         coords = {"band": list(self.bands), **xr_coords(GeoBox(images.shape[2:], coarse, crs))}
+        own = [abs(coarse.a) * (2 if scale > 1 and band in self.coarser else 1) for band in self.bands]
+        coords["native_gsd"] = ("band", own)
         if self.times is not None:
             coords["time"] = np.array(self.times, "datetime64[ns]")
         made = {} if scale == 1.0 else {"xsr_operation": "degrade"}
         return xr.DataArray(images, dims=("time", "band", "y", "x"), coords=coords, attrs=made)
+
+
+Pairs: TypeAlias = Literal["self-similar", "published"]
+"""Whether the sensor's image is as sharp at its pixels as the degraded one at its own, or taken for perfectly sharp."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +80,8 @@ class Score:
     model_db: float
     band_gain_db: dict[str, float]
     """Gain of each band over bicubic."""
+    pairs: Pairs = "self-similar"
+    """How the images were degraded, and how sharp a result is judged."""
     low_rmse: float | None = None
     """Root mean square difference, in reflectance, of the model's image, degraded again, from its input."""
     low_rmse_bicubic: float | None = None
@@ -115,40 +127,55 @@ def _mtf(name: str) -> float:
     return mtf
 
 
+def _optics(name: str, scale: float, own: int, pairs: Pairs) -> BandOptics:
+    """How a band is observed by the coarser sensor."""
+    mtf = _mtf(name)
+    return sensor_band(mtf, scale, own=own, source_mtf=mtf if pairs == "self-similar" else None)
+
+
 def _observed(images: Image, band: BandOptics, shape: tuple[int, int]) -> Image:
     """Images (date, y, x) of a band as a coarser sensor observes them, after gap filling."""
     filled = fill_nodata(images, passes=4, constant=float(np.nanmean(images)))
     return observe(filled, band, rows=Span(0, shape[0]), cols=Span(0, shape[1]))
 
 
-def degraded(place: TestPlace, scale: float) -> Image:
+def degraded(place: TestPlace, scale: float, pairs: Pairs = "self-similar") -> Image:
     """Images of a place as a sensor ``scale`` times coarser would have observed them."""
     own = [2 if name in place.coarser else 1 for name in place.bands]
     height, width = (max(own) * len(whole(size, max(own) * scale)) for size in place.images.shape[2:])
-    optics = [sensor_band(_mtf(name), scale, own=size) for name, size in zip(place.bands, own, strict=True)]
+    optics = [_optics(name, scale, size, pairs) for name, size in zip(place.bands, own, strict=True)]
     bands = [_observed(place.images[:, index], band, (height, width)) for index, band in enumerate(optics)]
     return np.stack(bands, axis=1)
 
 
-def score(place: TestPlace, scale: float, model: str | Path) -> Score:
+def score(place: TestPlace, scale: float, model: str | Path, pairs: Pairs = "self-similar") -> Score:
     """Score a model against bicubic interpolation at one place and scale."""
-    low = place.cube(degraded(place, scale), scale=scale)
-    return compare(low, place.cube(), name=place.name, scale=scale, model=model, coarser=place.coarser)
+    low = place.cube(degraded(place, scale, pairs), scale=scale)
+    return compare(low, place.cube(), name=place.name, scale=scale, model=model, coarser=place.coarser, pairs=pairs)
 
 
-def super_resolve(low: xr.DataArray, scale: float, model: str | Path) -> xr.DataArray:
-    """Super-resolve by a continuous model, or by one of a fixed factor whose factor ``scale`` is."""
-    fixed = verb_of(model) == "sisr"
-    fine = sisr(low, scale=scale, model=model) if fixed else liif(low, scale=scale, model=model)
+def super_resolve(low: xr.DataArray, scale: float, model: str | Path, pairs: Pairs) -> xr.DataArray:
+    """Super-resolve as sharp as the truth, by a continuous model or by one of the factor ``scale``."""
+    stated = registry.card(model).sharpness is not None
+    psf: Sharpness | None = ("sensor" if pairs == "self-similar" else "ideal") if stated else None
+    verb = sisr if verb_of(model) == "sisr" else liif
+    fine = verb(low, scale=scale, model=model, psf=psf)
     assert isinstance(fine, xr.DataArray)
     return fine
 
 
 def compare(
-    low: xr.DataArray, high: xr.DataArray, *, name: str, scale: float, model: str | Path, coarser: tuple[str, ...] = ()
+    low: xr.DataArray,
+    high: xr.DataArray,
+    *,
+    name: str,
+    scale: float,
+    model: str | Path,
+    coarser: tuple[str, ...] = (),
+    pairs: Pairs = "self-similar",
 ) -> Score:
     """Super-resolve ``low`` and compare it with ``high``, whose grid has the same corner and the finer pixel."""
-    fine = np.asarray(super_resolve(low, scale, model).values)
+    fine = np.asarray(super_resolve(low, scale, model, pairs).values)
     base = np.asarray(interpolate(low, scale=scale, method="bicubic").values)
     inner = (slice(None), slice(None), slice(BORDER, -BORDER), slice(BORDER, -BORDER))
     truth = high.values[:, :, : fine.shape[2], : fine.shape[3]][inner]
@@ -158,16 +185,17 @@ def compare(
     bands = [str(band) for band in high["band"].values]
     by_band = {band: round(float(gain), 3) for band, gain in zip(bands, gains, strict=True)}
     kept = [i for i, band in enumerate(bands) if band not in coarser]
-    mine, other = (_low_rmse(v[:, kept], low.values[:, kept], [bands[i] for i in kept], scale) for v in (fine, base))
-    return Score(name, scale, len(truth), round(base_db, 3), round(model_db, 3), by_band, mine, other)
+    names = [bands[i] for i in kept]
+    mine, other = (_low_rmse(v[:, kept], low.values[:, kept], names, scale, pairs) for v in (fine, base))
+    return Score(name, scale, len(truth), round(base_db, 3), round(model_db, 3), by_band, pairs, mine, other)
 
 
-def _low_rmse(fine: Image, low: Image, bands: list[str], scale: float) -> float:
+def _low_rmse(fine: Image, low: Image, bands: list[str], scale: float, pairs: Pairs) -> float:
     """Difference of an image, degraded again, from the input it was made of; a border is left out."""
     total = []
     for index, name in enumerate(bands):
         height, width = (len(whole(size, scale)) for size in fine.shape[2:])
-        again = _observed(fine[:, index], sensor_band(_mtf(name), scale), (height, width))
+        again = _observed(fine[:, index], _optics(name, scale, 1, pairs), (height, width))
         inner = tuple(slice(edge := min(BORDER, n // 4), n - edge) for n in again.shape[1:])
         total.append(((again - low[:, index, :height, :width])[:, *inner].astype(np.float64)) ** 2)
     return round(float(np.sqrt(np.nanmean(np.stack(total)))), 6)

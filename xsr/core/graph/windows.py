@@ -114,8 +114,8 @@ class Frames:
     """Number of images."""
 
 
-def run(function: WindowFunction, source: Any, plan: Plan) -> Any:
-    """Evaluate a block function date by date over a NumPy or Dask array (time, band, y, x).
+def run(function: WindowFunction, source: Any, plan: Plan, *, bands: int | None = None) -> Any:
+    """Evaluate a block function date by date over a NumPy or Dask array (time, band, y, x); see `run_frames`.
 
     Returns
     -------
@@ -124,7 +124,7 @@ def run(function: WindowFunction, source: Any, plan: Plan) -> Any:
     """
     sizes = (1,) * source.shape[0] if isinstance(source, np.ndarray) else source.chunks[0]
     together = [Frames(function, range(span.start, span.stop), len(span)) for span in spans(sizes)]
-    return run_frames(together, source, plan)
+    return run_frames(together, source, plan, bands=bands)
 
 
 def run_frames(frames: Sequence[Frames], source: Any, plan: Plan, *, bands: int | None = None) -> Any:

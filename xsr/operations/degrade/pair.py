@@ -28,7 +28,7 @@ def wald(
     scale: float,
     native_gsd: "NativeGsd" = None,
     mtf: "Mtf | Mapping[str, Mtf] | None" = None,
-    psf: "PsfLike | Mapping[str, PsfLike]" = "gaussian",
+    psf: "PsfLike | Mapping[str, PsfLike]" = "effective",
     source_mtf: "Mtf | Mapping[str, Mtf] | None" = None,
     sensor: str | None = None,
     noise: Noise = None,
@@ -53,7 +53,9 @@ def wald(
         before the table. By default ``grid``, unless the cube has the pixel size of the finest of its bands and others
         are known to be coarser: these have no truth, and one has to choose.
     mtf, psf, source_mtf, sensor, min_valid, bands, units
-        See `xsr.degrade`.
+        See `xsr.degrade`. By default ``psf="effective"``: pairs are self-similar, both sides as sharp at their
+        own pixels as the sensor. ``psf="gaussian"`` is the published formula, which takes the fine side for perfectly
+        sharp.
     noise, seed
         Noise of the low-resolution side; see `xsr.degrade`.
     chunks

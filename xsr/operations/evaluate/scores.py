@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import xarray as xr
@@ -14,10 +14,11 @@ from xsr.core.errors import ParameterError
 from xsr.core.grid import between
 from xsr.core.match import Low, open_low, quotient
 from xsr.core.names import BandsLike
+from xsr.core.provenance import OPERATION
 from xsr.core.types import XarrayObject
 from xsr.kernels.fidelity import LowSensor, low_pixels
 from xsr.kernels.metrics import ERRORS
-from xsr.kernels.optics import Mtf, Optics, PsfLike
+from xsr.kernels.optics import Mtf, Optics, PsfLike, PsfName
 from xsr.kernels.resample import Interpolation
 from xsr.kernels.terms import Metric, Need, Pixels, Sheet
 from xsr.operations.evaluate.compare import Comparison, Reader, labels, open_comparison
@@ -72,7 +73,7 @@ def evaluate(
     metrics: str | Iterable[str] | None = None,
     scale: float | None = None,
     mtf: "Mtf | Mapping[str, Mtf] | None" = None,
-    psf: "PsfLike | Mapping[str, PsfLike]" = "gaussian",
+    psf: "PsfLike | Mapping[str, PsfLike] | None" = None,
     source_mtf: "Mtf | Mapping[str, Mtf] | None" = None,
     sensor: str | None = None,
     border: int = 0,
@@ -109,7 +110,8 @@ def evaluate(
         coordinate ``native_gsd`` of ``low`` or ``sr`` says that a band was observed in larger pixels than those of
         ``low``, at that of these pixels; where neither says and ``mtf`` is not given, the sensor's table does.
     psf, source_mtf, sensor
-        Point spread function of the low-resolution sensor, and the table that names its MTF; see `xsr.degrade`.
+        Point spread function of the low-resolution sensor, and the table that names its MTF; see `xsr.degrade`. By
+        default the ``psf`` by which `degrade` or `wald` made ``low``, else ``gaussian``.
     border
         Pixels to leave out along each side of the cube.
     mask
@@ -178,7 +180,8 @@ def evaluate(
     plain = low if base is None else base
     arguments: dict[Need, Any] = {"reference": reference, "low": low, "base": plain, "data_range": data_range}
     given = [need for need, value in {**arguments, "scale": scale, "sensor": scale}.items() if value is not None]
-    optics = Optics(cube.sensor(sensor), mtf, psf, source_mtf)
+    made = {} if coarse is None else coarse.cube.original.attrs
+    optics = Optics(cube.sensor(sensor), mtf, _psf_of(made) if psf is None else psf, source_mtf)
     bands_spelled = cube.spelled(optics.sensor)
     unknown = () if metrics is not None else tuple(name for name in bands_spelled if not optics.knows(name))
     chosen = choose_metrics(metrics, given)
@@ -260,3 +263,10 @@ def _dataset(values: Any, pair: Comparison, sheet: Sheet) -> xr.Dataset:
     count = values[:, len(sheet.metrics)].astype(np.int64)
     variables["count"] = (("time", "band"), count, {"units": "1", "long_name": "valid pixels"})
     return xr.Dataset(variables, labels(pair.cube, "time", "band"), settings_of(sheet, "evaluate", pair.border))
+
+
+def _psf_of(attrs: Mapping[Any, Any]) -> PsfName:
+    """Point spread function by which `degrade` or `wald` made a cube, of the attributes that they write."""
+    operation, _, kind = str(attrs.get(OPERATION, "")).partition(":")
+    known = {name: name for name in get_args(PsfName)}
+    return known.get(kind, "gaussian") if operation in ("degrade", "wald") else "gaussian"

@@ -18,7 +18,7 @@ from xsr.core.types import XarrayObject
 from xsr.models import registry
 from xsr.models.card import ModelCard
 from xsr.models.precision import Exact, Precision
-from xsr.operations.super_resolve import consistency
+from xsr.operations.super_resolve import consistency, intervals
 from xsr.operations.super_resolve.dates import Fused, coarser_bands, displacements, lattice, reader_of
 from xsr.operations.super_resolve.networks import (
     Continuous,
@@ -31,7 +31,7 @@ from xsr.operations.super_resolve.networks import (
     warn_of_scale,
 )
 from xsr.operations.super_resolve.repeats import smooth_repeats
-from xsr.operations.super_resolve.sharpness import Sharpness, gains_of, record, resharpened
+from xsr.operations.super_resolve.sharpness import Sharpness, chosen, gains_of, record, resharpened
 
 DEFAULT = "liif_s2"
 DEFAULT_AT = "temporal_liif_s2"
@@ -60,6 +60,7 @@ def liif(
     precision: Precision = "auto",
     psf: Sharpness | None = None,
     consistent: bool = False,
+    quantiles: float | Sequence[float] | None = None,
     chunks: int | Sequence[int] | None = None,
 ) -> XarrayObject:
     """Super-resolve a cube to any finer grid with a local implicit image function.
@@ -108,12 +109,18 @@ def liif(
     psf
         Sharpness of the result: ``sensor``, as if the sensor had pixels of the result's size, with its MTF at their
         Nyquist frequency; ``ideal``, without blur; or an MTF at that frequency, one number in (0, 1] or by band. By
-        default what the model gives, which its card and the attribute ``xsr_psf`` state. Softening is a Gaussian;
-        sharpening is the inverse of one, and amplifies noise as much.
+        default ``sensor``, and what the network gives where its card does not state how sharp that is. The result says
+        which it was (``xsr_psf``). Softening is a Gaussian; sharpening is the inverse of one, and amplifies noise as
+        much.
     consistent
         Whether the result, observed again by the model's sensor, is to be the cube, to 1e-5 reflectance: the least that
         makes it so is added. The noise of the cube comes back with it, at its Nyquist frequency up to one over the MTF
         times as strong. Not with ``t`` or ``like``.
+    quantiles
+        Numbers in (0, 1) that rise, such as (0.05, 0.5, 0.95), for a dimension ``quantile`` in front of the others, as
+        `xarray.DataArray.quantile` makes it: what the true values, as sharp as the result, are below with these
+        probabilities. The estimate itself is at 0.5. Not with ``t``, ``like`` or another
+        ``psf`` than ``sensor``: errors of such results were not measured.
     chunks
         Output block in pixels, one number or (y, x); each becomes one task and one Dask chunk over all bands.
 
@@ -164,8 +171,10 @@ def liif(
     """
     moments = pipeline.Moments(t, window, most=frames, extrapolate=extrapolate, together=TOGETHER)
     request = prepare(cube, model, bands, units, device, precision, moments, frames, fill)
+    psf = chosen(psf, request.card)
     provenance = request.provenance | made_by("liif", **record(psf, request.card))
     gains = gains_of(psf, request.card, request.cube.canonical)
+    wanted = intervals.requested(quantiles, request.card, {"t": t, "like": like}, psf)
     if consistent:
         if request.at is not None or like is not None:
             raise ParameterError(
@@ -201,7 +210,15 @@ def liif(
             beside=request.beside,
         )
     warn_of_scale(max(fine.attrs["xsr_scale"]), request.card)
-    return fine
+    if not wanted:
+        return fine
+    return intervals.with_quantiles(
+        *(fine, request.cube, request.card, request.function.picks),
+        pipeline.resolve_target(request.cube, scale=scale, resolution=resolution, like=like),
+        wanted,
+        device=device,
+        chunks=pipeline.resolve_chunks(chunks),
+    )
 
 
 @dataclass(frozen=True)

@@ -219,7 +219,7 @@ def _request(
         return _fixed(cube, card, name, scale, moments, units, device)
     if scale is None:
         raise ParameterError(
-            f"scale=None with model {card.name!r}, which has any; expected a number >= 1. Pass scale=."
+            f"no scale is given, and model {card.name!r} has any; expected a number >= 1. Pass scale=."
         )
     timed = moments or pipeline.Moments(None)
     request = prepare(cube, name, None, units, device, "float32", timed, frames, fill)

@@ -15,7 +15,7 @@ from xsr.core.types import XarrayObject
 from xsr.models import foreign, registry
 from xsr.models.card import ModelCard
 from xsr.models.precision import Exact, Precision
-from xsr.operations.super_resolve import consistency
+from xsr.operations.super_resolve import consistency, intervals
 from xsr.operations.super_resolve.grids import brought, check_dates, join
 from xsr.operations.super_resolve.networks import (
     FixedFactor,
@@ -26,7 +26,7 @@ from xsr.operations.super_resolve.networks import (
     warn_of_pixel_size,
 )
 from xsr.operations.super_resolve.repeats import smooth_repeats
-from xsr.operations.super_resolve.sharpness import Sharpness, gains_of, resharpened
+from xsr.operations.super_resolve.sharpness import Sharpness, chosen, gains_of, resharpened
 from xsr.operations.super_resolve.sharpness import record as stated
 
 
@@ -43,6 +43,7 @@ def sisr(
     precision: Precision = "auto",
     psf: Sharpness | None = None,
     consistent: bool = False,
+    quantiles: float | Sequence[float] | None = None,
     chunks: int | Sequence[int] | None = None,
 ) -> XarrayObject:
     """Super-resolve each date of a cube with a fixed-scale network.
@@ -78,6 +79,8 @@ def sisr(
         Sharpness of the result: ``sensor``, ``ideal`` or an MTF; see `liif`.
     consistent
         Whether the result, observed again by the model's sensor, is to be the cube; see `liif`.
+    quantiles
+        Numbers in (0, 1) that rise, for a dimension ``quantile``; see `liif`.
     chunks
         Output block in pixels, one number or (y, x); each becomes one task and one Dask chunk over all bands.
 
@@ -131,22 +134,29 @@ def sisr(
     if coarse is not None:
         cube, units = _with_coarse(cube, coarse, card, units), "reflectance"
     checked, picks = checked_for(cube, card, bands, units)
-    function = function_of(card, spec, picks, device, exact)
-    gains = gains_of(psf, card, checked.canonical)
+    function, psf = function_of(card, spec, picks, device, exact), chosen(psf, card)
+    gains, wanted = gains_of(psf, card, checked.canonical), intervals.requested(quantiles, card, {}, psf)
     sharper, record = (
         resharpened(function, gains),
         provenance("sisr", card, exact) | made_by("sisr", **stated(psf, card)),
     )
-    if not consistent:
-        return pipeline.refine(
-            *(checked, sharper),
-            scale=float(card.factor),
-            resolution=None,
-            like=None,
-            chunks=chunks,
-            provenance=record,
+    factor = float(card.factor)
+    if consistent:
+        fine = consistency.refine(
+            *(checked, card, sharper, picks, gains), scale=factor, chunks=chunks, provenance=record
         )
-    return consistency.refine(checked, card, sharper, picks, gains, scale=card.factor, chunks=chunks, provenance=record)
+    else:
+        fine = pipeline.refine(
+            *(checked, sharper), scale=factor, resolution=None, like=None, chunks=chunks, provenance=record
+        )
+    if not wanted:
+        return fine
+    return intervals.with_quantiles(
+        *(fine, checked, card, picks, pipeline.resolve_target(checked, scale=factor, resolution=None, like=None)),
+        wanted,
+        device=device,
+        chunks=pipeline.resolve_chunks(chunks),
+    )
 
 
 def function_of(

@@ -61,6 +61,11 @@ def resharpened(function: WindowFunction, gains: tuple[float, ...] | None) -> Wi
     return function if gains is None else Resharpened(function, gains)
 
 
+def chosen(psf: Sharpness | None, card: ModelCard) -> Sharpness | None:
+    """Sharpness of a result: by default that of the sensor, where the card of the model says what it takes."""
+    return "sensor" if psf is None and card.sharpness is not None and card.mtf else psf
+
+
 def record(psf: Sharpness | None, card: ModelCard) -> dict[str, Any]:
     """Attribute that says the sharpness of a result; none where it is not known."""
     stated = card.sharpness if psf is None else psf

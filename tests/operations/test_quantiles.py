@@ -1,0 +1,132 @@
+import dask
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+
+import xsr
+from xsr.core.errors import ModelError, ParameterError
+from xsr.models import registry
+from xsr.testing import assert_lazy, assert_same_grid, synthetic_cube
+
+Q = (0.05, 0.25, 0.5, 0.9)
+
+
+@pytest.fixture(scope="module")
+def cube():
+    return synthetic_cube(size=(40, 44), times=("2024-04-10", "2024-06-15"))
+
+
+@pytest.fixture(scope="module")
+def found(cube):
+    return cube.sr.liif(scale=2.4, quantiles=Q)
+
+
+def test_the_estimate_itself_is_in_the_middle(cube, found):
+    fine = cube.sr.liif(scale=2.4)
+    assert found.dims == ("quantile", *fine.dims)
+    assert found["quantile"].values.tolist() == list(Q)
+    assert found.dtype == np.float32
+    xr.testing.assert_equal(found.sel(quantile=0.5, drop=True), fine)
+    assert_same_grid(found.isel(quantile=0), fine)
+    assert found.attrs == {**fine.attrs, "xsr_intervals": "liif_s2_intervals"}
+
+
+def test_quantiles_rise_and_are_symmetric_about_the_estimate(found):
+    assert (found.diff("quantile") > 0).all()
+    both = synthetic_cube(size=(24, 24)).sr.liif(scale=2, quantiles=(0.1, 0.5, 0.9)).values
+    np.testing.assert_allclose(both[2] - both[1], both[1] - both[0], rtol=1e-3, atol=1e-6)
+
+
+def test_intervals_are_wider_where_detail_was_added(cube, found):
+    fine, base = found.sel(quantile=0.5), cube.sr.interpolate(scale=2.4, method="bicubic")
+    added = np.abs(fine - base).values
+    width = (found.sel(quantile=0.9) - fine).values
+    assert width[added > np.quantile(added, 0.9)].mean() > 2 * width[added < np.quantile(added, 0.5)].mean()
+
+
+@given(chunks=st.sampled_from([11, 23, (17, 40)]), size=st.sampled_from([8, 13, 64]), scale=st.sampled_from([1.5, 2.0]))
+def test_chunks_change_nothing(chunks, size, scale):
+    cube = synthetic_cube(size=(30, 33))
+    whole = xsr.liif(cube, scale=scale, quantiles=(0.1, 0.9))
+    lazy = cube.chunk(y=size, x=size)
+    with assert_lazy(lazy):
+        parts = xsr.liif(lazy, scale=scale, quantiles=(0.1, 0.9), chunks=chunks)
+    assert dask.is_dask_collection(parts.data)
+    np.testing.assert_allclose(parts.values, whole.values, atol=3e-6)
+
+
+def test_no_data_stay_where_they_are(cube):
+    holed = cube.copy(deep=True)
+    holed[0, 1, 10:14, 20:23] = np.nan
+    plain, found = holed.sr.liif(scale=2), holed.sr.liif(scale=2, quantiles=(0.1, 0.9))
+    for quantile in found:
+        assert np.array_equal(np.isnan(quantile), np.isnan(plain))
+
+
+def test_a_dataset_stays_one(cube):
+    found = cube.to_dataset("band").sr.liif(scale=2, quantiles=(0.1, 0.5))
+    assert isinstance(found, xr.Dataset)
+    array = cube.sr.liif(scale=2, quantiles=(0.1, 0.5))
+    np.testing.assert_allclose(found["B03"].values, array.sel(band="B03").values, atol=1e-6)
+    assert found["B03"].dims[0] == "quantile"
+
+
+def test_fixed_factors_and_consistent_results_have_quantiles(cube):
+    found = cube.sr.sisr(model="carn_3x3x64g4sw_s2", quantiles=(0.1, 0.5, 0.9))
+    assert found.sizes["quantile"] == 3
+    assert (found.diff("quantile") > 0).all()
+    held = cube.sr.liif(scale=2, consistent=True, quantiles=(0.5, 0.9))
+    xr.testing.assert_equal(held.sel(quantile=0.5, drop=True), cube.sr.liif(scale=2, consistent=True))
+
+
+def test_one_number_is_enough(cube):
+    assert cube.sr.liif(scale=2, quantiles=0.9)["quantile"].values.tolist() == [0.9]
+
+
+def test_quantiles_survive_zarr_and_are_judged(cube, tmp_path):
+    found = cube.sr.liif(scale=2, quantiles=(0.1, 0.5, 0.9))
+    xsr.to_zarr(found, tmp_path / "a.zarr")
+    back = xsr.open(tmp_path / "a.zarr")
+    np.testing.assert_array_equal(back.values, found.values)
+    scores = xsr.calibration(found, found.sel(quantile=0.5, drop=True))
+    assert scores.coverage.values == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("quantiles", "options", "message"),
+    [
+        ((0.5, 0.1), {}, r"quantiles=\(0.5, 0.1\); expected different numbers in \(0, 1\) that rise"),
+        ((0.1, 0.1), {}, "that rise"),
+        ((0.0, 0.5), {}, "that rise"),
+        (95, {}, "quantiles=95; expected"),
+        ("0.5", {}, "quantiles='0.5'; expected"),
+        ((), {}, r"quantiles=\(\); expected"),
+        (
+            0.9,
+            {"psf": "ideal"},
+            "quantiles with psf=.ideal.; errors were measured against",
+        ),
+        (0.9, {"t": "2024-05-01"}, "quantiles with t='2024-05-01'"),
+    ],
+)
+def test_bad_quantiles_are_refused(cube, quantiles, options, message):
+    with pytest.raises(ParameterError, match=message):
+        cube.sr.liif(scale=2, quantiles=quantiles, **options)
+
+
+def test_a_model_whose_errors_were_not_measured_is_refused(cube):
+    name = "carn_3x3x64g4sw_s2_ideal"
+    with pytest.raises(ModelError, match=f"the errors of model '{name}' were never measured"):
+        cube.sr.sisr(model=name, quantiles=0.9)
+
+
+def test_cards_say_on_what_intervals_were_calibrated():
+    for name in ("liif_s2", "carn_3x3x64g4sw_s2"):
+        card = registry.card(name)
+        errors = registry.card(card.intervals)
+        assert errors.training["of_sha256"] == card.sha256
+        assert not set(errors.training["places"]) & set(errors.training["calibration places"])
+        assert all(row["pixels"] > 10_000 and row["places"] >= 10 for row in errors.calibration)
+        assert any("snow" in limit for limit in errors.limits)
