@@ -130,3 +130,8 @@ def test_cards_say_on_what_intervals_were_calibrated():
         assert not set(errors.training["places"]) & set(errors.training["calibration places"])
         assert all(row["pixels"] > 10_000 and row["places"] >= 10 for row in errors.calibration)
         assert any("snow" in limit for limit in errors.limits)
+
+
+def test_a_model_of_errors_makes_no_image(cube):
+    with pytest.raises(ModelError, match="says how large the errors of another are, and makes no image"):
+        cube.sr.sisr(model="liif_s2_intervals")

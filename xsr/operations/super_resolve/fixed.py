@@ -125,6 +125,11 @@ def sisr(
             f"scale={scale!r}; model {card.name!r} has the factor {card.factor} alone. Leave scale out, or use liif"
             " for any scale."
         )
+    if card.reads == "result":
+        raise ModelError(
+            f"model {card.name!r} says how large the errors of another are, and makes no image; use quantiles= with"
+            " that one."
+        )
     if card.reads != "bands":
         raise ModelError(f"model {card.name!r} sharpens bands on their grid; use sharpen(model={str(model)!r}).")
     residual = card.residual or bool(card.config.get("residual", False))

@@ -85,7 +85,7 @@ def model_of(card: ModelCard) -> tuple[ModelCard, registry.ModelSpec]:
     if not card.intervals:
         raise ModelError(
             f"the errors of model {card.name!r} were never measured: its card names no intervals. Leave quantiles out,"
-            " or choose a model of which describe() says that it has them."
+            " or choose a model whose card does, such as liif_s2."
         )
     return registry.card(card.intervals), registry.spec(card.intervals)
 
@@ -116,7 +116,7 @@ def with_quantiles(
     target
         Grid of the result, and where it lies in the input.
     quantiles
-        See `checked_quantiles`.
+        See `requested`.
     device, chunks
         As of the result.
     """
