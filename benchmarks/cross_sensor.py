@@ -66,8 +66,9 @@ def bicubic(pair: Pair) -> xr.DataArray:
 
 
 def single(pair: Pair, model: str, psf: Literal["sensor"] | None = None) -> xr.DataArray:
-    """Super-resolve one date."""
-    return xsr.liif(pair.single, like=pair.box, model=model, psf=psf, units="reflectance")
+    """Super-resolve one date, by default as sharp as the network makes it."""
+    own = registry.card(model).sharpness if psf is None else psf
+    return xsr.liif(pair.single, like=pair.box, model=model, psf=own, units="reflectance")
 
 
 def series(pair: Pair, model: str) -> xr.DataArray:
@@ -75,7 +76,8 @@ def series(pair: Pair, model: str) -> xr.DataArray:
     low = pair.low
     if registry.card(model).reads == "dates":
         low = xsr.register(low, reference=low.isel(time=[pair.date]), units="reflectance")
-    found = xsr.liif(low, like=pair.box, t=pair.day, model=model, units="reflectance", extrapolate=60)
+    own = registry.card(model).sharpness
+    found = xsr.liif(low, like=pair.box, t=pair.day, model=model, units="reflectance", extrapolate=60, psf=own)
     return found.isel(time=0, drop=True).drop_vars("n_valid")
 
 

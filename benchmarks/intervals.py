@@ -8,7 +8,6 @@ import argparse
 import math
 import platform
 import statistics
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ import numpy as np
 import xarray as xr
 from common.data import manifest
 from numpy.typing import NDArray
+from wald import write
 
 import xsr
 from xsr.models import registry
@@ -196,12 +196,7 @@ def main() -> None:
     lines += [f"Cost, median of {REPEATS} alternating runs, {platform.machine()}:", "", *cost(small=options.small)]
     print("\n".join(lines))
     if options.write and not options.small:
-        begin, end = MARKERS
-        content = PAGE.read_text(encoding="utf-8")
-        if content.count(begin) != 1 or content.count(end) != 1:
-            sys.exit(f"{PAGE} must hold {begin!r} and {end!r} once each")
-        before, rest = content.split(begin)
-        PAGE.write_text(f"{before}{begin}\n" + "\n".join(lines) + f"\n{end}{rest.split(end)[1]}", encoding="utf-8")
+        write(PAGE, "\n".join(lines), MARKERS)
 
 
 if __name__ == "__main__":

@@ -164,7 +164,11 @@ def by_xsr(model: str) -> Method:
         cube = as_cube(one, np.concatenate([one.pair.sharp, one.pair.low]))
         sizes = [20.0] * count + [20.0 * one.pair.side] * len(one.pair.low)
         cube = cube.assign_coords(native_gsd=("band", sizes))
-        fine = liif(cube, scale=1.0, model=model) if model.startswith("liif") else sharpen(cube, model=model)
+        fine = (
+            liif(cube, scale=1.0, model=model, psf=registry.card(model).sharpness)
+            if model.startswith("liif")
+            else sharpen(cube, model=model)
+        )
         assert isinstance(fine, xr.DataArray)
         return np.asarray(fine.values[0, count:], np.float64)
 

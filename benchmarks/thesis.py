@@ -105,7 +105,7 @@ def images(cube: xr.DataArray, grid: GeoBox) -> Iterator[tuple[str, list[NDArray
     each = xsr.interpolate(cube, like=grid)
     yield "bicubic, each date", list(each.values)
     yield BASE, list(xsr.interpolate(cube, like=grid, t=middle, temporal="mean", frames=DATES).values)
-    sharp = xsr.liif(cube * REFLECTANCE, like=grid, model=SINGLE).values / REFLECTANCE
+    sharp = xsr.liif(cube * REFLECTANCE, like=grid, model=SINGLE, psf="ideal").values / REFLECTANCE
     yield f"LIIF (`{SINGLE}`), each date", list(sharp)
     yield f"LIIF (`{SINGLE}`), mean of five", [sharp.mean(axis=0)]
     yield (

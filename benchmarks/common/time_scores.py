@@ -18,6 +18,7 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
 from xsr.kernels.degrade import blur_decimate
+from xsr.models import registry
 from xsr.operations.interpolate import interpolate
 from xsr.operations.super_resolve import liif
 from xsr.training import series as training_series
@@ -63,6 +64,11 @@ def as_cube(series: Series, images: NDArray[np.float32], scale: float) -> xr.Dat
     return xr.DataArray(images, dims=("time", "band", "y", "x"), coords=coords, attrs=made)
 
 
+def _ideal(model: str | Path) -> Literal["ideal"] | None:
+    """Sharpness of the truth, which the published formula takes for perfect, where a model states its own."""
+    return None if registry.card(model).sharpness is None else "ideal"
+
+
 def score_series(
     series: Series, scale: float, case: Case, *, temporal: str | Path, single: tuple[str | Path, ...] = ()
 ) -> TimeScore | None:
@@ -89,10 +95,10 @@ def score_series(
         cube = as_cube(series, low, scale).isel(time=kept)
         t = series.times[date]
         made = {f"bicubic, {m}": interpolate(cube, scale=scale, t=t, temporal=m) for m in METHODS}  # type: ignore[arg-type]
-        made["temporal"] = liif(cube, scale=scale, t=t, model=temporal)
+        made["temporal"] = liif(cube, scale=scale, t=t, model=temporal, psf=_ideal(temporal))
         if case == "shown":
             itself = cube.isel(time=[date])
-            made |= {Path(str(model)).stem: liif(itself, scale=scale, model=model) for model in single}
+            made |= {Path(str(m)).stem: liif(itself, scale=scale, model=m, psf=_ideal(m)) for m in single}
         for name, image in made.items():
             errors.setdefault(name, []).append(_db(np.asarray(image.values)[0], truth[date]))
     if not targets:

@@ -11,6 +11,7 @@ from odc.geo.geobox import GeoBox
 from xsr.core import checks, pipeline
 from xsr.core.cube import Cube, open_cube
 from xsr.core.errors import ModelError, ParameterError
+from xsr.core.grid import Sampling
 from xsr.core.names import BandsLike
 from xsr.core.provenance import made_by
 from xsr.core.target_times import TargetTime
@@ -175,49 +176,23 @@ def liif(
     provenance = request.provenance | made_by("liif", **record(psf, request.card))
     gains = gains_of(psf, request.card, request.cube.canonical)
     wanted = intervals.requested(quantiles, request.card, {"t": t, "like": like}, psf)
+    if consistent and (request.at is not None or like is not None):
+        raise ParameterError(
+            f"consistent=True with {'t' if request.at else 'like'}=...; expected scale= or resolution= alone: the"
+            " result is compared with the pixels of the cube, date by date. Leave one out."
+        )
+    function, picks = resharpened(request.function, gains), request.function.picks
+    size: dict[str, Any] = {"scale": scale, "resolution": resolution}
+    how: dict[str, Any] = {"chunks": chunks, "provenance": provenance}
     if consistent:
-        if request.at is not None or like is not None:
-            raise ParameterError(
-                f"consistent=True with {'t' if request.at else 'like'}=...; expected scale= or resolution= alone: the"
-                " result is compared with the pixels of the cube, date by date. Leave one out."
-            )
-        fine = consistency.refine(
-            *(request.cube, request.card, resharpened(request.function, gains), request.function.picks, gains),
-            scale=scale,
-            resolution=resolution,
-            chunks=chunks,
-            provenance=provenance,
-        )
+        fine = consistency.refine(request.cube, request.card, function, picks, gains, **size, **how)
     elif request.at is None:
-        fine = pipeline.refine(
-            request.cube,
-            resharpened(request.function, gains),
-            scale=scale,
-            resolution=resolution,
-            like=like,
-            chunks=chunks,
-            provenance=provenance,
-        )
+        fine = pipeline.refine(request.cube, function, **size, like=like, **how)
     else:
-        moments, function = request.at
-        fine = pipeline.evaluate_at(
-            request.cube.towards(like),
-            moments,
-            lambda target_times: resharpened(function(target_times), gains),
-            pipeline.resolve_target(request.cube, scale=scale, resolution=resolution, like=like),
-            chunks=pipeline.resolve_chunks(CHUNK_AT if chunks is None else chunks),
-            provenance=provenance,
-            beside=request.beside,
-        )
+        fine = _at(request, gains, like, pipeline.resolve_target(request.cube, **size, like=like), **how)
     warn_of_scale(max(fine.attrs["xsr_scale"]), request.card)
-    if not wanted:
-        return fine
     return intervals.with_quantiles(
-        *(fine, request.cube, request.card, request.function.picks),
-        pipeline.resolve_target(request.cube, scale=scale, resolution=resolution, like=like),
-        wanted,
-        device=device,
-        chunks=pipeline.resolve_chunks(chunks),
+        *(fine, request.cube, request.card, picks, wanted), **size, device=device, chunks=chunks
     )
 
 
@@ -312,6 +287,29 @@ def _fused(
     if moments is None:
         return Request(cube, card, record, function, None)
     return Request(cube, card, record, function, (moments, partial(_at_times, function)), displacements(cube))
+
+
+def _at(
+    request: Request,
+    gains: tuple[float, ...] | None,
+    like: object | None,
+    target: tuple[GeoBox, Sampling],
+    *,
+    chunks: int | Sequence[int] | None,
+    provenance: dict[str, Any],
+) -> XarrayObject:
+    """Evaluate at target times."""
+    assert request.at is not None
+    moments, function = request.at
+    return pipeline.evaluate_at(
+        request.cube.towards(like),
+        moments,
+        lambda target_times: resharpened(function(target_times), gains),
+        target,
+        chunks=pipeline.resolve_chunks(CHUNK_AT if chunks is None else chunks),
+        provenance=provenance,
+        beside=request.beside,
+    )
 
 
 Series = TypeVar("Series", Temporal, Fused)

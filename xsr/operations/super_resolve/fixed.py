@@ -118,6 +118,31 @@ def sisr(
     """
     registry.check_device(device)
     card, spec = registry.card(model, weights), registry.spec(model, weights)
+    _check_fixed(card, model, scale)
+    residual = card.residual or bool(card.config.get("residual", False))
+    exact = exact_precision(precision, card, residual=residual, device=device)
+    if foreign.is_foreign(card):  # a network that cannot be opened is an error of the call, not of a worker
+        registry.load(spec).check_any_size()
+    if coarse is not None:
+        cube, units = _with_coarse(cube, coarse, card, units), "reflectance"
+    checked, picks = checked_for(cube, card, bands, units)
+    function, psf = function_of(card, spec, picks, device, exact), chosen(psf, card)
+    gains, wanted = gains_of(psf, card, checked.canonical), intervals.requested(quantiles, card, {}, psf)
+    sharper, record = (
+        resharpened(function, gains),
+        provenance("sisr", card, exact) | made_by("sisr", **stated(psf, card)),
+    )
+    size: dict[str, Any] = {"scale": float(function.factor)}
+    how: dict[str, Any] = {"chunks": chunks, "provenance": record}
+    if consistent:
+        fine = consistency.refine(checked, card, sharper, picks, gains, **size, **how)
+    else:
+        fine = pipeline.refine(checked, sharper, **size, resolution=None, like=None, **how)
+    return intervals.with_quantiles(fine, checked, card, picks, wanted, **size, device=device, chunks=chunks)
+
+
+def _check_fixed(card: ModelCard, model: str | Path, scale: float | None) -> None:
+    """Refuse a model that is not of one factor, or is for something else, and another scale."""
     if card.factor is None:
         raise ModelError(f"model {card.name!r} is continuous; use liif(model={str(model)!r}, scale=...).")
     if scale is not None and checks.positive("scale", scale) != card.factor:
@@ -132,36 +157,6 @@ def sisr(
         )
     if card.reads != "bands":
         raise ModelError(f"model {card.name!r} sharpens bands on their grid; use sharpen(model={str(model)!r}).")
-    residual = card.residual or bool(card.config.get("residual", False))
-    exact = exact_precision(precision, card, residual=residual, device=device)
-    if foreign.is_foreign(card):  # a network that cannot be opened is an error of the call, not of a worker
-        registry.load(spec).check_any_size()
-    if coarse is not None:
-        cube, units = _with_coarse(cube, coarse, card, units), "reflectance"
-    checked, picks = checked_for(cube, card, bands, units)
-    function, psf = function_of(card, spec, picks, device, exact), chosen(psf, card)
-    gains, wanted = gains_of(psf, card, checked.canonical), intervals.requested(quantiles, card, {}, psf)
-    sharper, record = (
-        resharpened(function, gains),
-        provenance("sisr", card, exact) | made_by("sisr", **stated(psf, card)),
-    )
-    factor = float(card.factor)
-    if consistent:
-        fine = consistency.refine(
-            *(checked, card, sharper, picks, gains), scale=factor, chunks=chunks, provenance=record
-        )
-    else:
-        fine = pipeline.refine(
-            *(checked, sharper), scale=factor, resolution=None, like=None, chunks=chunks, provenance=record
-        )
-    if not wanted:
-        return fine
-    return intervals.with_quantiles(
-        *(fine, checked, card, picks, pipeline.resolve_target(checked, scale=factor, resolution=None, like=None)),
-        wanted,
-        device=device,
-        chunks=pipeline.resolve_chunks(chunks),
-    )
 
 
 def function_of(

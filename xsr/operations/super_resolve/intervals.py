@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
 
 from xsr.core import checks, graph, pipeline
 from xsr.core.blocks import Padding
 from xsr.core.cube import Cube, open_cube
 from xsr.core.errors import ModelError, ParameterError
-from xsr.core.grid import Refinement, Sampling
+from xsr.core.grid import Refinement
 from xsr.core.types import Stack, XarrayObject
 from xsr.kernels import spread
 from xsr.kernels.resample import Interpolation, fill_nodata
@@ -95,13 +94,14 @@ def with_quantiles(
     cube: Cube,
     card: ModelCard,
     picks: Sequence[int],
-    target: tuple[GeoBox, Sampling],
     quantiles: Sequence[float],
     *,
+    scale: float | None = None,
+    resolution: float | None = None,
     device: str,
-    chunks: tuple[int, int],
+    chunks: int | Sequence[int] | None,
 ) -> XarrayObject:
-    """Add the dimension ``quantile`` to a result.
+    """Add the dimension ``quantile`` to a result, where quantiles are requested.
 
     Parameters
     ----------
@@ -113,24 +113,25 @@ def with_quantiles(
         Of the model.
     picks
         Channel of each band.
-    target
-        Grid of the result, and where it lies in the input.
     quantiles
-        See `requested`.
-    device, chunks
+        See `requested`; without any the result is returned as it is.
+    scale, resolution, device, chunks
         As of the result.
     """
+    if not quantiles:
+        return fine
     stated, spec = model_of(card)
-    geobox, sampling = target
+    geobox, sampling = pipeline.resolve_target(cube, scale=scale, resolution=resolution, like=None)
+    blocks = pipeline.resolve_chunks(chunks)
     opened = open_cube(fine, units="reflectance")
-    scale = 1 / math.sqrt(sampling.cell[0] * sampling.cell[1])
-    table = Table.of(stated, picks, scale)
+    factor = 1 / math.sqrt(sampling.cell[0] * sampling.cell[1])
+    table = Table.of(stated, picks, factor)
     error = pipeline.values(
         opened,
-        Error(spec, stated.image, tuple(picks), scale, device),
+        Error(spec, stated.image, tuple(picks), factor, device),
         Refinement(geobox.shape.yx, (1.0, 1.0)),
-        chunks=chunks,
-        beside=pipeline.values(cube, Interpolation("bicubic"), sampling, chunks=chunks),
+        chunks=blocks,
+        beside=pipeline.values(cube, Interpolation("bicubic"), sampling, chunks=blocks),
     )
     parts: list[Any] = []
     with xr.set_options(keep_attrs=True):  # type: ignore[no-untyped-call]
