@@ -20,8 +20,9 @@ settings.load_profile("chaos" if os.environ.get("XSR_CHAOS") else "xsr")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add ``--device``."""
+    """Add ``--device`` and ``--update-references``."""
     parser.addoption("--device", default="cpu", help="Torch device for the tests of inference: cpu, cuda or cuda:N.")
+    parser.addoption("--update-references", action="store_true", help="Write anew what tests of displays compare with.")
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar,
 import xarray as xr
 
 from xsr import api
+from xsr.core.sheet import Sheet, Shown
 from xsr.core.types import XarrayObject
 
 Container = TypeVar("Container", bound=XarrayObject)
@@ -62,13 +63,23 @@ class CubeVerb(Verb[Options, XarrayObject]):
         def __get__(self, accessor: "SuperResolution[Any] | None", owner: type) -> Any: ...
 
 
+def _homes(accessor: type) -> dict[str, str]:
+    """Name the module of each verb of an accessor."""
+    return {name: api.HOMES[name] for name, value in vars(accessor).items() if isinstance(value, Verb)}
+
+
 @xr.register_dataset_accessor("sr")  # type: ignore[no-untyped-call]
 @xr.register_dataarray_accessor("sr")  # type: ignore[no-untyped-call]
-class SuperResolution(Generic[Container]):
+class SuperResolution(Shown, Generic[Container]):
     """Super-resolution of a cube: every method is the function of the same name in `xsr`, bound to the cube."""
 
     def __init__(self, obj: Container) -> None:
         self._obj = obj
+
+    def _sheet(self) -> Sheet:
+        from xsr.view.card import cube_card
+
+        return cube_card(self._obj, _homes(type(self)))
 
     interpolate = CubeVerb(lambda: api.interpolate)
     interpolate_time = CubeVerb(lambda: api.interpolate_time)
@@ -98,11 +109,16 @@ class SuperResolution(Generic[Container]):
 
 
 @xr.register_datatree_accessor("sr")  # type: ignore[no-untyped-call]
-class TreeSuperResolution:
+class TreeSuperResolution(Shown):
     """Super-resolution of a tree: a method opens it as `xsr.open` does, and is bound to the cube that it holds."""
 
     def __init__(self, tree: xr.DataTree) -> None:
         self._tree = tree
+
+    def _sheet(self) -> Sheet:
+        from xsr.view.card import tree_card
+
+        return tree_card(self._tree, api.open, {"sharpen": api.HOMES["sharpen"]})
 
     def sharpen(self, **options: Any) -> XarrayObject:
         """Bring the bands of all groups to the grid of the sharpest; see `xsr.sharpen`, whose options these are."""

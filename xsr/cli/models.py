@@ -61,6 +61,7 @@ def models_show(name: Annotated[str, typer.Argument(help="Model or architecture 
     from xsr.models.card import fields_of
 
     known = fields_of(registry.card(name)) if catalogue.find(name) is None else asdict(registry.describe(name))
+    known.pop("card", None)
     console.print_json(data=known, ensure_ascii=True)  # escapes what a terminal would interpret
 
 

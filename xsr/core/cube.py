@@ -378,7 +378,9 @@ def clean(attrs: Mapping[Any, Any]) -> dict[Any, Any]:
     return kept | {"units": "1"} if stored and "units" in kept else kept
 
 
-def open_cube(obj: XarrayObject, *, units: str | float | None = None, bands: BandsLike | None = None) -> Cube:
+def open_cube(
+    obj: XarrayObject, *, units: str | float | None = None, bands: BandsLike | None = None, watch: bool = True
+) -> Cube:
     """Check the contract and normalise a cube; lazy for Dask arrays.
 
     Parameters
@@ -392,6 +394,8 @@ def open_cube(obj: XarrayObject, *, units: str | float | None = None, bands: Ban
         nothing.
     bands
         Bands to keep, in this order; or a mapping from the names that they shall have to the labels of the cube.
+    watch
+        Whether numbers are looked at when they are computed; see `xsr.core.plausible`.
 
     Returns
     -------
@@ -444,7 +448,7 @@ def open_cube(obj: XarrayObject, *, units: str | float | None = None, bands: Ban
     if len(set(cube.canonical)) != len(cube.bands):
         raise BandError(f"bands {list(cube.bands)} name a band twice; expected unique bands. Drop the duplicates.")
     cube = cube if bands is None else cube.select(bands)
-    return cube if cube.is_temperature or units == "reflectance" else _watched(cube, rest, units)
+    return cube if cube.is_temperature or units == "reflectance" or not watch else _watched(cube, rest, units)
 
 
 def _watched(cube: Cube, obj: XarrayObject, units: str | float | None) -> Cube:

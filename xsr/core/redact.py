@@ -8,6 +8,7 @@ keys, the environment carries both. What xsr says or writes passes through here:
 import os
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -123,8 +124,19 @@ def _of_address(text: str) -> Iterator[str]:
 
 
 def _of_environment() -> Iterator[str]:
-    for name, value in os.environ.items():
-        if ENVIRONMENT.search(name) and len(value) >= SHORT_QUERY and not value.startswith(("/", "~", ".")):
-            yield value
-        elif name.lower().endswith("_proxy") and "@" in value:
+    for name in filter(_may_hold_secret, os.environ):
+        value = os.environ.get(name, "")
+        if not _is_proxy(name):
+            yield from (one for one in (value,) if len(one) >= SHORT_QUERY and not one.startswith(("/", "~", ".")))
+        elif "@" in value:
             yield from _of_address(value if "://" in value else f"http://{value}")
+
+
+def _is_proxy(name: str) -> bool:
+    return name.lower().endswith("_proxy") and not ENVIRONMENT.search(name)
+
+
+@lru_cache(maxsize=1024)
+def _may_hold_secret(name: str) -> bool:
+    """Whether a variable of the environment is looked at; most are not, and a display passes many texts."""
+    return _is_proxy(name) or ENVIRONMENT.search(name) is not None

@@ -1,10 +1,15 @@
 """Networks as tensors in, tensors out; what they are, where their weights lie, how they may be tiled.
 
-The names below load on first use; importing this package loads no PyTorch.
+The names below load on first use; importing this package loads no PyTorch. The package shows itself as a table of the
+installed models.
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+from xsr.core.sheet import Sheet, Shown
 
 if TYPE_CHECKING:
     from xsr.models.catalogue import register as register
@@ -35,3 +40,15 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+class _Table(Shown, ModuleType):
+    """The package: an interpreter and a notebook show its models."""
+
+    def _sheet(self) -> Sheet:
+        from xsr.models.listing import models_table
+
+        return models_table()
+
+
+sys.modules[__name__].__class__ = _Table

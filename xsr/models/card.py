@@ -9,9 +9,11 @@ from typing import Any
 
 from xsr.core.errors import BandError, WeightsError
 from xsr.core.sensors import doubt
+from xsr.core.sheet import Sheet, Shown
 from xsr.core.text import brief
 from xsr.models import schema
 from xsr.models.channels import NO_CHANNELS, Channels
+from xsr.models.shown import card_sheet
 
 SUFFIX = ".safetensors"
 ARTIFACTS = {
@@ -45,6 +47,8 @@ READS = ("bands", "detail", "dates", "result")
 """What a card may say that its network reads; see `ModelCard.reads`."""
 COARSER = ("nearest", "bilinear", "bicubic")
 """Interpolations that a card may name; see `ModelCard.coarser`."""
+SLACK = 1.5
+"""Factor by which pixels may leave the range of training before a warning."""
 LARGEST_CARD = 1 << 20
 """Bytes of a card."""
 ITEM = "a STAC item with the machine learning model extension and the hyperparameters of ModelCard"
@@ -109,8 +113,8 @@ LATER = frozenset(
 """Fields that cards of earlier versions lack."""
 
 
-@dataclass(frozen=True)
-class ModelCard:
+@dataclass(frozen=True, repr=False)
+class ModelCard(Shown):
     """Description of trained weights."""
 
     name: str
@@ -165,6 +169,9 @@ class ModelCard:
     limits: tuple[str, ...] = ()
     citation: str = ""
 
+    def _sheet(self) -> Sheet:
+        return card_sheet(self)
+
     @property
     def bands(self) -> tuple[str, ...]:
         """Bands in the order of the network's channels, canonical names."""
@@ -179,6 +186,22 @@ class ModelCard:
     def units(self) -> str:
         """Units of the network's bands; see `xsr.models.channels.Channels`."""
         return self.image.units
+
+    def doubt_of_pixels(self, size_m: float) -> str:
+        """Say that pixels are far from those of the low-resolution images in training; empty where they are not.
+
+        Parameters
+        ----------
+        size_m
+            Pixel size of the cube in metres.
+        """
+        low, high = self.scale_range if self.factor is None else (1, self.factor)
+        if self.gsd_m * low / SLACK <= size_m <= self.gsd_m * high * SLACK:
+            return ""
+        return (
+            f"the cube's pixels measure {size_m:g} m; model {self.name!r} was trained on pixels of {self.gsd_m:g} m"
+            f" times {low:g} to {high:g}. Its detail is unreliable here: compare with interpolate."
+        )
 
     def channels(self, names: tuple[str, ...], *, naming: str = "Name the bands of the cube.") -> tuple[int, ...]:
         """Channel of each named band.
@@ -394,7 +417,7 @@ def from_fields(**fields: Any) -> ModelCard:
 
 def _check(card: ModelCard) -> None:
     """Refuse values that do not agree with one another."""
-    stated, count = fields_of(card), len(card.bands)
+    count = len(card.bands)
     low, high = card.scale_range
     rules = {
         "bands": (len(set(card.bands)) == count, "different names"),
@@ -407,7 +430,7 @@ def _check(card: ModelCard) -> None:
     }
     for name, (holds, expected) in rules.items():
         if not holds:
-            raise schema.refuse(name, stated[name], expected)
+            raise schema.refuse(name, fields_of(card)[name], expected)
 
 
 def _statistics_rules(channels: Channels, prefix: str, each: str) -> dict[str, tuple[bool, str]]:

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from xsr.core import extensions, sensors
 from xsr.core.errors import ModelError, ParameterError, WeightsError
+from xsr.core.sheet import Sheet, Shown
 from xsr.models import catalogue, claims, foreign, published
 from xsr.models.card import SUFFIX, ModelCard, digest, file_sha256, read_card
 from xsr.models.record import Architecture
+from xsr.models.shown import architecture_sheet
 
 if TYPE_CHECKING:
     from torch import nn
@@ -45,8 +47,8 @@ class ModelSpec:
     """Module whose import registers the architecture; empty for those of the package."""
 
 
-@dataclass(frozen=True)
-class Description:
+@dataclass(frozen=True, repr=False)
+class Description(Shown):
     """What there is to know of a model by name."""
 
     name: str
@@ -71,6 +73,11 @@ class Description:
     """Pixel size of a fixed-factor model's output, metres."""
     licence: str
     citation: str
+    card: ModelCard | None = None
+    """Card of trained weights; None for an architecture."""
+
+    def _sheet(self) -> Sheet:
+        return architecture_sheet(self) if self.card is None else self.card._sheet()
 
 
 def register_weights(folder: str | Path) -> None:
@@ -442,6 +449,7 @@ def describe(name: Model) -> Description:
         gsd_out_m=stated.gsd_m / stated.factor if stated.factor else None,
         licence=stated.licence,
         citation=stated.citation,
+        card=stated,
     )
 
 

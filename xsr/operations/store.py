@@ -16,12 +16,14 @@ import numpy as np
 
 from xsr.core.errors import ParameterError, StoreError, XsrWarning
 from xsr.core.packing import StoredType, warn_of_infinite
+from xsr.core.sheet import Section, Sheet, Shown
 from xsr.core.store.first_form import adopt_first_form, is_first_form
 from xsr.core.store.header import Header, read_header
 from xsr.core.store.inputs import are_read_from
 from xsr.core.store.ledger import BadBlock, Index, Ledger
 from xsr.core.store.lock import locked
 from xsr.core.store.objects import StoreObject, resolve_store
+from xsr.core.store.outcome import bad_section, pixels_section
 from xsr.core.store.parts import Region, appended, extended, inside, publish
 from xsr.core.store.place import RETRY, Place, StoreLike, groups_above, in_group, make_groups, store_errors
 from xsr.core.store.target import begin, begun_anew, continued, in_place, resumed
@@ -43,8 +45,8 @@ SQUEEZE = 10
 """Most by which compression is assumed to shrink a store, for the check of free space."""
 
 
-@dataclass(frozen=True)
-class StoreReport:
+@dataclass(frozen=True, repr=False)
+class StoreReport(Shown):
     """What was written."""
 
     path: str
@@ -60,6 +62,14 @@ class StoreReport:
     """Blocks computed by this run; the others were there."""
     quarantined: tuple[BadBlock, ...] = ()
     """Blocks that could not be computed and hold the fill value, with the reason."""
+
+    def _sheet(self) -> Sheet:
+        sections = (
+            Section("blocks", f"{self.blocks}, {self.computed} computed by this run"),
+            pixels_section(self.valid, self.clipped, self.infinite),
+            *bad_section("quarantined", self.quarantined, "to_zarr(..., resume=True) computes them again"),
+        )
+        return Sheet("xsr store", self.path, sections)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,9 @@ from xsr.core.errors import ParameterError, StoreError
 from xsr.core.packing import FILL, Encoder, StoredType, packing_of, warn_of_infinite
 from xsr.core.pipeline import CHUNK
 from xsr.core.provenance import PREFIX
+from xsr.core.redact import public
+from xsr.core.sheet import Section, Sheet, Shown
+from xsr.core.store.outcome import pixels_section
 from xsr.core.store.place import Place, resolve_place, store_errors
 from xsr.core.types import XarrayObject
 
@@ -31,8 +34,8 @@ SUFFIXES = (".tif", ".tiff")
 AGAIN = "Files written so far are whole; mend the cause and try again."
 
 
-@dataclass(frozen=True)
-class CogReport:
+@dataclass(frozen=True, repr=False)
+class CogReport(Shown):
     """What was written."""
 
     paths: tuple[Path | str, ...]
@@ -43,6 +46,15 @@ class CogReport:
     """Valid pixels outside the range of the packing, moved to its limits."""
     infinite: int
     """Pixels that were infinite, and are written as no data."""
+
+    def _sheet(self) -> Sheet:
+        where = public(self.paths[0]) if self.paths else ""
+        rows = [(public(path),) for path in self.paths] if len(self.paths) > 1 else []
+        sections = (
+            Section("files", f"{len(self.paths)}", rows, brief=True),
+            pixels_section(self.valid, self.clipped, self.infinite),
+        )
+        return Sheet("xsr GeoTIFF", where, sections)
 
 
 @dataclass(frozen=True)

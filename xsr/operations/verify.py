@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from xsr.core.errors import StoreError
+from xsr.core.sheet import Section, Sheet, Shown
 from xsr.core.store.block import check_block
 from xsr.core.store.first_form import adopt_first_form, is_first_form, read_first_form
 from xsr.core.store.header import COPIES, Header, encode, read_header
 from xsr.core.store.ledger import DONE, QUARANTINED, BadBlock, Blocks, Index, Ledger
 from xsr.core.store.lock import locked
 from xsr.core.store.objects import resolve_store
+from xsr.core.store.outcome import bad_section
 from xsr.core.store.parts import Part, made_of, rebuilt
 from xsr.core.store.place import RETRY, SIDE, Place, StoreLike, in_group, resolve_place, store_errors
 from xsr.core.store.template import prepare, template_of
@@ -24,8 +26,8 @@ READERS = 4
 """Blocks read side by side."""
 
 
-@dataclass(frozen=True)
-class VerifyReport:
+@dataclass(frozen=True, repr=False)
+class VerifyReport(Shown):
     """What a store holds."""
 
     path: str
@@ -42,6 +44,16 @@ class VerifyReport:
     def ok(self) -> bool:
         """Whether the store is complete and every block is what was written."""
         return self.complete and not self.bad
+
+    def _sheet(self) -> Sheet:
+        state = "every block is what was written" if self.ok else "damaged" if self.bad else "begun and not complete"
+        sections = (
+            Section("state", state, alert=not self.ok),
+            Section("blocks", f"{self.blocks}"),
+            *bad_section("bad", self.bad, "xsr.verify(path, repair=cube) computes them again"),
+            *((Section("repaired", f"{len(self.repaired)} blocks"),) if self.repaired else ()),
+        )
+        return Sheet("xsr verify", self.path, sections)
 
 
 def verify(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, product
 from typing import Any, Protocol, TypeAlias
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -189,6 +190,18 @@ def placeholder(shape: tuple[int, ...], dtype: Any) -> Any:
     import dask.array as da
 
     return da.empty(shape, dtype=dtype, chunks=-1)
+
+
+def standin(shape: tuple[int, ...], dtype: Any) -> Any:
+    """Lazy array of one chunk without values, which raises where it is computed: what structure is read from."""
+    import dask.array as da
+
+    name = f"xsr-standin-{uuid4().hex}"
+    return da.Array({(name, *(0 for _ in shape)): (_refuse,)}, name, [(size,) for size in shape], dtype=dtype)
+
+
+def _refuse() -> NDArray[Any]:
+    raise RuntimeError("a stand-in has no values; expected its structure alone to be read.")
 
 
 def array(work: Work, source: Any, name: str, chunks: tuple[tuple[int, ...], ...]) -> Any:

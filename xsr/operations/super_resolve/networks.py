@@ -41,8 +41,6 @@ PLATFORM = ("platform", "constellation", "mission")
 """Attributes that name the satellite of a cube."""
 ON_GRID = 1e-3
 """Share of such a pixel by which a grid may be off."""
-SLACK = 1.5
-"""Factor by which pixels may leave the range of training before a warning."""
 
 
 Extent: TypeAlias = tuple[EllipsisType, slice, slice]
@@ -305,15 +303,9 @@ def warn_of_pixel_size(cube: Cube, card: ModelCard) -> None:
     crs = cube.geobox.crs
     if crs is None or not crs.projected or "metre" not in crs.units:
         return
-    size = resolution(cube.geobox)[0]
-    low, high = card.scale_range if card.factor is None else (1, card.factor)
-    if not card.gsd_m * low / SLACK <= size <= card.gsd_m * high * SLACK:
-        warnings.warn(
-            f"the cube's pixels measure {size:g} m; model {card.name!r} was trained on pixels of {card.gsd_m:g} m"
-            f" times {low:g} to {high:g}. Its detail is unreliable here: compare with interpolate.",
-            XsrWarning,
-            stacklevel=4,
-        )
+    doubt = card.doubt_of_pixels(resolution(cube.geobox)[0])
+    if doubt:
+        warnings.warn(doubt, XsrWarning, stacklevel=4)
 
 
 def warn_of_grid(cube: Cube, card: ModelCard) -> None:

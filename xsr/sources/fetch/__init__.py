@@ -26,8 +26,10 @@ from xsr.core.areas import GeometryLike, lonlat, resolve_area
 from xsr.core.errors import ParameterError, StoreError, XsrWarning
 from xsr.core.grid import crs_name
 from xsr.core.sensors import canonical
+from xsr.core.sheet import Section, Sheet, Shown
 from xsr.core.store.ledger import BadBlock
 from xsr.core.store.lock import locked
+from xsr.core.store.outcome import bad_section
 from xsr.core.store.place import Place, resolve_place
 from xsr.sources.fetch.again import Again
 from xsr.sources.fetch.holding import Holding, read_holding
@@ -46,8 +48,8 @@ if TYPE_CHECKING:
     import pystac
 
 
-@dataclass(frozen=True)
-class FetchReport:
+@dataclass(frozen=True, repr=False)
+class FetchReport(Shown):
     """What was downloaded."""
 
     path: str
@@ -63,6 +65,15 @@ class FetchReport:
     """Items that dates which are not whole are made of, and that this request does not find as they were."""
     quarantined: tuple[BadBlock, ...] = ()
     """Blocks that could not be read, with ``errors="drop"``; they hold no data, and the next run tries them again."""
+
+    def _sheet(self) -> Sheet:
+        listed = {"added": self.added, "reprocessed": self.reprocessed, "lacking": self.lacking}
+        sections = (
+            Section("dates", f"{self.dates}, {self.fetched} written by this run"),
+            *(Section(title, f"{len(names)}", [(one,) for one in names]) for title, names in listed.items() if names),
+            *bad_section("quarantined", self.quarantined, "the next fetch tries them again"),
+        )
+        return Sheet("xsr fetch", self.path, sections)
 
 
 def fetch(
