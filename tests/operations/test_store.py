@@ -538,7 +538,7 @@ def test_geozarr_attributes(tmp_path):
     assert attrs["spatial:shape"] == [20, 18]
     assert attrs["spatial:bbox"] == [600_000.0, 5_699_900.0, 600_090.0, 5_700_000.0]
     assert attrs["spatial:registration"] == "pixel"
-    assert [entry["name"] for entry in attrs["zarr_conventions"]] == ["proj:", "spatial:"]
+    assert [entry["name"] for entry in attrs["zarr_conventions"]] == ["proj", "spatial"]
     assert attrs["Conventions"] == "CF-1.11"
 
 

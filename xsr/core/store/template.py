@@ -20,6 +20,7 @@ from xsr.core.grid import crs_name
 from xsr.core.packing import FILL, Encoder, StoredType, packing_of
 from xsr.core.store.block import BlockWriter
 from xsr.core.store.cf import counted, form_of_times, settled
+from xsr.core.store.conventions import grid_attributes
 from xsr.core.store.header import Header, fingerprint
 from xsr.core.store.identity import changes, identity
 from xsr.core.store.ledger import Blocks
@@ -36,22 +37,6 @@ GATHERED = ("zarr.json", ".zmetadata")
 """Documents at the root that may hold the metadata of all groups and arrays."""
 NUMBERS = "biufcmM"
 """Kinds of types that blocks are stored in, dates and durations as integers."""
-CONVENTIONS = [
-    {
-        "schema_url": "https://raw.githubusercontent.com/zarr-experimental/geo-proj/refs/tags/v1/schema.json",
-        "spec_url": "https://github.com/zarr-experimental/geo-proj/blob/v1/README.md",
-        "uuid": "f17cb550-5864-4468-aeb7-f3180cfb622f",
-        "name": "proj:",
-        "description": "Coordinate reference system information for geospatial data",
-    },
-    {
-        "schema_url": "https://raw.githubusercontent.com/zarr-conventions/spatial/refs/tags/v1/schema.json",
-        "spec_url": "https://github.com/zarr-conventions/spatial/blob/v1/README.md",
-        "uuid": "689b58e2-cf7b-45e0-9fff-9cfc0883d6b4",
-        "name": "spatial:",
-        "description": "Spatial coordinate information",
-    },
-]
 
 
 @dataclass(frozen=True)
@@ -268,7 +253,8 @@ def template_of(prepared: Prepared, *, gathered: bool = True) -> Template:
     """
     dataset, names = prepared.dataset, list(prepared.encoding)
     memory = new_memory()
-    _write_empty(prepared, memory, loaded(dataset, names, prepared.grows))
+    empty = loaded(dataset, names, prepared.grows)
+    _write_empty(prepared, memory, fixed_width(empty) if prepared.zarr_format == 2 else empty)
     group = memory.open()
     geobox = geobox_of(dataset)
     assert geobox is not None
@@ -280,7 +266,7 @@ def template_of(prepared: Prepared, *, gathered: bool = True) -> Template:
         if geobox.crs.epsg:
             crs["url"] = _epsg_url(geobox.crs.epsg)
         attrs.update({"grid_mapping": "spatial_ref", "coordinates": " ".join(listed), "_CRS": crs})
-    group.attrs.update({**_geozarr(geobox), "Conventions": "CF-1.11"})
+    group.attrs.update({**grid_attributes(geobox), "Conventions": "CF-1.11"})
     set_state(
         memory, {"version": __version__, "fingerprint": prepared.fingerprint, "complete": False}, gathered=gathered
     )
@@ -424,23 +410,20 @@ def loaded(dataset: xr.Dataset, names: list[Hashable], grows: str | None = None)
     return template
 
 
+def fixed_width(template: xr.Dataset) -> xr.Dataset:
+    """Store text as characters of one width, which GDAL reads; but not along time, where longer ones may be appended.
+
+    Format 3 specifies no such type: text there is of any length.
+    """
+    held = {name: one for name, one in template.variables.items() if one.dtype.kind == "O" and "time" not in one.dims}
+    text = {name: one.astype(str) for name, one in held.items() if all(type(v) is str for v in one.values.ravel())}
+    return template.assign_coords({name: one for name, one in text.items() if name in template.coords}).assign(
+        {name: one for name, one in text.items() if name not in template.coords}
+    )
+
+
 def _epsg_url(epsg: int) -> str:
     return f"http://www.opengis.net/def/crs/EPSG/0/{epsg}"
-
-
-def _geozarr(geobox: Any) -> dict[str, Any]:
-    """Attributes of the Zarr conventions ``proj:`` and ``spatial:``."""
-    box = geobox.boundingbox
-    crs = {"proj:code": f"EPSG:{geobox.crs.epsg}"} if geobox.crs.epsg else {"proj:wkt2": geobox.crs.to_wkt()}
-    return {
-        "zarr_conventions": [dict(convention) for convention in CONVENTIONS],
-        **crs,
-        "spatial:dimensions": list(geobox.dimensions),
-        "spatial:transform": [float(v) for v in list(geobox.affine)[:6]],
-        "spatial:shape": [int(n) for n in geobox.shape.yx],
-        "spatial:bbox": [float(v) for v in (box.left, box.bottom, box.right, box.top)],
-        "spatial:registration": "pixel",
-    }
 
 
 def _as_dataset(cube: XarrayObject, blocks: Mapping[str, Sequence[int]]) -> xr.Dataset:
