@@ -598,7 +598,7 @@ def test_block_without_a_value_is_done_without_a_file(cube, tmp_path):
     xsr.to_zarr(cube, tmp_path / "a.zarr", progress=False)
     assert n_done(tmp_path / "a.zarr") == 12
     assert np.flatnonzero(ledger_of(tmp_path / "a.zarr")["valid"] == 0).tolist() == [0]
-    assert not (tmp_path / "a.zarr/reflectance/c/0/0/0/0").exists()
+    assert not (tmp_path / "a.zarr/reflectance/0.0.0.0").exists()
     assert np.isnan(read(tmp_path / "a.zarr")["reflectance"][0, :, :10, :10].values).all()
 
 

@@ -259,7 +259,7 @@ def to_zarr(
     ledger, outcomes = written.ledger, written.outcomes
     valid, clipped, infinite = (ledger.total(column, prepared.images) for column in ("valid", "clipped", "infinite"))
     warn_of_infinite(infinite)
-    readers, failed = readers_of(prepared.zarr_format), tuple(outcomes.failed)
+    readers, failed = readers_of(prepared.zarr_format, levels=bool(prepared.levels)), tuple(outcomes.failed)
     return StoreReport(
         written.place.name, len(ledger), valid, clipped, infinite, outcomes.done, failed, readers=readers
     )

@@ -90,7 +90,7 @@ def levels_of(dataset: xr.Dataset, names: list[Hashable], count: int) -> tuple[L
     found = []
     for number in range(1, count + 1):
         shape = tuple(-(-n // 2) for n in box.shape.yx)
-        box = GeoBox(shape, box.affine * Affine.scale(2), box.crs)
+        box = GeoBox(shape, box.affine @ Affine.scale(2), box.crs)
         grid = xr_coords(box, dims=dataset.odc.spatial_dims)
         halved = {
             name: _empty(dataset[name], dict(zip(dataset.odc.spatial_dims, shape, strict=True))) for name in names

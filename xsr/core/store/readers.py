@@ -4,8 +4,15 @@ SHARED = "xarray, zarr-python, rioxarray, odc-geo"
 """Readers of both formats."""
 
 
-def readers_of(zarr_format: int) -> str:
+def readers_of(zarr_format: int, *, levels: bool = False) -> str:
     """Name in one line what opens a store, and what does not.
+
+    Parameters
+    ----------
+    zarr_format
+        Format of the store.
+    levels
+        Whether it has overviews: GDAL before 3.13 opens one of its groups at a time.
 
     Examples
     --------
@@ -13,5 +20,5 @@ def readers_of(zarr_format: int) -> str:
     'xarray, zarr-python, rioxarray, odc-geo; GDAL, rasterio and QGIS'
     """
     if zarr_format == 2:
-        return f"{SHARED}; GDAL, rasterio and QGIS"
+        return f"{SHARED}; GDAL, rasterio and QGIS{' (its folder 0)' if levels else ''}"
     return f"{SHARED}; not GDAL before 3.13, thus not rasterio 1.5 nor QGIS 4.0: zarr_format=2 opens there"

@@ -453,17 +453,17 @@ def _write_empty(prepared: Prepared, place: StoreObject, template: xr.Dataset, e
             consolidated=False,
         )
     except (TypeError, ValueError, NotImplementedError) as error:
-        raise _naming(error, template, list(prepared.encoding)) from error
+        raise _naming(error, template, list(prepared.encoding), prepared.zarr_format) from error
 
 
-def _naming(error: Exception, template: xr.Dataset, names: list[Hashable]) -> Exception:
+def _naming(error: Exception, template: xr.Dataset, names: list[Hashable], zarr_format: Literal[2, 3]) -> Exception:
     """Name the variable beside the bands that Zarr refused; the error itself where it was none of them."""
     from zarr.storage import MemoryStore
 
     for name in set(template.variables) - set(names):
         alone = xr.Dataset({"variable": template[name].variable.to_base_variable()})
         try:
-            alone.to_zarr(MemoryStore(), consolidated=False)
+            alone.to_zarr(MemoryStore(), consolidated=False, zarr_format=zarr_format)
         except (TypeError, ValueError, NotImplementedError) as cause:
             return StoreError(
                 f"{name!r} of type {template[name].dtype} cannot be written: {reason(cause)}. Convert it, or leave"
