@@ -225,7 +225,7 @@ def test_a_grown_store_is_repaired_by_its_cubes(cube, tmp_path):
 def test_a_date_appended_by_another_program_is_named_and_can_be_taken_back(cube, tmp_path):
     path = tmp_path / "a.zarr"
     xsr.to_zarr(cube[:2], path, zarr_format=3, **QUIET)
-    xsr.to_zarr(cube[[2]], tmp_path / "b.zarr", **QUIET)
+    xsr.to_zarr(cube[[2]], tmp_path / "b.zarr", zarr_format=3, **QUIET)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         xr.open_zarr(tmp_path / "b.zarr", decode_coords="all").to_zarr(path, append_dim="time")

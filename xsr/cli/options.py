@@ -99,6 +99,9 @@ ZarrFormat: TypeAlias = Annotated[
     int | None,
     typer.Option(help="2, which GDAL, QGIS and rasterio open, or 3, for GDAL from 3.13 on.", show_default="2"),
 ]
+Overviews: TypeAlias = Annotated[
+    bool, typer.Option("--overviews", help="Also write levels of half the resolution of the one before, for maps.")
+]
 OnFailure: TypeAlias = Annotated[
     str,
     typer.Option("--errors", help="quarantine: set blocks that fail aside and go on; raise: end at the first."),

@@ -46,6 +46,7 @@ def run(  # what decides the result is read from the context, see `Request.parse
     dtype: options.Dtype = None,
     allow_clipping: options.AllowClipping = False,
     zarr_format: options.ZarrFormat = None,
+    overviews: options.Overviews = False,
     overwrite: options.Overwrite = False,
     resume: options.Resume = False,
     append_dim: options.AppendDim = None,
@@ -75,7 +76,7 @@ def run(  # what decides the result is read from the context, see `Request.parse
     request = Request.parse(ctx.params)
     request.check()
     prepare(out, workers, IN=source)
-    packing = {"dtype": dtype, "allow_clipping": allow_clipping, "zarr_format": zarr_format}
+    packing = {"dtype": dtype, "allow_clipping": allow_clipping, "zarr_format": zarr_format, "overviews": overviews}
     where = {"append_dim": append_dim, "region": part, "group": group, "compute": compute}
     how = {"input_id": input_id, "errors": errors, "force": force, **packing, **where}
     write(request.build(), out, resume=resume, overwrite=overwrite, **how)
