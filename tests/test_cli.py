@@ -694,7 +694,7 @@ def test_degrade_refuses_to_write_over_its_input(tmp_path):
 
 
 def chunk_of(path, *index):
-    return path / "reflectance/c" / "/".join(map(str, index))
+    return path / "reflectance" / ".".join(map(str, index))
 
 
 def content(folder):
@@ -843,7 +843,7 @@ def test_a_block_that_cannot_be_computed(written, tmp_path):
     """One chunk of the input is damaged: the others are super-resolved, and the exit code says so."""
     arguments, out = written
     whole = content(out)
-    path = tmp_path / "in.zarr/reflectance/c/1/0/0/0"
+    path = tmp_path / "in.zarr/reflectance/1.0.0.0"
     sound = path.read_bytes()
     path.write_bytes(sound[:-9])
     result = call(*arguments, "--overwrite")
@@ -861,7 +861,7 @@ def test_a_block_that_cannot_be_computed(written, tmp_path):
     with pytest.raises(StoreError, match=r"in\.zarr/reflectance was changed"):
         call(*arguments, "--resume")
     assert call(*arguments, "--resume", "--input-id", "brought back").exit_code == 0
-    assert [name for name, found in content(out).items() if "reflectance/c" in name and found != whole[name]] == []
+    assert [name for name, found in content(out).items() if "reflectance/" in name and found != whole[name]] == []
     assert call("verify", out).exit_code == 0
     assert not incoming.exists()
 
@@ -1061,7 +1061,7 @@ def test_a_store_of_an_earlier_version_is_repaired(written):
     """Its command knows no options that came since."""
     _, out = written
     before = content(out)
-    root = json.loads((out / "zarr.json").read_text())
+    root = json.loads((out / ".zattrs").read_text())
     attrs = json.loads(xr.open_zarr(out)["reflectance"].attrs["xsr_command"])
     assert set(attrs) == {
         *("command", "source", "t", "model", "weights", "bbox", "device", "precision", "scale", "resolution"),
@@ -1070,7 +1070,7 @@ def test_a_store_of_an_earlier_version_is_repaired(written):
     chunk_of(out, 0, 0, 0, 0).unlink()
     assert call("verify", out, "--repair", "--yes").exit_code == 0
     assert content(out) == before
-    assert json.loads((out / "zarr.json").read_text()) == root
+    assert json.loads((out / ".zattrs").read_text()) == root
 
 
 @pytest.mark.slow

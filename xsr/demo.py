@@ -59,13 +59,12 @@ def run_demo(out: Path, *, scenes: Manifest | None, model: str, say: Callable[[s
     cube = job.cube
     say(f"input: {job.what}, {dict(cube.sizes)}")
     source, output, picture = out / "input.zarr", out / "output.zarr", out / "side-by-side.png"
-    # Format 2 here, so that GDAL before 3.12 and QGIS open the result; the library's default is 3.
-    cube.sr.to_zarr(source, zarr_format=2)
+    cube.sr.to_zarr(source)
     opened = open_file(source)
     assert isinstance(opened, xr.DataArray)
     fine = opened.sr.liif(scale=SCALE, model=model)
     say(f"output: x{SCALE}, {dict(fine.sizes)}, {fine.odc.geobox.resolution.x:.4f} m, lazy: {fine.chunks is not None}")
-    fine.sr.to_zarr(output, zarr_format=2)
+    fine.sr.to_zarr(output)
     save_side_by_side(opened, xr.open_zarr(output)["reflectance"], job.truth, picture)
     return DemoResult(source, output, picture, job.scores)
 

@@ -40,7 +40,7 @@ from xsr.core.store.header import COPIES
 State = dict[str, Any]
 """Everything that a user reads from a store."""
 VARIANTS: dict[str, dict[str, Any]] = {
-    "plain": {},
+    "plain": {"zarr_format": 3},
     "shards": {"inner_chunks": 5},
     "packed": {"dtype": "uint16"},
     "format 2": {"zarr_format": 2},

@@ -207,7 +207,7 @@ def test_dates_out_of_order_are_said(cube, tmp_path):
 
 def test_a_grown_store_is_repaired_by_its_cubes(cube, tmp_path):
     path = tmp_path / "a.zarr"
-    xsr.to_zarr(cube[:3], path, **QUIET)
+    xsr.to_zarr(cube[:3], path, zarr_format=3, **QUIET)
     xsr.to_zarr(cube[3:], path, append_dim="time", **QUIET)
     for key in ("reflectance/c/0/0/1/1", "reflectance/c/4/0/1/1", "time/c/1", "reflectance/zarr.json"):
         damaged = bytearray((path / key).read_bytes())
@@ -224,8 +224,8 @@ def test_a_grown_store_is_repaired_by_its_cubes(cube, tmp_path):
 
 def test_a_date_appended_by_another_program_is_named_and_can_be_taken_back(cube, tmp_path):
     path = tmp_path / "a.zarr"
-    xsr.to_zarr(cube[:2], path, **QUIET)
-    xsr.to_zarr(cube[[2]], tmp_path / "b.zarr", **QUIET)
+    xsr.to_zarr(cube[:2], path, zarr_format=3, **QUIET)
+    xsr.to_zarr(cube[[2]], tmp_path / "b.zarr", zarr_format=3, **QUIET)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         xr.open_zarr(tmp_path / "b.zarr", decode_coords="all").to_zarr(path, append_dim="time")
@@ -263,7 +263,7 @@ def test_regions_in_any_order_are_the_whole(tmp_path_factory, data):
 
 def test_a_region_replaces_what_is_there(cube, tmp_path):
     path = tmp_path / "a.zarr"
-    xsr.to_zarr(cube, path, **QUIET)
+    xsr.to_zarr(cube, path, zarr_format=3, **QUIET)
     other = (cube[[3]] * 0 + 0.5).isel(y=slice(10, None))
     report = xsr.to_zarr(other, path, region="auto", **QUIET)
     assert report.computed == 3

@@ -65,7 +65,7 @@ def test_a_changed_object_of_the_input_is_refused_without_reading_any(cube, tmp_
     xsr.to_zarr(opened(), tmp_path / "a.zarr", progress=False)
     assert xsr.to_zarr(opened(), tmp_path / "a.zarr", resume=True, progress=False).computed == 0
     files = s3fs.S3FileSystem(**options, use_listings_cache=False)
-    name = max(files.find(f"{url}/reflectance/c"))
+    name = max(files.find(f"{url}/reflectance"))
     files.pipe_file(name, files.cat_file(name)[::-1])
     with pytest.raises(StoreError, match=rf"begun with other settings: {url}/reflectance was changed\. Give"):
         xsr.to_zarr(opened(), tmp_path / "a.zarr", resume=True, progress=False)
@@ -76,7 +76,7 @@ def test_a_document_of_which_a_part_was_stored_is_written_anew(cube, url, option
 
     xsr.to_zarr(cube, url, storage_options=options, progress=False)
     files = s3fs.S3FileSystem(**options, use_listings_cache=False)
-    files.pipe_file(f"{url}/zarr.json", files.cat_file(f"{url}/zarr.json")[:100])
+    files.pipe_file(f"{url}/.zattrs", files.cat_file(f"{url}/.zattrs")[:100])
     assert xsr.to_zarr(cube, url, storage_options=options, resume=True, progress=False).computed == 0
     assert xsr.verify(url, storage_options=options).ok
 
@@ -117,10 +117,10 @@ def test_verify_and_repair(cube, url, options, how):
     xsr.to_zarr(cube, url, storage_options=options, progress=False, **how)
     before = objects(url, options)
     files = s3fs.S3FileSystem(**options, use_listings_cache=False)
-    damaged = bytearray(before["/reflectance/c/0/0/0/0"])
+    damaged = bytearray(before["/reflectance/0.0.0.0"])
     damaged[len(damaged) // 2] ^= 1
-    files.pipe_file(f"{url}/reflectance/c/0/0/0/0", bytes(damaged))
-    files.pipe_file(f"{url}/reflectance/c/0/0/1/1", before["/reflectance/c/0/0/1/1"][:-9])
+    files.pipe_file(f"{url}/reflectance/0.0.0.0", bytes(damaged))
+    files.pipe_file(f"{url}/reflectance/0.0.1.1", before["/reflectance/0.0.1.1"][:-9])
     report = xsr.verify(url, storage_options=options)
     assert [bad.index for bad in report.bad] == [(0, 0, 0, 0), (0, 0, 1, 1)]
     assert xsr.verify(url, storage_options=options, repair=cube, progress=False).ok

@@ -98,7 +98,7 @@ def test_every_form_of_nan_is_stored_as_one(tmp_path):
 
 @pytest.mark.slow
 def test_coordinates_are_checked_too(cube, tmp_path):
-    write(cube, tmp_path / "a.zarr")
+    write(cube, tmp_path / "a.zarr", zarr_format=3)
     before = content(tmp_path / "a.zarr")
     group = zarr.open_group(tmp_path / "a.zarr", mode="r+")
     group["x"][3] += 1
@@ -138,7 +138,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_changed_metadata_are_found_refused_and_brought_back(cube, tmp_path, change):
-    write(cube, tmp_path / "a.zarr", dtype="uint16")
+    write(cube, tmp_path / "a.zarr", zarr_format=3, dtype="uint16")
     before = content(tmp_path / "a.zarr")
     document, how = CHANGES[change]
     edit(tmp_path / "a.zarr" / document, how)
@@ -168,7 +168,7 @@ def test_damage_to_any_file_is_found_and_repaired(cube, tmp_path, how):
 
 
 def test_an_object_added_to_a_coordinate_is_found_and_removed(cube, tmp_path):
-    write(cube, tmp_path / "a.zarr")
+    write(cube, tmp_path / "a.zarr", zarr_format=3)
     before = content(tmp_path / "a.zarr")
     (tmp_path / "a.zarr/x/c/1").write_bytes(b"x")
     assert [str(bad) for bad in xsr.verify(tmp_path / "a.zarr").bad] == ["x/c/1: was added"]
@@ -178,7 +178,7 @@ def test_an_object_added_to_a_coordinate_is_found_and_removed(cube, tmp_path):
 
 @pytest.mark.filterwarnings("ignore:Consolidated metadata")
 def test_dates_appended_by_another_program_are_named(cube, tmp_path):
-    write(cube, tmp_path / "a.zarr")
+    write(cube, tmp_path / "a.zarr", zarr_format=3)
     later = xr.open_zarr(tmp_path / "a.zarr").isel(time=[0]).load()
     later["time"] = later["time"] + np.timedelta64(90, "D")
     later.drop_encoding().to_zarr(tmp_path / "a.zarr", append_dim="time")

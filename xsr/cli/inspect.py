@@ -45,17 +45,20 @@ def info(
     crs: options.Crs = None,
     reader: options.Reader = None,
 ) -> None:
-    """Print what a product, cube or model is; pixels stay where they are."""
+    """Print what a product, cube, store or model is; pixels stay where they are.
+
+    Of a store of xsr also its levels, how it was made, whether it is complete, and which programs open it.
+    """
     from xsr.models import foreign
     from xsr.models.card import SUFFIX
-    from xsr.sources.info import describe, kind_of
+    from xsr.sources.info import describe, describe_store, kind_of
 
     here = "://" in path or Path(path).exists()
     if Path(path).suffix in (SUFFIX, *foreign.SUFFIXES) or (not here and _is_model(path)):
         say_lines(model_lines(path))
         return
     cube = Reading(band_names, dims, crs, reader).open(path)
-    say_lines({"type": kind_of(path, cube), **describe(cube)})
+    say_lines({"type": kind_of(path, cube), **describe(cube), **describe_store(path)})
 
 
 def _is_model(name: str) -> bool:

@@ -95,7 +95,13 @@ Dtype: TypeAlias = Annotated[
 AllowClipping: TypeAlias = Annotated[
     bool, typer.Option("--allow-clipping", help="Pack blocks of which over 1 % lies outside the range of uint16.")
 ]
-ZarrFormat: TypeAlias = Annotated[int, typer.Option(help="3, or 2 for GDAL before 3.12.")]
+ZarrFormat: TypeAlias = Annotated[
+    int | None,
+    typer.Option(help="2, which GDAL, QGIS and rasterio open, or 3, for GDAL from 3.13 on.", show_default="2"),
+]
+Overviews: TypeAlias = Annotated[
+    bool, typer.Option("--overviews", help="Also write levels of half the resolution of the one before, for maps.")
+]
 OnFailure: TypeAlias = Annotated[
     str,
     typer.Option("--errors", help="quarantine: set blocks that fail aside and go on; raise: end at the first."),

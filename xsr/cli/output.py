@@ -62,6 +62,7 @@ def _say_written(report: "StoreReport", sizes: Mapping[Any, int], *, resume: boo
         else f"{report.path} was complete, nothing to do"
     )
     say(f"{begin}: {dict(sizes)}, {report.blocks} blocks, {report.valid} valid pixels, {report.clipped} clipped")
+    say(f"opens in {report.readers}")
     if report.infinite:
         say(f"{report.infinite} pixels were infinite, and are stored as no data")
     if resume and 0 < report.computed < report.blocks:

@@ -45,7 +45,8 @@ def run(  # what decides the result is read from the context, see `Request.parse
     chunks: options.Chunks = None,
     dtype: options.Dtype = None,
     allow_clipping: options.AllowClipping = False,
-    zarr_format: options.ZarrFormat = 3,
+    zarr_format: options.ZarrFormat = None,
+    overviews: options.Overviews = False,
     overwrite: options.Overwrite = False,
     resume: options.Resume = False,
     append_dim: options.AppendDim = None,
@@ -70,12 +71,12 @@ def run(  # what decides the result is read from the context, see `Request.parse
     if dtype is None and append_dim is None and part is None:
         dtype = "float32"
     options.check_choice("--dtype", dtype or "float32", ("float32", "uint16"))
-    options.check_choice("--zarr-format", str(zarr_format), ("3", "2"))
+    options.check_choice("--zarr-format", str(zarr_format or 2), ("3", "2"))
     options.check_choice("--errors", errors, ("quarantine", "raise"))
     request = Request.parse(ctx.params)
     request.check()
     prepare(out, workers, IN=source)
-    packing = {"dtype": dtype, "allow_clipping": allow_clipping, "zarr_format": zarr_format}
+    packing = {"dtype": dtype, "allow_clipping": allow_clipping, "zarr_format": zarr_format, "overviews": overviews}
     where = {"append_dim": append_dim, "region": part, "group": group, "compute": compute}
     how = {"input_id": input_id, "errors": errors, "force": force, **packing, **where}
     write(request.build(), out, resume=resume, overwrite=overwrite, **how)

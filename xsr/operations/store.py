@@ -24,8 +24,10 @@ from xsr.core.store.ledger import BadBlock, Index, Ledger
 from xsr.core.store.lock import locked
 from xsr.core.store.objects import StoreObject, resolve_store
 from xsr.core.store.outcome import bad_section, pixels_section
+from xsr.core.store.overviews import SETTING
 from xsr.core.store.parts import Region, appended, extended, inside, publish
 from xsr.core.store.place import RETRY, Place, StoreLike, groups_above, in_group, make_groups, store_errors
+from xsr.core.store.readers import readers_of
 from xsr.core.store.target import begin, begun_anew, continued, in_place, resumed
 from xsr.core.store.template import Prepared, gather, leave_out, prepare
 from xsr.core.store.writing import (
@@ -62,12 +64,15 @@ class StoreReport(Shown):
     """Blocks computed by this run; the others were there."""
     quarantined: tuple[BadBlock, ...] = ()
     """Blocks that could not be computed and hold the fill value, with the reason."""
+    readers: str = ""
+    """Programs that open the store, and those that do not."""
 
     def _sheet(self) -> Sheet:
         sections = (
             Section("blocks", f"{self.blocks}, {self.computed} computed by this run"),
             pixels_section(self.valid, self.clipped, self.infinite),
             *bad_section("quarantined", self.quarantined, "to_zarr(..., resume=True) computes them again"),
+            *([Section("readers", self.readers)] if self.readers else []),
         )
         return Sheet("xsr store", self.path, sections)
 
@@ -105,7 +110,8 @@ def to_zarr(
     inner_chunks: int | None = None,
     dtype: StoredType | None = None,
     allow_clipping: bool = False,
-    zarr_format: Literal[2, 3] = 3,
+    zarr_format: Literal[2, 3] | None = None,
+    overviews: bool | int = False,
     mode: Mode | None = None,
     append_dim: str | None = None,
     region: Region | None = None,
@@ -141,7 +147,8 @@ def to_zarr(
         Skip the checks of lock and free space: take the lock over from whoever holds it, who then stops, and write
         although the estimate of the space needed exceeds what is free.
     inner_chunks
-        Side in pixels of the Zarr chunks inside each block; blocks become shards. None makes one chunk a block.
+        Side in pixels of the Zarr chunks inside each block; blocks become shards, which format 3 alone has. None makes
+        one chunk a block.
     dtype
         Of floating variables. None keeps the type of each: float32 of what xsr computes. ``float32`` converts.
         ``uint16`` packs and counts what it clips, by the attribute ``units`` of each variable: reflectance (none, or
@@ -151,7 +158,15 @@ def to_zarr(
         Pack blocks of which more than 1 % of the valid pixels lie outside the range of the packing; by default such a
         block counts as one that cannot be computed.
     zarr_format
-        3, with crc32c on every chunk; or 2, with the checksum of zstd, for GDAL before 3.12 (it reads no format 3).
+        2, with the checksum of zstd on every chunk: GDAL, QGIS and rasterio open it, too. 3, with crc32c on every
+        chunk, which GDAL reads from 3.13 on. None is 2, but 3 with ``inner_chunks``, in a store that takes format 3
+        alone, and where the store that is continued has it; ``report.readers`` names what opens the store.
+    overviews
+        Levels of half the resolution of the one before, made of what was written, block by block: the mean of the
+        valid pixels, of classes, booleans and dates the most frequent. True makes so many that the last has at most
+        256 pixels a side. The store then has a group for each level, ``0`` for the image, and declares them as the
+        convention ``multiscales`` has it. Open it by ``xr.open_zarr(path, group="0")``, ``xr.open_datatree`` or
+        `xsr.open`. Such a store takes no parts.
     mode
         As xarray has it. ``w-``, the default: a new store. ``w``: as ``overwrite=True``. ``a`` and ``a-``, the default
         with ``append_dim``: append. ``r+``, the default with ``region``: new values for what is there, for all of it
@@ -218,11 +233,19 @@ def to_zarr(
     overwrite, region = _check_mode(mode, overwrite, resume, append_dim, region)
     check_errors(errors)
     form: dict[str, Any] = {"dtype": dtype, "zarr_format": zarr_format, "inner_chunks": inner_chunks}
+    form["overviews"] = overviews
+    if overviews and (append_dim is not None or region is not None):
+        raise ParameterError(
+            f"overviews={overviews} with append_dim or region; expected a whole store: its parts have no overviews of"
+            " their own. Write the store first, then again with overviews to another path."
+        )
     identity: dict[str, Any] = {"input_id": input_id, "allow_clipping": allow_clipping}
-    prepared = prepare(cube, **form, **identity, grows=append_dim)
+    if zarr_format is not None or inner_chunks is not None:  # refused before anything is looked at
+        prepare(cube, **{**form, "zarr_format": zarr_format or 3}, **identity, grows=append_dim)
     root = resolve_store(path, storage_options, writes=True)
-    _check_format(root, zarr_format)
     place = in_group(root, group)
+    form["zarr_format"] = _format_for(root, place, zarr_format, inner_chunks, resume)
+    prepared = prepare(cube, **form, **identity, grows=append_dim)
     with locked(root, force=force) as lease:
         root, place = lease.guarding(root), lease.guarding(place)
         above = [] if group is None else groups_above(root, place)
@@ -241,20 +264,44 @@ def to_zarr(
         else:
             with store_errors(place, "beginning", remedy=RETRY):
                 if group is not None:
-                    make_groups(root, place, zarr_format)
+                    make_groups(root, place, prepared.zarr_format)
             written = _write_whole(place, prepared, overwrite, how)
         _gather(above)
     ledger, outcomes = written.ledger, written.outcomes
     valid, clipped, infinite = (ledger.total(column, prepared.images) for column in ("valid", "clipped", "infinite"))
     warn_of_infinite(infinite)
-    return StoreReport(written.place.name, len(ledger), valid, clipped, infinite, outcomes.done, tuple(outcomes.failed))
+    readers, failed = readers_of(prepared.zarr_format, levels=bool(prepared.levels)), tuple(outcomes.failed)
+    return StoreReport(
+        written.place.name, len(ledger), valid, clipped, infinite, outcomes.done, failed, readers=readers
+    )
 
 
-def _check_format(root: Place, zarr_format: int) -> None:
-    """Refuse format 2 where a store takes the keys of format 3 alone."""
+def _format_for(
+    root: Place, place: Place, given: Literal[2, 3] | None, inner_chunks: int | None, resume: bool
+) -> Literal[2, 3]:
+    """Choose the format of a store: the one given, that of what it continues, or the one that most readers open."""
     with store_errors(root, "looking at", remedy=RETRY):
-        if zarr_format == 2 and isinstance(root, StoreObject) and root.boxes:
+        boxes = isinstance(root, StoreObject) and root.boxes
+        if given == 2 and boxes:
             raise ParameterError(f"zarr_format=2, but {root.name} takes format 3 alone; expected zarr_format=3.")
+        if given is not None:
+            return given
+        if boxes or inner_chunks is not None:
+            return 3
+        incoming = [] if isinstance(place, StoreObject) else [place.beside(".incoming")]
+        held = [_format_of(one) for one in ([*incoming, place] if resume else []) + ([root] if root != place else [])]
+        return next((one for one in held if one is not None), 2)
+
+
+def _format_of(place: Place) -> Literal[2, 3] | None:
+    """Format of the store that lies at a place; None if there is none."""
+    if not place.is_taken():
+        return None
+    header = read_header(place)[0]
+    if header is not None:
+        form: Literal[2, 3] = header.settings["packing"]["zarr_format"]
+        return form
+    return place.open("r").metadata.zarr_format if place.is_group() else None
 
 
 def _check_mode(
@@ -307,6 +354,11 @@ def _grown(place: Place, dtype: StoredType | None, inner_chunks: int | None) -> 
     header = read_header(place)[0]
     if header is None:
         raise StoreError(f"{place.name} holds no ledger; expected a store written by to_zarr. Choose another path.")
+    if SETTING in header.settings:
+        raise StoreError(
+            f"{place.name} has overviews, which a part of it would contradict; expected a store without. Write it anew"
+            " with overwrite=True."
+        )
     form = header.settings["packing"]
     for name, value in (("dtype", dtype), ("inner_chunks", inner_chunks)):
         if value is not None and value != form[name]:

@@ -16,10 +16,11 @@ from xsr.core.store.ledger import DONE, QUARANTINED, BadBlock, Blocks, Index, Le
 from xsr.core.store.lock import locked
 from xsr.core.store.objects import resolve_store
 from xsr.core.store.outcome import bad_section
+from xsr.core.store.overviews import SETTING
 from xsr.core.store.parts import Part, made_of, rebuilt
 from xsr.core.store.place import RETRY, SIDE, Place, StoreLike, in_group, resolve_place, store_errors
 from xsr.core.store.template import prepare, template_of
-from xsr.core.store.writing import compute_blocks, finish, wrong_documents
+from xsr.core.store.writing import compute_blocks, compute_levels, finish, wrong_documents
 from xsr.core.types import XarrayObject
 
 READERS = 4
@@ -106,7 +107,7 @@ def verify(
     >>> from xsr.testing import synthetic_cube
     >>> cube = synthetic_cube(size=(32, 32)).chunk(y=16, x=16)
     >>> report = cube.sr.to_zarr("damaged.zarr", progress=False)
-    >>> block = max(Path("damaged.zarr/reflectance/c").rglob("*"))
+    >>> block = max(Path("damaged.zarr/reflectance").glob("[0-9]*"))
     >>> _ = block.write_bytes(block.read_bytes()[:-1])
     >>> xsr.verify("damaged.zarr").ok
     False
@@ -173,7 +174,9 @@ def _group(place: Place) -> Any:
 
 def _wrong_objects(place: Place, header: Header) -> list[BadBlock]:
     """Objects of arrays not written block by block that are not what was written, and those that were added."""
-    arrays = {key.rpartition("/")[0] for key in header.documents} - {""} - set(header.arrays)
+    nodes = {key.rpartition("/")[0] for key in header.documents} - {""}
+    groups = {name for name in nodes if any(other.startswith(f"{name}/") for other in nodes)}
+    arrays = nodes - groups - set(header.arrays)
     there = {key for name in arrays for key in place.keys(name) if not key.startswith(SIDE)}
     found = {key: place.get(key) for key in header.objects}
     differs = [key for key, content in found.items() if content is not None and _sha256(content) != header.objects[key]]
@@ -208,19 +211,25 @@ def _repair(place: Place, cube: XarrayObject, report: VerifyReport, progress: bo
         if is_first_form(place):
             adopt_first_form(place)
         header, ledger, _ = _read(place)
-        blocks = {name: one["block"] for name, one in header.arrays.items()}
-        part = made_of(place, header, prepare(cube, **header.settings["packing"], **how, blocks=blocks))
+        count = header.settings.get(SETTING, 0)
+        names = {name: name.removeprefix("0/") if count else name for name in header.arrays}
+        blocks = {names[name]: one["block"] for name, one in header.arrays.items()}
+        made = prepare(cube, **header.settings["packing"], **how, blocks=blocks, overviews=count)
+        part = made_of(place, header, made)
         prepared = part.prepared
     with store_errors(place, "repairing"):
         _bring_back(place, header, part, [bad.variable for bad in report.bad if not bad.index])
-    todo: dict[str, list[Index]] = {str(name): [] for name in prepared.encoding}
+    todo: dict[str, list[Index]] = {blocks.variable: [] for blocks in prepared.blocks}
     for bad in report.bad:
         index = part.holds(header, bad.variable, bad.index) if bad.index and bad.variable in todo else None
         if index is not None:
             todo[bad.variable].append(index)
-    writers = part.writers(header, place)
-    arrays = {name: prepared.dataset[name].data for name in writers}
-    outcomes = compute_blocks(writers, arrays, ledger, todo, errors="quarantine", progress=progress)
+    if prepared.levels:
+        outcomes = compute_levels(prepared, ledger, todo, errors="quarantine", progress=progress)
+    else:
+        outcomes = compute_blocks(
+            part.writers(header, place), prepared.sources(place), ledger, todo, errors="quarantine", progress=progress
+        )
     finish(place, header, ledger, outcomes.failed)
 
 

@@ -21,7 +21,7 @@ from xsr.core.georeference import geobox_of
 from xsr.core.grid import crs_name
 from xsr.core.redact import scrub
 from xsr.core.types import XarrayObject
-from xsr.sources.hierarchies import check_hdf5, check_zarr
+from xsr.sources.hierarchies import check_hdf5, check_zarr, image_level
 from xsr.sources.labels import Bands, adapt, cube_of, node_of_bands
 from xsr.sources.rasters import VRT as VRT_DRIVER
 from xsr.sources.rasters import read_header
@@ -190,6 +190,11 @@ def open_store(
         store = zarr_store(path)
         check_zarr(store, group, label=path)
         data = xr.open_zarr(store, group=group, decode_coords="all")
+        level = image_level(data.attrs) if group is None else None
+        if level is not None:
+            state = data.attrs["xsr"]
+            check_zarr(store, level, label=path)
+            data = xr.open_zarr(store, group=level, decode_coords="all").assign_attrs(xsr=state)
         if not data.data_vars and group is None:
             tree = xr.open_datatree(store, engine="zarr", chunks={}, decode_coords="all")
             data = node_of_bands(tree, label=path) if tree.children else data

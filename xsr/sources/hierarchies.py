@@ -5,6 +5,7 @@ files; what one from a stranger names is not read.
 """
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 from xsr.core.errors import CubeError
@@ -83,3 +84,21 @@ def check_zarr(store: Any, group: str | None, *, label: str) -> None:
         for name, array in zarr.open_group(store, path=group or "", mode="r").arrays():
             if array.ndim == 1:
                 check_side(array.size, f"{name} of {label}")
+
+
+def image_level(attrs: Mapping[str, Any]) -> str | None:
+    """Group of the image in a store of `xsr.to_zarr` with overviews, by the attributes at its root; else None.
+
+    Stores of others are not judged: their levels may hold other bands.
+
+    Examples
+    --------
+    >>> layout = [{"asset": "0"}, {"asset": "1", "derived_from": "0"}]
+    >>> image_level({"xsr": {"complete": True}, "multiscales": {"layout": layout}})
+    '0'
+    """
+    layout = attrs["multiscales"].get("layout") if isinstance(attrs.get("multiscales"), dict) else None
+    if "xsr" not in attrs or not isinstance(layout, list):
+        return None
+    own = [one for one in layout if isinstance(one, dict) and isinstance(one.get("asset"), str)]
+    return next((str(one["asset"]) for one in own if "derived_from" not in one), None)

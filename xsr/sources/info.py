@@ -1,5 +1,7 @@
 """What lies at a path: the kind of product, opened by its reader, and its description in a few lines."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,12 @@ from xsr.core.errors import GridError
 from xsr.core.georeference import geobox_of
 from xsr.core.grid import crs_name, resolution
 from xsr.core.names import standardise
+from xsr.core.provenance import PREFIX
+from xsr.core.store.header import read_header
+from xsr.core.store.ledger import DONE, Ledger
+from xsr.core.store.overviews import SETTING
+from xsr.core.store.place import resolve_place
+from xsr.core.store.readers import readers_of
 from xsr.core.types import XarrayObject
 from xsr.sources.detect import detect
 
@@ -55,6 +63,56 @@ def describe(cube: XarrayObject) -> dict[str, str]:
     if isinstance(record, dict) and "complete" in record:
         lines["complete"] = "yes" if record["complete"] else "no: writing was interrupted"
     return {heading: text for heading, text in lines.items() if text}
+
+
+def describe_store(path: str) -> dict[str, str]:
+    """Describe a store of `xsr.to_zarr`: its levels, how it was made, how far it is and what opens it.
+
+    Parameters
+    ----------
+    path
+        Path or URL.
+
+    Returns
+    -------
+    dict
+        Text by heading; empty where no such store lies there.
+    """
+    place = resolve_place(path, None)
+    if not place.remote and not Path(place.path).is_dir():
+        return {}
+    header = read_header(place)[0]
+    if header is None:
+        return {}
+    attrs = dict(place.open("r").attrs)
+    ledger = Ledger.read(place, header.fingerprint, header.blocks)
+    done = sum(int((rows["status"] == DONE).sum()) for rows in ledger.rows.values())
+    form = header.settings["packing"]
+    made = {key: attrs.get(f"{PREFIX}{key}") for key in ("operation", "model", "scale", "weights_sha256", "version")}
+    lines = {
+        "levels": _levels(attrs),
+        "made by": ", ".join(f"{key} {_short(value)}" for key, value in made.items() if value is not None),
+        "stored as": ", ".join(
+            [f"Zarr format {form['zarr_format']}", *sorted(set(header.settings["encoding"].values()))]
+        ),
+        "complete": "yes" if header.complete else f"no: {done} of {len(ledger)} blocks are done",
+        "opens in": readers_of(form["zarr_format"], levels=SETTING in header.settings),
+    }
+    return {heading: text for heading, text in lines.items() if text}
+
+
+def _levels(attrs: Mapping[str, Any]) -> str:
+    """One line for each level of a store with overviews."""
+    lines = []
+    for one in attrs.get("multiscales", {}).get("layout", ()):
+        (down, across), size = one["spatial:shape"], one["spatial:transform"][0]
+        made = f", {one['resampling_method']} of {one['derived_from']}" if "derived_from" in one else ""
+        lines.append(f"{one['asset']}: {down} x {across} pixels of {size:g}{made}")
+    return "\n".join(lines)
+
+
+def _short(value: Any) -> str:
+    return ", ".join(map(_short, value)) if isinstance(value, list) else str(value)[:24]
 
 
 def _values(cube: XarrayObject, name: str) -> Any:

@@ -2,7 +2,7 @@
 
 from xsr.core.graph.cluster import loaded, together
 from xsr.core.graph.contents import Contents, contents
-from xsr.core.graph.driver import each, placeholder, standin
+from xsr.core.graph.driver import each, numbered, placeholder, standin
 from xsr.core.graph.notices import watch
 from xsr.core.graph.portions import BlockKey, BlockTasks, block_tasks
 from xsr.core.graph.reductions import Job, Reduction, reduce_windows
@@ -26,6 +26,7 @@ __all__ = [
     "in_threads",
     "loaded",
     "make_plan",
+    "numbered",
     "placeholder",
     "reduce_windows",
     "run",

@@ -185,11 +185,38 @@ def each(function: Callable[[NDArray[Any]], NDArray[Any]], values: Any, dtype: t
     return da.map_blocks(function, values, dtype=dtype, meta=np.empty((0,) * values.ndim, dtype))
 
 
-def placeholder(shape: tuple[int, ...], dtype: Any) -> Any:
-    """Lazy array of one chunk that is never computed: what xarray writes the metadata of."""
+def placeholder(shape: tuple[int, ...], dtype: Any, chunks: Any = -1) -> Any:
+    """Lazy array, of one chunk by default, that is never computed: what xarray writes the metadata of."""
     import dask.array as da
 
-    return da.empty(shape, dtype=dtype, chunks=-1)
+    return da.empty(shape, dtype=dtype, chunks=chunks)
+
+
+def numbered(
+    function: Callable[[Index], NDArray[Any]], chunks: tuple[tuple[int, ...], ...], dtype: Any, *, token: Sequence[Any]
+) -> Any:
+    """Dask array whose chunks a function makes of their numbers alone; the token distinguishes it from others."""
+    import dask.array as da
+    from dask.base import tokenize
+    from dask.highlevelgraph import HighLevelGraph
+
+    name = f"numbered-{tokenize(*token)}"
+    key = key_of(name)
+    tasks: dict[Any, Any] = {key: _Function(function)}
+    for index in product(*(range(len(sizes)) for sizes in chunks)):
+        tasks[(name, *index)] = (_made, key, _Number(index))
+    return da.Array(HighLevelGraph.from_collections(name, tasks, dependencies=()), name, chunks=chunks, dtype=dtype)
+
+
+@dataclass(frozen=True)
+class _Function:
+    """A function that Dask does not call by itself."""
+
+    function: Callable[[Index], NDArray[Any]]
+
+
+def _made(shared: _Function, number: "_Number") -> NDArray[Any]:
+    return shared.function(number.index)
 
 
 def standin(shape: tuple[int, ...], dtype: Any) -> Any:

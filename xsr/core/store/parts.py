@@ -71,11 +71,15 @@ class Part:
 
     def _origin(self, blocks: Blocks) -> Index:
         """Block of the store that the first block of the cube is."""
+        if not self.spans:
+            return tuple(0 for _ in blocks.sizes)
         starts = [self.spans.get(str(dim), (0, 0))[0] for dim in self.prepared.dataset[blocks.variable].dims]
         return tuple(start // sizes[0] for start, sizes in zip(starts, blocks.sizes, strict=True))
 
     def holds(self, header: Header, name: str, index: Index) -> Index | None:
         """Block of the cube that a block of the store is; None if it is none, or was written from a later cube."""
+        if not header.parts:
+            return index
         blocks = next(one for one in header.blocks if one.variable == name)
         dims = [str(dim) for dim in self.prepared.dataset[name].dims]
         pixels = {dim: at.start for dim, at in zip(dims, blocks.region(index), strict=True)}

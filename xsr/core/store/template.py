@@ -20,14 +20,19 @@ from xsr.core.grid import crs_name
 from xsr.core.packing import FILL, Encoder, StoredType, packing_of
 from xsr.core.store.block import BlockWriter
 from xsr.core.store.cf import counted, form_of_times, settled
+from xsr.core.store.conventions import grid_attributes, pyramid_attributes
+from xsr.core.store.halving import Halving
 from xsr.core.store.header import Header, fingerprint
 from xsr.core.store.identity import changes, identity
 from xsr.core.store.ledger import Blocks
 from xsr.core.store.objects import StoreObject, new_memory
+from xsr.core.store.overviews import SETTING, Level, count_for, levels_of, method_of, path_of
 from xsr.core.store.place import RETRY, Place, reason
 from xsr.core.store.plain import plain
 from xsr.core.types import XarrayObject
 
+CF = "CF-1.11"
+"""Conventions that the attributes follow."""
 GROWTH = 1024
 """Values in a chunk of a coordinate along a dimension that may grow."""
 COMMAND = "xsr_command"
@@ -36,22 +41,6 @@ GATHERED = ("zarr.json", ".zmetadata")
 """Documents at the root that may hold the metadata of all groups and arrays."""
 NUMBERS = "biufcmM"
 """Kinds of types that blocks are stored in, dates and durations as integers."""
-CONVENTIONS = [
-    {
-        "schema_url": "https://raw.githubusercontent.com/zarr-experimental/geo-proj/refs/tags/v1/schema.json",
-        "spec_url": "https://github.com/zarr-experimental/geo-proj/blob/v1/README.md",
-        "uuid": "f17cb550-5864-4468-aeb7-f3180cfb622f",
-        "name": "proj:",
-        "description": "Coordinate reference system information for geospatial data",
-    },
-    {
-        "schema_url": "https://raw.githubusercontent.com/zarr-conventions/spatial/refs/tags/v1/schema.json",
-        "spec_url": "https://github.com/zarr-conventions/spatial/blob/v1/README.md",
-        "uuid": "689b58e2-cf7b-45e0-9fff-9cfc0883d6b4",
-        "name": "spatial:",
-        "description": "Spatial coordinate information",
-    },
-]
 
 
 @dataclass(frozen=True)
@@ -68,6 +57,8 @@ class Prepared:
     """Everything that decides what the store holds; see `settings_of`."""
     grows: str | None = None
     """Dimension along which the store may grow."""
+    levels: tuple[Level, ...] = ()
+    """Overviews; with them every level is a group of the store."""
 
     @property
     def fingerprint(self) -> str:
@@ -76,8 +67,42 @@ class Prepared:
 
     @property
     def blocks(self) -> list[Blocks]:
-        """Blocks of every variable."""
-        return [Blocks(str(name), self.dataset[name].chunks or ()) for name in self.encoding]
+        """Blocks of every variable, those of the image first."""
+        return [part for stage in self.stages for part in stage]
+
+    @property
+    def stages(self) -> list[list[Blocks]]:
+        """Blocks of every level, each of which is made of the one before it."""
+        datasets = [self.dataset, *(level.dataset for level in self.levels)]
+        return [
+            [Blocks(self.path(name, number), one[name].chunks or ()) for name in self.encoding]
+            for number, one in enumerate(datasets)
+        ]
+
+    def path(self, name: Hashable, level: int = 0) -> str:
+        """Name of a variable in the store."""
+        return path_of(level, name) if self.levels else str(name)
+
+    def sources(self, place: Place) -> dict[str, Any]:
+        """Dask array of every variable in the store: of an overview, made of what lies there by then."""
+        found = {self.path(name): self.dataset[name].data for name in self.encoding}
+        for stage in self.stages[1:]:
+            for part in stage:
+                halving = self.halving(place, part)
+                token = (self.fingerprint, place, part.variable)
+                dtype = self.dataset[part.variable.partition("/")[2]].dtype
+                found[part.variable] = graph.numbered(halving, part.sizes, dtype, token=token)
+        return found
+
+    def halving(self, place: Place, part: Blocks) -> Halving:
+        """Find how the blocks of an overview are made."""
+        level, _, name = part.variable.partition("/")
+        variable, encoder = self.dataset[name], self.encoders[name]
+        axes = tuple(variable.dims.index(dim) for dim in self.dataset.odc.spatial_dims)
+        fill = variable.attrs.get("_FillValue") if variable.dtype.kind in "iu" else None
+        source = self.path(name, int(level) - 1)
+        method = method_of(name, variable)
+        return Halving(place, self.fingerprint, source, part, axes, method, encoder.packing, fill)
 
     @property
     def arrays(self) -> dict[str, dict[str, list[int]]]:
@@ -88,13 +113,14 @@ class Prepared:
     def images(self) -> list[str]:
         """Variables that hold images, not classes or masks beside them."""
         kinds = {name: self.dataset[name].dtype.kind for name in self.encoding if name in self.dataset.data_vars}
-        return [str(name) for name, kind in kinds.items() if kind == "f"] or [str(name) for name in kinds]
+        return [self.path(n) for n, kind in kinds.items() if kind == "f"] or [self.path(n) for n in kinds]
 
     def writers(self, place: Place) -> dict[str, BlockWriter]:
         """Writer of every variable."""
         return {
             blocks.variable: BlockWriter(place, self.fingerprint, blocks, encoder, self.zarr_format)
-            for blocks, encoder in zip(self.blocks, self.encoders.values(), strict=True)
+            for stage in self.stages
+            for blocks, encoder in zip(stage, self.encoders.values(), strict=True)
         }
 
 
@@ -108,16 +134,19 @@ def prepare(
     allow_clipping: bool = False,
     grows: str | None = None,
     blocks: Mapping[str, Sequence[int]] | None = None,
+    overviews: bool | int = False,
 ) -> Prepared:
     """Decide how a cube is stored; nothing is computed.
 
     Along ``grows``, a dimension, coordinates have chunks of `GROWTH` values, which stay as they are when it grows.
-    NumPy-backed variables take the chunks of ``blocks``, by their names.
+    NumPy-backed variables take the chunks of ``blocks``, by their names. ``overviews`` is the number of levels, each of
+    half the resolution of the one before; True makes so many that the last has at most 256 pixels a side.
 
     Raises
     ------
     ParameterError
-        If the packing or the format is unknown, or ``inner_chunks`` is no number of pixels.
+        If the packing or the format is unknown, ``inner_chunks`` is no number of pixels, or the image has not enough
+        pixels for its ``overviews``.
     CubeError
         If the cube is no object of xarray, or a variable has no stored form.
     StoreError
@@ -140,7 +169,10 @@ def prepare(
     named = "float32" if dtype is None and floats <= {"float32"} else dtype
     packing = {"dtype": named, "zarr_format": zarr_format, "inner_chunks": inner_chunks}
     settings = settings_of(dataset, encoders, packing, input_id)
-    return Prepared(dataset, encoding, encoders, zarr_format, settings, grows)
+    count = count_for(dataset, overviews)
+    if count:
+        settings[SETTING] = count
+    return Prepared(dataset, encoding, encoders, zarr_format, settings, grows, levels_of(dataset, names, count))
 
 
 def _encoder(dataset: xr.Dataset, name: Hashable, dtype: StoredType | None, allow_clipping: bool) -> Encoder:
@@ -266,13 +298,45 @@ def template_of(prepared: Prepared, *, gathered: bool = True) -> Template:
     StoreError
         If Zarr cannot hold a variable; it is named.
     """
-    dataset, names = prepared.dataset, list(prepared.encoding)
     memory = new_memory()
-    _write_empty(prepared, memory, loaded(dataset, names, prepared.grows))
-    group = memory.open()
-    geobox = geobox_of(dataset)
-    assert geobox is not None
-    assert geobox.crs is not None
+    if prepared.levels:
+        _write_root(prepared, memory)
+        _write_level(prepared, memory.inside("0"), prepared.dataset)
+    else:
+        _write_level(prepared, memory, prepared.dataset)
+    for level in prepared.levels:
+        _write_level(prepared, memory.inside(str(level.number)), level.dataset, made=True)
+    set_state(
+        memory, {"version": __version__, "fingerprint": prepared.fingerprint, "complete": False}, gathered=gathered
+    )
+    objects = {key: memory.get(key) or b"" for key in memory.keys()}
+    documents = {key: content.decode() for key, content in objects.items() if is_document(key)}
+    return Template(Header(prepared.settings, prepared.arrays, documents, digests_of(objects)), objects)
+
+
+def _write_root(prepared: Prepared, memory: StoreObject) -> None:
+    """Write the group that holds the levels: what they have in common, and how they lie to each other."""
+    dataset = prepared.dataset
+    root = xr.Dataset(coords={"spatial_ref": dataset["spatial_ref"]}, attrs=dataset.attrs)
+    root.to_zarr(memory.store, mode="w", zarr_format=prepared.zarr_format, consolidated=False)
+    methods = {method_of(name, dataset[name]) for name in prepared.encoding}
+    method = "average" if "average" in methods else "mode"
+    boxes = [_box(dataset), *(level.box for level in prepared.levels)]
+    made: list[str | None] = [None, *[method] * len(prepared.levels)]
+    memory.open().attrs.update({**pyramid_attributes(boxes, made), "Conventions": CF})
+
+
+def _write_level(prepared: Prepared, memory: StoreObject, dataset: xr.Dataset, *, made: bool = False) -> None:
+    """Write metadata and coordinates of one level into memory; the only one is the store itself."""
+    names = list(prepared.encoding)
+    empty = loaded(dataset, names, prepared.grows)
+    inner = prepared.settings["packing"]["inner_chunks"]
+    encoding = {
+        name: _encoding(dataset[name], inner, prepared.zarr_format) | _numbers(encoder)
+        for name, encoder in prepared.encoders.items()
+    }
+    _write_empty(prepared, memory, fixed_width(empty) if prepared.zarr_format == 2 else empty, encoding)
+    group, geobox = memory.open(), _box(dataset)
     for name in set(names) & set(dataset.data_vars):
         attrs = group[str(name)].attrs
         listed = dict.fromkeys([*str(attrs.get("coordinates", "")).split(), "spatial_ref"])
@@ -280,13 +344,16 @@ def template_of(prepared: Prepared, *, gathered: bool = True) -> Template:
         if geobox.crs.epsg:
             crs["url"] = _epsg_url(geobox.crs.epsg)
         attrs.update({"grid_mapping": "spatial_ref", "coordinates": " ".join(listed), "_CRS": crs})
-    group.attrs.update({**_geozarr(geobox), "Conventions": "CF-1.11"})
-    set_state(
-        memory, {"version": __version__, "fingerprint": prepared.fingerprint, "complete": False}, gathered=gathered
-    )
-    objects = {key: memory.get(key) or b"" for key in memory.keys()}
-    documents = {key: content.decode() for key, content in objects.items() if is_document(key)}
-    return Template(Header(prepared.settings, prepared.arrays, documents, digests_of(objects)), objects)
+        if made:
+            attrs["resampling_method"] = method_of(name, dataset[name])
+    group.attrs.update({**grid_attributes(geobox), "Conventions": CF})
+
+
+def _box(dataset: xr.Dataset) -> Any:
+    geobox = geobox_of(dataset)
+    assert geobox is not None
+    assert geobox.crs is not None
+    return geobox
 
 
 def digests_of(objects: Mapping[str, bytes]) -> dict[str, str]:
@@ -373,29 +440,30 @@ def with_state(documents: Mapping[str, str], state: Mapping[str, Any]) -> dict[s
     return {key: (memory.get(key) or b"").decode() for key in memory.keys()}
 
 
-def _write_empty(prepared: Prepared, place: StoreObject, template: xr.Dataset) -> None:
+def _write_empty(prepared: Prepared, place: StoreObject, template: xr.Dataset, encoding: dict[Hashable, Any]) -> None:
     """Write metadata and what lies beside the bands; a variable that Zarr refuses is named."""
     try:
         template.to_zarr(
             place.store,
             mode="w",
+            group=place.prefix.rstrip("/") or None,
             compute=False,
-            encoding=dict(prepared.encoding),
+            encoding=encoding,
             zarr_format=prepared.zarr_format,
             consolidated=False,
         )
     except (TypeError, ValueError, NotImplementedError) as error:
-        raise _naming(error, template, list(prepared.encoding)) from error
+        raise _naming(error, template, list(prepared.encoding), prepared.zarr_format) from error
 
 
-def _naming(error: Exception, template: xr.Dataset, names: list[Hashable]) -> Exception:
+def _naming(error: Exception, template: xr.Dataset, names: list[Hashable], zarr_format: Literal[2, 3]) -> Exception:
     """Name the variable beside the bands that Zarr refused; the error itself where it was none of them."""
     from zarr.storage import MemoryStore
 
     for name in set(template.variables) - set(names):
         alone = xr.Dataset({"variable": template[name].variable.to_base_variable()})
         try:
-            alone.to_zarr(MemoryStore(), consolidated=False)
+            alone.to_zarr(MemoryStore(), consolidated=False, zarr_format=zarr_format)
         except (TypeError, ValueError, NotImplementedError) as cause:
             return StoreError(
                 f"{name!r} of type {template[name].dtype} cannot be written: {reason(cause)}. Convert it, or leave"
@@ -424,23 +492,20 @@ def loaded(dataset: xr.Dataset, names: list[Hashable], grows: str | None = None)
     return template
 
 
+def fixed_width(template: xr.Dataset) -> xr.Dataset:
+    """Store text as characters of one width, which GDAL reads; but not along time, where longer ones may be appended.
+
+    Format 3 specifies no such type: text there is of any length.
+    """
+    held = {name: one for name, one in template.variables.items() if one.dtype.kind == "O" and "time" not in one.dims}
+    text = {name: one.astype(str) for name, one in held.items() if all(type(v) is str for v in one.values.ravel())}
+    return template.assign_coords({name: one for name, one in text.items() if name in template.coords}).assign(
+        {name: one for name, one in text.items() if name not in template.coords}
+    )
+
+
 def _epsg_url(epsg: int) -> str:
     return f"http://www.opengis.net/def/crs/EPSG/0/{epsg}"
-
-
-def _geozarr(geobox: Any) -> dict[str, Any]:
-    """Attributes of the Zarr conventions ``proj:`` and ``spatial:``."""
-    box = geobox.boundingbox
-    crs = {"proj:code": f"EPSG:{geobox.crs.epsg}"} if geobox.crs.epsg else {"proj:wkt2": geobox.crs.to_wkt()}
-    return {
-        "zarr_conventions": [dict(convention) for convention in CONVENTIONS],
-        **crs,
-        "spatial:dimensions": list(geobox.dimensions),
-        "spatial:transform": [float(v) for v in list(geobox.affine)[:6]],
-        "spatial:shape": [int(n) for n in geobox.shape.yx],
-        "spatial:bbox": [float(v) for v in (box.left, box.bottom, box.right, box.top)],
-        "spatial:registration": "pixel",
-    }
 
 
 def _as_dataset(cube: XarrayObject, blocks: Mapping[str, Sequence[int]]) -> xr.Dataset:

@@ -11,7 +11,7 @@ from xsr.core import graph
 from xsr.core.errors import ParameterError, StoreError, discreet
 from xsr.core.store.block import BlockWriter
 from xsr.core.store.header import COPIES, Header, encode, read_header
-from xsr.core.store.ledger import QUARANTINED, BadBlock, Index, Ledger
+from xsr.core.store.ledger import DONE, QUARANTINED, BadBlock, Blocks, Index, Ledger
 from xsr.core.store.place import Place, reason, store_errors
 from xsr.core.store.template import Prepared, with_state
 
@@ -79,13 +79,44 @@ def write_blocks(
     progress
         Show a progress bar.
     """
-    writers = prepared.writers(ledger.place)
     if header.complete and not any(todo.values()):
-        return Outcomes(writers, ledger)
-    arrays = {name: prepared.dataset[name].data for name in writers}
-    outcomes = compute_blocks(writers, arrays, ledger, todo, errors=errors, progress=progress)
+        return Outcomes(prepared.writers(ledger.place), ledger)
+    outcomes = compute_levels(prepared, ledger, todo, errors=errors, progress=progress)
     finish(ledger.place, header, ledger, outcomes.failed)
     return outcomes
+
+
+def compute_levels(
+    prepared: Prepared, ledger: Ledger, todo: Mapping[str, Collection[Index]], *, errors: Errors, progress: bool
+) -> Outcomes:
+    """Compute and write some blocks of a store level by level: overviews are made of what was written.
+
+    A block of an overview waits for another run where one that it is made of could not be computed.
+    """
+    place = ledger.place
+    writers, arrays = prepared.writers(place), prepared.sources(place)
+    outcomes, finer = Outcomes(writers, ledger), {}
+    for stage in prepared.stages:
+        names = [part.variable for part in stage]
+        ready = {part.variable: _ready(prepared, ledger, part, finer, todo[part.variable]) for part in stage}
+        own = {name: writers[name] for name in names}
+        found = compute_blocks(own, arrays, ledger, ready, errors=errors, progress=progress)
+        outcomes.done += found.done
+        outcomes.failed += found.failed
+        finer = {part.variable: part for part in stage}
+    return outcomes
+
+
+def _ready(
+    prepared: Prepared, ledger: Ledger, part: Blocks, finer: Mapping[str, Blocks], wanted: Collection[Index]
+) -> Collection[Index]:
+    """Blocks whose sources in the finer level are done; all of the image."""
+    if not finer:
+        return wanted
+    halving = prepared.halving(ledger.place, part)
+    source = finer[halving.source]
+    done = ledger.rows[source.variable]["status"] == DONE
+    return [index for index in wanted if all(done[source.row(one)] for one in halving.needs(index, source))]
 
 
 def compute_blocks(
