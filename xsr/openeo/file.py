@@ -94,9 +94,9 @@ def udf(
 
 def _requirements(given: Sequence[str] | None) -> Sequence[str]:
     chosen = REQUIREMENTS if given is None else given
-    if isinstance(chosen, str) or not all(isinstance(one, str) and one.isprintable() for one in chosen):
+    if isinstance(chosen, str) or not all(str(one).isprintable() for one in chosen):
         raise ParameterError(f"requirements={given!r}; expected requirements of pip, such as ['xarray-sr>=1'].")
-    return [one.replace("\\", "\\\\").replace('"', '\\"') for one in chosen]
+    return [one.replace("\\", "\\\\").replace('"', '\\"') for one in map(str, chosen)]
 
 
 def _missing(request: Request) -> str:

@@ -92,7 +92,7 @@ def apply_metadata(metadata: Any, context: Mapping[str, Any] | None, settings: M
     if request.factor == 1:
         return metadata
     given = request.of_cube.get("resolution")
-    steps = {dim.name: dim.step or given for dim in metadata.spatial_dimensions}
+    steps: dict[str, Any] = {dim.name: dim.step or given for dim in metadata.spatial_dimensions}
     unknown = [name for name, step in steps.items() if step is None]
     if unknown:
         raise ParameterError(
@@ -114,7 +114,8 @@ def _check_dims(cube: xr.DataArray) -> None:
 
 def _check_known(cube: xr.DataArray, request: Request) -> None:
     """Refuse a cube of which something is not known, naming all of it at once."""
-    known, needed = request.of_cube, {}
+    known = request.of_cube
+    needed: dict[str, Any] = {}
     if cube.odc.crs is None and "crs" not in known:
         needed["crs"] = "EPSG:32633"
     if not {"y", "x"} <= {*cube.coords} and "resolution" not in known:
