@@ -28,13 +28,15 @@ def ensemble(count=2, dim="realization"):
 
 @settings(deadline=None, max_examples=6)
 @given(
-    order=st.permutations(["realization", "time", "band", "y", "x"]).filter(lambda dims: dims[-2:] == ["y", "x"]),
+    place=st.integers(0, 4),
     chunks=st.fixed_dictionaries(
         {"realization": st.integers(1, 3), "time": st.integers(1, 2), "y": st.integers(3, 12), "x": st.integers(3, 12)}
     ),
     blocks=st.integers(5, 30),
 )
-def test_chunks_and_order_change_no_number_and_nothing_is_computed(order, chunks, blocks):
+def test_chunks_and_order_change_no_number_and_nothing_is_computed(place, chunks, blocks):
+    order = ["time", "band", "y", "x"]
+    order.insert(place, "realization")
     cube = ensemble(3)
     expected = [PLAIN.copy(data=cube.values[number]).sr.interpolate(scale=2.5) for number in range(3)]
     fine = cube.transpose(*order).chunk(chunks).sr.interpolate(scale=2.5, chunks=blocks)
@@ -59,7 +61,7 @@ def test_coordinates_stay_and_so_does_the_grid():
         lambda cube: cube.sr.interpolate(resolution=4, t="2024-04-25"),
         lambda cube: cube.sr.interpolate_time("10D"),
         lambda cube: cube.sr.degrade(scale=2, noise=0.01, seed=3),
-        lambda cube: cube.sr.clip((500_000, 0, 1e7, 1e7), crs=cube.odc.crs.to_wkt()),
+        lambda cube: cube.sr.clip(tuple(cube.odc.geobox[2:9, 1:].boundingbox), crs=cube.odc.crs.to_wkt()),
         lambda cube: cube.sr.match_psf(sigma_m=12),
         pytest.param(lambda cube: cube.sr.liif(scale=1.5), marks=pytest.mark.slow),
         pytest.param(lambda cube: cube.sr.sample(x=cube.x.values[3:6], y=cube.y.values[3:6]), marks=pytest.mark.slow),
@@ -70,8 +72,10 @@ def test_a_member_is_what_it_is_alone(verb):
     cube = ensemble().chunk()
     both = verb(cube)
     for number in range(2):
-        alone = verb(cube.isel(realization=number, drop=True).drop_vars(["lag", "weight"]))
-        xr.testing.assert_equal(both.isel(realization=number, drop=True).drop_vars(["lag", "weight"]), alone)
+        alone = verb(cube.isel(realization=number, drop=True).drop_vars(["lag", "weight"], errors="ignore"))
+        xr.testing.assert_equal(
+            both.isel(realization=number, drop=True).drop_vars(["lag", "weight"], errors="ignore"), alone
+        )
 
 
 def test_a_dataset_keeps_what_the_members_share():

@@ -6,7 +6,8 @@ and the results are joined along the dimension, with its coordinates and in its 
 
 from collections.abc import Callable, Hashable, Sequence
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec
+from inspect import signature
+from typing import Any, TypeVar, cast
 
 import odc.geo.xr  # noqa: F401  (registers the .odc accessor)
 import xarray as xr
@@ -16,8 +17,7 @@ from xsr.core.errors import CubeError
 from xsr.core.names import QUANTILE, standard_dims
 from xsr.core.types import XarrayObject
 
-Options = ParamSpec("Options")
-Operation = Callable[Concatenate[XarrayObject, Options], XarrayObject]
+Operation = TypeVar("Operation", bound=Callable[..., XarrayObject])
 
 MEMBERS = ("realization", "realisation", "ensemble", "member", "members", "number", "model", "scenario")
 """Names without regard to case of dimensions that are neither dates nor bands, also where a cube has none of those."""
@@ -59,8 +59,13 @@ def member_dims(obj: Any) -> tuple[Hashable, ...]:
     return tuple(extra) if complete or all(str(dim).casefold() in MEMBERS for dim in extra) else ()
 
 
-def each_member(operation: Operation[Options]) -> Operation[Options]:
-    """Operation that computes each member of a cube by itself; other cubes as before.
+def each_member(operation: Operation) -> Operation:
+    """Let an operation compute each member of a cube by itself; other cubes as before.
+
+    Parameters
+    ----------
+    operation
+        Function of a cube, its first argument, and options.
 
     Raises
     ------
@@ -69,7 +74,7 @@ def each_member(operation: Operation[Options]) -> Operation[Options]:
     """
 
     @wraps(operation)
-    def mapped(cube: XarrayObject, *args: Options.args, **options: Options.kwargs) -> XarrayObject:
+    def mapped(cube: XarrayObject, *args: Any, **options: Any) -> XarrayObject:
         dims = member_dims(cube)
         if not dims:
             return operation(cube, *args, **options)
@@ -79,7 +84,9 @@ def each_member(operation: Operation[Options]) -> Operation[Options]:
         parts = [mapped(cube.isel({dim: place}, drop=True), *args, **options) for place in range(cube.sizes[dim])]
         return _joined(cube, dim, parts)
 
-    return mapped
+    mapped.__signature__ = signature(operation)  # type: ignore[attr-defined]
+    del mapped.__wrapped__  # it is the function of the package, and hides no other
+    return cast(Operation, mapped)
 
 
 def _joined(cube: XarrayObject, dim: Hashable, parts: Sequence[Any]) -> XarrayObject:
@@ -93,10 +100,10 @@ def _joined(cube: XarrayObject, dim: Hashable, parts: Sequence[Any]) -> XarrayOb
             name for name, one in first.data_vars.items() if name not in own and _differs(cube, dim, name, one)
         ]
     joined = xr.concat(parts, dim, **how).drop_vars([name for name in own if name in _variables(first)])
-    kept = {name: one for name, one in own.items() if name in cube.coords}
-    joined = joined.assign_coords(kept)
+    kept = {name: one.variable for name, one in own.items() if _fits(one, joined, dim)}
+    joined = joined.assign_coords({name: one for name, one in kept.items() if name in cube.coords})
     if isinstance(joined, xr.Dataset):
-        joined = joined.assign({name: one for name, one in own.items() if name not in kept})
+        joined = joined.assign({name: one for name, one in kept.items() if name not in cube.coords})
         assert isinstance(cube, xr.Dataset)
         ordered = {name: _in_order(one, cube.get(name, cube), dim) for name, one in joined.data_vars.items()}
         return joined.assign(ordered)
@@ -105,6 +112,15 @@ def _joined(cube: XarrayObject, dim: Hashable, parts: Sequence[Any]) -> XarrayOb
 
 def _variables(obj: XarrayObject) -> dict[Hashable, xr.DataArray]:
     return {**obj.coords, **(obj.data_vars if isinstance(obj, xr.Dataset) else {})}
+
+
+def _fits(given: xr.DataArray, joined: XarrayObject, dim: Hashable) -> bool:
+    """Whether what runs along the members runs along nothing that has changed, as dates may have."""
+    return all(one in joined.dims and _places(given, one) == _places(joined, one) for one in given.dims if one != dim)
+
+
+def _places(obj: XarrayObject, dim: Hashable) -> list[Any]:
+    return obj[dim].values.tolist() if dim in obj.coords else list(range(obj.sizes[dim]))
 
 
 def _over_pixels(cube: XarrayObject, variable: xr.DataArray) -> bool:
