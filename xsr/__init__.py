@@ -13,10 +13,11 @@ from xsr._version import __version__
 
 if TYPE_CHECKING:
     from xsr import models as models
+    from xsr import openeo as openeo
     from xsr import testing as testing
     from xsr.api import *  # noqa: F403
 
-PACKAGES = ("models", "testing")
+PACKAGES = ("models", "openeo", "testing")
 
 __all__ = ["__version__", *sorted((*api.HOMES, *PACKAGES))]
 

@@ -27,6 +27,10 @@ class Verb(Generic[Options, Result]):
 
     def __init__(self, load: Callable[[], Callable[Concatenate[XarrayObject, Options], Result]]) -> None:
         self._load = load
+        self._name = ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
 
     @overload
     def __get__(self, accessor: None, owner: type) -> Callable[Concatenate[XarrayObject, Options], Result]: ...
@@ -40,9 +44,11 @@ class Verb(Generic[Options, Result]):
         if accessor is None:
             return function
 
+        name = self._name
+
         @wraps(function)
         def method(self: "SuperResolution[Any]", *args: Any, **options: Any) -> Any:
-            return function(self._obj, *args, **options)
+            return function(self._cube_for(name), *args, **options)
 
         return MethodType(method, accessor)  # bound to the accessor, by which it can be pickled
 
@@ -81,6 +87,10 @@ class SuperResolution(Shown, Generic[Container]):
 
         return cube_card(self._obj, _homes(type(self)))
 
+    def _cube_for(self, verb: str) -> XarrayObject:
+        """Cube that a verb is bound to."""
+        return self._obj
+
     interpolate = CubeVerb(lambda: api.interpolate)
     interpolate_time = CubeVerb(lambda: api.interpolate_time)
     liif = CubeVerb(lambda: api.liif)
@@ -109,8 +119,11 @@ class SuperResolution(Shown, Generic[Container]):
 
 
 @xr.register_datatree_accessor("sr")  # type: ignore[no-untyped-call]
-class TreeSuperResolution(Shown):
-    """Super-resolution of a tree: a method opens it as `xsr.open` does, and is bound to the cube that it holds."""
+class TreeSuperResolution(SuperResolution[Any]):
+    """Super-resolution of a tree: every method opens it as `xsr.open` does, and is bound to the cube that it holds.
+
+    `sharpen` takes the bands of all its groups, each on its own grid.
+    """
 
     def __init__(self, tree: xr.DataTree) -> None:
         self._tree = tree
@@ -118,8 +131,12 @@ class TreeSuperResolution(Shown):
     def _sheet(self) -> Sheet:
         from xsr.view.card import tree_card
 
-        return tree_card(self._tree, api.open, {"sharpen": api.HOMES["sharpen"]})
+        return tree_card(self._tree, api.open, _homes(SuperResolution))
 
-    def sharpen(self, **options: Any) -> XarrayObject:
-        """Bring the bands of all groups to the grid of the sharpest; see `xsr.sharpen`, whose options these are."""
-        return api.sharpen(api.open(self._tree), **options)
+    def _cube_for(self, verb: str) -> XarrayObject:
+        """Cube of the tree for a verb."""
+        if verb != "sharpen":
+            return api.open(self._tree)
+        from xsr.sources.opening import open_mixed
+
+        return open_mixed(self._tree)

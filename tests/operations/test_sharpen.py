@@ -214,6 +214,49 @@ def test_a_dataset_of_several_grids_gives_the_same(model):
     xr.testing.assert_allclose(lazy.compute(), made, rtol=0, atol=2e-6)
 
 
+def as_tree(several):
+    """Groups of one pixel size each, with dims y and x."""
+    groups = {}
+    for suffix in ("", "_20m", "_60m"):
+        names = [name for name, one in several.data_vars.items() if one.dims[-1] == f"x{suffix}"]
+        own = several[names].rename({f"y{suffix}": "y", f"x{suffix}": "x"} if suffix else {})
+        groups[f"/r{suffix.strip('_') or '10m'}"] = own
+    return xr.DataTree.from_dict(groups)
+
+
+def test_the_groups_of_a_tree_are_sharpened_together(model):
+    several, _ = mixed(dates=2)
+    tree = as_tree(several)
+    made = tree.sr.sharpen(model=model, precision="float32")
+    xr.testing.assert_equal(made, several.sr.sharpen(model=model, precision="float32"))
+    assert_lazy(tree.chunk().sr.sharpen(model=model)["B05"])
+    ten = tree["r10m"]
+    assert set(ten.sr.interpolate(scale=2).data_vars) == {"B02", "B04"}
+    with pytest.raises(BandError, match="the bands are of one kind"):
+        ten.sr.sharpen(model=model)
+
+
+def test_trees_that_hold_no_one_cube_are_refused(model):
+    several, _ = mixed(dates=2)
+    tree = as_tree(several)
+    with pytest.raises(CubeError, match=r"3 groups with images \(/r10m, /r20m, /r60m\).*node tree\['/r10m'\]"):
+        tree.sr.liif(scale=2)
+    with pytest.raises(CubeError, match=r"0 groups with images"):
+        xr.DataTree().sr.sharpen()
+    twice = xr.DataTree.from_dict({"/a": tree["r10m"].to_dataset(), "/b": tree["r10m"].to_dataset()})
+    with pytest.raises(CubeError, match=r"'B02' lies in the groups /a and /b of the tree"):
+        twice.sr.sharpen()
+    dates = xr.DataTree.from_dict({"/a": tree["r10m"].to_dataset(), "/b": tree["r20m"].to_dataset().isel(time=[0])})
+    with pytest.raises(CubeError, match=r"the groups /a, /b of the tree do not fit: .*the same dates"):
+        dates.sr.sharpen()
+    moved = tree["r20m"].to_dataset().odc.assign_crs(32634)
+    with pytest.raises(CubeError, match=r"lie in .* and EPSG:32634; expected one CRS"):
+        xr.DataTree.from_dict({"/a": tree["r10m"].to_dataset(), "/b": moved}).sr.sharpen()
+    nameless = xr.DataTree(xr.Dataset({"one": tree["r10m"]["B02"], "two": tree["r10m"]["B04"]}))
+    with pytest.raises(BandError, match="one"):
+        nameless.sr.sharpen()
+
+
 def test_grids_that_do_not_nest_are_refused_with_the_difference(model):
     several, _ = mixed(bands=NETWORK)
     moved = several.assign_coords(x_20m=several.x_20m + 4)

@@ -1,12 +1,17 @@
 """Every real product behind XSR_DATA opens, or is refused for the reason that is true."""
 
+import zipfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 import rasterio
+import xarray as xr
+import zarr
 from products import warned
 
 import xsr
-from xsr.core.errors import ProductError
+from xsr.core.errors import BandError, ProductError, XsrWarning
 
 L1C_60M = "prod_s2_safe_l1c_T31TCF_N0509_60m/S2A_MSIL1C_20230303T103931_N0509_R008_T31TCF_20230303T155919.SAFE.zip"
 NO_REFLECTANCE = (
@@ -112,3 +117,25 @@ def test_the_level_of_the_pyramid_that_is_stored_opens_where_its_pyramid_says(da
     assert cube.native_gsd.values == pytest.approx([240.26258] * 3)
     assert np.isfinite(cube).all()
     assert 0 < float(cube.mean()) < 0.5
+
+
+@pytest.mark.slow
+def test_the_tree_of_a_product_has_the_verbs_of_the_cube_it_holds(data_dir, tmp_path):
+    """Of the product three bands of one size are stored: they are interpolated, and sharpen says what is missing."""
+    with zipfile.ZipFile(data_dir / EOPF) as archive:
+        archive.extractall(tmp_path)
+    root = tmp_path / Path(EOPF).name.removesuffix(".zip")
+    level = "measurements/reflectance/r60m/2"
+    parts = {"/": xr.Dataset(attrs=dict(zarr.open_group(root, mode="r").attrs))}
+    for end in range(1, level.count("/") + 1):
+        path = "/".join(level.split("/")[:end])
+        parts[f"/{path}"] = xr.Dataset(attrs=dict(zarr.open_group(root, path=path, mode="r").attrs))
+    stored = {"engine": "zarr", "chunks": {}, "consolidated": False, "group": level}
+    parts[f"/{level}"] = xr.open_datatree(root, **stored).to_dataset()
+    tree = xr.DataTree.from_dict(parts)[level]
+    with pytest.warns(XsrWarning, match="the coordinates in"):
+        fine = tree.sr.interpolate(scale=2)
+    assert fine.shape == (1, 3, 914, 914)
+    assert float(fine.mean()) == pytest.approx(float(xsr.open(tree).mean()), rel=1e-3)
+    with pytest.warns(XsrWarning), pytest.raises(BandError, match="the bands are of one kind"):
+        tree.sr.sharpen()

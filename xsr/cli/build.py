@@ -226,13 +226,6 @@ def _listed(given: Sequence[str]) -> list[str] | None:
     return list(given) or None
 
 
-def _number_or_word(given: str) -> float | str:
-    try:
-        return float(given)
-    except ValueError:
-        return given
-
-
 def _fits(value: object, expected: Any) -> bool:
     """Whether a value that JSON brought is of an annotated type."""
     if isinstance(expected, UnionType):
@@ -249,7 +242,7 @@ READ: Mapping[str, Callable[[Any], Any]] = {
     "t": options.names,
     "bands": options.names,
     "bbox": options.bbox,
-    "psf": _number_or_word,
+    "psf": options.number_or_word,
     "quantiles": options.numbers,
     "dims": _listed,
     "reader": _listed,

@@ -237,6 +237,14 @@ def _value(text: str) -> Any:
     return text
 
 
+def number_or_word(given: str) -> float | str:
+    """Read an option that is a number or a word."""
+    try:
+        return float(given)
+    except ValueError:
+        return given
+
+
 def numbers(text: str) -> tuple[float, ...]:
     """Numbers between commas.
 

@@ -15,12 +15,14 @@ from xsr.core.blocks import Padding, Span
 from xsr.core.cube import open_cube
 from xsr.core.errors import ParameterError
 from xsr.core.grid import Refinement
+from xsr.core.members import each_member
 from xsr.core.names import standardise
 from xsr.core.pipeline import CHUNK
 from xsr.core.provenance import made_by
 from xsr.core.types import Stack, XarrayObject
 
 
+@each_member
 def clip(
     cube: XarrayObject,
     geometry: GeometryLike,

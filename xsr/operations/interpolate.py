@@ -12,6 +12,7 @@ from odc.geo.geobox import GeoBox
 from xsr.core import checks, pipeline
 from xsr.core.cube import open_cube
 from xsr.core.errors import ParameterError
+from xsr.core.members import each_member
 from xsr.core.names import BandsLike
 from xsr.core.provenance import made_by
 from xsr.core.target_times import TargetTime
@@ -45,6 +46,7 @@ class TemporalInterpolation(Interpolation):
         return super().__call__(np.stack(images), rows, cols, cell)
 
 
+@each_member
 def interpolate(
     cube: XarrayObject,
     *,

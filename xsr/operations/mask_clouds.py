@@ -12,6 +12,7 @@ from xsr.core.cube import Cube, open_cube
 from xsr.core.errors import CubeError, GridError, ParameterError
 from xsr.core.georeference import geobox_of
 from xsr.core.grid import Refinement, crs_name
+from xsr.core.members import each_member
 from xsr.core.names import standard_dims, standardise
 from xsr.core.pipeline import CHUNK
 from xsr.core.provenance import made_by
@@ -22,6 +23,7 @@ PREFERRED = "valid"
 """Layer that the readers of products give, and that is used without being named."""
 
 
+@each_member
 def mask_clouds(
     cube: XarrayObject,
     *,

@@ -16,6 +16,7 @@ from xsr.core.cube import Cube, open_cube
 from xsr.core.errors import CubeError, ParameterError, XsrWarning
 from xsr.core.graph import Job
 from xsr.core.grid import Refinement
+from xsr.core.members import each_member
 from xsr.core.names import BandsLike
 from xsr.core.provenance import made_by
 from xsr.core.types import Stack, XarrayObject
@@ -29,6 +30,7 @@ SMALLEST = 16
 """Least side in pixels of a cube whose width is found."""
 
 
+@each_member
 def match_psf(
     cube: XarrayObject,
     reference: XarrayObject | None = None,

@@ -3,7 +3,7 @@
 And, of a file that holds much, the part that is a cube: the variable with bands, the group with images.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TypeAlias
 
 import odc.geo.xr  # noqa: F401  (registers the .odc accessor)
@@ -12,7 +12,7 @@ import xarray as xr
 from xsr.core import checks
 from xsr.core.errors import BandError, CubeError, ParameterError
 from xsr.core.grid import crs_name
-from xsr.core.names import DIMENSIONS, rename_dims
+from xsr.core.names import DIMENSIONS, rename_dims, standard_dims
 from xsr.core.radiometry import PACKING_ATTRIBUTES
 from xsr.core.redact import public
 from xsr.core.sensors import canonical
@@ -204,6 +204,53 @@ def cube_of(data: xr.Dataset, source: str, dims: Mapping[str, str] | None = None
     return variable
 
 
+def joined_groups(tree: xr.DataTree) -> XarrayObject:
+    """Join the bands of all groups of a tree, each on its own grid: dims of a group end with its path.
+
+    Returns
+    -------
+    DataArray or Dataset
+        What the only group holds; of several a Dataset with one variable for each band.
+
+    Raises
+    ------
+    CubeError
+        If there is no band, one lies in several groups, or the groups have other dates or another CRS.
+    """
+    found = _nodes_of_bands(tree)
+    if len(found) < 2:
+        return open_tree(tree)
+    parts, homes = [], dict[Hashable, str]()
+    for path, node in found.items():
+        cube = standard_dims(cube_of(node.to_dataset(), "", None))
+        part = cube.to_dataset("band") if isinstance(cube, xr.DataArray) else cube
+        twice = [name for name in part.data_vars if homes.setdefault(name, path) != path]
+        if twice:
+            raise CubeError(
+                f"{str(twice[0])!r} lies in the groups {homes[twice[0]]} and {path} of the tree; expected each band"
+                f" once. Take one group, tree[{path!r}], or drop what is there twice."
+            )
+        parts.append((part, path.strip("/").replace("/", "_")))
+    systems = {part.odc.crs: "none" if part.odc.geobox is None else crs_name(part.odc.geobox) for part, _ in parts}
+    if len(systems) > 1:
+        raise CubeError(
+            f"the groups {', '.join(found)} lie in {' and '.join(systems.values())}; expected one CRS. Take one group."
+        )
+    own = [part.rename({dim: f"{dim}_{name}" for dim in part.odc.spatial_dims}) for part, name in parts]
+    try:
+        return xr.merge(own, join="exact", compat="override", combine_attrs="drop_conflicts")
+    except ValueError as error:
+        raise CubeError(
+            f"the groups {', '.join(found)} of the tree do not fit: {error}. Expected the same dates; take one group, or"
+            " select dates that all have."
+        ) from error
+
+
+def _nodes_of_bands(tree: xr.DataTree) -> dict[str, xr.DataTree]:
+    """Nodes that hold images, by path."""
+    return {node.path: node for node in tree.subtree if any(is_image(v) for v in node.to_dataset().data_vars.values())}
+
+
 def node_of_bands(tree: xr.DataTree, *, label: str) -> xr.Dataset:
     """Find the only node of a tree that holds images.
 
@@ -212,12 +259,13 @@ def node_of_bands(tree: xr.DataTree, *, label: str) -> xr.Dataset:
     CubeError
         If there is none, or several, with their paths.
     """
-    found = {node.path: node for node in tree.subtree if any(is_image(v) for v in node.to_dataset().data_vars.values())}
+    found = _nodes_of_bands(tree)
     if len(found) != 1:
         paths = ", ".join(found) or "none"
         example = next(iter(found), "/path")
         raise CubeError(
-            f"{label} has {len(found)} groups with images ({paths}); expected one. Choose it: group={example!r}."
+            f"{label} has {len(found)} groups with images ({paths}); expected one. Choose it: group={example!r}, or of"
+            f" an open tree the node tree[{example!r}]."
         )
     return next(iter(found.values())).to_dataset()
 

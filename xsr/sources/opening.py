@@ -16,6 +16,7 @@ from xsr.core.redact import public
 from xsr.core.types import XarrayObject
 from xsr.sources import registry
 from xsr.sources.detect import STAC_TYPES, detect, supported
+from xsr.sources.labels import joined_groups
 from xsr.sources.registry import Source
 
 REFLECTANCE = "measurements/reflectance"
@@ -116,6 +117,17 @@ def open(x: Any, /, **options: Any) -> XarrayObject:
     ({'time': 1, 'band': 4, 'y': 32, 'x': 32}, True)
     """
     return recognise(x).open(**options)
+
+
+def open_mixed(tree: xr.DataTree) -> XarrayObject:
+    """Open the bands of all groups of a tree, as `xsr.sharpen` takes them.
+
+    Raises
+    ------
+    CubeError
+        If the groups hold no bands, a band twice, or do not fit; see `xsr.sources.labels.joined_groups`.
+    """
+    return open(tree) if _is_eopf(tree) else joined_groups(tree)
 
 
 def recognise(x: Any) -> Recognised:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from xsr.core import pipeline
 from xsr.core.cube import open_cube
+from xsr.core.members import each_member
 from xsr.core.names import BandsLike
 from xsr.core.types import XarrayObject
 from xsr.kernels.decimate import MIN_VALID
@@ -14,6 +15,7 @@ from xsr.operations.degrade.noise import Noise, noise_models
 from xsr.operations.degrade.optics import CubeOptics, with_native_gsd
 
 
+@each_member
 def degrade(
     cube: XarrayObject,
     *,

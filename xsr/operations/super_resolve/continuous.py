@@ -12,6 +12,7 @@ from xsr.core import checks, pipeline
 from xsr.core.cube import Cube, open_cube
 from xsr.core.errors import ModelError, ParameterError
 from xsr.core.grid import Sampling
+from xsr.core.members import each_member
 from xsr.core.names import BandsLike
 from xsr.core.provenance import made_by
 from xsr.core.target_times import TargetTime
@@ -43,6 +44,7 @@ TOGETHER = 4
 """Target times that one task computes: neighbours share dates, and a date is encoded once."""
 
 
+@each_member
 def liif(
     cube: XarrayObject,
     *,

@@ -9,6 +9,7 @@ import numpy as np
 from xsr.core import checks, pipeline
 from xsr.core.cube import Cube, open_cube
 from xsr.core.errors import GridError, ModelError, ParameterError
+from xsr.core.members import each_member
 from xsr.core.names import BandsLike
 from xsr.core.provenance import made_by
 from xsr.core.types import XarrayObject
@@ -30,6 +31,7 @@ from xsr.operations.super_resolve.sharpness import Sharpness, chosen, gains_of, 
 from xsr.operations.super_resolve.sharpness import record as stated
 
 
+@each_member
 def sisr(
     cube: XarrayObject,
     *,

@@ -13,6 +13,7 @@ from odc.geo.xr import xr_coords
 from xsr.core import graph, pipeline
 from xsr.core.errors import ParameterError, XsrWarning
 from xsr.core.grid import EDGE, Points, crs_name, inside, positive_number, project_points, reproject_points
+from xsr.core.members import each_member
 from xsr.core.names import BandsLike
 from xsr.core.types import XarrayObject
 from xsr.models.precision import Precision
@@ -27,6 +28,7 @@ CELL = 256
 """Side, in input pixels, of the squares by which `sample` groups points."""
 
 
+@each_member
 def sample(
     cube: XarrayObject,
     *,

@@ -14,6 +14,7 @@ from xsr.core import checks, graph, pipeline, sensors
 from xsr.core.cube import Cube, open_cube
 from xsr.core.errors import BandError, ModelError, ParameterError
 from xsr.core.grid import resolution
+from xsr.core.members import each_member
 from xsr.core.names import BandsLike
 from xsr.core.provenance import made_by
 from xsr.core.types import Stack, XarrayObject
@@ -47,6 +48,7 @@ WINDOW_60, RIDGE_60 = 12, 5e-6
 """Of the regressions of bands of 60 m, which have few own pixels for ten sharp bands; see `xsr.kernels.injection`."""
 
 
+@each_member
 def sharpen(
     cube: XarrayObject,
     *,
