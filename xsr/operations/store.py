@@ -36,6 +36,7 @@ from xsr.core.store.writing import (
     write_blocks,
 )
 from xsr.core.types import XarrayObject
+from xsr.items.writing import StacLike, require_path, write_beside
 
 Mode = Literal["w-", "w", "a", "a-", "r+"]
 """What becomes of a store that exists."""
@@ -60,6 +61,8 @@ class StoreReport:
     """Blocks computed by this run; the others were there."""
     quarantined: tuple[BadBlock, ...] = ()
     """Blocks that could not be computed and hold the fill value, with the reason."""
+    item: str | None = None
+    """STAC item beside the store, if one was asked for."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,7 @@ def to_zarr(
     compute: bool = True,
     storage_options: Mapping[str, Any] | None = None,
     input_id: str | None = None,
+    stac: StacLike = False,
     progress: bool = True,
 ) -> StoreReport:
     """Write a cube to a Zarr store, block by block.
@@ -166,6 +170,9 @@ def to_zarr(
         default the input is identified by the content of the files, objects and addresses it is read from (sizes,
         times, tags, pieces of their bytes), the names that Dask gives to its layers, and the coordinates. Given to
         resume a store that was begun without one, it states that the input is the same, though its files may be newer.
+    stac
+        Write a STAC item of the store beside it, ``fine.json`` for ``fine.zarr``, and one of its model: True, or a
+        template as of `xsr.stac_item`. Not with ``compute=False``.
     progress
         Show a progress bar.
 
@@ -207,6 +214,7 @@ def to_zarr(
     """
     overwrite, region = _check_mode(mode, overwrite, resume, append_dim, region)
     check_errors(errors)
+    require_path(stac if compute else False, path)
     form: dict[str, Any] = {"dtype": dtype, "zarr_format": zarr_format, "inner_chunks": inner_chunks}
     identity: dict[str, Any] = {"input_id": input_id, "allow_clipping": allow_clipping}
     prepared = prepare(cube, **form, **identity, grows=append_dim)
@@ -237,7 +245,13 @@ def to_zarr(
     ledger, outcomes = written.ledger, written.outcomes
     valid, clipped, infinite = (ledger.total(column, prepared.images) for column in ("valid", "clipped", "infinite"))
     warn_of_infinite(infinite)
-    return StoreReport(written.place.name, len(ledger), valid, clipped, infinite, outcomes.done, tuple(outcomes.failed))
+    report = StoreReport(
+        written.place.name, len(ledger), valid, clipped, infinite, outcomes.done, tuple(outcomes.failed)
+    )
+    if stac is False or not compute or outcomes.failed:
+        return report
+    item = write_beside(path, stac, group=group, storage_options=storage_options)
+    return replace(report, item=item)
 
 
 def _check_format(root: Place, zarr_format: int) -> None:
