@@ -14,9 +14,11 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from xsr.core import graph
 from xsr.core.errors import ParameterError, StoreError, XsrWarning
 from xsr.core.packing import StoredType, warn_of_infinite
 from xsr.core.store.first_form import adopt_first_form, is_first_form
+from xsr.core.store.forks import can_fork, forked, merging
 from xsr.core.store.header import Header, read_header
 from xsr.core.store.inputs import are_read_from
 from xsr.core.store.ledger import BadBlock, Index, Ledger
@@ -62,7 +64,7 @@ class StoreReport:
     quarantined: tuple[BadBlock, ...] = ()
     """Blocks that could not be computed and hold the fill value, with the reason."""
     item: str | None = None
-    """STAC item beside the store, if one was asked for."""
+    """STAC item beside the store, if one was requested."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,8 @@ def to_zarr(
         cluster.
     path
         Folder or URL of the store; or a store object of Zarr, such as a MemoryStore or that of a writable session of
-        icechunk, which is yours to commit. Blocks of a store object are computed by threads of this process.
+        icechunk, which is yours to commit. Blocks of a store object are computed by threads of this process; those of
+        icechunk also by other processes, which write to forks of the session.
     overwrite
         Replace an existing store; refused by default. It is replaced once the new one is complete, so that a cube may
         be written over the store it is read from, and a failed run leaves the old one. At a URL the new store is
@@ -218,10 +221,10 @@ def to_zarr(
     form: dict[str, Any] = {"dtype": dtype, "zarr_format": zarr_format, "inner_chunks": inner_chunks}
     identity: dict[str, Any] = {"input_id": input_id, "allow_clipping": allow_clipping}
     prepared = prepare(cube, **form, **identity, grows=append_dim)
-    root = resolve_store(path, storage_options, writes=True)
+    root = _root_of(path, storage_options)
     _check_format(root, zarr_format)
     place = in_group(root, group)
-    with locked(root, force=force) as lease:
+    with locked(root, force=force) as lease, merging(root):
         root, place = lease.guarding(root), lease.guarding(place)
         above = [] if group is None else groups_above(root, place)
         how = _How(errors, progress, resume, force, compute, above)
@@ -252,6 +255,13 @@ def to_zarr(
         return report
     item = write_beside(path, stac, group=group, storage_options=storage_options)
     return replace(report, item=item)
+
+
+def _root_of(path: StoreLike, options: Mapping[str, Any] | None) -> Place:
+    """Place that is written to: where other processes compute, a fork of a session that has such."""
+    if can_fork(path) and options is None and not path.read_only and not graph.in_threads():
+        return forked(type(path).__name__, path)
+    return resolve_store(path, options, writes=True)
 
 
 def _check_format(root: Place, zarr_format: int) -> None:

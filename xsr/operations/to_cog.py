@@ -45,7 +45,7 @@ class CogReport:
     infinite: int
     """Pixels that were infinite, and are written as no data."""
     items: tuple[str, ...] = ()
-    """STAC items beside the files, if they were asked for."""
+    """STAC items beside the files, if they were requested."""
 
 
 @dataclass(frozen=True)
