@@ -47,6 +47,7 @@ help:
 .venv/.ready: .venv/.ready-demo
 	@echo "--- what the checks need"
 	$(PIP) install -e ".[test]"
+	-$(BIN)/python tests/recorded_schemas.py
 	touch $@
 
 .venv/.ready-docs: .venv/.ready-demo

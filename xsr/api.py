@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from xsr.core.sensors import Band as Band
     from xsr.core.sensors import Sensor as Sensor
     from xsr.core.sensors import register_sensor as register_sensor
+    from xsr.items import stac_item as stac_item
     from xsr.kernels.metrics import register_metric as register_metric
     from xsr.kernels.terms import Means as Means
     from xsr.kernels.terms import Metric as Metric
@@ -91,6 +92,7 @@ HOMES = {
     "sharpen": "xsr.operations.super_resolve",
     "sisr": "xsr.operations.super_resolve",
     "spectrum": "xsr.operations.evaluate",
+    "stac_item": "xsr.items",
     "strata": "xsr.operations.evaluate",
     "support": "xsr.operations.super_resolve",
     "to_cog": "xsr.operations.to_cog",

@@ -156,16 +156,18 @@ def test_one_writer_at_a_time(store, cube):
 
 
 @pytest.mark.parametrize("scheduler", ["processes"])
-def test_other_processes_do_not_write(store, cube, scheduler):
+def test_other_processes_do_not_write(cube, scheduler):
+    store = MemoryStore()
     with dask.config.set(scheduler=scheduler), pytest.raises(StoreError, match=r"lives in this process.*'threads'"):
         xsr.to_zarr(cube, store, **QUIET)
     assert listed(store) == []
 
 
 @pytest.mark.slow
-def test_a_cluster_does_not_write_unless_told_to_use_threads(store, cube):
+def test_a_cluster_does_not_write_unless_told_to_use_threads(cube):
     from distributed import Client
 
+    store = MemoryStore()
     with Client(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None):
         with pytest.raises(StoreError, match=r"lives in this process.*'threads'"):
             xsr.to_zarr(cube, store, **QUIET)

@@ -68,6 +68,20 @@ def _is_model(name: str) -> bool:
 
 
 @app.command(cls=Command)
+def stac(
+    store: Annotated[str, typer.Argument(metavar="STORE", help="Zarr store or GeoTIFF written by xsr.")],
+    template: Annotated[Path | None, typer.Option(help="STAC item (JSON) whose fields are merged.")] = None,
+    datetime: Annotated[str | None, typer.Option(help="Date of a result without dates: 2024-06-15.")] = None,
+    group: options.Group = None,
+) -> None:
+    """Write a STAC item of STORE beside it, and one of its model."""
+    from xsr.items.writing import write_beside
+
+    item = write_beside(store, True if template is None else template, group=group, datetime=datetime)
+    say(f"wrote {item}")
+
+
+@app.command(cls=Command)
 def evaluate(
     sr: Annotated[str, typer.Argument(metavar="SR", help=f"Super-resolved cube. {options.ANY_CUBE}.")],
     reference: Annotated[str | None, typer.Argument(metavar="[REF]", help="Truth on the same grid.")] = None,

@@ -129,6 +129,7 @@ InputId: TypeAlias = Annotated[
     str | None,
     typer.Option(help="Name of the state of IN, instead of the content of its files; later: they are the same."),
 ]
+Stac: TypeAlias = Annotated[bool, typer.Option("--stac", help="Write a STAC item of OUT beside it, and of its model.")]
 Force: TypeAlias = Annotated[bool, typer.Option("--force", help="Skip the checks of lock and free space.")]
 
 # What a sensor observes.

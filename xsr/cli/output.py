@@ -67,6 +67,8 @@ def _say_written(report: "StoreReport", sizes: Mapping[Any, int], *, resume: boo
         say(f"{report.infinite} pixels were infinite, and are stored as no data")
     if resume and 0 < report.computed < report.blocks:
         say(f"{report.computed} blocks were computed now, the others were there")
+    if report.item is not None:
+        say(f"described by {report.item}")
     if report.quarantined:
         say(f"{len(report.quarantined)} blocks could not be computed; --resume tries them again:")
     for bad in report.quarantined:

@@ -61,6 +61,7 @@ def run(  # what decides the result is read from the context, see `Request.parse
     psf: options.Sharpness = None,
     consistent: options.Consistent = None,
     quantiles: options.Quantiles = None,
+    stac: options.Stac = False,
     workers: options.Workers = None,
 ) -> None:
     """Super-resolve (or interpolate) IN and write a Zarr store OUT.
@@ -78,7 +79,7 @@ def run(  # what decides the result is read from the context, see `Request.parse
     prepare(out, workers, IN=source)
     packing = {"dtype": dtype, "allow_clipping": allow_clipping, "zarr_format": zarr_format, "overviews": overviews}
     where = {"append_dim": append_dim, "region": part, "group": group, "compute": compute}
-    how = {"input_id": input_id, "errors": errors, "force": force, **packing, **where}
+    how = {"input_id": input_id, "errors": errors, "force": force, "stac": stac, **packing, **where}
     write(request.build(), out, resume=resume, overwrite=overwrite, **how)
 
 

@@ -14,10 +14,12 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from xsr.core import graph
 from xsr.core.errors import ParameterError, StoreError, XsrWarning
 from xsr.core.packing import StoredType, warn_of_infinite
 from xsr.core.sheet import Section, Sheet, Shown
 from xsr.core.store.first_form import adopt_first_form, is_first_form
+from xsr.core.store.forks import can_fork, forked, merging
 from xsr.core.store.header import Header, read_header
 from xsr.core.store.inputs import are_read_from
 from xsr.core.store.ledger import BadBlock, Index, Ledger
@@ -40,6 +42,7 @@ from xsr.core.store.writing import (
     write_blocks,
 )
 from xsr.core.types import XarrayObject
+from xsr.items.writing import StacLike, require_path, write_beside
 
 Mode = Literal["w-", "w", "a", "a-", "r+"]
 """What becomes of a store that exists."""
@@ -66,6 +69,8 @@ class StoreReport(Shown):
     """Blocks that could not be computed and hold the fill value, with the reason."""
     readers: str = ""
     """Programs that open the store, and those that do not."""
+    item: str | None = None
+    """STAC item beside the store, if one was requested."""
 
     def _sheet(self) -> Sheet:
         sections = (
@@ -73,6 +78,7 @@ class StoreReport(Shown):
             pixels_section(self.valid, self.clipped, self.infinite),
             *bad_section("quarantined", self.quarantined, "to_zarr(..., resume=True) computes them again"),
             *([Section("readers", self.readers)] if self.readers else []),
+            *([Section("STAC item", self.item)] if self.item else []),
         )
         return Sheet("xsr store", self.path, sections)
 
@@ -119,6 +125,7 @@ def to_zarr(
     compute: bool = True,
     storage_options: Mapping[str, Any] | None = None,
     input_id: str | None = None,
+    stac: StacLike = False,
     progress: bool = True,
 ) -> StoreReport:
     """Write a cube to a Zarr store, block by block.
@@ -130,7 +137,8 @@ def to_zarr(
         cluster.
     path
         Folder or URL of the store; or a store object of Zarr, such as a MemoryStore or that of a writable session of
-        icechunk, which is yours to commit. Blocks of a store object are computed by threads of this process.
+        icechunk, which is yours to commit. Blocks of a store object are computed by threads of this process; those of
+        icechunk also by other processes, which write to forks of the session.
     overwrite
         Replace an existing store; refused by default. It is replaced once the new one is complete, so that a cube may
         be written over the store it is read from, and a failed run leaves the old one. At a URL the new store is
@@ -191,6 +199,9 @@ def to_zarr(
         default the input is identified by the content of the files, objects and addresses it is read from (sizes,
         times, tags, pieces of their bytes), the names that Dask gives to its layers, and the coordinates. Given to
         resume a store that was begun without one, it states that the input is the same, though its files may be newer.
+    stac
+        Write a STAC item of the store beside it, ``fine.json`` for ``fine.zarr``, and one of its model: True, or a
+        template as of `xsr.stac_item`. Not with ``compute=False``.
     progress
         Show a progress bar.
 
@@ -232,6 +243,7 @@ def to_zarr(
     """
     overwrite, region = _check_mode(mode, overwrite, resume, append_dim, region)
     check_errors(errors)
+    require_path(stac if compute else False, path)
     form: dict[str, Any] = {"dtype": dtype, "zarr_format": zarr_format, "inner_chunks": inner_chunks}
     form["overviews"] = overviews
     if overviews and (append_dim is not None or region is not None):
@@ -242,11 +254,11 @@ def to_zarr(
     identity: dict[str, Any] = {"input_id": input_id, "allow_clipping": allow_clipping}
     if zarr_format is not None or inner_chunks is not None:  # refused before anything is looked at
         prepare(cube, **{**form, "zarr_format": zarr_format or 3}, **identity, grows=append_dim)
-    root = resolve_store(path, storage_options, writes=True)
+    root = _root_of(path, storage_options)
     place = in_group(root, group)
     form["zarr_format"] = _format_for(root, place, zarr_format, inner_chunks, resume)
     prepared = prepare(cube, **form, **identity, grows=append_dim)
-    with locked(root, force=force) as lease:
+    with locked(root, force=force) as lease, merging(root):
         root, place = lease.guarding(root), lease.guarding(place)
         above = [] if group is None else groups_above(root, place)
         how = _How(errors, progress, resume, force, compute, above)
@@ -271,9 +283,20 @@ def to_zarr(
     valid, clipped, infinite = (ledger.total(column, prepared.images) for column in ("valid", "clipped", "infinite"))
     warn_of_infinite(infinite)
     readers, failed = readers_of(prepared.zarr_format, levels=bool(prepared.levels)), tuple(outcomes.failed)
-    return StoreReport(
+    report = StoreReport(
         written.place.name, len(ledger), valid, clipped, infinite, outcomes.done, failed, readers=readers
     )
+    if stac is False or not compute or outcomes.failed:
+        return report
+    item = write_beside(path, stac, group=group, storage_options=storage_options)
+    return replace(report, item=item)
+
+
+def _root_of(path: StoreLike, options: Mapping[str, Any] | None) -> Place:
+    """Place that is written to: where other processes compute, a fork of a session that has such."""
+    if can_fork(path) and options is None and not path.read_only and not graph.in_threads():
+        return forked(type(path).__name__, path)
+    return resolve_store(path, options, writes=True)
 
 
 def _format_for(

@@ -28,6 +28,7 @@ from xsr.core.sheet import Section, Sheet, Shown
 from xsr.core.store.outcome import pixels_section
 from xsr.core.store.place import Place, resolve_place, store_errors
 from xsr.core.types import XarrayObject
+from xsr.items.writing import StacLike, require_path, write_beside
 
 Compression = Literal["deflate", "zstd", "lzw", "none"]
 SUFFIXES = (".tif", ".tiff")
@@ -46,6 +47,8 @@ class CogReport(Shown):
     """Valid pixels outside the range of the packing, moved to its limits."""
     infinite: int
     """Pixels that were infinite, and are written as no data."""
+    items: tuple[str, ...] = ()
+    """STAC items beside the files, if they were requested."""
 
     def _sheet(self) -> Sheet:
         where = public(self.paths[0]) if self.paths else ""
@@ -77,6 +80,7 @@ def to_cog(
     compress: Compression = "deflate",
     units: str | float | None = None,
     storage_options: Mapping[str, Any] | None = None,
+    stac: StacLike = False,
     progress: bool = True,
 ) -> CogReport:
     """Write a cube as Cloud Optimized GeoTIFF, one file a date.
@@ -103,6 +107,9 @@ def to_cog(
         Units of the numbers where the metadata do not say; see `xsr.interpolate`.
     storage_options
         Options of fsspec where the path is a URL, for instance ``{"endpoint_url": ...}`` for ``s3://``.
+    stac
+        Write a STAC item of each file beside it, ``fine.json`` for ``fine.tif``, and one of its model: True, or a
+        template as of `xsr.stac_item`.
     progress
         Show a progress bar.
 
@@ -147,6 +154,7 @@ def to_cog(
         raise ParameterError(f"compress={compress!r}; expected one of {', '.join(get_args(Compression))}.")
     if checks.whole("blocksize", blocksize, least=16) % 16:
         raise ParameterError(f"blocksize={blocksize}; expected a multiple of 16, such as 512.")
+    require_path(stac, path)
     opened = open_cube(cube, units=units)
     form = _Form(_encoder(opened, dtype, allow_clipping), blocksize, compress)
     files = _files(opened, resolve_place(path, storage_options))
@@ -159,7 +167,10 @@ def to_cog(
                     counts += pixels
                     advance()
                 _copy(plain, whole, form)
-    report = CogReport(tuple(_path_of(file) for file in files), *counts.tolist())
+    items = [write_beside(file.path, stac, storage_options=storage_options) for file in files]
+    valid, clipped, infinite = counts.tolist()
+    paths = tuple(_path_of(file) for file in files)
+    report = CogReport(paths, valid, clipped, infinite, tuple(filter(None, items)))
     warn_of_infinite(report.infinite)
     return report
 

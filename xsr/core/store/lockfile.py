@@ -51,7 +51,7 @@ class LockFile(Protocol):
 def file_beside(place: Place, suffix: str) -> LockFile:
     """File with the name of a store and a suffix; links are followed, so that a store has one by all its names."""
     if isinstance(place, StoreObject):
-        return HeldFile(place.store)
+        return HeldFile(place.store if place.whole is None else place.whole)
     if not place.remote:
         return LocalFile(Path(os.path.realpath(place.path) + suffix))
     from fsspec.core import url_to_fs

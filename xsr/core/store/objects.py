@@ -21,11 +21,15 @@ BOXED = "c/0"
 
 @dataclass(frozen=True, repr=False)
 class StoreObject(Place):
-    """A group of a store object; does not travel to other processes."""
+    """A group of a store object; travels to other processes if it is one of a fork."""
 
     store: Any = field(default=None, repr=False)
     prefix: str = ""
     """Keys of the group begin with it: empty, or a path and a slash."""
+    fork: Any = field(default=None, repr=False, compare=False)
+    """Session of the store where other processes write, too; see `xsr.core.store.forks`."""
+    whole: Any = field(default=None, repr=False, compare=False)
+    """Store object of the session that the fork is merged into, if there is one."""
 
     def __dask_tokenize__(self) -> Any:
         return type(self).__name__, id(self.store), self.prefix

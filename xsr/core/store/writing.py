@@ -10,6 +10,7 @@ from xsr._version import __version__
 from xsr.core import graph
 from xsr.core.errors import ParameterError, StoreError, discreet
 from xsr.core.store.block import BlockWriter
+from xsr.core.store.forks import received, sent
 from xsr.core.store.header import COPIES, Header, encode, read_header
 from xsr.core.store.ledger import DONE, QUARANTINED, BadBlock, Blocks, Index, Ledger
 from xsr.core.store.place import Place, reason, store_errors
@@ -33,7 +34,7 @@ class Outcomes:
     def succeed(self, key: graph.BlockKey, row: Any) -> None:
         """Take note of a block that was written."""
         self.done += 1
-        self._record(key, row)
+        self._record(key, received(self.writers[key.label], key.index, row))
 
     def fail(self, key: graph.BlockKey, error: Exception) -> None:
         """Take note of a block that could not be computed."""
@@ -144,7 +145,8 @@ def compute_blocks(
     place = ledger.place
     outcomes = Outcomes(writers, ledger)
     tasks = [
-        graph.block_tasks(writer, arrays[name], label=name, indices=todo[name]) for name, writer in writers.items()
+        graph.block_tasks(sent(writer), arrays[name], label=name, indices=todo[name])
+        for name, writer in writers.items()
     ]
     try:
         with discreet(place.path, place.options):

@@ -189,7 +189,8 @@ def sensor_of(item: "pystac.Item") -> Sensor:
     if harmonised:
         return sensors.get("landsat-8" if harmonised[1] == "L" else "sentinel-2")
     known = item.properties
-    platform = str(known.get("platform") or known.get("eo:platform") or _platform_by_name(item) or "")
+    stated = known.get("platform") or known.get("eo:platform") or _platform_by_name(item) or known.get("xsr:sensor")
+    platform = str(stated or "")
     _refuse_unusable(item, platform)
     for text in (platform, str(known.get("constellation") or ""), item.collection_id or ""):
         if "sentinel-2" in text.lower().replace(" ", "-"):
