@@ -136,6 +136,7 @@ class SuperResolution(Generic[Container]):
     support = Verb(lambda: api.support)
     to_cog = Verb(lambda: api.to_cog)
     to_zarr = Verb(lambda: api.to_zarr)
+    report = Verb(lambda: api.report)
 
     @property
     def plot(self) -> Plots:

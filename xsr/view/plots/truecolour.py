@@ -115,7 +115,7 @@ def draw(ax: "Axes", picture: Any, view: View, limits: Range | None, **options: 
     """Draw loaded numbers (band, y, x) of a view on axes that show its grid."""
     geobox = view.geobox
     show_map(ax, geobox)
-    options = {"extent": _extent(geobox), "origin": "upper", "aspect": ax.get_aspect(), **options}
+    options = {"extent": extent_of(geobox), "origin": "upper", "aspect": ax.get_aspect(), **options}
     turned = _turned(geobox)
     image = ax.imshow(colours(picture, limits), **options)
     if turned:
@@ -139,7 +139,7 @@ def _turned(geobox: GeoBox) -> bool:
     return bool(geobox.affine.b or geobox.affine.d)
 
 
-def _extent(geobox: GeoBox) -> tuple[float, float, float, float]:
+def extent_of(geobox: GeoBox) -> tuple[float, float, float, float]:
     """Left, right, bottom, top: in the CRS, or in pixels where rows do not run along an axis of it."""
     if _turned(geobox):
         return 0.0, float(geobox.shape.x), float(geobox.shape.y), 0.0
