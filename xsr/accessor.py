@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from functools import wraps
+from importlib import import_module
 from types import MethodType
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
 import xarray as xr
 
@@ -11,9 +12,20 @@ from xsr import api
 from xsr.core.sheet import Sheet, Shown
 from xsr.core.types import XarrayObject
 
+if TYPE_CHECKING:
+    from xsr.view import plots
+
 Container = TypeVar("Container", bound=XarrayObject)
 Options = ParamSpec("Options")
 Result = TypeVar("Result")
+
+
+class Bound(Protocol):
+    """What verbs are bound to."""
+
+    def _cube_for(self, verb: str) -> XarrayObject:
+        """Cube, or scores, that a verb is bound to."""
+        ...
 
 
 class Verb(Generic[Options, Result]):
@@ -36,9 +48,9 @@ class Verb(Generic[Options, Result]):
     def __get__(self, accessor: None, owner: type) -> Callable[Concatenate[XarrayObject, Options], Result]: ...
 
     @overload
-    def __get__(self, accessor: "SuperResolution[Any]", owner: type) -> Callable[Options, Result]: ...
+    def __get__(self, accessor: Bound, owner: type) -> Callable[Options, Result]: ...
 
-    def __get__(self, accessor: "SuperResolution[Any] | None", owner: type) -> Any:
+    def __get__(self, accessor: Bound | None, owner: type) -> Any:
         """Return the function bound to the cube of an accessor; to the class, unbound."""
         function = self._load()
         if accessor is None:
@@ -47,7 +59,7 @@ class Verb(Generic[Options, Result]):
         name = self._name
 
         @wraps(function)
-        def method(self: "SuperResolution[Any]", *args: Any, **options: Any) -> Any:
+        def method(self: Bound, *args: Any, **options: Any) -> Any:
             return function(self._cube_for(name), *args, **options)
 
         return MethodType(method, accessor)  # bound to the accessor, by which it can be pickled
@@ -58,7 +70,7 @@ class CubeVerb(Verb[Options, XarrayObject]):
 
     if TYPE_CHECKING:
 
-        @overload
+        @overload  # type: ignore[override]  # mypy takes the narrower second case for another
         def __get__(
             self, accessor: None, owner: type
         ) -> Callable[Concatenate[XarrayObject, Options], XarrayObject]: ...
@@ -66,7 +78,42 @@ class CubeVerb(Verb[Options, XarrayObject]):
         @overload
         def __get__(self, accessor: "SuperResolution[Container]", owner: type) -> Callable[Options, Container]: ...
 
-        def __get__(self, accessor: "SuperResolution[Any] | None", owner: type) -> Any: ...
+        @overload
+        def __get__(self, accessor: Bound, owner: type) -> Callable[Options, XarrayObject]: ...
+
+        def __get__(self, accessor: Bound | None, owner: type) -> Any: ...
+
+
+class _Later:
+    """The functions of a module, which is imported when the first is looked up."""
+
+    def __init__(self, module: str) -> None:
+        self._module = module
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(import_module(self._module), name)
+
+
+if not TYPE_CHECKING:
+    plots = _Later("xsr.view.plots")
+
+
+class Plots:
+    """Pictures of a cube, or of scores: every method is the function of the same name in `xsr.plot`, bound to it."""
+
+    def __init__(self, obj: XarrayObject) -> None:
+        self._obj = obj
+
+    def _cube_for(self, verb: str) -> XarrayObject:
+        """Cube, or scores, that a picture is made of."""
+        return self._obj
+
+    rgb = Verb(lambda: plots.rgb)
+    compare = Verb(lambda: plots.compare)
+    series = Verb(lambda: plots.series)
+    strata = Verb(lambda: plots.strata)
+    spectrum = Verb(lambda: plots.spectrum)
+    calibration = Verb(lambda: plots.calibration)
 
 
 def _homes(accessor: type) -> dict[str, str]:
@@ -116,6 +163,12 @@ class SuperResolution(Shown, Generic[Container]):
     support = Verb(lambda: api.support)
     to_cog = Verb(lambda: api.to_cog)
     to_zarr = Verb(lambda: api.to_zarr)
+    report = Verb(lambda: api.report)
+
+    @property
+    def plot(self) -> Plots:
+        """Pictures with matplotlib: `rgb`, `compare` and `series` of a cube, `strata` and the like of its scores."""
+        return Plots(self._obj)
 
 
 @xr.register_datatree_accessor("sr")  # type: ignore[no-untyped-call]

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from xsr.sources.safe import open_safe as open_safe
     from xsr.sources.stac import open_stac as open_stac
     from xsr.sources.theia import open_theia as open_theia
+    from xsr.view.report import report as report
 
 HOMES = {
     "Band": "xsr.core.sensors",
@@ -87,6 +88,7 @@ HOMES = {
     "register_metric": "xsr.kernels.metrics",
     "register_sensor": "xsr.core.sensors",
     "register_source": "xsr.sources.registry",
+    "report": "xsr.view.report",
     "sample": "xsr.operations.super_resolve",
     "semi_simulate": "xsr.operations.degrade",
     "sharpen": "xsr.operations.super_resolve",
