@@ -113,5 +113,5 @@ bench: .venv/.ready
 
 clean:
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov
-	rm -rf build dist *.egg-info docs/_build docs/_static/grid.png docs/_static/metrics.png docs/reference/generated xsr-demo
+	rm -rf build dist *.egg-info docs/_build docs/_static/grid.png docs/_static/home.png docs/_static/metrics.png docs/reference/generated xsr-demo
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -20,7 +20,12 @@ SAYS = {
     "own_training.py": "sharpened by the new weights",
     "own_source.py": "opened {'band': 4",
 }
-FIGURES = {"grid_figure.py": "grid.png", "metrics_figure.py": "metrics.png", "synthetic_gallery.py": "synthetic.png"}
+FIGURES = {
+    "grid_figure.py": "grid.png",
+    "home_figure.py": "home.png",
+    "metrics_figure.py": "metrics.png",
+    "synthetic_gallery.py": "synthetic.png",
+}
 """Scripts that print nothing, and what they draw."""
 
 pytestmark = pytest.mark.slow
