@@ -323,7 +323,7 @@ def test_one_task_makes_one_block_of_a_target_time_however_many_dates_it_reads()
     blocks = {(found.data.name, t, 0, y, x) for t in range(4) for y in range(2) for x in range(2)}
     assert set(layer) == blocks | {f"{found.data.name}-work"}
     counting = found.n_valid.data
-    made = [layer for name, layer in counting.dask.layers.items() if name.startswith("xsr-countvalid")]
+    made = [layer for name, layer in counting.dask.layers.items() if name.startswith("count_valid")]
     assert [len(layer) for layer in made] == [16 + 1]
 
 

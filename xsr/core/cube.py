@@ -544,7 +544,7 @@ def _stack_bands(
     radiometry.check_alike({name: data[name] for name in names}, units)
     decoded = {name: radiometry.decode(data[name], units) for name in names}
     stacked: xr.DataArray = xr.apply_ufunc(  # one task a chunk, where concatenation would take several a band
-        _stack_last,
+        _joined_bands,
         *decoded.values(),
         output_core_dims=[["band"]],
         dask="parallelized",
@@ -554,7 +554,7 @@ def _stack_bands(
     return stacked.assign_coords(band=[str(name) for name in names])
 
 
-def _stack_last(*bands: NDArray[np.float32]) -> NDArray[np.float32]:
+def _joined_bands(*bands: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.stack(bands, axis=-1)
 
 

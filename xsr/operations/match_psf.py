@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,6 +124,8 @@ def match_psf(
 @dataclass(frozen=True)
 class Softening:
     """Block function: a Gaussian over each band of each date."""
+
+    task: ClassVar[str] = "match_psf"
 
     sigma_px: tuple[float, float]
     padding: Padding = "reflect"

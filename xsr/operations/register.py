@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -185,6 +185,8 @@ def _move(cube: Cube, shifts: NDArray[np.float64]) -> XarrayObject:
 @dataclass(frozen=True)
 class Moving:
     """Block function: every date interpolated at the displaced positions; beyond the cube is no data."""
+
+    task: ClassVar[str] = "register"
 
     shifts: tuple[tuple[float, float], ...]
     """Displacement of each date down and right in pixels."""

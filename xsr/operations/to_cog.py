@@ -22,6 +22,7 @@ from xsr.core.cube import Cube, clean, open_cube
 from xsr.core.errors import ParameterError, StoreError
 from xsr.core.packing import FILL, Encoder, StoredType, packing_of, warn_of_infinite
 from xsr.core.pipeline import CHUNK
+from xsr.core.progress import bar
 from xsr.core.provenance import PREFIX
 from xsr.core.redact import public
 from xsr.core.sheet import Section, Sheet, Shown
@@ -160,7 +161,7 @@ def to_cog(
     files = _files(opened, resolve_place(path, storage_options))
     _refuse_taken(files, overwrite)
     counts = np.zeros(3, np.int64)
-    with _bar(progress, len(files) * len(_strips(opened))) as advance:
+    with bar("writing strips", len(files) * len(_strips(opened)), shown=progress) as advance:
         for number, file in enumerate(files):
             with _incoming(file) as (plain, whole):
                 for pixels in _write_plain(opened, number, plain, form):
@@ -233,15 +234,6 @@ def _at(file: Place) -> tuple[Any, str]:
 def _seconds(cube: Cube) -> list[Any]:
     times = cube.data["time"].values
     return list(times.astype("datetime64[s]") if times.dtype.kind == "M" else times)
-
-
-@contextmanager
-def _bar(progress: bool, total: int) -> Iterator[Any]:
-    from rich.progress import Progress
-
-    with Progress(disable=not progress) as bar:
-        task = bar.add_task("writing strips", total=total)
-        yield lambda: bar.advance(task)
 
 
 @contextmanager

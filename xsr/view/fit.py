@@ -110,7 +110,11 @@ def _doubt(card: ModelCard, cube: Cube) -> str:
     crs = cube.geobox.crs
     if card.units == "K" or crs is None or not crs.projected or "metre" not in crs.units:
         return ""
-    return card.doubt_of_pixels(resolution(cube.geobox)[0])
+    size_m = resolution(cube.geobox)[0]
+    if not card.doubt_of_pixels(size_m):
+        return ""
+    low, high = card.scale_range if card.factor is None else (1, card.factor)
+    return f"trained on pixels of {card.gsd_m * low:g} m to {card.gsd_m * high:g} m, not {size_m:g} m: compare it"
 
 
 def is_of_series(card: ModelCard) -> bool:

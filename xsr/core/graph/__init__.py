@@ -8,7 +8,7 @@ from xsr.core.graph.portions import BlockKey, BlockTasks, block_tasks
 from xsr.core.graph.reductions import Job, Reduction, reduce_windows
 from xsr.core.graph.schedulers import in_threads, threads_each
 from xsr.core.graph.tasks import compute
-from xsr.core.graph.windows import Block, Fetch, Frames, Plan, make_plan, run, run_frames, run_here
+from xsr.core.graph.windows import Block, Fetch, Frames, Plan, make_plan, run, run_frames, run_here, task_of
 
 __all__ = [
     "Block",
@@ -34,6 +34,7 @@ __all__ = [
     "run_frames",
     "run_here",
     "standin",
+    "task_of",
     "threads_each",
     "together",
     "watch",

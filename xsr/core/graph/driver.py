@@ -15,6 +15,7 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
+from xsr.core import progress
 from xsr.core.blocks import Span, edges, overlapping
 
 Index: TypeAlias = tuple[int, ...]
@@ -122,11 +123,14 @@ class Shared:
         return self.work(index, sources)
 
 
-def compute_here(work: Work, sources: Sequence[NDArray[Any]]) -> Iterator[tuple[Index, NDArray[Any]]]:
-    """Compute all parts of a result from arrays in memory, one after another."""
+def compute_here(work: Work, sources: Sequence[NDArray[Any]], task: str) -> Iterator[tuple[Index, NDArray[Any]]]:
+    """Compute all parts of a result from arrays in memory, one after another, with progress; ``task`` names it."""
     mosaics = [Mosaic.whole(source) for source in sources]
-    for index, _ in work.reads():
-        yield index, work(index, mosaics)
+    parts = [index for index, _ in work.reads()]
+    with progress.where_watched(task, len(parts)) as advance:
+        for index in parts:
+            yield index, work(index, mosaics)
+            advance()
 
 
 def key_of(name: str) -> str:
@@ -236,7 +240,7 @@ def array(work: Work, source: Any, name: str, chunks: tuple[tuple[int, ...], ...
     if isinstance(source, np.ndarray):
         out = np.empty([sum(sizes) for sizes in chunks], np.float32)
         starts = [edges(sizes) for sizes in chunks]
-        for index, part in compute_here(work, [source]):
+        for index, part in compute_here(work, [source], name):
             out[tuple(slice(first[n], first[n + 1]) for first, n in zip(starts, index, strict=True))] = part
         return out
     import dask.array as da

@@ -54,7 +54,7 @@ def watch(source: Any, inspect: Inspect) -> Any:
     from dask.base import tokenize
 
     watcher = _Watcher(inspect, _Notice.fresh())
-    name = f"xsr-watched-{tokenize(source.name, inspect)}"
+    name = f"check_values-{tokenize(source.name, inspect)}"
     return da.map_blocks(watcher, source, name=name, dtype=source.dtype, meta=source._meta)
 
 

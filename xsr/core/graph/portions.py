@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-PREFIX = "xsr-write-"
+PREFIX = "to_zarr-"
 """Part of the keys of block tasks, which Dask may fuse with what they need and name after both."""
 FIRST = 1024
 """Most blocks of the first portion, which Dask optimises and orders in half a second."""

@@ -55,7 +55,7 @@ def reduce_windows(
     """
     work = _Rows(function, tuple(jobs), tuple(source.shape for source in sources))
     if all(isinstance(source, np.ndarray) for source in sources):
-        return np.stack([function.finish(total) for total in _totals(work, sources)])
+        return np.stack([function.finish(total) for total in _totals(work, sources, name)])
     return _reduce_lazy(work, sources, (work.dates, *shape), name)
 
 
@@ -111,10 +111,10 @@ def _cut(window: Window, read: Read, source: Mosaic) -> NDArray[Any]:
     return image
 
 
-def _totals(work: _Rows, sources: Sequence[NDArray[Any]]) -> list[NDArray[np.float64]]:
+def _totals(work: _Rows, sources: Sequence[NDArray[Any]], name: str) -> list[NDArray[np.float64]]:
     """Add up the numbers of all blocks, date by date."""
     totals: list[NDArray[np.float64]] = []
-    for (_, number), row in compute_here(work, sources):
+    for (_, number), row in compute_here(work, sources, name):
         if number == 0:
             totals.append(row)
         else:
@@ -132,7 +132,7 @@ def _reduce_lazy(work: _Rows, sources: Sequence[Any], shape: tuple[int, ...], na
     from dask.highlevelgraph import HighLevelGraph
 
     arrays = [da.from_array(s, chunks=-1) if isinstance(s, np.ndarray) else s for s in sources]
-    base = f"xsr-{name}-{tokenize(work, [a.name for a in arrays], shape)}"
+    base = f"{name}-{tokenize(work, [a.name for a in arrays], shape)}"
     blocks = f"{base}-block"
     tasks = layer(work, arrays, blocks)
     for date in range(shape[0]):

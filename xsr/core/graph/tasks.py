@@ -5,12 +5,12 @@ They run portion by portion on the active scheduler or cluster. Results and erro
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from functools import partial
 from typing import Any
 
 from xsr.core.graph.cluster import active_client, compute_on_cluster, threads_there
 from xsr.core.graph.portions import BlockKey, BlockTasks, ahead, portions
 from xsr.core.graph.schedulers import Report, compute_here, threads_here
+from xsr.core.progress import bar
 
 Done = Callable[[BlockKey, Any], None]
 """Called once for every task that went well, with what its function returned, in the thread that computes."""
@@ -39,15 +39,11 @@ def compute(tasks: Sequence[BlockTasks], *, progress: bool, done: Done, failed: 
     -----
     A task that lacked memory beside others is computed once more, alone, with ``failed`` or without.
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     tasks = [part for part in tasks if len(part)]
     if not tasks:
         return
-    columns = (TextColumn("writing blocks"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, disable=not progress) as bar:
-        row = bar.add_task("blocks", total=sum(map(len, tasks)))
-        report = Report(done, failed, partial(bar.advance, row))
+    with bar("writing blocks", sum(map(len, tasks)), shown=progress) as advance:
+        report = Report(done, failed, advance)
         client = active_client()
         threads = threads_here() if client is None else threads_there(client)
         with closing(ahead(portions(tasks, threads))) as prepared:

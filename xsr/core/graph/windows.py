@@ -4,6 +4,7 @@ One task computes one block for one chunk of time, so the chunks of the result a
 """
 
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -185,13 +186,27 @@ def _fetched(read: Read, fetch: Fetch) -> Mosaic:
     return Mosaic([((date, *corner), values[n : n + 1]) for n, date in enumerate(read.dates)], values.shape[1])
 
 
+def task_of(function: Any) -> str:
+    """Word for what a block function computes, which keys begin with and people read: of its class, if it gives none.
+
+    Examples
+    --------
+    >>> class CountValid: ...
+    >>> task_of(CountValid())
+    'count_valid'
+    """
+    named = getattr(function, "task", None)
+    return named or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(function).__name__).strip("_").lower()
+
+
 def _name(work: "_Windows", source: Any) -> str:
-    """Name of the result's keys, by what is computed."""
+    """Name of the result's keys: what is computed, and from what."""
+    task = task_of(work.frames[0].function)
     if isinstance(source, np.ndarray):
-        return ""
+        return task
     from dask.base import tokenize
 
-    return f"xsr-{type(work.frames[0].function).__name__.lower()}-{tokenize(work, source.name)}"
+    return f"{task}-{tokenize(work, source.name)}"
 
 
 @dataclass(frozen=True)

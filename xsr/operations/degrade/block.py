@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from itertools import product
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,8 @@ class Frame:
 @dataclass(frozen=True)
 class Degradation:
     """Block function: blur, decimate and add noise."""
+
+    task: ClassVar[str] = "degrade"
 
     bands: tuple[BandOptics, ...]
     frames: tuple[Frame, ...]

@@ -1,6 +1,7 @@
 """Block function that gives source pixels back from the output pixels that fell in them."""
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +54,8 @@ Block = tuple[int, int, int]
 @dataclass(frozen=True)
 class Gather:
     """Block function: every source pixel has the value of the output pixel in it that lies nearest to its centre."""
+
+    task: ClassVar[str] = "native"
 
     sampling: GatherSampling
     own: tuple[Block, ...]

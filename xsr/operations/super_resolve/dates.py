@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,8 @@ class Reading:
 @dataclass(frozen=True)
 class Fused(Network):
     """Block function of a network whose output is added to an estimate from one date, or from those around a time."""
+
+    task: ClassVar[str] = "liif"
 
     reader: Reader = field(default=NOTHING)
     """What is known of the bands."""

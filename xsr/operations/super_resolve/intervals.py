@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import xarray as xr
@@ -193,6 +193,8 @@ class Table:
 @dataclass(frozen=True)
 class Error:
     """Block function: expected error of a result, from the result and the interpolation of its input beside it."""
+
+    task: ClassVar[str] = "error_size"
 
     spec: registry.ModelSpec
     channels: Channels

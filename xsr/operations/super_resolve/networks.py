@@ -4,7 +4,7 @@ import re
 import warnings
 from dataclasses import dataclass
 from types import EllipsisType
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -132,6 +132,8 @@ def remask(out: Stack, valid: NDArray[np.bool_], rows: NDArray[np.float64], cols
 class Continuous(Network):
     """Block function of a continuous network: its output at the positions is added to the bicubic base."""
 
+    task: ClassVar[str] = "liif"
+
     def predict(
         self,
         images: NDArray[np.float32],
@@ -151,6 +153,8 @@ class Continuous(Network):
 @dataclass(frozen=True)
 class FixedFactor(Network):
     """Block function of a fixed-scale network: its output pixels are the positions."""
+
+    task: ClassVar[str] = "sisr"
 
     factor: int = 2
     residual: bool = True
@@ -204,6 +208,8 @@ class FixedFactor(Network):
 @dataclass(frozen=True)
 class Temporal(Network):
     """Block function of a temporal network: its output is added to the bicubic base of a mean over the dates."""
+
+    task: ClassVar[str] = "liif"
 
     target_times: tuple[TargetTime, ...] = ()
     frames: int = 5

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -241,6 +241,8 @@ def _mtf(table: sensors.Sensor, name: str) -> float:
 @dataclass(frozen=True)
 class Sharpened(Network):
     """Block function of a network that sharpens bands on the lattice of their own pixels."""
+
+    task: ClassVar[str] = "sharpen"
 
     reader: Reader = NOTHING
     """What is known of the network's bands."""

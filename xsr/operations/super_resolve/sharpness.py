@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from xsr.core import checks
 from xsr.core.blocks import Padding
 from xsr.core.errors import ModelError, ParameterError
+from xsr.core.graph import task_of
 from xsr.core.types import Stack, WindowFunction
 from xsr.kernels import sharpness
 from xsr.kernels.optics import by_band
@@ -29,6 +30,11 @@ class Resharpened:
     function: WindowFunction
     gains: tuple[float, ...]
     """Of each band, the response at the Nyquist frequency of the output by which its sharpness changes."""
+
+    @property
+    def task(self) -> str:
+        """That of the network."""
+        return task_of(self.function)
 
     @property
     def halo(self) -> int:

@@ -17,6 +17,7 @@ import numpy as np
 import xarray as xr
 
 from xsr.core.errors import ProductError, XsrWarning
+from xsr.core.progress import counted
 from xsr.core.store.ledger import DONE, READERS, BadBlock, Blocks, Index, Ledger
 from xsr.core.store.place import RETRY, Place, store_errors
 from xsr.core.store.target import Target, begin, begun, begun_anew, in_place
@@ -166,14 +167,12 @@ class Update:
         progress
             Show a progress bar over the dates.
         """
-        from rich.progress import track
-
         prepared = self._prepared()
         with store_errors(self.place, "beginning", remedy=RETRY):
             target, ledger = self._begin(prepared)
         writers = prepared.writers(ledger.place)
         written = Written()
-        for number, date in enumerate(track(self.dates, "fetching dates", disable=not progress)):
+        for number, date in enumerate(counted(self.dates, "fetching dates", shown=progress)):
             todo = {name: _undone(writer.blocks, ledger, number) for name, writer in writers.items()}
             dataset = self._source(date) if any(todo.values()) else None
             if dataset is None:
