@@ -47,6 +47,7 @@ help:
 .venv/.ready: .venv/.ready-demo
 	@echo "--- what the checks need"
 	$(PIP) install -e ".[test]"
+	$(PIP) install --no-deps "openeo>=0.53" "deprecated>=1.2.12"  # with what it needs it would put pandas below 3
 	touch $@
 
 .venv/.ready-docs: .venv/.ready-demo
