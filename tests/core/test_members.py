@@ -92,6 +92,16 @@ def test_a_dataset_keeps_what_the_members_share():
     np.testing.assert_array_equal(fine["B04"], ensemble().sr.interpolate(scale=2).sel(band="B04"))
 
 
+@pytest.mark.slow
+def test_points_of_a_dataset_without_dates_have_members():
+    data = ensemble().isel(time=0, drop=True).to_dataset("band")
+    points = {"x": PLAIN.x.values[3:6], "y": PLAIN.y.values[3:6]}
+    both = data.sr.sample(**points)
+    assert both["B02"].dims == ("realization", "point")
+    alone = data.isel(realization=1, drop=True).sr.sample(**points)
+    np.testing.assert_array_equal(both["B02"].isel(realization=1), alone["B02"])
+
+
 def test_several_dimensions_are_mapped_over():
     cube = xr.concat([ensemble(), ensemble() / 2], "model").transpose("time", "model", "band", "realization", "y", "x")
     fine = xsr.interpolate(cube, scale=2)

@@ -139,5 +139,8 @@ def test_the_tree_of_a_product_has_the_verbs_of_the_cube_it_holds(data_dir, tmp_
     assert fine.shape == (1, 1, 914, 914)
     with warned("the coordinates in measurements/reflectance/r60m/2"):
         assert float(fine.mean()) == pytest.approx(float(xsr.open(tree).mean()), rel=1e-3)
-    with warned("the coordinates in measurements/reflectance/r60m/2"), pytest.raises(BandError, match="the bands are of one kind"):
+    with (
+        warned("the coordinates in measurements/reflectance/r60m/2"),
+        pytest.raises(BandError, match="the bands are of one kind"),
+    ):
         tree.sr.sharpen()
