@@ -48,6 +48,7 @@ help:
 	@echo "--- what the checks need"
 	$(PIP) install -e ".[test]"
 	-$(BIN)/python tests/recorded_schemas.py
+	$(PIP) install --no-deps "openeo>=0.53" "deprecated>=1.2.12"  # with what it needs it would put pandas below 3
 	touch $@
 
 .venv/.ready-docs: .venv/.ready-demo

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from xsr.core.aside import nearest
 from xsr.core.cube import open_cube
-from xsr.core.errors import BandError, XsrWarning
+from xsr.core.errors import BandError, GridError, XsrWarning
 from xsr.core.types import XarrayObject
 from xsr.operations.store import to_zarr
 from xsr.testing import assert_lazy
@@ -43,7 +43,8 @@ def test_classes_go_to_a_finer_grid_by_nearest_pixels_and_keep_their_type(scale,
         scl = out["SCL"].isel(y=slice(None, None, -1)) if turned else out["SCL"]
         assert list(out.data_vars) == ["B02", "B03", "SCL"]
         assert scl.dtype == np.uint8
-        assert scl.attrs == {"long_name": "classes", "nodata": 0}
+        assert scl.attrs.items() >= {"long_name": "classes", "nodata": 0}.items()
+        assert scl.attrs.get("xsr_resampled", "") == ("nearest" if scale > 1 else "")
         np.testing.assert_array_equal(scl, expected)
     assert planned["SCL"].chunks == planned["B02"].chunks
 
@@ -131,6 +132,53 @@ def test_classes_are_no_bands():
     with pytest.raises(BandError, match=r"nothing but classes, \['SCL'\]"):
         open_cube(with_classes()["SCL"])
     assert open_cube(with_classes(), bands="B03").bands == ("B03",)
+
+
+def land_cover(**options) -> xr.DataArray:
+    flags = {"flag_values": np.array([1, 2, 3], np.int16), "flag_meanings": "forest water town"}
+    classes = with_classes()["SCL"].astype(np.int16).assign_attrs(flags).rename(options.get("name", "land_cover"))
+    classes.encoding["_FillValue"] = np.int16(-1)
+    return classes
+
+
+@settings(max_examples=8, deadline=None)
+@given(scale=st.sampled_from([1.3, 2.0, 3.4]), y=st.integers(2, 7), x=st.integers(2, 9))
+def test_classes_alone_are_brought_to_a_finer_grid_by_nearest_pixels(scale, y, x):
+    classes = land_cover()
+    with assert_lazy(lazy := classes.chunk(y=y, x=x)):
+        planned = lazy.sr.interpolate(scale=scale, method="nearest", chunks=6)
+    for out in (classes.sr.interpolate(scale=scale, method="nearest"), planned):
+        assert out.dtype == np.int16
+        assert out.dims == classes.dims
+        assert out.name == "land_cover"
+        assert out.attrs["flag_meanings"] == "forest water town"
+        assert out.attrs["xsr_operation"] == "interpolate:nearest"
+        assert out.encoding["_FillValue"] == -1
+        assert out.odc.crs == classes.odc.crs
+        np.testing.assert_array_equal(out, CLASSES[:, repeated(scale, 7)][:, :, repeated(scale, 9)])
+
+
+@pytest.mark.filterwarnings("ignore:Use .* matmul:PendingDeprecationWarning")  # odc-geo
+def test_maps_of_classes_in_other_containers_keep_their_form():
+    classes = land_cover()
+    both = xr.Dataset({"land_cover": classes, "cloud_mask": classes > 2})
+    out = both.sr.interpolate(scale=2, method="nearest")
+    assert {name: one.dtype.kind for name, one in out.data_vars.items()} == {"land_cover": "i", "cloud_mask": "b"}
+    one = classes.isel(time=0, drop=True).expand_dims(band=[1]).rename(None)
+    assert one.sr.interpolate(scale=2, method="nearest").shape == (1, 14, 18)
+    beyond = make_geobox((7, 9), affine=Affine(10, 0, WEST - 20, 0, -10, NORTH))
+    moved = classes.sr.interpolate(like=beyond, method="nearest")
+    assert (moved[..., :2] == -1).all()  # the fill of the encoding
+    elsewhere = classes.odc.geobox.to_crs("EPSG:32634")
+    with pytest.warns(XsrWarning), pytest.raises(GridError, match=r"\['land_cover'\] cannot follow.*reproject"):
+        classes.sr.interpolate(like=elsewhere, method="nearest")
+
+
+@pytest.mark.parametrize("method", ["liif", "interpolate"])
+def test_classes_alone_are_refused_where_they_would_be_numbers(method):
+    for classes in (land_cover(), land_cover(name=None), land_cover().isel(time=0).expand_dims(band=[1])):
+        with pytest.raises(BandError, match=r"nothing but classes.*interpolate\(method='nearest'\)"):
+            getattr(classes.sr, method)(scale=2)
 
 
 @pytest.mark.slow

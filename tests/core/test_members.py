@@ -39,8 +39,9 @@ def test_chunks_and_order_change_no_number_and_nothing_is_computed(place, chunks
     order.insert(place, "realization")
     cube = ensemble(3)
     expected = [PLAIN.copy(data=cube.values[number]).sr.interpolate(scale=2.5) for number in range(3)]
-    fine = cube.transpose(*order).chunk(chunks).sr.interpolate(scale=2.5, chunks=blocks)
-    assert_lazy(fine)
+    lazy = cube.transpose(*order).chunk(chunks)
+    with assert_lazy(lazy):
+        fine = lazy.sr.interpolate(scale=2.5, chunks=blocks)
     assert fine.dims == tuple(order)
     computed = fine.transpose("realization", "time", "band", "y", "x").values
     np.testing.assert_array_equal(computed, np.stack([one.values for one in expected]))
@@ -82,14 +83,23 @@ def test_a_dataset_keeps_what_the_members_share():
     data = ensemble().to_dataset("band")
     data["SCL"] = ("time", "y", "x"), np.full((2, 12, 12), 4, np.uint8)
     data["quality"] = "realization", [1, 2]
-    fine = data.chunk(y=6).sr.interpolate(scale=2)
-    assert_lazy(fine["B02"])
+    with assert_lazy(lazy := data.chunk(y=6)):
+        fine = lazy.sr.interpolate(scale=2)
     assert fine["B02"].dims == ("realization", "time", "y", "x")
     assert fine["SCL"].dims == ("time", "y", "x")
     assert fine["SCL"].dtype == np.uint8
     assert fine["quality"].values.tolist() == [1, 2]
-    xr.testing.assert_equal(fine["B02"].drop_attrs(), fine["B02"])
     np.testing.assert_array_equal(fine["B04"], ensemble().sr.interpolate(scale=2).sel(band="B04"))
+
+
+@pytest.mark.slow
+def test_points_of_a_dataset_without_dates_have_members():
+    data = ensemble().isel(time=0, drop=True).to_dataset("band")
+    points = {"x": PLAIN.x.values[3:6], "y": PLAIN.y.values[3:6]}
+    both = data.sr.sample(**points)
+    assert both["B02"].dims == ("realization", "point")
+    alone = data.isel(realization=1, drop=True).sr.sample(**points)
+    np.testing.assert_array_equal(both["B02"].isel(realization=1), alone["B02"])
 
 
 def test_several_dimensions_are_mapped_over():

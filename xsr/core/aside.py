@@ -19,11 +19,16 @@ from xsr.core import grid
 from xsr.core.blocks import Span
 from xsr.core.classes import fill_of, holds_classes, names_classes
 from xsr.core.errors import BandError, XsrWarning
+from xsr.core.provenance import PREFIX
 from xsr.core.types import XarrayObject
 
 Role = Literal["variable", "band", "coordinate"]
 STALE = ("grid_mapping", "transform", "res", "crs", "_CRS")
 """Attributes of a layer that describe the grid it had."""
+FILLS = ("_FillValue", "missing_value")
+"""What the encoding of a layer says of its numbers, and stays true on any grid."""
+RESAMPLED = f"{PREFIX}resampled"
+"""Attribute of a layer that has come to another grid: how."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +89,10 @@ def _of_dataset(
 
 
 def _of_bands(obj: xr.DataArray) -> tuple[xr.DataArray, list[tuple[Hashable, xr.DataArray, Role]]]:
+    name = "the array" if obj.name is None else obj.name
+    if obj.sizes.get("band", 1) == 1 and obj.dtype.kind in "iub" and holds_classes(name, obj):
+        _check_rest([name], [name])
     if "band" not in obj.dims or "band" not in obj.coords:
-        if obj.dtype.kind in "iu" and obj.name is not None and holds_classes(obj.name, obj):
-            _check_rest([obj.name], [obj.name])
         return obj, []
     labels = [str(label) for label in obj["band"].values]
     away = [number for number, label in enumerate(labels) if names_classes(label)]
@@ -101,7 +107,8 @@ def _check_rest(names: Sequence[Hashable], bands: Sequence[Hashable]) -> None:
     if names and len(names) == len(bands):
         raise BandError(
             f"the cube holds nothing but classes, {[str(name) for name in names]}; expected bands of reflectance beside"
-            " them. Pass the cube that they belong to."
+            " them. Pass the cube that they belong to, or bring them to a finer grid alone by"
+            " interpolate(method='nearest')."
         )
 
 
@@ -111,7 +118,7 @@ def _bare(data: xr.DataArray, spatial: Sequence[Hashable]) -> xr.DataArray:
     bare = data.drop_vars(list(data.coords)).transpose(..., y, x)
     bare = bare.rename({old: new for old, new in ((y, "y"), (x, "x")) if old != new})
     bare.attrs = {key: value for key, value in data.attrs.items() if key not in STALE}
-    bare.encoding = {}
+    bare.encoding = {key: value for key, value in data.encoding.items() if key in FILLS and bare.dtype.kind in "iu"}
     return bare
 
 
@@ -182,7 +189,11 @@ def carried(layers: Sequence[Layer], source: GeoBox, target: GeoBox, data: xr.Da
         if taken is None:
             lost.append(layer)
             continue
-        moved.append(Layer(layer.name, _chunked_as(taken, data), layer.role))
+        placed = _chunked_as(taken, data)
+        if index is not None:
+            placed = placed.assign_attrs({RESAMPLED: "nearest"})
+        placed.encoding = dict(layer.data.encoding)
+        moved.append(Layer(layer.name, placed, layer.role))
     warn_dropped(lost, "the result has other dates, or pixels outside the cube, for which they have no value")
     return moved
 

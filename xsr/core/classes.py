@@ -135,11 +135,12 @@ FMASK = "Fmask"
 
 NAMES = re.compile(
     r"fmask|valid|scl_60m|classification|bqa|qai|qa\d\d|(.+_)?qa_.+|.+_qa|msk_.+|.*(cloud|snow|water)_?(mask|prob\w*|classi\w*)"
-    r"|.*(^|_)(mask|flags?|contiguity)|clp|cld|snw|radsat",
+    r"|.*(^|_)(mask|flags?|contiguity)|clp|cld|snw|radsat"
+    r"|(.+_)?(land_?cover|lulc|lccs|worldcover)(_(class|classes|map))?",
     re.IGNORECASE,
 )
-"""Other names of classes, flags and probabilities of clouds: not bands, and meanings that only attributes or the user
-can give."""
+"""Other names of classes, flags, land cover and probabilities of clouds: not bands, and meanings that only attributes
+or the user can give."""
 QUANTITIES = re.compile(r"st_qa", re.IGNORECASE)
 """Names that look like classes and are physical quantities: the uncertainty of a surface temperature."""
 FLAGS = ("flag_values", "flag_masks", "flag_meanings", "flags_definition", "classification:classes")

@@ -312,8 +312,7 @@ class Cube:
         axes = dict(zip(("y", "x"), data.dims[-2:], strict=True))
         layers = aside.carried(self.layers, self.geobox, geobox, data)
         return {
-            layer.name: ([axes.get(str(dim), dim) for dim in layer.data.dims], layer.data.data, layer.data.attrs)
-            for layer in layers
+            layer.name: ([axes.get(str(dim), dim) for dim in layer.data.dims], *_parts(layer.data)) for layer in layers
         }
 
     @staticmethod
@@ -361,6 +360,11 @@ class Cube:
         data.attrs = {**clean(original.attrs), **provenance}
         data.encoding = dict(grid)
         return data.rename(original.name)
+
+
+def _parts(layer: xr.DataArray) -> tuple[Any, Mapping[Any, Any], Mapping[Any, Any]]:
+    """Values, attributes and encoding of a layer."""
+    return layer.data, layer.attrs, layer.encoding
 
 
 def _is_grid_mapping(name: Hashable, variable: xr.DataArray) -> bool:

@@ -130,10 +130,11 @@ def _over_pixels(cube: XarrayObject, variable: xr.DataArray) -> bool:
 def _differs(cube: XarrayObject, dim: Hashable, name: Hashable, made: xr.DataArray) -> bool:
     """Whether a variable of a result is one of each member; classes that the members share stay one."""
     given = _variables(cube).get(name)
-    if given is None or name not in cube.coords:
-        shared = given is not None and dim not in given.dims and holds_classes(name, given)
-        return made.ndim > 1 and not shared
-    return dim in given.dims
+    if given is None:
+        return made.ndim > 1
+    if name in cube.coords or dim in given.dims:
+        return dim in given.dims
+    return _over_pixels(cube, given) and not holds_classes(name, given)
 
 
 def _in_order(made: xr.DataArray, given: Any, dim: Hashable) -> xr.DataArray:

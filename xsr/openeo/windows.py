@@ -20,7 +20,7 @@ from xsr.models import registry
 from xsr.openeo.request import Request, parse
 
 SIZE = 256
-"""Least side of a window without its overlap, in pixels, where none is asked for."""
+"""Least side of a window without its overlap, in pixels, where none is given."""
 BANDS = ("B02", "B03", "B04", "B08")
 COARSE = ("B01", "B09")
 """Bands of 60 m, which look farthest in `sharpen`."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from xsr.core import checks, pipeline
+from xsr.core import checks, classmap, pipeline
 from xsr.core.cube import open_cube
 from xsr.core.errors import ParameterError
 from xsr.core.members import each_member
@@ -68,7 +68,8 @@ def interpolate(
     Parameters
     ----------
     cube
-        DataArray ([time,] [band,] y, x) or Dataset of bands ([time,] y, x).
+        DataArray ([time,] [band,] y, x) or Dataset of bands ([time,] y, x); with ``method="nearest"`` also a map of
+        classes alone, which keeps its type.
     scale
         Linear factor, >= 1, any real number. The output has ``floor(n * scale)`` pixels of exactly ``gsd / scale``,
         anchored at the top-left corner of the cube.
@@ -140,6 +141,9 @@ def interpolate(
     if temporal not in TEMPORAL:
         raise ParameterError(f"temporal={temporal!r}; expected one of {', '.join(TEMPORAL)}.")
     frames = checks.whole("frames", frames, least=1)
+    if method == "nearest" and t is None and bands is None and classmap.holds_only_classes(cube):
+        size: dict[str, Any] = {"scale": scale, "resolution": resolution, "like": like, "chunks": chunks}
+        return classmap.by_nearest(cube, partial(interpolate, method=method, units="reflectance", **size))
     if t is not None:
         checked = open_cube(cube, units=units, bands=bands)
         target = pipeline.resolve_target(checked, scale=scale, resolution=resolution, like=like)

@@ -241,8 +241,8 @@ def joined_groups(tree: xr.DataTree) -> XarrayObject:
         return xr.merge(own, join="exact", compat="override", combine_attrs="drop_conflicts")
     except ValueError as error:
         raise CubeError(
-            f"the groups {', '.join(found)} of the tree do not fit: {error}. Expected the same dates; take one group, or"
-            " select dates that all have."
+            f"the groups {', '.join(found)} of the tree do not fit: {error}. Expected the same dates; take one group,"
+            " or select dates that all have."
         ) from error
 
 
