@@ -50,7 +50,7 @@ class Absent(Exception):
 
 
 @dataclass(frozen=True)
-class Seen:
+class Found:
     """What a reader says of an image; None where it says nothing."""
 
     values: NDArray[Any]
@@ -112,8 +112,8 @@ def write(folder: Path) -> list[Target]:
 # --- readers -----------------------------------------------------------------------------------------------
 
 
-def _of_xarray(data: xr.DataArray, crs: Any, transform: Any) -> Seen:
-    return Seen(data.values, tuple(transform)[:6], crs, tuple(map(str, data["band"].values)))
+def _of_xarray(data: xr.DataArray, crs: Any, transform: Any) -> Found:
+    return Found(data.values, tuple(transform)[:6], crs, tuple(map(str, data["band"].values)))
 
 
 def _spaced(data: xr.DataArray) -> tuple[float, ...]:
@@ -123,13 +123,13 @@ def _spaced(data: xr.DataArray) -> tuple[float, ...]:
     return float(dx), 0.0, float(x - dx / 2), 0.0, float(dy), float(y - dy / 2)
 
 
-def by_xarray(target: Target) -> Seen:
+def by_xarray(target: Target) -> Found:
     """`xarray.open_zarr`."""
     data = xr.open_zarr(target.path, group=target.group)[NAME]
     return _of_xarray(data, data["spatial_ref"].attrs["crs_wkt"], _spaced(data))
 
 
-def by_datatree(target: Target) -> Seen:
+def by_datatree(target: Target) -> Found:
     """`xarray.open_datatree`, and `open_groups` beside it."""
     tree = xr.open_datatree(target.path, engine="zarr")
     assert set(xr.open_groups(target.path, engine="zarr")) == set(tree.groups)
@@ -137,25 +137,25 @@ def by_datatree(target: Target) -> Seen:
     return _of_xarray(data, data["spatial_ref"].attrs["crs_wkt"], _spaced(data))
 
 
-def by_rioxarray(target: Target) -> Seen:
+def by_rioxarray(target: Target) -> Found:
     """Accessor ``rio`` of what xarray opens; `rioxarray.open_rasterio` of a COG."""
     import rioxarray
 
     if target.cog:
         data = rioxarray.open_rasterio(target.path, mask_and_scale=True)
         assert isinstance(data, xr.DataArray)
-        return Seen(data.values, tuple(data.rio.transform())[:6], data.rio.crs, data.attrs["long_name"])
+        return Found(data.values, tuple(data.rio.transform())[:6], data.rio.crs, data.attrs["long_name"])
     data = xr.open_zarr(target.path, group=target.group, decode_coords="all")[NAME]
     return _of_xarray(data, data.rio.crs, data.rio.transform())
 
 
-def by_odc_geo(target: Target) -> Seen:
+def by_odc_geo(target: Target) -> Found:
     """Accessor ``odc`` of what xarray opens."""
     data = xr.open_zarr(target.path, group=target.group, decode_coords="all")[NAME]
     return _of_xarray(data, str(data.odc.geobox.crs), data.odc.geobox.affine)
 
 
-def by_zarr(target: Target) -> Seen:
+def by_zarr(target: Target) -> Found:
     """zarr-python alone: arrays, attributes and the GeoZarr conventions."""
     import zarr
 
@@ -166,15 +166,15 @@ def by_zarr(target: Target) -> Seen:
     values = numbers * attrs.get("scale_factor", 1) + attrs.get("add_offset", 0)
     values = np.where(numbers == fill, np.nan, values) if numbers.dtype.kind == "u" else values
     bands = tuple(map(str, group["band"][:]))
-    return Seen(values, tuple(group.attrs["spatial:transform"]), group.attrs["proj:code"], bands)
+    return Found(values, tuple(group.attrs["spatial:transform"]), group.attrs["proj:code"], bands)
 
 
-def by_rasterio(target: Target) -> Seen:
+def by_rasterio(target: Target) -> Found:
     """GDAL in the wheel of rasterio."""
     return _of_gdal(target.folder)
 
 
-def _of_gdal(path: str) -> Seen:
+def _of_gdal(path: str) -> Found:
     import rasterio
 
     with rasterio.open(path) as source:
@@ -184,15 +184,15 @@ def _of_gdal(path: str) -> Seen:
         scales, offsets = (np.reshape(n, (-1, 1, 1)) for n in (source.scales, source.offsets))
         values = np.where(source.read_masks() == 0, np.nan, numbers * scales + offsets)
         named = source.descriptions if all(source.descriptions) else None
-        return Seen(values, tuple(source.transform)[:6], source.crs, named)
+        return Found(values, tuple(source.transform)[:6], source.crs, named)
 
 
-def by_gdal(target: Target) -> Seen:
+def by_gdal(target: Target) -> Found:
     """Gdalinfo and gdal_translate of the system, as programs."""
     if shutil.which("gdal_translate") is None:
         raise Absent("no gdal_translate here")
-    told = json.loads(_run("gdalinfo", "-json", target.folder))
-    listed = told.get("metadata", {}).get("SUBDATASETS", {})
+    shown = json.loads(_run("gdalinfo", "-json", target.folder))
+    listed = shown.get("metadata", {}).get("SUBDATASETS", {})
     names = [listed[key] for key in sorted(listed) if key.endswith("_NAME") and f"/{NAME}:" in listed[key]]
     with tempfile.TemporaryDirectory() as folder:
         parts = []
@@ -201,7 +201,7 @@ def by_gdal(target: Target) -> Seen:
             _run("gdal_translate", "-q", name, copy)
             parts.append(_of_gdal(copy))
         values = np.concatenate([part.values for part in parts])
-        return Seen(values, parts[0].transform, parts[0].crs, parts[0].bands if target.cog else None)
+        return Found(values, parts[0].transform, parts[0].crs, parts[0].bands if target.cog else None)
 
 
 def _run(*command: str) -> str:
@@ -211,7 +211,7 @@ def _run(*command: str) -> str:
     return done.stdout
 
 
-def by_rio_tiler(target: Target) -> Seen:
+def by_rio_tiler(target: Target) -> Found:
     """rio-tiler: its reader of GeoTIFF, and of xarray."""
     from rio_tiler.io import Reader, XarrayReader
 
@@ -223,20 +223,20 @@ def by_rio_tiler(target: Target) -> Seen:
         data = xr.open_zarr(target.path, group=target.group, decode_coords="all")[NAME]
         reader = XarrayReader(data)
         read, bands = reader.part(reader.bounds, bounds_crs=reader.crs), tuple(map(str, data["band"].values))
-    return Seen(read.array.astype(float).filled(np.nan), tuple(read.transform)[:6], read.crs, bands)
+    return Found(read.array.astype(float).filled(np.nan), tuple(read.transform)[:6], read.crs, bands)
 
 
-def by_geozarr(target: Target) -> Seen:
+def by_geozarr(target: Target) -> Found:
     """Reader of GeoZarr in rio-tiler, which goes by the conventions alone."""
     import zarr
     from rio_tiler.experimental.zarr import GroupReader
 
     reader = GroupReader(zarr.open_group(target.path, mode="r"))
     read = reader.part(reader.bounds, bounds_crs=reader.crs, variables=[NAME])
-    return Seen(read.array.astype(float).filled(np.nan), tuple(read.transform)[:6], read.crs)
+    return Found(read.array.astype(float).filled(np.nan), tuple(read.transform)[:6], read.crs)
 
 
-def by_xsr(target: Target) -> Seen:
+def by_xsr(target: Target) -> Found:
     """`xsr.open`."""
     data = xsr.open(target.path)
     assert isinstance(data, xr.DataArray)
@@ -252,7 +252,7 @@ class Reader:
 
     name: str
     version: Callable[[], str]
-    read: Callable[[Target], Seen]
+    read: Callable[[Target], Found]
     leaves: frozenset[str] = frozenset()
     """Forms that are none of its own."""
 
@@ -288,20 +288,20 @@ READERS = (
 )
 
 
-def wrong(seen: Seen, cube: xr.DataArray) -> list[str]:
+def wrong(read: Found, cube: xr.DataArray) -> list[str]:
     """Say what a reader read otherwise than it was written."""
     from rasterio.crs import CRS as Parsed
 
     found = []
-    if not np.allclose(seen.transform, TRANSFORM, rtol=0, atol=1e-6):
+    if not np.allclose(read.transform, TRANSFORM, rtol=0, atol=1e-6):
         found.append("grid")
-    if Parsed.from_user_input(seen.crs).to_epsg() != Parsed.from_user_input(CRS).to_epsg():
+    if Parsed.from_user_input(read.crs).to_epsg() != Parsed.from_user_input(CRS).to_epsg():
         found.append("CRS")
-    if seen.bands is not None and tuple(seen.bands) != BANDS:
+    if read.bands is not None and tuple(read.bands) != BANDS:
         found.append("bands")
-    if not np.array_equal(np.isnan(seen.values), np.isnan(cube.values)):
+    if not np.array_equal(np.isnan(read.values), np.isnan(cube.values)):
         found.append("no data")
-    elif not np.allclose(seen.values, cube.values, rtol=0, atol=1e-6, equal_nan=True):
+    elif not np.allclose(read.values, cube.values, rtol=0, atol=1e-6, equal_nan=True):
         found.append("values")
     return found
 
@@ -313,15 +313,15 @@ def outcome(reader: Reader, target: Target, cube: xr.DataArray) -> str:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            seen = reader.read(target)
+            read = reader.read(target)
     except (Absent, ImportError):
         return "–"
     except Exception as error:
         return f"no: {str(error).splitlines()[0]}"
-    bad = wrong(seen, cube)
+    bad = wrong(read, cube)
     if bad:
         return f"wrong {', '.join(bad)}"
-    return "all" if seen.bands is not None else "all but names of bands"
+    return "all" if read.bands is not None else "all but names of bands"
 
 
 def table() -> tuple[list[str], list[str]]:

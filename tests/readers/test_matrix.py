@@ -58,14 +58,14 @@ def test_a_reader_reads_what_was_written(targets, cube, reader, form):
 
 def test_something_else_is_not_what_was_written(cube):
     """The judge: each part of what is read can be wrong by itself."""
-    right = readers.Seen(cube.values, readers.TRANSFORM, readers.CRS, readers.BANDS)
+    right = readers.Found(cube.values, readers.TRANSFORM, readers.CRS, readers.BANDS)
     assert readers.wrong(right, cube) == []
     moved = (*readers.TRANSFORM[:2], 600_002.5, *readers.TRANSFORM[3:])
-    assert readers.wrong(readers.Seen(cube.values, moved, "EPSG:32634", readers.BANDS[::-1]), cube) == [
+    assert readers.wrong(readers.Found(cube.values, moved, "EPSG:32634", readers.BANDS[::-1]), cube) == [
         *("grid", "CRS", "bands")
     ]
-    assert readers.wrong(readers.Seen(cube.values + 1e-4, *([readers.TRANSFORM, readers.CRS])), cube) == ["values"]
-    assert readers.wrong(readers.Seen(cube.fillna(0).values, *([readers.TRANSFORM, readers.CRS])), cube) == ["no data"]
+    assert readers.wrong(readers.Found(cube.values + 1e-4, *([readers.TRANSFORM, readers.CRS])), cube) == ["values"]
+    assert readers.wrong(readers.Found(cube.fillna(0).values, *([readers.TRANSFORM, readers.CRS])), cube) == ["no data"]
 
 
 def test_a_reader_of_the_conventions_takes_the_level_that_fits(targets, cube):
