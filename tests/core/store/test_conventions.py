@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import zarr
 import zarr_cm
+from helpers import make_cube
 from zarr_cm import multiscales, proj, spatial
 
 import xsr
-from tests.helpers import make_cube
 from xsr.core.store.conventions import REGISTERED, registrations
 
 V01 = {"proj": "r3", "spatial": "r3", "multiscales": "r2"}
