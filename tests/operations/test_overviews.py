@@ -1,23 +1,35 @@
 """Overviews: levels written with the store, in its ledger, and declared as readers expect them."""
 
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import xarray as xr
 import zarr
+from helpers import make_cube
 from xarray.testing import assert_identical
 
 import xsr
-from tests.helpers import make_cube
 from xsr.core.errors import ParameterError, StoreError
 from xsr.core.store.block import BlockWriter
 from xsr.core.store.halving import halved
+from xsr.core.store.place import Place
+from xsr.core.store.template import prepare
+
+
+def image():
+    values = np.random.default_rng(3).random((2, 3, 21, 30), dtype=np.float32)
+    values[0, :, 2:9, 3:12] = np.nan
+    return make_cube(values, chunks={"time": 1, "band": 3, "y": 8, "x": 8}).rename("reflectance")
 
 
 @pytest.fixture
 def cube():
-    values = np.random.default_rng(3).random((2, 3, 21, 30), dtype=np.float32)
-    values[0, :, 2:9, 3:12] = np.nan
-    return make_cube(values, chunks={"time": 1, "band": 3, "y": 8, "x": 8}).rename("reflectance")
+    return image()
 
 
 def written(cube, path, **how):
@@ -158,6 +170,46 @@ def test_an_interrupted_store_goes_on_at_any_level(cube, tmp_path, monkeypatch, 
     assert 17 - stop <= report.computed < 17  # blocks that were written side by side with the last are computed again
     assert xsr.verify(path).ok
     assert content(path) == content(tmp_path / "whole.zarr")
+
+
+JOB = """
+import sys
+from test_overviews import image
+from survival import die_at_write
+import dask, xsr
+dask.config.set(scheduler="synchronous")
+cube = image()
+die_at_write(int(sys.argv[2]))
+xsr.to_zarr(cube, sys.argv[1], overviews=2, progress=False)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("when", [30, 70, 95], ids="at write {}".format)
+def test_killed_and_continued(tmp_path, when):
+    """Within the template, the image, a level and the last rows."""
+    written(image(), tmp_path / "whole.zarr", overviews=2)
+    folders = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1]), *sys.path])
+    run = [sys.executable, "-W", "ignore", "-c", JOB, str(tmp_path / "a.zarr"), str(when)]
+    killed = subprocess.run(run, env={**os.environ, "PYTHONPATH": folders}, check=False, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    report = written(image(), tmp_path / "a.zarr", overviews=2, resume=True)
+    assert report.blocks == 34
+    assert report.computed == 34 if when == 30 else 0 < report.computed < 34
+    assert xsr.verify(tmp_path / "a.zarr").ok
+    assert content(tmp_path / "a.zarr") == content(tmp_path / "whole.zarr")
+
+
+def test_a_block_is_made_of_four_at_most(cube, tmp_path):
+    """Memory does not grow with the image."""
+    prepared = prepare(cube, overviews=2)
+    finer = {part.variable: part for part in prepared.blocks}
+    for part in prepared.stages[1] + prepared.stages[2]:
+        halving = prepared.halving(Place(str(tmp_path)), part)
+        source = finer[halving.source]
+        needed = [halving.needs(index, source) for index in part]
+        assert max(map(len, needed)) <= 4
+        assert sorted(index for one in needed for index in one) == sorted(source)  # each is read once
 
 
 def test_overviews_wait_for_blocks_that_could_not_be_computed(cube, tmp_path):

@@ -1,15 +1,16 @@
 """The GeoZarr conventions of a store, judged by the validator of their registry."""
 
+import itertools
 import json
 
 import numpy as np
 import pytest
 import zarr
 import zarr_cm
+from helpers import make_cube
 from zarr_cm import multiscales, proj, spatial
 
 import xsr
-from tests.helpers import make_cube
 from xsr.core.store.conventions import REGISTERED, registrations
 
 V01 = {"proj": "r3", "spatial": "r3", "multiscales": "r2"}
@@ -51,7 +52,7 @@ def test_a_store_with_overviews(path):
     assert zarr_cm.detect_revisions(attrs) == V01
     zarr_cm.validate_all(attrs)
     layout = attrs["multiscales"]["layout"]
-    for before, one in zip(layout, layout[1:], strict=False):
+    for before, one in itertools.pairwise(layout):
         assert one["derived_from"] == before["asset"]
         scale, moved = one["transform"]["scale"], one["transform"]["translation"]
         assert np.multiply(before["spatial:transform"][::4], scale[::-1]).tolist() == one["spatial:transform"][::4]

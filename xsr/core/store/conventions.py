@@ -44,7 +44,7 @@ def registrations(*names: str) -> list[dict[str, str]]:
 
 
 def grid_attributes(box: GeoBox) -> dict[str, Any]:
-    """Attributes of a group whose arrays lie on one grid."""
+    """Attributes of a group whose arrays have one grid."""
     return {"zarr_conventions": registrations("proj", "spatial"), **_crs(box), **_extent(box), **_placed(box)}
 
 

@@ -44,7 +44,7 @@ def path_of(level: int, name: Hashable) -> str:
     return f"{level}/{name}"
 
 
-def count_for(cube: XarrayObject, wanted: bool | int) -> int:
+def count_for(cube: XarrayObject, wanted: Any) -> int:
     """Find how many overviews a cube gets.
 
     Raises
@@ -58,7 +58,7 @@ def count_for(cube: XarrayObject, wanted: bool | int) -> int:
         raise ParameterError(f"overviews={wanted!r}; expected True, False or the number of overviews.")
     box = geobox_of(cube)
     assert box is not None
-    shape = tuple(int(n) for n in box.shape.yx)
+    shape = (int(box.shape.y), int(box.shape.x))
     most = (min(shape) - 1).bit_length()
     if wanted is True:
         needed = max(1, (-(-max(shape) // SMALL) - 1).bit_length())
@@ -68,7 +68,7 @@ def count_for(cube: XarrayObject, wanted: bool | int) -> int:
             f"overviews={wanted} of an image of {shape[0]} x {shape[1]} pixels; expected at most {most}: each halves"
             " the level before it, which needs 2 pixels a side."
         )
-    return wanted
+    return int(wanted)
 
 
 def levels_of(dataset: xr.Dataset, names: list[Hashable], count: int) -> tuple[Level, ...]:
@@ -89,7 +89,7 @@ def levels_of(dataset: xr.Dataset, names: list[Hashable], count: int) -> tuple[L
     beside = {n: c for n, c in dataset.coords.items() if not spatial & set(c.dims)}
     found = []
     for number in range(1, count + 1):
-        shape = tuple(-(-n // 2) for n in box.shape.yx)
+        shape = (-(-box.shape.y // 2), -(-box.shape.x // 2))
         box = GeoBox(shape, box.affine @ Affine.scale(2), box.crs)
         grid = xr_coords(box, dims=dataset.odc.spatial_dims)
         halved = {

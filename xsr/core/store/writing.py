@@ -96,7 +96,8 @@ def compute_levels(
     """
     place = ledger.place
     writers, arrays = prepared.writers(place), prepared.sources(place)
-    outcomes, finer = Outcomes(writers, ledger), {}
+    outcomes = Outcomes(writers, ledger)
+    finer: dict[str, Blocks] = {}
     for stage in prepared.stages:
         names = [part.variable for part in stage]
         ready = {part.variable: _ready(prepared, ledger, part, finer, todo[part.variable]) for part in stage}
