@@ -1,4 +1,4 @@
-"""References of kerchunk and VirtualiZarr: pieces of files as a cube, through every verb, and no file that is not theirs."""
+"""References of kerchunk and VirtualiZarr: pieces of files as a cube, and no file that they may not name."""
 
 import json
 from functools import partial

@@ -21,8 +21,8 @@ from xsr.sources import registry
 from xsr.sources.archive import ENTRIES, TAR
 from xsr.sources.files import HEAD, JPEG2000, VRT, ZARR_METADATA, zarr_root
 from xsr.sources.limits import read_document
-from xsr.sources.references import REFERENCE_URL, is_references
 from xsr.sources.paths import GDAL_SUBDATASET, LEVELS
+from xsr.sources.references import REFERENCE_URL, is_references
 from xsr.sources.registry import Source
 from xsr.sources.safe import IMAGE as SAFE_IMAGE
 from xsr.sources.safe import METADATA as SAFE_METADATA

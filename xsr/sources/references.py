@@ -102,7 +102,7 @@ def _document(path: str) -> dict[str, Any]:
 
 
 def _resolved(document: Mapping[str, Any], path: str) -> tuple[dict[str, Any], set[str]]:
-    """References with whole addresses, and the addresses."""
+    """Complete the addresses in references; returns both."""
     words = document.get("templates", {}) if "refs" in document else {}
     found: dict[str, Any] = {}
     named: set[str] = set()
