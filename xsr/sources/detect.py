@@ -22,6 +22,7 @@ from xsr.sources.archive import ENTRIES, TAR
 from xsr.sources.files import HEAD, JPEG2000, VRT, ZARR_METADATA, zarr_root
 from xsr.sources.limits import read_document
 from xsr.sources.paths import GDAL_SUBDATASET, LEVELS
+from xsr.sources.references import REFERENCE_URL, is_references
 from xsr.sources.registry import Source
 from xsr.sources.safe import IMAGE as SAFE_IMAGE
 from xsr.sources.safe import METADATA as SAFE_METADATA
@@ -64,7 +65,7 @@ SUFFIXES = {
 """Sources of what a URL names; a Zarr store has no suffix that could be relied on."""
 SUPPORTED = (
     "a product (Sentinel-2 SAFE or EOPF, Theia, Landsat: folder, archive or metadata file), STAC, Zarr (.zarr.zip too),"
-    " NetCDF, GeoTIFF or a folder of band files"
+    " NetCDF, references of kerchunk, GeoTIFF or a folder of band files"
 )
 
 
@@ -140,6 +141,8 @@ def _detect_url(url: str) -> Found:
             f"{url} is an archive at a URL; expected a product on disk, for its images are read in many small pieces."
             " Download it, or open the same scenes from a catalog with xsr.open_stac."
         )
+    if REFERENCE_URL.search(name):
+        return Found(registry.REFERENCES, url)
     return Found(SUFFIXES.get(PurePosixPath(name).suffix) or _store_kind(url), url)
 
 
@@ -179,8 +182,9 @@ def _detect_file(file: Path) -> Found:
     if kind is not None:
         return Found(kind, str(file))
     found = _metadata_file(file) or _archive(file, head)
-    if found is None and head.lstrip()[:1] in (b"{", b"[") and _is_stac(file):
-        found = Found(registry.STAC, str(file))
+    if found is None and head.lstrip()[:1] in (b"{", b"["):
+        kind = _kind_of_json(file)
+        found = None if kind is None else Found(kind, str(file))
     if found is None:
         raise CubeError(f"{file} cannot be read: it is {_unread(head)}; expected {supported()}. Check the path.")
     return found
@@ -266,14 +270,16 @@ def _store_kind(path: str) -> Source:
         return registry.ZARR
 
 
-def _is_stac(file: Path) -> bool:
+def _kind_of_json(file: Path) -> Source | None:
     try:
         content: Any = json.loads(read_document(file))
     except (ValueError, RecursionError):
-        return False
-    if isinstance(content, list):
-        return bool(content) and all(isinstance(one, dict) and one.get("type") in STAC_TYPES for one in content)
-    return content.get("type") in STAC_TYPES
+        return None
+    if is_references(content):
+        return registry.REFERENCES
+    items = content if isinstance(content, list) else [content]
+    stac = bool(items) and all(isinstance(one, dict) and one.get("type") in STAC_TYPES for one in items)
+    return registry.STAC if stac else None
 
 
 def _unread(head: bytes) -> str:

@@ -103,7 +103,7 @@ def open_raster_file(
 
     if not checks.is_number(chunks) or chunks < 1:
         raise ParameterError(f"chunks={chunks!r}; expected the side of a chunk in pixels, such as {CHUNK}.")
-    with _reading(path):
+    with reading(path):
         header = read_header(path, label=path, chunk=chunks, driver=VRT_DRIVER if _is_vrt(path) and allow_vrt else None)
         data = rioxarray.open_rasterio(path, chunks={"x": chunks, "y": chunks}, driver=header.driver)
     if not isinstance(data, xr.DataArray):
@@ -165,7 +165,7 @@ def open_netcdf(
     CubeError
         If it cannot be read, takes something from other files, or several groups hold bands.
     """
-    with _reading(path):
+    with reading(path):
         engine = "scipy" if _head(path).startswith(b"CDF") else "h5netcdf"
         if engine == "h5netcdf" and "://" not in path:
             check_hdf5(path, trust=trust)
@@ -185,7 +185,7 @@ def open_store(
     group: str | None = None,
 ) -> XarrayObject:
     """Open a Zarr store: a folder, a URL or a zip archive; as `open_netcdf`."""
-    with _reading(path), warnings.catch_warnings():
+    with reading(path), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Failed to open Zarr store with consolidated", RuntimeWarning)
         store = zarr_store(path)
         check_zarr(store, group, label=path)
@@ -239,7 +239,7 @@ def _is_vrt(path: str) -> bool:
 
 
 @contextmanager
-def _reading(path: str) -> Iterator[None]:
+def reading(path: str) -> Iterator[None]:
     """Turn what libraries raise about a file into one error."""
     try:
         yield

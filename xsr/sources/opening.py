@@ -76,8 +76,8 @@ def open(x: Any, /, **options: Any) -> XarrayObject:
 
         - path or URL of a product (Sentinel-2 SAFE or EOPF, Theia, Landsat: folder, archive or metadata file; of SAFE
           also an image of a band, or a folder of them), or of a folder with one archive of a product; of a STAC item,
-          collection or catalog, of a Zarr store (``.zarr.zip`` too), a NetCDF file, a GeoTIFF, a JPEG 2000 file, a
-          folder with one file for each band, or, with ``allow_vrt=True``, a VRT;
+          collection or catalog, of a Zarr store (``.zarr.zip`` too), references of kerchunk (JSON), a NetCDF file, a
+          GeoTIFF, a JPEG 2000 file, a folder with one file for each band, or, with ``allow_vrt=True``, a VRT;
         - paths of several products of one kind, one date each, or of several images of one SAFE product;
         - STAC items as pystac or dicts hold them, or a search of pystac-client;
         - a path or URL that a source added by `xsr.register_source` recognises;

@@ -79,11 +79,12 @@ JPEG2000 = Source("JPEG 2000", open="xsr.sources.files:open_raster_file")
 VRT = Source("VRT", open="xsr.sources.files:open_vrt")
 NETCDF = Source("NetCDF", open="xsr.sources.files:open_netcdf")
 ZARR = Source("Zarr store", open="xsr.sources.files:open_store")
+REFERENCES = Source("references", open="xsr.sources.references:open_references")
 BANDS = Source("folder of band files", open="xsr.sources.bandfiles:open_band_files", by_band=True)
 TREE = Source("DataTree", open="xsr.sources.labels:open_tree")
 XARRAY = Source("xarray object", open="xsr.sources.labels:open_object")
 
-BUILT_IN = (SAFE, THEIA, LANDSAT, EOPF, STAC, GEOTIFF, JPEG2000, VRT, NETCDF, ZARR, BANDS, TREE, XARRAY)
+BUILT_IN = (SAFE, THEIA, LANDSAT, EOPF, STAC, GEOTIFF, JPEG2000, VRT, NETCDF, ZARR, REFERENCES, BANDS, TREE, XARRAY)
 _SOURCES = {source.name: source for source in BUILT_IN}
 
 
