@@ -1,5 +1,6 @@
-"""Pictures that are compared with references. ``python tests/pictures.py`` draws the references again."""
+"""Pictures and a page that are compared with references; ``python tests/pictures.py`` makes the references again."""
 
+import re
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -13,9 +14,12 @@ from PIL import Image
 
 import xsr
 from xsr.testing import SyntheticPair, synthetic_cube, synthetic_pair
+from xsr.view.pages import render_page
+from xsr.view.sections import Picture, Section, Table
 
 IMAGES = ("rgb", "compare", "strata", "spectrum", "calibration", "series")
 STYLE = {"font.family": "DejaVu Sans", "font.size": 8}
+SCRIPT = "<script>alert(1)</script>"
 SIZE = (40, 30)
 """Picture (x, y) that two are reduced to: text and lines may move by a pixel between versions of matplotlib."""
 
@@ -76,8 +80,20 @@ def difference(figure: Figure, reference: Path) -> float:
     return float(np.sqrt(np.mean((ours - theirs) ** 2)))
 
 
+def page_of_all_kinds() -> str:
+    """Page of a report with all that a section can hold, and names that are markup."""
+    picture = Picture("data:image/png;base64,AA==", f'"{SCRIPT}', "caption <i>")
+    table = Table((SCRIPT, "B<02"), (("a & b", "1 > 0"), ("\x07bell", "'quoted'")), 'table "caption"')
+    sections = [
+        Section("first", f"First {SCRIPT}", ("A line & another.", "<b>"), (table,), (picture,)),
+        Section("second", "Second", missing="Not given: <low>."),
+    ]
+    return re.sub(r"(Written by xsr) \S+\. ", r"\1 VERSION. ", render_page(f"Report {SCRIPT}", sections))
+
+
 def main() -> None:
-    """Draw the references."""
+    """Make the references."""
+    (Path(__file__).parent / "view" / "report.html").write_text(page_of_all_kinds(), encoding="utf-8")
     folder = Path(__file__).parent / "view" / "images"
     folder.mkdir(exist_ok=True)
     for name in IMAGES:

@@ -13,17 +13,15 @@ import numpy as np
 import pytest
 import xarray as xr
 from helpers import make_cube
+from pictures import SCRIPT, page_of_all_kinds
 from PIL import Image
 
 import xsr
 from xsr.core.errors import CubeError, NotAvailableError, ParameterError, StoreError
 from xsr.testing import synthetic_pair
 from xsr.view.pages import render_page
-from xsr.view.sections import Picture, Section, Table
 
 SECTIONS = ["pictures", "origin", "scores", "strata", "spectrum", "consistency", "calibration", "no-data"]
-SNAPSHOT = Path(__file__).parent / "report.html"
-SCRIPT = "<script>alert(1)</script>"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
@@ -102,6 +100,7 @@ def test_pictures_are_images_of_what_they_say(whole):
     assert b"<script" not in base64.b64decode(sources[1][1])
 
 
+@pytest.mark.slow
 def test_the_same_report_is_written_every_time(whole, fine, pair, tmp_path):
     path = xsr.report(fine.chunk(y=40), pair.high.chunk(x=50), low=pair.low.chunk(), path=tmp_path / "again.html")
     plain = (
@@ -112,9 +111,8 @@ def test_the_same_report_is_written_every_time(whole, fine, pair, tmp_path):
 
 
 def test_what_is_not_given_is_said(pair, tmp_path):
-    fine = pair.low.sr.interpolate(scale=4)
-    page = Page(fine.sr.report(path=tmp_path / "r.html").read_text("utf-8"))
-    assert page.missing == [name for name in SECTIONS if name not in ("origin", "no-data")]
+    page = Page(pair.low.sr.report(path=tmp_path / "r.html").read_text("utf-8"))
+    assert page.missing == [name for name in SECTIONS if name != "no-data"]
     assert "Not given: input and reference." in page.text["pictures"]
     assert "No reference was given." in page.text["scores"]
     assert "The input was not given (low=)." in page.text["consistency"]
@@ -141,11 +139,9 @@ def test_shares_of_no_data_by_hand(tmp_path):
     assert "2024-06-02, one of 2 dates" in page.text["pictures"]
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 9, 9), (2, 1, 3, 3)])
+@pytest.mark.parametrize("shape", [(1, 1), (2, 2, 9, 3)])
 def test_odd_cubes_have_reports(shape, tmp_path):
-    cube = make_cube(shape)
-    bands = ["B05"] * ("band" in cube.dims)
-    cube = cube.assign_coords(band=bands) if bands else cube
+    cube = make_cube(shape, bands=["B05", "B06"])
     page = Page(xsr.report(cube, cube, path=tmp_path / "r.html").read_text("utf-8"))
     assert list(page.text) == SECTIONS
 
@@ -178,20 +174,11 @@ def test_secrets_of_addresses_stay_out(tmp_path):
     assert "abcdefgh123" not in text
 
 
-def page_of_all_kinds():
-    picture = Picture("data:image/png;base64,AA==", f'"{SCRIPT}', "caption <i>")
-    table = Table((SCRIPT, "B<02"), (("a & b", "1 > 0"), ("\x07bell", "'quoted'")), 'table "caption"')
-    sections = [
-        Section("first", f"First {SCRIPT}", ("A line & another.", "<b>"), (table,), (picture,)),
-        Section("second", "Second", missing="Not given: <low>."),
-    ]
-    return render_page(f"Report {SCRIPT}", sections)
-
-
 def test_the_page_is_as_before():
-    found = re.sub(r"(Written by xsr) \S+\. ", r"\1 VERSION. ", page_of_all_kinds())
-    assert found == SNAPSHOT.read_text(encoding="utf-8")
+    found = page_of_all_kinds()
+    assert found == (Path(__file__).parent / "report.html").read_text(encoding="utf-8")
     assert "<script" not in found
+    assert "\x07" not in found
 
 
 @pytest.mark.parametrize(
@@ -241,7 +228,3 @@ def test_the_report_opens_offline_and_shows_every_section(whole, tmp_path):
     )
     rows = np.asarray(Image.open(drawn).convert("L"), np.float64).std(axis=1)
     assert (rows.reshape(60, 100).max(axis=1) > 10)[:30].all()  # pictures and tables down the page
-
-
-if __name__ == "__main__":
-    SNAPSHOT.write_text(re.sub(r"(Written by xsr) \S+\. ", r"\1 VERSION. ", page_of_all_kinds()), encoding="utf-8")
