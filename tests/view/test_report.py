@@ -100,6 +100,19 @@ def test_pictures_are_images_of_what_they_say(whole):
     assert b"<script" not in base64.b64decode(sources[1][1])
 
 
+def test_a_lazy_result_is_computed_once_for_all_sections(pair, tmp_path):
+    counter = []
+
+    def read(block):
+        counter.append(block.shape)
+        return block
+
+    fine = pair.low.sr.interpolate(scale=4).chunk(y=64, x=72)
+    data = fine.data.map_blocks(read, dtype=fine.dtype, meta=np.empty((0,) * 4, fine.dtype))
+    xsr.report(fine.copy(data=data), pair.high, low=pair.low, path=tmp_path / "r.html")
+    assert counter == [(1, 4, 64, 72)] * 4
+
+
 @pytest.mark.slow
 def test_the_same_report_is_written_every_time(whole, fine, pair, tmp_path):
     path = xsr.report(fine.chunk(y=40), pair.high.chunk(x=50), low=pair.low.chunk(), path=tmp_path / "again.html")

@@ -283,7 +283,10 @@ def spectrum(found: Gathered) -> Section:
     low = found.inputs["input"]
     low_m = None if low is None or low.odc.geobox is None else pixel_size_m(low.odc.geobox)[0]
     plots.spectrum(table, beside=_beside(found, "spectrum"), low_m=low_m, bands=bands, ax=drawing.subplots())
-    caption = "Resolution: the period in metres down to which the Fourier ring correlation is 1/7 or more; two pixels if all of it is."
+    caption = (
+        "Resolution: the period in metres down to which the Fourier ring correlation is 1/7 or more; two pixels if it"
+        " never falls below."
+    )
     tables = (_compared(found, "spectrum", ["resolution_m"], caption),)
     text = tuple(filter(None, (_dates(table), words)))
     picture = Picture(svg(drawing), "Fourier ring correlation with the reference for each band")
