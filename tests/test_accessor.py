@@ -16,7 +16,7 @@ import xarray as xr
 from models.helpers import make_cube, write_model
 
 import xsr
-from xsr.accessor import CubeVerb, SuperResolution, Verb
+from xsr.accessor import CubeVerb, Plots, SuperResolution, Verb
 from xsr.core.errors import ParameterError
 from xsr.core.types import XarrayObject
 from xsr.testing import assert_same_grid
@@ -57,6 +57,14 @@ def test_methods_are_the_functions_of_the_package():
     for name in METHODS:
         method = getattr(cube.sr, name)
         assert inspect.unwrap(method) is getattr(SuperResolution, name) is getattr(xsr, name)
+
+
+def test_plots_are_the_functions_of_their_package():
+    found = {name for name, value in vars(Plots).items() if isinstance(value, Verb)}
+    assert found == set(xsr.plot.__all__)
+    for cube in (make_cube(4, 4), make_cube(4, 4).to_dataset("band")):
+        for name in found:
+            assert inspect.unwrap(getattr(cube.sr.plot, name)) is getattr(xsr.plot, name)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -108,7 +116,7 @@ def test_completion_lists_the_verbs_and_imports_none_of_them():
         "print(*(n for n in names if not n.startswith('_')))"
     )
     listed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert listed == sorted(METHODS)
+    assert listed == sorted([*METHODS, "plot"])
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from xsr.accessor import SuperResolution, Verb
 
 FUNCTIONS = [
     function
-    for package in (xsr, xsr.models, xsr.testing)
+    for package in (xsr, xsr.models, xsr.plot, xsr.testing)
     for name in package.__all__
     if inspect.isfunction(function := getattr(package, name))
 ]
@@ -66,7 +66,7 @@ def test_the_reference_lists_every_name_and_method():
     listed += re.findall(r"\w+", " ".join(re.findall(r":members: (.*)", page)))
     methods = {f"DataArray.sr.{name}" for name, value in vars(SuperResolution).items() if isinstance(value, Verb)}
     assert methods == set(re.findall(r"^   (DataArray\.sr\.\w+)$", page, re.MULTILINE))
-    assert set(api.HOMES) <= set(listed)
+    assert set(api.HOMES) | set(xsr.plot.__all__) <= set(listed)
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.__name__)

@@ -1115,3 +1115,19 @@ def test_info_tells_products_and_models(model, cube, tmp_path):
     assert call("info", next(iter(catalogue.listed()))).output.startswith("type:         architecture (")
     with pytest.raises(CubeError, match=r"nowhere not found; expected a product"):
         call("info", "nowhere")
+
+
+def test_a_report_is_written_by_the_command(tmp_path):
+    low = synthetic_cube(size=(12, 16))
+    fine = low.sr.interpolate(scale=2)
+    names = {name: tmp_path / f"{name}.nc" for name in ("low", "fine")}
+    low.to_netcdf(names["low"])
+    fine.to_netcdf(names["fine"])
+    out = tmp_path / "new" / "report.html"
+    common = ["--low", names["low"], "--reference", names["fine"], "--title", "<fine>", "--border", 2]
+    assert call("report", names["fine"], *common, "-o", out).output == f"wrote {out}\n"
+    text = out.read_text(encoding="utf-8")
+    assert "<h1>&lt;fine&gt;</h1>" in text
+    assert "interpolate:bicubic" in text
+    with pytest.raises(ParameterError, match=r"--out .*report\.pdf; expected a name that ends with \.html"):
+        call("report", names["fine"], "-o", tmp_path / "report.pdf")

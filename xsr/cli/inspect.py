@@ -1,4 +1,4 @@
-"""Commands that look and judge: info, evaluate, demo."""
+"""Commands that look and judge: info, evaluate, report, demo."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -151,3 +151,45 @@ def _check_request(out: Path | None, reference: str | None, low: str | None, *, 
         raise options.OptionError("--strata and --opensr compare with REF, which is not given.")
     if opensr and low is None:
         raise options.OptionError("--opensr compares with LOW; expected --low.")
+
+
+@app.command(cls=Command)
+def report(
+    fine: Annotated[str, typer.Argument(metavar="FINE", help=f"Super-resolved cube. {options.ANY_CUBE}.")],
+    low: Annotated[str | None, typer.Option(help="Cube that FINE was made from.")] = None,
+    reference: Annotated[str | None, typer.Option(help="Truth on the grid of FINE.")] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="File to write, .html.")] = Path("report.html"),
+    title: Annotated[str | None, typer.Option(help="Heading of the report.")] = None,
+    time: Annotated[str | None, typer.Option(help="Date of the pictures: 2024-06-15.")] = None,
+    data_range: Annotated[float, typer.Option(help="Range of the values, for PSNR and SSIM.")] = 1.0,
+    psf: options.PsfOfLow = None,
+    sensor: options.Sensor = None,
+    border: Annotated[int, typer.Option(help="Pixels to leave out along each side.")] = 0,
+    bands: Annotated[str | None, typer.Option(help="Bands to judge: B02,B03,B04.")] = None,
+    band_names: options.BandNames = None,
+    dims: options.Dims = None,
+    crs: options.Crs = None,
+    reader: options.Reader = None,
+    units: options.Units = None,
+    workers: options.Workers = None,
+) -> None:
+    """Write a report on FINE: one HTML file with pictures, provenance, scores beside bicubic, and no data.
+
+    --band-names, --dim, --crs and --open hold for those of the three that have such labels and dims, state no CRS, and
+    whose reader takes such an option.
+    """
+    import xsr
+
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise options.OptionError(f"--out {out}; expected a name that ends with .html.")
+    options.check_folder("--out", out)
+    options.share_cores(workers)
+    kept = options.names(bands)
+    reading = Reading(band_names, dims, crs, reader, shared=True)
+    cube, truth, coarse = reading.open_each([fine, reference, low], bands=kept)
+    assert cube is not None
+    judged: dict[str, Any] = {"data_range": data_range, "psf": psf, "sensor": sensor, "border": border}
+    shown: dict[str, Any] = {"title": title, "time": time, "bands": kept, "units": units}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    path = xsr.report(cube, truth, low=coarse, path=out, **judged, **shown)
+    say(f"wrote {path}")

@@ -41,5 +41,5 @@ def svg(drawing: "Figure") -> str:
 
 def _inlined(drawing: "Figure", kind: str, **options: Any) -> str:
     file = BytesIO()
-    drawing.savefig(file, **options)
+    drawing.savefig(file, bbox_inches="tight", **options)
     return f"data:{kind};base64,{b64encode(file.getvalue()).decode('ascii')}"

@@ -9,10 +9,11 @@ import numpy as np
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
-from xsr.core import graph
+from xsr.core import checks, graph
 from xsr.core.cube import open_cube
 from xsr.core.errors import StoreError, XsrError
 from xsr.core.ground import pixel_size_m
+from xsr.core.match import check_border
 from xsr.core.names import QUANTILE, BandsLike, fitting
 from xsr.core.provenance import PREFIX
 from xsr.core.types import XarrayObject
@@ -107,6 +108,7 @@ def report(
     place = Path(path)
     if not place.parent.is_dir():
         raise StoreError(f"folder {place.parent} of the report is not there; expected one to write to. Make it.")
+    checks.positive("data_range", data_range)
     options = {"bands": bands, "units": units}
     scored = {"sensor": sensor, "border": border, **options}
     job = _Job(fine, reference, low, estimate(fine), options)
@@ -152,6 +154,7 @@ class _Job:
     def score(self, *, psf: Any, data_range: float, scored: Mapping[str, Any]) -> None:
         """Plan all tables of scores."""
         cube = open_cube(self.plain, units=self.options["units"], bands=fitting(self.options["bands"], self.plain))
+        check_border(scored["border"], cube)
         valid = np.isfinite(cube.data).mean(("y", "x")).drop_vars(["spatial_ref"], errors="ignore")
         self.tables["valid"] = valid.to_dataset(name="valid")
         self.bicubic = None if self.low is None else self.try_to("bicubic", lambda: self._bicubic(cube.geobox))

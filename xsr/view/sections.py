@@ -153,7 +153,7 @@ def _text(value: Any) -> str:
 
 
 def _facts(cube: XarrayObject) -> Iterator[tuple[str, str]]:
-    """What a cube is, by name."""
+    """Name what a cube is."""
     geobox = cube.odc.geobox
     yield "sizes", ", ".join(f"{name} {size}" for name, size in cube.sizes.items())
     if geobox is not None:
@@ -180,7 +180,9 @@ def _values(table: xr.Dataset, name: str) -> xr.DataArray:
 
 def _number(value: Any) -> str:
     number = float(value)
-    return "no value" if not np.isfinite(number) else f"{number:.4g}"
+    if not np.isfinite(number):
+        return "no value"
+    return f"{number:.0f}" if number == round(number) and abs(number) >= 1000 else f"{number:.4g}"
 
 
 def _dates(table: xr.Dataset) -> str:
@@ -196,10 +198,10 @@ def _compared(found: Gathered, kind: str, names: Sequence[str], caption: str) ->
     for name in names:
         for who in TWO:
             table = found.tables.get(f"{kind} {who}")
-            if table is not None and name in table:
-                value = _values(table, name)
+            value = None if table is None or name not in table else _values(table, name)
+            if table is not None and value is not None and bool(np.isfinite(value).any()):
                 units = table[name].attrs.get("units", "1")
-                title = f"{name}{'' if units == '1' else f' [{units}]'}"
+                title = f"{name.replace('_', ' ')}{'' if units == '1' else f' [{units}]'}"
                 if "band" in value.dims:
                     rows.append((title, who, *map(_number, value.values), ""))
                 else:
@@ -281,7 +283,10 @@ def spectrum(found: Gathered) -> Section:
     low = found.inputs["input"]
     low_m = None if low is None or low.odc.geobox is None else pixel_size_m(low.odc.geobox)[0]
     plots.spectrum(table, beside=_beside(found, "spectrum"), low_m=low_m, bands=bands, ax=drawing.subplots())
-    caption = "Resolution: the period in metres down to which the Fourier ring correlation is 1/7 or more."
+    caption = (
+        "Resolution: the period in metres down to which the Fourier ring correlation is 1/7 or more; two pixels if it"
+        " never falls below."
+    )
     tables = (_compared(found, "spectrum", ["resolution_m"], caption),)
     text = tuple(filter(None, (_dates(table), words)))
     picture = Picture(svg(drawing), "Fourier ring correlation with the reference for each band")

@@ -9,6 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xsr.core import checks, graph
+from xsr.core.clock import with_utc
 from xsr.core.errors import BandError, GridError, ParameterError
 from xsr.core.grid import crs_name, resolution
 from xsr.core.ground import pixel_size_m
@@ -144,6 +145,8 @@ def compare(
     """
     limits, between = check_stretch(stretch), check_percentiles(percentiles)
     cubes = (low, *others)
+    for cube in cubes:
+        check_container(cube)
     named = titles_of(cubes, titles)
     first = view_of(low, bands=bands, time=time, units=units)
     rows, figure = _axes(axes, len(cubes), insets, height_over_width(first.geobox))
@@ -209,9 +212,8 @@ def beside(first: View, cube: XarrayObject, *, bands: BandsLike | str | None, ti
     BandError, CubeError, ParameterError
         If it lacks the bands or the date.
     """
-    check_container(cube)
-    obj = standard_dims(estimate(cube))
-    when = (time if first.date is None else first.date) if obj.sizes.get("time", 1) > 1 else None
+    obj = with_utc(standard_dims(estimate(cube)))
+    when = _same_date(obj, first, time)
     single = len(first.names) == 1 and isinstance(obj, xr.DataArray) and obj.sizes.get("band", 1) == 1
     wanted: BandsLike | None = None if single else first.names
     if bands is not None:
@@ -225,6 +227,17 @@ def beside(first: View, cube: XarrayObject, *, bands: BandsLike | str | None, ti
             " there with xsr.interpolate(..., like=...)."
         )
     return view
+
+
+def _same_date(obj: XarrayObject, first: View, time: Any) -> Any:
+    """Date to draw of another cube: the place of that of the first view where their dates agree, else its date."""
+    count = obj.sizes.get("time", 1)
+    if count == 1:
+        return None
+    if first.date is None or "time" not in obj.coords:
+        return time if first.place is None else first.place
+    alike = count == first.dates and first.place is not None and obj["time"].dtype.kind == "M"
+    return first.place if alike and obj["time"].values[first.place] == first.date else first.date
 
 
 def places_of(

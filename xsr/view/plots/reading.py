@@ -39,6 +39,8 @@ class View:
     date: np.datetime64 | None
     dates: int
     """Dates of the cube."""
+    place: int | None
+    """Place of the date among them."""
     is_temperature: bool
 
     @property
@@ -140,7 +142,7 @@ def view_of(
     data = data.drop_vars([name for name in data.coords if name not in ("y", "x", "band")])
     data = data.where(np.isfinite(data))
     date = None if found is None else found[0]
-    return View(data, opened.geobox, opened.bands, opened.canonical, date, dates, opened.is_temperature)
+    return View(data, opened.geobox, opened.bands, opened.canonical, date, dates, place, opened.is_temperature)
 
 
 def check_container(cube: Any) -> None:
