@@ -34,7 +34,7 @@ DEEPER = 1
 
 def series(root: Path) -> xr.Dataset:
     """Open the Sentinel-2 series 31UES, 72 dates of 64 x 64 pixels."""
-    return xr.open_dataset(root / "s2_ts_belgium_31UES" / "s2_10m.nc", chunks={"time": 1})
+    return xr.open_dataset(root / "s2_ts_belgium_31UES" / "s2_10m.nc").chunk(time=1)
 
 
 def filled(root: Path, side: int) -> xr.Dataset:
@@ -103,7 +103,7 @@ def speeds(root: Path, count: int) -> Iterator[str]:
             tiles.png(*wanted[0], t=t, layer=layer)
         for what, times, layer, number in (
             ("`liif`, an acquisition", dates[1:], "liif", count),
-            ("`liif`, an instant between", between[1:], "liif", max(2, count // 4)),
+            ("`liif`, a time between", between[1:], "liif", max(2, count // 4)),
             ("`spread`", dates[1:], "spread", max(2, count // 4)),
             ("`bicubic`", dates[1:], "bicubic", count),
             ("`input`", dates[1:], "input", count),
@@ -146,7 +146,7 @@ def growth(root: Path, count: int, memory: str) -> str:
 
 
 def main() -> None:
-    """Print the table, and write it where asked to."""
+    """Print the table, and write it on request."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=12, help="dates of each row")
     parser.add_argument("--tiles", type=int, default=1000, help="tiles over which memory is watched")

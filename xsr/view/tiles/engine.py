@@ -1,4 +1,4 @@
-"""Tiles of Web Mercator over a cube: each is computed when it is asked for."""
+"""Tiles of Web Mercator over a cube: each is computed when it is requested."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -44,7 +44,7 @@ class Tiles:
     cube
         DataArray ([time,] [band,] y, x) or Dataset of bands ([time,] y, x), lazy or not.
     model, bands, units, device, precision, psf
-        As of `xsr.liif`. A model that does not compute instants between dates leaves those to the default one.
+        As of `xsr.liif`. A model that does not compute times between dates leaves those to the default one.
     memory
         Bytes, or a text such as "256MB": of encoded tiles, values of tiles and pixels that were read. The least
         recently used go first.
@@ -180,7 +180,7 @@ class Tiles:
         z, x, y
             Zoom, column and row.
         t
-            An acquisition, or any instant between the first and the last; a day alone means an acquisition of that day
+            An acquisition, or any time between the first and the last; a day alone means an acquisition of that day
             where there is one. The latest acquisition by default.
         layer
             ``liif``: result of the network; ``bicubic``: interpolation; ``input``: the pixels themselves;
@@ -190,7 +190,7 @@ class Tiles:
         bands
             Bands to return; all by default.
         cancelled
-            Asked before the computation begins.
+            Called before the computation begins.
 
         Returns
         -------
@@ -200,7 +200,7 @@ class Tiles:
         Raises
         ------
         ParameterError, BandError
-            If there is no such tile, layer, instant or band.
+            If there is no such tile, layer, time or band.
         concurrent.futures.CancelledError
             If it is no longer wanted when its turn comes.
         """

@@ -37,9 +37,9 @@ QUANTILES = (0.05, 0.95)
 SCALES = (2, 4)
 """At which it is computed, the one nearest to the tile: whole, so that it does not depend on where the cube is cut."""
 FRAMES = 5
-"""Clear dates that an instant between dates is computed from; see `xsr.liif`."""
+"""Clear dates that a time between dates is computed from; see `xsr.liif`."""
 MOST = {"interpolated": 10, "averaged": 2}
-"""Dates on either side of an instant between dates that interpolation may use; at coarse zooms each is read whole."""
+"""Dates on either side of a time between dates that interpolation may use; at coarse zooms each is read whole."""
 
 BEYOND = sharpness.MARGIN + spread.MARGIN + FILL + 2
 """Pixels of that grid around those that are shown on which they depend, beside what the network reads."""
@@ -96,7 +96,7 @@ class Layers:
 
     @cached_property
     def series(self) -> Request:
-        """Model of instants between dates."""
+        """Model of times between dates."""
         moments = pipeline.Moments(self.checked.times[0], most=FRAMES, together=TOGETHER)
         return self._prepare(self._named("temporal", DEFAULT_AT), moments)
 
@@ -133,14 +133,14 @@ class Layers:
     def _at(
         self,
         box: GeoBox,
-        instant: np.datetime64,
+        target: np.datetime64,
         make: Callable[[tuple[TargetTime, ...]], WindowFunction],
         source: Source,
         most: int,
         beside: Any = None,
     ) -> Image:
-        """Evaluate a block function of several dates at an instant."""
-        (group,) = plan_groups(np.array([instant]), source.cube.times, window=None, most=most, together=1)
+        """Evaluate a block function of several dates at a target time."""
+        (group,) = plan_groups(np.array([target]), source.cube.times, window=None, most=most, together=1)
         return evaluate(box, graph.Frames(make(group.target_times), group.dates, 1), source, beside)
 
     # --- likely values ------------------------------------------------------------------------------------------------
@@ -154,7 +154,7 @@ class Layers:
             With the reason.
         """
         card = self.single.card
-        t = "an instant between dates" if between else None
+        t = "a time between dates" if between else None
         intervals.requested(QUANTILES, card, {"t": t}, self.psf)
 
     def spread(self, box: GeoBox, moment: Moment) -> Image:
@@ -240,11 +240,11 @@ class Layers:
         return out
 
     def _averaged(self, moment: Moment, level: int, rows: Span, cols: Span) -> Image:
-        """Averaged pixels at an instant; between dates the mean of those around, by their distances."""
+        """Averaged pixels at a target time; between dates the mean of those around, by their distances."""
         if moment.between is None:
             return self.source.average(moment.date, level, rows, cols)
-        instant, times = np.array([moment.between]), self.checked.times
-        (group,) = plan_groups(instant, times, window=None, most=MOST["averaged"], together=1)
+        at, times = np.array([moment.between]), self.checked.times
+        (group,) = plan_groups(at, times, window=None, most=MOST["averaged"], together=1)
         images = np.stack([self.source.average(date, level, rows, cols) for date in group.dates])
         (target,), valid = group.target_times, np.isfinite(images)
         weight = date_weights(valid, target.offset, method="linear", frames=FRAMES)

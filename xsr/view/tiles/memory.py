@@ -19,7 +19,7 @@ def size_of(value: Any) -> int:
 
 
 class Memory(Generic[Value]):
-    """Cache of a number of bytes, for many threads: what two ask for at once is computed once.
+    """Cache of a number of bytes, for many threads: what two threads need at once is computed once.
 
     Where that computation raises, or is given up, the next of those that wait makes it.
     """

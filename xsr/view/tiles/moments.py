@@ -1,4 +1,4 @@
-"""The instant of a tile: one of the acquisitions, or any time between them."""
+"""The time of a tile: one of the acquisitions, or any time between them."""
 
 import re
 from dataclasses import dataclass
@@ -18,16 +18,16 @@ ANY = 1e6
 
 @dataclass(frozen=True)
 class Moment:
-    """An instant, and the acquisition that is it or lies nearest."""
+    """A target time, and the acquisition that is it or lies nearest."""
 
     date: int
     """Index of that acquisition."""
     between: np.datetime64 | None = None
-    """The instant, where it is no acquisition's."""
+    """The target time, where it is no acquisition's."""
 
 
 def resolve(t: Any, cube: Cube) -> Moment:
-    """Resolve the instant that a user asks for.
+    """Resolve the time that a user requests.
 
     Parameters
     ----------
@@ -51,11 +51,11 @@ def resolve(t: Any, cube: Cube) -> Moment:
     found = resolve_times(t, times, extrapolate=1.0 if day else None)
     if found.size != 1:
         raise ParameterError(f"t={t!r} names {found.size} times; expected one, such as '2024-06-15'.")
-    (instant,) = found
-    same = np.flatnonzero(times == instant) if not _is_day(t) else _of_day(found, times)
+    (target,) = found
+    same = np.flatnonzero(times == target) if not _is_day(t) else _of_day(found, times)
     if same.size:
         return Moment(int(same[0]))
-    return Moment(int(np.abs(times - instant).argmin()), instant)
+    return Moment(int(np.abs(times - target).argmin()), target)
 
 
 def latest(dates: NDArray[np.datetime64] | None) -> int:

@@ -6,11 +6,11 @@ from concurrent.futures import CancelledError
 from contextlib import contextmanager
 
 Cancelled = Callable[[], bool]
-"""Whether what was asked for is no longer wanted."""
+"""Whether what was requested is no longer wanted."""
 
 
 class Slots:
-    """Lets a number of threads compute at a time; what was asked for last is looked at now, and goes first."""
+    """Lets a number of threads compute at a time; what was requested last is looked at now, and goes first."""
 
     def __init__(self, count: int) -> None:
         self._free, self._waiting, self._lock = count, list[threading.Event](), threading.Lock()
@@ -22,7 +22,7 @@ class Slots:
         Raises
         ------
         CancelledError
-            If what was asked for is no longer wanted when its turn comes.
+            If what was requested is no longer wanted when its turn comes.
         """
         turn = threading.Event()
         with self._lock:
