@@ -56,7 +56,7 @@ def bands_of_20m() -> xr.DataArray:
         return repeated(synthetic_cube(seed=4, size=(96, 96), bands=(*TEN, *TWENTY))).assign_attrs(area=MADE)
     place = Path(folder) / "s2_l8_kempen_31UFS"
     files = ("s2_l1c_10m_B02B03B04B08.tif", "s2_l1c_20m_B8AB11.tif")
-    ten, twenty = (xsr.open(place / name).squeeze("time", drop=True).astype("float32") / 10_000 for name in files)
+    ten, twenty = (xsr.open(place / name).squeeze(drop=True).astype("float32") / 10_000 for name in files)
     ten = ten.isel(y=slice(200, 296), x=slice(200, 296)).compute()
     twenty = twenty.reindex(y=ten.y, x=ten.x, method="nearest").compute()
     cube = xr.concat([ten.assign_coords(band=list(TEN)), twenty.assign_coords(band=list(TWENTY))], "band")

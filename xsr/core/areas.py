@@ -1,5 +1,6 @@
 """Areas of interest: a box, a GeoJSON geometry or a vector file, in any reference system."""
 
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -90,6 +91,8 @@ def _read(path: str | Path) -> Geometry | None:
     try:
         import geopandas
     except ImportError as error:
+        if (content := _plain_geojson(Path(path))) is not None:
+            return _from_geojson(content, LONLAT)
         raise ParameterError(
             f"reading {path} needs geopandas, which is not installed. Install xarray-sr[vector], or pass GeoJSON."
         ) from error
@@ -99,6 +102,17 @@ def _read(path: str | Path) -> Geometry | None:
         text = f"{path} cannot be read as a vector file: {scrub(str(error), path)}. Check the path and format."
         raise ParameterError(text) from cause(error, path)
     return _join(frame, str(path))
+
+
+def _plain_geojson(path: Path) -> dict[str, Any] | None:
+    """Content of a GeoJSON file in degrees; None for other files, and for one that names a CRS of its own."""
+    if path.suffix.lower() not in (".geojson", ".json"):
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) and "crs" not in content else None
 
 
 def _join(frame: Any, label: str) -> Geometry | None:
