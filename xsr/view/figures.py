@@ -2,7 +2,7 @@
 
 from base64 import b64encode
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from xsr.view.plots.library import pyplot
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 DPI = 110
 
 
-def figure(size: tuple[float, float], *, layout: str = "constrained") -> "Figure":
+def figure(size: tuple[float, float], *, layout: Literal["constrained", "compressed"] = "constrained") -> "Figure":
     """Make a figure of a size in inches that no window shows and pyplot does not keep.
 
     Raises

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,8 @@ class _Job:
     options: Mapping[str, Any]
     tables: dict[str, xr.Dataset] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
+    bicubic: XarrayObject | None = None
+    """The input interpolated to the grid of the result."""
 
     def try_to(self, name: str, make: Callable[[], Any]) -> Any:
         """Make something, or note why it cannot be made."""
@@ -155,7 +158,11 @@ class _Job:
         """Plan all tables of scores."""
         cube = open_cube(self.plain, units=self.options["units"], bands=fitting(self.options["bands"], self.plain))
         check_border(scored["border"], cube)
-        valid = np.isfinite(cube.data).mean(("y", "x")).drop_vars(["spatial_ref"], errors="ignore")
+        valid = (
+            xr.apply_ufunc(np.isfinite, cube.data, dask="allowed")
+            .mean(("y", "x"))
+            .drop_vars(["spatial_ref"], errors="ignore")
+        )
         self.tables["valid"] = valid.to_dataset(name="valid")
         self.bicubic = None if self.low is None else self.try_to("bicubic", lambda: self._bicubic(cube.geobox))
         plain = {name: value for name, value in scored.items() if name != "sensor"}
@@ -193,7 +200,7 @@ class _Job:
         views = {"result": shown}
         for name, cube in named.items():
             if cube is not None and name != "result":
-                other = self.try_to(f"picture {name}", lambda cube=cube: self._beside(shown, cube))
+                other = self.try_to(f"picture {name}", partial(self._beside, shown, cube))
                 views |= {} if other is None else {name: other}
         views = {name: views[name] for name in named if name in views}
         first = next(iter(views.values()))
@@ -212,7 +219,7 @@ class _Job:
 
     def _covered(self, views: Mapping[str, View], place: Bounds) -> bool:
         """Whether every view has pixels at a place."""
-        return all(self.try_to("details", lambda view=view: view.within(place)) is not None for view in views.values())
+        return all(self.try_to("details", partial(view.within, place)) is not None for view in views.values())
 
     def _side(self, first: View) -> float:
         """Side of a detail in pixels of the first view: at most a third of it."""

@@ -357,7 +357,7 @@ def no_data(found: Gathered) -> Section:
 
 def holes_of(shown: View) -> View:
     """Share of no data of blocks of a view, lazy: pixels of which a band is no data."""
-    bad = np.isnan(shown.data).any("band").astype(np.float32).expand_dims("band")
+    bad = shown.data.isnull().any("band").astype(np.float32).expand_dims("band")
     return replace(shown, data=bad).decimated((300, 300))
 
 
