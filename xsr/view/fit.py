@@ -7,13 +7,11 @@ from xsr.core import sensors
 from xsr.core.cube import Cube
 from xsr.core.errors import BandError, XsrError
 from xsr.core.grid import resolution
-from xsr.models import registry
+from xsr.models import catalogue, registry
 from xsr.models.card import ModelCard
 
 Verdict: TypeAlias = Literal["fits", "in part", "doubtful", "no"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
-SERIES = ("temporal_liif", "temporal_liif_index3d")
-"""Architectures that read several dates at once."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +127,7 @@ def _doubt(card: ModelCard, cube: Cube) -> str:
 
 def is_of_series(card: ModelCard) -> bool:
     """Whether a model computes target times from several dates."""
-    return card.architecture in SERIES or card.reads == "dates"
+    return card.reads == "dates" or catalogue.is_of_kind(card.architecture, "temporal")
 
 
 def call(card: ModelCard) -> str:
