@@ -7,6 +7,7 @@ numbers are accepted; those listed are the published ones, and that of the packa
 The first look-up imports the networks, and PyTorch with them.
 """
 
+import ast
 import pkgutil
 import re
 from collections.abc import Iterable
@@ -14,11 +15,12 @@ from dataclasses import replace
 from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 
 from xsr.core import extensions
 from xsr.core.errors import ModelError
 from xsr.models import architectures
-from xsr.models.record import KINDS, TILINGS, Architecture
+from xsr.models.record import KINDS, TILINGS, Architecture, Kind
 
 _registered: list[Architecture] = []
 """Records from outside the package; a later one replaces an earlier one of its name."""
@@ -31,6 +33,31 @@ def _packaged() -> tuple[Architecture, ...]:
     modules = [import_module(f"{architectures.__name__}.{name}") for name in names]
     found = [record for module in modules for record in getattr(module, "ARCHITECTURES", ())]
     return tuple(sorted(found, key=lambda record: KINDS.index(record.kind)))
+
+
+@cache
+def _stated_kinds() -> dict[str, str]:
+    """Kind by name, as the records of the package state it in their source: PyTorch is not imported for it."""
+    found: dict[str, str] = {}
+    for path in sorted(path for folder in architectures.__path__ for path in Path(folder).glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == Architecture.__name__:
+                stated = {one.arg: one.value.value for one in node.keywords if isinstance(one.value, ast.Constant)}
+                if isinstance(stated.get("name"), str):
+                    found[str(stated["name"])] = str(stated.get("kind"))
+    return found
+
+
+def is_of_kind(name: str, kind: Kind) -> bool:
+    """Whether an architecture is of a kind, by the name of its record; imports no network.
+
+    Examples
+    --------
+    >>> is_of_kind("temporal_liif", "temporal"), is_of_kind("liif", "temporal")
+    (True, False)
+    """
+    own = next((record.kind for record in _own() if record.named(name) is not None), None)
+    return (own or _stated_kinds().get(name)) == kind
 
 
 def _own() -> tuple[Architecture, ...]:

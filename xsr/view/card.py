@@ -128,7 +128,7 @@ def _makers(read: Reading, homes: Mapping[str, str]) -> dict[str, Callable[[], S
             "grid": lambda: facts.grid(cube),
             "dates": lambda: facts.dates(cube),
             "bands": lambda: facts.bands(cube),
-            "units": lambda: facts.units(given, cube),
+            "units": lambda: facts.units(cube),
             "no data": contents.nodata,
             "clouds": contents.clouds,
             "attention": lambda: _attention((*read.warned, *contents.warned())),
@@ -140,7 +140,9 @@ def _makers(read: Reading, homes: Mapping[str, str]) -> dict[str, Callable[[], S
 
 def _safely(title: str, make: Callable[[], Section | None]) -> Section | None:
     try:
-        return make()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return make()
     except Exception as error:  # what one section cannot say does not hide the others
         return Section(title, f"cannot be described: {_said(error)}")
 
@@ -159,7 +161,12 @@ def _models(found: list[Fit]) -> Section:
 
 
 def _counted(found: list[Fit]) -> Iterator[str]:
-    words = {"fits": ("fits", "fit"), "doubtful": ("is doubtful", "are doubtful"), "no": ("does not", "do not")}
+    words = {
+        "fits": ("fits", "fit"),
+        "in part": ("fits in part", "fit in part"),
+        "doubtful": ("is doubtful", "are doubtful"),
+        "no": ("does not", "do not"),
+    }
     for verdict, (one, many) in words.items():
         names = [fit.model for fit in found if fit.verdict == verdict]
         if names or verdict == "fits":

@@ -46,8 +46,8 @@ def grid(cube: Cube) -> Section:
     box = cube.geobox
     down, across = resolution(box)
     unit = box.crs.units[0] if box.crs is not None else ""
-    unit = {"metre": "m", "degree": "degrees"}.get(unit, unit)
-    pixel = f"{across:.6g}" if down == across else f"{across:.6g} × {down:.6g}"
+    unit = "degrees" if unit.startswith("degree") else {"metre": "m"}.get(unit, unit)
+    pixel = " × ".join(dict.fromkeys((f"{across:.6g}", f"{down:.6g}")))
     left, bottom, right, top = box.boundingbox
     rows: list[tuple[str, str]] = [("x", f"{left:.12g} to {right:.12g}"), ("y", f"{bottom:.12g} to {top:.12g}")]
     ground = cube.pixel_m
@@ -116,10 +116,12 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names) if len(names) <= MANY else f"{', '.join(names[:MANY])}, …"
 
 
-def units(given: XarrayObject, cube: Cube) -> Section:
+def units(cube: Cube) -> Section:
     """Units of the numbers, and what says so."""
-    labels = {str(name): name for name in getattr(given, "data_vars", {})}
-    first: xr.DataArray = given if isinstance(given, xr.DataArray) else given[labels[cube.bands[0]]]
+    held = cube.original
+    first = (
+        held if isinstance(held, xr.DataArray) else held[{str(name): name for name in held.data_vars}[cube.bands[0]]]
+    )
     stated = first.attrs.get("units", first.attrs.get("unit"))
     if cube.is_temperature:
         return Section("units", f"temperature in {stated}, by the attribute units")

@@ -1,18 +1,17 @@
 """Which models fit a cube and why the others do not, by their cards alone: no network is loaded."""
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from xsr.core import sensors
 from xsr.core.cube import Cube
 from xsr.core.errors import BandError, XsrError
 from xsr.core.grid import resolution
-from xsr.models import registry
+from xsr.models import catalogue, registry
 from xsr.models.card import ModelCard
 
-Verdict: TypeAlias = Literal["fits", "doubtful", "no"]
-SERIES = ("temporal_liif", "temporal_liif_index3d")
-"""Architectures that read several dates at once."""
+Verdict: TypeAlias = Literal["fits", "in part", "doubtful", "no"]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ def fits(cube: Cube) -> list[Fit]:
         One for each model; those that expect the errors of others are left out. A card that cannot be read is a reason.
     """
     found = [one for name in registry.names() if (one := _judged(name, cube)) is not None]
-    return sorted(found, key=lambda one: ("fits", "doubtful", "no").index(one.verdict))
+    return sorted(found, key=lambda one: VERDICTS.index(one.verdict))
 
 
 def _judged(name: str, cube: Cube) -> Fit | None:
@@ -52,8 +51,10 @@ def _judged(name: str, cube: Cube) -> Fit | None:
     reason = _reason(card, cube)
     if reason:
         return Fit(name, "no", reason)
-    doubt = _doubt(card, cube)
-    return Fit(name, "doubtful" if doubt else "fits", doubt or call(card))
+    doubt, part = _doubt(card, cube), _part(card, cube)
+    if doubt:
+        return Fit(name, "doubtful", f"{doubt}; {part}" if part else doubt)
+    return Fit(name, "in part" if part else "fits", part or call(card))
 
 
 def _reason(card: ModelCard, cube: Cube) -> str:
@@ -63,7 +64,7 @@ def _reason(card: ModelCard, cube: Cube) -> str:
     if card.units == "K":
         count = len(cube.bands)
         return "" if count == 1 else f"for one band of temperature; the cube has {count}: select one"
-    if not _takes(card, cube.canonical):
+    if not _takes(card, cube.canonical) and not _part(card, cube):
         return _other_bands(card, cube)
     if card.reads == "detail" and not any(map(_is_coarse, cube.canonical)):
         return "nothing to sharpen: no band of 20 m or 60 m"
@@ -80,16 +81,23 @@ def _takes(card: ModelCard, bands: tuple[str, ...]) -> bool:
     return True
 
 
+def _part(card: ModelCard, cube: Cube) -> str:
+    """Say with which of its bands a cube fits, and which a model does not know; empty where all fit, or none."""
+    named = dict(zip(cube.canonical, cube.bands, strict=True))
+    known = tuple(name for name in named if name in card.bands)
+    if card.units == "K" or len(known) in (0, len(named)) or not _takes(card, known):
+        return ""
+    return f"with bands={[named[name] for name in known]}; {_other_bands(card, cube)}"
+
+
 def _other_bands(card: ModelCard, cube: Cube) -> str:
-    """Say which bands a model does not know or lacks, and which it could take."""
+    """Say which bands a model does not know, or lacks."""
     named = dict(zip(cube.canonical, cube.bands, strict=True))
     unknown = [own for name, own in named.items() if name not in card.bands]
-    if not unknown:
-        lacking = [name for name in card.bands if name not in named and name not in card.image.optional]
-        return f"needs {', '.join(lacking)}"
-    known = tuple(name for name in named if name in card.bands)
-    remedy = f"; fits with bands={[named[name] for name in known]}" if known and _takes(card, known) else ""
-    return f"not trained on {', '.join(unknown)}{remedy}"
+    if unknown:
+        return f"not trained on {', '.join(unknown)}"
+    lacking = [name for name in card.bands if name not in named and name not in card.image.optional]
+    return f"needs {', '.join(lacking)}"
 
 
 def _other_quantity(card: ModelCard, cube: Cube) -> str:
@@ -119,7 +127,7 @@ def _doubt(card: ModelCard, cube: Cube) -> str:
 
 def is_of_series(card: ModelCard) -> bool:
     """Whether a model computes target times from several dates."""
-    return card.architecture in SERIES or card.reads == "dates"
+    return card.reads == "dates" or catalogue.is_of_kind(card.architecture, "temporal")
 
 
 def call(card: ModelCard) -> str:
