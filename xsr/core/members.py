@@ -138,11 +138,13 @@ def _differs(cube: XarrayObject, dim: Hashable, name: Hashable, made: xr.DataArr
 
 
 def _in_order(made: xr.DataArray, given: Any, dim: Hashable) -> xr.DataArray:
-    """Put the dimension of the members where it was: before the first of those that came after it."""
+    """Put the dimension of the members where it was: before the first that came after it, else after those before."""
     dims = list(given.dims)
     if dim not in made.dims or dim not in dims:
         return made
     rest = [one for one in made.dims if one != dim]
-    after = [rest.index(one) for one in dims[dims.index(dim) + 1 :] if one in rest]
-    place = min(after, default=len(rest))
+    number = dims.index(dim)
+    before = [rest.index(one) + 1 for one in dims[:number] if one in rest]
+    after = [rest.index(one) for one in dims[number + 1 :] if one in rest]
+    place = min(after, default=max(before, default=0))
     return made.transpose(*rest[:place], dim, *rest[place:])
