@@ -261,3 +261,15 @@ def test_a_store_of_before_is_opened_continued_and_appended_to(cube, tmp_path):
     assert written(cube, tmp_path / "b.zarr", resume=True).computed == 24
     one, two = (xr.open_zarr(tmp_path / name).drop_attrs() for name in ("a.zarr", "b.zarr"))
     assert_identical(one.compute(), two.compute())
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_groups_and_store_objects_hold_levels_too(cube, tmp_path, zarr_format):
+    cube = cube.isel(time=[0])
+    written(cube, tmp_path / "a.zarr", overviews=1, group="tile", zarr_format=zarr_format)
+    assert xsr.verify(tmp_path / "a.zarr", group="tile").ok
+    assert xr.open_datatree(tmp_path / "a.zarr", engine="zarr").groups == ("/", "/tile", "/tile/0", "/tile/1")
+    store = zarr.storage.MemoryStore()
+    written(cube, store, overviews=1, zarr_format=zarr_format)
+    assert xsr.verify(store).ok
+    assert np.array_equal(xr.open_zarr(store, group="0")["reflectance"].values, cube.values, equal_nan=True)
