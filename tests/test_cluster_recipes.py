@@ -76,7 +76,7 @@ def test_the_script_of_the_job_is_python():
 @pytest.mark.slow
 def test_jobs_start_workers_that_write_the_store(tmp_path):
     cube = make_cube((2, 2, 16, 16), times=["2024-06-05", "2024-06-15"])
-    cube.sr.to_zarr(tmp_path / "in.zarr", progress=False)
+    cube.chunk(time=1).sr.to_zarr(tmp_path / "in.zarr", progress=False)
     command = [sys.executable, ROOT / "examples" / "on_slurm.py", tmp_path / "in.zarr", tmp_path / "out.zarr"]
     options = ["--local", "--jobs", "1", "--cores", "1", "--memory", "1 GB", "--model", "bicubic"]
     ran = subprocess.run([str(one) for one in (*command, *options)], capture_output=True, text=True, check=False)
