@@ -388,5 +388,6 @@ def test_a_cube_without_a_model_still_shows_its_pixels(cube):
     assert "B10" in odd.unavailable["liif"]
     tile = some(odd, cube, 0)[-1]
     assert odd.png(*tile, layer="bicubic")
+    assert set(odd.point(*place(cube, 3, 4))) == {"lon", "lat", "input"}
     with pytest.raises(BandError, match="B10"):
         odd.png(*tile)
