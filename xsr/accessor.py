@@ -95,6 +95,7 @@ class SuperResolution(Generic[Container]):
     support = Verb(lambda: api.support)
     to_cog = Verb(lambda: api.to_cog)
     to_zarr = Verb(lambda: api.to_zarr)
+    explore = Verb(lambda: api.explore)
 
 
 @xr.register_datatree_accessor("sr")  # type: ignore[no-untyped-call]
