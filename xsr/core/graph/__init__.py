@@ -8,13 +8,14 @@ from xsr.core.graph.portions import BlockKey, BlockTasks, block_tasks
 from xsr.core.graph.reductions import Job, Reduction, reduce_windows
 from xsr.core.graph.schedulers import in_threads, threads_each
 from xsr.core.graph.tasks import compute
-from xsr.core.graph.windows import Block, Frames, Plan, make_plan, run, run_frames
+from xsr.core.graph.windows import Block, Fetch, Frames, Plan, make_plan, run, run_frames, run_here
 
 __all__ = [
     "Block",
     "BlockKey",
     "BlockTasks",
     "Contents",
+    "Fetch",
     "Frames",
     "Job",
     "Plan",
@@ -30,6 +31,7 @@ __all__ = [
     "reduce_windows",
     "run",
     "run_frames",
+    "run_here",
     "threads_each",
     "together",
     "watch",

@@ -4,14 +4,14 @@ One task computes one block for one chunk of time, so the chunks of the result a
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
-from xsr.core.blocks import BLOCKS, Padding, Span, Window, chunk_sizes, padded_index, spans
+from xsr.core.blocks import BLOCKS, Padding, Span, Window, chunk_sizes, edges, padded_index, spans
 from xsr.core.errors import ParameterError
 from xsr.core.graph.driver import NOTHING, Index, Mosaic, Read, array
 from xsr.core.grid import GridQuery, Query, Sampling, WarpQuery, clip_inside, input_window, inside
@@ -150,6 +150,39 @@ def run_frames(frames: Sequence[Frames], source: Any, plan: Plan, *, bands: int 
     work = _Windows(tuple(frames), plan, bands or source.shape[1])
     chunks = (tuple(one.count for one in frames), (work.bands,), *plan.chunks)
     return array(work, source, _name(work, source), chunks)
+
+
+Fetch: TypeAlias = Callable[[Sequence[int], Span, Span], Stack]
+"""From dates, rows and columns to a rectangle (date, band, h, w) of a source."""
+
+
+def run_here(frames: Sequence[Frames], fetch: Fetch, plan: Plan, *, bands: int) -> Stack:
+    """Evaluate block functions at once, over a source of which just what is read is fetched; see `run_frames`.
+
+    Parameters
+    ----------
+    frames, plan, bands
+        As of `run_frames`.
+    fetch
+        Brings a rectangle of the source; called once for each block that overlaps it.
+    """
+    work = _Windows(tuple(frames), plan, bands)
+    out = np.empty((sum(one.count for one in frames), bands, *plan.shape), np.float32)
+    first = edges([one.count for one in frames])
+    starts = [edges(sizes) for sizes in plan.chunks]
+    for (number, _, row, col), (read,) in work.reads():
+        rows, cols = (slice(start[n], start[n + 1]) for start, n in zip(starts, (row, col), strict=True))
+        out[first[number] : first[number + 1], :, rows, cols] = work((number, 0, row, col), [_fetched(read, fetch)])
+    return out
+
+
+def _fetched(read: Read, fetch: Fetch) -> Mosaic:
+    """Mosaic of what one block reads."""
+    if not read.dates:
+        return Mosaic((), 0)
+    values = fetch(read.dates, read.rows, read.cols)
+    corner = (0, read.rows.start, read.cols.start)
+    return Mosaic([((date, *corner), values[n : n + 1]) for n, date in enumerate(read.dates)], values.shape[1])
 
 
 def _name(work: "_Windows", source: Any) -> str:
