@@ -139,7 +139,7 @@ def dates_of(items: "Sequence[pystac.Item]") -> dict[str, "list[pystac.Item]"]:
 
 
 def describe(items: "Sequence[pystac.Item]") -> list[dict[str, Any]]:
-    """What a search found, one record for each date: its key, time, platform, items and cloud cover in percent."""
+    """Describe what was found, one record for each date: key, time, platform, items, and cloud cover in percent."""
     return [_describe(key, found) for key, found in dates_of(items).items()]
 
 
@@ -208,8 +208,8 @@ def download(job: Job, wish: Wish, dates: "Sequence[Sequence[pystac.Item]]", pat
     from xsr.sources.fetch import fetch
     from xsr.sources.opening import open as open_any
 
-    for number, items in enumerate(dates):
-        job.step(number, len(dates), f"fetching {time_of(items[0]).astype('datetime64[D]')}")
+    for done, items in enumerate(dates):
+        job.step(done, len(dates), f"fetching {time_of(items[0]).astype('datetime64[D]')}")
         fetch(
             path,
             list(items),
@@ -218,7 +218,7 @@ def download(job: Job, wish: Wish, dates: "Sequence[Sequence[pystac.Item]]", pat
             collection=wish.collection,
             progress=False,
         )
-        if number == 0:
+        if done == 0:
             check_size(values_of(open_any(path)) * len(dates), "the download")
     job.step(len(dates), len(dates), "opening")
     return open_any(path)

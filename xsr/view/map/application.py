@@ -51,9 +51,7 @@ GONE = 499
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def create_application(
-    cubes: dict[str, Shown], *, secret: str, hosts: Collection[str], origin: str
-) -> Starlette:
+def create_application(cubes: dict[str, Shown], *, secret: str, hosts: Collection[str], origin: str) -> Starlette:
     """Make the application.
 
     Parameters
@@ -67,13 +65,16 @@ def create_application(
     origin
         Address of the server, as an origin of catalogues: see `xsr.view.map.acquire.Wish.parse`.
     """
-    service = Service(Sessions(cubes), origin)
-    return Starlette(
+    sessions = Sessions(cubes)
+    service = Service(sessions, origin)
+    application = Starlette(
         routes=service.routes(),
         middleware=[Middleware(Guard, secret=secret, hosts=hosts)],
         exception_handlers={XsrError: _refused, ValueError: _refused, HTTPException: _failed},
         lifespan=service.lifespan,
     )
+    application.state.stop, application.state.sessions = service.stop, sessions
+    return application
 
 
 class Service:
@@ -83,6 +84,11 @@ class Service:
         self._sessions = sessions
         self._origin = origin
         self._threads = CapacityLimiter(WAITING)
+        self._ending = threading.Event()
+
+    def stop(self) -> None:
+        """Give up the tiles that wait for their turn."""
+        self._ending.set()
 
     def routes(self) -> list[Route | Mount]:
         """All addresses."""
@@ -132,7 +138,9 @@ class Service:
         check_tile(*place)
         view = View.parse(request.query_params)
         gone = threading.Event()
-        draw = partial(shown.png, *place, layer=layer, view=view, cancelled=gone.is_set)
+        draw = partial(
+            shown.png, *place, layer=layer, view=view, cancelled=lambda: gone.is_set() or self._ending.is_set()
+        )
         async with _watched(request, gone):
             try:
                 content = await to_thread.run_sync(draw, limiter=self._threads)

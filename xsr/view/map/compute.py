@@ -61,7 +61,7 @@ class Recipe:
         return {"sisr": 2.0, "sharpen": 1.0, "crop": 1.0}.get(self.method, self.scale)
 
     def apply(self, cube: XarrayObject, *, model: str | None = None) -> XarrayObject:
-        """Result on a cube, lazy.
+        """Build the result on a cube, lazy.
 
         Parameters
         ----------

@@ -71,7 +71,7 @@ class Shown:
         )
 
     def describe(self) -> dict[str, Any]:
-        """What the page must know."""
+        """Say what the page must know."""
         from xsr.view.tiles.layers import LAYERS
 
         tiles = self.tiles
@@ -106,10 +106,15 @@ def attribution(cube: XarrayObject) -> str:
             return str(cube.attrs[key])
     sensors = stated(cube)
     if any(sensor.name.startswith("sentinel") for sensor in sensors):
-        years = np.unique(cube["time"].values.astype("datetime64[Y]")) if "time" in cube.coords else []
-        span = f"{years[0]}–{years[-1]}" if len(years) > 1 else "".join(str(year) for year in years)
-        return f"Contains modified Copernicus Sentinel data {span}".strip()
+        return f"Contains modified Copernicus Sentinel data {_years(cube)}".strip()
     return "Landsat data: U.S. Geological Survey" if any(one.name.startswith("landsat") for one in sensors) else ""
+
+
+def _years(cube: XarrayObject) -> str:
+    if "time" not in cube.coords:
+        return ""
+    years = np.unique(cube["time"].values.astype("datetime64[Y]"))
+    return str(years[0]) if len(years) == 1 else f"{years[0]}–{years[-1]}"
 
 
 def moment(text: str | None) -> np.datetime64 | None:

@@ -55,8 +55,8 @@ class Explorer:
         address = html.escape(self.url, quote=True)
         return (
             f'<iframe src="{address}" title="map" width="100%" height="{self._height}" style="border:0"'
-            f' allow="fullscreen"></iframe><div><a href="{address}" target="_blank" rel="noopener">Open the map in a tab'
-            "</a></div>"
+            f' allow="fullscreen"></iframe><div><a href="{address}" target="_blank" rel="noopener">'
+            "Open the map in a tab</a></div>"
         )
 
 
@@ -75,8 +75,8 @@ def explore(
     Parameters
     ----------
     cube
-        DataArray ([time,] [band,] y, x) or Dataset of bands ([time,] y, x), with a CRS; lazy ones are read where the map
-        is looked at.
+        DataArray ([time,] [band,] y, x) or Dataset of bands ([time,] y, x), with a CRS; lazy ones are read where
+        the map is looked at.
     port
         Port of the server, by default a free one.
     host

@@ -12,8 +12,6 @@ from xsr.view.map.layers import Shown
 from xsr.view.map.page_files import require
 
 LOOPBACK = "127.0.0.1"
-LAST_WORDS = 3
-"""Seconds that running requests are given when the server ends."""
 
 
 class Server:
@@ -40,27 +38,16 @@ class Server:
         self, cubes: dict[str, Shown], *, host: str = LOOPBACK, port: int = 0, hosts: Collection[str] = ()
     ) -> None:
         require()
-        import uvicorn
-
         from xsr.view.map.application import create_application
         from xsr.view.map.guard import LOCAL
+        from xsr.view.map.loop import Loop
 
         self._socket = _bind(host, port)
         self.secret = secrets.token_urlsafe(16)
         self.host, self.port = host, int(self._socket.getsockname()[1])
         origin = f"http://{LOOPBACK}" if is_loopback(host) else ""
         application = create_application(cubes, secret=self.secret, hosts=(*LOCAL, host, *hosts), origin=origin)
-        config = uvicorn.Config(
-            application,
-            loop="asyncio",
-            http="h11",
-            ws="none",
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=LAST_WORDS,
-        )
-        self._server = uvicorn.Server(config)
+        self._loop = Loop(application, application.state.stop)
         self._thread: threading.Thread | None = None
 
     @property
@@ -71,7 +58,7 @@ class Server:
 
     def run(self) -> None:
         """Serve until interrupted."""
-        self._server.run(sockets=[self._socket])
+        self._loop.run(sockets=[self._socket])
 
     def start(self) -> None:
         """Serve in a thread; requests wait until it is ready."""
@@ -80,7 +67,7 @@ class Server:
 
     def close(self) -> None:
         """End the server and everything that its pages made."""
-        self._server.should_exit = True
+        self._loop.should_exit = True
         if self._thread is not None:
             self._thread.join()
             self._thread = None

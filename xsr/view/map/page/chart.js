@@ -48,7 +48,7 @@ export function chart(box, { title, curves, format, now = null, dots = false }) 
     if (dots || points.length === 1)
       for (const [a, b] of points.length < 80 ? points : [])
         svg.append(draw("circle", { cx: x(a), cy: y(b), r: 2, fill: one.colour }));
-    svg.append(draw("text", { x: WIDTH - RIGHT - 44 * (curves.length - 1 - number), y: 9, "text-anchor": "end", style: "" }, one.name));
+    svg.append(draw("text", { x: WIDTH - RIGHT - 44 * (curves.length - 1 - number), y: 9, "text-anchor": "end"}, one.name));
     svg.lastChild.style.fill = one.colour;
   });
   box.append(svg);

@@ -8,8 +8,8 @@ import { begin, get } from "./server.js";
 import { Values } from "./values.js";
 import { Work } from "./work.js";
 
-const NAMES = { liif: "super-resolved (liif)", bicubic: "bicubic", input: "pixels as they are", spread: "spread of likely values" };
-const TAGS = { liif: "liif", bicubic: "bicubic", input: "pixels", spread: "spread" };
+const NAMES = { liif: "super-resolved", bicubic: "bicubic", input: "original pixels", spread: "spread" };
+const TAGS = { liif: "super-resolved", bicubic: "bicubic", input: "original pixels", spread: "spread" };
 const MIXES = [["Near infrared, red, green", ["B08", "B04", "B03"]], ["Short-wave infrared", ["B12", "B8A", "B04"]], ["Red edge", ["B07", "B05", "B04"]]];
 const SETTLE = 120;
 
@@ -31,6 +31,8 @@ function draw() {
   const { cube, about, t, bands } = look();
   const [low, high] = [$("low").value, $("high").value];
   const query = { t, bands: bands.join(","), stretch: low !== "" && high !== "" ? `${low},${high}` : "" };
+  const main = $("layer").value, under = main !== "input" && about.layers.includes("input");
+  pictures.show("under", { cube, about, layer: under ? "input" : "", query });  // until the others are there
   const when = dates.label ? `, ${dates.label}` : "";
   for (const [side, id] of [["main", "layer"], ["before", "before"]]) {
     const layer = $(id).value;
@@ -45,14 +47,14 @@ function later() {
   timer = setTimeout(draw, SETTLE);
 }
 
-const told = new Set();
+const known = new Set();
 
 async function tileFailed(side, layer, source) {
   const key = `${$("cube").value} ${layer}`;
-  if (told.has(key)) return;
-  told.add(key);
+  if (known.has(key)) return;
+  known.add(key);
   const text = await why(source).catch((error) => error.message);
-  if (!text) return told.delete(key);
+  if (!text) return known.delete(key);
   if (side === "main" && layer === "liif") {
     $("layer").value = "bicubic";
     draw();

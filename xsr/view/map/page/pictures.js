@@ -9,7 +9,7 @@ export class Pictures {
     this.map = L.map(box, { zoomSnap: 1, maxZoom: 22, worldCopyJump: false, attributionControl: false });
     this.credits = L.control.attribution({ position: "bottomright", prefix: "Leaflet · xsr" }).addTo(this.map);
     L.control.scale({ imperial: false, position: "bottomleft" }).addTo(this.map);
-    this.sides = { main: this.pane("main", 250), before: this.pane("before", 260) };
+    this.sides = { under: this.pane("under", 240), main: this.pane("main", 250), before: this.pane("before", 260) };
     this.share = 0.5;
     this.bar = make("div", { className: "swipe", tabIndex: 0, hidden: true });
     this.tags = { before: make("div", { className: "tag", hidden: true }), main: make("div", { className: "tag", hidden: true }) };
@@ -66,7 +66,7 @@ export class Pictures {
     const one = this.sides[side];
     one.next?.remove();
     one.next = null;
-    this.tags[side].textContent = label ?? "";
+    if (this.tags[side]) this.tags[side].textContent = label ?? "";
     if (!layer) {
       one.layer?.remove();
       one.layer = null;

@@ -30,14 +30,14 @@ export class Values {
 
   async refresh({ cube, about, t, now, bands }, moved = false) {
     if (!this.place) return;
-    const { lat, lng: lon } = this.place, asked = (this.asked = Symbol("request"));
+    const { lat, lng: lon } = this.place, request = (this.request = Symbol("request"));
     try {
       const point = await get(`point/${encodeURIComponent(cube)}`, { lon, lat, t });
-      if (asked !== this.asked) return;
+      if (request !== this.request) return;
       this.spectrum(point, about);
       if (about.dates.length > 1 && (moved || this.known !== cube))
         this.history = await get(`series/${encodeURIComponent(cube)}`, { lon, lat });
-      if (asked !== this.asked) return;
+      if (request !== this.request) return;
       this.known = cube;
       this.series(about, now, bands);
     } catch (error) {
