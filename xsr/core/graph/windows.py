@@ -11,7 +11,7 @@ from typing import Any, TypeAlias, cast
 
 import numpy as np
 
-from xsr.core.blocks import BLOCKS, Padding, Span, Window, chunk_sizes, edges, padded_index, spans
+from xsr.core.blocks import BLOCKS, Padding, Span, Window, chunk_sizes, padded_index, spans
 from xsr.core.errors import ParameterError
 from xsr.core.graph.driver import NOTHING, Index, Mosaic, Read, array
 from xsr.core.grid import GridQuery, Query, Sampling, WarpQuery, clip_inside, input_window, inside
@@ -156,30 +156,26 @@ Fetch: TypeAlias = Callable[[Sequence[int], Span, Span], Stack]
 """From dates, rows and columns to a rectangle (date, band, h, w) of a source."""
 
 
-def run_here(frames: Sequence[Frames], fetch: Fetch, plan: Plan, *, bands: int) -> Stack:
-    """Evaluate block functions at once, over a source of which just what is read is fetched; see `run_frames`.
+def run_here(frames: Frames, fetch: Fetch, plan: Plan, rows: Span, cols: Span, *, bands: int) -> Stack:
+    """Evaluate a rectangle of a plan at once, over a source of which just what it reads is fetched.
 
     Parameters
     ----------
     frames, plan, bands
         As of `run_frames`.
     fetch
-        Brings a rectangle of the source; called once for each block that overlaps it.
+        Brings a rectangle of the source; called once, or not at all where there is nothing to read.
+    rows, cols
+        Output pixels to evaluate.
     """
-    work = _Windows(tuple(frames), plan, bands)
-    out = np.empty((sum(one.count for one in frames), bands, *plan.shape), np.float32)
-    first = edges([one.count for one in frames])
-    starts = [edges(sizes) for sizes in plan.chunks]
-    for (number, _, row, col), (read,) in work.reads():
-        rows, cols = (slice(start[n], start[n + 1]) for start, n in zip(starts, (row, col), strict=True))
-        out[first[number] : first[number + 1], :, rows, cols] = work((number, 0, row, col), [_fetched(read, fetch)])
-    return out
+    work, block = _Windows((frames,), plan, bands), plan.over(rows, cols)
+    spans_read = work.source(block)
+    source = _fetched(Read(frames.dates, *spans_read), fetch) if spans_read else Mosaic((), 0)
+    return work.compute(frames, block, source)
 
 
 def _fetched(read: Read, fetch: Fetch) -> Mosaic:
     """Mosaic of what one block reads."""
-    if not read.dates:
-        return Mosaic((), 0)
     values = fetch(read.dates, read.rows, read.cols)
     corner = (0, read.rows.start, read.cols.start)
     return Mosaic([((date, *corner), values[n : n + 1]) for n, date in enumerate(read.dates)], values.shape[1])
@@ -206,24 +202,25 @@ class _Windows:
         """Every block at all dates, with the rectangle that it reads."""
         places = product(range(len(self.plan.chunks[0])), range(len(self.plan.chunks[1])))
         for (row, col), block in zip(places, self.plan.blocks, strict=True):
-            spans_read = self._source(block)
+            spans_read = self.source(block)
             for number, one in enumerate(self.frames):
                 yield (number, 0, row, col), [Read(one.dates, *spans_read) if spans_read else NOTHING]
 
     def read(self, index: Index) -> Sequence[Read]:
         """Rectangle that one block reads."""
-        spans_read = self._source(self.plan.block(*index[2:]))
+        spans_read = self.source(self.plan.block(*index[2:]))
         return [Read(self.frames[index[0]].dates, *spans_read) if spans_read else NOTHING]
 
-    def _source(self, block: Block) -> tuple[Span, Span] | None:
+    def source(self, block: Block) -> tuple[Span, Span] | None:
+        """Rectangle that a block reads; None outside the cube."""
         padding = self.frames[0].function.padding
         return None if block.window is None else block.window.source(self.plan.source_shape, padding)
 
     def __call__(self, index: Index, sources: Sequence[Mosaic]) -> Stack:
         """Compute one block."""
-        return self._compute(self.frames[index[0]], self.plan.block(*index[2:]), sources[0])
+        return self.compute(self.frames[index[0]], self.plan.block(*index[2:]), sources[0])
 
-    def _compute(self, frames: Frames, block: Block, source: Mosaic) -> Stack:
+    def compute(self, frames: Frames, block: Block, source: Mosaic) -> Stack:
         """Compute one block; one that does not fit into memory in two halves.
 
         Raises
@@ -242,7 +239,7 @@ class _Windows:
                     f"not even one row of a block of {len(block.cols)} columns fits into memory. Use smaller chunks="
                     " (--chunks), or fewer workers or threads side by side (--workers)."
                 ) from error
-        return np.concatenate([self._compute(frames, half, source) for half in halves], axis=2)
+        return np.concatenate([self.compute(frames, half, source) for half in halves], axis=2)
 
 
 def _halves(block: Block, plan: Plan) -> list[Block]:
