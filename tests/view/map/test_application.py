@@ -232,6 +232,9 @@ def test_odd_cubes_are_shown(cube):
         (about,) = page.state()["cubes"].values()
         assert len(about["rgb"]) in (1, 3)
         assert len(about["dates"]) == cube.sizes.get("time", 0)
+        west, south, east, north = about["bounds"]
+        point = page.get("point/cube", lon=(west + east) / 2, lat=(south + north) / 2).json()
+        assert list(point["input"]) == about["bands"]
         z, x, y = page.session.cubes["cube"].tiles.over(about["max_zoom"])[0]
         assert picture(page.tile(z, x, y).content).shape == (256, 256, 4)
 

@@ -49,23 +49,21 @@ function later() {
 
 const known = new Set();
 
-async function tileFailed(side, layer, source) {
+async function tileFailed(layer, source) {
   const key = `${$("cube").value} ${layer}`;
   if (known.has(key)) return;
   known.add(key);
   const text = await why(source).catch((error) => error.message);
-  if (!text) return known.delete(key);
-  if (side === "main" && layer === "liif") {
-    $("layer").value = "bicubic";
-    draw();
-    notice(`${text} Shown: bicubic.`, true);
-  } else notice(text, true);
+  if (text) notice(text, true);
+  else known.delete(key);
 }
 
 function choose(name) {
   const about = cubes[name], { bands, rgb, stretch, layers } = about;
   document.title = `${about.title} · xsr`;
-  options($("layer"), layers.map((one) => [one, NAMES[one] ?? one]), about.made ? "input" : "liif");
+  const usual = about.made ? "input" : layers.includes("liif") ? "liif" : "bicubic";
+  if (about.unavailable.liif) notice(`${about.unavailable.liif} Shown: ${NAMES[usual]}.`);
+  options($("layer"), layers.map((one) => [one, NAMES[one] ?? one]), usual);
   options($("before"), [["", "nothing"], ...layers.map((one) => [one, NAMES[one] ?? one])], about.made ? "" : "input");
   const mixes = MIXES.filter(([, wanted]) => wanted.every((band) => bands.includes(band)));
   options($("preset"), [

@@ -1,7 +1,7 @@
 // The map: tiles of the cube, those that they are compared with, and the bar between them.
 
 import { address } from "./server.js";
-import { make, notice } from "./dom.js";
+import { make } from "./dom.js";
 
 export class Pictures {
   constructor(box, { failed }) {
@@ -15,7 +15,7 @@ export class Pictures {
     this.tags = { before: make("div", { className: "tag", hidden: true }), main: make("div", { className: "tag", hidden: true }) };
     for (const [name, value] of Object.entries({ role: "slider", "aria-label": "Where the two pictures meet", "aria-valuemin": 0, "aria-valuemax": 100 }))
       this.bar.setAttribute(name, value);
-    this.busy = make("div", { id: "busy", hidden: true });
+    this.busy = make("div", { id: "busy" });
     box.parentElement.append(this.busy, this.bar, this.tags.before, this.tags.main);
     this.listen();
   }
@@ -82,7 +82,7 @@ export class Pictures {
       noWrap: true,
       className: layer === "input" ? "pixels" : "",
     });
-    tiles.on("tileerror", ({ tile }) => one.next !== tiles && one.layer !== tiles ? null : this.failed(side, layer, tile.src));
+    tiles.on("tileerror", ({ tile }) => one.next !== tiles && one.layer !== tiles ? null : this.failed(layer, tile.src));
     tiles.on("loading load", () => this.working());
     tiles.once("load", () => {
       one.layer?.remove();
@@ -114,5 +114,3 @@ export async function why(source) {
   const body = await response.json().catch(() => ({}));
   return body.error || `tile: ${response.statusText}`;
 }
-
-export { notice };
