@@ -1,5 +1,6 @@
 """The command that serves the map."""
 
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -43,4 +44,6 @@ def serve(
     server = Server({"cube": shown}, host=host, port=port, hosts=allow_host or ())
     say(f"map of {name_of(cube)}: {server.url}")
     say("whoever has this address may use the page; Ctrl+C ends it")
-    server.run()
+    with suppress(KeyboardInterrupt):
+        server.run()
+    server.close()

@@ -60,7 +60,8 @@ def test_an_area_is_cropped_first(page, cube):
 
 
 def test_the_oldest_result_makes_room(page):
-    names = [page.run("sharpen", cube="cube", method="crop")["cube"] for _ in range(4)]
+    day = "2024-06-02T00:00:00"
+    names = [page.run("sharpen", cube="cube", method="crop", t=day)["cube"] for _ in range(4)]
     assert list(page.state()["cubes"]) == ["cube", *names[1:]]
     assert not (page.session.folder / names[0]).exists()
 
@@ -114,9 +115,11 @@ def test_a_job_that_fails_says_why_and_leaves_nothing(page, cube, monkeypatch):
     assert "disk <b>full</b>" in job["message"]
     assert list(page.session.folder.iterdir()) == []
     assert list(page.state()["cubes"]) == ["cube"]
+    assert "disk <b>full</b>" in page.state()["cubes"]["cube"]["error"]
 
 
-def test_one_job_at_a_time_that_can_be_cancelled(gate):
+def test_one_job_at_a_time_that_can_be_cancelled(gate, monkeypatch):
+    monkeypatch.setattr(compute, "BLOCK", 12)
     with opened({"cube": gate.cube()}) as client:
         page = Page(client)
         assert page.post("sharpen", cube="cube", method="crop").status_code == 202
@@ -128,7 +131,7 @@ def test_one_job_at_a_time_that_can_be_cancelled(gate):
         gate.opened.set()
         job = page.job()
         assert job["state"] == "cancelled"
-        assert job["total"] == 2
+        assert job["total"] == 2  # rows of blocks
         assert list(page.session.folder.iterdir()) == []
         assert page.cancel().json()["state"] == "cancelled"
         page.run("sharpen", cube="cube", method="crop")

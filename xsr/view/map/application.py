@@ -126,9 +126,8 @@ class Service:
     async def state(self, request: Request) -> Response:
         """Say what a session has."""
         session = self._session(request)
-        described = await to_thread.run_sync(
-            lambda: {name: shown.describe() for name, shown in list(session.cubes.items())}
-        )
+        cubes = dict(session.cubes)
+        described = await to_thread.run_sync(lambda: {name: _described(shown) for name, shown in cubes.items()})
         return JSONResponse({"cubes": described, "files": list(session.files), "job": _job(session)})
 
     async def tile(self, request: Request) -> Response:
@@ -194,6 +193,14 @@ class Service:
         if shown is None:
             raise HTTPException(404, "this page has no such cube")
         return shown
+
+
+def _described(shown: Shown) -> dict[str, Any]:
+    """What the page must know of a cube; of one that cannot be read, why."""
+    try:
+        return shown.describe()
+    except (XsrError, ValueError, OSError) as error:
+        return {"title": shown.title, "error": scrub(str(error))}
 
 
 KEEP = {"cache-control": "private, max-age=3600"}

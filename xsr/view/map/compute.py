@@ -23,7 +23,7 @@ FIXED = "carn_3x3x64g4sw_s2"
 """Weights of ``sisr``."""
 FORMS = ("zarr", "cog")
 MOST_SCALE = 16.0
-BLOCK = 256
+BLOCK = 512
 """Side of an output block in pixels: between two rows of blocks a job can be cancelled."""
 
 
@@ -85,7 +85,7 @@ class Recipe:
         bands = part.sizes.get("band", 1) if isinstance(part, xr.DataArray) else len(part.data_vars)
         y, x = part.odc.spatial_dims
         check_size(part.sizes[y] * part.sizes[x] * self.factor**2 * bands * images, "the result")
-        return self._computed(part if _lazy(part) else part.chunk(), between, model)
+        return self._computed(part if part.chunks else part.chunk(), between, model)
 
     def _dated(self, cube: XarrayObject) -> tuple[XarrayObject, np.datetime64 | None]:
         """Cube of the dates requested, and the date that is to be computed between them."""
@@ -113,13 +113,14 @@ class Recipe:
             "sisr": lambda: sisr(part, model=FIXED, chunks=BLOCK),
             "sharpen": lambda: sharpen(part, chunks=BLOCK),
             "bicubic": lambda: interpolate(part, scale=self.scale, method="bicubic", chunks=BLOCK),
-            "crop": lambda: part,
+            "crop": lambda: even(part),
         }
         return kinds[self.method]()
 
 
-def _lazy(cube: XarrayObject) -> bool:
-    return bool(cube.chunks)
+def even(cube: XarrayObject) -> XarrayObject:
+    """Lazy cube in blocks of one size, one date in each, as a store needs them."""
+    return cube.chunk({dim: 1 if dim == "time" else BLOCK for dim in cube.dims if dim != "band"})
 
 
 def write(job: Job, fine: XarrayObject, path: Path) -> XarrayObject:
@@ -184,7 +185,7 @@ def pack(job: Job, cube: XarrayObject, path: Path, form: str, scratch: Path) -> 
     if form not in FORMS:
         raise ParameterError(f"format={form!r}; expected zarr or cog.")
     if form == "zarr":
-        write(job, cube if _lazy(cube) else cube.chunk(), scratch)
+        write(job, even(cube), scratch)
         return _zipped(scratch, path.with_name(f"{path.name}.zarr.zip"))
     from xsr.operations.to_cog import to_cog
 

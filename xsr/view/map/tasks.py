@@ -13,7 +13,7 @@ from xsr.view.map.layers import Shown
 from xsr.view.map.sessions import Session, Sessions
 
 KEPT = 3
-"""Cubes of a session, beside the served one; one more replaces the oldest."""
+"""Cubes of a session, beside the served one, and its files; one more replaces the oldest."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,10 @@ def pack(context: Context, given: Mapping[str, Any]) -> None:
         scratch = session.path("packing")
         path = compute.pack(job, cube, session.folder / name, str(form), scratch)
         rmtree(scratch)
+        session.files.pop(path.name, None)
         session.files[path.name] = path
+        for old in list(session.files)[:-KEPT]:
+            session.files.pop(old).unlink(missing_ok=True)
         return {"file": path.name}
 
     context.sessions.start(session, "pack", work, makes="packing")

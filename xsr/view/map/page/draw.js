@@ -58,8 +58,15 @@ export class Drawing {
     if (whole) this.done({ type: "Polygon", coordinates: [[...ring, ring[0]].map(({ lng, lat }) => [lng, lat])] });
   }
 
+  // Whether a click belongs to the drawing; the one that ends it comes after the mouse button is up.
+  get active() {
+    return Boolean(this.mode || this.ending);
+  }
+
   stop() {
     this.shape?.remove();
+    this.ending = this.mode !== null;
+    setTimeout(() => (this.ending = false), 50);
     Object.assign(this, { mode: null, corners: [], shape: null, end: null });
     this.map.getContainer().classList.remove("drawing");
     this.map.dragging.enable();

@@ -59,7 +59,9 @@ async function tileFailed(layer, source) {
 }
 
 function choose(name) {
-  const about = cubes[name], { bands, rgb, stretch, layers } = about;
+  const about = cubes[name];
+  if (about.error) return notice(`${about.title}: ${about.error}`, true);
+  const { bands, rgb, stretch, layers } = about;
   document.title = `${about.title} · xsr`;
   const usual = about.made ? "input" : layers.includes("liif") ? "liif" : "bicubic";
   if (about.unavailable.liif) notice(`${about.unavailable.liif} Shown: ${NAMES[usual]}.`);
@@ -123,7 +125,7 @@ $("fold").addEventListener("click", () => {
   document.body.classList.toggle("folded");
   pictures.map.invalidateSize();
 });
-pictures.map.on("click", ({ latlng }) => !area.drawing.mode && values.at(latlng, look()));
+pictures.map.on("click", ({ latlng }) => !area.drawing.active && values.at(latlng, look()));
 
 begin()
   .then(load)
