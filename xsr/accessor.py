@@ -163,6 +163,7 @@ class SuperResolution(Shown, Generic[Container]):
     support = Verb(lambda: api.support)
     to_cog = Verb(lambda: api.to_cog)
     to_zarr = Verb(lambda: api.to_zarr)
+    explore = Verb(lambda: api.explore)
     report = Verb(lambda: api.report)
 
     @property

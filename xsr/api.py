@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from xsr.sources.safe import open_safe as open_safe
     from xsr.sources.stac import open_stac as open_stac
     from xsr.sources.theia import open_theia as open_theia
+    from xsr.view.map import explore as explore
     from xsr.view.report import report as report
 
 HOMES = {
@@ -69,6 +70,7 @@ HOMES = {
     "degrade": "xsr.operations.degrade",
     "evaluate": "xsr.operations.evaluate",
     "explain": "xsr.operations.super_resolve",
+    "explore": "xsr.view.map",
     "fetch": "xsr.sources.fetch",
     "guided": "xsr.operations.guided",
     "interpolate": "xsr.operations.interpolate",

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from xsr._version import __version__
-from xsr.cli import inspect, models, openeo, run, train  # noqa: F401  (register their commands)
+from xsr.cli import inspect, look, models, openeo, run, train  # noqa: F401  (register their commands)
 from xsr.cli.base import app
 from xsr.cli.terminal import console, exit_with, say
 from xsr.cli.train import score_table

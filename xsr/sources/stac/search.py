@@ -1,6 +1,6 @@
 """Finding items: by an API, or among given items by the same rules."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,13 +28,22 @@ def find_items(
     collection: str | Sequence[str] | None,
     max_cloud: float | None,
     trust: bool = False,
+    limit: int | None = None,
 ) -> "list[pystac.Item]":
     """Find the items to load, in the order of time.
+
+    Parameters
+    ----------
+    items, url, area, datetime, collection, max_cloud, trust
+        As of `xsr.open_stac`, the area resolved.
+    limit
+        Items that a catalogue may list, at most.
 
     Raises
     ------
     ParameterError
-        If neither or both of items and url are given, the catalog cannot be read, or nothing is left.
+        If neither or both of items and url are given, the catalog cannot be read or lists too many items, or nothing
+        is left.
     """
     if (items is None) == (url is None):
         raise ParameterError("expected either items or url=. Pass one of them.")
@@ -47,7 +56,7 @@ def find_items(
     if online is None:
         found = read_items(items, trust=trust)
     else:
-        found = _search(online, area=area, span=span, collections=collections, trust=trust)
+        found = _search(online, area=area, span=span, collections=collections, trust=trust, limit=limit)
     total = len(found)
     found = [item for item in found if _wanted(item, span, collections=collections, max_cloud=max_cloud)]
     inside = [item for item in found if area is None or touches(item, area)]
@@ -92,7 +101,13 @@ def _is_client(items: ItemsLike) -> bool:
 
 
 def _search(
-    online: Any, *, area: Geometry | None, span: str | None, collections: list[str] | None, trust: bool
+    online: Any,
+    *,
+    area: Geometry | None,
+    span: str | None,
+    collections: list[str] | None,
+    trust: bool,
+    limit: int | None,
 ) -> "list[pystac.Item]":
     import pystac
     import pystac_client
@@ -104,15 +119,25 @@ def _search(
             client = _opened(online, trust=trust) if isinstance(online, str) else online
             origin = online if isinstance(online, str) else str(client.get_self_href() or "")
             if not client.conforms_to("ITEM_SEARCH"):
-                return [mark(item, origin) for item in client.get_items(recursive=True)]
+                return [mark(item, origin) for item in _at_most(limit, client.get_items(recursive=True), online)]
             intersects = None if area is None else lonlat(area).json
             found = client.search(collections=collections, intersects=intersects, datetime=span)
-            return [mark(item, origin) for item in found.items()]
+            return [mark(item, origin) for item in _at_most(limit, found.items(), online)]
     except ParameterError:
         raise
     except (OSError, APIError, pystac.STACError, pystac.STACTypeError, LookupError, *UNREADABLE) as error:
         text = f"{online} cannot be read as STAC: {why(error, online)}. Check the address."
         raise ParameterError(text) from cause(error, online)
+
+
+def _at_most(limit: int | None, items: "Iterable[pystac.Item]", where: object) -> "Iterator[pystac.Item]":
+    """Items one by one; an error if there are more than a limit, before the next page is read."""
+    for number, item in enumerate(items):
+        if limit is not None and number >= limit:
+            raise ParameterError(
+                f"{where} lists more than {limit} items; expected fewer. Choose a smaller area or a shorter interval."
+            )
+        yield item
 
 
 def _opened(url: str, *, trust: bool) -> Any:
