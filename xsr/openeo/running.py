@@ -53,6 +53,9 @@ def apply_datacube(cube: xr.DataArray, context: Mapping[str, Any] | None, settin
     """
     request = _request(context, settings)
     _check_dims(cube)
+    if cube.encoding.get("grid_mapping", cube.attrs.get("grid_mapping")) not in cube.coords:  # lost on the way
+        cube = cube.drop_encoding()
+        cube.attrs = {name: value for name, value in cube.attrs.items() if name != "grid_mapping"}
     _check_known(cube, request)
     placed = _placed(cube, request)
     _check_window(placed, request)
@@ -116,7 +119,7 @@ def _check_known(cube: xr.DataArray, request: Request) -> None:
     """Refuse a cube of which something is not known, naming all of it at once."""
     known = request.of_cube
     needed: dict[str, Any] = {}
-    if cube.odc.crs is None and "crs" not in known:
+    if "crs" not in known and cube.odc.crs is None:
         needed["crs"] = "EPSG:32633"
     if not {"y", "x"} <= {*cube.coords} and "resolution" not in known:
         needed["resolution"] = 10
