@@ -168,7 +168,7 @@ def test_a_cluster_does_not_write_unless_told_to_use_threads(cube):
     from distributed import Client
 
     store = MemoryStore()
-    with Client(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None):
+    with Client(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0"):
         with pytest.raises(StoreError, match=r"lives in this process.*'threads'"):
             xsr.to_zarr(cube, store, **QUIET)
         with dask.config.set(scheduler="threads"):
