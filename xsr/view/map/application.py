@@ -196,7 +196,7 @@ class Service:
 
 
 def _described(shown: Shown) -> dict[str, Any]:
-    """What the page must know of a cube; of one that cannot be read, why."""
+    """Describe a cube for the page; one that cannot be read by the reason."""
     try:
         return shown.describe()
     except (XsrError, ValueError, OSError) as error:
