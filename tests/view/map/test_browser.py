@@ -107,15 +107,9 @@ def tries_the_picture(page, name):
     drag(page, (x + 60, y + 60), (x - 20, y + 20))
     settle(page)
     assert picture(page, f"{name}-panned") != first
-    coarse = max(zooms(page)) - 1
-    page.locator(".leaflet-control-zoom-out").click()
-    page.locator(f'{FINE}[src*="/{coarse}/"]').first.wait_for()
+    page.locator(".leaflet-control-zoom-in").click()
     settle(page)
-    while max(zooms(page)) < 16:  # pixels of 2.4 m at the equator, 1.5 m here
-        before = max(zooms(page))
-        page.locator(".leaflet-control-zoom-in").click()
-        page.locator(f'{FINE}[src*="/{before + 1}/"]').first.wait_for()
-        settle(page)
+    assert max(zooms(page)) >= 16  # pixels of 2.4 m at the equator, 1.5 m here
     acquired = picture(page, f"{name}-zoomed")
     assert page.locator("#kind").text_content() == "acquired"
     box = page.locator("#slider").bounding_box()
@@ -125,7 +119,6 @@ def tries_the_picture(page, name):
     settle(page)
     assert picture(page, f"{name}-between") != acquired
     bar = middle(page, ".swipe")
-    page.mouse.move(*bar)
     drag(page, bar, (bar[0] - 250, bar[1]))
     assert middle(page, ".swipe")[0] == pytest.approx(bar[0] - 250, abs=2)
     swiped = picture(page, f"{name}-swiped")
