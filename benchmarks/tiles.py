@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -129,18 +129,16 @@ def row(tiles: Tiles, name: str, wanted: list[tuple[int, int, int]], times: Any,
 
 
 def growth(root: Path, count: int, memory: str) -> str:
-    """Sentence on the resident memory over many tiles, cheap ones: interpolation at every date of the series."""
+    """Say how the resident memory grows over many different tiles of the input."""
     tiles = Tiles(filled(root, 256), units="dn10000", threads=1, memory=memory)
-    process, dates, held = psutil.Process(), tiles.dates, []
-    wanted = list(tiles_inside(tiles, 4))
-    for number in range(count):
-        tiles.png(
-            *wanted[number % 4], t=dates[number // 4 % len(dates)] + np.timedelta64(number // 288, "h"), layer="bicubic"
-        )
+    process, held = psutil.Process(), []
+    wanted = product(tiles.dates, tiles_inside(tiles, 16))
+    for t, tile in islice(wanted, count):
+        tiles.png(*tile, t=t, layer="input")
         held.append(process.memory_info().rss / 1e6)
     warm = count // 4
     return (
-        f'{count} tiles by interpolation with `memory="{memory}"`: {tiles.nbytes / 1e6:.0f} MB kept; resident memory'
+        f'{count} tiles of the input with `memory="{memory}"`: {tiles.nbytes / 1e6:.0f} MB kept; resident memory'
         f" {held[0]:.0f} MB after the first, {held[warm]:.0f} MB after {warm}, {held[-1]:.0f} MB after the last."
     )
 
@@ -149,7 +147,7 @@ def main() -> None:
     """Print the table, and write it on request."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=12, help="dates of each row")
-    parser.add_argument("--tiles", type=int, default=1000, help="tiles over which memory is watched")
+    parser.add_argument("--tiles", type=int, default=1000, help="tiles over which memory is observed, at most 1152")
     parser.add_argument("--memory", default="64MB")
     parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
@@ -157,12 +155,13 @@ def main() -> None:
     lines = [
         "| tile of 256 x 256 pixels; cube | tiles | cold, s of a core | the network's | cold, wall s | warm, ms |",
         "| --- | --- | --- | --- | --- | --- |",
-        *speeds(root, arguments.count),
-        "",
-        growth(root, arguments.tiles, arguments.memory),
-        "",
-        f"Medians, one thread, {platform.machine()}; zoom {DEEPER} finer than the cube's.",
     ]
+    for line in speeds(root, arguments.count):
+        print(line, flush=True)
+        lines.append(line)
+    load = f"{os.getloadavg()[1]:.0f} processes on {os.cpu_count()} cores"
+    note = f"Medians, one thread, {platform.machine()}, with {load}; a zoom finer than the cube's own."
+    lines += ["", growth(root, arguments.tiles, arguments.memory), "", note]
     text = "\n".join(lines)
     print(text)
     if arguments.write:

@@ -300,12 +300,15 @@ class Tiles:
         Returns
         -------
         dict
-            ``input`` and ``liif``, each a dict from band to value; None where there is no data.
+            ``lon`` and ``lat``; ``input`` and, where a model fits, ``liif``: each a dict from band to value, None where
+            there is no data.
         """
         x, y, row, col = self._place(lon, lat)
         moment, box = self._moment(t), self.grid(self.max_zoom, x, y)[row : row + 1, col : col + 1]
         found = {}
         for layer in ("input", "liif"):
+            if layer in self.unavailable:
+                continue
             with self._slots.one():
                 image = getattr(self._layers, layer)(box, moment)
             found[layer] = self._plain(image[:, 0, 0])
