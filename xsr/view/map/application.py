@@ -151,7 +151,7 @@ class Service:
         """Send the values at a place."""
         shown, (lon, lat) = self._shown(request), _place(request)
         t = moment(request.query_params.get("t"))
-        return JSONResponse(plain(await to_thread.run_sync(lambda: shown.point(lon, lat, t))))
+        return JSONResponse(plain(await to_thread.run_sync(lambda: shown.tiles.point(lon, lat, t=t))))
 
     async def series(self, request: Request) -> Response:
         """Send the values of all dates at a place."""

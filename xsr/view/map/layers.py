@@ -11,7 +11,6 @@ import numpy as np
 from xsr.core.errors import ParameterError
 from xsr.core.platforms import sensor_of, stated
 from xsr.core.types import XarrayObject
-from xsr.view.tiles.mercator import tile_of
 
 if TYPE_CHECKING:
     from xsr.view.tiles import Tiles
@@ -70,16 +69,6 @@ class Shown:
         return self.tiles.png(
             z, x, y, t=view.t, layer=layer, bands=view.bands, stretch=view.stretch, cancelled=cancelled
         )
-
-    def point(self, lon: float, lat: float, t: np.datetime64 | None) -> dict[str, Any]:
-        """Values at a place: of the input, and of the result where there can be one."""
-        tiles = self.tiles
-        if "liif" not in tiles.unavailable:
-            return tiles.point(lon, lat, t=t)
-        x, y, row, col = tile_of(lon, lat, tiles.max_zoom, size=tiles.size)
-        found = tiles.values(tiles.max_zoom, x, y, t=t, layer="input")
-        values = np.full(len(tiles.bands), np.nan) if found is None else found.values[:, row, col]
-        return {"lon": lon, "lat": lat, "input": dict(zip(tiles.bands, values, strict=True))}
 
     def describe(self) -> dict[str, Any]:
         """Say what the page must know."""

@@ -104,7 +104,7 @@ export class Pictures {
   }
 
   fit([west, south, east, north]) {
-    this.map.fitBounds([[south, west], [north, east]], { padding: [8, 8] });
+    this.map.fitBounds([[south, west], [north, east]], { paddingTopLeft: [8, 8], paddingBottomRight: [8, 58] });
   }
 }
 
