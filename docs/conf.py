@@ -97,7 +97,7 @@ def copy_thumbnails(app: object, error: Exception | None) -> None:
         return
     out = Path(app.outdir) / "_images"  # type: ignore[attr-defined]
     for docnames, image in reversed(app.env.images.values()):  # type: ignore[attr-defined]
-        for docname in pages & docnames:
+        for docname in pages & docnames if (out / image).is_file() else ():  # a cell may offer forms that are not used
             shutil.copy(out / image, out / f"{Path(docname).name}.png")
 
 
