@@ -1,5 +1,6 @@
 """Every real product behind XSR_DATA opens, or is refused for the reason that is true."""
 
+import json
 import zipfile
 from pathlib import Path
 
@@ -144,3 +145,49 @@ def test_the_tree_of_a_product_has_the_verbs_of_the_cube_it_holds(data_dir, tmp_
         pytest.raises(BandError, match="the bands are of one kind"),
     ):
         tree.sr.sharpen()
+
+
+def laid_out(node, path):
+    """Write the groups and arrays that a document describes, without pixels."""
+    path.mkdir()
+    (path / "zarr.json").write_text(json.dumps({key: value for key, value in node.items() if key != "members"}))
+    for name, member in (node.get("members") or {}).items():
+        laid_out(member, path / name)
+
+
+def filled(root, corner, side):
+    """Give the grids of a product their coordinates, and its bands the means of one image of 10 m in the corner."""
+    for place in root.rglob("x/zarr.json"):
+        group = zarr.open_group(place.parent.parent, mode="r+", zarr_format=3)
+        pixel = 109_800 / (count := group["x"].shape[0])
+        group["x"][:] = corner[0] + pixel * (np.arange(count) + 0.5)
+        group["y"][:] = corner[1] - pixel * (np.arange(count) + 0.5)
+    image = np.random.default_rng(0).integers(1500, 3500, (side // 5, side // 5)).repeat(5, 0).repeat(5, 1)
+    for step in (1, 2, 6):
+        group = zarr.open_group(root / f"measurements/reflectance/r{step}0m", mode="r+", zarr_format=3)
+        means = image.reshape(side // step, step, side // step, step).mean((1, 3))
+        for _, band in group.arrays():
+            if band.ndim == 2:
+                band[: side // step, : side // step] = means.astype("u2")
+    return image
+
+
+@pytest.mark.slow
+def test_a_geozarr_tree_is_sharpened(data_dir, tmp_path):
+    """The metadata are those of a real product, the pixels made: the archive has none."""
+    with zipfile.ZipFile(data_dir / EOPF_JSON) as archive:
+        (name,) = archive.namelist()
+        document = json.loads(archive.read(name))
+    root = tmp_path / f"{Path(name).stem}.zarr"
+    laid_out(document, root)
+    image = filled(root, (600_000, 4_600_020), 120)
+    tree = xr.open_datatree(root, engine="zarr", chunks={}, consolidated=False)
+    fine = tree.sr.sharpen()
+    assert fine.sizes == {"time": 1, "band": 12, "y": 10_980, "x": 10_980}
+    assert fine.chunks is not None
+    assert fine.attrs["xsr_sharpened"] == ["B01", "B05", "B06", "B07", "B8A", "B09", "B11", "B12"]
+    part = fine.isel(time=0, y=slice(0, 60), x=slice(0, 60)).compute()
+    np.testing.assert_allclose(part.sel(band="B04"), image[:60, :60] * 1e-4 - 0.1, atol=1e-7)
+    error = part.sel(band="B11") - part.sel(band="B04")
+    coarse = image.reshape(60, 2, 60, 2).mean((1, 3)).repeat(2, 0).repeat(2, 1)[:60, :60] * 1e-4 - 0.1
+    assert float((error**2).mean()) < 0.75 * float(((coarse - part.sel(band="B04")) ** 2).mean())
