@@ -14,23 +14,18 @@ from xsr._version import __version__
 if TYPE_CHECKING:
     from xsr import models as models
     from xsr import openeo as openeo
+    from xsr import plot as plot
     from xsr import testing as testing
     from xsr.api import *  # noqa: F403
-    from xsr.view import plots as plot  # noqa: F401  (offered under this name)
 
-PACKAGES = {
-    "models": "xsr.models",
-    "openeo": "xsr.openeo",
-    "plot": "xsr.view.plots",
-    "testing": "xsr.testing",
-}
+PACKAGES = ("models", "openeo", "plot", "testing")
 
 __all__ = ["__version__", *sorted((*api.HOMES, *PACKAGES))]
 
 if not TYPE_CHECKING:  # a type checker refuses a name that is not imported above
 
     def __getattr__(name: str) -> Any:
-        return import_module(PACKAGES[name]) if name in PACKAGES else getattr(api, name)
+        return import_module(f"xsr.{name}") if name in PACKAGES else getattr(api, name)
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""Pictures with matplotlib, as xarray draws: axes in, artists out. Offered as `xsr.plot` and `cube.sr.plot`."""
+"""The functions of `xsr.plot`."""
 
 from xsr.view.plots.coverage import calibration
 from xsr.view.plots.frequencies import spectrum
