@@ -50,7 +50,7 @@ def test_a_rectangle_is_that_of_numpy_whatever_the_chunks(data):
     made = dask.get({**dict(source.dask), **driver.layer(Rectangles((read,)), [source], "cut")}, ("cut", 0))
     expected = values[list(dates)][:, :, read.rows.slice, read.cols.slice]
     np.testing.assert_array_equal(made, expected)
-    (here,) = (part for _, part in driver.compute_here(Rectangles((read,)), [values]))
+    (here,) = (part for _, part in driver.compute_here(Rectangles((read,)), [values], "cut"))
     np.testing.assert_array_equal(here, expected)
 
 

@@ -407,7 +407,7 @@ def _fail(block):
 @pytest.mark.slow
 def test_overwrite_replaces_everything(cube, tmp_path):
     xsr.to_zarr(cube.rename("old"), tmp_path / "a.zarr", progress=False, zarr_format=2)
-    xsr.to_zarr(cube + 1, tmp_path / "a.zarr", progress=False, overwrite=True)
+    xsr.to_zarr(cube + 1, tmp_path / "a.zarr", progress=False, overwrite=True, zarr_format=3)
     opened = read(tmp_path / "a.zarr")
     assert list(opened.data_vars) == ["reflectance"]
     assert np.array_equal(opened["reflectance"].values, (cube + 1).values, equal_nan=True)

@@ -18,7 +18,7 @@ from odc.geo.geobox import GeoBox
 from xsr.core import grid
 from xsr.core.blocks import Span
 from xsr.core.classes import fill_of, holds_classes, names_classes
-from xsr.core.errors import BandError, XsrWarning
+from xsr.core.errors import BandError, XsrWarning, calling
 from xsr.core.provenance import PREFIX
 from xsr.core.types import XarrayObject
 
@@ -213,5 +213,5 @@ def warn_dropped(layers: Sequence[Layer], why: str) -> None:
         warnings.warn(
             f"{', '.join(names)}: classes left out, since {why}. Reproject them by nearest pixels where you need them.",
             XsrWarning,
-            stacklevel=5,
+            stacklevel=calling(),
         )

@@ -18,7 +18,7 @@ from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from pyproj.exceptions import CRSError
 
-from xsr.core.errors import GridError, XsrWarning
+from xsr.core.errors import GridError, XsrWarning, calling
 from xsr.core.grid import crs_name
 from xsr.core.statements import Dims, grid_mappings, holders, is_referred, without_attribute
 from xsr.core.types import XarrayObject
@@ -124,7 +124,7 @@ def warn_of_others(obj: XarrayObject, spatial: Dims, geobox: GeoBox) -> None:
                 f"{where} states the CRS {_name(other)}, the cube counts in {crs_name(geobox)}, which is used."
                 f" Drop the statement: {remedy}; or, if it is right, .odc.assign_crs({_name(other)!r}).",
                 XsrWarning,
-                stacklevel=4,
+                stacklevel=calling(),
             )
             return
 

@@ -5,10 +5,16 @@ built-in exception a caller would expect, so ``except ValueError`` keeps working
 `xsr.core.redact`.
 """
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from xsr.core.redact import scrub
+
+PACKAGE = f"{Path(__file__).parents[1]}{os.sep}"
+"""Folder of the package, with what ends its name."""
 
 
 class XsrError(Exception):
@@ -115,3 +121,14 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
             known.add(id(one))
             yield one
             left += [other for other in (one.__cause__, one.__context__) if other is not None]
+
+
+def calling() -> int:
+    """Level at which `warnings.warn` names the line outside the package that led to a warning.
+
+    The caller's own frame is level 1, as for `warnings.warn`.
+    """
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        level, frame = level + 1, frame.f_back
+    return level

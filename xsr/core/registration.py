@@ -13,7 +13,7 @@ import numpy as np
 from affine import Affine
 
 from xsr.core.axes import JITTER, Axis
-from xsr.core.errors import GridError, XsrWarning
+from xsr.core.errors import GridError, XsrWarning, calling
 from xsr.core.statements import Statement, describe, is_rotated
 
 Axes = tuple[Axis, Axis]
@@ -113,7 +113,7 @@ def _moved(found: Axes, statement: Statement, match: Matches) -> str:
         " coordinates are moved by half a pixel. Assign those of the centres, or drop the statement"
         f" ({statement.remedy}).",
         XsrWarning,
-        stacklevel=4,
+        stacklevel=calling(),
     )
     return f"coordinates moved from pixel corners to centres, as {statement.source} states"
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from xsr.core import checks, graph, match, pipeline
 from xsr.core.blocks import Padding, Span, Window, chunk_sizes, spans, spread
 from xsr.core.cube import Cube, open_cube
-from xsr.core.errors import CubeError, ParameterError, XsrWarning
+from xsr.core.errors import CubeError, ParameterError, XsrWarning, calling
 from xsr.core.graph import Job
 from xsr.core.grid import Refinement
 from xsr.core.members import each_member
@@ -195,7 +195,7 @@ def _find(cube: Cube, reference: Cube, largest_m: float | None) -> float:
             "the reference is as sharp as the cube or sharper: any Gaussian adds to the error. The width is 0:"
             " nothing is softened.",
             XsrWarning,
-            stacklevel=3,
+            stacklevel=calling(),
         )
     return found
 

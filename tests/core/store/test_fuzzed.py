@@ -25,7 +25,7 @@ DOCUMENTS = {
 
 
 def write(path, **options):
-    return xsr.to_zarr(make_cube(8, 8).chunk(y=4, x=4), path, progress=False, **options)
+    return xsr.to_zarr(make_cube(8, 8).chunk(y=4, x=4), path, progress=False, **{"zarr_format": 3, **options})
 
 
 @pytest.fixture(scope="module")

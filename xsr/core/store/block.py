@@ -76,7 +76,8 @@ class BlockWriter:
         index = self.at(index)
         with store_errors(self.place, f"writing block {list(index)} of {self.blocks.variable!r} to"):
             array = self._array()
-            self._write(array, index, array.fill_value)
+            fill = np.zeros((), array.dtype)[()] if array.fill_value is None else array.fill_value
+            self._write(array, index, fill)
         return row_of(QUARANTINED)
 
     def _array(self) -> Any:

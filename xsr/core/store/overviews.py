@@ -55,7 +55,7 @@ def count_for(cube: XarrayObject, wanted: Any) -> int:
     if wanted is False:
         return 0
     if wanted is not True and (not isinstance(wanted, int) or wanted < 0):
-        raise ParameterError(f"overviews={wanted!r}; expected True, False or the number of overviews.")
+        raise ParameterError(f"overviews={wanted!r}; expected the number of overviews, or True for all.")
     box = geobox_of(cube)
     assert box is not None
     shape = (int(box.shape.y), int(box.shape.x))

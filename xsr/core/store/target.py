@@ -142,6 +142,8 @@ def was_moved(incoming: Place, place: Place) -> bool:
     one, two = begun(incoming), begun(place)
     if one is None or one != two or not one.complete or not place.is_group():
         return False
+    if any("/" not in key and place.get(key) is None for key in one.documents):  # format 2 has several at the root
+        return False
     incoming.remove()
     return True
 

@@ -13,7 +13,7 @@ from odc.geo.geobox import GeoBox
 from xsr.core import graph
 from xsr.core.blocks import Padding, Span
 from xsr.core.cube import Cube
-from xsr.core.errors import CubeError, ParameterError, XsrWarning
+from xsr.core.errors import CubeError, ParameterError, XsrWarning, calling
 from xsr.core.grid import crs_name, resolution, utm_equator_m
 from xsr.core.provenance import made_by
 from xsr.core.target_times import TargetTime
@@ -311,7 +311,7 @@ def warn_of_pixel_size(cube: Cube, card: ModelCard) -> None:
         return
     doubt = card.doubt_of_pixels(resolution(cube.geobox)[0])
     if doubt:
-        warnings.warn(doubt, XsrWarning, stacklevel=4)
+        warnings.warn(doubt, XsrWarning, stacklevel=calling())
 
 
 def warn_of_grid(cube: Cube, card: ModelCard) -> None:
@@ -328,7 +328,7 @@ def warn_of_grid(cube: Cube, card: ModelCard) -> None:
             f" the cube was resampled by nearest neighbour, cube.sr.native() gives the sensor's pixels back; model"
             f" {card.name!r} would sharpen what resampling left.",
             XsrWarning,
-            stacklevel=4,
+            stacklevel=calling(),
         )
 
 
@@ -359,5 +359,5 @@ def warn_of_scale(scale: float, card: ModelCard) -> None:
             f"scale {scale:g} is beyond those model {card.name!r} was trained for ({card.scale_range[0]:g} to"
             f" {card.scale_range[1]:g}); expect the result to look smoother than its pixel size.",
             XsrWarning,
-            stacklevel=4,
+            stacklevel=calling(),
         )

@@ -11,7 +11,7 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
 from xsr.core import graph, pipeline
-from xsr.core.errors import ParameterError, XsrWarning
+from xsr.core.errors import ParameterError, XsrWarning, calling
 from xsr.core.grid import EDGE, Points, crs_name, inside, positive_number, project_points, reproject_points
 from xsr.core.members import each_member
 from xsr.core.names import BandsLike
@@ -163,7 +163,7 @@ def _warn_of_crs(geobox: GeoBox, east: NDArray[np.float64], north: NDArray[np.fl
                 f"none of the {len(east)} points lies in the cube, which covers {tuple(box)} in {crs_name(geobox)}; in"
                 f" {crs} they lie near it. Pass crs={crs!r} if they are in that CRS.",
                 XsrWarning,
-                stacklevel=4,
+                stacklevel=calling(),
             )
             return
 
