@@ -110,7 +110,7 @@ def test_true_makes_as_many_as_a_map_needs(tmp_path):
         ((1, 5), 1, "overviews=1 of an image of 1 x 5 pixels; expected at most 0"),
         ((1, 5), True, "expected at most 0: each halves the level before it, which needs 2 pixels a side"),
         ((5, 4), 3, "overviews=3 of an image of 5 x 4 pixels; expected at most 2"),
-        ((5, 4), -1, "overviews=-1; expected True, False or the number of overviews"),
+        ((5, 4), -1, "the number of overviews is -1; expected a whole number"),
         ((5, 4), "2", "overviews='2'; expected True"),
     ],
 )

@@ -55,7 +55,9 @@ def count_for(cube: XarrayObject, wanted: Any) -> int:
     if wanted is False:
         return 0
     if wanted is not True and (not isinstance(wanted, int) or wanted < 0):
-        raise ParameterError(f"overviews={wanted!r}; expected the number of overviews, or True for all.")
+        raise ParameterError(
+            f"the number of overviews is {wanted!r}; expected a whole number, or True for all that are useful."
+        )
     box = geobox_of(cube)
     assert box is not None
     shape = (int(box.shape.y), int(box.shape.x))
