@@ -107,11 +107,11 @@ def test_true_makes_as_many_as_a_map_needs(tmp_path):
 @pytest.mark.parametrize(
     ("size", "wanted", "message"),
     [
-        ((1, 5), 1, "overviews=1 of an image of 1 x 5 pixels; expected at most 0"),
+        ((1, 5), 1, "1 overviews of an image of 1 x 5 pixels; expected at most 0"),
         ((1, 5), True, "expected at most 0: each halves the level before it, which needs 2 pixels a side"),
-        ((5, 4), 3, "overviews=3 of an image of 5 x 4 pixels; expected at most 2"),
+        ((5, 4), 3, "3 overviews of an image of 5 x 4 pixels; expected at most 2"),
         ((5, 4), -1, "the number of overviews is -1; expected a whole number"),
-        ((5, 4), "2", "overviews='2'; expected True"),
+        ((5, 4), "2", "the number of overviews is '2'; expected a whole number"),
     ],
 )
 def test_too_many_are_refused(tmp_path, size, wanted, message):

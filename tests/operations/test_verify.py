@@ -229,7 +229,7 @@ def test_several_variables(cube, tmp_path):
 
 @pytest.mark.slow
 def test_another_cube_repairs_nothing(cube, tmp_path):
-    write(cube, tmp_path / "a.zarr")
+    write(cube, tmp_path / "a.zarr", zarr_format=3)
     cut(file_of(tmp_path / "a.zarr", (1, 0, 0, 0)))
     before = content(tmp_path / "a.zarr")
     with pytest.raises(StoreError, match=r"begun with other settings: input\.graph"):

@@ -20,7 +20,7 @@ def write_netcdf(path):
 
 def write_zarr(path, name, **fields):
     """Store whose array of a name has other metadata, not consolidated."""
-    xsr.to_zarr(make_cube(4, 4), path, progress=False)
+    xsr.to_zarr(make_cube(4, 4), path, progress=False, zarr_format=3)
     (path / "zarr.json").write_text(json.dumps({"zarr_format": 3, "node_type": "group"}))
     array = path / name / "zarr.json"
     array.write_text(json.dumps({**json.loads(array.read_text()), **fields}))

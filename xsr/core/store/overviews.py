@@ -67,7 +67,7 @@ def count_for(cube: XarrayObject, wanted: Any) -> int:
         wanted = min(needed, most) or 1
     if wanted > most:
         raise ParameterError(
-            f"overviews={wanted} of an image of {shape[0]} x {shape[1]} pixels; expected at most {most}: each halves"
+            f"{wanted} overviews of an image of {shape[0]} x {shape[1]} pixels; expected at most {most}: each halves"
             " the level before it, which needs 2 pixels a side."
         )
     return int(wanted)
