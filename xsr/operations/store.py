@@ -248,7 +248,7 @@ def to_zarr(
     form["overviews"] = overviews
     if overviews and (append_dim is not None or region is not None):
         raise ParameterError(
-            f"overviews={overviews} with append_dim or region; expected a whole store: its parts have no overviews of"
+            "overviews with append_dim or region; expected a whole store: its parts have no overviews of"
             " their own. Write the store first, then again with overviews to another path."
         )
     identity: dict[str, Any] = {"input_id": input_id, "allow_clipping": allow_clipping}
