@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+EXAMPLES = sorted(
+    {*(ROOT / "examples").glob("*.py")} - {ROOT / "examples" / "on_slurm.py"}
+)  # runs among the recipes of clusters
 SCRIPTS = sorted([*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "docs" / "_scripts").glob("*.py")])
 SAYS = {
     "any_time.py": "clear dates behind each pixel",
