@@ -144,8 +144,9 @@ def test_a_cube_is_written_over_the_store_it_is_read_from(cube, url, options):
 
 def test_a_writer_killed_within_the_template_is_continued(cube, url, options):
     """Whatever part of the template is there: the header comes first, the root last."""
-    xsr.to_zarr(cube, f"{url}.whole", storage_options=options, progress=False)
-    template = template_of(prepare(cube, zarr_format=2))
+    form = {"progress": False, "zarr_format": 3}
+    xsr.to_zarr(cube, f"{url}.whole", storage_options=options, **form)
+    template = template_of(prepare(cube))
     place = Place(url, options)
     order = sorted(template.objects, key=lambda key: ("/" not in key, key))
     for number in range(len(order)):
@@ -153,8 +154,8 @@ def test_a_writer_killed_within_the_template_is_continued(cube, url, options):
         for key in order[:number]:
             place.put(key, template.objects[key])
         with pytest.raises(StoreError, match=r"exists.*resume=True"):
-            xsr.to_zarr(cube, url, storage_options=options, progress=False)
-        assert xsr.to_zarr(cube, url, storage_options=options, progress=False, resume=True).computed == 4
+            xsr.to_zarr(cube, url, storage_options=options, **form)
+        assert xsr.to_zarr(cube, url, storage_options=options, resume=True, **form).computed == 4
         assert objects(url, options) == objects(f"{url}.whole", options)
         place.remove()
 

@@ -33,6 +33,7 @@ def values_of(page, name):
 # --- sharpening ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:the cube's pixels measure")  # a result is looked at as any cube
 def test_results_are_those_of_the_operations(cube, tiny):
     with opened({"cube": Shown("cube", cube, tiny)}) as client:
         page = Page(client)
