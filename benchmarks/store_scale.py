@@ -8,6 +8,7 @@ with this one; without it there is one column. ``--write`` writes docs/reference
 import argparse
 import json
 import os
+import re
 import resource
 import statistics
 import subprocess
@@ -69,7 +70,7 @@ def at_first_block(begun: Callable[[], None]) -> Iterator[None]:
     real = LocalStore.set
 
     async def watching(self: LocalStore, key: str, value: Any) -> None:
-        if "reflectance/c/" in key:
+        if re.search(r"reflectance/(c/)?\d", key):
             begun()
         await real(self, key, value)
 
