@@ -40,15 +40,20 @@ def undeclared(packages, requirements):
 
 def test_every_import_is_a_declared_dependency():
     extras = PROJECT["optional-dependencies"]
-    optional = [one for name in ("distributed", "onnx", "s3", "vector", "viz") for one in extras[name]]
+    optional = [one for name in ("distributed", "map", "onnx", "s3", "vector", "viz") for one in extras[name]]
     packages = imported(ROOT / "xsr")
     assert undeclared(packages, [*PROJECT["dependencies"], *optional]) == set()
     assert undeclared(packages, PROJECT["dependencies"]) <= {
+        "anyio",
         "distributed",
         "geopandas",
         "google",
+        "jinja2",
+        "matplotlib",
         "onnx",
         "onnxruntime",
+        "starlette",
+        "uvicorn",
     }
     without_scipy = [one for one in PROJECT["dependencies"] if canonical(one) != "scipy"]
     assert "scipy" in undeclared(packages, without_scipy)
@@ -73,7 +78,17 @@ def test_the_wheel_holds_the_package_and_nothing_else():
     found = files("wheel")
     assert {"xsr/py.typed", "xsr/models/weights/liif_s2.safetensors", "xsr/models/weights/LICENSE.md"} <= found
     assert {path.partition("/")[0] for path in found} == {"xsr"}
-    assert {Path(path).suffix for path in found} == {".py", ".typed", ".json", ".safetensors", ".md"}
+    assert {Path(path).suffix for path in found} == {
+        ".py",
+        ".typed",
+        ".json",
+        ".safetensors",
+        ".md",
+        ".html",
+        ".css",
+        ".js",
+        ".svg",
+    }
     assert not [path for path in found if "noncommercial" in path or "test_" in path]
 
 
