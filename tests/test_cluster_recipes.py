@@ -62,10 +62,10 @@ def test_pods_are_valid_and_run_one_image(key):
 def test_workers_have_the_cores_and_the_memory_that_dask_is_told(key):
     (container,) = pods()[key]["containers"]
     words = [*container.get("command", []), *container["args"]]
-    told = {name: words[words.index(name) + 1] for name in ("--nthreads", "--memory-limit")}
-    asked = container["resources"]["requests"]
-    assert told["--nthreads"] == asked["cpu"]
-    assert dask.utils.parse_bytes(told["--memory-limit"]) < dask.utils.parse_bytes(f"{asked['memory']}B")
+    stated = {name: words[words.index(name) + 1] for name in ("--nthreads", "--memory-limit")}
+    requested = container["resources"]["requests"]
+    assert stated["--nthreads"] == requested["cpu"]
+    assert dask.utils.parse_bytes(stated["--memory-limit"]) < dask.utils.parse_bytes(f"{requested['memory']}B")
 
 
 def test_the_script_of_the_job_is_python():

@@ -161,9 +161,9 @@ def test_numbers_and_names_come_from_the_context():
     cube = synthetic_cube(size=(24, 24)).astype("f4")
     expected = cube.sr.interpolate(scale=2)
     bare = (delivered(cube) * 10_000 + 1000).drop_vars(["x", "y", "bands"])
-    told = {**CONTEXT, "resolution": 10, "band_names": list(BANDS)}
+    stated = {**CONTEXT, "resolution": 10, "band_names": list(BANDS)}
     for packing in ({"units": "dn10000-1000"}, {"scale_factor": 1e-4, "add_offset": -0.1}):
-        result = in_runner(xsr.openeo.udf("interpolate", scale=4), bare, {**told, **packing, "scale": 2})
+        result = in_runner(xsr.openeo.udf("interpolate", scale=4), bare, {**stated, **packing, "scale": 2})
         np.testing.assert_allclose(result.values, expected.values, rtol=0, atol=1e-6)
         assert "x" not in result.coords
         assert "bands" not in result.coords

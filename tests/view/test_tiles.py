@@ -295,7 +295,7 @@ def test_values_at_a_place(tiles, cube):
     assert all(west <= one <= east for west, one, east in zip(tiles.bounds[:2], here, tiles.bounds[2:], strict=True))
 
 
-# --- instants -------------------------------------------------------------------------------------
+# --- target times -------------------------------------------------------------------------------------
 
 
 def test_a_day_is_its_acquisition(tiles, cube):
