@@ -276,10 +276,15 @@ class Template:
     objects: dict[str, bytes]
     """All metadata documents, and the objects of the arrays that are not written block by block."""
 
+    @property
+    def order(self) -> list[str]:
+        """Keys in the order of writing: documents at the root last, of them the one that makes it a group."""
+        return sorted(self.objects, key=lambda key: ("/" not in key, not is_document(key), key == ".zgroup", key))
+
     def write(self, place: Place) -> None:
-        """Write the header, then everything else, the documents at the root last: without them it is no group yet."""
+        """Write the header, then everything else in its order."""
         self.header.write(place)
-        for key in sorted(self.objects, key=lambda key: ("/" not in key, not is_document(key), key)):
+        for key in self.order:
             place.put(key, self.objects[key])
 
 
