@@ -141,9 +141,9 @@ def test_a_synthetic_cube_is_looked_at_fetched_sharpened_and_downloaded(browser,
             assert page.locator("#cube option").text_content() == title
             assert title in page.locator(".leaflet-control-attribution").text_content()
             clicks_for_values(page, cube)
-            draws_an_area(page)
-            fetches(page, catalogue)
-            fine = sharpens_and_downloads(page, tmp_path)
+            draws_an_area(page, "synthetic")
+            fetches(page, catalogue, "synthetic")
+            fine = sharpens_and_downloads(page, tmp_path, "synthetic")
     assert fine.sizes["band"] == 4
     assert fine.odc.geobox.resolution.x == pytest.approx(5)
     assert np.isfinite(fine.values).mean() > 0.9
@@ -161,13 +161,13 @@ def clicks_for_values(page, cube):
     picture(page, "synthetic-values")
 
 
-def draws_an_area(page):
+def draws_an_area(page, name):
     page.locator("#area-part > summary").click()
     page.locator("#rectangle").click()
     x, y = middle(page, "#map")
     drag(page, (x - 100, y - 80), (x + 100, y + 80))
     playwright.expect(page.locator("#size")).to_contain_text("km²")
-    picture(page, "synthetic-area")
+    picture(page, f"{name}-area")
     page.locator("#polygon").click()
     for corner in ((x - 50, y - 50), (x + 60, y - 40), (x, y + 70)):
         page.mouse.click(*corner)
@@ -175,7 +175,7 @@ def draws_an_area(page):
     playwright.expect(page.locator("#size")).to_contain_text("km²")
 
 
-def fetches(page, catalogue):
+def fetches(page, catalogue, name):
     (west, north), (east, south) = (
         point(WEST + at, NORTH - at, "EPSG:32629").to_crs("EPSG:4326").points[0] for at in (300, 660)
     )
@@ -188,19 +188,19 @@ def fetches(page, catalogue):
     page.locator("#last").fill("2024-06-30")
     page.locator("#search").click()
     page.locator("#dates tr").nth(1).wait_for()
-    picture(page, "synthetic-found")
+    picture(page, f"{name}-found")
     page.locator("#fetch").click()
     page.locator("#cube option", has_text=COLLECTION).wait_for(state="attached")
     settle(page)
-    picture(page, "synthetic-fetched")
+    picture(page, f"{name}-fetched")
 
 
-def sharpens_and_downloads(page, folder):
+def sharpens_and_downloads(page, folder, name):
     page.locator("#sharpen-part > summary").click()
     page.locator("#sharpen").click()
     page.locator("#cube option", has_text="liif").wait_for(state="attached")
     settle(page)
-    picture(page, "synthetic-sharpened")
+    picture(page, f"{name}-sharpened")
     page.locator("#download-part > summary").click()
     with page.expect_download() as event:
         page.locator("#pack").click()
@@ -210,16 +210,34 @@ def sharpens_and_downloads(page, folder):
 
 
 @pytest.mark.slow
-def test_a_real_series_is_looked_at(browser, data_dir):
+@pytest.mark.filterwarnings("ignore:the cube's pixels measure 5 m")
+def test_a_real_series_is_looked_at_sharpened_downloaded_and_another_fetched(browser, data_dir, tmp_path):
     cube = xsr.open(data_dir / "s2_ts_belgium_31UES" / "s2_10m.nc")
     cube = cube.isel(time=slice(4))
-    with cube.sr.explore(title="31UES") as shown, visited(browser, shown.url, color_scheme="dark") as page:
-        tries_the_picture(page, "real")
+    days = ["2024-06-10", "2024-06-20"]
+    items = [make_item(tmp_path, day=day, bands=("B02", "B03", "B04", "B08")) for day in days]
+    with serving(tmp_path, items) as catalogue, cube.sr.explore(title="31UES") as shown:
+        with visited(browser, shown.url, color_scheme="dark") as page:
+            tries_the_picture(page, "real")
+            page.locator(".leaflet-control-zoom-out").click()
+            x, y = middle(page, "#map")
+            drag(page, (x - 100, y), (x + 20, y + 20))
+            draws_an_area(page, "real")
+            fine = sharpens_and_downloads(page, tmp_path, "real")
+            fetches(page, catalogue, "real")
+    assert cube.time.values.min() < fine.time.values[0] < cube.time.values.max()
+    assert fine.time.values[0] not in cube.time.values
+    assert fine.odc.geobox.resolution.x == pytest.approx(5)
+    assert np.isfinite(fine["B04"].values).any()
 
 
 @pytest.mark.slow
-def test_a_cube_that_no_network_fits_is_shown_by_interpolation(browser):
-    cube = synthetic_cube(size=(16, 16))[:, :1].assign_coords(band=["lst"])
+def test_a_cube_that_no_network_fits_is_shown_by_interpolation_and_what_is_near_computed(browser):
+    cube = synthetic_cube(size=(256, 256))[:, :1].assign_coords(band=["lst"])
+
+    def near(request):
+        return request.resource_type == "fetch" and "/bicubic/16/" in request.url
+
     with cube.sr.explore() as shown, visited(browser, shown.url) as page:
         playwright.expect(page.locator("#notice")).to_contain_text("Shown: bicubic")
         playwright.expect(page.locator("#layer")).to_have_value("bicubic")
@@ -227,3 +245,10 @@ def test_a_cube_that_no_network_fits_is_shown_by_interpolation(browser):
         x, y = middle(page, "#map")
         page.mouse.click(x + 60, y)  # beside the bar
         page.locator("#spectrum circle").wait_for()
+        with page.expect_response(lambda response: near(response.request)) as event:
+            while max(zooms(page)) < 16:
+                page.locator(".leaflet-control-zoom-in").click()
+                settle(page)
+        path = event.value.url.split("?")[0].partition("/tiles/")[2]
+        assert event.value.ok
+        assert page.locator(f'{FINE}[src*="{path}"]').count() == 0

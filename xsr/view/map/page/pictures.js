@@ -2,6 +2,7 @@
 
 import { address } from "./server.js";
 import { make } from "./dom.js";
+import { Nearby } from "./nearby.js";
 
 export class Pictures {
   constructor(box, { failed }) {
@@ -10,6 +11,7 @@ export class Pictures {
     this.credits = L.control.attribution({ position: "bottomright", prefix: "Leaflet · xsr" }).addTo(this.map);
     L.control.scale({ imperial: false, position: "bottomleft" }).addTo(this.map);
     this.sides = { under: this.pane("under", 240), main: this.pane("main", 250), before: this.pane("before", 260) };
+    this.nearby = new Nearby(this.map);
     this.share = 0.5;
     this.bar = make("div", { className: "swipe", tabIndex: 0, hidden: true });
     this.tags = { before: make("div", { className: "tag", hidden: true }), main: make("div", { className: "tag", hidden: true }) };
@@ -64,6 +66,7 @@ export class Pictures {
   // Tiles of one side; what was shown stays until the new ones are there.
   show(side, { cube, about, layer, query, label }) {
     const one = this.sides[side];
+    this.nearby.stop();
     one.next?.remove();
     one.next = null;
     if (this.tags[side]) this.tags[side].textContent = label ?? "";
@@ -88,6 +91,7 @@ export class Pictures {
       one.layer?.remove();
       [one.layer, one.next] = [tiles, null];
     });
+    if (side === "main") tiles.on("load", () => this.nearby.request(tiles));
     one.next = tiles.addTo(this.map);
     this.place();
   }
