@@ -88,6 +88,7 @@ def test_the_wheel_holds_the_package_and_nothing_else():
         ".css",
         ".js",
         ".svg",
+        ".webp",
     }
     assert not [path for path in found if "noncommercial" in path or "test_" in path]
 

@@ -4,12 +4,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from view.shown import SCRIPT, assert_as_before, make_series, stable
 
 import xsr
 from xsr.core.sheet import Section, Sheet, Shown
 from xsr.core.store.ledger import BadBlock
 from xsr.models import registry
+from xsr.models.card import read_card
+from xsr.models.shown import SAMPLES, sample_of
 from xsr.operations.store import StoreReport
 from xsr.operations.verify import VerifyReport
 from xsr.sources.fetch import FetchReport
@@ -50,6 +53,26 @@ def test_a_card_is_for_people():
 
 def test_an_architecture_has_a_card():
     assert "without weights: xsr.models.create('liif')" in repr(xsr.models.describe("liif"))
+
+
+@pytest.mark.parametrize("path", sorted(SAMPLES.glob("*.safetensors")), ids=lambda path: path.stem)
+def test_a_packaged_model_has_a_picture_that_its_own_weights_drew(path):
+    """``benchmarks/samples.py --write`` draws it; it has three pixels for one of the truth, and four panels."""
+    card = read_card(path)
+    own = list(SAMPLES.glob(f"{card.name}.*.webp"))
+    if card.reads == "result":
+        assert own == []
+        return
+    assert own == [sample_of(card)]
+    assert "src='data:image/webp;base64," in card._repr_html_()
+    assert "a test place: input, interpolation, result, truth" in repr(card)
+    with Image.open(own[0]) as picture:
+        assert picture.width / picture.height == pytest.approx(4, abs=0.1)
+
+
+def test_weights_of_others_have_no_picture():
+    card = replace(read_card(SAMPLES / "liif_s2.safetensors"), sha256="0" * 64)
+    assert "<img" not in card._repr_html_()
 
 
 @pytest.mark.parametrize("name", registry.names())

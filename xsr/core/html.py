@@ -4,6 +4,7 @@ Colours come from the style sheet of xarray, which follows the light or dark the
 anybody: all pass `escaped`. Nothing is loaded from elsewhere, and there are no scripts.
 """
 
+from base64 import b64encode
 from collections.abc import Sequence
 from functools import cache
 from html import escape
@@ -21,6 +22,7 @@ OWN_STYLE = """\
 .xsr-table th { color: var(--xr-font-color2); font-weight: 500; }
 .xsr-table td { color: var(--xr-font-color0); background: none; overflow-wrap: anywhere; white-space: normal; }
 .xsr-table td:first-child { white-space: nowrap; }
+.xsr-picture { grid-column: 1 / -1; max-width: 100%; margin: 4px 0 4px 20px; }
 .xsr-alert { color: var(--xr-font-color0); border-left: 3px solid #c65102; padding-left: 8px; }
 .xr-wrap.xsr-wrap { max-width: 900px; color: var(--xr-font-color0); }
 """
@@ -69,6 +71,12 @@ def table(rows: Sequence[Sequence[object]], heads: Sequence[object] = ()) -> str
 
 def _cells(tag: str, row: Sequence[object]) -> str:
     return "".join(f"<{tag}>{escaped(cell)}</{tag}>" for cell in row)
+
+
+def picture(webp: bytes, text: object) -> str:
+    """Image that is part of the page, with a text for who cannot see it."""
+    content = b64encode(webp).decode()
+    return f"<img class='xsr-picture' alt='{escaped(text)}' src='data:image/webp;base64,{content}'>"
 
 
 def section(

@@ -28,6 +28,8 @@ class Section:
     """Whether it says what is wrong: then the text is never cut."""
     brief: bool = False
     """Whether text has the line alone, without rows."""
+    picture: bytes = b""
+    """A WebP image, which HTML alone shows."""
 
     def lines(self) -> list[str]:
         """Lines of text: a table below its summary."""
@@ -51,6 +53,8 @@ class Section:
     def html(self) -> str:
         """Item of a list that opens."""
         details = html.table(self.rows, self.heads) if self.rows else ""
+        if self.picture:
+            details += html.picture(self.picture, f"{self.title}: {self.summary}")
         return html.section(self.title, self.summary, details, opened=self.opened, alert=self.alert)
 
 

@@ -5,6 +5,7 @@ by this module.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from xsr.core.sheet import Section, Sheet
@@ -15,6 +16,8 @@ READS = {
     "dates": "one date or several",
     "result": "the result of another model, whose errors it expects",
 }
+SAMPLES = Path(__file__).with_name("weights")
+"""Folder of the sample pictures."""
 SHARPNESS = {"sensor": "as the sensor would be with such pixels", "ideal": "without the sensor's blur"}
 
 
@@ -33,11 +36,17 @@ def scale_of(card: Any) -> str:
     return f"{low:g}" if low == high else f"{low:g} to {high:g}"
 
 
+def sample_of(card: Any) -> Path:
+    """Sample picture of a model, by the hash of the weights that drew it; a file only of packaged ones."""
+    return SAMPLES / f"{card.name}.{card.sha256[:12]}.webp"
+
+
 def card_sheet(card: Any) -> Sheet:
     """Describe trained weights: what they do, bands, scales, training, scores, limits and licence."""
     pixels = f"{card.gsd_m:g} m" if card.factor is None else f"{card.gsd_m:g} m to {card.gsd_m / card.factor:g} m"
     sections = [
         Section("does", card.summary),
+        _sample(sample_of(card)),
         Section("bands", bands_of(card)),
         Section("guide", ", ".join(card.guide.names)) if card.guide.names else None,
         Section("reads", READS[card.reads]) if card.reads in READS else None,
@@ -69,6 +78,13 @@ def architecture_sheet(known: Any) -> Sheet:
         Section("citation", known.citation),
     )
     return Sheet("xsr architecture", known.name, tuple(one for one in sections if one.summary))
+
+
+def _sample(path: Path) -> Section | None:
+    if not path.is_file():
+        return None
+    line = "a test place: input, interpolation, result, truth"
+    return Section("sample", line, opened=True, picture=path.read_bytes(), brief=True)
 
 
 def _reach(card: Any) -> str:
