@@ -236,7 +236,7 @@ class ModelCard(Shown):
         return self.image.select(names)
 
 
-def read_card(path: Path) -> ModelCard:
+def read_card(path: str | Path) -> ModelCard:
     """Read the card beside a weight file.
 
     Raises
@@ -245,6 +245,7 @@ def read_card(path: Path) -> ModelCard:
         If it is missing, is not a STAC item of the machine learning model extension, lacks what xsr needs, or holds a
         value that no model can have.
     """
+    path = Path(path)
     card_path = path.with_suffix(".json")
     if not card_path.is_file():
         raise WeightsError(f"{card_path} not found; weights need their card beside them, as 'xsr train' writes it.")
