@@ -276,3 +276,55 @@ def test_a_card_loads_no_network_and_no_operation():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def make_scores(**changes):
+    """Scores of two dates and two bands, of which one value is missing."""
+    numbers = xr.DataArray(
+        [[0.01, 0.02], [0.03, np.nan]],
+        dims=("time", "band"),
+        coords={"time": pd.to_datetime(["2024-01-01", "2024-01-06"]), "band": ["B02", "B03"]},
+        attrs={"units": "reflectance", "long_name": "root mean square error"},
+    )
+    counts = xr.full_like(numbers, 7, int).assign_attrs(units="1", long_name="valid pixels")
+    attrs = {"xsr_operation": "evaluate", "border_px": 4, **changes}
+    return xr.Dataset({"rmse": numbers, "sam": numbers.mean("band"), "count": counts}, attrs=attrs)
+
+
+def cells(sheet, title):
+    """Rows of a table in text."""
+    (section,) = (one for one in sheet.sections if one.title == title)
+    return {row[0]: row[1:] for row in section.rows}
+
+
+def test_scores_are_shown_by_their_means_over_dates():
+    scores = make_scores()
+    assert line(scores, "of") == "2 dates, 2 bands, border of 4 px left out"
+    found = cells(cube_card(scores, VERBS), "by band")
+    assert found["rmse"] == ("0.02", "0.02", "reflectance", "root mean square error")
+    assert found["sam"][:2] == ("0.0225", "")
+    assert found["count"] == ("14", "14", "1", "valid pixels")
+    assert "<xsr scores> evaluate" in repr(scores.sr)
+    assert "root mean square error" in scores.sr._repr_html_()
+
+
+def test_scores_of_strata_are_listed_by_them():
+    scores = make_scores(xsr_operation="strata").expand_dims(stratum=[0, 1, 2])
+    found = cells(cube_card(scores, VERBS), "by stratum")
+    assert found["rmse"][:3] == ("0.02", "0.02", "0.02")
+    assert "3 strata" in line(scores, "of")
+    assert ".sr.plot.strata()" in repr(scores.sr)
+    assert "by stratum" not in repr(xr.concat([scores] * 9, "stratum").sr)
+
+
+def test_lazy_scores_are_not_computed():
+    with Counting() as counted:
+        assert "lazy; scores.compute()" in repr(make_scores().chunk(time=1).sr)
+    assert counted.tasks == 0
+
+
+def test_scores_without_a_single_value_are_shown():
+    empty = make_scores().where(False)
+    assert cells(cube_card(empty, VERBS), "by band")["rmse"][:2] == ("–", "–")
+    assert "<xsr scores>" in repr(make_scores().isel(time=0, band=0, drop=True).sr)
+    assert "<xsr scores>" in repr(make_scores()[[]].sr)

@@ -18,6 +18,7 @@ from xsr.core.sheet import Section, Sheet
 from xsr.core.types import XarrayObject
 from xsr.view import facts, pixels
 from xsr.view.fit import Fit, fits
+from xsr.view.scores import is_scores, scores_card
 from xsr.view.verbs import first_lines
 
 KIND = "xsr cube"
@@ -49,8 +50,10 @@ def cube_card(given: XarrayObject, homes: Mapping[str, str]) -> Sheet:
     Returns
     -------
     Sheet
-        Size, grid, dates, bands, units, no data, clouds, models that fit, and verbs.
+        Size, grid, dates, bands, units, no data, clouds, models that fit, and verbs; of scores their means.
     """
+    if isinstance(given, xr.Dataset) and is_scores(given):
+        return scores_card(given)
     read = _read(given)
     name = getattr(given, "name", None)
     found = [_safely(title, make) for title, make in _makers(read, homes).items()]
