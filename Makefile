@@ -17,12 +17,13 @@ export XSR_DATA
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo quick test chaos lowest nightly lint format docs dist bench clean
+.PHONY: help demo quick test coverage chaos lowest nightly lint format docs dist bench clean
 
 help:
 	@echo "make demo    super-resolve a small synthetic cube"
-	@echo "make quick   ruff and the quick tests, in about a minute"
-	@echo "make test    ruff, mypy, import contracts and all tests, with coverage"
+	@echo "make quick   ruff and the quick tests, in minutes"
+	@echo "make test    ruff, mypy, import contracts and all tests"
+	@echo "make coverage all tests, and that they reach 95 % of the lines and branches"
 	@echo "make chaos   the tests that damage and kill at random, for hours if wanted: CHAOS_ARGS=\"--trials 10000\""
 	@echo "make lowest  the quick tests with the lowest version of every dependency, in .venv-lowest"
 	@echo "make nightly the quick tests with development versions of xarray, Dask and Zarr, in .venv-nightly"
@@ -59,19 +60,23 @@ help:
 demo: .venv/.ready-demo
 	$(BIN)/xsr demo $(if $(XSR_DATA),--scenes benchmarks/data.toml)
 
-# One thread for each of the two workers, which share the cores of a small machine.
+# Here and below one thread for each of the two workers, which share the cores of a small machine.
 quick: .venv/.ready
 	$(BIN)/ruff check .
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow" --no-cov $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow" $(PYTEST_ARGS)
 
 test: .venv/.ready
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 2 --cov --cov-report=term $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+
+# Beside `test`, because tracing every line takes as long again.
+coverage: .venv/.ready
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --cov --cov-report=term $(PYTEST_ARGS)
 
 # What CI tries for seconds, tried for long: fuzzed parsers, the state machine of stores, clusters; then random faults.
 chaos: .venv/.ready
-	XSR_CHAOS=1 $(BIN)/python -m pytest -n 2 -m chaos --no-cov $(PYTEST_ARGS)
+	XSR_CHAOS=1 $(BIN)/python -m pytest -n 2 -m chaos $(PYTEST_ARGS)
 	$(BIN)/python benchmarks/survival.py $(CHAOS_ARGS)
 
 # Floors of pyproject.toml, resolved for the dependencies that are named there; theirs are the newest that fit.
@@ -79,14 +84,14 @@ lowest:
 	test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/python -m pip install uv
 	.venv-lowest/bin/uv pip install --python .venv-lowest/bin/python --resolution lowest-direct -e ".[test]"
-	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n 2 -m "not slow" --no-cov $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n 2 -m "not slow" $(PYTEST_ARGS)
 
 nightly:
 	test -x .venv-nightly/bin/python || $(PYTHON) -m venv .venv-nightly
 	.venv-nightly/bin/python -m pip install $(TORCH)
 	.venv-nightly/bin/python -m pip install -e ".[test]"
 	.venv-nightly/bin/python -m pip install --upgrade $(DEVELOPMENT)
-	OMP_NUM_THREADS=1 .venv-nightly/bin/python -m pytest -n 2 -m "not slow" --no-cov $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 .venv-nightly/bin/python -m pytest -n 2 -m "not slow" $(PYTEST_ARGS)
 
 lint: .venv/.ready
 	$(BIN)/ruff check .

@@ -12,7 +12,11 @@ from xsr.training.manifest import Manifest, read_manifest
 # Numba compiles and machines are shared: how long an example takes says nothing about its correctness.
 # In CI the examples are the same every time, so that a failure is about the change; elsewhere they differ.
 settings.register_profile(
-    "xsr", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=bool(os.environ.get("CI"))
+    "xsr",
+    deadline=None,
+    max_examples=30,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=bool(os.environ.get("CI")),
 )
 # `make chaos` searches for what nobody has found yet.
 settings.register_profile("chaos", settings.get_profile("xsr"), derandomize=False, max_examples=1000, print_blob=True)

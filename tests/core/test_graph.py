@@ -22,7 +22,7 @@ from xsr.core.grid import Points, Refinement
 from xsr.operations.interpolate import Interpolation, interpolate
 from xsr.testing import assert_lazy
 
-check = settings(max_examples=60)
+check = settings(max_examples=30)
 
 
 def with_holes(shape, share=0.3, seed=1):
@@ -64,7 +64,7 @@ def test_blocks_beyond_the_cube_have_no_window():
 
 @pytest.mark.slow
 @given(data=st.data())
-@settings(max_examples=120)
+@settings(max_examples=60)
 def test_any_input_chunks_and_any_output_chunks_give_the_same_bytes(data):
     shape = data.draw(st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 14), st.integers(1, 14)), "shape")
     into = {dim: data.draw(st.integers(1, n), dim) for dim, n in zip(("time", "band", "y", "x"), shape, strict=True)}

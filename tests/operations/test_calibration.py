@@ -243,7 +243,7 @@ def test_one_stratum_of_everything_is_the_whole_image():
 
 
 @pytest.mark.slow
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=10, deadline=None, derandomize=True)
 @given(
     height=st.integers(2, 40),
     width=st.integers(2, 40),

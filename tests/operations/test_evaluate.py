@@ -52,7 +52,7 @@ def largest(left, right):
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=15, deadline=None, derandomize=True)
 @given(
     height=st.integers(3, 45),
     width=st.integers(3, 45),

@@ -165,14 +165,12 @@ def test_the_networks_of_the_package_find_the_date_and_the_band():
     cube = xsr.testing.synthetic_cube(size=(48, 48), times=DATES)
     mean = cube.mean(("y", "x"))
     flat = (mean + 0.02 * (cube - mean)).astype(np.float32)
-    for known in (0, 2):
-        series = flat.copy()
-        series[known, 2] = cube[known, 2]
-        options = {"scale": 2, "window": 5, **place(cube, 24, 24)}
-        timed = xsr.explain(series, t=DATES[known], **options)
-        assert timed.share.values[known, 2] >= 0.9
-        assert timed.attrs["xsr_completeness_error"] < 0.01
-    alone = xsr.explain(series.isel(time=[2]), **options)
+    flat[2, 2] = cube[2, 2]
+    options = {"scale": 2, "window": 5, **place(cube, 24, 24)}
+    timed = xsr.explain(flat, t=DATES[2], **options)
+    assert timed.share.values[2, 2] >= 0.9
+    assert timed.attrs["xsr_completeness_error"] < 0.01
+    alone = xsr.explain(flat.isel(time=[2]), **options)
     assert alone.share.values[0, 2] >= 0.9
     assert alone.attrs["xsr_completeness_error"] < 0.01
 

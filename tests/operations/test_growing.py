@@ -61,7 +61,7 @@ def assert_holds(path, cube):
 # --- appending ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("how", [{}, {"zarr_format": 2}, {"inner_chunks": 5}], ids=str)
+@pytest.mark.parametrize("how", [{}, {"zarr_format": 3}, {"inner_chunks": 5}], ids=str)
 def test_dates_are_appended(cube, tmp_path, how):
     path = tmp_path / "a.zarr"
     xsr.to_zarr(cube[:2], path, **how, **QUIET)
@@ -86,7 +86,7 @@ def test_append_begins_a_store_that_is_not_there(cube, tmp_path):
 def test_parts_are_the_whole(tmp_path_factory, data):
     dates, height, width = (data.draw(st.integers(1, n)) for n in (6, 14, 14))
     side, span = data.draw(st.integers(2, 14)), data.draw(st.integers(1, 3))
-    how = data.draw(st.sampled_from([{}, {"zarr_format": 2}, {"dtype": "uint16"}]))
+    how = data.draw(st.sampled_from([{}, {"zarr_format": 3}, {"dtype": "uint16"}]))
     cube = make_cube((dates, 2, height, width)).rename("reflectance").chunk(time=span, y=side, x=side)
     cuts = [0, *sorted(data.draw(st.sets(st.integers(1, dates))).union({dates}))]
     cuts = sorted({min(dates, -(-cut // span) * span) for cut in cuts})

@@ -222,7 +222,7 @@ def test_only_the_ten_nearest_dates_on_either_side_may_answer():
 
 @pytest.mark.slow
 @given(data=st.data())
-@settings(max_examples=25)
+@settings(max_examples=10)
 def test_any_chunks_of_time_and_space_give_the_same_bytes(data):
     shape = (data.draw(st.integers(1, 5)), *data.draw(st.tuples(*(st.integers(1, n) for n in (3, 12, 12)))))
     into = {dim: data.draw(st.integers(1, n), dim) for dim, n in zip(("time", "band", "y", "x"), shape, strict=True)}

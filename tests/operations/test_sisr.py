@@ -79,7 +79,7 @@ def test_sisr_is_the_network_with_its_normalisation(carn):
 
 
 @pytest.mark.slow
-@settings(max_examples=40, derandomize=True)
+@settings(max_examples=15, derandomize=True)
 @given(
     height=st.integers(1, 23),
     width=st.integers(1, 23),

@@ -61,9 +61,9 @@ def files_of(path, name="reflectance"):
     "how",
     [
         {},
-        {"zarr_format": 2},
+        {"zarr_format": 3},
         {"dtype": "uint16"},
-        {"dtype": "uint16", "zarr_format": 2},
+        {"dtype": "uint16", "zarr_format": 3},
         {"inner_chunks": 5},
         {"inner_chunks": 2, "dtype": "uint16"},
     ],
@@ -557,7 +557,7 @@ def test_crs_without_a_code(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [{}, {"inner_chunks": 5}, {"zarr_format": 2}], ids=str)
+@pytest.mark.parametrize("how", [{}, {"inner_chunks": 5}, {"zarr_format": 3}], ids=str)
 @pytest.mark.parametrize("where", [0.4, 0.7])
 def test_a_flipped_byte_is_noticed(cube, tmp_path, how, where):
     xsr.to_zarr(cube, tmp_path / "a.zarr", progress=False, **how)

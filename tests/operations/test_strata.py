@@ -44,7 +44,7 @@ ALL = {"metrics": NAMES, "data_range": 1.0, "scale": 2.0, "mtf": 0.3}
 
 
 @pytest.mark.slow
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=12, deadline=None, derandomize=True)
 @given(
     height=st.integers(1, 40),
     width=st.integers(1, 40),

@@ -40,7 +40,7 @@ def largest(left, right):
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=20, deadline=None, derandomize=True)
 @given(
     height=st.integers(1, 23),
     width=st.integers(1, 23),
