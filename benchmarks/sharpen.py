@@ -10,8 +10,6 @@ the folder of real images in XSR_DATA.
 """
 
 import argparse
-import os
-import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +19,7 @@ import dask
 import numpy as np
 import xarray as xr
 from common.data import data_folder
+from common.machine import cores
 from common.pansharpening import METHODS, Pair, khan, observed, qnr
 from numpy.typing import NDArray
 from rich.console import Console
@@ -437,14 +436,6 @@ def main() -> None:
     if options.write:
         write(PAGE, "\n".join([*text, note]), MARKERS)
         print(f"wrote {PAGE.relative_to(ROOT)}")
-
-
-def cores() -> str:
-    """Name of the processor, and how many cores of it."""
-    info = Path("/proc/cpuinfo")
-    named = [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
-    name = named[0].split(":")[1].strip() if named else platform.machine()
-    return f"{os.cpu_count()} cores of {name}"
 
 
 def show(title: str, head: Sequence[str], lines: Sequence[Sequence[str]]) -> None:

@@ -6,7 +6,6 @@ set OMP_NUM_THREADS=1.
 
 import argparse
 import os
-import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 import psutil
 import xarray as xr
+from common.machine import processor
 from wald import write
 
 from xsr.models import predictor
@@ -164,7 +164,7 @@ def main() -> None:
         print(line, flush=True)
         lines.append(line)
     load = f"{os.getloadavg()[1]:.0f} processes on {os.cpu_count()} cores"
-    note = f"Medians, one thread, {platform.machine()}, with {load}; a zoom finer than the cube's own."
+    note = f"Medians, one thread of {processor()}, with {load}; a zoom finer than the cube's own."
     lines += ["", growth(root, tiles, arguments.memory), "", note]
     text = "\n".join(lines)
     print(text)
