@@ -328,3 +328,9 @@ def test_scores_without_a_single_value_are_shown():
     assert cells(cube_card(empty, VERBS), "by band")["rmse"][:2] == ("–", "–")
     assert "<xsr scores>" in repr(make_scores().isel(time=0, band=0, drop=True).sr)
     assert "<xsr scores>" in repr(make_scores()[[]].sr)
+
+
+def test_scores_of_many_bands_are_shown_by_their_mean():
+    many = xr.concat([make_scores().drop_vars("sam")] * 6, "band").assign_coords(band=[f"b{n}" for n in range(12)])
+    assert cells(cube_card(many, VERBS), "by band")["rmse"][0] == "0.02"
+    assert len(cells(cube_card(many, VERBS), "by band")["rmse"]) == 3

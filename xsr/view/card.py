@@ -52,7 +52,7 @@ def cube_card(given: XarrayObject, homes: Mapping[str, str]) -> Sheet:
     Sheet
         Size, grid, dates, bands, units, no data, clouds, models that fit, and verbs; of scores their means.
     """
-    if isinstance(given, xr.Dataset) and is_scores(given):
+    if is_scores(given):
         return scores_card(given)
     read = _read(given)
     name = getattr(given, "name", None)

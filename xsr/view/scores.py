@@ -1,7 +1,7 @@
 """The card of scores: what ``scores.sr`` shows of the Dataset that a judgement returns."""
 
 from collections.abc import Hashable
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import xarray as xr
@@ -28,7 +28,7 @@ COUNTS = ("count", "patches")
 """Variables that are summed over dates."""
 
 
-def is_scores(obj: Any) -> bool:
+def is_scores(obj: Any) -> TypeGuard[xr.Dataset]:
     """Whether an object is a Dataset of scores."""
     return isinstance(obj, xr.Dataset) and obj.attrs.get(OPERATION) in OPERATIONS
 
@@ -56,22 +56,24 @@ def _tables(scores: xr.Dataset) -> list[Section]:
         others = [dim for dim in one.dims if dim not in ("time", "band")]
         if len(others) <= 1:
             grouped.setdefault(others[0] if others else "band", []).append(name)
-    return [_table(scores, dim, names) for dim, names in grouped.items() if scores.sizes.get(dim, 1) <= MOST]
+    short = {dim: names for dim, names in grouped.items() if dim == "band" or scores.sizes[dim] <= MOST}
+    return [_table(scores, dim, names) for dim, names in short.items()]
 
 
 def _table(scores: xr.Dataset, dim: Hashable, names: list[Hashable]) -> Section:
-    """Means over all other dimensions, one column for each label of a dimension."""
-    labels = [str(one) for one in scores[dim].values] if dim in scores.dims and dim in scores.coords else ["value"]
+    """Means over all other dimensions, one column for each label of a dimension; of many bands over these, too."""
+    listed = dim in scores.dims and dim in scores.coords and scores.sizes[dim] <= MOST
+    labels = [str(one) for one in scores[dim].values] if listed else ["mean"]
     rows = []
     for name in names:
         one = scores[name]
-        other = [d for d in one.dims if d != dim]
+        others = [other for other in one.dims if not (listed and other == dim)]
         known = one.notnull()
-        total = one.where(known, 0).sum(other)
-        values = np.atleast_1d(total if name in COUNTS else (total / known.sum(other)).where(known.any(other)))
-        cells = [_number(value) for value in values]
-        cells = cells if len(cells) == len(labels) else [*cells, *[""] * (len(labels) - len(cells))]
-        rows.append((name, *cells, one.attrs.get("units", ""), one.attrs.get("long_name", "")))
+        total = one.where(known, 0).sum(others)
+        values = total if name in COUNTS else (total / known.sum(others)).where(known.any(others))
+        cells = [_number(value) for value in np.atleast_1d(values)]
+        blank = [""] * (len(labels) - len(cells))
+        rows.append((name, *cells, *blank, one.attrs.get("units", ""), one.attrs.get("long_name", "")))
     summary = "means over dates" if dim == "band" else f"means over dates and bands, by {dim}"
     return Section(f"by {dim}", summary, rows, ("score", *labels, "unit", "meaning"), opened=True)
 
