@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from models.helpers import make_cube
 
 import xsr
@@ -45,6 +47,26 @@ def test_another_sharpness_is_the_result_filtered_on_its_own_grid(cube):
         found = xsr.liif(cube.chunk(y=11, x=9), scale=2.5, psf=psf, chunks=17)
         wanted = np.stack([sharpness.change(date, (psf, psf)) for date in fine])
         np.testing.assert_array_equal(found.values, wanted)
+
+
+@settings(max_examples=8)
+@given(st.integers(0, 40), st.integers(0, 34), st.integers(1, 30), st.integers(1, 30), st.sampled_from([9, 40]))
+def test_a_part_of_a_grid_has_the_pixels_of_the_whole(top, left, height, width, chunks):
+    cube = make_cube(30, 26)
+    whole = xsr.liif(cube, scale=2)
+    part = whole.isel(y=slice(top, top + height), x=slice(left, left + width))
+    found = xsr.liif(cube.chunk(y=11, x=9), like=part.odc.geobox, chunks=chunks)
+    np.testing.assert_allclose(found, part, rtol=0, atol=1e-6)
+
+
+def test_a_part_of_a_grid_in_another_crs_has_the_pixels_of_the_whole(cube):
+    box = cube.odc.geobox.to_crs("EPSG:4326", resolution=7e-5, shape=None)
+    cut = slice(7, 31), slice(4, 22)
+    whole, found = (xsr.liif(cube, like=one) for one in (box, box[cut]))
+    wanted = whole.values[..., cut[0], cut[1]]
+    assert np.isfinite(wanted).mean() > 0.5
+    # The size of a pixel is that at the middle of the grid, which differs by a few parts in a million.
+    np.testing.assert_allclose(found.values, wanted, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("psf", ["sensor", 0.2, {"B02": 0.3, "B03": 0.5, "B04": 1.0, "B08": 0.9}])

@@ -53,6 +53,12 @@ class Sampling(Protocol):
     def query(self, rows: Span, cols: Span) -> Query:
         """Positions of a rectangle of output pixels."""
 
+    def lattice(self, shape: tuple[int, int], margin: int) -> tuple[Span, Span]:
+        """Rows and columns of the grid, continued by up to ``margin`` pixels where these may lie in a cube of a shape.
+
+        A filter over output pixels reads them, so that it does not depend on where the grid ends.
+        """
+
 
 @dataclass(frozen=True)
 class GridQuery:
@@ -90,6 +96,17 @@ class Refinement:
     def query(self, rows: Span, cols: Span) -> GridQuery:
         """Positions of a rectangle of output pixels."""
         return GridQuery(rows, cols, self.cell, self.origin)
+
+    def lattice(self, shape: tuple[int, int], margin: int) -> tuple[Span, Span]:
+        """Rows and columns of the grid and beyond, as far as the cube."""
+        before, after = Span(-margin, 0), (Span(size, size + margin) for size in self.shape)
+        firsts = self.query(before, before).positions()
+        lasts = self.query(*after).positions()
+        rows, cols = (
+            Span(-int(inside(first, limit).sum()), size + int(inside(last, limit).sum()))
+            for first, last, limit, size in zip(firsts, lasts, shape, self.shape, strict=True)
+        )
+        return rows, cols
 
 
 @dataclass(frozen=True)
@@ -150,6 +167,11 @@ class Warp:
         """Positions of a rectangle of output pixels."""
         return WarpQuery(self.source, self.target, rows, cols)
 
+    def lattice(self, shape: tuple[int, int], margin: int) -> tuple[Span, Span]:
+        """Rows and columns of the grid and all around it: what lies outside the cube is masked."""
+        rows, cols = (Span(-margin, size + margin) for size in self.shape)
+        return rows, cols
+
 
 @dataclass(frozen=True)
 class PointQuery:
@@ -183,6 +205,10 @@ class Points:
     def query(self, rows: Span, cols: Span) -> PointQuery:
         """Positions of a range of points."""
         return PointQuery(self.rows[cols.slice], self.cols[cols.slice])
+
+    def lattice(self, shape: tuple[int, int], margin: int) -> tuple[Span, Span]:
+        """Points have no others around them."""
+        return Span(0, 1), Span(0, self.rows.size)
 
 
 @lru_cache(maxsize=16)

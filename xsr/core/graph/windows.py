@@ -43,7 +43,7 @@ class Plan:
     chunks: tuple[tuple[int, ...], tuple[int, ...]]
     """Sizes of the blocks along (y, x)."""
     margin: int = 0
-    """Output pixels around a block that are computed with it, where the grid has them."""
+    """Output pixels around a block that are computed with it, beyond the grid too where its lattice meets the cube."""
 
     @property
     def cell(self) -> tuple[float, float]:
@@ -70,10 +70,13 @@ class Plan:
 
     def over(self, rows: Span, cols: Span) -> Block:
         """Block of any rectangle."""
-        outer = [
-            Span(max(span.start - self.margin, 0), min(span.stop + self.margin, size))
-            for span, size in zip((rows, cols), self.shape, strict=True)
-        ]
+        outer = [rows, cols]
+        if self.margin:
+            lattice = self.sampling.lattice(self.source_shape, self.margin)
+            outer = [
+                Span(max(span.start - self.margin, known.start), min(span.stop + self.margin, known.stop))
+                for span, known in zip(outer, lattice, strict=True)
+            ]
         query = self.sampling.query(*outer)
         inner = [
             slice(span.start - out.start, span.stop - out.start) for span, out in zip((rows, cols), outer, strict=True)

@@ -19,7 +19,7 @@ Image = NDArray[np.float32]
 
 
 def evaluate(box: GeoBox, frames: graph.Frames, source: Source, beside: Any = None) -> Image:
-    """Evaluate a block function on a grid; a filter around its pixels reads those beyond its edges.
+    """Evaluate a block function on a grid.
 
     The plan is that of `xsr.liif` over the whole cube, and so is the rectangle that it reads: nothing else is fetched,
     and no pixel knows what was left out.
@@ -36,15 +36,14 @@ def evaluate(box: GeoBox, frames: graph.Frames, source: Source, beside: Any = No
         Further bands (time, band, y, x) that the function reads beside those of the cube.
     """
     function, bands = frames.function, len(source.cube.bands)
-    edge = getattr(function, "margin", 0)
-    sampling = between(source.cube.geobox, box.pad(edge) if edge else box)
-    plan = graph.make_plan(sampling, source.shape, halo=function.halo, chunks=sampling.shape, margin=edge)
+    sampling, margin = between(source.cube.geobox, box), getattr(function, "margin", 0)
+    plan = graph.make_plan(sampling, source.shape, halo=function.halo, chunks=sampling.shape, margin=margin)
     fetch = source.fetch if beside is None else partial(_beside, source.fetch, beside)
     out = np.full((bands, *sampling.shape), np.nan, np.float32)
     rows, cols = occupied(sampling, source.shape)
     if len(rows) and len(cols):
         out[:, rows.slice, cols.slice] = graph.run_here(frames, fetch, plan, rows, cols, bands=bands)[0]
-    return out[:, edge : out.shape[1] - edge, edge : out.shape[2] - edge]
+    return out
 
 
 def occupied(sampling: Sampling, shape: tuple[int, int]) -> tuple[Span, Span]:
