@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import Any, TypeAlias, cast
 
@@ -55,6 +56,11 @@ class Plan:
         """Output shape (y, x)."""
         return sum(self.chunks[0]), sum(self.chunks[1])
 
+    @cached_property
+    def lattice(self) -> tuple[Span, Span]:
+        """Rows and columns that may be computed: those of the grid, and of the margin around it."""
+        return self.sampling.lattice(self.source_shape, self.margin)
+
     @property
     def blocks(self) -> tuple[Block, ...]:
         """All blocks, row by row."""
@@ -70,13 +76,10 @@ class Plan:
 
     def over(self, rows: Span, cols: Span) -> Block:
         """Block of any rectangle."""
-        outer = [rows, cols]
-        if self.margin:
-            lattice = self.sampling.lattice(self.source_shape, self.margin)
-            outer = [
-                Span(max(span.start - self.margin, known.start), min(span.stop + self.margin, known.stop))
-                for span, known in zip(outer, lattice, strict=True)
-            ]
+        outer = [
+            Span(max(span.start - self.margin, known.start), min(span.stop + self.margin, known.stop))
+            for span, known in zip((rows, cols), self.lattice, strict=True)
+        ]
         query = self.sampling.query(*outer)
         inner = [
             slice(span.start - out.start, span.stop - out.start) for span, out in zip((rows, cols), outer, strict=True)
