@@ -153,15 +153,14 @@ def test_changed_metadata_are_found_refused_and_brought_back(cube, tmp_path, cha
 @pytest.mark.slow
 @pytest.mark.parametrize("how", KINDS, ids=str)
 def test_damage_to_any_file_is_found_and_repaired(cube, tmp_path, how):
-    """One bit of every file, then every file removed, except for blocks."""
+    """Of the files one has a bit changed and the next is removed, in every other kind of store the other way round."""
     write(cube, tmp_path / "a.zarr", **how)
     before = content(tmp_path / "a.zarr")
-    for name in before:
-        flip(tmp_path / "a.zarr" / name, 0.5)
-        assert not xsr.verify(tmp_path / "a.zarr").ok, name
-        assert xsr.verify(tmp_path / "a.zarr", repair=cube, progress=False).ok, name
-        assert content(tmp_path / "a.zarr") == before, name
-        (tmp_path / "a.zarr" / name).unlink()
+    for number, name in enumerate(before, KINDS.index(how)):
+        if number % 2:
+            flip(tmp_path / "a.zarr" / name, 0.5)
+        else:
+            (tmp_path / "a.zarr" / name).unlink()
         assert not xsr.verify(tmp_path / "a.zarr").ok, name
         assert xsr.verify(tmp_path / "a.zarr", repair=cube, progress=False).ok, name
         assert content(tmp_path / "a.zarr") == before, name

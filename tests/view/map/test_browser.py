@@ -200,6 +200,7 @@ def sharpens_and_downloads(page, folder, name):
     page.locator("#sharpen").click()
     page.locator("#cube option", has_text="liif").wait_for(state="attached")
     settle(page)
+    playwright.expect(page.locator("#kind")).to_have_text("in the result")
     picture(page, f"{name}-sharpened")
     page.locator("#download-part > summary").click()
     with page.expect_download() as event:

@@ -14,7 +14,9 @@ export class Dates {
     $("next").addEventListener("click", () => this.step(1));
   }
 
-  use({ dates, milliseconds }) {
+  // A result says of its dates that it has them, whether they were acquired or not.
+  use({ dates, milliseconds, made }) {
+    this.there = made ? "in the result" : "acquired";
     this.exact = dates;
     this.times = milliseconds;
     const several = dates.length > 0;
@@ -49,7 +51,7 @@ export class Dates {
     $("slider").value = this.at;
     $("slider").setAttribute("aria-valuetext", this.label);
     $("day").value = this.label;
-    $("kind").textContent = index < 0 ? "computed" : "acquired";
+    $("kind").textContent = index < 0 ? "computed" : this.there;
     $("kind").title = index < 0 ? "No image was acquired on this day: it is computed from those around it." : "";
   }
 
