@@ -144,7 +144,7 @@ def test_a_cube_is_written_over_the_store_it_is_read_from(cube, url, options):
 
 @pytest.mark.parametrize("zarr_format", [2, 3])
 def test_a_writer_killed_within_the_template_is_continued(cube, url, options, zarr_format):
-    """Whatever part of the template is there: the header comes first, the root last."""
+    """Where little of the template is there, and where documents at the root are missing, which come last."""
     form = {"progress": False, "zarr_format": zarr_format}
     xsr.to_zarr(cube, f"{url}.whole", storage_options=options, **form)
     template = template_of(prepare(cube, zarr_format=zarr_format))

@@ -10,8 +10,8 @@ from xsr.core.provenance import OPERATION
 from xsr.core.sheet import Section, Sheet
 
 KIND = "xsr scores"
-PICTURES = {"strata": "strata", "spectrum": "spectrum", "calibration": "calibration"}
-"""Picture of ``.sr.plot`` by the operation that made the scores."""
+PICTURES = ("strata", "spectrum", "calibration")
+"""Operations whose scores ``.sr.plot`` draws by a method of their name."""
 OPERATIONS = ("evaluate", *PICTURES)
 MOST = 10
 """Values of a row that are shown."""
@@ -83,5 +83,5 @@ def _number(value: float) -> str:
 
 
 def _next(operation: str) -> Section:
-    drawn = f".sr.plot.{PICTURES[operation]}() draws them; " if operation in PICTURES else ""
+    drawn = f".sr.plot.{operation}() draws them; " if operation in PICTURES else ""
     return Section("more", f"{drawn}.to_dataframe() is a table of all; fine.sr.report(reference) writes a page")

@@ -79,7 +79,7 @@ def liif(
         Pixel size of the output in units of the CRS (metres for UTM), instead of ``scale``.
     like
         A georeferenced cube or GeoBox whose grid to use, another CRS included: one resampling, not two. Pixels
-        outside the cube are NaN; the others do not depend on where that grid ends.
+        outside the cube are NaN; the filter for ``psf`` reads beyond that grid where the cube goes on.
     t
         Target times to make from the dates around them: a date, several, a pandas frequency such as ``"10D"``, or an
         object with a ``time`` coordinate. Without it every date of the cube is super-resolved by itself.

@@ -17,8 +17,12 @@ export class Nearby {
     this.stop();
     const { signal } = (this.wanted = new AbortController());
     for (const place of this.around(tiles)) {
-      if (signal.aborted || document.hidden) return;
-      await fetch(tiles.getTileUrl(place), { signal, priority: "low" }).catch(() => this.stop());
+      if (document.hidden) return;
+      try {
+        await fetch(tiles.getTileUrl(place), { signal, priority: "low" });
+      } catch {
+        return; // the map moved, or the server is gone
+      }
     }
   }
 
