@@ -94,9 +94,9 @@ def middle(page, selector):
 
 
 def zooms(page):
-    """Zooms of the tiles that are shown."""
+    """Zooms of the tiles that are shown; one that Leaflet gave up holds an empty picture."""
     sources = page.locator(FINE).evaluate_all("tiles => tiles.map(tile => tile.src)")
-    return {int(source.split("?")[0].split("/")[-3]) for source in sources}
+    return {int(source.split("?")[0].split("/")[-3]) for source in sources if not source.startswith("data:")}
 
 
 def tries_the_picture(page, name):
@@ -109,7 +109,7 @@ def tries_the_picture(page, name):
     assert picture(page, f"{name}-panned") != first
     page.locator(".leaflet-control-zoom-in").click()
     settle(page)
-    assert max(zooms(page)) >= 16  # pixels of 2.4 m at the equator, 1.5 m here
+    assert max(zooms(page), default=0) >= 16  # pixels of 2.4 m at the equator, 1.5 m here
     acquired = picture(page, f"{name}-zoomed")
     assert page.locator("#kind").text_content() == "acquired"
     box = page.locator("#slider").bounding_box()
@@ -247,7 +247,7 @@ def test_a_cube_that_no_network_fits_is_shown_by_interpolation_and_what_is_near_
         page.mouse.click(x + 60, y)  # beside the bar
         page.locator("#spectrum circle").wait_for()
         with page.expect_response(lambda response: near(response.request)) as event:
-            while max(zooms(page)) < 16:
+            while max(zooms(page), default=0) < 16:
                 page.locator(".leaflet-control-zoom-in").click()
                 settle(page)
         path = event.value.url.split("?")[0].partition("/tiles/")[2]
