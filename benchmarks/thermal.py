@@ -8,6 +8,7 @@ import argparse
 import math
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from common.data import manifest
@@ -35,6 +36,9 @@ MARKERS = "<!-- scores: written by benchmarks/thermal.py -->", "<!-- end of scor
 SCALES = (4, 8)
 HEAD = ("method", "PSNR dB", "SSIM", "MSE K²", "bias K", "edges", "RMSE K, flat to steep quartiles of the truth")
 MISSING = "not trained"
+NETWORK = "DCTNet"
+CONSERVED: tuple[dict[str, Any], ...] = ({}, {"conserve": "radiance"}, {"conserve": "radiance", "mtf": MTF})
+"""Ways to conserve radiance, as arguments of `score`."""
 SMALL = 64
 """Side of a small input in pixels."""
 
@@ -106,14 +110,17 @@ def markdown(scenes: list[ThermalScene], scores: list[ThermalScore]) -> str:
 
 
 def kept(scenes: list[ThermalScene]) -> str:
-    """Say what conserving the means of the low-resolution image costs or gains the best network."""
-    model = next(name for name in reversed(METHODS) if trained(name, SCALES[0]))
-    parts = []
+    """Table of what conserving radiance does, over the area of a pixel and within the sensor's response."""
+    head = ("conserved: nothing → over the area → within the response, PSNR dB", "bicubic", "guided filter", NETWORK)
+    lines = [f"| {' | '.join(head)} |", f"| {' | '.join('---' for _ in head)} |"]
     for scene in filter(guided, scenes):
         for scale in SCALES:
-            found = [score(scene, scale, model, conserve=kind).psnr_db for kind in (None, "radiance")]
-            parts.append(f"{scene.place} ×{scale}: {found[0]:.2f} → {found[1]:.2f} dB")
-    return f'{model} with `conserve=None` → `conserve="radiance"`: ' + "; ".join(parts) + "."
+            found = (
+                " → ".join(f"{score(scene, scale, method, **how).psnr_db:.2f}" for how in CONSERVED)
+                for method in head[1:]
+            )
+            lines.append(f"| {scene.place}, ×{scale} | {' | '.join(found)} |")
+    return "\n".join(lines)
 
 
 def record(scores: list[ThermalScore]) -> None:

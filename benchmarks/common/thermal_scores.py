@@ -180,7 +180,7 @@ def pair(scene: ThermalScene, scale: int) -> tuple[xr.DataArray, xr.DataArray, x
     return cube(low, ("lst",), scale), cube(guide, GUIDE_BANDS), cube(truth, ("lst",))
 
 
-def score(scene: ThermalScene, scale: int, method: str, *, conserve: Any = None) -> ThermalScore:
+def score(scene: ThermalScene, scale: int, method: str, **how: Any) -> ThermalScore:
     """Sharpen a degraded scene and compare it with the truth.
 
     Parameters
@@ -191,13 +191,12 @@ def score(scene: ThermalScene, scale: int, method: str, *, conserve: Any = None)
         Factor.
     method
         Key of `METHODS`.
-    conserve
-        See `xsr.guided`. None by default: the low-resolution image is no mean over its pixels but blurred wider, so
-        that its means are not those of the truth.
+    **how
+        Further arguments of `xsr.guided`.
     """
     low, guide, truth = pair(scene, scale)
     arguments: Mapping[str, Any] = METHODS[method]
-    fine = guided(low, guide, conserve=conserve, **arguments)
+    fine = guided(low, guide, **arguments, **how)
     assert isinstance(fine, xr.DataArray)
     data_range = float(truth.max() - truth.min())
     found = evaluate(fine, truth, data_range=data_range, metrics=("psnr", "ssim", "rmse", "bias"), border=BORDER)

@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 import xsr
 from xsr import cli
 from xsr.core.errors import BandError, CubeError, GridError, ModelError, ParameterError, XsrWarning
+from xsr.kernels.degrade import blur_decimate
 from xsr.kernels.limits import limits as limits_of
 from xsr.models import predictor, registry
 from xsr.models.card import file_sha256, from_fields, write_card
@@ -293,18 +294,49 @@ def test_dates_together_in_a_chunk__one_of_them_empty(dctnet):
 # ---- blocks
 
 
+@pytest.mark.parametrize("mtf", [0.15, 0.3, 0.45])
+@pytest.mark.parametrize("conserve", ["radiance", "temperature"])
+def test_a_result_observed_again_within_the_response_is_the_cube(mtf, conserve):
+    out = LOW.sr.guided(GUIDE, method="guided_filter", conserve=conserve, mtf=mtf)
+    power = {"radiance": 4, "temperature": 1}[conserve]
+    again = blur_decimate(out.values[None].astype(float) ** power / 300.0 ** (power - 1), scale=FACTOR, mtf=mtf)[0]
+    np.testing.assert_allclose((again * 300.0 ** (power - 1)) ** (1 / power), LOW, atol=2e-3)
+    assert np.abs(block_mean(out, power) - LOW).max() > 0.01
+
+
+def test_a_temperature_observed_through_a_response_is_found_again_better_within_it():
+    truth = 300 + 10 * GUIDE.isel(band=1).values
+    low = LOW.copy(data=blur_decimate(truth[None], scale=FACTOR, mtf=0.3)[0])
+    error = {
+        mtf: float(np.sqrt(np.mean((low.sr.guided(GUIDE, method="bicubic", **how).values - truth) ** 2)))
+        for mtf, how in ((None, {}), (0.3, {"conserve": "temperature", "mtf": 0.3}))
+    }
+    assert error[0.3] < 0.9 * error[None]
+
+
+def test_gaps_take_no_part_in_a_response():
+    gap = LOW.where(~((LOW.x == LOW.x[9]) & (LOW.y == LOW.y[7])))
+    out = gap.sr.guided(GUIDE, method="bicubic", conserve="temperature", mtf=0.3)
+    np.testing.assert_array_equal(np.isnan(out), np.isnan(gap.sr.guided(GUIDE, method="bicubic")))
+    again = xsr.degrade(out.assign_attrs(units="K"), scale=FACTOR, mtf=0.3, min_valid=0.99)
+    missing = np.abs(again - gap.values)
+    assert missing.notnull().sum() > 400
+    assert float(missing.max()) < 2e-3
+
+
 @pytest.mark.slow
 @settings(max_examples=6)
 @given(
+    mtf=st.sampled_from([None, 0.3]),
     chunk=st.integers(17, 60),
     own=st.integers(3, 14),
     other=st.integers(11, 56),
     which=st.sampled_from([*METHODS, *NETWORKS]),
     conserve=st.sampled_from(["radiance", "temperature", None]),
 )
-def test_chunks_are_nowhere_seen(folder, chunk, own, other, which, conserve):
+def test_chunks_are_nowhere_seen(folder, mtf, chunk, own, other, which, conserve):
     how = {"method": which} if which in METHODS else {"model": write_guided(folder, which)}
-    how["conserve"] = conserve
+    how |= {"conserve": conserve, "mtf": mtf if conserve else None}
     low, guide = LOW.isel(y=slice(12), x=slice(14)), GUIDE.isel(y=slice(48), x=slice(56))
     low = low.where(low != low[4, 4])
     guide = guide.where(~((guide.x > WEST + 200) & (guide.x < WEST + 260) & (guide.y < NORTH - 300)))
@@ -763,6 +795,11 @@ def test_model_and_method(dctnet, model):
         LOW.sr.guided(GUIDE, method="tsharp", limits=(280.0, 320.0))
     with pytest.raises(ParameterError, match="conserve='energy'; expected radiance, temperature or None"):
         LOW.sr.guided(GUIDE, method="tsharp", conserve="energy")
+    with pytest.raises(ParameterError, match=r"mtf=0\.3 without conserve="):
+        LOW.sr.guided(GUIDE, method="tsharp", mtf=0.3)
+    for mtf in (0, 1, 1.5, -0.2, float("nan"), True, "0.3"):
+        with pytest.raises(ParameterError, match="expected the modulation of the sensor"):
+            LOW.sr.guided(GUIDE, method="tsharp", conserve="radiance", mtf=mtf)
     with pytest.raises(
         ModelError, match=r"is a continuous one for .*expected a guided or fixed-scale network for one band"
     ):

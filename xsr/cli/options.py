@@ -163,6 +163,9 @@ GuidedScale: TypeAlias = Annotated[float | None, typer.Option(help="Linear facto
 Conserve: TypeAlias = Annotated[
     str | None, typer.Option(help="Means over TARGET's pixels to hold: radiance or temperature.")
 ]
+ConserveMtf: TypeAlias = Annotated[
+    float | None, typer.Option(help="With --conserve: MTF of TARGET's sensor, which then weighs the means.")
+]
 Coregister: TypeAlias = Annotated[bool, typer.Option("--coregister", help="Register the guide to TARGET first.")]
 Tolerance: TypeAlias = Annotated[float, typer.Option(help="Days by which the dates of both may differ.")]
 Kelvin: TypeAlias = Annotated[

@@ -270,6 +270,7 @@ def guided(
     resolution: options.Resolution = None,
     like: options.Like = None,
     conserve: options.Conserve = None,
+    mtf: options.ConserveMtf = None,
     coregister: options.Coregister = False,
     tolerance: options.Tolerance = 16.0,
     units: options.Kelvin = None,
@@ -308,6 +309,7 @@ def guided(
         model=model,
         method=method,  # type: ignore[arg-type]
         conserve=conserve,  # type: ignore[arg-type]
+        mtf=mtf,
         coregister=coregister,
         tolerance=tolerance,
         units=units,

@@ -198,9 +198,9 @@ class Conserving:
         if not (len(self.rows.whole(rows)) and len(self.cols.whole(cols))):
             return image
         down, across = self.rows.means(rows), self.cols.means(cols)
-        goal = _raise(near[np.ix_(self.rows.inside(rows), self.cols.inside(cols))], self.power)
+        goal = raised(near[np.ix_(self.rows.inside(rows), self.cols.inside(cols))], self.power)
         valid = np.isfinite(image) & self._within(rows, cols)
-        x = np.where(valid, _raise(np.where(valid, image, 0.0), self.power), 0.0)
+        x = np.where(valid, raised(np.where(valid, image, 0.0), self.power), 0.0)
         share = _sandwich(down, valid.astype(np.float64), across)
         known = np.isfinite(goal) & (share > 0)
 
@@ -214,7 +214,7 @@ class Conserving:
         weight = 2 / (1 + self.overlap)
         for _ in range(self.steps):
             x += valid * weight * _sandwich(even[0], missing(x), even[1])
-        return np.where(valid, _root(x, self.power), image)
+        return np.where(valid, root(x, self.power), image)
 
     def _within(self, rows: Span, cols: Span) -> NDArray[np.bool_]:
         """Whether pixels of a window belong to the image and not to its padding."""
@@ -231,10 +231,11 @@ def _sandwich(left: Any, image: NDArray[np.float64], right: Any) -> NDArray[np.f
     return out
 
 
-def _raise(values: NDArray[np.float64], power: int) -> NDArray[np.float64]:
+def raised(values: NDArray[np.float64], power: int) -> NDArray[np.float64]:
     """Power that keeps the sign, and so can be undone."""
     return np.asarray(np.copysign(np.abs(values) ** power, values))
 
 
-def _root(values: NDArray[np.float64], power: int) -> NDArray[np.float64]:
+def root(values: NDArray[np.float64], power: int) -> NDArray[np.float64]:
+    """Undo `raised`."""
     return np.asarray(np.copysign(np.abs(values) ** (1 / power), values))

@@ -45,6 +45,7 @@ def guided(
     model: str | Path | None = None,
     method: Method | None = None,
     conserve: Conserve | None = None,
+    mtf: float | None = None,
     limits: tuple[float, float] | None = None,
     coregister: bool = False,
     tolerance: float = 16.0,
@@ -76,8 +77,11 @@ def guided(
         guide no more than its grid.
     conserve
         Quantity whose means over each pixel of the cube the result keeps: its ``radiance`` (the fourth power of the
-        temperature, what a detector averages) or its ``temperature``; None, the default, keeps neither. Right for
-        cubes of block means; a footprint wider than the pixel has other means. See Notes.
+        temperature, what a detector averages) or its ``temperature``; None, the default, keeps neither. See Notes.
+    mtf
+        With ``conserve``, modulation transfer of the sensor at the Nyquist frequency of the cube's pixels, in (0, 1):
+        means are weighted by its Gaussian response, which reaches beyond the pixel. By default they are means over
+        the area of the pixel, which is right for cubes of block means.
     limits
         Range of temperatures in kelvin that is 0 to 1 for a network, for all dates; by default each date's own, see
         Notes.
@@ -142,9 +146,10 @@ def guided(
     No data: a pixel of the result is NaN exactly where the pixel of the cube that holds its centre is. Where the guide
     is missing the result is the bicubic interpolation.
 
-    ``conserve`` holds the area-weighted mean over every pixel of the cube that lies wholly within the result, to
-    1e-3 K: a few corrections by a bicubic surface, then the rest evenly over each pixel. It is exact for grids of
-    the cube's CRS with parallel axes, nested or not, and refused for others.
+    ``conserve`` holds the mean over every pixel of the cube that lies wholly within the result, to 1e-3 K. Means over
+    the area: a few corrections by a bicubic surface, then the rest evenly over each pixel. Means within the response
+    of a sensor (``mtf``): by the least correction, ``D^T (D D^T)^-1`` of what is missing, with D the sensor. Beside no
+    data less is held. Both are for grids of the cube's CRS with parallel axes, nested or not; others are refused.
 
     References
     ----------
@@ -166,6 +171,7 @@ def guided(
     """
     model = DEFAULT if model is None and method is None else model
     card = _check_choice(model, method, conserve, limits)
+    _check_mtf(mtf, conserve)
     registry.check_device(device)
     given = networks.check_limits(limits)
     target = open_temperature(cube, units)
@@ -183,7 +189,7 @@ def guided(
         target = replace(target, flipped=other.flipped and like is None)
     pairing = pair_dates(target, other, tolerance)
     steps = Steps.plan(target, geobox, pipeline.resolve_chunks(chunks))
-    holding = None if conserve is None else steps.holding(POWER[conserve])
+    holding = None if conserve is None else steps.holding(POWER[conserve], mtf)
     paired = planes_of(other, pairing.picks)
     shifts = steps.measure(paired) if coregister else None
     if card is not None:
@@ -196,6 +202,7 @@ def guided(
     provenance = made_by(
         f"guided:{method or 'network'}",
         conserve=conserve or "none",
+        **({} if mtf is None else {"conserve_mtf": float(mtf)}),
         scale=[1 / size for size in steps.cell],
         **({} if card is None else {"model": card.name, "weights_sha256": card.sha256}),
         **{name: c.source for name, c in (("input", target), ("guide", other)) if c.source is not None},
@@ -230,6 +237,19 @@ def _check_choice(model: str | Path | None, method: object, conserve: object, li
             " fixed-scale network for one band in kelvin. Reflectance is for liif and sisr."
         )
     return card
+
+
+def _check_mtf(mtf: object, conserve: object) -> None:
+    """Refuse a response without anything to conserve within it, and one that no sensor has."""
+    if mtf is None:
+        return
+    if conserve is None:
+        raise ParameterError(f"mtf={mtf!r} without conserve=; it says within which response means are held. Give both.")
+    if isinstance(mtf, bool) or not isinstance(mtf, (int, float)) or not 0 < mtf < 1:
+        raise ParameterError(
+            f"mtf={mtf!r}; expected the modulation of the sensor at the Nyquist frequency of the cube's pixels, a"
+            " number above 0 and below 1."
+        )
 
 
 def _bands(card: ModelCard | None, method: str | None, given: Sequence[str] | None) -> Sequence[str] | None:

@@ -15,6 +15,7 @@ from xsr.core.cube import Cube
 from xsr.core.errors import GridError, ModelError, ParameterError, XsrWarning
 from xsr.kernels.footprint import Axis, Conserving
 from xsr.kernels.resample import Interpolation
+from xsr.kernels.response import ConservingResponse
 from xsr.models.card import ModelCard
 from xsr.models.registry import ModelSpec
 from xsr.operations.guided import baselines, coregister, networks
@@ -194,8 +195,8 @@ class Steps:
         flag = missing * np.uint8(networks.MISSING) + (estimate.at_limit & ~missing) * np.uint8(networks.AT_LIMIT)
         return estimate.value.where(~missing, estimate.base), flag.astype(np.uint8)
 
-    def holding(self, power: int) -> Conserving:
-        """Make the function that holds the means over the pixels of the temperature.
+    def holding(self, power: int, mtf: float | None) -> Conserving:
+        """Make the function that holds the means over the pixels of the temperature, or within a sensor's response.
 
         Raises
         ------
@@ -210,7 +211,7 @@ class Steps:
             )
         places = zip(sampling.cell, sampling.origin, sampling.shape, self.low.geobox.shape.yx, strict=True)
         rows, cols = (Axis(*place) for place in places)
-        function = Conserving(rows, cols, power)
+        function = Conserving(rows, cols, power) if mtf is None else ConservingResponse(rows, cols, power, mtf=mtf)
         if function.overlap < LEAST_OVERLAP:
             raise GridError(
                 f"conserve= with pixels {1 / max(sampling.cell):.3g} times finer that do not nest in those of the cube;"
