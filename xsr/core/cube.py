@@ -7,6 +7,7 @@ it from whatever the user holds; `Cube.rewrap` returns a result in the same form
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -79,7 +80,7 @@ class Cube:
                 return public(holder.encoding["source"]).rstrip("/").rsplit("/", 1)[-1]
         return None
 
-    @property
+    @cached_property
     def pixel_m(self) -> tuple[float, float]:
         """Size (y, x) of a pixel in metres on the ground; see `xsr.core.ground.pixel_size_m`."""
         return pixel_size_m(self.geobox)
@@ -99,12 +100,12 @@ class Cube:
         rows, cols = (chunk_sizes(size, chunk) for size, chunk in zip(shape, chunks, strict=True))
         return (rows[::-1] if self.flipped else rows), cols
 
-    @property
+    @cached_property
     def bands(self) -> tuple[str, ...]:
         """Names of the bands as the user spells them."""
         return tuple(str(name) for name in self.data["band"].values)
 
-    @property
+    @cached_property
     def canonical(self) -> tuple[str, ...]:
         """Canonical names of the bands, each read beside the others; a band's own name where it is not known."""
         return tuple(self.names.bands.get(name, canonical(name)) for name in self.bands)

@@ -108,8 +108,12 @@ def coarsen(
         Attributes to add to the result.
     """
     target = grid.coarsen(cube.geobox, scale, shape=shape)
-    sizes = math.ceil(CHUNK / scale) if chunks is None else chunks
-    return evaluate(cube, function, target, chunks=resolve_chunks(sizes), provenance=provenance)
+    blocks = resolve_chunks(math.ceil(CHUNK / scale) if chunks is None else chunks)
+    whole = getattr(function, "whole", None)  # see `xsr.core.types.WholeFunction`
+    if whole is None or not isinstance(cube.data.data, np.ndarray):
+        return evaluate(cube, function, target, chunks=blocks, provenance=provenance)
+    cube.block_sizes(target[1].shape, blocks)  # refuses sizes that no block has
+    return dress(cube, whole(cube.data.data, target[1].shape), target, provenance)
 
 
 def evaluate(

@@ -73,3 +73,10 @@ class FinishedFunction(WindowFunction, Protocol):
 
     def finish(self, out: Stack) -> Stack:
         """Filter output pixels (time, band, H, W), NaN outside the cube; the same shape."""
+
+
+class WholeFunction(WindowFunction, Protocol):
+    """A window function that continues images by itself, so that of those in memory nothing is cut or copied."""
+
+    def whole(self, images: Stack, shape: tuple[int, int]) -> Stack:
+        """Evaluate whole images (time, band, y, x) on a grid of ``shape`` from the same corner."""

@@ -25,16 +25,16 @@ MAX_PERIOD = 16
 """Longest period of phases, in outputs, for which the line is split; beyond, each output has its own weights."""
 
 
-def decimate(image: Image, rows: Taps, cols: Taps, *, min_valid: float = MIN_VALID) -> Image:
+def decimate(image: Image, rows: Taps, cols: Taps, *, min_valid: float = MIN_VALID, out: Image | None = None) -> Image:
     """Sum a stack (n, h, w) with separable weights, continued by reflection where they reach beyond it.
 
     Returns
     -------
     ndarray
-        Shape (n, len(rows), len(cols)), float32.
+        Shape (n, len(rows), len(cols)), float32: ``out``, where it is given.
     """
     count, height, width = image.shape
-    out = np.empty((count, rows.start.size, cols.start.size), np.float32)
+    out = np.empty((count, rows.start.size, cols.start.size), np.float32) if out is None else out
     if out.size == 0:
         return out
     source = np.ascontiguousarray(image, np.float32)

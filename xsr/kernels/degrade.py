@@ -98,6 +98,7 @@ def observe(
     min_valid: float = MIN_VALID,
     seed: int = 0,
     frame: int = 0,
+    out: Image | None = None,
 ) -> Image:
     """Observe images of one band; borders are reflected.
 
@@ -117,13 +118,15 @@ def observe(
         Least share of a pixel's weight on valid pixels; below, the output is NaN.
     seed, frame
         Name the noise of the first image; that of the next ones is of the frames that follow.
+    out
+        Array to write images without noise into.
 
     Returns
     -------
     ndarray
-        Shape (n, len(rows), len(cols)), float32.
+        Shape (n, len(rows), len(cols)), float32; without noise ``out``, where it is given.
     """
-    low = decimate(images, *_taps(optics, rows, cols, origin, shift), min_valid=min_valid)
+    low = decimate(images, *_taps(optics, rows, cols, origin, shift), min_valid=min_valid, out=out)
     if optics.noise == NOTHING or low.size == 0:
         return low
     if optics.own == optics:

@@ -1,5 +1,6 @@
 """Degradation of one block: what the sensor observes of every date and band of a window."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import ClassVar
@@ -7,10 +8,15 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from xsr.core import progress
 from xsr.core.blocks import Padding, Span
 from xsr.core.types import Stack
 from xsr.kernels.decimate import MIN_VALID
 from xsr.kernels.degrade import BandOptics, observe
+
+
+def _nothing() -> None:
+    """Nobody watches."""
 
 
 @dataclass(frozen=True)
@@ -61,21 +67,34 @@ class Degradation:
         self, window: Stack, rows: NDArray[np.float64], cols: NDArray[np.float64], cell: tuple[float, float]
     ) -> Stack:
         """Evaluate a block; see `xsr.core.types.WindowFunction`."""
-        out = np.empty((*window.shape[:2], rows.size, cols.size), np.float32)
-        origin = _origin(self.rows, rows, cell[0]), _origin(self.cols, cols, cell[1])
-        for date, frame in enumerate(self.frames):
-            for number, band in enumerate(self.bands):
-                out[date, number] = observe(
-                    window[date, number][None],
-                    band.widened(frame.blur),
-                    rows=self.rows,
-                    cols=self.cols,
-                    origin=origin,
-                    shift=frame.shift,
-                    min_valid=self.min_valid,
-                    seed=self.seed,
-                    frame=frame.key,
-                )[0]
+        return self._observe(window, (_origin(self.rows, rows, cell[0]), _origin(self.cols, cols, cell[1])))
+
+    def whole(self, images: Stack, shape: tuple[int, int]) -> Stack:
+        """Evaluate whole images; see `xsr.core.types.WholeFunction`."""
+        placed = replace(self, rows=Span(0, shape[0]), cols=Span(0, shape[1]))
+        with progress.where_watched(self.task, len(self.frames) * len(self.bands)) as advance:
+            return placed._observe(images, (0, 0), advance)
+
+    def _observe(self, images: Stack, origin: tuple[int, int], advance: Callable[[], None] = _nothing) -> Stack:
+        """Observe images (time, band, y, x) whose first pixel is that of the output grid's corner plus ``origin``."""
+        out = np.empty((*images.shape[:2], len(self.rows), len(self.cols)), np.float32)
+        for (date, frame), (number, band) in product(enumerate(self.frames), enumerate(self.bands)):
+            place = out[date, number][None]
+            made = observe(
+                images[date, number][None],
+                band.widened(frame.blur),
+                rows=self.rows,
+                cols=self.cols,
+                origin=origin,
+                shift=frame.shift,
+                min_valid=self.min_valid,
+                seed=self.seed,
+                frame=frame.key,
+                out=place,
+            )
+            if made is not place:
+                place[...] = made
+            advance()
         return out
 
 
