@@ -10,12 +10,14 @@ from training.test_fixed import sampler
 
 from xsr.core.errors import ParameterError
 from xsr.models import adversarial
+from xsr.models.card import read_card
 from xsr.training import loop, recipes
 from xsr.training.adversary import Opponent, judged
 from xsr.training.build import build
 from xsr.training.fixed import UNJUDGED, Images, fixed_images, fixed_loss
 from xsr.training.loop import train
 from xsr.training.recipe import Adversary
+from xsr.training.run import candidate, run_recipe
 from xsr.training.tasks import Training, begin
 
 FOE = Adversary(features=2, after=1, every=2)
@@ -130,6 +132,17 @@ def test_candidates_are_kept_every_so_many_steps():
     plain = replace(TINY, adversary=None)
     train(plain, make_task(plain), keep=lambda step, network: kept.append(step))
     assert not kept
+
+
+def test_a_run_writes_its_candidates_with_cards(tmp_path):
+    card = run_recipe(TINY, tmp_path / "tiny.safetensors", scenes=None)
+    early = read_card(candidate(tmp_path / "tiny.safetensors", 2))
+    assert early.name == "tiny_step2"
+    assert (early.training["steps"], card.training["steps"]) == (2, 4)
+    assert early.sha256 != card.sha256
+    assert card.training["recipe"]["adversary"]["features"] == 2
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {f"tiny{part}.{kind}" for part in ("", "_step2") for kind in ("safetensors", "json")}
 
 
 def test_recipes_and_what_cannot_have_an_adversary():

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from xsr.models import catalogue
 from xsr.models.adversarial import discriminator_loss, generator_loss
 from xsr.training.fixed import UNJUDGED, FixedBatch, Images, fixed_error, fixed_images
+from xsr.training.mixed import mixed
 from xsr.training.recipe import Adversary, Fixed, Recipe
 
 
@@ -40,9 +41,7 @@ class Opponent:
         self.discriminator = catalogue.get(settings.architecture).make(
             bands=bands, features=settings.features, high_pass=settings.high_pass
         )
-        self.optimiser = torch.optim.Adam(
-            self.discriminator.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99)
-        )
+        self.optimiser = torch.optim.Adam(self.discriminator.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99))
         self.step = 0
 
     def __call__(
@@ -64,7 +63,7 @@ class Opponent:
         self.discriminator.requires_grad_(True)
         loss = discriminator_loss(self.score(real), self.score(fake), smoothing=self.settings.smoothing)
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self.optimiser.step()
         return loss.detach()
 
@@ -77,12 +76,12 @@ class Opponent:
 
     def score(self, image: Tensor) -> Tensor:
         """Raw scores of images (n, band, H, W), one for each pixel."""
-        with torch.autocast(image.device.type, torch.bfloat16):
+        with mixed(image.device):
             scores: Tensor = self.discriminator(image)
         return scores.float()
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint must hold."""
+        """Return what a checkpoint must hold."""
         return {
             "discriminator": self.discriminator.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -97,7 +96,7 @@ class Opponent:
 
 
 def judged(images: Images, factor: int) -> tuple[Tensor, Tensor]:
-    """True images and the network's, less the border that the truth does not judge; alike where it is unknown."""
+    """Return true images and the network's: alike where the truth is unknown, and less its border."""
     edge = factor * UNJUDGED
     inner = (..., slice(edge, -edge), slice(edge, -edge))
     base = images.base[inner].nan_to_num()

@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from xsr.kernels.fidelity import LowSensor, axis_operators
 from xsr.kernels.psf import effective, gaussian
 from xsr.models.losses import Fidelity
+from xsr.training.mixed import mixed
 from xsr.training.pairs import Image, WaldSampler, enlarged, fill
 from xsr.training.recipe import Fixed, Recipe
 from xsr.training.scenes import FINE, TrainingScene
@@ -108,7 +109,7 @@ def fixed_images(
     low, base, target = ((torch.from_numpy(v).to(device) - mean) / std for v in (batch.low, batch.base, batch.target))
     hidden = list(drop)
     low[:, hidden] = target[:, hidden] = torch.nan
-    with torch.autocast(torch.device(device).type, torch.bfloat16):
+    with mixed(device):
         output = network(low.nan_to_num())  # a band that the scene lacks is set to the mean
     return Images(low, base, base + output.float(), target)
 

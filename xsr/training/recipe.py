@@ -164,7 +164,7 @@ class Adversary:
     """A discriminator that a network of whole patches is trained against; see `xsr.training.adversary`."""
 
     architecture: str = "unet_discriminator"
-    features: int = 64
+    features: int = 32
     high_pass: float | None = 0.4
     """MTF of the Gaussian of the high pass before the discriminator; None lets it see radiometry too."""
     weight: float = 0.01
@@ -175,8 +175,8 @@ class Adversary:
     """Of the discriminator, by Adam; constant."""
     after: int = 300
     """Steps in which the discriminator alone learns of the other."""
-    every: int = 500
-    """Steps between the candidates among which `xsr.training.choice` chooses."""
+    every: int = 300
+    """Steps between the weights that are kept beside the last ones, as candidates to choose from."""
 
 
 T = TypeVar("T", bound=Task, covariant=True)
@@ -211,7 +211,7 @@ class Recipe(Generic[T]):
     intervals: str | None = None
     """Recipe of the model that expects the errors of this one's results."""
     adversary: Adversary | None = None
-    """Discriminator to train against, of a fixed-scale network; None: no recipe but those of a name with gan."""
+    """Discriminator that a fixed-scale network is trained against."""
     batch: int = 12
     steps: int = 8_000
     learning_rate: float = 6e-4

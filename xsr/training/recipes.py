@@ -7,7 +7,18 @@ from xsr.core.errors import ParameterError
 from xsr.core.names import did_you_mean
 from xsr.models.channels import Channels
 from xsr.models.published import SENTINEL2
-from xsr.training.recipe import Adversary, Continuous, Fixed, Guided, Intervals, Recipe, Reference, Sharpen, Temporal, Wald
+from xsr.training.recipe import (
+    Adversary,
+    Continuous,
+    Fixed,
+    Guided,
+    Intervals,
+    Recipe,
+    Reference,
+    Sharpen,
+    Temporal,
+    Wald,
+)
 from xsr.training.scenes import BANDS, COARSE, FINE
 from xsr.training.thermal_synthetic import GUIDE
 
@@ -109,7 +120,7 @@ CARN_GAN_S2 = replace(
     start="carn_3x3x64g4sw_s2",
     intervals=None,
     adversary=Adversary(),
-    steps=6_000,
+    steps=2_200,
     learning_rate=2e-4,
     seed=3,
     limits=(
@@ -118,9 +129,7 @@ CARN_GAN_S2 = replace(
     ),
 )
 
-CARN_GAN_NOHP_S2 = replace(
-    CARN_GAN_S2, name="carn_3x3x64g4sw_gan_nohp_s2", adversary=Adversary(high_pass=None)
-)
+CARN_GAN_NOHP_S2 = replace(CARN_GAN_S2, name="carn_3x3x64g4sw_gan_nohp_s2", adversary=Adversary(high_pass=None))
 
 SHARPEN_S2 = Recipe(
     name="sharpen_s2",
