@@ -46,6 +46,8 @@ START, BASE = "carn_3x3x64g4sw_s2", "bicubic"
 FACTOR, BORDER, SMALL = 2.0, 4, 96
 MOST_LOW_RMSE, MOST_RMSE = 0.002, 1.05
 """Bounds of weights that may be chosen: fidelity in reflectance, and error as a share of the packaged network's."""
+FINE_M = 5.0
+"""Greatest pixel of a reference in metres: the result is interpolated to it, never coarsened."""
 Row = dict[str, float]
 
 
@@ -104,7 +106,7 @@ def measure(data: Manifest, split: Split, models: Sequence[str], *, small: bool)
     places = [cropped(place, small) for place in islice(read_places(data, split=(split,)), 1 if small else None)]
     found = {model: mean([wald_scores(place, model) for place in places]) for model in models}
     if not small:
-        beside = list(pairs(data, split))
+        beside = [pair for pair in pairs(data, split) if pair.pixel_m <= FINE_M]
         found = {model: row | mean([spot_scores(pair, model) for pair in beside]) for model, row in found.items()}
     return found
 
