@@ -1,4 +1,4 @@
-"""The packaged BRISQUE model: fitted to degradations of Sentinel-2 images, and judged on places that it did not learn from.
+"""The packaged BRISQUE model: fitted to degradations of Sentinel-2 images, judged on places it did not learn from.
 
 Patches of the images of the train split are degraded in six ways and four degrees each. A score is fitted to
 100 (1 - SSIM) by radial basis functions over the 36 features, by least squares with a penalty. ``--write`` writes the
