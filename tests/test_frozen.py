@@ -153,7 +153,7 @@ SCORES: dict[str, Callable[[], object]] = {
     "strata": lambda: flat(pair()[1].sr.strata(pair()[0], data_range=1.0).compute()),
     "spectrum": lambda: flat(pair()[1].sr.spectrum(pair()[0]).compute()),
     "opensr": lambda: flat(pair()[1].sr.opensr(pair()[0], low=pair()[2], border=4).compute()),
-    "brisque": lambda: flat(cube(96).sr.brisque().compute()),
+    "brisque": lambda: flat(cube(96).sr.brisque()[["features"]].compute()),
 }
 KINDS = {"reflectance": REFLECTANCE, "kelvin": KELVIN, "score": SCORES}
 CASES = [(kind, name) for kind, cases in KINDS.items() for name in cases]

@@ -25,7 +25,19 @@ def test_features_of_every_band_and_date(cube):
     assert dict(found.sizes) == {"time": 2, "band": 4, "feature": 36}
     direct = kernels.features(kernels.luminance(cube.values[1, 2, 2:-2, 2:-2]))
     np.testing.assert_array_equal(found["features"].values[1, 2], direct)
-    assert "score" not in found
+    assert found.attrs["model"] == "brisque_s2"
+    assert found["score"].values[1, 2] == kernels.own_model().score(direct)
+
+
+def test_blur_noise_and_over_sharpening_raise_the_score_of_the_packaged_model(cube):
+    image = synthetic_cube(size=(128, 128))
+    plain = float(xsr.brisque(image)["score"].mean())
+    rng = np.random.default_rng(0)
+    softer = image.rolling(y=3, x=3, center=True, min_periods=1).mean()
+    softest = softer.rolling(y=3, x=3, center=True, min_periods=1).mean()
+    noisy = image + (rng.normal(0, 0.02, image.shape)).astype(np.float32)
+    for other in (softest, noisy, image + 4 * (image - softer)):
+        assert float(xsr.brisque(other.assign_attrs(image.attrs))["score"].mean()) > plain
 
 
 @pytest.mark.slow
@@ -49,7 +61,7 @@ def test_an_empty_band_has_no_score(cube, model):
 
 
 def test_a_missing_model_fails_before_anything_is_computed(cube, tmp_path):
-    with pytest.raises(WeightsError, match="xsr ships no model"):
+    with pytest.raises(WeightsError, match="Leave model out for the packaged one"):
         xsr.brisque(cube.chunk(y=20), model=tmp_path / "allmodel")
 
 

@@ -1,4 +1,4 @@
-"""BRISQUE: natural-scene statistics of one band, and a score from a support-vector model given by the user.
+"""BRISQUE: natural-scene statistics of one band, and a score from radial basis functions over them.
 
 The statistics are those of the authors' release: luminance in 0 to 255, two scales, 18 numbers each.
 
@@ -8,6 +8,7 @@ A. Mittal, A. K. Moorthy, A. C. Bovik, "No-reference image quality assessment in
 (2012), doi:10.1109/TIP.2012.2214050.
 """
 
+import json
 import math
 from dataclasses import dataclass
 from functools import lru_cache
@@ -157,6 +158,18 @@ class SupportVectors:
         return float(self.coefficients @ kernel + self.offset)
 
 
+OWN = Path(__file__).with_name("brisque_s2.json")
+"""The packaged model; `about` in it says what it was fitted to, and by which command."""
+
+
+@lru_cache(maxsize=1)
+def own_model() -> SupportVectors:
+    """Read the packaged model, fitted to degradations of Sentinel-2 images."""
+    fields = json.loads(OWN.read_text(encoding="utf-8"))
+    names = ("coefficients", "vectors", "least", "greatest")
+    return SupportVectors(fields["gamma"], fields["offset"], *(np.array(fields[name]) for name in names))
+
+
 @lru_cache(maxsize=4)
 def read_model(path: Path) -> SupportVectors:
     """Read a libsvm regression model; the file ``allrange`` beside it holds the ranges of the features.
@@ -173,7 +186,7 @@ def read_model(path: Path) -> SupportVectors:
         if not file.is_file():
             raise WeightsError(
                 f"{file} does not exist; expected the BRISQUE model 'allmodel' and 'allrange' beside it, as released by"
-                " its authors. xsr ships no model."
+                " its authors. Leave model out for the packaged one."
             )
     try:
         header, _, body = path.read_text(encoding="ascii").partition("SV\n")

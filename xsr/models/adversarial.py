@@ -2,8 +2,8 @@
 
 With raw scores ``r`` of real and ``f`` of fake images and ``H`` the binary cross-entropy of a logit, the
 discriminator minimises ``(H(r - mean f, 1) + H(f - mean r, 0)) / 2`` and the generator the same with 0 and 1
-exchanged. They serve training loops of your own, with the discriminators that `xsr.models.create` makes; no recipe of
-xsr is adversarial.
+exchanged. Recipes with an adversary use them, and so may training loops of your own, with the discriminators that
+`xsr.models.create` makes.
 
 References
 ----------

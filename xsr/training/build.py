@@ -19,6 +19,7 @@ from xsr.models.registry import load
 from xsr.training import finer, intervals, thermal_task
 from xsr.training import scenes as single
 from xsr.training import series as several
+from xsr.training.adversary import Opponent
 from xsr.training.dates import DateSampler, Either, RealDateSampler
 from xsr.training.fixed import FixedSampler, fixed_loss
 from xsr.training.manifest import Manifest
@@ -60,12 +61,18 @@ def build(recipe: Recipe[Any], manifest: Manifest | None, *, say: Say = quiet) -
     Raises
     ------
     ParameterError
-        If the recipe needs real images and there are none, or one is too small.
+        If the recipe needs real images and there are none, one is too small, or it has an adversary and no whole
+        patches.
     BandError
         If no scene has a band that the recipe needs.
     XsrError
         If a file is not what the manifest says.
     """
+    if recipe.adversary is not None and not isinstance(recipe.task, Fixed):
+        raise ParameterError(
+            f"recipe {recipe.name!r} has an adversary and the task {recipe.task.kind!r}; expected the task 'fixed',"
+            " whose batches are whole patches. Leave the adversary out."
+        )
     torch.manual_seed(recipe.seed)
     return BUILDERS[type(recipe.task)](recipe, manifest, say)
 
@@ -114,7 +121,8 @@ def _fixed(recipe: Recipe[Fixed], manifest: Manifest | None, say: Say) -> Built:
     scenes, about = _scenes(recipe, manifest, say)
     about["protocol"] = "full-resolution pairs at 10 m and Wald pairs at 20 m: per-band MTF at Nyquist, noise"
     sampler = FixedSampler(_sampler(recipe, scenes), recipe.factor or 1)
-    return Training(network, sampler, fixed_loss, recipe.frozen, torch.contiguous_format), about
+    loss = fixed_loss if recipe.adversary is None else Opponent(recipe.adversary, len(recipe.bands))
+    return Training(network, sampler, loss, recipe.frozen, torch.contiguous_format), about
 
 
 def _sharpen(recipe: Recipe[Sharpen], manifest: Manifest | None, say: Say) -> Built:

@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from xsr.kernels.fidelity import LowSensor, axis_operators
 from xsr.kernels.psf import effective, gaussian
 from xsr.models.losses import Fidelity
+from xsr.training.mixed import mixed
 from xsr.training.pairs import Image, WaldSampler, enlarged, fill
 from xsr.training.recipe import Fixed, Recipe
 from xsr.training.scenes import FINE, TrainingScene
@@ -87,22 +88,48 @@ class FixedSampler:
         return low, enlarged(low, self.factor), target
 
 
-def fixed_loss(
+@dataclass(frozen=True)
+class Images:
+    """What is compared: standardised images of a batch, (n, band, H, W), and (n, band, h, w) of ``low``."""
+
+    low: Tensor
+    base: Tensor
+    """Bicubic interpolation."""
+    found: Tensor
+    """The network's image."""
+    target: Tensor
+    """Truth; NaN where it is unknown."""
+
+
+def fixed_images(
     network: nn.Module, batch: FixedBatch, recipe: Recipe[Fixed], *, drop: tuple[int, ...], device: str
-) -> tuple[Tensor, Tensor]:
-    """Loss of a network whose output is added to bicubic interpolation; see `xsr.training.tasks.Loss`."""
+) -> Images:
+    """Images of a batch by a network whose output is added to bicubic interpolation."""
     mean, std = (torch.tensor(v, device=device)[:, None, None] for v in (recipe.image.mean, recipe.image.std))
     low, base, target = ((torch.from_numpy(v).to(device) - mean) / std for v in (batch.low, batch.base, batch.target))
     hidden = list(drop)
     low[:, hidden] = target[:, hidden] = torch.nan
-    with torch.autocast(torch.device(device).type, torch.bfloat16):
+    with mixed(device):
         output = network(low.nan_to_num())  # a band that the scene lacks is set to the mean
-    sensor = fidelity(batch.low.shape[-1], batch.factor, batch.mtf, batch.coarser, batch.similar).to(device)
+    return Images(low, base, base + output.float(), target)
+
+
+def fixed_error(images: Images, batch: FixedBatch, recipe: Recipe[Fixed]) -> tuple[Tensor, Tensor]:
+    """Three terms of the loss of a network, and of the interpolation it corrects."""
+    sensor = fidelity(batch.low.shape[-1], batch.factor, batch.mtf, batch.coarser, batch.similar).to(images.low.device)
     mine, other = (
-        truth_error(image, target, recipe.bands) + recipe.task.low_fidelity * sensor.low_fidelity(image, low)
-        for image in (base + output.float(), base)
+        truth_error(image, images.target, recipe.bands)
+        + recipe.task.low_fidelity * sensor.low_fidelity(image, images.low)
+        for image in (images.found, images.base)
     )
     return mine, other
+
+
+def fixed_loss(
+    network: nn.Module, batch: FixedBatch, recipe: Recipe[Fixed], *, drop: tuple[int, ...], device: str
+) -> tuple[Tensor, Tensor]:
+    """Loss of a network whose output is added to bicubic interpolation; see `xsr.training.tasks.Loss`."""
+    return fixed_error(fixed_images(network, batch, recipe, drop=drop, device=device), batch, recipe)
 
 
 def truth_error(image: Tensor, target: Tensor, bands: Sequence[str]) -> Tensor:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from xsr.core.errors import ModelError, ParameterError
+from xsr.training.adversary import Opponent
 from xsr.training.recipe import Recipe, dropped
 from xsr.training.tasks import Training
 
@@ -47,6 +48,7 @@ def train(
     checkpoint: Path | None = None,
     scenes: str = "",
     report: Callable[[Progress], None] = lambda progress: None,
+    keep: Callable[[int, nn.Module], None] = lambda step, network: None,
 ) -> tuple[nn.Module, int, float]:
     """Train a network by a recipe.
 
@@ -69,6 +71,8 @@ def train(
         Identity of the real images; a checkpoint of others is refused.
     report
         Called after every step.
+    keep
+        Called every `Adversary.every` steps of an adversarial recipe, with the step and the averaged network.
 
     Returns
     -------
@@ -93,7 +97,8 @@ def train(
     optimiser = torch.optim.Adam(
         (p for p in network.parameters() if p.requires_grad), lr=recipe.learning_rate, betas=(0.9, 0.99)
     )
-    state = _State(recipe, network, average, optimiser, checkpoint, scenes)
+    opponent = task.loss if isinstance(task.loss, Opponent) else None
+    state = _State(recipe, network, average, optimiser, opponent, checkpoint, scenes)
     step, before = state.resume()
     before += spent
     begun = time.monotonic()
@@ -115,6 +120,8 @@ def train(
         report(Progress(step, share, float(loss.detach()), float(baseline)))
         if share >= 1.0:
             break
+        if recipe.adversary is not None and step % recipe.adversary.every == 0:
+            keep(step, average.module)
         if step % REMEMBER == 0:
             state.remember(step, taken)
     return average.module.cpu().eval(), step, before + (time.monotonic() - begun) / 60
@@ -140,8 +147,14 @@ class _State:
     network: nn.Module
     average: torch.optim.swa_utils.AveragedModel
     optimiser: torch.optim.Optimizer
+    opponent: Opponent | None
     path: Path | None
     scenes: str
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What has a state."""
+        return ("network", "average", "optimiser", *(() if self.opponent is None else ("opponent",)))
 
     def resume(self) -> tuple[int, float]:
         """Restore a run; return its steps and minutes, zero without a checkpoint."""
@@ -158,7 +171,7 @@ class _State:
                 f"{self.path} is the checkpoint of a run with other scenes; expected the manifest as it was. Restore"
                 " the manifest, or remove the file to start anew."
             )
-        for name in ("network", "average", "optimiser"):
+        for name in self.parts:
             getattr(self, name).load_state_dict(kept[name])
         return int(kept["step"]), float(kept["minutes"])
 
@@ -166,7 +179,7 @@ class _State:
         """Write the checkpoint, whole or not at all."""
         if self.path is None:
             return
-        kept = {name: getattr(self, name).state_dict() for name in ("network", "average", "optimiser")}
+        kept = {name: getattr(self, name).state_dict() for name in self.parts}
         partial = _partial(self.path)
         identity = {"recipe": repr(self.recipe), "scenes": self.scenes}
         torch.save({**kept, **identity, "step": step, "minutes": minutes}, partial)

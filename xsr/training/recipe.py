@@ -159,6 +159,26 @@ class Reference(Task):
     """Output pixels of a patch that count."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Adversary:
+    """A discriminator that a network of whole patches is trained against; see `xsr.training.adversary`."""
+
+    architecture: str = "unet_discriminator"
+    features: int = 32
+    high_pass: float | None = 0.4
+    """MTF of the Gaussian of the high pass before the discriminator; None lets it see radiometry too."""
+    weight: float = 0.01
+    """Weight of the adversarial loss beside the loss of the task."""
+    smoothing: float = 0.1
+    """The target of true images is 1 less this."""
+    learning_rate: float = 1e-4
+    """Of the discriminator, by Adam; constant."""
+    after: int = 300
+    """Steps in which the discriminator alone learns of the other."""
+    every: int = 300
+    """Steps between the weights that are kept beside the last ones, as candidates to choose from."""
+
+
 T = TypeVar("T", bound=Task, covariant=True)
 
 
@@ -190,6 +210,8 @@ class Recipe(Generic[T]):
     """Parts of the network that training leaves as they start."""
     intervals: str | None = None
     """Recipe of the model that expects the errors of this one's results."""
+    adversary: Adversary | None = None
+    """Discriminator that a fixed-scale network is trained against."""
     batch: int = 12
     steps: int = 8_000
     learning_rate: float = 6e-4
@@ -214,6 +236,8 @@ class Recipe(Generic[T]):
         plain = {**asdict(self), **asdict(self.task)}
         nested = ("task", "limits", "summary", "image", "guide")
         values = {key: value for key, value in plain.items() if key not in nested}
+        if self.adversary is None:
+            values.pop("adversary")
         guide = self.task.guide.fields("guide_") if isinstance(self.task, Guided) else {}
         return {**values, "task": self.task.kind, **self.image.fields(), "units": self.image.units, **guide}
 

@@ -7,7 +7,18 @@ from xsr.core.errors import ParameterError
 from xsr.core.names import did_you_mean
 from xsr.models.channels import Channels
 from xsr.models.published import SENTINEL2
-from xsr.training.recipe import Continuous, Fixed, Guided, Intervals, Recipe, Reference, Sharpen, Temporal, Wald
+from xsr.training.recipe import (
+    Adversary,
+    Continuous,
+    Fixed,
+    Guided,
+    Intervals,
+    Recipe,
+    Reference,
+    Sharpen,
+    Temporal,
+    Wald,
+)
 from xsr.training.scenes import BANDS, COARSE, FINE
 from xsr.training.thermal_synthetic import GUIDE
 
@@ -101,6 +112,24 @@ CARN_S2 = replace(
     steps=9_000,
     seed=2,
 )
+
+CARN_GAN_S2 = replace(
+    CARN_S2,
+    name="carn_3x3x64g4sw_gan_s2",
+    summary="Super-resolution of Sentinel-2 by two, to 5 m, with detail that a discriminator takes for true.",
+    start="carn_3x3x64g4sw_s2",
+    intervals=None,
+    adversary=Adversary(),
+    steps=2_200,
+    learning_rate=2e-4,
+    seed=3,
+    limits=(
+        *CARN_S2.limits,
+        "Its detail is chosen to look true, not for the least error: for measurement take carn_3x3x64g4sw_s2.",
+    ),
+)
+
+CARN_GAN_NOHP_S2 = replace(CARN_GAN_S2, name="carn_3x3x64g4sw_gan_nohp_s2", adversary=Adversary(high_pass=None))
 
 SHARPEN_S2 = Recipe(
     name="sharpen_s2",
@@ -251,6 +280,8 @@ RECIPES: dict[str, Recipe[Any]] = {
         CARN_S2_FIRST,
         CARN_S2_IDEAL,
         CARN_S2,
+        CARN_GAN_S2,
+        CARN_GAN_NOHP_S2,
         SHARPEN_S2,
         LIIF_S2_INTERVALS,
         CARN_S2_INTERVALS,

@@ -42,6 +42,8 @@ def run_recipe(
 ) -> ModelCard:
     """Train by a recipe; write ``out`` (safetensors, half precision) and its card.
 
+    A recipe with an adversary writes the weights of earlier steps too; see `candidate`.
+
     Parameters
     ----------
     recipe
@@ -85,6 +87,7 @@ def run_recipe(
         checkpoint=checkpoint,
         scenes=scenes.identity if scenes else "",
         report=report,
+        keep=partial(_keep, recipe, out, about),
     )
     if minutes is not None and steps == 1:
         say(f"scenes and the first step took all {minutes:g} minutes: nothing was learnt, give more")
@@ -104,6 +107,19 @@ def run_recipe(
     write_card(card, out)
     forget(checkpoint)
     return card
+
+
+def candidate(out: Path, step: int) -> Path:
+    """Name the file of the weights that an adversarial run keeps at a step, to be compared with its last ones."""
+    return out.with_name(f"{out.stem}_step{step}{SUFFIX}")
+
+
+def _keep(recipe: Recipe[Any], out: Path, about: dict[str, object], step: int, network: nn.Module) -> None:
+    """Write the weights of a step, with a card."""
+    path = candidate(out, step)
+    write_weights(network, path)
+    training = {**about, "steps": step, "seed": recipe.seed, "recipe": recipe.record()}
+    write_card(_card(recipe, network, path, training), path)
 
 
 def _first_stage(

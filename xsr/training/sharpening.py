@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from xsr.core.blocks import Span
 from xsr.kernels.degrade import observe
 from xsr.kernels.evidence import Reader
+from xsr.training.mixed import mixed
 from xsr.training.pairs import Image, PatchSensor, WaldSampler, even, fill
 from xsr.training.recipe import Recipe, Sharpen
 from xsr.training.scenes import COARSE, TrainingScene
@@ -126,7 +127,7 @@ def sharpen_loss(
     known = torch.isfinite(wanted)
     larger = [number for number, band in enumerate(recipe.bands) if band in COARSE]
     inputs = torch.cat((low.nan_to_num(), added[:, larger]), dim=1)
-    with torch.autocast(torch.device(device).type, torch.bfloat16):
+    with mixed(device):
         output = network(inputs)
     count = known.sum((2, 3))
     mine, other = (

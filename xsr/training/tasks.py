@@ -16,6 +16,7 @@ from xsr.core.keys import keys
 from xsr.models import catalogue
 from xsr.models.architectures.liif import LIIF
 from xsr.models.architectures.temporal_liif import TemporalLIIF
+from xsr.training.mixed import mixed
 from xsr.training.pairs import Batch
 from xsr.training.recipe import Continuous, Recipe, Temporal
 from xsr.training.series import SeriesBatch
@@ -97,7 +98,7 @@ def predict(network: TemporalLIIF, batch: SeriesBatch, low: Tensor, valid: Tenso
         torch.from_numpy(np.asarray(v)).to(device)
         for v in (batch.days, batch.day_of_year, batch.tau, batch.tau_day_of_year)
     )
-    with torch.autocast(device.type, torch.bfloat16):
+    with mixed(device):
         features = network.encode(low.flatten(0, 1).contiguous(memory_format=torch.channels_last))
     features = features.float().unflatten(0, low.shape[:2])
     fused, _, attention = network.merge(features, days, season, valid, tau, tau_season)
@@ -121,7 +122,7 @@ def liif_loss(
     low[:, list(drop)] = 0.0
     if batch.further is not None:
         low = torch.cat((low, torch.from_numpy(batch.further).to(device)), dim=1)
-    with torch.autocast(torch.device(device).type, torch.bfloat16):
+    with mixed(device):
         code = network.encode(low.contiguous(memory_format=torch.channels_last))
     rows, cols = (torch.from_numpy(v).float().to(device) for v in (batch.rows, batch.cols))
     found = network.decode(code.float(), rows, cols, (1 / batch.scale, 1 / batch.scale))

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from xsr.models import catalogue
 from xsr.models.record import GuidedInputs
+from xsr.training.mixed import mixed
 from xsr.training.recipe import Guided, Recipe
 from xsr.training.tasks import FLOOR
 from xsr.training.thermal import GuidedBatch
@@ -50,5 +51,5 @@ def relative_rms(error: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
 
 def correction(network: nn.Module, recipe: Recipe[Guided], inputs: GuidedInputs) -> Tensor:
     """Evaluate what a network adds to the interpolated image, (N, 1, H, W): convolutions in bfloat16."""
-    with torch.autocast(inputs.image.device.type, torch.bfloat16):
+    with mixed(inputs.image.device):
         return catalogue.get(recipe.architecture).call(network, inputs).float()

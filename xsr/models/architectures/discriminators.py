@@ -1,7 +1,7 @@
 """Discriminators: a U-Net that judges every pixel, and a small convolutional net that judges a patch.
 
 Both may look through a high-pass filter, so that they judge detail and not radiometry. `xsr.models.create` makes them
-for adversarial training of your own, with the losses of `xsr.models.adversarial`; no recipe of xsr uses them.
+for adversarial training, with the losses of `xsr.models.adversarial`; recipes with an adversary use the U-Net.
 
 References
 ----------

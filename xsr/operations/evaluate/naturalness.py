@@ -25,6 +25,7 @@ class Statistics:
 
     border: int
     model: Path | None
+    """A file of the user's; None for the packaged model."""
 
     def __call__(self, job: graph.Job, windows: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
         """Features and score of one date, shape (band, 37)."""
@@ -32,8 +33,8 @@ class Statistics:
         out = np.full((windows[0].shape[0], kernels.FEATURES + 1), np.nan)
         for row, band in zip(out, windows[0][:, cut, cut], strict=True):
             row[:-1] = kernels.features(kernels.luminance(np.where(np.isfinite(band), band, np.float32(np.nan))))
-            if self.model is not None:
-                row[-1] = kernels.read_model(self.model).score(row[:-1])
+            model = kernels.own_model() if self.model is None else kernels.read_model(self.model)
+            row[-1] = model.score(row[:-1])
         return out
 
     def finish(self, total: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -49,7 +50,7 @@ def brisque(
     bands: BandsLike | None = None,
     units: str | float | None = None,
 ) -> xr.Dataset:
-    """Compute BRISQUE statistics of every band, and a score where a model is given.
+    """Compute BRISQUE statistics of every band, and a score.
 
     Parameters
     ----------
@@ -57,7 +58,8 @@ def brisque(
         DataArray ([time,] [band,] y, x) or Dataset of bands ([time,] y, x).
     model
         Path of a support-vector model in libsvm text format, with its file ``allrange`` beside it, as released by
-        the authors at the University of Texas at Austin. xsr ships none.
+        the authors at the University of Texas at Austin. None takes the packaged one, ``brisque_s2``, which was
+        fitted to degradations of Sentinel-2 images.
     border
         Pixels to leave out along each side.
     bands, units
@@ -66,8 +68,9 @@ def brisque(
     Returns
     -------
     Dataset
-        ``features``, dims (time, band, feature), and with a model ``score``, dims (time, band): lower is better, for
-        photographs about 0 to 100. Lazy if the cube is; a task holds one date.
+        ``features``, dims (time, band, feature), and ``score``, dims (time, band): lower is better. That of the
+        packaged model expects 100 (1 - SSIM); that of the authors' is for photographs about 0 to 100. Lazy if the
+        cube is; a task holds one date.
 
     Raises
     ------
@@ -77,7 +80,7 @@ def brisque(
     Notes
     -----
     Reflectance is clipped to 0 to 1 and multiplied by 255 without rounding. The score depends on this choice, and
-    the model was trained on photographs: compare scores of one scene and band, not of scenes.
+    the authors' model was trained on photographs: compare scores of one scene and band, not of scenes.
 
     References
     ----------
@@ -90,6 +93,8 @@ def brisque(
     >>> found = synthetic_cube(size=(64, 64)).sr.brisque()
     >>> dict(found.features.sizes)
     {'time': 1, 'band': 4, 'feature': 36}
+    >>> found.attrs["model"], dict(found.score.sizes)
+    ('brisque_s2', {'time': 1, 'band': 4})
     """
     found = open_cube(cube, units=units, bands=bands)
     path = None if model is None else Path(model).expanduser().resolve()
@@ -99,14 +104,14 @@ def brisque(
     sources = [found.data.data]
     shape = (len(found.bands), kernels.FEATURES + 1)
     values = graph.reduce_windows(function, sources, [whole(sources)], shape, name="brisque")
-    variables: dict[str, Any] = {"features": (("time", "band", "feature"), values[:, :, :-1])}
-    if path is not None:
-        variables["score"] = (("time", "band"), values[:, :, -1], {"long_name": "BRISQUE, lower is better"})
+    variables: dict[str, Any] = {
+        "features": (("time", "band", "feature"), values[:, :, :-1]),
+        "score": (("time", "band"), values[:, :, -1], {"long_name": "BRISQUE, lower is better"}),
+    }
     settings: dict[str, Any] = {
         **made_by("brisque"),
         "border_px": function.border,
         "range": "reflectance 0 to 1 as 0 to 255, not rounded",
+        "model": kernels.OWN.stem if path is None else path.name,
     }
-    if path is not None:
-        settings["model"] = path.name
     return xr.Dataset(variables, labels(found, "time", "band"), settings)
