@@ -2,8 +2,8 @@
 
 Prints the table; ``--write`` puts it into the documentation. Needs the folder of real images in XSR_DATA.
 
-Each image is degraded by `xsr.degrade` with the given MTF at the Nyquist frequency of the larger pixels. The image has a
-response of its own, which is taken as 0.3 at its own Nyquist frequency: at a factor of 4 that is 0.93 at the Nyquist
+Each image is degraded by `xsr.degrade` with the given MTF at the Nyquist frequency of the larger pixels. The image has
+a response of its own, which is taken as 0.3 at its own Nyquist frequency: at a factor of 4 that is 0.93 at the Nyquist
 frequency of the larger pixels, at a factor of 3 it is 0.87. The truth is the product.
 """
 

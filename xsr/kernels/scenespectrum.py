@@ -1,7 +1,7 @@
 """Modulation transfer and noise of an image, from its own power spectrum.
 
-The spectrum of a scene falls as a power of the frequency, whatever the scale at which it is looked at; what falls faster
-is the instrument, and what does not fall is noise. The model of the power at frequency f, in cycles per pixel, is::
+The spectrum of a scene falls as a power of the frequency, whatever the scale at which it is looked at; what falls
+faster is the instrument, and what does not fall is noise. The model of the power at frequency f, in cycles per pixel, is::
 
     S(f) = sum over aliases g of f:  A |g|^-slope  exp(-4 pi^2 (sigma_y^2 g_y^2 + sigma_x^2 g_x^2))   +  noise^2
 
@@ -144,40 +144,40 @@ def fit(power: Floats, count: int, most: float = math.inf) -> Fitted:
     if count == 0:
         return nothing
     side = power.shape[0]
-    seen = power[_frequencies(side)[0]] / count
-    level = float(seen.mean())
-    if not level > 0 or not seen.min() > 0:
+    observed = power[_frequencies(side)[0]] / count
+    level = float(observed.mean())
+    if not level > 0 or not observed.min() > 0:
         return nothing
-    seen = seen / level
+    observed = observed / level
 
     def unlikely(p: Floats) -> tuple[float, Floats]:
         model, change = _parts(p, side)
         away, apart = p[1] - SLOPE, p[2] - p[3]
-        slope = (change * ((model - seen) / model**2)).mean(axis=1)
+        slope = (change * ((model - observed) / model**2)).mean(axis=1)
         slope[1:4] += 2 * PULL * away, 2 * AGREE * apart, -2 * AGREE * apart
-        return float((np.log(model) + seen / model).mean() + PULL * away**2 + AGREE * apart**2), slope
+        return float((np.log(model) + observed / model).mean() + PULL * away**2 + AGREE * apart**2), slope
 
     ceiling = min(5.0, max(-29.0, math.log(max(SAFE * most / level, 1e-13)))) if math.isfinite(most) else 5.0
     bounds = [(-30, 30), (0.5, 5), (math.log(1e-3), math.log(20)), (math.log(1e-3), math.log(20)), (-30.0, ceiling)]
-    floor = min(math.log(float(np.quantile(seen, 0.02))), ceiling)
+    floor = min(math.log(float(np.quantile(observed, 0.02))), ceiling)
     starts = [np.array([0.0, SLOPE, v, v, floor]) for v in (math.log(0.1), math.log(0.4))]
     found = min(
         (minimize(unlikely, s, jac=True, method="L-BFGS-B", bounds=bounds) for s in starts), key=lambda r: r.fun
     )
-    return _described(found.x, seen, level, side)
+    return _described(found.x, observed, level, side)
 
 
-def _described(p: Floats, seen: Floats, level: float, side: int) -> Fitted:
+def _described(p: Floats, observed: Floats, level: float, side: int) -> Fitted:
     """State the fit in pixels and the image's units, with standard deviations from curvature and misfit."""
     model, change = _parts(p, side)
     relative = change / model
     information = relative @ relative.T
-    information[1, 1] += 2 * PULL * seen.size
-    scatter = float(np.mean((seen / model - 1) ** 2)) * 2.25  # neighbours under the taper are not independent
+    information[1, 1] += 2 * PULL * observed.size
+    scatter = float(np.mean((observed / model - 1) ** 2)) * 2.25  # neighbours under the taper are not independent
     spread = np.sqrt(np.maximum(np.diag(np.linalg.pinv(information)) * scatter, 0.0))
     noise = math.sqrt(level * math.exp(p[4]))
     noise_std = math.sqrt(level * math.exp(p[4]) * (1 + spread[4])) - noise
-    noise_std = max(noise_std, 0.0) if spread[4] < 3 else math.sqrt(level * float(np.quantile(seen, 0.02)))
+    noise_std = max(noise_std, 0.0) if spread[4] < 3 else math.sqrt(level * float(np.quantile(observed, 0.02)))
     if _scene_over_noise(p, side) < CONTRAST:
         return Fitted((math.nan,) * 2, (math.nan,) * 2, noise, noise_std, math.nan)  # type: ignore[arg-type]
     variances = math.exp(p[2]), math.exp(p[3])

@@ -119,7 +119,7 @@ class Spectra:
     jobs: tuple[Job, ...]
 
     def __call__(self, job: Job, windows: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
-        """Measure one window by band: noise, at its place among all windows, number of patches, sum of their spectra."""
+        """Measure one window by band: noise at its place among all windows, number of patches, sum of their spectra."""
         out = []
         for band in windows[0]:
             image = np.asarray(band, np.float64)
