@@ -1,7 +1,8 @@
 """Modulation transfer and noise of an image, from its own power spectrum.
 
 The spectrum of a scene falls as a power of the frequency, whatever the scale at which it is looked at; what falls
-faster is the instrument, and what does not fall is noise. The model of the power at frequency f, in cycles per pixel, is::
+faster is the instrument, and what does not fall is noise.
+The model of the power at frequency f, in cycles per pixel, is::
 
     S(f) = sum over aliases g of f:  A |g|^-slope  exp(-4 pi^2 (sigma_y^2 g_y^2 + sigma_x^2 g_x^2))   +  noise^2
 
@@ -140,7 +141,7 @@ def fit(power: Floats, count: int, most: float = math.inf) -> Fitted:
     most
         Largest variance of the noise; see `quietest`.
     """
-    nothing = Fitted((math.nan,) * 2, (math.nan,) * 2, math.nan, math.nan, math.nan)  # type: ignore[arg-type]
+    nothing = Fitted((math.nan,) * 2, (math.nan,) * 2, math.nan, math.nan, math.nan)
     if count == 0:
         return nothing
     side = power.shape[0]
@@ -179,7 +180,7 @@ def _described(p: Floats, observed: Floats, level: float, side: int) -> Fitted:
     noise_std = math.sqrt(level * math.exp(p[4]) * (1 + spread[4])) - noise
     noise_std = max(noise_std, 0.0) if spread[4] < 3 else math.sqrt(level * float(np.quantile(observed, 0.02)))
     if _scene_over_noise(p, side) < CONTRAST:
-        return Fitted((math.nan,) * 2, (math.nan,) * 2, noise, noise_std, math.nan)  # type: ignore[arg-type]
+        return Fitted((math.nan,) * 2, (math.nan,) * 2, noise, noise_std, math.nan)
     variances = math.exp(p[2]), math.exp(p[3])
     scene = 2 * SCENE / math.pi**2
     stds = [math.hypot(v * s, scene, v * SCENE) for v, s in zip(variances, spread[2:4], strict=True)]
