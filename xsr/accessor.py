@@ -159,6 +159,7 @@ class SuperResolution(Shown, Generic[Container]):
     mask_clouds = CubeVerb(lambda: api.mask_clouds)
     clip = CubeVerb(lambda: api.clip)
     register = CubeVerb(lambda: api.register)
+    estimate_mtf = Verb(lambda: api.estimate_mtf)
     match_psf = CubeVerb(lambda: api.match_psf)
     support = Verb(lambda: api.support)
     to_cog = Verb(lambda: api.to_cog)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from xsr.operations.degrade import degrade as degrade
     from xsr.operations.degrade import semi_simulate as semi_simulate
     from xsr.operations.degrade import wald as wald
+    from xsr.operations.estimate_mtf import estimate_mtf as estimate_mtf
     from xsr.operations.evaluate import brisque as brisque
     from xsr.operations.evaluate import calibration as calibration
     from xsr.operations.evaluate import evaluate as evaluate
@@ -68,6 +69,7 @@ HOMES = {
     "calibration": "xsr.operations.evaluate",
     "clip": "xsr.operations.clip",
     "degrade": "xsr.operations.degrade",
+    "estimate_mtf": "xsr.operations.estimate_mtf",
     "evaluate": "xsr.operations.evaluate",
     "explain": "xsr.operations.super_resolve",
     "explore": "xsr.view.map",

@@ -76,8 +76,8 @@ def test_spellings(name):
 
 
 def test_unknown_sensor():
-    with pytest.raises(ParameterError, match="sensor 'spot-6' is not registered; expected one of ecostress"):
-        sensors.get("spot-6")
+    with pytest.raises(ParameterError, match="sensor 'spot-9' is not registered; expected one of ecostress"):
+        sensors.get("spot-9")
 
 
 def test_tables():
@@ -92,6 +92,32 @@ def test_tables():
         sensor = sensors.get(name)
         assert sensor.source
         assert all(band.mtf_source for band in sensor.bands if band.mtf is not None)
+
+
+# Band edges and pixels of the makers' data sheets.
+@pytest.mark.parametrize(
+    ("name", "sensor", "band", "centre", "width", "gsd_m"),
+    [
+        ("PlanetScope", "planetscope", "red", 665.0, 30.0, 3.0),
+        ("spot6", "spot-6", "nir", 825.0, 130.0, 6.0),
+        ("SPOT-7", "spot-7", "pan", 597.5, 295.0, 1.5),
+        ("Pleiades", "pleiades-1a", "green", 550.0, 120.0, 2.0),
+        ("PHR1B", "pleiades-1b", "pan", 655.0, 350.0, 0.5),
+        ("WV2", "worldview-2", "rededge", 725.0, 40.0, 1.84),
+        ("WorldView03", "worldview-3", "nir2", 950.0, 180.0, 1.24),
+        ("GE01", "geoeye-1", "red", 672.5, 35.0, 1.65),
+        ("GeoEye-1", "geoeye-1", "blue", 480.0, 60.0, 1.65),
+        ("IKONOS", "ikonos", "nir", 805.0, 96.0, 3.28),
+        ("NAIP", "naip", "nir", 845.0, 74.0, 1.0),
+    ],
+)
+def test_fine_sensors(name, sensor, band, centre, width, gsd_m):
+    found = sensors.get(name)
+    record = found.band(band)
+    assert (found.name, record.wavelength_nm, record.bandwidth_nm, record.gsd_m) == (sensor, centre, width, gsd_m)
+    assert record.mtf is None
+    with pytest.raises(ParameterError, match="has no published MTF"):
+        record.sigma_m()
 
 
 def test_thermal_tables():

@@ -11,6 +11,17 @@ from xsr.core.sensors.records import Band, Sensor
 from xsr.core.sensors.tables import SENSORS
 
 _SENSORS = {sensor.name: sensor for sensor in SENSORS}
+_SHORT = {
+    "pleiades": "pleiades-1a",
+    "pleiades1a": "pleiades-1a",
+    "pleiades1b": "pleiades-1b",
+    "phr1a": "pleiades-1a",
+    "phr1b": "pleiades-1b",
+    "superdove": "planetscope",
+    "ge01": "geoeye-1",
+    "ge1": "geoeye-1",
+}
+"""Other names of sensors, spelled as in `_sensor_key`."""
 _NUMBER = re.compile(r"[a-z]{0,2}[-_]?\d+[a-z]?")
 """A name that numbers a band, such as ``b05``: it means other bands from sensor to sensor."""
 
@@ -141,7 +152,9 @@ def _overlap(one: Band, other: Band) -> bool:
 
 
 def _sensor_key(name: str) -> str:
-    """Spell a sensor name as the registry does: ``S2A``, ``Sentinel_2A`` and ``sentinel2a`` agree."""
+    """Spell a sensor name as the registry does: ``S2A``, ``Sentinel_2A`` and ``sentinel2a`` agree; ``WV2``."""
     key = re.sub(r"[\s_]+", "-", str(name).strip().casefold())
     key = re.sub(r"^(?:sentinel-?|s)2(?=-?[a-z]?$)-?", "sentinel-2", key)
-    return re.sub(r"^landsat-?(?=\d)", "landsat-", key)
+    key = re.sub(r"^(?:wv|worldview)-?0?(?=\d)", "worldview-", key)
+    key = re.sub(r"^(landsat|spot|geoeye)-?(?=\d)", r"\1-", key)
+    return _SHORT.get(key, key)

@@ -3,7 +3,7 @@
 Each number has its source; what is not published is None, never guessed.
 """
 
-from xsr.core.sensors.tables import coarse, landsat, sentinel2
+from xsr.core.sensors.tables import coarse, fine, landsat, sentinel2
 
-SENSORS = (*sentinel2.SENSORS, *landsat.SENSORS, *coarse.SENSORS)
+SENSORS = (*sentinel2.SENSORS, *landsat.SENSORS, *coarse.SENSORS, *fine.SENSORS)
 """All of them."""
