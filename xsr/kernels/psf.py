@@ -200,7 +200,7 @@ def gaussian(mtf: float, gsd: float) -> Gaussian:
     return Gaussian(sigma_px(mtf, gsd), (0.5 / gsd, mtf))
 
 
-def gaussian_response(frequency: Floats, sigma: float) -> Floats:
+def gaussian_response(frequency: Floats, sigma: Floats | float) -> Floats:
     """Response of a Gaussian of standard deviation ``sigma`` at frequencies, in cycles per unit of it."""
     return np.asarray(np.exp(-2 * (np.pi * sigma * frequency) ** 2))
 

@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import convolve
 from scipy.optimize import minimize
 
+from xsr.kernels.psf import gaussian_response
+
 Floats = NDArray[np.float64]
 PATCH = 64
 """Side of the patches in pixels."""
@@ -201,4 +203,4 @@ def mtf_at_nyquist(variance: Floats) -> Floats:
     >>> round(float(mtf_at_nyquist(np.array(0.244))), 2)
     0.3
     """
-    return np.exp(-0.5 * math.pi**2 * variance)
+    return gaussian_response(np.asarray(0.5), np.sqrt(variance))

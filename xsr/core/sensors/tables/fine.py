@@ -1,6 +1,6 @@
 """Tables of optical sensors with pixels of 0.5 to 6 m: PlanetScope, SPOT, Pleiades, WorldView, GeoEye, IKONOS, NAIP.
 
-No MTF is given: the makers publish none for each band. `xsr.estimate_mtf` measures it in an image.
+No MTF is given: no published value for each band was at hand. `xsr.estimate_mtf` estimates it from an image.
 """
 
 from xsr.core.sensors.records import Band, Sensor
@@ -73,30 +73,32 @@ _NAIP = (
     _nm("nir", "B4", 1.0, 808, 882),
 )
 
-_SPOT_SOURCE = "Airbus, SPOT 6 and SPOT 7 imagery user guide (2013): band edges, products of 6 m and 1.5 m. MTF: none."
-_PLEIADES_SOURCE = "Airbus, Pleiades imagery user guide (2012): band edges, products of 2 m and 0.5 m. MTF: none."
+_SPOT_SOURCE = "Airbus, SPOT 6 and SPOT 7 imagery user guide (2013): band edges, products of 6 m and 1.5 m. No MTF."
+_PLEIADES_SOURCE = "Airbus, Pleiades imagery user guide (2012): band edges, products of 2 m and 0.5 m. No MTF."
 
 SENSORS = (
-    Sensor("planetscope", _PLANETSCOPE, "Planet, SuperDove (PSB.SD) band edges, product of 3 m. MTF: none."),
+    Sensor("planetscope", _PLANETSCOPE, "Planet, SuperDove (PSB.SD) band edges, product of 3 m. No MTF."),
     Sensor("spot-6", _SPOT, _SPOT_SOURCE),
     Sensor("spot-7", _SPOT, _SPOT_SOURCE),
     Sensor("pleiades-1a", _PLEIADES, _PLEIADES_SOURCE),
     Sensor("pleiades-1b", _PLEIADES, _PLEIADES_SOURCE),
     Sensor(
-        "worldview-2", _worldview(1.84, 0.46), "Maxar, WorldView-2 data sheet: band edges, GSD at nadir. MTF: none."
+        "worldview-2",
+        _worldview(1.84, 0.46),
+        "Maxar, WorldView-2 data sheet: band edges, GSD at nadir. No MTF.",
     ),
     Sensor(
         "worldview-3",
         _worldview(1.24, 0.31),
         "Maxar, WorldView-3 data sheet: band edges of the eight VNIR bands and the panchromatic one, GSD at nadir."
-        " MTF: none.",
+        " No MTF.",
     ),
-    Sensor("geoeye-1", _GEOEYE, "Maxar, GeoEye-1 data sheet: band edges, GSD at nadir. MTF: none."),
-    Sensor("ikonos", _IKONOS, "GeoEye, IKONOS data sheet: band edges, GSD at nadir. MTF: none."),
+    Sensor("geoeye-1", _GEOEYE, "Maxar, GeoEye-1 data sheet: band edges, GSD at nadir. No MTF."),
+    Sensor("ikonos", _IKONOS, "GeoEye, IKONOS data sheet: band edges, GSD at nadir. No MTF."),
     Sensor(
         "naip",
         _NAIP,
         "Leica ADS40 band edges (red, green, blue, near infrared in the order of the files); flights use several"
-        " cameras. GSD 1 m, as specified until 2017; 0.6 m since 2018. MTF: none.",
+        " cameras. GSD 1 m, as specified until 2017; 0.6 m since 2018. No MTF.",
     ),
 )
