@@ -9,6 +9,7 @@ XSR_DATA.
 import argparse
 import json
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -53,9 +54,9 @@ def degrade(image: Floats, kind: str, level: int, rng: np.random.Generator) -> F
     return np.asarray(zoom(small, np.array(image.shape) / small.shape, order=3))
 
 
-def patches(data: Manifest, split: Split, most: int | None) -> Iterator[Floats]:
+def patches(data: Manifest, split: Split) -> Iterator[Floats]:
     """Cut patches (h, w) of reflectance without gaps, each of another band."""
-    for number, scene in enumerate(data.select("image", split=(split,))[:most]):
+    for number, scene in enumerate(data.select("image", split=(split,))):
         images = read_scene(data, scene).clear().fine.values
         height, width = (size - SIDE for size in images.shape[2:])
         rng, found = np.random.default_rng([SEED, number]), 0
@@ -129,13 +130,13 @@ def main() -> None:
     """Fit, judge, and write with ``--write``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true", help="write the model and the documentation")
-    parser.add_argument("--small", action="store_true", help="two places, to check that it runs")
+    parser.add_argument("--small", action="store_true", help="a few patches, to check that it runs")
     chosen, data = parser.parse_args(), manifest()
     if data is None:
         print("XSR_DATA is not set: the model needs the folder of real images")
         return
-    most = 2 if chosen.small else None
-    learnt, kept = (list(patches(data, split, most)) for split in ("train", "validation"))
+    most = 3 if chosen.small else None
+    learnt, kept = (list(islice(patches(data, split), most)) for split in ("train", "validation"))
     found, degrees, _ = examples(learnt)
     model = fit(found, degrees)
     text = table(model, *examples(kept), len(kept))
