@@ -170,8 +170,7 @@ def guided(
     True
     """
     model = DEFAULT if model is None and method is None else model
-    card = _check_choice(model, method, conserve, limits)
-    _check_mtf(mtf, conserve)
+    card = _check_choice(model, method, conserve, mtf, limits)
     registry.check_device(device)
     given = networks.check_limits(limits)
     target = open_temperature(cube, units)
@@ -211,7 +210,9 @@ def guided(
     return _with_coordinates(out, target, geobox, flag, pairing, shifts)
 
 
-def _check_choice(model: str | Path | None, method: object, conserve: object, limits: object) -> ModelCard | None:
+def _check_choice(
+    model: str | Path | None, method: object, conserve: object, mtf: object, limits: object
+) -> ModelCard | None:
     """Card of the model, None if a method was chosen."""
     if model is not None and method is not None:
         raise ParameterError(
@@ -220,6 +221,7 @@ def _check_choice(model: str | Path | None, method: object, conserve: object, li
         )
     if conserve is not None and not (isinstance(conserve, str) and conserve in POWER):
         raise ParameterError(f"conserve={conserve!r}; expected {', '.join(POWER)} or None.")
+    _check_mtf(mtf, conserve)
     if method is not None:
         if not (isinstance(method, str) and method in BASELINES):
             raise ParameterError(f"method={method!r}; expected one of {', '.join(BASELINES)}.")
