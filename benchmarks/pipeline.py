@@ -18,12 +18,12 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common.timing import alternate, peak, timed
 
 NAME, BANDS, FACTOR = "carn_3x3x64g4sw", ["B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12"], 2
 FLOP = 9.33e6
@@ -100,24 +100,6 @@ def write_image(path: Path, side: int) -> None:
         target[:, first : first + 512] = 0.1 + 0.05 * interpolate_filled(coarse, rows, axis, "bicubic")
 
 
-def timed(call: Callable[[], Any]) -> tuple[float, float]:
-    """Seconds of the clock and of the processor that a call takes."""
-    wall, busy = time.perf_counter(), time.process_time()
-    call()
-    return time.perf_counter() - wall, time.process_time() - busy
-
-
-def alternate(runs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
-    """Processor seconds of runs in the order A B A B, after one of each that does not count."""
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for turn in range(repeats + 1):
-        for name, call in runs.items():
-            _, busy = timed(call)
-            if turn:
-                times[name].append(busy)
-    return times
-
-
 def engines(model: Path, patch: int = PATCH) -> None:
     """Print what the network reaches in each precision and in onnxruntime, and the rate of a convolution alone."""
     import torch
@@ -144,20 +126,6 @@ def engines(model: Path, patch: int = PATCH) -> None:
         print(f"{name:<22} {rate / 1e3:6.1f} kpx/s  {ratio:5.2f} times onnxruntime  {share:4.0%} of the peak")
     rates = ", ".join(f"{name} {value / 1e9:.0f} GFLOP/s" for name, value in peaks.items())
     print(f"peak, the faster of 1x1 and 3x3 convolutions of 256 channels: {rates}", flush=True)
-
-
-def peak(dtype: Any, side: int) -> float:
-    """Rate of convolutions of 256 channels, multiplications and additions a second."""
-    import torch
-
-    found = []
-    for size in (1, 3):
-        layer = torch.nn.Conv2d(256, 256, size, padding=size // 2).to(dtype).to(memory_format=torch.channels_last)
-        image = torch.rand(1, 256, side, side, dtype=dtype).contiguous(memory_format=torch.channels_last)
-        with torch.inference_mode():
-            seconds = alternate({"": lambda layer=layer, image=image: layer(image)}, 15)[""]  # type: ignore[misc]
-        found.append(2 * 256**2 * size**2 * side**2 / statistics.median(seconds))
-    return max(found)
 
 
 def run_job(source: Path, model: Path, side: int, repeats: int) -> dict[str, Any]:
