@@ -279,17 +279,22 @@ def to_zarr(
                     make_groups(root, place, prepared.zarr_format)
             written = _write_whole(place, prepared, overwrite, how)
         _gather(above)
+    report = _report(prepared, written)
+    warn_of_infinite(report.infinite)
+    if stac is False or not compute or report.quarantined:
+        return report
+    return replace(report, item=write_beside(path, stac, group=group, storage_options=storage_options))
+
+
+def _report(prepared: Prepared, written: _Written) -> StoreReport:
+    """Say what was written, and what opens it."""
     ledger, outcomes = written.ledger, written.outcomes
     valid, clipped, infinite = (ledger.total(column, prepared.images) for column in ("valid", "clipped", "infinite"))
-    warn_of_infinite(infinite)
-    readers, failed = readers_of(prepared.zarr_format, levels=bool(prepared.levels)), tuple(outcomes.failed)
-    report = StoreReport(
+    readers = readers_of(prepared.zarr_format, levels=bool(prepared.levels))
+    failed = tuple(outcomes.failed)
+    return StoreReport(
         written.place.name, len(ledger), valid, clipped, infinite, outcomes.done, failed, readers=readers
     )
-    if stac is False or not compute or outcomes.failed:
-        return report
-    item = write_beside(path, stac, group=group, storage_options=storage_options)
-    return replace(report, item=item)
 
 
 def _root_of(path: StoreLike, options: Mapping[str, Any] | None) -> Place:
