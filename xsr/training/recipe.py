@@ -1,7 +1,7 @@
 """What decides a training run, as typed values: the optimisation, and one task that says what is trained on what.
 
-A task is one of eight: `Continuous`, `Temporal`, `Fixed` and `Sharpen` learn from images of a sensor degraded by the Wald
-protocol, `Guided` from temperatures beside reflectance, `Reference` from images of a finer sensor,
+A task is one of eight: `Continuous`, `Temporal`, `Fixed` and `Sharpen` learn from images of a sensor degraded by the
+Wald protocol, `Guided` from temperatures beside reflectance, `Reference` from images of a finer sensor,
 `Intervals` from the errors of another network, `Optical` from images of any sensors.
 """
 
