@@ -3,8 +3,8 @@
 Prints the table; ``--write`` puts it into the documentation. Needs the folder of real images in XSR_DATA.
 
 Pairs are self-similar: an image is taken to have an MTF of 0.3 at its own Nyquist frequency, or that of Sentinel-2's
-bands, and is degraded so that the larger pixels have the same. The network estimates it, or is told. Errors are in units
-of the standard deviation of each band, pooled over bands and dates.
+bands, and is degraded so that the larger pixels have the same. The network estimates it, or is told. Errors are in
+units of the standard deviation of each band, pooled over bands and dates.
 """
 
 import argparse

@@ -3,14 +3,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from helpers import make_cube
 
 from xsr.core.errors import ParameterError
 from xsr.kernels.resample import interpolation_taps, resample_points
+from xsr.models.card import read_card
 from xsr.training import loop, optical, recipes
 from xsr.training.build import build
 from xsr.training.manifest import read_manifest
 from xsr.training.optical import OpticalSampler, optical_loss, standardised
 from xsr.training.recipe import Optical
+from xsr.training.run import run_recipe
 from xsr.training.scenes import TrainingScene
 from xsr.training.tasks import Training, begin
 
@@ -124,6 +127,16 @@ def test_scenes_of_other_sensors_have_bands_of_any_names(tmp_path):
     assert manifest.select("image") == ()
     with pytest.raises(ParameterError, match=r"town.* has 40 x 44 pixels; expected 50"):
         optical.load(manifest, recipe="liif_optical", synthetic=0, least=50)
+
+
+@pytest.mark.slow
+def test_a_run_writes_weights_that_liif_uses(tmp_path):
+    path = tmp_path / "mine.safetensors"
+    card = run_recipe(replace(TINY, steps=2), path, scenes=None)
+    assert (card.reads, card.mtf, card.sharpness, card.sensor) == ("each", (), "sensor", "any")
+    assert (read_card(path).reads, read_card(path).sha256) == ("each", card.sha256)
+    fine = make_cube((3, 40, 40), bands=["a", "b", "c"], gsd=1.0).sr.liif(scale=1.5, model=path)
+    assert (dict(fine.sizes), bool(np.isfinite(fine.values).all())) == ({"band": 3, "y": 60, "x": 60}, True)
 
 
 def test_nothing_to_train_on():
