@@ -3,7 +3,7 @@
 Prints the table; ``--write`` puts it into the documentation. Needs the folder of real images in XSR_DATA.
 
 Pairs are self-similar: an image is taken to have an MTF of 0.3 at its own Nyquist frequency, or that of Sentinel-2's
-bands, and is degraded so that the larger pixels have the same. The network estimates it, or is told. Errors are in
+bands, and is degraded so that the larger pixels have the same. The network estimates it, or is given it. Errors are in
 units of the standard deviation of each band, pooled over bands and dates.
 """
 
@@ -46,7 +46,7 @@ class Place:
 
     name: str
     trained: bool
-    """Whether the network has seen the place in training."""
+    """Whether the network has learnt from the place in training."""
     bands: tuple[str, ...]
     images: NDArray[np.float32]
     """Shape (date, band, y, x)."""
@@ -90,7 +90,7 @@ def degraded(place: Place, scale: float) -> NDArray[np.float32]:
 
 
 def gains(place: Place, scale: float, model: str) -> tuple[float, ...]:
-    """Gain in dB of the model that estimates, of the model that is told, and of the other one; NaN where it cannot."""
+    """Gain in dB of the model that estimates, of the same with the true MTF, and of the other one; NaN where it cannot."""
     low = as_cube(degraded(place, scale), place.bands, place.gsd_m * scale)
     base = xsr.interpolate(low, scale=scale, method="bicubic", units="reflectance")
     results = [xsr.liif(low, scale=scale, model=model, mtf=mtf) for mtf in (None, place.mtf)]
@@ -110,15 +110,15 @@ def gains(place: Place, scale: float, model: str) -> tuple[float, ...]:
 
 def table(found: Sequence[Place], model: str, scales: Sequence[int] = SCALES) -> str:
     """Rows of places."""
-    head = " | ".join(f"×{scale}: estimated, told, `{OTHER}`" for scale in scales)
+    head = " | ".join(f"×{scale}: estimated, given, `{OTHER}`" for scale in scales)
     lines = [f"| place | in training | bands | pixels | {head} |", "| --- | --- | --- | --- |" + " --- |" * len(scales)]
     for place in found:
         cells = []
         for scale in scales:
-            estimated, told, other = gains(place, scale, model)
-            cells.append(f"**{estimated:+.2f}**, {told:+.2f}, {'–' if np.isnan(other) else f'{other:+.2f}'}")
-        seen = "yes" if place.trained else "no"
-        lines.append(f"| {place.name} | {seen} | {len(place.bands)} | {place.gsd_m:g} m | {' | '.join(cells)} |")
+            estimated, given, other = gains(place, scale, model)
+            cells.append(f"**{estimated:+.2f}**, {given:+.2f}, {'–' if np.isnan(other) else f'{other:+.2f}'}")
+        learnt = "yes" if place.trained else "no"
+        lines.append(f"| {place.name} | {learnt} | {len(place.bands)} | {place.gsd_m:g} m | {' | '.join(cells)} |")
     note = "Gain over bicubic interpolation in dB, by Wald pairs whose truth has the pixels of the table."
     return "\n".join([*lines, "", f"{note} Weights sha256 `{registry.card(model).sha256[:12]}`."])
 

@@ -53,9 +53,9 @@ def planes(bands: Image, mtf: NDArray[np.float64], noise: NDArray[np.float64]) -
     out = np.empty((len(bands), COUNT, *bands.shape[1:]), np.float32)
     out[:, 0] = bands
     out[:, 1] = mean_of_bands(bands)
-    told = np.clip(np.where(np.isfinite(mtf), mtf, UNKNOWN_MTF), *MTF_RANGE)
+    stated = np.clip(np.where(np.isfinite(mtf), mtf, UNKNOWN_MTF), *MTF_RANGE)
     loud = np.clip(np.where(np.isfinite(noise), noise, 0.0), QUIET, LOUD)
-    out[:, 2] = ((told - MTF_MIDDLE) / MTF_UNIT)[:, None, None]
+    out[:, 2] = ((stated - MTF_MIDDLE) / MTF_UNIT)[:, None, None]
     out[:, 3] = (np.log10(loud) + 2)[:, None, None]
     return out
 

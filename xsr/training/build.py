@@ -190,7 +190,7 @@ def _optical(recipe: Recipe[Optical], manifest: Manifest | None, say: Say) -> Bu
         manifest, recipe=recipe.name, synthetic=recipe.task.synthetic, least=recipe.task.patch, say=say
     )
     about: dict[str, object] = {
-        "protocol": "self-similar Wald pairs of each band: MTF and noise drawn, and told to the network with an error",
+        "protocol": "self-similar Wald pairs of each band: MTF and noise drawn, and stated with an error",
         "places": sorted({scene.place for scene in scenes}),
         "scenes": len(scenes),
         "pixels": sum(scene.image[0].size for scene in scenes),

@@ -1,7 +1,7 @@
 """Bands of any optical sensor, one by one: scenes of many sensors, batches of their bands, and the loss.
 
 Each band of a scene is standardised by numbers of the whole image, as at use. A patch is observed by a sensor whose MTF
-and noise are drawn for each of its bands; what the network is told of them is a little wrong, as an estimate is.
+and noise are drawn for each of its bands; what is stated of them to the network is a little wrong, as an estimate is.
 """
 
 from dataclasses import dataclass, replace
@@ -33,7 +33,7 @@ APART = 0.06
 """Standard deviation of the difference of the two MTF that the bands of a patch have: a sensor has few kinds of
 detectors, and few kinds of pairs are soon made."""
 SPREAD = 0.03
-"""Standard deviation of what a band is told beside the others."""
+"""Standard deviation of what is stated of a band beside the others."""
 MOST_MTF = 0.6
 """Greatest MTF of a band."""
 GAIN, LEVEL = 0.2, 0.3
@@ -150,8 +150,8 @@ class OpticalSampler:
         noise = loud if rng.random() < 0.5 else np.zeros(bands)
         return PatchSensor(scale, np.clip(mtf, task.mtf[0] / 2, MOST_MTF), (False,) * bands, noise)
 
-    def told(self, sensor: PatchSensor, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """MTF and noise of each band as the network is told them."""
+    def stated(self, sensor: PatchSensor, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """MTF and noise of each band as they are stated to the network."""
         task, bands = self.task, len(sensor.mtf)
         mtf = sensor.mtf + rng.uniform(-task.mtf_error, task.mtf_error) + SPREAD * rng.standard_normal(bands)
         own = QUIET * np.exp(rng.uniform(0, np.log(task.noise[0] / QUIET) + 1, bands))  # that of the image itself
@@ -170,7 +170,7 @@ class OpticalSampler:
         base = resample_points(low[:taught], interpolation_taps(rows, "bicubic"), interpolation_taps(cols, "bicubic"))
         gain = np.float32(np.exp(GAIN * rng.standard_normal()))
         level = (LEVEL * rng.standard_normal((count, 1, 1))).astype(np.float32)
-        made = planes(np.nan_to_num(gain * low + level), *self.told(sensor, rng))[:taught]
+        made = planes(np.nan_to_num(gain * low + level), *self.stated(sensor, rng))[:taught]
         places = [np.repeat(axis[None], taught, axis=0) for axis in (rows, cols)]
         return made, *places, gain * base[..., None], gain * target[:taught, :, None]
 

@@ -164,7 +164,7 @@ class Reference(Task):
 class Optical(Task):
     """A network of any scale for the bands of any optical sensor, one by one; see `xsr.training.optical`.
 
-    Pairs are self-similar. MTF and noise are drawn for each patch, and told to the network with an error.
+    Pairs are self-similar. MTF and noise are drawn for each patch, and stated to the network with an error.
     """
 
     kind: ClassVar[str] = "optical"
@@ -182,11 +182,11 @@ class Optical(Task):
     mtf: tuple[float, float] = (0.1, 0.45)
     """Least and greatest MTF at Nyquist."""
     mtf_error: float = 0.1
-    """Most by which the network is told another MTF."""
+    """Most by which the stated MTF is another."""
     noise: tuple[float, float] = (0.002, 0.1)
     """Least and greatest noise of half of the patches, over the standard deviation of the scene; others have none."""
     noise_error: float = 0.4
-    """Standard deviation of the logarithm of the factor by which the network is told another noise."""
+    """Standard deviation of the logarithm of the factor by which the stated noise is another."""
     mix: float = 0.3
     """How much of the other bands is mixed into each band; see `Wald`."""
     soften: float = 0.5

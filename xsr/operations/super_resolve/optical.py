@@ -167,7 +167,7 @@ def refine(
     picks = (0,) * len(checked.bands)
     function = EachBand(registry.spec(model), card.image, picks, card.radius, device, precision=exact)
     record = provenance("liif", card, exact) | {"xsr_psf": "sensor"}
-    record |= {"xsr_mtf": _told(mtf), "xsr_noise": _told(noise)}
+    record |= {"xsr_mtf": _stated(mtf), "xsr_noise": _stated(noise)}
     beside = _images(checked, _numbers(checked, given, loud))
     return pipeline.refine(checked, function, beside=beside, provenance=record, **how)
 
@@ -196,7 +196,7 @@ def _given(
     return np.array(values, np.float64)
 
 
-def _told(given: ByBand) -> Any:
+def _stated(given: ByBand) -> Any:
     """Say of a number where it comes from."""
     if given is None:
         return "estimated"
