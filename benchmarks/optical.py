@@ -91,7 +91,7 @@ def degraded(place: Place, scale: float) -> NDArray[np.float32]:
 
 def gains(place: Place, scale: float, model: str) -> tuple[float, ...]:
     """Gain in dB of the model with the estimated and with the true MTF, and of the other model; NaN where it cannot."""
-    low = as_cube(degraded(place, scale), place.bands, place.gsd_m * scale)
+    low = as_cube(degraded(place, scale), place.bands, place.gsd_m)  # pixels as at use
     base = xsr.interpolate(low, scale=scale, method="bicubic", units="reflectance")
     results = [xsr.liif(low, scale=scale, model=model, mtf=mtf) for mtf in (None, place.mtf)]
     known = place.sentinel2 and {*place.bands} <= {*registry.card(OTHER).bands}
