@@ -29,6 +29,8 @@ from xsr.training.tasks import relative
 
 SIZES_M = 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0
 """Pixel sizes of the synthetic scenes, in turn."""
+SYNTHETIC = 4.0
+"""Weight of the synthetic scenes, which alone have pixels below 5 m."""
 APART = 0.06
 """Standard deviation of the difference of the two MTF that the bands of a patch have: a sensor has few kinds of
 detectors, and few kinds of pairs are soon made."""
@@ -107,7 +109,7 @@ def _rendered(count: int, say: Say) -> list[TrainingScene]:
             say(f"synthetic scene {seed + 1} of {count}")
         size_m, day = SIZES_M[seed % len(SIZES_M)], days[seed % len(days)]
         cube = synthetic_cube(seed=seed, size=(256, 256), gsd_m=size_m, times=(day,), bands=BANDS)
-        found.append(TrainingScene("synthetic", np.asarray(cube.values[0], np.float32), weight=1.5))
+        found.append(TrainingScene("synthetic", np.asarray(cube.values[0], np.float32), weight=SYNTHETIC))
     return found
 
 
