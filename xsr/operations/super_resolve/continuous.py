@@ -183,16 +183,12 @@ def liif(
     >>> between.n_valid.max().item()
     2
     """
-    if optical.reads_each(model):
-        assert model is not None
-        return optical.refine(
-            *(cube, model),
-            **{"mtf": mtf, "noise": noise, "bands": bands, "units": units, "device": device, "precision": precision},
-            **{"scale": scale, "resolution": resolution, "like": like, "chunks": chunks},
-            others=_others(
-                t=t, quantiles=quantiles, consistent=consistent or None, psf=None if psf == "sensor" else psf
-            ),
-        )
+    if model is not None and optical.reads_each(model):
+        where: dict[str, Any] = {"scale": scale, "resolution": resolution, "like": like, "chunks": chunks}
+        numbers: dict[str, Any] = {"mtf": mtf, "noise": noise, "bands": bands, "units": units}
+        other_psf = None if psf == "sensor" else psf
+        others = _given(t=t, quantiles=quantiles, consistent=consistent or None, psf=other_psf)
+        return optical.refine(cube, model, **numbers, **where, device=device, precision=precision, others=others)
     if mtf is not None or noise is not None:
         raise ParameterError("mtf= and noise= are for models of any optical sensor; expected neither. Leave them out.")
     moments = pipeline.Moments(t, window, most=frames, extrapolate=extrapolate, together=TOGETHER)
@@ -221,7 +217,7 @@ def liif(
     )
 
 
-def _others(**given: Any) -> dict[str, Any]:
+def _given(**given: Any) -> dict[str, Any]:
     """Arguments that are given, by name."""
     return {name: value for name, value in given.items() if value is not None}
 

@@ -46,9 +46,9 @@ NUMBERS = 4
 """Numbers of a band: mean, standard deviation, MTF, noise."""
 
 
-def reads_each(model: str | Path | None) -> bool:
+def reads_each(model: str | Path) -> bool:
     """Whether a model reads each band by itself."""
-    return model is not None and registry.card(model).reads == "each"
+    return registry.card(model).reads == "each"
 
 
 @dataclass(frozen=True)
