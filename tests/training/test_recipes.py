@@ -9,14 +9,14 @@ from safetensors.torch import load_file
 
 import xsr
 from xsr.core.errors import ParameterError
-from xsr.kernels import evidence, spread
+from xsr.kernels import evidence, planes, spread
 from xsr.models import registry
 from xsr.models.architectures.liif import LIIF
 from xsr.models.card import file_sha256, read_card, write_card
 from xsr.training import recipes, run
 from xsr.training.build import band_mtf, build
 from xsr.training.loop import train
-from xsr.training.recipe import Continuous, Guided, Intervals, Sharpen
+from xsr.training.recipe import Continuous, Guided, Intervals, Optical, Sharpen
 from xsr.training.run import record_scores, run_recipe
 from xsr.training.scenes import COARSE
 from xsr.training.scores import Score
@@ -50,12 +50,14 @@ def test_recipes_are_consistent(recipe):
         channels["channels"] = channels["channels"] - evidence.count(count) + count
     if isinstance(recipe.task, Intervals):
         channels["channels"] //= spread.COUNT
+    if isinstance(recipe.task, Optical):
+        channels["channels"] //= planes.COUNT
     assert set(channels.values()) <= {count}
     assert len(recipe.image.mean) == len(recipe.image.std) == count
     task = recipe.task
     if isinstance(task, Guided):
         assert len(task.guide.mean) == len(task.guide.std) == len(task.guide.names)
-    else:
+    elif not isinstance(task, Optical):  # whose bands are in units of their own images
         assert all(0 < s < 1 for s in recipe.image.std)
     assert recipe.start in ("", *registry.names(), *recipes.RECIPES)
     assert set(recipe.image.optional) <= set(recipe.bands)

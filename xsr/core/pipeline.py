@@ -61,6 +61,7 @@ def refine(
     like: XarrayObject | GeoBox | None,
     chunks: int | Sequence[int] | None,
     provenance: Mapping[str, Any],
+    beside: Any = None,
 ) -> XarrayObject:
     """Evaluate a block function on a finer grid; lazy for Dask-backed cubes.
 
@@ -76,9 +77,13 @@ def refine(
         Output block in pixels, one number or (y, x).
     provenance
         Attributes to add to the result.
+    beside
+        Further bands that the function reads; see `values`.
     """
     target = resolve_target(cube, scale=scale, resolution=resolution, like=like)
-    return evaluate(cube.towards(like), function, target, chunks=resolve_chunks(chunks), provenance=provenance)
+    blocks = resolve_chunks(chunks)
+    made = values(cube.towards(like), function, target[1], chunks=blocks, beside=beside)
+    return dress(cube.towards(like), made, target, provenance)
 
 
 def coarsen(

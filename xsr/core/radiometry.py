@@ -163,6 +163,12 @@ def _unlike(kinds: Mapping[Any, bool]) -> tuple[Any, Any] | None:
     return next(n for n, kind in kinds.items() if kind), next(n for n, kind in kinds.items() if not kind)
 
 
+def without_scale(data: xr.DataArray) -> bool:
+    """Whether numbers are integers, as they are or as a reader masked them, of which nothing states the unit."""
+    integer = data.dtype.kind in "iu" or _masked_integers(data)
+    return integer and _packing_of(data)[0] == 1.0 and stated_units(data.attrs) not in PERCENT
+
+
 def _masked_integers(data: xr.DataArray) -> bool:
     """Whether a reader turned integers into floats only to hold NaN: still digital numbers, not reflectance."""
     stored = data.encoding.get("dtype")

@@ -43,10 +43,12 @@ SEQUENCES = frozenset(
 """Fields that JSON writes as lists."""
 SHARPNESS = ("sensor", "ideal")
 """What a card may say of the sharpness of a result; see `ModelCard.sharpness`."""
-READS = ("bands", "detail", "dates", "result")
+READS = ("bands", "detail", "dates", "result", "each")
 """What a card may say that its network reads; see `ModelCard.reads`."""
 COARSER = ("nearest", "bilinear", "bicubic")
 """Interpolations that a card may name; see `ModelCard.coarser`."""
+ANY_M = 0.3, 30.0
+"""Pixel sizes in metres of a model that reads each band by itself."""
 SLACK = 1.5
 """Factor by which pixels may leave the range of training before a warning."""
 LARGEST_CARD = 1 << 20
@@ -149,7 +151,8 @@ class ModelCard(Shown):
     reads: str = "bands"
     """What the network reads: ``bands`` of an image; with the ``detail`` that `xsr.kernels.injection` adds to those of
     larger pixels; what `xsr.kernels.evidence` lists of one date or several (``dates``), whose estimate takes the place
-    of bicubic interpolation; or what `xsr.kernels.spread` lists of a ``result``, whose error it expects."""
+    of bicubic interpolation; what `xsr.kernels.spread` lists of a ``result``, whose error it expects; or what
+    `xsr.kernels.planes` lists of ``each`` band, whatever its name."""
     guide: Channels = NO_CHANNELS
     """Bands of a guided network's guide; without any it takes no guide."""
     patch: int | None = None
@@ -195,6 +198,11 @@ class ModelCard(Shown):
         size_m
             Pixel size of the cube in metres.
         """
+        if self.reads == "each":
+            inside = ANY_M[0] / SLACK <= size_m <= ANY_M[1] * SLACK
+            return (
+                "" if inside else f"the cube's pixels measure {size_m:g} m; {self.name!r} knows {ANY_M[0]} m to 30 m."
+            )
         low, high = self.scale_range if self.factor is None else (1, self.factor)
         if self.gsd_m * low / SLACK <= size_m <= self.gsd_m * high * SLACK:
             return ""
@@ -209,7 +217,7 @@ class ModelCard(Shown):
         Parameters
         ----------
         names
-            Canonical names.
+            Canonical names; any of a model that reads each band by itself.
         naming
             How to name the bands of the cube, for the message where none is known.
 
@@ -218,6 +226,8 @@ class ModelCard(Shown):
         BandError
             If a band is unknown to the model, or a band the model needs is not among ``names``.
         """
+        if self.reads == "each":
+            return (0,) * len(names)
         unknown = [name for name in names if name not in self.bands]
         if unknown:
             known = [name for name in names if name in self.bands]

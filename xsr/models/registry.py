@@ -219,7 +219,9 @@ def identify(model: Model, weights: Model | None = None) -> ModelSpec:
 
 
 def _check_sensor(stated: ModelCard, path: Path) -> None:
-    """Refuse a sensor that is not registered here; workers need not know it."""
+    """Refuse a sensor that is not registered here; workers need not know it. Models of each band have none."""
+    if stated.reads == "each":
+        return
     try:
         sensors.get(stated.sensor)
     except ParameterError as error:

@@ -14,6 +14,7 @@ READS = {
     "bands": "the bands of an image",
     "detail": "the bands, and the detail that sharper bands predict",
     "dates": "one date or several",
+    "each": "each band, the mean of all, its MTF and its noise",
     "result": "the result of another model, whose errors it expects",
 }
 SAMPLES = Path(__file__).with_name("weights")
@@ -23,6 +24,8 @@ SHARPNESS = {"sensor": "as the sensor would be with such pixels", "ideal": "with
 
 def bands_of(card: Any) -> str:
     """Bands that a model takes, and how many of them may be absent."""
+    if card.reads == "each":
+        return "any of any optical sensor"
     names = ", ".join(card.bands)
     if not card.image.optional:
         return names
@@ -43,7 +46,13 @@ def sample_of(card: Any) -> Path:
 
 def card_sheet(card: Any) -> Sheet:
     """Describe trained weights: what they do, bands, scales, training, scores, limits and licence."""
-    pixels = f"{card.gsd_m:g} m" if card.factor is None else f"{card.gsd_m:g} m to {card.gsd_m / card.factor:g} m"
+    pixels = (
+        "0.3 m to 30 m"
+        if card.reads == "each"
+        else f"{card.gsd_m:g} m"
+        if card.factor is None
+        else f"{card.gsd_m:g} m to {card.gsd_m / card.factor:g} m"
+    )
     sections = [
         Section("does", card.summary),
         _sample(sample_of(card)),

@@ -16,7 +16,7 @@ from xsr.models import catalogue, registry
 from xsr.models.architectures.error_size import Spread
 from xsr.models.architectures.temporal_liif import TemporalLIIF
 from xsr.models.registry import load
-from xsr.training import finer, intervals, thermal_task
+from xsr.training import finer, intervals, optical, thermal_task
 from xsr.training import scenes as single
 from xsr.training import series as several
 from xsr.training.adversary import Opponent
@@ -29,6 +29,7 @@ from xsr.training.recipe import (
     Fixed,
     Guided,
     Intervals,
+    Optical,
     Recipe,
     Reference,
     Sharpen,
@@ -183,6 +184,21 @@ def _guided(recipe: Recipe[Guided], manifest: Manifest | None, say: Say) -> Buil
     return Training(network, sampler, thermal_task.guided_loss, recipe.frozen), about
 
 
+def _optical(recipe: Recipe[Optical], manifest: Manifest | None, say: Say) -> Built:
+    """Bands of any sensor, one by one, on Wald pairs."""
+    scenes = optical.load(
+        manifest, recipe=recipe.name, synthetic=recipe.task.synthetic, least=recipe.task.patch, say=say
+    )
+    about: dict[str, object] = {
+        "protocol": "self-similar Wald pairs of each band: MTF and noise drawn, and stated with an error",
+        "places": sorted({scene.place for scene in scenes}),
+        "scenes": len(scenes),
+        "pixels": sum(scene.image[0].size for scene in scenes),
+    }
+    sampler = optical.OpticalSampler(recipe.task, tuple(scenes), recipe.batch, recipe.seed)
+    return Training(_implicit(recipe), sampler, optical.optical_loss, recipe.frozen), about
+
+
 def _reference(recipe: Recipe[Reference], manifest: Manifest | None, say: Say) -> Built:
     """Several images, and a finer one of another sensor."""
     task = recipe.task
@@ -206,6 +222,7 @@ BUILDERS: dict[type, Callable[[Recipe[Any], Manifest | None, Say], Built]] = {
     Sharpen: _sharpen,
     Intervals: _intervals,
     Guided: _guided,
+    Optical: _optical,
     Reference: _reference,
 }
 """What makes the run of a recipe, by its task."""

@@ -21,8 +21,9 @@ from xsr.core.radiometry import UNITS
 from xsr.sources.masks import SCL_INVALID
 
 Split: TypeAlias = Literal["train", "validation", "test"]
-Use: TypeAlias = Literal["image", "series", "thermal", "reference"]
-"""Single images, series of dates, temperatures, or images with a finer one of another sensor."""
+Use: TypeAlias = Literal["image", "series", "thermal", "reference", "optical"]
+"""Single images of Sentinel-2, series of dates, temperatures, images with a finer one of another sensor, or images of
+any optical sensor, whose bands have any names."""
 Format: TypeAlias = Literal["cube", "variable", "npy", "npz", "picture"]
 """``cube``: whatever `xsr.open` reads; ``variable``: a variable of a NetCDF file or Zarr store, or an array of a NumPy
 archive, whatever its dimensions are called; ``picture``: PNG or another format of 8-bit images."""

@@ -1,7 +1,8 @@
 """What decides a training run, as typed values: the optimisation, and one task that says what is trained on what.
 
-A task is one of six: `Continuous`, `Temporal`, `Fixed` and `Sharpen` learn from images of a sensor degraded by the Wald
-protocol, `Guided` from temperatures beside reflectance, `Reference` from images of a finer sensor.
+A task is one of eight: `Continuous`, `Temporal`, `Fixed` and `Sharpen` learn from images of a sensor degraded by the
+Wald protocol, `Guided` from temperatures beside reflectance, `Reference` from images of a finer sensor,
+`Intervals` from the errors of another network, `Optical` from images of any sensors.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -157,6 +158,41 @@ class Reference(Task):
     patch: int = 96
     queries: int = 4096
     """Output pixels of a patch that count."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optical(Task):
+    """A network of any scale for the bands of any optical sensor, one by one; see `xsr.training.optical`.
+
+    Pairs are self-similar. MTF and noise are drawn for each patch, and stated to the network with an error.
+    """
+
+    kind: ClassVar[str] = "optical"
+    use: ClassVar[Use] = "optical"
+    scale_range: tuple[float, float] = (1.0, 4.0)
+    patch: int = 36
+    queries: int = 768
+    """Output pixels of a patch that count."""
+    synthetic: int = 30
+    """Synthetic scenes, each 256 x 256 pixels of 0.5 m to 5 m."""
+    bands: tuple[int, int] = (1, 12)
+    """Least and most bands of a patch, as far as its scene has them."""
+    taught: int = 3
+    """Most bands of a patch that the network is taught; all of them are in the mean."""
+    mtf: tuple[float, float] = (0.1, 0.45)
+    """Least and greatest MTF at Nyquist."""
+    mtf_error: float = 0.1
+    """Most by which the stated MTF is another."""
+    noise: tuple[float, float] = (0.002, 0.1)
+    """Least and greatest noise of half of the patches, over the standard deviation of the scene; others have none."""
+    noise_error: float = 0.4
+    """Standard deviation of the logarithm of the factor by which the stated noise is another."""
+    mix: float = 0.3
+    """How much of the other bands is mixed into each band; see `Wald`."""
+    soften: float = 0.5
+    """Share of the patches of an MTF below that of their scene whose truth is softened to it."""
+    reads: ClassVar[str] = "each"
+    """What the network reads; see `xsr.models.ModelCard`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from xsr.training.recipe import (
     Fixed,
     Guided,
     Intervals,
+    Optical,
     Recipe,
     Reference,
     Sharpen,
@@ -206,6 +207,27 @@ TEMPORAL_LIIF_WORLDSTRAT = Recipe(
     ),
 )
 
+LIIF_OPTICAL = Recipe(
+    name="liif_optical",
+    summary="Continuous-scale super-resolution of any bands of any optical sensor, by their MTF and noise.",
+    architecture="liif",
+    config={"channels": 4, "outputs": 1, "features": 40, "blocks": 8, "hidden": (96, 96)},
+    task=Optical(),
+    # Any band, in units of its own image.
+    image=Channels(("any",), mean=(0.0,), std=(1.0,)),
+    sensor="any",
+    gsd_m=1.0,
+    batch=5,
+    steps=32_000,
+    learning_rate=8e-4,
+    limits=(
+        "Not for thermal bands, radar, snow and ice.",
+        "Not a source of new objects: details beyond the sensor's information are the network's guess.",
+        "Resampled or compressed images have blur and noise of another kind than it was trained on.",
+        "Trained on pixels of 0.5 m to 30 m; finer than 5 m on synthetic scenes alone.",
+    ),
+)
+
 RELATIONS = ((1, 1), (1, 3), (2, 4))
 """Local relations of temperature to guide that networks weigh; see `xsr.models.architectures.local_linear`."""
 
@@ -283,6 +305,7 @@ RECIPES: dict[str, Recipe[Any]] = {
         CARN_GAN_S2,
         CARN_GAN_NOHP_S2,
         SHARPEN_S2,
+        LIIF_OPTICAL,
         LIIF_S2_INTERVALS,
         CARN_S2_INTERVALS,
         DCTNET_LST,
@@ -319,7 +342,7 @@ def varied(recipe: Recipe[Any], *, start: str | None = None, synthetic: int | No
         recipe = replace(recipe, start=start)
     if synthetic is None:
         return recipe
-    if not isinstance(recipe.task, Wald) or synthetic < 0:
+    if not isinstance(recipe.task, Wald | Optical) or synthetic < 0:
         raise ParameterError(
             f"synthetic={synthetic}; expected 0 or more, of a recipe that trains on a number of synthetic scenes."
             " Leave it out."

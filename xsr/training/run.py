@@ -21,7 +21,7 @@ from xsr.training.build import band_mtf, build
 from xsr.training.intervals import calibrated
 from xsr.training.loop import Progress, check_minutes, forget, train
 from xsr.training.manifest import Manifest
-from xsr.training.recipe import Continuous, Guided, Intervals, Recipe, Sharpen, Wald
+from xsr.training.recipe import Continuous, Guided, Intervals, Optical, Recipe, Sharpen, Task, Wald
 from xsr.training.recipes import RECIPES
 from xsr.training.scenes import Say, quiet
 from xsr.training.scores import Pairs, Score, read_places, score
@@ -173,9 +173,9 @@ def _card(recipe: Recipe[Any], network: nn.Module, out: Path, training: dict[str
         gsd_m=recipe.gsd_m,
         scale_range=task.scale_range,
         factor=recipe.factor,
-        mtf=recipe.mtf or band_mtf(recipe.bands, recipe.sensor),
-        sharpness=("sensor" if task.similar else "ideal") if isinstance(task, Wald) else None,
-        reads=task.reads if isinstance(task, Continuous | Sharpen | Intervals) else "bands",
+        mtf=() if isinstance(task, Optical) else recipe.mtf or band_mtf(recipe.bands, recipe.sensor),
+        sharpness=_sharpness(task),
+        reads=task.reads if isinstance(task, Continuous | Sharpen | Intervals | Optical) else "bands",
         guide=guided.guide,
         # Near the border of a patch local relations read half of their windows: larger patches at use have less of it.
         residual=not isinstance(task, Intervals),
@@ -190,6 +190,13 @@ def _card(recipe: Recipe[Any], network: nn.Module, out: Path, training: dict[str
         limits=recipe.limits,
         citation=f"{record.citation} (architecture)",
     )
+
+
+def _sharpness(task: Task) -> str | None:
+    """Say how sharp the results of a task are."""
+    if isinstance(task, Optical):
+        return "sensor"
+    return ("sensor" if task.similar else "ideal") if isinstance(task, Wald) else None
 
 
 def score_model(

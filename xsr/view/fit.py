@@ -119,8 +119,9 @@ def _doubt(card: ModelCard, cube: Cube) -> str:
     if card.units == "K" or crs is None or not crs.projected or "metre" not in crs.units:
         return ""
     size_m = resolution(cube.geobox)[0]
-    if not card.doubt_of_pixels(size_m):
-        return ""
+    doubt = card.doubt_of_pixels(size_m)
+    if not doubt or card.reads == "each":
+        return doubt
     low, high = card.scale_range if card.factor is None else (1, card.factor)
     return f"trained on pixels of {card.gsd_m * low:g} m to {card.gsd_m * high:g} m, not {size_m:g} m: compare it"
 

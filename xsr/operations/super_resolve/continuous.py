@@ -1,6 +1,6 @@
 """Super-resolution by a continuous implicit function: any scale, any grid, any time."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from xsr.core.types import XarrayObject
 from xsr.models import registry
 from xsr.models.card import ModelCard
 from xsr.models.precision import Exact, Precision
-from xsr.operations.super_resolve import consistency, intervals
+from xsr.operations.super_resolve import consistency, intervals, optical
 from xsr.operations.super_resolve.dates import Fused, coarser_bands, displacements, lattice, reader_of
 from xsr.operations.super_resolve.networks import (
     Continuous,
@@ -64,6 +64,8 @@ def liif(
     psf: Sharpness | None = None,
     consistent: bool = False,
     quantiles: float | Sequence[float] | None = None,
+    mtf: float | Mapping[str, float] | None = None,
+    noise: float | Mapping[str, float] | None = None,
     chunks: int | Sequence[int] | None = None,
 ) -> XarrayObject:
     """Super-resolve a cube to any finer grid with a local implicit image function.
@@ -124,6 +126,12 @@ def liif(
         `xarray.DataArray.quantile` makes it: what the true values, as sharp as the result, are below with these
         probabilities. The estimate itself is at 0.5. Not with ``t``, ``like`` or another
         ``psf`` than ``sensor``: errors of such results were not measured.
+    mtf
+        Of a model for any optical sensor: modulation transfer at the Nyquist frequency of the cube's pixels, one
+        number or by band. By default it is estimated for each band and date, once for the whole image, as
+        `estimate_mtf` does. The result says which it was (``xsr_mtf``).
+    noise
+        Of such a model: standard deviation of the noise in the units of the cube, likewise.
     chunks
         Output block in pixels, one number or (y, x); each becomes one task and one Dask chunk over all bands.
 
@@ -144,6 +152,9 @@ def liif(
         If the model needs a band that the cube lacks, or the cube has one that the model was not trained on.
     ModelError
         If there is no such model, or ``t`` is given and the model is not temporal.
+
+    A model for any optical sensor takes bands of any names and numbers of any linear unit; integers without a scale
+    stay what they are. Where windows spread over the image hold no data of a band, or no contrast, it is interpolated.
 
     Notes
     -----
@@ -172,6 +183,14 @@ def liif(
     >>> between.n_valid.max().item()
     2
     """
+    if model is not None and optical.reads_each(model):
+        where: dict[str, Any] = {"scale": scale, "resolution": resolution, "like": like, "chunks": chunks}
+        numbers: dict[str, Any] = {"mtf": mtf, "noise": noise, "bands": bands, "units": units}
+        other_psf = None if psf == "sensor" else psf
+        others = _given(t=t, quantiles=quantiles, consistent=consistent or None, psf=other_psf)
+        return optical.refine(cube, model, **numbers, **where, device=device, precision=precision, others=others)
+    if mtf is not None or noise is not None:
+        raise ParameterError("mtf= and noise= are for models of any optical sensor; expected neither. Leave them out.")
     moments = pipeline.Moments(t, window, most=frames, extrapolate=extrapolate, together=TOGETHER)
     request = prepare(cube, model, bands, units, device, precision, moments, frames, fill)
     psf = chosen(psf, request.card)
@@ -196,6 +215,11 @@ def liif(
     return intervals.with_quantiles(
         *(fine, request.cube, request.card, picks, wanted), **size, device=device, chunks=chunks
     )
+
+
+def _given(**given: Any) -> dict[str, Any]:
+    """Arguments that are given, by name."""
+    return {name: value for name, value in given.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -236,6 +260,11 @@ def prepare(
         raise ModelError(
             f"model {card.name!r} has the factor {card.factor} alone; use sisr(model={str(model)!r}), or choose a"
             f" continuous model such as {DEFAULT}."
+        )
+    if card.reads == "each":
+        raise ModelError(
+            f"model {card.name!r} computes each band by what the whole image says; expected liif for it. Choose another"
+            f" model, such as {DEFAULT}."
         )
     record = registry.record_of(card)
     if record.kind not in ("continuous", "temporal") or record.tiling == "none":

@@ -1,0 +1,156 @@
+"""Gains of `liif_optical` over bicubic interpolation by the Wald protocol, on images of many sensors.
+
+Prints the table; ``--write`` puts it into the documentation. Needs the folder of real images in XSR_DATA.
+
+Pairs are self-similar: an image is taken to have an MTF of 0.3 at its own Nyquist frequency, or that of Sentinel-2's
+bands, and is degraded so that the larger pixels have the same. The network estimates it, or is given it. Errors are in
+units of the standard deviation of each band, pooled over bands and dates.
+"""
+
+import argparse
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from common.data import manifest
+from numpy.typing import NDArray
+from wald import write
+
+import xsr
+from xsr.core import sensors
+from xsr.core.blocks import Span
+from xsr.kernels.degrade import observe, sensor_band, whole
+from xsr.kernels.resample import fill_nodata
+from xsr.models import registry
+from xsr.training.manifest import Manifest, Scene
+from xsr.training.reading import read_scene
+
+PAGE = Path(__file__).parents[1] / "docs" / "how-to" / "any-optical-sensor.md"
+MARKERS = "<!-- optical: written by benchmarks/optical.py -->", "<!-- end of optical -->"
+MODEL, OTHER = "liif_optical", "liif_s2"
+MTF = 0.3
+SCALES = 2, 3, 4
+BORDER = 4
+"""Output pixels left out along each side."""
+SMALL = 96
+"""Side of a small image in pixels."""
+MOST_DATES = 3
+
+
+@dataclass(frozen=True)
+class Place:
+    """Images of one place."""
+
+    name: str
+    trained: bool
+    """Whether the network has learnt from the place in training."""
+    bands: tuple[str, ...]
+    images: NDArray[np.float32]
+    """Shape (date, band, y, x)."""
+    gsd_m: float
+    sentinel2: bool
+
+    @property
+    def mtf(self) -> dict[str, float]:
+        """MTF of each band."""
+        table = sensors.get("sentinel-2")
+        return {name: (table.band(name).mtf or MTF) if self.sentinel2 else MTF for name in self.bands}
+
+
+def places(data: Manifest) -> Iterator[Place]:
+    """Test places of Sentinel-2, and every place of another sensor."""
+    found: list[Scene] = [*data.select("optical", split=("test", "train")), *data.select("image", split=("test",))]
+    for scene in sorted({scene.place: scene for scene in found}.values(), key=lambda one: one.split):
+        frames = read_scene(data, scene).clear().fine
+        images = frames.values[:MOST_DATES]
+        yield Place(scene.place, scene.split == "train", frames.names, images, scene.gsd_m, "image" in scene.roles)
+
+
+def as_cube(images: NDArray[np.float32], bands: Sequence[str], gsd_m: float) -> xr.DataArray:
+    """Cube (time, band, y, x) on a grid at multiples of its pixels."""
+    y, x = ((np.arange(size) + 0.5) * gsd_m for size in images.shape[2:])
+    times = np.datetime64("2024-06-01", "ns") + np.arange(len(images)) * np.timedelta64(1, "D")
+    coords = {"time": times, "band": list(bands), "y": 6e6 - y, "x": 6e5 + x}
+    attrs = {"crs": "EPSG:32631", "xsr_operation": "degrade"}
+    return xr.DataArray(images, coords, ("time", "band", "y", "x"), attrs=attrs)
+
+
+def degraded(place: Place, scale: float) -> NDArray[np.float32]:
+    """Images as a sensor of larger pixels would observe them."""
+    rows, cols = (Span(0, len(whole(size, scale))) for size in place.images.shape[2:])
+    out = []
+    for band, mtf in enumerate(place.mtf.values()):
+        image = place.images[:, band]
+        filled = fill_nodata(image, passes=4, constant=float(np.nanmean(image)))
+        out.append(observe(filled, sensor_band(mtf, scale, source_mtf=mtf), rows=rows, cols=cols))
+    return np.stack(out, axis=1)
+
+
+def gains(place: Place, scale: float, model: str) -> tuple[float, ...]:
+    """Gain in dB of the model with the estimated and with the true MTF, and of the other model; NaN where it cannot."""
+    low = as_cube(degraded(place, scale), place.bands, place.gsd_m)  # pixels as at use
+    base = xsr.interpolate(low, scale=scale, method="bicubic", units="reflectance")
+    results = [xsr.liif(low, scale=scale, model=model, mtf=mtf) for mtf in (None, place.mtf)]
+    known = place.sentinel2 and {*place.bands} <= {*registry.card(OTHER).bands}
+    results += [xsr.liif(low, scale=scale, model=OTHER, units="reflectance", psf="sensor")] if known else []
+    truth = place.images[..., : base.sizes["y"], : base.sizes["x"]]
+    unit = np.nanstd(truth, axis=(0, 2, 3))[:, None, None]
+
+    def error(image: xr.DataArray) -> float:
+        inner = (image.values - truth)[..., BORDER:-BORDER, BORDER:-BORDER] / unit
+        return float(np.nanmean(inner.astype(np.float64) ** 2))
+
+    reference = error(base)
+    found = [10 * np.log10(reference / error(result)) for result in results]
+    return (*found, *(3 - len(found)) * (float("nan"),))
+
+
+def table(found: Sequence[Place], model: str, scales: Sequence[int] = SCALES) -> str:
+    """Rows of places."""
+    head = " | ".join(f"×{scale}: estimated, given, `{OTHER}`" for scale in scales)
+    lines = [f"| place | in training | bands | pixels | {head} |", "| --- | --- | --- | --- |" + " --- |" * len(scales)]
+    for place in found:
+        cells = []
+        for scale in scales:
+            estimated, given, other = gains(place, scale, model)
+            cells.append(f"**{estimated:+.2f}**, {given:+.2f}, {'–' if np.isnan(other) else f'{other:+.2f}'}")
+        learnt = "yes" if place.trained else "no"
+        lines.append(f"| {place.name} | {learnt} | {len(place.bands)} | {place.gsd_m:g} m | {' | '.join(cells)} |")
+    note = "Gain over bicubic interpolation in dB, by Wald pairs whose truth has the pixels of the table."
+    return "\n".join([*lines, "", f"{note} Weights sha256 `{registry.card(model).sha256[:12]}`."])
+
+
+def small(place: Place) -> Place:
+    """Corner of one date."""
+    image = place.images[:1, :, :SMALL, :SMALL]
+    return Place(place.name, place.trained, place.bands, image, place.gsd_m, place.sentinel2)
+
+
+def main() -> None:
+    """Print the table or write it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default=MODEL, help="name or path of the weights")
+    parser.add_argument("--write", action="store_true", help="put the table into the documentation")
+    parser.add_argument("--small", action="store_true", help="a corner of one place, to check that it runs")
+    options = parser.parse_args()
+    data = manifest()
+    if data is None:
+        print("XSR_DATA is not set: the table needs the folder of real images")
+        return
+    if options.model not in registry.names() and not os.path.isfile(options.model):
+        print(f"there are no weights {options.model}: train them with xsr train {MODEL}, and pass --model PATH")
+        return
+    if options.small:
+        print(table([small(next(places(data)))], options.model, SCALES[:1]))
+        return
+    text = table(list(places(data)), options.model)
+    print(text)
+    if options.write:
+        write(PAGE, text, MARKERS)
+
+
+if __name__ == "__main__":
+    main()
