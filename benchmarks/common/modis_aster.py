@@ -19,10 +19,9 @@ from odc.geo.xr import xr_coords
 from scipy.ndimage import binary_erosion
 
 import xsr
-from common.thermal_scores import MTF, Estimates, Pair, of_index
+from common.thermal_comparators import enlarged
+from common.thermal_scores import Estimates, Pair
 from common.thermal_tables import COMPARED, spread, table
-from xsr.kernels.degrade import blur_decimate
-from xsr.training.thermal_synthetic import GUIDE_BANDS
 
 FOLDER = "thermal_modis_aster_europe"
 TEST = (27, 40, 88, 95, 102, 124, 129, 159, 197)
@@ -33,14 +32,12 @@ LEAST = 2600
 """Least number of ASTER that is a temperature, in 0.1 K: below, pixels are mixed with no data."""
 EDGE = 2
 """Pixels beside no data that are left out."""
-BRIGHTNESS = 0.35
-"""Sum of red and near infrared that is given to what reads bands: the index is all that is known."""
 BORDER = 8
 """Pixels of the result along each side that do not count."""
 Image = NDArray[np.float64]
-BOUNDS = "ASTER without its detail", "MODIS with ASTER's detail"
-"""What a method without any error in coarse pixels and without any detail reaches, and one with all detail and the
-coarse pixels of MODIS."""
+BOUNDS = "ASTER without its detail", "ASTER with the coarse pixels of MODIS"
+"""What a method without any error in coarse pixels and without any detail reaches, and one with all detail that keeps
+the coarse pixels of MODIS."""
 
 
 @dataclass(frozen=True)
@@ -80,17 +77,15 @@ def _overpass(number: int, file: xr.Dataset) -> Overpass:
     low = cube(file["modis_lst"].values[None], ("lst",), modis, "K")
     fine = xsr.interpolate(low, scale=SCALE)
     box = fine.odc.geobox
-    index = cube(
-        file["modis_ndvi"].values[None], ("ndvi",), grid(file["x_ndvi"].values, file["y_ndvi"].values, modis.crs), "K"
-    )
-    bands = of_index(xsr.interpolate(index, like=box).values[0], BRIGHTNESS)
+    finer = grid(file["x_ndvi"].values, file["y_ndvi"].values, modis.crs)
+    index = xsr.interpolate(cube(file["modis_ndvi"].values[None], ("ndvi",), finer, "1"), like=box)
     raw = file["aster_lst"].values.astype(np.float32)
     valid = binary_erosion(raw >= LEAST, iterations=EDGE)
     aster = grid(file["x"].values, file["y"].values, file.attrs["aster_crs"])
     truth = xsr.interpolate(cube(np.where(valid, raw / 10, np.nan)[None], ("lst",), aster, "K"), like=box)
     truth = xsr.register(truth, reference=fine, apply=True)
     shift = float(truth["shift_x_m"]), float(truth["shift_y_m"])
-    pair = Pair(f"pair {number}", SCALE, low, cube(bands, GUIDE_BANDS[:2], box, "1"), truth)
+    pair = Pair(f"pair {number}", SCALE, low, index, truth)
     observed, known = coarse(truth.values[0])
     one, other = observed[known], low.values[0][known]
     return Overpass(pair, shift, float(np.corrcoef(one, other)[0, 1]), float(one.mean() - other.mean()))
@@ -121,14 +116,15 @@ def agreements(one: Overpass, made: Estimates, names: Sequence[str]) -> list[Agr
     number = int(one.pair.place.split()[-1])
     truth = one.pair.truth.values[0].astype(np.float64)
     base = np.asarray(made(one.pair, "bicubic"), np.float64)
-    own = smooth(truth)
+    observed, _ = coarse(truth)
+    own = enlarged(observed, SCALE)
     results = {name: np.asarray(made(one.pair, name), np.float64) for name in names}
-    results |= dict(zip(BOUNDS, (own, base + truth - own), strict=True))
+    results |= dict(zip(BOUNDS, (own, truth + enlarged(one.pair.low.values[0] - observed, SCALE)), strict=True))
     inner = np.zeros(truth.shape, bool)
     inner[BORDER:-BORDER, BORDER:-BORDER] = True
     rows = []
     for name, image in results.items():
-        known = inner & np.isfinite(truth) & np.isfinite(own) & np.isfinite(image)
+        known = inner & np.isfinite(truth) & np.isfinite(image)
         error = image[known] - truth[known]
         added = image[known] - (own if name == BOUNDS[0] else base)[known]
         rows.append(
@@ -141,13 +137,6 @@ def agreements(one: Overpass, made: Estimates, names: Sequence[str]) -> list[Agr
             )
         )
     return rows
-
-
-def smooth(truth: Image) -> Image:
-    """ASTER as interpolation of its own coarse pixels would show it; NaN beside no data."""
-    low = blur_decimate(truth[None].astype(np.float32), scale=SCALE, mtf=MTF, min_valid=1 - 1e-5)[0]
-    box = GeoBox(low.shape, Affine(SCALE, 0, 0, 0, -SCALE, 0), "EPSG:3857")
-    return xsr.interpolate(cube(low[None], ("lst",), box, "K"), scale=SCALE).values[0].astype(np.float64)
 
 
 def tables(found: Sequence[Overpass], made: Estimates, network: str) -> Iterator[str]:

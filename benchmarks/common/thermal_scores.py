@@ -86,7 +86,7 @@ class Pair:
     scale: int
     low: xr.DataArray
     guide: xr.DataArray
-    """Bands of `GUIDE_BANDS`; where there is none the mean of land, for the grid."""
+    """Bands of `GUIDE_BANDS`, or a vegetation index; where there is none the mean of land, for the grid."""
     truth: xr.DataArray
 
 
@@ -124,35 +124,19 @@ def pair(scene: ThermalScene, scale: int) -> Pair:
     return Pair(scene.place, scale, cube(low, ("lst",), scale), cube(guide, GUIDE_BANDS), cube(truth, ("lst",)))
 
 
-def vegetation(guide: xr.DataArray) -> NDArray[np.float32]:
-    """Vegetation index (1, y, x) of red and near infrared."""
-    red, nir = guide.sel(band=list(GUIDE_BANDS[:2])).values
-    return normalised_difference(red, nir)[None]
+def read_guide(pair: Pair, kind: str) -> xr.DataArray:
+    """Guide of some kind: all bands, their vegetation index, or one band.
 
-
-def read_guide(pair: Pair, kind: str, method: str) -> tuple[xr.DataArray, NDArray[np.float64]]:
-    """Guide of some kind for `xsr.guided`, and for other methods.
-
-    What reads red and near infrared gets two bands that hold no more than is known: of an index those of one constant
-    sum that have it (1 for the guided filter, whose threshold is one of variance), of the near infrared alone a red
-    that is its mean everywhere.
+    The near infrared alone comes with a red that is its mean everywhere, which some methods need.
     """
     guide = pair.guide
     if kind == "bands":
-        return guide, guide.values.astype(np.float64)
-    both = guide.sel(band=list(GUIDE_BANDS[:2]))
-    red, nir = both.values
+        return guide
+    red, nir = guide.sel(band=list(GUIDE_BANDS[:2])).values
     if kind == "index":
-        index = vegetation(guide)
-        total = 1.0 if method == "guided filter" else float(np.nanmean(red + nir))
-        return both.copy(data=of_index(index[0], total)), index.astype(np.float64)
+        return guide.isel(band=[0]).assign_coords(band=["ndvi"]).copy(data=normalised_difference(red, nir)[None])
     flat = np.where(np.isfinite(nir), np.nanmean(red), np.float32(np.nan)).astype(np.float32)
-    return both.copy(data=np.stack([flat, nir])), nir[None].astype(np.float64)
-
-
-def of_index(index: NDArray[np.floating], total: float) -> NDArray[np.float32]:
-    """Red and near infrared (2, y, x) of a vegetation index, whose sum is the same everywhere."""
-    return np.stack([total * (1 - index) / 2, total * (1 + index) / 2]).astype(np.float32)
+    return guide.sel(band=list(GUIDE_BANDS[:2])).copy(data=np.stack([flat, nir]))
 
 
 def can(method: str, kind: str) -> bool:
@@ -189,11 +173,13 @@ class Estimates:
 
 
 def _sharpened(pair: Pair, method: str, kind: str, mtf: float | None) -> NDArray[np.float32]:
-    guide, plain = read_guide(pair, kind, method)
+    guide = read_guide(pair, kind)
+    one = kind == "near infrared"
     if method in OTHERS:
-        return OTHERS[method](pair.low.values[0].astype(np.float64), plain, mtf).astype(np.float32)
+        plain = guide.values[1:] if one else guide.values
+        return OTHERS[method](pair.low.values[0].astype(np.float64), plain.astype(np.float64), mtf).astype(np.float32)
     how: dict[str, Any] = dict(METHODS[method])
-    if method == "guided filter" and kind != "bands":
+    if method == "guided filter" and one:
         how["guide_bands"] = GUIDE_BANDS[1:2]
     fine = guided(pair.low, guide, **how)
     assert isinstance(fine, xr.DataArray)

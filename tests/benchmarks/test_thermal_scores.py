@@ -5,7 +5,6 @@ import pytest
 from common import thermal_places, thermal_scores
 from common.thermal_scores import GUIDES, METHODS, Estimates, can, parts_db, psnr, score
 
-from xsr.kernels.guidance import normalised_difference
 from xsr.models import registry
 from xsr.training import thermal
 from xsr.training import thermal_synthetic as synthetic
@@ -56,13 +55,6 @@ def test_errors_of_parts_by_hand(scene):
     np.testing.assert_allclose(gains, np.full(9, 20.0), atol=0.01)
     cloudy = np.where(np.arange(64) < 25, np.nan, truth + 1)  # the first of three columns of parts is all but unknown
     assert parts_db(pair, cloudy.astype(np.float32), truth + 2).size == 6
-
-
-def test_bands_made_of_an_index_have_it():
-    index = np.array([[-0.2, 0.0], [0.5, 0.9]], np.float32)
-    red, nir = thermal_scores.of_index(index, 0.4)
-    np.testing.assert_allclose(normalised_difference(red, nir), index, atol=1e-6)
-    np.testing.assert_allclose(red + nir, 0.4, atol=1e-6)
 
 
 def test_an_index_is_all_that_tsharp_reads(scene):
