@@ -29,8 +29,8 @@ from common.thermal_scores import (
     alignment,
     pair,
     score,
-    seen,
     trained,
+    trained_on,
 )
 from wald import write
 
@@ -83,7 +83,7 @@ def by_place(found: Sequence[Case], scores: Sequence[ThermalScore]) -> str:
         if names == ROWS:
             span += f"; edges of the truth {alignment(truth, guide):.2f}"
         mine = {row.method: row for row in scores if (row.place, row.scale) == (case.place, case.scale)}
-        learnt = [name for name in names if case.place in seen(name)]
+        learnt = [name for name in names if case.place in trained_on(name)]
         note = f"; in the training of {', '.join(learnt)}" if learnt else ""
         lines += [f"**{case.place}, ×{case.scale} (range {span}{note})**", ""]
         lines += [more.table(HEAD, [cells(mine.get(name), name) for name in names]), ""]
@@ -138,7 +138,7 @@ def record(scores: Sequence[ThermalScore]) -> None:
             {key: None if isinstance(v, float) and math.isnan(v) else v for key, v in asdict(row).items()}
             | {"bicubic_db": bicubic[row.place, row.scale]}
             for row in scores
-            if row.method == method and row.place not in seen(method)
+            if row.method == method and row.place not in trained_on(method)
         ]
         if rows:
             path = registry.find(METHODS[method]["model"])

@@ -98,7 +98,7 @@ def trained(method: str, scale: int) -> bool:
     return model in registry.names() and registry.card(model).factor in (None, scale)
 
 
-def seen(method: str) -> tuple[str, ...]:
+def trained_on(method: str) -> tuple[str, ...]:
     """Places whose temperature a row was trained on."""
     model = METHODS.get(method, {}).get("model")
     return () if model not in registry.names() else tuple(registry.card(str(model)).training.get("places", ()))

@@ -18,8 +18,8 @@ from common.thermal_scores import (
     can,
     parts_db,
     psnr,
-    seen,
     trained,
+    trained_on,
 )
 
 Image = NDArray[np.float32]
@@ -65,7 +65,7 @@ def margins(
 ) -> str:
     """Table of how far a network is above other methods, by place; the last rows pool scenes."""
     rows, pooled = [], {}
-    learnt = seen(network)
+    learnt = trained_on(network)
     for scale in dict.fromkeys(pair.scale for pair in pairs):
         mine = [pair for pair in pairs if pair.scale == scale]
         for pair in mine:
