@@ -50,9 +50,9 @@ Case = tuple[Pair, tuple[str, ...]]
 """A pair and the rows of its table."""
 
 
-def cases(scenes: Sequence[ThermalScene]) -> list[Case]:
+def cases(scenes: Sequence[ThermalScene], scales: Sequence[int] = SCALES) -> list[Case]:
     """Pairs of all scenes and factors."""
-    return [(pair(scene, scale), ROWS if guided(scene) else BLIND) for scene in scenes for scale in SCALES]
+    return [(pair(scene, scale), ROWS if guided(scene) else BLIND) for scene in scenes for scale in scales]
 
 
 def run(found: Sequence[Case], made: Estimates) -> list[ThermalScore]:
@@ -112,7 +112,8 @@ def markdown(
     parts += [
         "### The best network against each other method\n",
         f"{network} has the greatest mean PSNR. Each scene is cut into {PARTS} × {PARTS} parts; the numbers are the"
-        " mean over parts of the difference in dB, ± its standard error. The bold rows are means over scenes.\n",
+        " mean over parts of the difference in dB, ± its standard error; below, means over scenes, bold above their"
+        " standard error.\n",
         more.margins(pairs, made, network, more.COMPARED, more.freely) + "\n",
         "The same where every result is held within the response of the sensor, and ATPRK and kriging heed it:\n",
         more.margins(pairs, made, network, more.COMPARED, more.within) + "\n",
@@ -123,6 +124,7 @@ def markdown(
             known = [case for case in blind if trained(name, case.scale)]
             parts += [more.margins(known, made, name, ("bicubic", "kriging"), more.freely) + "\n"]
     parts += ["### A vegetation index alone, or one band, for a guide\n", more.guides(pairs, made, network) + "\n"]
+    parts += [more.margins_by_guide(pairs, made, network) + "\n"]
     parts += ["### What conserving radiance does\n"]
     parts += [f"{one}\n" for one in more.kept(pairs, made, network)]
     if overpasses:
@@ -161,7 +163,7 @@ def main() -> None:
         print("XSR_DATA is not set: the scores need the folder of real images")
         return
     scenes = [corner(next(read_scenes(data)))] if options.small else list(read_scenes(data))
-    found, made = cases(scenes), Estimates()
+    found, made = cases(scenes, SCALES[:1] if options.small else SCALES), Estimates()
     scores = run(found, made)
     overpasses = [] if options.small else list(read_pairs(data.root))
     text = markdown(found, overpasses, scores, made)

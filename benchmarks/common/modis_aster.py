@@ -21,7 +21,7 @@ from scipy.ndimage import binary_erosion
 import xsr
 from common.thermal_comparators import enlarged
 from common.thermal_scores import Estimates, Pair
-from common.thermal_tables import COMPARED, spread, table
+from common.thermal_tables import COMPARED, pooled, table
 
 FOLDER = "thermal_modis_aster_europe"
 TEST = (27, 40, 88, 95, 102, 124, 129, 159, 197)
@@ -155,7 +155,7 @@ def tables(found: Sequence[Overpass], made: Estimates, network: str) -> Iterator
                 f"{rmse.mean():.3f}",
                 f"{np.mean([row.correlation for row in mine]):.3f}",
                 "" if np.isnan(detail).any() else f"{np.mean(detail):.3f}",
-                spread(20 * np.log10(rmse / best)) if name in COMPARED else "",
+                pooled(20 * np.log10(rmse / best)) if name in COMPARED else "",
             ]
         )
     yield table(("method", "RMSE K", "r", "r of the detail", f"{network} above it, dB"), lines)

@@ -1,6 +1,6 @@
 """Tables of sharpened temperatures: the best network against each other method, guides, and what is conserved."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,13 @@ def spread(values: Sequence[float] | NDArray[np.float64], digits: int = 2) -> st
     return f"{values.mean():+.{digits}f}{error}" if values.size else ""
 
 
+def pooled(values: Sequence[float] | NDArray[np.float64]) -> str:
+    """Mean over scenes with its standard error, bold where it is above that."""
+    values = np.asarray(values, float)
+    clear = values.size > 1 and values.mean() > values.std(ddof=1) / np.sqrt(values.size)
+    return f"**{spread(values)}**" if clear else spread(values)
+
+
 def best(pairs: Sequence[Pair], made: Estimates) -> str:
     """Network with the greatest mean PSNR over pairs, of those that have weights for all."""
     names = [name for name in NETWORKS if all(trained(name, pair.scale) for pair in pairs)]
@@ -64,20 +71,28 @@ def margins(
     pairs: Sequence[Pair], made: Estimates, network: str, others: Sequence[str], how: Callable[..., Image]
 ) -> str:
     """Table of how far a network is above other methods, by place; the last rows pool scenes."""
-    rows, pooled = [], {}
-    learnt = trained_on(network)
-    for scale in dict.fromkeys(pair.scale for pair in pairs):
-        mine = [pair for pair in pairs if pair.scale == scale]
-        for pair in mine:
-            gains = [parts_db(pair, how(made, pair, network), how(made, pair, name)) for name in others]
-            mark = " (in training)" if pair.place in learnt else ""
-            rows.append([f"{pair.place}, ×{scale}{mark}", *map(spread, gains)])
-            pooled[pair.place, scale] = [gain.mean() for gain in gains]
-        for label, left_out in (("all scenes", ()), ("scenes not in training", learnt)):
-            kept = [pooled[pair.place, scale] for pair in mine if pair.place not in left_out]
-            if len(kept) > 1 and (label == "all scenes" or len(kept) < len(mine)):
-                rows.append([f"**{label}, ×{scale}**", *(spread(column) for column in zip(*kept, strict=True))])
-    return table((f"{network} above …, dB", *others), rows)
+    rows, means = [], {}
+    for pair in pairs:
+        gains = [parts_db(pair, how(made, pair, network), how(made, pair, name)) for name in others]
+        means[pair.place, pair.scale] = [float(gain.mean()) for gain in gains]
+        mark = " (in training)" if pair.place in trained_on(network) else ""
+        rows.append([f"{pair.place}, ×{pair.scale}{mark}", *map(spread, gains)])
+    return table((f"{network} above …, dB", *others), [*rows, *over_scenes(means, trained_on(network))])
+
+
+def over_scenes(
+    means: Mapping[tuple[str, int], Sequence[float]], learnt: Sequence[str], of: str = ""
+) -> list[list[str]]:
+    """Rows that pool scenes by factor: all, and those whose temperature was not in training."""
+    rows = []
+    for scale in dict.fromkeys(scale for _, scale in means):
+        places = [place for place, its in means if its == scale]
+        groups = {"all scenes": places, "scenes not in training": [p for p in places if p not in learnt]}
+        for label, group in groups.items():
+            if len(group) > 1 and (label == "all scenes" or len(group) < len(places)):
+                columns = zip(*(means[place, scale] for place in group), strict=True)
+                rows.append([f"{of}{label}, ×{scale}", *map(pooled, columns)])
+    return rows
 
 
 def guides(pairs: Sequence[Pair], made: Estimates, network: str) -> str:
@@ -91,6 +106,25 @@ def guides(pairs: Sequence[Pair], made: Estimates, network: str) -> str:
         ]
         rows.append([f"{pair.place}, ×{pair.scale}", f"{psnr(pair, made(pair, 'bicubic')):.2f}", *cells])
     return table((f"guide: {' → '.join(GUIDES)}, PSNR dB", "no guide: bicubic", *names), rows)
+
+
+def margins_by_guide(pairs: Sequence[Pair], made: Estimates, network: str) -> str:
+    """Table of how far a network is above other methods with the same guide that is less than all bands."""
+    rows = []
+    for kind in GUIDES[1:]:
+        others = [name for name in COMPARED if name in UNGUIDED or can(name, kind)]
+        means = {}
+        for pair in pairs:
+            images = {
+                name: made(pair, name, guide="bands" if name in UNGUIDED else kind) for name in (*others, network)
+            }
+            means[pair.place, pair.scale] = [
+                float(parts_db(pair, images[network], images[name]).mean()) for name in others
+            ]
+        for label, *cells in over_scenes(means, trained_on(network), f"{kind}: "):
+            cell = dict(zip(others, cells, strict=True))
+            rows.append([label, *(cell.get(name, "–") for name in COMPARED)])
+    return table((f"{network} above …, dB", *COMPARED), rows)
 
 
 def kept(pairs: Sequence[Pair], made: Estimates, network: str) -> Iterator[str]:
