@@ -51,9 +51,9 @@ def pooled(values: Sequence[float] | NDArray[np.float64]) -> str:
     return f"**{spread(values)}**" if clear else spread(values)
 
 
-def best(pairs: Sequence[Pair], made: Estimates) -> str:
+def best(pairs: Sequence[Pair], made: Estimates, networks: Sequence[str] = NETWORKS) -> str:
     """Network with the greatest mean PSNR over pairs, of those that have weights for all."""
-    names = [name for name in NETWORKS if all(trained(name, pair.scale) for pair in pairs)]
+    names = [name for name in networks if all(trained(name, pair.scale) for pair in pairs)]
     return max(names, key=lambda name: np.mean([psnr(pair, made(pair, name)) for pair in pairs]))
 
 
