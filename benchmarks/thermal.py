@@ -1,29 +1,37 @@
-"""Scores of sharpened temperatures on the thermal test scenes, against interpolation, guided filter and TsHARP.
+"""Scores of sharpened temperatures, against interpolation and published methods of sharpening.
 
-Prints the table; ``--write`` puts it into the documentation and the cards of the models. Needs the folder of real
-images in XSR_DATA.
+Prints the tables; ``--write`` puts them into the documentation and the cards of the models. Needs the folder of real
+images in XSR_DATA, and scikit-learn.
 """
 
 import argparse
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from common import thermal_tables as more
 from common.data import manifest
+from common.modis_aster import Overpass, read_pairs, tables
+from common.thermal_places import guided, read_scenes
 from common.thermal_scores import (
+    BLIND,
     BORDER,
     METHODS,
     MTF,
-    UNGUIDED,
+    NETWORKS,
+    PARTS,
+    ROWS,
+    Estimates,
+    Pair,
     ThermalScore,
     alignment,
-    read_scenes,
+    pair,
     score,
+    trained,
+    trained_on,
 )
-from rich.console import Console
-from rich.table import Table
 from wald import write
 
 from xsr.models import registry
@@ -36,35 +44,27 @@ MARKERS = "<!-- scores: written by benchmarks/thermal.py -->", "<!-- end of scor
 SCALES = (4, 8)
 HEAD = ("method", "PSNR dB", "SSIM", "MSE K²", "bias K", "edges", "RMSE K, flat to steep quartiles of the truth")
 MISSING = "not trained"
-NETWORK = "DCTNet"
-CONSERVED: tuple[dict[str, Any], ...] = ({}, {"conserve": "radiance"}, {"conserve": "radiance", "mtf": MTF})
-"""Ways to conserve radiance, as arguments of `score`."""
 SMALL = 64
 """Side of a small input in pixels."""
+SMALL_ROWS = tuple(name for name in ROWS if name not in NETWORKS or name in BLIND)
+"""Rows for it."""
+Case = tuple[Pair, tuple[str, ...]]
+"""A pair and the rows of its table."""
 
 
-def trained(method: str, scale: int) -> bool:
-    """Whether a row needs no weights, or has some for this factor."""
-    model = METHODS[method].get("model")
-    if model is None:
-        return True
-    return model in registry.names() and registry.card(model).factor in (None, scale)
+def cases(scenes: Sequence[ThermalScene], scales: Sequence[int] = SCALES, rows: tuple[str, ...] = ROWS) -> list[Case]:
+    """Pairs of all scenes and factors."""
+    return [(pair(scene, scale), rows if guided(scene) else BLIND) for scene in scenes for scale in scales]
 
 
-def run(scenes: list[ThermalScene]) -> list[ThermalScore]:
+def run(found: Sequence[Case], made: Estimates) -> list[ThermalScore]:
     """Score every method that there is."""
     return [
-        score(scene, scale, method)
-        for scene in scenes
-        for scale in SCALES
-        for method in METHODS
-        if trained(method, scale) and (guided(scene) or method in UNGUIDED)
+        score(case, made(case, method), method)
+        for case, names in found
+        for method in names
+        if trained(method, case.scale)
     ]
-
-
-def guided(scene: ThermalScene) -> bool:
-    """Whether a scene has a guide."""
-    return bool(np.isfinite(scene.guide).any())
 
 
 def cells(row: ThermalScore | None, method: str) -> tuple[str, ...]:
@@ -76,66 +76,76 @@ def cells(row: ThermalScore | None, method: str) -> tuple[str, ...]:
     return (method, *numbers, " / ".join(f"{rmse:.2f}" for rmse in row.strata_rmse_k))
 
 
-def tables(scenes: list[ThermalScene], scores: list[ThermalScore]) -> list[tuple[str, list[tuple[str, ...]]]]:
-    """Caption and rows of each scene and factor."""
-    out = []
-    for scene in scenes:
-        names = METHODS if guided(scene) else UNGUIDED
-        spread = float(np.nanmax(scene.kelvin) - np.nanmin(scene.kelvin))
-        span = f"{spread:.1f} K"
-        if guided(scene):
-            span += f"; edges of the truth {alignment(scene.kelvin, scene.guide):.2f}"
-        for scale in SCALES:
-            found = {r.method: r for r in scores if r.place == scene.place and r.scale == scale}
-            rows = [cells(found.get(name), name) for name in names]
-            out.append((f"{scene.place}, ×{scale} (range {span})", rows))
-    return out
-
-
-def markdown(scenes: list[ThermalScene], scores: list[ThermalScore]) -> str:
-    """Return all tables and the note."""
+def by_place(found: Sequence[Case], scores: Sequence[ThermalScore]) -> str:
+    """Table of each scene and factor."""
     lines = []
-    for caption, rows in tables(scenes, scores):
-        lines += [f"**{caption}**", "", f"| {' | '.join(HEAD)} |", f"| {' | '.join('---' for _ in HEAD)} |"]
-        lines += [f"| {' | '.join(row)} |" for row in rows]
-        lines.append("")
-    names = [model for row in METHODS.values() if (model := row.get("model")) in registry.names()]
-    weights = ", ".join(f"`{name}` `{registry.card(str(name)).sha256[:12]}`" for name in names)
-    note = (
-        f"Wald protocol, Gaussian point spread function with MTF {MTF} at the Nyquist frequency of the low-resolution"
-        f" image, {BORDER} px border off, no conservation of means. The range of the truth is the peak of PSNR and the"
-        f" range of SSIM. Weights: {weights}."
-    )
-    return "\n".join([*lines, note, "", kept(scenes)])
-
-
-def kept(scenes: list[ThermalScene]) -> str:
-    """Table of what conserving radiance does, over the area of a pixel and within the sensor's response."""
-    head = ("conserved: nothing → over the area → within the response, PSNR dB", "bicubic", "guided filter", NETWORK)
-    lines = [f"| {' | '.join(head)} |", f"| {' | '.join('---' for _ in head)} |"]
-    for scene in filter(guided, scenes):
-        for scale in SCALES:
-            found = (
-                " → ".join(f"{score(scene, scale, method, **how).psnr_db:.2f}" for how in CONSERVED)
-                for method in head[1:]
-            )
-            lines.append(f"| {scene.place}, ×{scale} | {' | '.join(found)} |")
+    for case, names in found:
+        truth, guide = case.truth.values[0], case.guide.values
+        span = f"{float(np.nanmax(truth) - np.nanmin(truth)):.1f} K"
+        if names != BLIND:
+            span += f"; edges of the truth {alignment(truth, guide):.2f}"
+        mine = {row.method: row for row in scores if (row.place, row.scale) == (case.place, case.scale)}
+        learnt = [name for name in names if case.place in trained_on(name)]
+        note = f"; in the training of {', '.join(learnt)}" if learnt else ""
+        lines += [f"**{case.place}, ×{case.scale} (range {span}{note})**", ""]
+        lines += [more.table(HEAD, [cells(mine.get(name), name) for name in names]), ""]
     return "\n".join(lines)
 
 
-def record(scores: list[ThermalScore]) -> None:
-    """Write the scores of each model into its card, with those of bicubic interpolation."""
+def note() -> str:
+    """Say what the tables are of."""
+    names = [model for row in METHODS.values() if (model := row.get("model")) in registry.names()]
+    weights = ", ".join(f"`{name}` `{registry.card(str(name)).sha256[:12]}`" for name in names)
+    return (
+        f"Wald protocol, Gaussian point spread function with MTF {MTF} at the Nyquist frequency of the low-resolution"
+        f" image, {BORDER} px border off, no conservation of means. The range of the truth is the peak of PSNR and the"
+        f" range of SSIM. Weights: {weights}.\n"
+    )
+
+
+def markdown(
+    found: Sequence[Case], overpasses: Sequence[Overpass], scores: Sequence[ThermalScore], made: Estimates
+) -> str:
+    """Return all tables and the note."""
+    pairs = [case for case, names in found if names != BLIND]
+    blind = [case for case, names in found if names == BLIND]
+    network = more.best(pairs, made, [name for name in found[0][1] if name in NETWORKS])
+    parts = [by_place(found, scores), note()]
+    parts += [
+        "### The best network against each other method\n",
+        f"{network} has the greatest mean PSNR. Each scene is cut into {PARTS} × {PARTS} parts; the numbers are the"
+        " mean over parts of the difference in dB, ± its standard error; below, means over scenes, bold above their"
+        " standard error.\n",
+        more.margins(pairs, made, network, more.COMPARED, more.freely) + "\n",
+        "The same where every result is held within the response of the sensor, and ATPRK and kriging heed it:\n",
+        more.margins(pairs, made, network, more.COMPARED, more.within) + "\n",
+    ]
+    if blind:
+        parts += ["Without a guide:\n"]
+        for name in ("ESRNet", network):
+            known = [case for case in blind if trained(name, case.scale)]
+            parts += [more.margins(known, made, name, ("bicubic", "kriging"), more.freely) + "\n"]
+    parts += ["### A vegetation index alone, or one band, for a guide\n", more.guides(pairs, made, network) + "\n"]
+    parts += [more.margins_by_guide(pairs, made, network) + "\n"]
+    parts += ["### What conserving radiance does\n"]
+    parts += [f"{one}\n" for one in more.kept(pairs, made, network)]
+    if overpasses:
+        parts += ["### MODIS sharpened, against ASTER\n", *(f"{one}\n" for one in tables(overpasses, made, network))]
+    return "\n".join(parts).rstrip()
+
+
+def record(scores: Sequence[ThermalScore]) -> None:
+    """Write into the card of each model its scores on places that it was not trained on, with those of bicubic."""
     bicubic = {(row.place, row.scale): row.psnr_db for row in scores if row.method == "bicubic"}
-    for method, arguments in METHODS.items():
-        model = arguments.get("model")
+    for method in NETWORKS:
         rows = [
             {key: None if isinstance(v, float) and math.isnan(v) else v for key, v in asdict(row).items()}
             | {"bicubic_db": bicubic[row.place, row.scale]}
             for row in scores
-            if row.method == method
+            if row.method == method and row.place not in trained_on(method)
         ]
-        if model is not None and rows:
-            path = registry.find(model)
+        if rows:
+            path = registry.find(METHODS[method]["model"])
             write_card(replace(read_card(path), scores=rows), path)
 
 
@@ -155,15 +165,14 @@ def main() -> None:
         print("XSR_DATA is not set: the scores need the folder of real images")
         return
     scenes = [corner(next(read_scenes(data)))] if options.small else list(read_scenes(data))
-    scores = run(scenes)
-    for caption, rows in tables(scenes, scores):
-        table = Table(*HEAD, title=caption)
-        for row in rows:
-            table.add_row(*row)
-        Console(width=150).print(table)
+    found, made = cases(scenes, SCALES[:1], SMALL_ROWS) if options.small else cases(scenes), Estimates()
+    scores = run(found, made)
+    overpasses = [] if options.small else list(read_pairs(data.root))
+    text = markdown(found, overpasses, scores, made)
+    print(text)
     if options.write and not options.small:
         record(scores)
-        write(TARGET, markdown(scenes, scores), MARKERS)
+        write(TARGET, text, MARKERS)
         print(f"wrote {TARGET.relative_to(ROOT)}")
 
 

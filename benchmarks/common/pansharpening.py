@@ -21,13 +21,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from common.kriging import area_to_point, of_pixels
 from xsr.core.blocks import Span
 from xsr.kernels.degrade import BandOptics, observe
 from xsr.kernels.resample import interpolate_filled
 
 Image = NDArray[np.float64]
-REACH = 2
-"""Own pixels around a point that kriging reads."""
 WINDOW = 16
 """Side of the windows of quality indices, in pixels of whichever image."""
 COMPONENTS, COARSE_WEIGHT = 5, 0.1
@@ -112,35 +111,9 @@ def atprk(pair: Pair) -> Image:
     for band, own in enumerate(pair.own):
         slopes, constant = _regressed(pair.in_own(pair.sharp, band), own)
         trend = np.tensordot(slopes, pair.sharp, axes=1) + constant
-        out[band] = trend + _area_to_point(own - pair.in_own(trend[None], band)[0], pair.side)
+        residual = own - pair.in_own(trend[None], band)[0]
+        out[band] = trend + area_to_point(residual, of_pixels(residual, pair.side))
     return out
-
-
-def _area_to_point(residual: Image, side: int) -> Image:
-    """Ordinary kriging of points from areas (h, w): exponential covariance of the range that neighbours tell."""
-    centred = residual - residual.mean()
-    pairs = (centred[1:] * centred[:-1]).mean() + (centred[:, 1:] * centred[:, :-1]).mean()
-    alike = min(max(0.5 * pairs / max((centred**2).mean(), 1e-15), 0.05), 0.95)
-    length = -side / np.log(alike)
-    inside = np.stack(np.meshgrid(*2 * [np.arange(side)], indexing="ij"), axis=-1).reshape(-1, 2)
-    corners = side * np.stack(np.meshgrid(*2 * [np.arange(-REACH, REACH + 1)], indexing="ij"), axis=-1).reshape(-1, 2)
-    points = corners[:, None] + inside
-    covariance = [np.exp(-_distance(points, points[n][None]) / length).mean(axis=(1, 3)) for n in range(len(points))]
-    system = np.ones((len(points) + 1,) * 2)
-    system[:-1, :-1], system[-1, -1] = np.concatenate(covariance, axis=1), 0
-    right = np.ones((len(points) + 1, len(inside)))
-    right[:-1] = np.exp(-_distance(points, inside[None]) / length).mean(axis=1)[:, 0]
-    weights = np.linalg.solve(system, right)[:-1]
-    padded = np.pad(residual, REACH, mode="edge")
-    height, width = residual.shape
-    around = np.stack([padded[y : y + height, x : x + width] for y, x in corners // side + REACH])
-    made = np.tensordot(weights.T, around, axes=1).reshape(side, side, height, width)
-    return np.asarray(made.transpose(2, 0, 3, 1).reshape(side * height, side * width))
-
-
-def _distance(one: Image, two: Image) -> Image:
-    """Distances between points (n, a, 2) and (m, b, 2), shape (n, a, m, b)."""
-    return np.asarray(np.linalg.norm(one[:, :, None, None] - two[None, None], axis=-1))
 
 
 def low_rank(pair: Pair) -> Image:

@@ -1,46 +1,36 @@
-"""Scores of sharpened temperatures by the Wald protocol, on thermal scenes that no recipe trains on.
+"""Scores of sharpened temperatures by the Wald protocol.
 
-The truth is an image on a grid of about the native resolution of the thermal sensor: bands of 60 m that came on a grid
-of 30 m are averaged to 60 m first, those of 100 m to 90 m. Observed through a Gaussian point spread function at four or
-eight times coarser pixels it is sharpened back by the public operation `xsr.guided`, and compared with itself.
-
-References
-----------
-G. Chander, B. L. Markham, D. L. Helder, "Summary of current radiometric calibration coefficients for Landsat MSS, TM,
-ETM+, and EO-1 ALI sensors", Remote Sensing of Environment 113 (2009), doi:10.1016/j.rse.2009.01.007: limits of
-radiance, solar irradiance, thermal constants. J. A. Duffie, W. A. Beckman, "Solar Engineering of Thermal Processes",
-chapter 1: position of the sun.
+The truth, observed through a Gaussian point spread function at four or eight times coarser pixels, is sharpened back by
+the public operation `xsr.guided`, or by a published method of `common.thermal_comparators`, and compared with itself.
 """
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import rasterio
 import xarray as xr
 from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
-from scipy.ndimage import binary_dilation
 
-from xsr.core.radiometry import brightness_temperature
+from common.thermal_comparators import atprk, regression_trees
 from xsr.kernels.degrade import blur_decimate
+from xsr.kernels.guidance import normalised_difference
+from xsr.models import registry
 from xsr.operations.evaluate import evaluate, strata
 from xsr.operations.guided import guided
-from xsr.training.manifest import Manifest
-from xsr.training.thermal import ThermalScene, average, load_thermal
-from xsr.training.thermal_synthetic import GUIDE_BANDS
+from xsr.training.thermal import ThermalScene
+from xsr.training.thermal_synthetic import GUIDE, GUIDE_BANDS
 
-FOLDER = "thermal_l7_pennsylvania_2002"
 MTF = 0.3
 """Modulation at the Nyquist frequency of the low-resolution image."""
 BORDER = 4
 """Pixels along each side that do not count."""
+PARTS = 3
+"""Parts of a scene along each side, whose errors are compared in pairs."""
 METHODS: dict[str, dict[str, str]] = {
     "bilinear": {"method": "bilinear"},
     "bicubic": {"method": "bicubic"},
@@ -51,24 +41,24 @@ METHODS: dict[str, dict[str, str]] = {
     "DCTNet": {"model": "dctnet_lst"},
     "DCTRRDBNet": {"model": "dctrrdbnet_lst"},
 }
-"""Rows of the table, as arguments of `xsr.guided`."""
-UNGUIDED = ("bilinear", "bicubic", "ESRNet")
-"""Rows that need no guide."""
-K1, K2 = 666.09, 1282.71
-"""Thermal constants of ETM+ band 6: W m-2 sr-1 um-1, kelvin."""
-THERMAL = (3.2, 12.65)
-"""Radiance of ETM+ band 6 in high gain at digital numbers 1 and 255, W m-2 sr-1 um-1."""
-IRRADIANCE = (1533.0, 1039.0, 230.8)
-"""Solar irradiance in ETM+ bands 3, 4 and 5, W m-2 um-1."""
-RADIANCE = {
-    "low": ((-5.0, 152.9), (-5.1, 241.1), (-1.0, 31.06)),
-    "high": ((-5.0, 152.9), (-5.1, 157.4), (-1.0, 31.06)),
+"""Rows of the table that xsr has, as arguments of `xsr.guided`."""
+Own = Callable[[NDArray[np.float64], NDArray[np.float64], float | None], NDArray[np.float64]]
+OTHERS: dict[str, Own] = {
+    "kriging": lambda low, guide, mtf: atprk(low, guide[:0], mtf=mtf),
+    "ATPRK": lambda low, guide, mtf: atprk(low, guide, mtf=mtf),
+    "regression trees": lambda low, guide, mtf: regression_trees(low, guide),
 }
-"""Radiance of ETM+ bands 3, 4 and 5 at digital numbers 1 and 255, by the gain of band 4; 3 and 5 are in high gain."""
-LOW_GAIN_ABOVE = 45.0
-"""Elevation of the sun above which band 4 is in low gain over land, degrees."""
-CLOUD_RED, CLOUD_GROW = 0.2, 3
-"""Red reflectance above which a pixel is cloud, and the pixels by which clouds are grown."""
+"""Rows of other methods: of temperature, guide and, where it is to be heeded, the MTF of the sensor."""
+UNGUIDED = ("bilinear", "bicubic", "kriging", "ESRNet")
+"""Rows that read no guide."""
+BLIND = (*UNGUIDED, "DCTNet")
+"""Rows for scenes without one: the network was trained on some guides that are the mean of land everywhere."""
+MEAN = np.array(GUIDE.mean, np.float32)
+NETWORKS = tuple(name for name, row in METHODS.items() if "model" in row)
+ROWS = ("bilinear", "bicubic", "kriging", "guided filter", "TsHARP", "ATPRK", "regression trees", *NETWORKS)
+"""All rows, in the order of the table."""
+GUIDES = ("bands", "index", "near infrared")
+"""Guides: all bands, the vegetation index alone, one band."""
 
 
 @dataclass(frozen=True)
@@ -88,76 +78,30 @@ class ThermalScore:
     """Root mean square error where the truth is flat, to where it is steep, by quartiles of its gradient."""
 
 
-def sun_elevation(when: datetime, latitude: float, longitude: float) -> float:
-    """Elevation of the sun in degrees, to about half a degree.
+@dataclass(frozen=True)
+class Pair:
+    """Low-resolution temperature, guide and truth of a scene, on grids that nest."""
 
-    Parameters
-    ----------
-    when
-        Universal time.
-    latitude, longitude
-        Degrees north and east.
-    """
-    day = when.timetuple().tm_yday
-    declination = math.radians(23.45) * math.sin(2 * math.pi * (284 + day) / 365)
-    turn = 2 * math.pi * (day - 81) / 364
-    equation_h = (9.87 * math.sin(2 * turn) - 7.53 * math.cos(turn) - 1.5 * math.sin(turn)) / 60
-    hour = when.hour + when.minute / 60 + longitude / 15 + equation_h - 12
-    height = math.sin(math.radians(latitude)) * math.sin(declination)
-    height += math.cos(math.radians(latitude)) * math.cos(declination) * math.cos(math.radians(15 * hour))
-    return math.degrees(math.asin(height))
+    place: str
+    scale: int
+    low: xr.DataArray
+    guide: xr.DataArray
+    """Bands of `GUIDE_BANDS`, or a vegetation index; where there is none the mean of land, for the grid."""
+    truth: xr.DataArray
 
 
-def reflectance(dn: NDArray[np.floating], limits: tuple[float, float], irradiance: float, factor: float) -> Any:
-    """Reflectance at the top of the atmosphere of 8-bit numbers 1 to 255, ``pi L d^2 / (E sin h)``.
-
-    Parameters
-    ----------
-    dn
-        Digital numbers.
-    limits
-        Radiance at 1 and at 255.
-    irradiance
-        Of the sun, at one astronomical unit.
-    factor
-        ``d^2 / sin h`` with the distance of the sun in astronomical units and its elevation.
-    """
-    return math.pi * radiance(dn, limits) * factor / irradiance
+def trained(method: str, scale: int) -> bool:
+    """Whether a row needs no weights, or has some for this factor."""
+    model = METHODS.get(method, {}).get("model")
+    if model is None:
+        return True
+    return model in registry.names() and registry.card(model).factor in (None, scale)
 
 
-def radiance(dn: NDArray[np.floating], limits: tuple[float, float]) -> Any:
-    """Spectral radiance of 8-bit numbers 1 to 255, from that at both ends."""
-    low, high = limits
-    return low + (dn - 1) * (high - low) / 254
-
-
-def pennsylvania(root: Path, when: datetime) -> ThermalScene:
-    """Landsat 7 over Pennsylvania in 2002 at 60 m: brightness temperature and reflectance, both at the sensor.
-
-    Clouds, which are bright in the red, are no data, and so are the pixels around them.
-    """
-    with rasterio.open(root / FOLDER / f"LE07_p015r032_{when:%Y%m%d}.tif") as source:
-        dn = source.read().astype(np.float64)
-    elevation = sun_elevation(when, 40.5, -76.2)
-    distance = 1 - 0.01672 * math.cos(math.radians(0.9856 * (when.timetuple().tm_yday - 4)))
-    factor = distance**2 / math.sin(math.radians(elevation))
-    limits = RADIANCE["low" if elevation > LOW_GAIN_ABOVE else "high"]
-    bands = [
-        reflectance(dn[number], ends, sun, factor)
-        for number, ends, sun in zip((2, 3, 4), limits, IRRADIANCE, strict=True)
-    ]
-    kelvin = brightness_temperature(radiance(dn[6], THERMAL), K1, K2)
-    both = average(np.stack([kelvin, *bands]).astype(np.float32), 2)
-    cloudy = binary_dilation(both[1] > CLOUD_RED, iterations=CLOUD_GROW)
-    both[:, cloudy] = np.nan
-    return ThermalScene(f"Pennsylvania {when:%Y-%m-%d}", both[0], both[1:])
-
-
-def read_scenes(manifest: Manifest) -> Iterator[ThermalScene]:
-    """Read the thermal scenes of the test split; those in Pennsylvania need the position of the sun."""
-    for day in ("2002-07-20", "2002-11-25"):
-        yield pennsylvania(manifest.root, datetime.fromisoformat(f"{day}T15:37"))
-    yield from load_thermal(manifest, split=("test",))
+def trained_on(method: str) -> tuple[str, ...]:
+    """Places whose temperature a row was trained on."""
+    model = METHODS.get(method, {}).get("model")
+    return () if model not in registry.names() else tuple(registry.card(str(model)).training.get("places", ()))
 
 
 def cube(images: NDArray[np.float32], names: tuple[str, ...], scale: int = 1) -> xr.DataArray:
@@ -169,50 +113,120 @@ def cube(images: NDArray[np.float32], names: tuple[str, ...], scale: int = 1) ->
     )
 
 
-def pair(scene: ThermalScene, scale: int) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
-    """Low-resolution temperature, guide and truth of a scene, cut to whole low-resolution pixels."""
+def pair(scene: ThermalScene, scale: int) -> Pair:
+    """Observe a scene, cut to whole low-resolution pixels."""
     height, width = (size // scale * scale for size in scene.kelvin.shape)
     truth = scene.kelvin[None, :height, :width]
     low = blur_decimate(truth, scale=scale, mtf=MTF)
     guide = scene.guide[:, :height, :width]
     if not np.isfinite(guide).any():
-        guide = np.zeros_like(guide)  # gives the grid, and no information
-    return cube(low, ("lst",), scale), cube(guide, GUIDE_BANDS), cube(truth, ("lst",))
+        guide = np.broadcast_to(MEAN[:, None, None], guide.shape).copy()  # gives the grid, and no information
+    return Pair(scene.place, scale, cube(low, ("lst",), scale), cube(guide, GUIDE_BANDS), cube(truth, ("lst",)))
 
 
-def score(scene: ThermalScene, scale: int, method: str, **how: Any) -> ThermalScore:
-    """Sharpen a degraded scene and compare it with the truth.
+def read_guide(pair: Pair, kind: str) -> xr.DataArray:
+    """Guide of some kind: all bands, their vegetation index, or one band.
 
-    Parameters
-    ----------
-    scene
-        Truth and guide.
-    scale
-        Factor.
-    method
-        Key of `METHODS`.
-    **how
-        Further arguments of `xsr.guided`.
+    The near infrared alone comes with a red that is its mean everywhere, which some methods need.
     """
-    low, guide, truth = pair(scene, scale)
-    arguments: Mapping[str, Any] = METHODS[method]
-    fine = guided(low, guide, **arguments, **how)
+    guide = pair.guide
+    if kind == "bands":
+        return guide
+    red, nir = guide.sel(band=list(GUIDE_BANDS[:2])).values
+    if kind == "index":
+        return guide.isel(band=[0]).assign_coords(band=["ndvi"]).copy(data=normalised_difference(red, nir)[None])
+    flat = np.where(np.isfinite(nir), np.nanmean(red), np.float32(np.nan)).astype(np.float32)
+    return guide.sel(band=list(GUIDE_BANDS[:2])).copy(data=np.stack([flat, nir]))
+
+
+def can(method: str, kind: str) -> bool:
+    """Whether a row takes a guide of some kind."""
+    return kind == "bands" or (method not in UNGUIDED and not (method == "TsHARP" and kind != "index"))
+
+
+@dataclass
+class Estimates:
+    """Sharpened images, each made once."""
+
+    made: dict[tuple[str, int, str, str, float | None], NDArray[np.float32]] = field(default_factory=dict)
+
+    def __call__(
+        self, pair: Pair, method: str, *, guide: str = "bands", mtf: float | None = None
+    ) -> NDArray[np.float32]:
+        """Sharpen a pair by a method of `ROWS`, shape (y, x).
+
+        Parameters
+        ----------
+        pair
+            What to sharpen.
+        method
+            Row.
+        guide
+            One of `GUIDES`.
+        mtf
+            Modulation of the sensor for those of `OTHERS` that can heed it.
+        """
+        key = pair.place, pair.scale, method, guide, mtf
+        if key not in self.made:
+            self.made[key] = _sharpened(pair, method, guide, mtf)
+        return self.made[key]
+
+
+def _sharpened(pair: Pair, method: str, kind: str, mtf: float | None) -> NDArray[np.float32]:
+    guide = read_guide(pair, kind)
+    one = kind == "near infrared"
+    if method in OTHERS:
+        plain = guide.values[1:] if one else guide.values
+        return OTHERS[method](pair.low.values[0].astype(np.float64), plain.astype(np.float64), mtf).astype(np.float32)
+    how: dict[str, Any] = dict(METHODS[method])
+    if method == "guided filter" and one:
+        how["guide_bands"] = GUIDE_BANDS[1:2]
+    fine = guided(pair.low, guide, **how)
     assert isinstance(fine, xr.DataArray)
+    return np.asarray(fine.isel(band=0).values, np.float32)
+
+
+def score(pair: Pair, image: NDArray[np.float32], method: str) -> ThermalScore:
+    """Compare a sharpened image (y, x) with the truth of its pair."""
+    truth = pair.truth
+    fine = truth.copy(data=np.where(np.isfinite(truth.values), image[None], np.nan))
     data_range = float(truth.max() - truth.min())
     found = evaluate(fine, truth, data_range=data_range, metrics=("psnr", "ssim", "rmse", "bias"), border=BORDER)
     steep = strata(fine, truth, metrics=("rmse",), border=BORDER)["rmse"].values.ravel()
     value = {name: float(found[name].values.squeeze()) for name in ("psnr", "ssim", "rmse", "bias")}
     return ThermalScore(
-        scene.place,
-        scale,
+        pair.place,
+        pair.scale,
         method,
         round(value["psnr"], 3),
         round(value["ssim"], 4),
         round(value["rmse"] ** 2, 4),
         round(value["bias"], 4),
-        round(alignment(fine.values[0], guide.values), 3),
+        round(alignment(fine.values[0], pair.guide.values), 3),
         tuple(round(float(rmse), 3) for rmse in steep),
     )
+
+
+def psnr(pair: Pair, image: NDArray[np.float32]) -> float:
+    """Peak signal-to-noise ratio in dB, as `score` has it."""
+    return 10 * math.log10(float(pair.truth.max() - pair.truth.min()) ** 2 / float(np.nanmean(squares(pair, image))))
+
+
+def squares(pair: Pair, image: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Squared errors of an image (y, x) without its border; NaN is no data."""
+    inner = slice(BORDER, -BORDER)
+    return (image.astype(np.float64) - pair.truth.values[0])[inner, inner] ** 2
+
+
+def parts_db(pair: Pair, one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float64]:
+    """By how many dB the error of one image is below that of another, in each part of the scene."""
+    gains = []
+    for rows in zip(*(np.array_split(squares(pair, image), PARTS) for image in (one, other)), strict=True):
+        for mine, its in zip(*(np.array_split(row, PARTS, axis=1) for row in rows), strict=True):
+            known = np.isfinite(mine) & np.isfinite(its)
+            if known.sum() > known.size / 2:
+                gains.append(10 * math.log10(its[known].mean() / mine[known].mean()))
+    return np.array(gains)
 
 
 def alignment(kelvin: NDArray[np.floating], guide: NDArray[np.floating]) -> float:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from common.pansharpening import METHODS, Pair, _area_to_point, khan, observed, qnr
+from common.pansharpening import METHODS, Pair, khan, observed, qnr
 
 from xsr.kernels.degrade import sensor_band
 
@@ -32,16 +32,6 @@ def test_a_mixture_of_sharp_bands_is_found_again():
     most = {"GSA": 1e-3, "MTF-GLP-HPM": 0.05, "ATPRK": 1e-3, "low rank": 0.95, "bicubic": 1.01}
     for name, method in METHODS.items():
         assert np.abs(method(one)[0] - truth)[inner].mean() < most[name] * base, name
-
-
-def test_kriging_of_areas_keeps_a_constant_and_their_mean():
-    constant = _area_to_point(np.full((6, 7), 0.2), 2)
-    np.testing.assert_allclose(constant, 0.2, rtol=1e-9)
-    rough = field(1, 32)[0]
-    made = _area_to_point(rough, 3)
-    assert made.shape == (96, 96)
-    means = made.reshape(32, 3, 32, 3).mean(axis=(1, 3))
-    assert np.abs(means - rough)[3:-3, 3:-3].max() < 0.05 * rough.std()
 
 
 def test_indices_without_a_truth_prefer_the_truth():

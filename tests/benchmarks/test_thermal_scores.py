@@ -1,9 +1,9 @@
-from datetime import datetime
+"""Scores of sharpened temperatures: hand values, guides of less than all bands, and what a table compares."""
 
 import numpy as np
 import pytest
-from common import thermal_scores
-from common.thermal_scores import METHODS, score
+from common import thermal_places, thermal_scores
+from common.thermal_scores import GUIDES, METHODS, Estimates, can, parts_db, psnr, score
 
 from xsr.models import registry
 from xsr.training import thermal
@@ -13,26 +13,6 @@ from xsr.training.thermal import ThermalScene
 
 def rng(seed=0):
     return np.random.default_rng(seed)
-
-
-def test_elevation_of_the_sun():
-    # At the equinox the sun stands in the zenith of the equator, and at 90 degrees minus the latitude elsewhere.
-    noon = datetime(2023, 3, 21, 12, 7)
-    assert thermal_scores.sun_elevation(noon, 0.0, 0.0) == pytest.approx(90, abs=1)
-    assert thermal_scores.sun_elevation(noon, 40.0, 0.0) == pytest.approx(50, abs=1)
-    # Landsat 8 over Mendoza, its MTL: 52.70 degrees on 2016-02-09 at 14:26 UTC.
-    assert thermal_scores.sun_elevation(datetime(2016, 2, 9, 14, 26), -33.2, -69.1) == pytest.approx(52.7, abs=1)
-
-
-def test_radiance_at_the_ends_of_the_scale():
-    found = thermal_scores.radiance(np.array([1.0, 128.0, 255.0]), (3.2, 12.65))
-    np.testing.assert_allclose(found, [3.2, 7.925, 12.65])
-
-
-def test_reflectance_by_hand():
-    # DN 100 in ETM+ band 3: L = -5 + 99 * 157.9 / 254 = 56.543; pi * 56.543 * 1.2 / 1533
-    found = thermal_scores.reflectance(np.array([100.0]), (-5.0, 152.9), 1533.0, 1.2)
-    assert found[0] == pytest.approx(0.13905, abs=1e-5)
 
 
 def test_alignment_is_one_with_itself_and_nothing_without_a_guide():
@@ -48,7 +28,8 @@ def scene():
 
 
 def test_low_image_of_a_pair_is_the_truth_seen_coarser(scene):
-    low, guide, truth = thermal_scores.pair(scene, 8)
+    pair = thermal_scores.pair(scene, 8)
+    low, guide, truth = pair.low, pair.guide, pair.truth
     assert low.shape == (1, 8, 8)
     assert guide.shape == (3, 64, 64)
     wanted = thermal.observe(truth.values[0], 8, thermal_scores.MTF)
@@ -57,30 +38,54 @@ def test_low_image_of_a_pair_is_the_truth_seen_coarser(scene):
 
 
 def test_bicubic_beats_bilinear_and_scores_agree_with_numpy(scene):
-    found = {name: score(scene, 4, name) for name in ("bilinear", "bicubic")}
+    pair, made = thermal_scores.pair(scene, 4), Estimates()
+    found = {name: score(pair, made(pair, name), name) for name in ("bilinear", "bicubic")}
     assert found["bicubic"].psnr_db > found["bilinear"].psnr_db
-    _, _, truth = thermal_scores.pair(scene, 4)
-    peak = float(truth.max() - truth.min())
+    peak = float(pair.truth.max() - pair.truth.min())
     one = found["bicubic"]
     assert one.psnr_db == pytest.approx(10 * np.log10(peak**2 / one.mse_k2), abs=2e-3)
+    assert one.psnr_db == pytest.approx(psnr(pair, made(pair, "bicubic")), abs=2e-3)
     assert len(one.strata_rmse_k) == 4
 
 
-def test_pennsylvania_is_plausible(manifest):
-    july, november, andalusia = thermal_scores.read_scenes(manifest)
-    assert july.kelvin.shape == november.kelvin.shape == (150, 150)
-    assert 295 < np.nanmean(july.kelvin) < 305
-    assert 273 < np.nanmean(november.kelvin) < 285
-    assert 0.01 < np.isnan(july.kelvin).mean() < 0.1  # clouds
-    assert np.isfinite(november.kelvin).all()
-    vegetation = [float(np.nanmean((g[1] - g[0]) / (g[1] + g[0]))) for g in (july.guide, november.guide)]
-    assert vegetation[0] > 0.5 > vegetation[1]
-    assert not np.isfinite(andalusia.guide).any()
+def test_errors_of_parts_by_hand(scene):
+    pair = thermal_scores.pair(scene, 4)
+    truth = pair.truth.values[0]
+    gains = parts_db(pair, truth + np.float32(0.5), truth - np.float32(5))
+    np.testing.assert_allclose(gains, np.full(9, 20.0), atol=0.01)
+    cloudy = np.where(np.arange(64) < 25, np.nan, truth + 1)  # the first of three columns of parts is all but unknown
+    assert parts_db(pair, cloudy.astype(np.float32), truth + 2).size == 6
+
+
+def test_an_index_is_all_that_tsharp_reads(scene):
+    pair, made = thermal_scores.pair(scene, 4), Estimates()
+    np.testing.assert_allclose(made(pair, "TsHARP", guide="index"), made(pair, "TsHARP"), atol=0.01)
+    assert not can("TsHARP", "near infrared")
+    assert not can("bicubic", "index")
+
+
+@pytest.mark.parametrize("method", ["guided filter", "ATPRK", "DCTNet"])
+def test_a_guide_of_less_has_no_more_than_is_known(scene, method):
+    """One band is found to have nothing of the others: the result is the same whatever those are."""
+    other = ThermalScene("other", scene.kelvin, scene.guide * np.float32([[[1]], [[1]], [[0.5]]]))
+    other.guide[0] = other.guide[0][::-1]  # the mean stays
+    one, two = (thermal_scores.pair(each, 4) for each in (scene, other))
+    made = Estimates()
+    results = {kind: made(one, method, guide=kind) for kind in GUIDES}
+    np.testing.assert_allclose(made(two, method, guide="near infrared"), results["near infrared"], atol=2e-3)
+    assert np.abs(made(two, method) - results["bands"]).max() > 0.1
+    assert np.abs(results["index"] - results["near infrared"]).max() > 0.1
+
+
+def test_an_estimate_is_made_once(scene):
+    pair, made = thermal_scores.pair(scene, 4), Estimates()
+    assert made(pair, "bicubic") is made(pair, "bicubic")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", [name for name, row in METHODS.items() if row.get("model") in registry.names()])
 def test_shipped_weights_beat_bicubic_on_a_place_never_trained_on(manifest, method):
-    july = next(iter(thermal_scores.read_scenes(manifest)))
+    july = next(iter(thermal_places.read_scenes(manifest)))
     crop = ThermalScene("crop", july.kelvin[60:140, 20:100], july.guide[:, 60:140, 20:100])
-    assert score(crop, 4, method).psnr_db > score(crop, 4, "bicubic").psnr_db + 0.5
+    pair, made = thermal_scores.pair(crop, 4), Estimates()
+    assert psnr(pair, made(pair, method)) > psnr(pair, made(pair, "bicubic")) + 0.5

@@ -161,6 +161,27 @@ def test_tsharp__is_exact_for_a_line_of_the_index():
     np.testing.assert_allclose(out, truth, atol=1e-3)
 
 
+@pytest.mark.parametrize("how", [{"method": "tsharp"}, {"model": "dctnet_lst"}, {"method": "guided_filter"}])
+def test_a_vegetation_index_alone_guides(how):
+    """Of it red and near infrared are made that have it: the same as bands of an even sum; the filter reads itself."""
+    index = (GUIDE[1] - GUIDE[0]) / (GUIDE[1] + GUIDE[0])
+    alone = GUIDE[:1].copy(data=index.values[None]).assign_coords(band=["NDVI"])
+    bands = GUIDE[:2].copy(data=np.stack([0.175 * (1 - index.values), 0.175 * (1 + index.values)]))
+    out = LOW.sr.guided(alone, **how)
+    assert rmse(out) < 0.6 * rmse(LOW.sr.guided(GUIDE, method="bicubic"))
+    if how != {"method": "guided_filter"}:
+        np.testing.assert_allclose(out, LOW.sr.guided(bands, **how), atol=1e-3)
+    lazy = LOW.chunk().sr.guided(alone.chunk(), **how)
+    assert lazy.chunks is not None
+    np.testing.assert_allclose(lazy, out, atol=1e-3)
+
+
+def test_another_single_band_is_no_index():
+    alone = GUIDE[:1].assign_coords(band=["evi"])
+    with pytest.raises(BandError, match="B04"):
+        LOW.sr.guided(alone, method="tsharp")
+
+
 def test_methods_without_a_guide_are_interpolation():
     for method in ("bicubic", "bilinear"):
         out = LOW.sr.guided(GUIDE, method=method, conserve=None)

@@ -6,14 +6,19 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from xsr.core import grid, pipeline
 from xsr.core.cube import Cube, open_cube
 from xsr.core.errors import BandError, GridError
 from xsr.core.types import XarrayObject
+from xsr.operations.guided.baselines import INDEX as RED_NIR
 from xsr.operations.guided.planes import SAME
 
+INDEX, BRIGHTNESS = "ndvi", 0.35
+"""Name of a band that is a vegetation index, and the sum of red and near infrared of the bands that are made of it: the
+mean of the guides that networks were trained on."""
 EDGE_POINTS = 32
 """Points of the longer edge of an outline that is projected."""
 
@@ -28,6 +33,8 @@ def open_guide(
     what: str,
 ) -> tuple[Cube, tuple[str, ...]]:
     """Open a guide and keep those of the requested bands that it has, in that order.
+
+    Of a guide that is a vegetation index alone, red and near infrared that have this index are made.
 
     Parameters
     ----------
@@ -59,6 +66,8 @@ def open_guide(
     known = cube.meanings(sensor)
     if bands is None:
         return cube, known
+    if [name.lower() for name in cube.bands] == [INDEX] and set(RED_NIR) <= set(bands):
+        return _of_index(cube), RED_NIR
     missing = [band for band in bands if band not in known and band not in optional]
     if missing:
         raise BandError(
@@ -67,6 +76,12 @@ def open_guide(
         )
     found = tuple(band for band in bands if band in known)
     return replace(cube, data=cube.data.isel(band=[known.index(band) for band in found])), found
+
+
+def _of_index(cube: Cube) -> Cube:
+    """Red and near infrared whose normalised difference is the one band of a cube, and whose sum is `BRIGHTNESS`."""
+    both = xr.concat([BRIGHTNESS / 2 * (1 - cube.data), BRIGHTNESS / 2 * (1 + cube.data)], dim="band")
+    return replace(cube, data=both.astype(np.float32))
 
 
 def check_pixel_sizes(cube: Cube, guide: Cube) -> None:

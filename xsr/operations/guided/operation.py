@@ -65,7 +65,8 @@ def guided(
         Its attribute ``units`` says kelvin or degrees Celsius, see ``units``.
     guide
         Reflectance, DataArray ([time,] band, y, x) or Dataset of bands, with a grid, CRS and dates of its own. NaN is
-        no data: mask clouds first. A guide without dates, or with one and a cube without any, serves every date.
+        no data: mask clouds first. A guide without dates, or with one and a cube without any, serves every date. It
+        may be a vegetation index alone, from -1 to 1, in one band of the name ``ndvi``.
     scale, resolution, like
         Output grid, at most one of them; see `xsr.interpolate`. By default the guide's: its pixels that lie wholly
         within the cube (of a cube in another CRS: within its bounding box).
@@ -145,6 +146,9 @@ def guided(
 
     No data: a pixel of the result is NaN exactly where the pixel of the cube that holds its centre is. Where the guide
     is missing the result is the bicubic interpolation.
+
+    Of a guide that is one band ``ndvi``, networks and ``tsharp`` read the red and near infrared with this index whose
+    sum is 0.35 everywhere; ``guided_filter`` reads the index.
 
     ``conserve`` holds the mean over every pixel of the cube that lies wholly within the result, to 1e-3 K. Means over
     the area: a few corrections by a bicubic surface, then the rest evenly over each pixel. Means within the response
