@@ -122,3 +122,30 @@ def test_a_guided_patch_too_large_is_a_memory_error(dctnet, monkeypatch):
     short_of_memory(monkeypatch, dctnet, "forward", 0, SAYINGS["CUDA"])
     with pytest.raises(MemoryError, match="an image of 16 x 16 pixels does not fit"):
         predict_guided(1)
+
+
+def test_dates_are_encoded_once_and_kept_to_their_last_use(tmp_path, monkeypatch):
+    spec = registry.spec(write_temporal(tmp_path))
+    network, seen = ready(spec, "float32", "cpu"), []
+    plain_encode = network.module.encode
+    monkeypatch.setattr(network.module, "encode", lambda x: seen.append(len(x)) or plain_encode(x))
+    series = images()
+    features = predictor.Features(network, series, [[0, 1], [], [1, 3]])
+    with torch.inference_mode():
+        wanted = plain_encode(torch.from_numpy(series)).numpy()
+        first, none, last = (features.take(n, picks).numpy() for n, picks in enumerate(((0, 1, 2), (1, 2), (1, 2, 3))))
+    assert seen == [2, 1]  # dates 0 and 1, then 3; date 2 is used nowhere
+    assert near(first[:2], wanted[:2])
+    assert near(last[[0, 2]], wanted[[1, 3]])
+    assert not first[2].any()
+    assert not last[1].any()
+    assert none.shape == (2, *wanted.shape[1:])
+    assert not features._kept
+
+
+def test_features_of_a_target_time_that_uses_no_date_have_their_shape(tmp_path):
+    network = ready(registry.spec(write_temporal(tmp_path)), "float32", "cpu")
+    with torch.inference_mode():
+        made = predictor.Features(network, images(), [[], [2]]).take(0, (4, 1))
+        wanted = network.module.encode(torch.from_numpy(images()[:2]))
+    assert made.shape == wanted.shape

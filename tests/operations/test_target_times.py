@@ -134,14 +134,15 @@ def test_farther_frames_are_left_out(model):
     assert largest(near, xsr.liif(cube, scale=2.0, t="2024-06-13", frames=6, window=9, model=model).values) == 0
 
 
-def test_lazy_with_one_task_for_four_target_times_of_a_block(model):
+def test_lazy_with_one_task_for_twelve_target_times_of_a_block(model):
     cube = make_series().chunk(time=2, y=9, x=9)
+    hours = np.datetime64("2024-06-13T00", "ns") + np.arange(13) * np.timedelta64(1, "h")
     with assert_lazy(cube):
-        fine = cube.sr.liif(scale=2.0, t=TARGETS, model=model, chunks=20)
+        fine = cube.sr.liif(scale=2.0, t=hours, model=model, chunks=20)
         points = cube.sr.sample(x=cube.x[:3].values, y=cube.y[:3].values, t=TARGETS, model=model)
     layer = fine.__dask_graph__().layers[fine.data.name]
     assert len(layer) == 2 * 2 * 2 + 1  # and what the tasks share
-    assert fine.chunks[0] == (4, 1)
+    assert fine.chunks[0] == (12, 1)
     assert points.dims == ("time", "band", "point")
 
 

@@ -104,7 +104,7 @@ def predict_temporal(
     device: str,
     precision: Exact = "float32",
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Evaluate a temporal network at target times; every date that is used is encoded once.
+    """Evaluate a temporal network at target times; every date that is used is encoded once, and kept to its last use.
 
     Parameters
     ----------
@@ -138,9 +138,9 @@ def predict_temporal(
     places = positions(rows, cols, device)
     composites, details = [], []
     with torch.inference_mode(), memory_errors(images):
-        features = _features(network, images, _used_dates(target_times, used))
-        for target, pixels, averaged in zip(target_times, used, series, strict=True):
-            fused, attention = fuse(network, features, target, pixels)
+        features = Features(network, images, [_used_dates(*pair) for pair in zip(target_times, used, strict=True)])
+        for number, (target, pixels, averaged) in enumerate(zip(target_times, used, series, strict=True)):
+            fused, attention = fuse(network, features.take(number, target.picks), target, pixels)
             known, days = network.tensor(averaged), torch.tensor([target.days], dtype=torch.float64)
             composite = network.module.compose(known, known.isfinite(), days, target.day, fused, attention)
             detail = decoded(network, network.module.fold(fused), *places, cell)
@@ -210,29 +210,53 @@ def decoded(network: Ready, code: Tensor, y: Tensor, x: Tensor, cell: tuple[floa
     return torch.cat([network.module.decode(code, y[s], x[s], cell).permute(0, 2, 1).cpu() for s in slices], dim=2)
 
 
-def _features(network: Ready, images: NDArray[np.float32], dates: Sequence[int]) -> Tensor:
-    """Features of all dates, zero of those that are not used."""
-    batch, series = network.batches.size(images), network.tensor(images)
-    features: Tensor | None = None
-    for part in (list(dates[i : i + batch]) for i in range(0, len(dates), batch)):
-        made = network.module.encode(series[part])
-        features = made.new_zeros((len(series), *made.shape[1:])) if features is None else features
-        features[part] = made
-    assert features is not None
-    return features
+class Features:
+    """Features of the dates of several target times: each date is encoded once, and kept to its last use.
+
+    Parameters
+    ----------
+    network
+        Network whose encoder is used.
+    images
+        Dates, shape (date, channel, h, w).
+    uses
+        For each target time, in the order in which they are computed, the dates whose features are used.
+    """
+
+    def __init__(self, network: Ready, images: NDArray[np.float32], uses: Sequence[Sequence[int]]) -> None:
+        self._network, self._images = network, images
+        self._uses = uses
+        self._last = {date: number for number, dates in enumerate(uses) for date in dates}
+        self._kept: dict[int, Tensor] = {}
+
+    def take(self, number: int, picks: Sequence[int]) -> Tensor:
+        """Features of the dates of one target time, (date, F, h, w): zero of those that are not used."""
+        self._encode([date for date in self._uses[number] if date not in self._kept] or self._any(picks))
+        nothing = torch.zeros_like(next(iter(self._kept.values())))
+        out = torch.stack([self._kept.get(date, nothing) for date in picks])
+        self._kept = {date: made for date, made in self._kept.items() if self._last.get(date, -1) > number}
+        return out
+
+    def _any(self, picks: Sequence[int]) -> list[int]:
+        """One date where none is known: the others have its shape."""
+        return [] if self._kept else [picks[0]]
+
+    def _encode(self, dates: Sequence[int]) -> None:
+        size = self._network.batches.size(self._images)
+        for part in (list(dates[first : first + size]) for first in range(0, len(dates), size)):
+            made = self._network.module.encode(self._network.tensor(self._images[part]))
+            # Copies: a view would keep the features of the whole batch.
+            self._kept.update({date: features.clone() for date, features in zip(part, made, strict=True)})
 
 
 def fuse(network: Ready, features: Tensor, target: TargetTime, pixels: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
-    """Features of the dates of a target time as one map, and the attention to each date."""
+    """Merge the features of the dates of a target time, (date, F, h, w), into one map; the attention to each date."""
     days, seasons = (torch.tensor([v], dtype=torch.float64) for v in (target.days, target.seasons))
     frames = torch.from_numpy(pixels).to(network.device)[None]
-    picked = features[list(target.picks)][None]
-    fused, _, attention = network.module.merge(picked, days, seasons, frames, target.day, target.season)
+    fused, _, attention = network.module.merge(features[None], days, seasons, frames, target.day, target.season)
     return fused, attention
 
 
-def _used_dates(target_times: Sequence[TargetTime], used: Sequence[NDArray[np.bool_]]) -> list[int]:
-    """Dates whose features are used somewhere, at least one; those of the others need not be known."""
-    pairs = zip(target_times, used, strict=True)
-    dates = {date for target, pixels in pairs for date, valid in zip(target.picks, pixels, strict=True) if valid.any()}
-    return sorted(dates) or [target_times[0].picks[0]]
+def _used_dates(target: TargetTime, pixels: NDArray[np.bool_]) -> list[int]:
+    """Dates of a target time whose features are used somewhere."""
+    return [date for date, valid in zip(target.picks, pixels, strict=True) if valid.any()]
