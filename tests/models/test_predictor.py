@@ -125,27 +125,34 @@ def test_a_guided_patch_too_large_is_a_memory_error(dctnet, monkeypatch):
 
 
 def test_dates_are_encoded_once_and_kept_to_their_last_use(tmp_path, monkeypatch):
-    spec = registry.spec(write_temporal(tmp_path))
-    network, seen = ready(spec, "float32", "cpu"), []
+    network, seen = ready(registry.spec(write_temporal(tmp_path)), "float32", "cpu"), []
     plain_encode = network.module.encode
-    monkeypatch.setattr(network.module, "encode", lambda x: seen.append(len(x)) or plain_encode(x))
+    monkeypatch.setattr(network.module, "encode", lambda x, margin: seen.append(len(x)) or plain_encode(x, margin))
     series = images()
-    features = predictor.Features(network, series, [[0, 1], [], [1, 3]])
+    features = predictor.Features(network, series, [[0, 1], [1], [1, 3]])
     with torch.inference_mode():
         wanted = plain_encode(torch.from_numpy(series)).numpy()
-        first, none, last = (features.take(n, picks).numpy() for n, picks in enumerate(((0, 1, 2), (1, 2), (1, 2, 3))))
+        taken = [features.take(number) for number in range(3)]
     assert seen == [2, 1]  # dates 0 and 1, then 3; date 2 is used nowhere
-    assert near(first[:2], wanted[:2])
-    assert near(last[[0, 2]], wanted[[1, 3]])
-    assert not first[2].any()
-    assert not last[1].any()
-    assert none.shape == (2, *wanted.shape[1:])
     assert not features._kept
+    for dates, made in zip([[0, 1], [1], [1, 3]], taken, strict=True):
+        assert near(torch.stack(made).numpy(), wanted[dates])
 
 
-def test_features_of_a_target_time_that_uses_no_date_have_their_shape(tmp_path):
+def test_features_of_a_margin_are_left_out(tmp_path):
     network = ready(registry.spec(write_temporal(tmp_path)), "float32", "cpu")
+    series, margin = images(2, side=24), network.module.encoder.whole.radius + 2
     with torch.inference_mode():
-        made = predictor.Features(network, images(), [[], [2]]).take(0, (4, 1))
-        wanted = network.module.encode(torch.from_numpy(images()[:2]))
+        wanted = network.module.encode(torch.from_numpy(series))[:, :, margin:-margin, margin:-margin]
+        made = torch.stack(predictor.Features(network, series, [[0, 1]], margin).take(0))
     assert made.shape == wanted.shape
+    assert near(made.numpy(), wanted.numpy())
+
+
+@pytest.mark.parametrize(("low", "high", "wanted"), [(6.3, 9.6, 3), (4.0, 9.6, 2), (6.3, 11.0, 1), (0.2, 15.0, 0)])
+def test_a_margin_leaves_what_positions_and_gaps_need(tmp_path, low, high, wanted):
+    spec, axis = registry.spec(write_temporal(tmp_path)), np.array([6.5, 9.5])
+    for rows, cols in ((np.array([low, high]), axis), (axis, np.array([low, high]))):
+        made = predictor.temporal_margin(spec, (16, 16), rows, cols, 1, "cpu")
+        # The pixel before and the two after a position, and one to fill from.
+        assert made == wanted

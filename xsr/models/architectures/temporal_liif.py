@@ -20,7 +20,7 @@ CVPR 2021, doi:10.1109/CVPR46437.2021.00852.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, TypeAlias, get_args
 
 import torch
@@ -39,6 +39,9 @@ PERIODS_DAYS = (4.0, 1461.0)
 """Shortest and longest period of the code of a time difference."""
 REACH_DAYS = (5.0, 120.0)
 """Shortest and longest reach of the attention heads before training."""
+
+BITS = 62
+"""Most dates whose sets are counted as integers."""
 
 
 def composite(
@@ -198,32 +201,33 @@ class DateFusion(nn.Module):
         attention : Tensor
             Weights of the dates in every head, (B, T, heads, h, w).
         """
-        weights = self.weights(days, valid, tau)
         delta = _differences(days, tau, features)
         codes = time_code(delta, _per_date(day_of_year, features), self.periods).to(features.dtype)
         now = time_code(torch.zeros_like(delta[:, 0]), _per_image(tau_doy, features), self.periods)
         # One date at a time: the keys and values of all dates at once would be the largest tensors of the network.
+        # The channels of a pixel lie side by side, so that all layers are products of matrices.
         dates = [
-            x.masked_fill(~known[:, None], 0.0) for x, known in zip(features.unbind(1), valid.unbind(1), strict=True)
+            x.masked_fill(~known[:, None], 0.0).movedim(1, -1)
+            for x, known in zip(features.unbind(1), valid.unbind(1), strict=True)
         ]
-        mean = _weighted_sum(weights.to(features.dtype).unsqueeze(2), dates)
-        query = self._split(_project(self.query, mean, now.to(features.dtype)))
-        keys = (self._split(_project(self.key, x, code)) for x, code in zip(dates, codes.unbind(1), strict=True))
-        logits = torch.stack([(query * key).sum(2) for key in keys], dim=1) / math.sqrt(query.shape[2])
+        weights = self.weights(days, valid, tau)
+        mean = _weighted_sum(weights.to(features.dtype).unbind(1), dates)
+        query = _project(self.query, mean, now.to(features.dtype))
+        same_head = torch.eye(self.heads, dtype=features.dtype, device=features.device)
+        same_head = same_head.repeat_interleave(query.shape[-1] // self.heads, dim=0)  # (F, heads)
+        keys = (_project(self.key, x, code) for x, code in zip(dates, codes.unbind(1), strict=True))
+        logits = torch.stack([(query * key) @ same_head for key in keys], dim=1).movedim(-1, 2)
+        logits = logits / math.sqrt(query.shape[-1] // self.heads)
         attention = self._attention(logits, delta.abs(), valid)
-        summary = _weighted_sum(attention.unsqueeze(3), (self._split(_project(self.value, x)) for x in dates))
-        return mean + _project(self.output, summary.flatten(1, 2)), weights, attention
+        shares = (share.movedim(1, -1) @ same_head.T for share in attention.unbind(1))
+        summary = _sum(share * _project(self.value, x) for share, x in zip(shares, dates, strict=True))
+        return (mean + _project(self.output, summary)).movedim(-1, 1), weights, attention
 
     def weights(self, days: Tensor, valid: Tensor, tau: Tensor | float) -> Tensor:
         """Weights of the dates in the temporal mean; see `Mean`."""
         if self.mean == "equal":
             return equal_weights(valid)
-        return (kernel_weights if self.mean == "kernel" else linear_weights)(days, valid, tau)
-
-    def _split(self, x: Tensor) -> Tensor:
-        """Bring (B, F, h, w) to (B, heads, F / heads, h, w)."""
-        out: Tensor = x.unflatten(1, (self.heads, -1))
-        return out
+        return _by_pattern(kernel_weights if self.mean == "kernel" else linear_weights, days, valid, tau)
 
     def _attention(self, logits: Tensor, distance: Tensor, valid: Tensor) -> Tensor:
         """Weights of the dates in every head, (B, T, heads, h, w)."""
@@ -332,9 +336,13 @@ class TemporalLIIF(nn.Module):
             self.radius += self.radiometry.radius
         """Receptive field radius in input pixels, on every date; the fusion looks at one pixel."""
 
-    def encode(self, x: Tensor) -> Tensor:
-        """Map dates (N, C, h, w) to features (N, F, h, w), each by itself; fill missing values with zero before."""
-        out: Tensor = self.encoder(x)
+    def encode(self, x: Tensor, margin: int = 0) -> Tensor:
+        """Map dates (N, C, h, w) to features (N, F, h, w), each by itself; fill missing values with zero before.
+
+        Of a network made ready for inference, whose encoder is evaluated in bands, the features of a ``margin`` of
+        pixels along each side can be left out; what they need is then not computed.
+        """
+        out: Tensor = self.encoder(x, margin) if margin else self.encoder(x)
         return out
 
     def merge(
@@ -373,11 +381,16 @@ class TemporalLIIF(nn.Module):
         known = images.masked_fill(~valid, 0.0)
         out = (self.fusion.weights(days, valid, tau).to(images.dtype) * known).sum(1)
         if self.gate is not None and self.mix is not None:
-            share = torch.einsum("ck,btkhw->btchw", self.mix.softmax(1), attention) * valid
-            share = share / share.sum(1, keepdim=True).clamp(min=1e-6)
+            mix = self.mix.softmax(1)
+            shares = [
+                torch.einsum("ck,bkhw->bchw", mix, heads) * there
+                for heads, there in zip(attention.unbind(1), valid.unbind(1), strict=True)
+            ]
+            whole = _sum(shares)
+            apart = _sum(share * date for share, date in zip(shares, known.unbind(1), strict=True)) - whole * out
             # Where the attention is on other dates alone the shares vanish, and the mean stays.
-            gate = torch.tanh(self.gate(fused)) * _remoteness(days, valid, tau).to(images.dtype)
-            out = out + gate * (share * (known - out[:, None])).sum(1)
+            remote = _by_pattern(_remoteness, days, valid, tau).to(images.dtype)
+            out = out + torch.tanh(self.gate(fused)) * remote * apart / whole.clamp(min=1e-6)
         if self.radiometry is None:
             return out
         variance = ((known - out[:, None]).square() * valid).sum(1) / valid.sum(1).clamp(min=1)
@@ -598,21 +611,52 @@ def _masked_softmax(logits: Tensor, valid: Tensor) -> Tensor:
     return weights
 
 
-def _weighted_sum(weights: Tensor, dates: Iterable[Tensor]) -> Tensor:
-    """Sum over the dates of ``weights[:, date] * dates[date]``."""
+def _by_pattern(
+    weigh: Callable[[Tensor, Tensor, Tensor | float], Tensor], days: Tensor, valid: Tensor, tau: Tensor | float
+) -> Tensor:
+    """Call a function of the valid dates once for each set of them that occurs, instead of for every pixel.
+
+    Parameters
+    ----------
+    weigh
+        Function of ``days``, ``valid`` and ``tau`` that treats pixels alike, whose result has the shape of ``valid``
+        with or without the axis of the dates.
+    days, valid, tau
+        As of `kernel_weights`.
+    """
+    dates = valid.shape[1]
+    if days.numel() != dates or torch.as_tensor(tau).numel() != 1 or dates > BITS:
+        return weigh(days, valid, tau)
+    code = valid[:, 0].long()
+    for date in range(1, dates):
+        code |= valid[:, date].long() << date
+    sets, which = code.unique(return_inverse=True)
+    there = (sets[:, None] >> torch.arange(dates, device=valid.device)) & 1
+    table = weigh(days.reshape(-1), there.bool(), tau)
+    picked = table.movedim(0, -1).contiguous().index_select(-1, which.flatten()).unflatten(-1, which.shape)
+    return picked.transpose(0, 1) if table.ndim == 2 else picked
+
+
+def _sum(tensors: Iterable[Tensor]) -> Tensor:
+    """Sum tensors one by one; they are made as they are needed."""
     total: Tensor | None = None
-    for weight, date in zip(weights.unbind(1), dates, strict=True):
-        total = weight * date if total is None else total + weight * date
+    for tensor in tensors:
+        total = tensor if total is None else total + tensor
     assert total is not None
     return total
 
 
+def _weighted_sum(weights: Iterable[Tensor], dates: Iterable[Tensor]) -> Tensor:
+    """Sum over the dates of weights (B, h, w) times the channels of the pixels (B, h, w, F)."""
+    return _sum(weight[..., None] * date for weight, date in zip(weights, dates, strict=True))
+
+
 def _project(layer: nn.Linear, features: Tensor, code: Tensor | None = None) -> Tensor:
-    """Apply a linear layer to the pixels of (B, F, h, w), with a time code (B, K) appended to each."""
-    width = features.shape[1]
-    out = nn.functional.conv2d(features, layer.weight[:, :width, None, None], layer.bias)
+    """Apply a linear layer to the pixels of (B, h, w, F), with a time code (B, K) appended to each."""
+    width = features.shape[-1]
+    out = nn.functional.linear(features, layer.weight[:, :width], layer.bias)
     if code is not None:
-        out = out + (code @ layer.weight[:, width:].T)[..., None, None]
+        out = out + (code @ layer.weight[:, width:].T)[:, None, None]
     return out
 
 

@@ -232,7 +232,7 @@ class Temporal(Network):
     ) -> Stack:
         """Evaluate queries; see `xsr.core.types.WindowFunction`."""
         from xsr.models.engine import threads
-        from xsr.models.predictor import predict_temporal
+        from xsr.models.predictor import predict_temporal, temporal_margin
 
         trim = slice(self.reach, -self.reach or None)
         inner, rows, cols = window[..., trim, trim], rows - self.reach, cols - self.reach
@@ -242,13 +242,17 @@ class Temporal(Network):
         if not known.any():
             return np.full(shape, np.nan, np.float32)
         _, images = self.prepare(inner)
-        whole = np.asarray(valid.all(axis=1))
+        device = registry.resolve_device(self.device)
+        spare = 0 if known.all() else FILL
+        margin = temporal_margin(self.spec, inner.shape[-2:], rows, cols, spare, device, self.precision)
+        near = (..., slice(margin, -margin or None), slice(margin, -margin or None))
+        window, known, rows, cols = window[near], known[near], rows - margin, cols - margin
+        whole = np.asarray(valid[near].all(axis=1))
         used = [nearest(whole[list(target.picks)], target.offset, self.frames) for target in self.target_times]
         series = (self.series(window, target) for target in self.target_times)
-        device = registry.resolve_device(self.device)
         with threads(graph.threads_each()):
             composite, detail = predict_temporal(
-                self.spec, images, self.target_times, used, series, rows, cols, cell, device, self.precision
+                self.spec, images, self.target_times, used, series, rows, cols, cell, device, self.precision, margin
             )
         pick, (mean, std) = list(self.picks), self.channels.statistics(self.picks)
         clear, filled = composite[0], composite[-1]
