@@ -300,7 +300,7 @@ def _composed(
     step = height if network.module.radiometry is not None else max(1, _positions_at_once(network) // width)
     composites, merged = [], []
     for part in (slice(first, first + step) for first in range(0, height, step)):
-        fused, seen = fuse(network, torch.stack([date[:, part] for date in features]), fewer, used[:, part])
+        fused, seen = fuse(network, [date[:, part] for date in features], fewer, used[:, part])
         attention = seen.new_zeros(1, len(target.days), *seen.shape[2:])
         attention[:, list(places)] = seen
         there = known[..., part, :]
@@ -309,11 +309,15 @@ def _composed(
     return torch.cat(composites, dim=2), torch.cat(merged, dim=2)
 
 
-def fuse(network: Ready, features: Tensor, target: TargetTime, pixels: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
-    """Merge the features of the dates of a target time, (date, F, h, w), into one map; the attention to each date."""
+def fuse(
+    network: Ready, features: Iterable[Tensor], target: TargetTime, pixels: NDArray[np.bool_]
+) -> tuple[Tensor, Tensor]:
+    """Merge the features of the dates of a target time, (F, h, w) each, into one map; the attention to each date."""
     days, seasons = (torch.tensor([v], dtype=torch.float64) for v in (target.days, target.seasons))
     frames = torch.from_numpy(pixels).to(network.device)[None]
-    fused, _, attention = network.module.merge(features[None], days, seasons, frames, target.day, target.season)
+    fused, _, attention = network.module.merge(
+        [date[None] for date in features], days, seasons, frames, target.day, target.season
+    )
     return fused, attention
 
 

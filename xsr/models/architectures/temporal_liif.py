@@ -20,7 +20,7 @@ CVPR 2021, doi:10.1109/CVPR46437.2021.00852.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, TypeAlias, get_args
 
 import torch
@@ -30,6 +30,7 @@ from xsr.core.errors import ParameterError
 from xsr.models.architectures import liif
 from xsr.models.architectures.edsr import EDSREncoder
 from xsr.models.architectures.liif import LocalDecoder
+from xsr.models.datesets import DateSets
 from xsr.models.record import Architecture
 
 KERNEL_DAYS = 30.0
@@ -39,9 +40,6 @@ PERIODS_DAYS = (4.0, 1461.0)
 """Shortest and longest period of the code of a time difference."""
 REACH_DAYS = (5.0, 120.0)
 """Shortest and longest reach of the attention heads before training."""
-
-BITS = 62
-"""Most dates whose sets are counted as integers."""
 
 
 def composite(
@@ -183,14 +181,14 @@ class DateFusion(nn.Module):
 
     def forward(
         self,
-        features: Tensor,
+        features: Tensor | Sequence[Tensor],
         days: Tensor,
         day_of_year: Tensor,
         valid: Tensor,
         tau: Tensor | float,
         tau_doy: Tensor | float,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Fuse (B, T, F, h, w); see `TemporalLIIF.fuse`.
+        """Fuse (B, T, F, h, w), or T tensors (B, F, h, w); see `TemporalLIIF.fuse`.
 
         Returns
         -------
@@ -201,19 +199,18 @@ class DateFusion(nn.Module):
         attention : Tensor
             Weights of the dates in every head, (B, T, heads, h, w).
         """
-        delta = _differences(days, tau, features)
-        codes = time_code(delta, _per_date(day_of_year, features), self.periods).to(features.dtype)
-        now = time_code(torch.zeros_like(delta[:, 0]), _per_image(tau_doy, features), self.periods)
+        images = features.unbind(1) if isinstance(features, Tensor) else features
+        like = images[0]
+        delta = _differences(days, tau, like)
+        codes = time_code(delta, _per_date(day_of_year, like), self.periods).to(like.dtype)
+        now = time_code(torch.zeros_like(delta[:, 0]), _per_image(tau_doy, like), self.periods)
         # One date at a time: the keys and values of all dates at once would be the largest tensors of the network.
         # The channels of a pixel lie side by side, so that all layers are products of matrices.
-        dates = [
-            x.masked_fill(~known[:, None], 0.0).movedim(1, -1)
-            for x, known in zip(features.unbind(1), valid.unbind(1), strict=True)
-        ]
+        dates = [_known(x, there[:, None]).movedim(1, -1) for x, there in zip(images, valid.unbind(1), strict=True)]
         weights = self.weights(days, valid, tau)
-        mean = _weighted_sum(weights.to(features.dtype).unbind(1), dates)
-        query = _project(self.query, mean, now.to(features.dtype))
-        same_head = torch.eye(self.heads, dtype=features.dtype, device=features.device)
+        mean = _weighted_sum(weights.to(like.dtype).unbind(1), dates)
+        query = _project(self.query, mean, now.to(like.dtype))
+        same_head = torch.eye(self.heads, dtype=like.dtype, device=like.device)
         same_head = same_head.repeat_interleave(query.shape[-1] // self.heads, dim=0)  # (F, heads)
         keys = (_project(self.key, x, code) for x, code in zip(dates, codes.unbind(1), strict=True))
         logits = torch.stack([(query * key) @ same_head for key in keys], dim=1).movedim(-1, 2)
@@ -225,9 +222,13 @@ class DateFusion(nn.Module):
 
     def weights(self, days: Tensor, valid: Tensor, tau: Tensor | float) -> Tensor:
         """Weights of the dates in the temporal mean; see `Mean`."""
+        return DateSets(days, valid, tau).each(self.weigh)
+
+    def weigh(self, days: Tensor, valid: Tensor, tau: Tensor | float) -> Tensor:
+        """Weights of the dates in the temporal mean, computed for every pixel."""
         if self.mean == "equal":
             return equal_weights(valid)
-        return _by_pattern(kernel_weights if self.mean == "kernel" else linear_weights, days, valid, tau)
+        return (kernel_weights if self.mean == "kernel" else linear_weights)(days, valid, tau)
 
     def _attention(self, logits: Tensor, distance: Tensor, valid: Tensor) -> Tensor:
         """Weights of the dates in every head, (B, T, heads, h, w)."""
@@ -347,14 +348,17 @@ class TemporalLIIF(nn.Module):
 
     def merge(
         self,
-        features: Tensor,
+        features: Tensor | Sequence[Tensor],
         days: Tensor,
         day_of_year: Tensor,
         valid: Tensor,
         tau: Tensor | float,
         tau_doy: Tensor | float,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Fuse like `fuse`; return the feature map (B, F, h, w) itself, the weights of the mean and the attention."""
+        """Fuse like `fuse`; return the feature map (B, F, h, w) itself, the weights of the mean and the attention.
+
+        The features may also be one tensor (B, F, h, w) for each date.
+        """
         fused, weights, attention = self.fusion(features, days, day_of_year, valid, tau, tau_doy)
         return fused, weights, attention
 
@@ -378,8 +382,8 @@ class TemporalLIIF(nn.Module):
             (B, outputs, h, w); without `Radiometry` zero where no date is valid. Before training it is the temporal
             mean, and where the query time itself is clear no other date is blended in.
         """
-        known = images.masked_fill(~valid, 0.0)
-        out = (self.fusion.weights(days, valid, tau).to(images.dtype) * known).sum(1)
+        known, sets = _known(images, valid), DateSets(days, valid, tau)
+        out = (sets.each(self.fusion.weigh).to(images.dtype) * known).sum(1)
         if self.gate is not None and self.mix is not None:
             mix = self.mix.softmax(1)
             shares = [
@@ -389,7 +393,7 @@ class TemporalLIIF(nn.Module):
             whole = _sum(shares)
             apart = _sum(share * date for share, date in zip(shares, known.unbind(1), strict=True)) - whole * out
             # Where the attention is on other dates alone the shares vanish, and the mean stays.
-            remote = _by_pattern(_remoteness, days, valid, tau).to(images.dtype)
+            remote = sets.each(_remoteness).to(images.dtype)
             out = out + torch.tanh(self.gate(fused)) * remote * apart / whole.clamp(min=1e-6)
         if self.radiometry is None:
             return out
@@ -611,30 +615,9 @@ def _masked_softmax(logits: Tensor, valid: Tensor) -> Tensor:
     return weights
 
 
-def _by_pattern(
-    weigh: Callable[[Tensor, Tensor, Tensor | float], Tensor], days: Tensor, valid: Tensor, tau: Tensor | float
-) -> Tensor:
-    """Call a function of the valid dates once for each set of them that occurs, instead of for every pixel.
-
-    Parameters
-    ----------
-    weigh
-        Function of ``days``, ``valid`` and ``tau`` that treats pixels alike, whose result has the shape of ``valid``
-        with or without the axis of the dates.
-    days, valid, tau
-        As of `kernel_weights`.
-    """
-    dates = valid.shape[1]
-    if days.numel() != dates or torch.as_tensor(tau).numel() != 1 or dates > BITS:
-        return weigh(days, valid, tau)
-    code = valid[:, 0].long()
-    for date in range(1, dates):
-        code |= valid[:, date].long() << date
-    sets, which = code.unique(return_inverse=True)
-    there = (sets[:, None] >> torch.arange(dates, device=valid.device)) & 1
-    table = weigh(days.reshape(-1), there.bool(), tau)
-    picked = table.movedim(0, -1).contiguous().index_select(-1, which.flatten()).unflatten(-1, which.shape)
-    return picked.transpose(0, 1) if table.ndim == 2 else picked
+def _known(values: Tensor, valid: Tensor) -> Tensor:
+    """Values with zeros where they are not valid."""
+    return values if bool(valid.all()) else values.masked_fill(~valid, 0.0)
 
 
 def _sum(tensors: Iterable[Tensor]) -> Tensor:
@@ -654,10 +637,13 @@ def _weighted_sum(weights: Iterable[Tensor], dates: Iterable[Tensor]) -> Tensor:
 def _project(layer: nn.Linear, features: Tensor, code: Tensor | None = None) -> Tensor:
     """Apply a linear layer to the pixels of (B, h, w, F), with a time code (B, K) appended to each."""
     width = features.shape[-1]
-    out = nn.functional.linear(features, layer.weight[:, :width], layer.bias)
-    if code is not None:
-        out = out + (code @ layer.weight[:, width:].T)[:, None, None]
-    return out
+    weight, bias = layer.weight[:, :width], layer.bias
+    if code is None:
+        return nn.functional.linear(features, weight, bias)
+    added = nn.functional.linear(code, layer.weight[:, width:], bias)
+    if len(added) == 1:
+        return nn.functional.linear(features, weight, added[0])
+    return nn.functional.linear(features, weight) + added[:, None, None]
 
 
 ARCHITECTURES = (
