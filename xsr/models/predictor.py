@@ -153,6 +153,18 @@ def predict_temporal(
     return np.stack(composites, axis=1), np.stack(details)
 
 
+def interpolates_in_time(spec: ModelSpec, device: str, precision: Exact = "float32") -> bool:
+    """Whether the composite of a temporal network reads no date but the nearest known ones and those of its features.
+
+    Parameters
+    ----------
+    spec, device, precision
+        As in `predict_temporal`.
+    """
+    network = ready(spec, precision, device).module
+    return bool(network.fusion.mean == "linear" and network.radiometry is None)
+
+
 def temporal_margin(
     spec: ModelSpec,
     shape: tuple[int, int],
