@@ -54,7 +54,7 @@ class DateSets:
             return made.reshape(1, *made.shape[:-1], *(1 for _ in shape[1:])).expand(
                 shape[0], *made.shape[:-1], *shape[1:]
             )
-        picked = made.contiguous().index_select(-1, self._which).unflatten(-1, shape)
+        picked: Tensor = made.contiguous().index_select(-1, self._which).unflatten(-1, shape)
         return picked.transpose(0, 1) if made.ndim == 2 else picked
 
 
