@@ -35,11 +35,11 @@ CLOUDED = 0.3
 class Counted(predictor.Features):
     """Features of dates, which keeps the images and the margins that were encoded."""
 
-    seen: ClassVar[list[tuple[tuple[int, ...], int]]] = []
+    encoded: ClassVar[list[tuple[tuple[int, ...], int]]] = []
 
     def _encode(self, dates: Sequence[int]) -> None:
         super()._encode(dates)
-        self.seen.extend((self._images.shape[1:], self._margin) for _ in dates)
+        self.encoded.extend((self._images.shape[1:], self._margin) for _ in dates)
 
 
 def series(side: int, bands: int, *, clouds: bool) -> xr.DataArray:
@@ -75,9 +75,9 @@ def at_targets(cube: xr.DataArray, scale: float) -> float:
 
 
 def parts(network: Ready, side: int, scale: float) -> dict[str, float]:
-    """Processor seconds of the encodings that were seen, of whole windows and of what is needed, and of the decoder."""
-    shape, margin = Counted.seen[0]
-    images = list(torch.randn(len(Counted.seen), 1, *shape))
+    """Processor seconds of the encodings that were counted, of whole windows and of what is needed, and of the decoder."""
+    shape, margin = Counted.encoded[0]
+    images = list(torch.randn(len(Counted.encoded), 1, *shape))
     code = torch.randn(1, 64, *(n - 2 * margin for n in shape[1:])).contiguous(memory_format=torch.channels_last)
     axis = (np.arange(round(side * scale)) + 0.5) / scale - 0.5 + (code.shape[2] - side) / 2
     places = predictor.positions(axis, axis, "cpu")
@@ -96,7 +96,7 @@ def measured(options: argparse.Namespace, bands: int, *, clouds: bool) -> str:
     network, cube = ready(registry.spec(MODEL), "float32", "cpu"), series(options.side, bands, clouds=clouds)
     rounds = []
     for _ in range(options.repeats):
-        Counted.seen.clear()
+        Counted.encoded.clear()
         targets = at_targets(cube, options.scale)
         rounds.append({"targets": targets, **parts(network, options.side, options.scale)})
     cost = {name: statistics.median(one[name] for one in rounds) for name in rounds[0]}
@@ -104,7 +104,7 @@ def measured(options: argparse.Namespace, bands: int, *, clouds: bool) -> str:
     ratios.append((cost["needed"] + cost["decoder"]) / cost["needed"])
     words = f"{bands} bands, {'clouds' if clouds else 'clear'}"
     numbers = " ".join(f"{cost[name]:8.2f}" for name in ("whole", "needed", "decoder", "targets"))
-    return f"{words:18}{len(Counted.seen):9d} {numbers} {ratios[0]:8.2f} {ratios[1]:8.2f} {ratios[2]:8.2f}"
+    return f"{words:18}{len(Counted.encoded):9d} {numbers} {ratios[0]:8.2f} {ratios[1]:8.2f} {ratios[2]:8.2f}"
 
 
 def main() -> None:

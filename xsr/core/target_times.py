@@ -40,8 +40,9 @@ class TargetTime:
 
     def only(self, places: Sequence[int]) -> "TargetTime":
         """Keep some of the dates, by their places among them."""
-        picks, days, seasons = (tuple(v[n] for n in places) for v in (self.picks, self.days, self.seasons))
-        return TargetTime(self.day, self.season, picks, days, seasons)
+        picks = tuple(self.picks[n] for n in places)
+        days, seasons = (tuple(v[n] for n in places) for v in (self.days, self.seasons))
+        return replace(self, picks=picks, days=days, seasons=seasons)
 
 
 @dataclass(frozen=True)

@@ -186,7 +186,7 @@ def temporal_margin(
         Pixels around those that are interpolated from which the composite's gaps are filled.
     """
     network = ready(spec, precision, device).module
-    reach = network.imnet.radius - 1 + spare + (0 if network.radiometry is None else network.radiometry.radius)
+    reach: int = network.imnet.radius - 1 + spare + (0 if network.radiometry is None else network.radiometry.radius)
     sides = [
         side
         for v, size in zip((rows, cols), shape, strict=True)
@@ -312,9 +312,9 @@ def _composed(
     step = height if network.module.radiometry is not None else max(1, _positions_at_once(network) // width)
     composites, merged = [], []
     for part in (slice(first, first + step) for first in range(0, height, step)):
-        fused, seen = fuse(network, [date[:, part] for date in features], fewer, used[:, part])
-        attention = seen.new_zeros(1, len(target.days), *seen.shape[2:])
-        attention[:, list(places)] = seen
+        fused, heads = fuse(network, [date[:, part] for date in features], fewer, used[:, part])
+        attention = heads.new_zeros(1, len(target.days), *heads.shape[2:])
+        attention[:, list(places)] = heads
         there = known[..., part, :]
         composites.append(network.module.compose(there, there.isfinite(), days, target.day, fused, attention))
         merged.append(fused)
