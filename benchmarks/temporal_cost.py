@@ -75,7 +75,7 @@ def at_targets(cube: xr.DataArray, scale: float) -> float:
 
 
 def parts(network: Ready, side: int, scale: float) -> dict[str, float]:
-    """Processor seconds of the encodings that were counted, of whole windows and of what is needed, and of the decoder."""
+    """Processor seconds of the counted encodings, of whole windows and of what is needed, and of the decoder."""
     shape, margin = Counted.encoded[0]
     images = list(torch.randn(len(Counted.encoded), 1, *shape))
     code = torch.randn(1, 64, *(n - 2 * margin for n in shape[1:])).contiguous(memory_format=torch.channels_last)

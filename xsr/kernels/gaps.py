@@ -41,7 +41,7 @@ def fill_gaps(
     offset
         Days from a target time to each date, to fill only what linear interpolation in time to it reads: on either
         side the gaps of the nearest date, and those of the next one at pixels that are unknown still. By
-        default all gaps are filled.
+        default every gap is filled.
 
     Returns
     -------

@@ -183,11 +183,11 @@ def temporal_margin(
     shape
         Of the window.
     spare
-        Pixels around those that are interpolated from which the composite's gaps are filled.
+        Pixels around those that are interpolated from which the gap filling of the composite reads.
     """
     network = ready(spec, precision, device).module
     reach: int = network.imnet.radius - 1 + spare + (0 if network.radiometry is None else network.radiometry.radius)
-    sides = [
+    sides: list[int] = [
         side
         for v, size in zip((rows, cols), shape, strict=True)
         for side in (math.floor(v.min()) - reach, size - 2 - math.floor(v.max()) - reach)
