@@ -19,6 +19,7 @@ BENCHMARKS = (
     "scaling.py",
     "throughput.py",
     "precision.py",
+    "temporal_cost.py",
     "pipeline.py",
     "wald.py",
 )
@@ -33,7 +34,20 @@ def section(name: str, *options: str) -> str:
     if done.returncode:
         sys.exit(f"{name} failed:\n{done.stderr}")
     print(done.stdout, flush=True)
-    return title(name, *options) + f"```text\n{done.stdout.rstrip()}\n```\n"
+    return body(done.stdout, name, *options)
+
+
+def body(text: str, *words: str) -> str:
+    """Section of what a benchmark printed."""
+    return title(*words) + f"```text\n{text.rstrip()}\n```\n"
+
+
+def put(name: str, text: str) -> None:
+    """Write what one benchmark printed, in the place of its section or before that of the next one."""
+    page, order = PAGE.read_text(encoding="utf-8"), BENCHMARKS[BENCHMARKS.index(name) + 1 :]
+    end = min(page.index(title(after)) for after in order if title(after) in page)
+    start = page.index(title(name)) if title(name) in page else end
+    PAGE.write_text(page[:start] + body(text, name) + "\n" + page[end:], encoding="utf-8")
 
 
 def title(*words: str) -> str:

@@ -139,3 +139,24 @@ def test_a_part_is_filled_as_the_whole(cut):
     top, bottom, left, right = cut
     part = fill_gaps(series[..., top : bottom + 2 * REACH, left : right + 2 * REACH], reach=REACH)
     assert np.allclose(part, whole[..., top:bottom, left:right], atol=1e-7, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    "offset", [(-9.0, -4.0, 2.0, 5.0), (-9.0, -4.0, 0.0, 5.0), (-4.0, -4.0, 2.0, 9.0), (1, 2, 3, 4)]
+)
+def test_for_linear_interpolation_the_nearest_dates_are_filled(offset):
+    series = np.stack([scene(seed=seed) for seed in range(4)])
+    series = hide(hide(hide(series, 1), 2, (slice(10, 16), slice(0, 20))), 3, (slice(15, 30), slice(2, 9)))
+    series[1, 0] = np.nan  # cannot be filled: the date before it is read
+    series[0, 0, 3:5, 3:5] = np.nan
+    offset = np.array(offset)
+    found, whole = (fill_gaps(padded(series), reach=REACH, offset=o) for o in (offset, None))
+    filled = np.isfinite(found)
+    assert np.allclose(found[filled], whole[filled], rtol=0, atol=1e-7)
+    for side in (offset <= 0, offset >= 0):
+        for near in np.unique(np.abs(offset[side])):
+            dates = np.flatnonzero(side & (np.abs(offset) == near))
+            nearer = np.flatnonzero(side & (np.abs(offset) < near))
+            read = ~np.isfinite(whole[nearer]).any(axis=0)
+            assert np.array_equal(filled[dates][:, read], np.isfinite(whole[dates])[:, read])
+    assert filled.sum() < np.isfinite(whole).sum()

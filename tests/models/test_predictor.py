@@ -122,3 +122,37 @@ def test_a_guided_patch_too_large_is_a_memory_error(dctnet, monkeypatch):
     short_of_memory(monkeypatch, dctnet, "forward", 0, SAYINGS["CUDA"])
     with pytest.raises(MemoryError, match="an image of 16 x 16 pixels does not fit"):
         predict_guided(1)
+
+
+def test_dates_are_encoded_once_and_kept_to_their_last_use(tmp_path, monkeypatch):
+    network, seen = ready(registry.spec(write_temporal(tmp_path)), "float32", "cpu"), []
+    plain_encode = network.module.encode
+    monkeypatch.setattr(network.module, "encode", lambda x, margin: seen.append(len(x)) or plain_encode(x, margin))
+    series = images()
+    features = predictor.Features(network, series, [[0, 1], [1], [1, 3]])
+    with torch.inference_mode():
+        wanted = plain_encode(torch.from_numpy(series)).numpy()
+        taken = [features.take(number) for number in range(3)]
+    assert seen == [2, 1]  # dates 0 and 1, then 3; date 2 is used nowhere
+    assert not features._kept
+    for dates, made in zip([[0, 1], [1], [1, 3]], taken, strict=True):
+        assert near(torch.stack(made).numpy(), wanted[dates])
+
+
+def test_features_of_a_margin_are_left_out(tmp_path):
+    network = ready(registry.spec(write_temporal(tmp_path)), "float32", "cpu")
+    series, margin = images(2, side=24), network.module.encoder.whole.radius + 2
+    with torch.inference_mode():
+        wanted = network.module.encode(torch.from_numpy(series))[:, :, margin:-margin, margin:-margin]
+        made = torch.stack(predictor.Features(network, series, [[0, 1]], margin).take(0))
+    assert made.shape == wanted.shape
+    assert near(made.numpy(), wanted.numpy())
+
+
+@pytest.mark.parametrize(("low", "high", "wanted"), [(6.3, 9.6, 3), (4.0, 9.6, 2), (6.3, 11.0, 1), (0.2, 15.0, 0)])
+def test_a_margin_leaves_what_positions_and_gaps_need(tmp_path, low, high, wanted):
+    spec, axis = registry.spec(write_temporal(tmp_path)), np.array([6.5, 9.5])
+    for rows, cols in ((np.array([low, high]), axis), (axis, np.array([low, high]))):
+        made = predictor.temporal_margin(spec, (16, 16), rows, cols, 1, "cpu")
+        # The pixel before and the two after a position, and one to fill from.
+        assert made == wanted

@@ -13,6 +13,7 @@ import xsr
 from xsr.core.errors import CubeError, ModelError, ParameterError
 from xsr.models import registry
 from xsr.models.channels import Channels
+from xsr.models.engine import ready
 from xsr.operations.super_resolve import networks
 from xsr.operations.super_resolve.networks import FILL, GAP_REACH, TRUST, Temporal
 from xsr.testing import assert_lazy
@@ -58,6 +59,31 @@ def test_any_chunks_and_order_of_dates_give_the_same_image(model, scale, chunk_o
     assert parts.time.values.tolist() == np.array(TARGETS, "datetime64[ns]").tolist()
     assert largest(parts.values, whole.values) <= 1e-6
     assert np.array_equal(parts.n_valid, whole.n_valid)
+
+
+def test_a_date_is_encoded_once_for_all_target_times_of_a_block(model, monkeypatch):
+    cube = make_cube(20, 17, dates=6)
+    cube.values[4] = np.nan
+    module, seen = ready(registry.spec(model), "float32", "cpu").module, []
+    encode = module.encode
+    monkeypatch.setattr(module, "encode", lambda x, margin: seen.append(len(x)) or encode(x, margin))
+    hours = cube.time.values[0] + np.arange(12) * (cube.time.values[-1] - cube.time.values[0]) / 11
+    whole = xsr.liif(cube, scale=2.0, t=hours, model=model, precision="float32")
+    assert sum(seen) == 5  # one date is no data throughout
+    seen.clear()
+    halves = cube.chunk(time=1, y=10, x=10).sr.liif(
+        scale=2.0, t=hours, model=model, precision="float32", chunks=(40, 17)
+    )
+    halves = halves.compute(scheduler="synchronous")
+    assert sum(seen) == 2 * 5
+    assert largest(halves.values, whole.values) <= 1e-6
+
+
+def test_threads_give_the_same_bytes(model):
+    cube = make_series().chunk(time=2, y=9, x=9)
+    fine = cube.sr.liif(scale=2.0, t=TARGETS, model=model, chunks=20)
+    one, other = (fine.compute(scheduler=scheduler).values for scheduler in ("synchronous", "threads"))
+    assert one.tobytes() == other.tobytes()
 
 
 @pytest.mark.slow
@@ -134,14 +160,15 @@ def test_farther_frames_are_left_out(model):
     assert largest(near, xsr.liif(cube, scale=2.0, t="2024-06-13", frames=6, window=9, model=model).values) == 0
 
 
-def test_lazy_with_one_task_for_four_target_times_of_a_block(model):
+def test_lazy_with_one_task_for_twelve_target_times_of_a_block(model):
     cube = make_series().chunk(time=2, y=9, x=9)
+    hours = np.datetime64("2024-06-13T00", "ns") + np.arange(13) * np.timedelta64(1, "h")
     with assert_lazy(cube):
-        fine = cube.sr.liif(scale=2.0, t=TARGETS, model=model, chunks=20)
+        fine = cube.sr.liif(scale=2.0, t=hours, model=model, chunks=20)
         points = cube.sr.sample(x=cube.x[:3].values, y=cube.y[:3].values, t=TARGETS, model=model)
     layer = fine.__dask_graph__().layers[fine.data.name]
     assert len(layer) == 2 * 2 * 2 + 1  # and what the tasks share
-    assert fine.chunks[0] == (4, 1)
+    assert fine.chunks[0] == (12, 1)
     assert points.dims == ("time", "band", "point")
 
 

@@ -1,7 +1,7 @@
 """Target times: the times at which a series is evaluated, and the dates that may be used for each."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
@@ -37,6 +37,12 @@ class TargetTime:
     def offset(self) -> NDArray[np.float64]:
         """Days from the target time to each date."""
         return np.array(self.days) - self.day
+
+    def only(self, places: Sequence[int]) -> "TargetTime":
+        """Keep some of the dates, by their places among them."""
+        picks = tuple(self.picks[n] for n in places)
+        days, seasons = (tuple(v[n] for n in places) for v in (self.days, self.seasons))
+        return replace(self, picks=picks, days=days, seasons=seasons)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,9 @@ LEAST_VALID = 0.2
 is often cloud itself."""
 
 
-def fill_gaps(series: NDArray[np.float32], *, reach: int) -> NDArray[np.float32]:
+def fill_gaps(
+    series: NDArray[np.float32], *, reach: int, offset: NDArray[np.float64] | None = None
+) -> NDArray[np.float32]:
     """Fill what is hidden on some dates of a series from other dates, band by band.
 
     Parameters
@@ -36,6 +38,10 @@ def fill_gaps(series: NDArray[np.float32], *, reach: int) -> NDArray[np.float32]
         Reflectance (date, band, h, w), padded by ``reach`` on every side; NaN and infinities are no data.
     reach
         Pixels from a gap at which a date is still compared with others; >= 1.
+    offset
+        Days from a target time to each date, to fill only what linear interpolation in time to it reads: on either
+        side the gaps of the nearest date, and those of the next one at pixels that are unknown still. By
+        default every gap is filled.
 
     Returns
     -------
@@ -66,8 +72,13 @@ def fill_gaps(series: NDArray[np.float32], *, reach: int) -> NDArray[np.float32]
     inner = (..., slice(reach, series.shape[-2] - reach), slice(reach, series.shape[-1] - reach))
     filled: NDArray[np.float32] = np.where(np.isfinite(series[inner]), series[inner], np.float32(np.nan))
     for band in range(series.shape[1]):
-        if not np.isfinite(filled[:, band]).all():
+        if np.isfinite(filled[:, band]).all():
+            continue
+        if offset is None:
             _fill_band(series[:, band], filled[:, band], reach)
+        else:
+            for side in (offset <= 0, offset >= 0):
+                _fill_side(series[:, band], filled[:, band], reach, np.where(side, np.abs(offset), np.inf))
     return filled
 
 
@@ -90,6 +101,48 @@ def _fill_band(series: NDArray[np.float32], filled: NDArray[np.float32], reach: 
             _add_estimates(sums[[0, 2, 1, 5, 4, 3]], prior, values[other], to_one, votes[:, one])
     filled_now = (votes[0] > 0) & (tent_sums(valid, reach) >= LEAST_VALID * float(reach + 1) ** 4)
     filled[filled_now] = votes[1][filled_now] / votes[0][filled_now]
+
+
+def _fill_side(
+    series: NDArray[np.float32], filled: NDArray[np.float32], reach: int, distance: NDArray[np.float64]
+) -> None:
+    """Fill one band (date, h, w) in place, the nearest dates first, until a pixel is known; none at infinity."""
+    unknown = np.ones(filled.shape[1:], np.bool_)
+    for near in np.unique(distance[np.isfinite(distance)]):
+        dates = np.flatnonzero(distance == near)
+        for date in dates:
+            missing = unknown & np.isnan(filled[date])
+            if missing.any():
+                _fill_date(series, filled, date, missing, reach)
+        unknown &= np.isnan(filled[dates]).all(axis=0)
+        if not unknown.any():
+            return
+
+
+def _fill_date(
+    series: NDArray[np.float32], filled: NDArray[np.float32], date: np.intp, missing: NDArray[np.bool_], reach: int
+) -> None:
+    """Fill some pixels of a date (date, h, w) in place, from the rectangle around them."""
+    (top, bottom), (left, right) = (np.flatnonzero(missing.any(axis=axis))[[0, -1]] for axis in (1, 0))
+    inner, outer = (
+        np.s_[top : bottom + 1, left : right + 1],
+        np.s_[top : bottom + 1 + 2 * reach, left : right + 1 + 2 * reach],
+    )
+    prior, votes = PRIOR * float(reach + 1) ** 4, np.zeros((2, bottom + 1 - top, right + 1 - left))
+    own = series[date][outer]
+    valid = np.isfinite(own)
+    missing = missing[inner] & (tent_sums(valid[None], reach)[0] >= LEAST_VALID * float(reach + 1) ** 4)
+    for other in range(len(series)):
+        there = series[other][outer]
+        given = there[reach:-reach, reach:-reach]
+        wanted, both = missing & np.isfinite(given), valid & np.isfinite(there)
+        if other == date or not wanted.any() or not both.any():
+            continue
+        x, y = (np.where(both, image, 0.0).astype(np.float64) for image in (there, own))
+        sums = tent_sums(np.stack([both, x, y, x * x, x * y, y * y]), reach)
+        _add_estimates(sums, prior, np.where(wanted, given, 0.0).astype(np.float64), wanted, votes)
+    known = votes[0] > 0
+    filled[date][inner][known] = votes[1][known] / votes[0][known]
 
 
 def tent_sums(images: NDArray[np.float64] | NDArray[np.bool_], reach: int) -> NDArray[np.float64]:

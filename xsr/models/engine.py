@@ -180,14 +180,18 @@ class Bands(nn.Module):
         """Map (N, C, H, W) to the output of the network, but for what ``margin`` pixels along each side become."""
         rows = max(LEAST, BAND // x.shape[3])
         x = x.contiguous(memory_format=torch.channels_last)
-        if not self.cut or x.device.type != "cpu" or x.shape[2] < 2 * rows:
+        if not self.cut or x.device.type != "cpu":
             return without_margin(self.whole(x), x, margin)
-        spare = self._reach[self._nodes[-1][0]].spare(margin)
-        if min(spare) < 0:
-            padded = [self._stream(image, rows, _State()) for image in x.split(1)]
-            return without_margin(torch.cat(padded), x, margin)
-        inner = [self._stream(image, rows, _State(self._excess())) for image in x.split(1)]
-        return _crop(torch.cat(inner), *spare)
+        last = self._reach[self._nodes[-1][0]]
+        spare = last.spare(margin)
+        if min(spare) >= 0:
+            unread = min(spare) // last.scale
+            inner = [self._stream(image, rows, _State(self._excess())) for image in _crop(x, unread, unread).split(1)]
+            return _crop(torch.cat(inner), *last.spare(margin - unread))
+        if x.shape[2] < 2 * rows:
+            return without_margin(self.whole(x), x, margin)
+        padded = [self._stream(image, rows, _State()) for image in x.split(1)]
+        return without_margin(torch.cat(padded), x, margin)
 
     def _excess(self) -> dict[tuple[fx.Node, fx.Node], tuple[int, int]]:
         """Rows and columns at each side that an input of a node has beyond another input of it."""

@@ -104,7 +104,7 @@ def temporal_sensitivity(
     network = ready(spec, "float32", device)
     with torch.enable_grad():
         read, averaged = _leaf(network, images), _leaf(network, np.nan_to_num(series, nan=0.0))
-        merged, attention = fuse(network, network.module.encode(read), target, used)
+        merged, attention = fuse(network, network.module.encode(read)[list(target.picks)], target, used)
         days = torch.tensor([target.days], dtype=torch.float64)
         known = torch.from_numpy(np.isfinite(series)).to(network.device)
         composite = network.module.compose(averaged, known, days, target.day, merged, attention)

@@ -126,7 +126,7 @@ class LocalDecoder(MLP):
         n, width, *shape = code.shape
         flat = code.movedim(1, -1).reshape(-1, width)
         positions = [position.expand(n, -1) for position in positions]
-        place, offset = self._place(code, cell)
+        place = self._place(code, cell)
         image = torch.arange(n, device=code.device)[:, None]
         total: Tensor | None = None
         for corner, weight in self._corners(positions):
@@ -135,21 +135,22 @@ class LocalDecoder(MLP):
                 near = near.clamp(0, size - 1)
                 index = index * size + near.long()
                 away.append(position - near)
-            relative = 2.0 * torch.stack(away, dim=-1).to(code.dtype)
-            first = flat.index_select(0, index.reshape(-1)).reshape(n, -1, width)
-            hidden = self._rest(first + relative @ place.T + offset)
-            part = weight.to(torch.promote_types(hidden.dtype, torch.float32))[..., None] * hidden
-            total = part if total is None else total + part
+            relative = torch.stack([*(2.0 * step for step in away), torch.ones_like(away[0])], dim=-1).to(code.dtype)
+            # In place, as far as training allows: fresh memory at every layer costs as much as the arithmetic.
+            first = flat.index_select(0, index.reshape(-1)).addmm_(relative.flatten(0, 1), place.T)
+            hidden = self._rest(first).unflatten(0, (n, -1))
+            share = weight.to(torch.promote_types(hidden.dtype, torch.float32))[..., None]
+            total = share * hidden if total is None else total.addcmul_(share, hidden)
         out: Tensor = self.layers[-1](total)  # the weights sum to one, so the linear layer commutes with the ensemble
         return out
 
-    def _place(self, code: Tensor, cell: Sequence[float]) -> tuple[Tensor, Tensor | float]:
-        """Weights of the relative position, and what the cell adds to the first layer."""
+    def _place(self, code: Tensor, cell: Sequence[float]) -> Tensor:
+        """Weights of the relative position, and beside them what the cell adds to the first layer."""
         weight = self._first.weight
         if not self.cell:
-            return weight[:, -self.dims :], 0.0
+            return torch.cat((weight[:, -self.dims :], torch.zeros_like(weight[:, :1])), dim=1)
         size = 2.0 * torch.tensor(cell, dtype=code.dtype, device=code.device)
-        return weight[:, -2 * self.dims : -self.dims], weight[:, -self.dims :] @ size
+        return torch.cat((weight[:, -2 * self.dims : -self.dims], (weight[:, -self.dims :] @ size)[:, None]), dim=1)
 
     def _corners(self, positions: Sequence[Tensor]) -> Iterator[tuple[list[Tensor], Tensor]]:
         """Yield the pixels that are used, which may lie one pixel outside, and their weights."""
@@ -166,9 +167,9 @@ class LocalDecoder(MLP):
             yield corner, weight
 
     def _rest(self, first: Tensor) -> Tensor:
-        """Apply everything between the first and the last linear layer."""
+        """Apply everything between the first and the last linear layer; overwrites what it is given."""
         for layer in list(self.layers)[1:-1]:
-            first = layer(first)
+            first = first.relu_() if isinstance(layer, nn.ReLU) else layer(first)
         return first
 
 

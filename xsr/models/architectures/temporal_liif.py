@@ -30,6 +30,7 @@ from xsr.core.errors import ParameterError
 from xsr.models.architectures import liif
 from xsr.models.architectures.edsr import EDSREncoder
 from xsr.models.architectures.liif import LocalDecoder
+from xsr.models.datesets import DateSets
 from xsr.models.record import Architecture
 
 KERNEL_DAYS = 30.0
@@ -180,14 +181,14 @@ class DateFusion(nn.Module):
 
     def forward(
         self,
-        features: Tensor,
+        features: Tensor | Sequence[Tensor],
         days: Tensor,
         day_of_year: Tensor,
         valid: Tensor,
         tau: Tensor | float,
         tau_doy: Tensor | float,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Fuse (B, T, F, h, w); see `TemporalLIIF.fuse`.
+        """Fuse (B, T, F, h, w), or T tensors (B, F, h, w); see `TemporalLIIF.fuse`.
 
         Returns
         -------
@@ -198,32 +199,36 @@ class DateFusion(nn.Module):
         attention : Tensor
             Weights of the dates in every head, (B, T, heads, h, w).
         """
-        weights = self.weights(days, valid, tau)
-        delta = _differences(days, tau, features)
-        codes = time_code(delta, _per_date(day_of_year, features), self.periods).to(features.dtype)
-        now = time_code(torch.zeros_like(delta[:, 0]), _per_image(tau_doy, features), self.periods)
+        images = features.unbind(1) if isinstance(features, Tensor) else features
+        like = images[0]
+        delta = _differences(days, tau, like)
+        codes = time_code(delta, _per_date(day_of_year, like), self.periods).to(like.dtype)
+        now = time_code(torch.zeros_like(delta[:, 0]), _per_image(tau_doy, like), self.periods)
         # One date at a time: the keys and values of all dates at once would be the largest tensors of the network.
-        dates = [
-            x.masked_fill(~known[:, None], 0.0) for x, known in zip(features.unbind(1), valid.unbind(1), strict=True)
-        ]
-        mean = _weighted_sum(weights.to(features.dtype).unsqueeze(2), dates)
-        query = self._split(_project(self.query, mean, now.to(features.dtype)))
-        keys = (self._split(_project(self.key, x, code)) for x, code in zip(dates, codes.unbind(1), strict=True))
-        logits = torch.stack([(query * key).sum(2) for key in keys], dim=1) / math.sqrt(query.shape[2])
+        # The channels of a pixel lie side by side, so that all layers are products of matrices.
+        dates = [_known(x, there[:, None]).movedim(1, -1) for x, there in zip(images, valid.unbind(1), strict=True)]
+        weights = self.weights(days, valid, tau)
+        mean = _weighted_sum(weights.to(like.dtype).unbind(1), dates)
+        query = _project(self.query, mean, now.to(like.dtype))
+        same_head = torch.eye(self.heads, dtype=like.dtype, device=like.device)
+        same_head = same_head.repeat_interleave(query.shape[-1] // self.heads, dim=0)  # (F, heads)
+        keys = (_project(self.key, x, code) for x, code in zip(dates, codes.unbind(1), strict=True))
+        logits = torch.stack([(query * key) @ same_head for key in keys], dim=1).movedim(-1, 2)
+        logits = logits / math.sqrt(query.shape[-1] // self.heads)
         attention = self._attention(logits, delta.abs(), valid)
-        summary = _weighted_sum(attention.unsqueeze(3), (self._split(_project(self.value, x)) for x in dates))
-        return mean + _project(self.output, summary.flatten(1, 2)), weights, attention
+        shares = (share.movedim(1, -1) @ same_head.T for share in attention.unbind(1))
+        summary = _sum(share * _project(self.value, x) for share, x in zip(shares, dates, strict=True))
+        return (mean + _project(self.output, summary)).movedim(-1, 1), weights, attention
 
     def weights(self, days: Tensor, valid: Tensor, tau: Tensor | float) -> Tensor:
         """Weights of the dates in the temporal mean; see `Mean`."""
+        return DateSets(days, valid, tau).each(self.weigh)
+
+    def weigh(self, days: Tensor, valid: Tensor, tau: Tensor | float) -> Tensor:
+        """Weights of the dates in the temporal mean, computed for every pixel."""
         if self.mean == "equal":
             return equal_weights(valid)
         return (kernel_weights if self.mean == "kernel" else linear_weights)(days, valid, tau)
-
-    def _split(self, x: Tensor) -> Tensor:
-        """Bring (B, F, h, w) to (B, heads, F / heads, h, w)."""
-        out: Tensor = x.unflatten(1, (self.heads, -1))
-        return out
 
     def _attention(self, logits: Tensor, distance: Tensor, valid: Tensor) -> Tensor:
         """Weights of the dates in every head, (B, T, heads, h, w)."""
@@ -332,21 +337,28 @@ class TemporalLIIF(nn.Module):
             self.radius += self.radiometry.radius
         """Receptive field radius in input pixels, on every date; the fusion looks at one pixel."""
 
-    def encode(self, x: Tensor) -> Tensor:
-        """Map dates (N, C, h, w) to features (N, F, h, w), each by itself; fill missing values with zero before."""
-        out: Tensor = self.encoder(x)
+    def encode(self, x: Tensor, margin: int = 0) -> Tensor:
+        """Map dates (N, C, h, w) to features (N, F, h, w), each by itself; fill missing values with zero before.
+
+        Of a network made ready for inference, whose encoder is evaluated in bands, the features of a ``margin`` of
+        pixels along each side can be left out; what they need is then not computed.
+        """
+        out: Tensor = self.encoder(x, margin) if margin else self.encoder(x)
         return out
 
     def merge(
         self,
-        features: Tensor,
+        features: Tensor | Sequence[Tensor],
         days: Tensor,
         day_of_year: Tensor,
         valid: Tensor,
         tau: Tensor | float,
         tau_doy: Tensor | float,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Fuse like `fuse`; return the feature map (B, F, h, w) itself, the weights of the mean and the attention."""
+        """Fuse like `fuse`; return the feature map (B, F, h, w) itself, the weights of the mean and the attention.
+
+        The features may also be one tensor (B, F, h, w) for each date.
+        """
         fused, weights, attention = self.fusion(features, days, day_of_year, valid, tau, tau_doy)
         return fused, weights, attention
 
@@ -370,14 +382,19 @@ class TemporalLIIF(nn.Module):
             (B, outputs, h, w); without `Radiometry` zero where no date is valid. Before training it is the temporal
             mean, and where the query time itself is clear no other date is blended in.
         """
-        known = images.masked_fill(~valid, 0.0)
-        out = (self.fusion.weights(days, valid, tau).to(images.dtype) * known).sum(1)
+        known, sets = _known(images, valid), DateSets(days, valid, tau)
+        out = (sets.each(self.fusion.weigh).to(images.dtype) * known).sum(1)
         if self.gate is not None and self.mix is not None:
-            share = torch.einsum("ck,btkhw->btchw", self.mix.softmax(1), attention) * valid
-            share = share / share.sum(1, keepdim=True).clamp(min=1e-6)
+            mix = self.mix.softmax(1)
+            shares = [
+                torch.einsum("ck,bkhw->bchw", mix, heads) * there
+                for heads, there in zip(attention.unbind(1), valid.unbind(1), strict=True)
+            ]
+            whole = _sum(shares)
+            apart = _sum(share * date for share, date in zip(shares, known.unbind(1), strict=True)) - whole * out
             # Where the attention is on other dates alone the shares vanish, and the mean stays.
-            gate = torch.tanh(self.gate(fused)) * _remoteness(days, valid, tau).to(images.dtype)
-            out = out + gate * (share * (known - out[:, None])).sum(1)
+            remote = sets.each(_remoteness).to(images.dtype)
+            out = out + torch.tanh(self.gate(fused)) * remote * apart / whole.clamp(min=1e-6)
         if self.radiometry is None:
             return out
         variance = ((known - out[:, None]).square() * valid).sum(1) / valid.sum(1).clamp(min=1)
@@ -598,22 +615,35 @@ def _masked_softmax(logits: Tensor, valid: Tensor) -> Tensor:
     return weights
 
 
-def _weighted_sum(weights: Tensor, dates: Iterable[Tensor]) -> Tensor:
-    """Sum over the dates of ``weights[:, date] * dates[date]``."""
+def _known(values: Tensor, valid: Tensor) -> Tensor:
+    """Values with zeros where they are not valid."""
+    return values if bool(valid.all()) else values.masked_fill(~valid, 0.0)
+
+
+def _sum(tensors: Iterable[Tensor]) -> Tensor:
+    """Sum tensors one by one; they are made as they are needed."""
     total: Tensor | None = None
-    for weight, date in zip(weights.unbind(1), dates, strict=True):
-        total = weight * date if total is None else total + weight * date
+    for tensor in tensors:
+        total = tensor if total is None else total + tensor
     assert total is not None
     return total
 
 
+def _weighted_sum(weights: Iterable[Tensor], dates: Iterable[Tensor]) -> Tensor:
+    """Sum over the dates of weights (B, h, w) times the channels of the pixels (B, h, w, F)."""
+    return _sum(weight[..., None] * date for weight, date in zip(weights, dates, strict=True))
+
+
 def _project(layer: nn.Linear, features: Tensor, code: Tensor | None = None) -> Tensor:
-    """Apply a linear layer to the pixels of (B, F, h, w), with a time code (B, K) appended to each."""
-    width = features.shape[1]
-    out = nn.functional.conv2d(features, layer.weight[:, :width, None, None], layer.bias)
-    if code is not None:
-        out = out + (code @ layer.weight[:, width:].T)[..., None, None]
-    return out
+    """Apply a linear layer to the pixels of (B, h, w, F), with a time code (B, K) appended to each."""
+    width = features.shape[-1]
+    weight, bias = layer.weight[:, :width], layer.bias
+    if code is None:
+        return nn.functional.linear(features, weight, bias)
+    added = nn.functional.linear(code, layer.weight[:, width:], bias)
+    if len(added) == 1:
+        return nn.functional.linear(features, weight, added[0])
+    return nn.functional.linear(features, weight) + added[:, None, None]
 
 
 ARCHITECTURES = (

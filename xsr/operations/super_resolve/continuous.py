@@ -39,8 +39,8 @@ DEFAULT = "liif_s2"
 DEFAULT_AT = "temporal_liif_s2"
 """Default model where target times are given."""
 CHUNK_AT = 512
-"""Default output block where target times are given: a task holds the features of all dates."""
-TOGETHER = 4
+"""Default output block where target times are given: a task holds the features of the dates of a target time."""
+TOGETHER = 12
 """Target times that one task computes: neighbours share dates, and a date is encoded once."""
 
 

@@ -232,7 +232,7 @@ class Temporal(Network):
     ) -> Stack:
         """Evaluate queries; see `xsr.core.types.WindowFunction`."""
         from xsr.models.engine import threads
-        from xsr.models.predictor import predict_temporal
+        from xsr.models.predictor import interpolates_in_time, predict_temporal, temporal_margin
 
         trim = slice(self.reach, -self.reach or None)
         inner, rows, cols = window[..., trim, trim], rows - self.reach, cols - self.reach
@@ -242,13 +242,18 @@ class Temporal(Network):
         if not known.any():
             return np.full(shape, np.nan, np.float32)
         _, images = self.prepare(inner)
-        whole = np.asarray(valid.all(axis=1))
-        used = [nearest(whole[list(target.picks)], target.offset, self.frames) for target in self.target_times]
-        series = (self.series(window, target) for target in self.target_times)
         device = registry.resolve_device(self.device)
+        spare = 0 if known.all() else FILL
+        margin = temporal_margin(self.spec, inner.shape[-2:], rows, cols, spare, device, self.precision)
+        near = (..., slice(margin, -margin or None), slice(margin, -margin or None))
+        window, known, rows, cols = window[near], known[near], rows - margin, cols - margin
+        whole = np.asarray(valid[near].all(axis=1))
+        used = [nearest(whole[list(target.picks)], target.offset, self.frames) for target in self.target_times]
+        linear = interpolates_in_time(self.spec, device, self.precision)
+        series = (self.series(window, target, linear=linear) for target in self.target_times)
         with threads(graph.threads_each()):
             composite, detail = predict_temporal(
-                self.spec, images, self.target_times, used, series, rows, cols, cell, device, self.precision
+                self.spec, images, self.target_times, used, series, rows, cols, cell, device, self.precision, margin
             )
         pick, (mean, std) = list(self.picks), self.channels.statistics(self.picks)
         clear, filled = composite[0], composite[-1]
@@ -258,12 +263,16 @@ class Temporal(Network):
         out: Stack = base + detail[:, pick] * std
         return out if known.all() else remask(out, known, rows, cols)
 
-    def series(self, window: Stack, target: TargetTime) -> NDArray[np.float32]:
-        """Dates whose mean a target time starts from, clear and then filled; see `predict_temporal`."""
+    def series(self, window: Stack, target: TargetTime, *, linear: bool = False) -> NDArray[np.float32]:
+        """Dates whose mean a target time starts from, clear and then filled; see `predict_temporal`.
+
+        With ``linear`` only gaps that linear interpolation in time reads are filled.
+        """
         trim, dates = slice(self.reach, -self.reach or None), window[list(target.picks)]
         inner = dates[..., trim, trim]
         clear = np.where(np.isfinite(inner), inner, np.float32(np.nan))
-        known = np.stack([clear, fill_gaps(dates, reach=self.reach)] if self.fill else [clear])
+        offset = target.offset if linear else None
+        known = np.stack([clear, fill_gaps(dates, reach=self.reach, offset=offset)] if self.fill else [clear])
         return self.channels.standardise(known, self.picks)
 
 
