@@ -32,6 +32,7 @@ from xsr.operations.super_resolve.networks import (
     warn_of_pixel_size,
     warn_of_scale,
 )
+from xsr.operations.super_resolve.presharpened import Presharpened, sharpener_of
 from xsr.operations.super_resolve.repeats import smooth_repeats
 from xsr.operations.super_resolve.sharpness import Sharpness, chosen, gains_of, record, resharpened
 
@@ -64,6 +65,7 @@ def liif(
     psf: Sharpness | None = None,
     consistent: bool = False,
     quantiles: float | Sequence[float] | None = None,
+    sharpen: bool = True,
     chunks: int | Sequence[int] | None = None,
 ) -> XarrayObject:
     """Super-resolve a cube to any finer grid with a local implicit image function.
@@ -124,6 +126,11 @@ def liif(
         `xarray.DataArray.quantile` makes it: what the true values, as sharp as the result, are below with these
         probabilities. The estimate itself is at 0.5. Not with ``t``, ``like`` or another
         ``psf`` than ``sensor``: errors of such results were not measured.
+    sharpen
+        Whether bands whose own pixels are twice those of the grid, of 20 m beside those of 10 m, are made by `sharpen`
+        and the detail that the network finds in the other bands, where the model's card names the model for that
+        (``before``). Then they have smaller errors; the other bands do not change. With ``t``, or another ``psf`` than
+        ``sensor``, the network makes all bands.
     chunks
         Output block in pixels, one number or (y, x); each becomes one task and one Dask chunk over all bands.
 
@@ -173,7 +180,9 @@ def liif(
     2
     """
     moments = pipeline.Moments(t, window, most=frames, extrapolate=extrapolate, together=TOGETHER)
-    request = prepare(cube, model, bands, units, device, precision, moments, frames, fill)
+    request = prepare(
+        cube, model, bands, units, device, precision, moments, frames, fill, sharpen and psf in (None, "sensor")
+    )
     psf = chosen(psf, request.card)
     provenance = request.provenance | made_by("liif", **record(psf, request.card))
     gains = gains_of(psf, request.card, request.cube.canonical)
@@ -224,6 +233,7 @@ def prepare(
     moments: pipeline.Moments,
     frames: int,
     fill: bool,
+    sharpen: bool = False,
 ) -> Request:
     """Check the arguments shared by `liif` and `sample`."""
     registry.check_device(device)
@@ -257,10 +267,16 @@ def prepare(
     exact = exact_precision(precision, card, residual=True, device=device)
     if card.reads == "dates":
         return _fused(checked, card, spec, picks, device, exact, moments if timed else None, frames, fill)
-    function = Continuous(spec, card.image, picks, card.radius, device, precision=exact)
-    series = Temporal(spec, card.image, picks, card.radius, device, precision=exact, frames=frames, fill=fill)
+    arguments = (spec, card.image, picks, card.radius, device)
+    series = Temporal(*arguments, precision=exact, frames=frames, fill=fill)
     at = (moments, partial(_at_times, series)) if timed else None
-    return Request(checked, card, provenance("liif", card, exact), function, at)
+    record, single = provenance("liif", card, exact), Continuous(*arguments, precision=exact)
+    before = sharpener_of(checked, card, picks, device, exact) if sharpen and not timed else None
+    if before is None:
+        return Request(checked, card, record, single, at)
+    function = Presharpened(*arguments, precision=exact, sharpened=before)
+    made = made_by("liif", sharpened=[checked.bands[number] for number in function.larger], before=card.before)
+    return Request(checked, card, record | made, function, at)
 
 
 def _fused(

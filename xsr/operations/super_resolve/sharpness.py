@@ -1,7 +1,7 @@
 """The sharpness of a result: what a network gives it, and another that was requested."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -51,6 +51,11 @@ class Resharpened:
         """Output pixels around a block that the filter needs."""
         return sharpness.MARGIN
 
+    def locate(self, row: int, col: int) -> "Resharpened":
+        """Bind the network to the first pixel of a window; see `xsr.core.types.LocatedFunction`."""
+        located = getattr(self.function, "locate", None)
+        return self if located is None else replace(self, function=located(row, col))
+
     def __call__(
         self, window: Stack, rows: NDArray[np.float64], cols: NDArray[np.float64], cell: tuple[float, float]
     ) -> Stack:
@@ -58,8 +63,14 @@ class Resharpened:
         return self.function(window, rows, cols, cell)
 
     def finish(self, out: Stack) -> Stack:
-        """Change the sharpness; see `xsr.core.types.FinishedFunction`."""
-        return np.stack([sharpness.change(out[:, b], (gain, gain)) for b, gain in enumerate(self.gains)], axis=1)
+        """Change the sharpness, and do what the network's own output needs; see `xsr.core.types.FinishedFunction`."""
+        own = getattr(self.function, "finish", None)
+        if own is None:
+            return np.stack([sharpness.change(out[:, b], (gain, gain)) for b, gain in enumerate(self.gains)], axis=1)
+        for band in self.function.sharp:
+            out[:, band] = sharpness.change(out[:, band], (self.gains[band], self.gains[band]))
+        finished: Stack = own(out)
+        return finished
 
 
 def resharpened(function: WindowFunction, gains: tuple[float, ...] | None) -> WindowFunction:
