@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import dask
 import numpy as np
@@ -375,7 +376,7 @@ def twice(cube: xr.DataArray, name: str, psf: Sharpness) -> xr.DataArray:
         fine = liif(sharpen(cube, model=name), scale=2, psf=psf)
     else:
         alone = name == ALONE
-        how = {"model": "liif_s2" if alone else name, "psf": psf}
+        how: dict[str, Any] = {"model": "liif_s2" if alone else name, "psf": psf}
         fine = liif(cube, scale=2, sharpen=not alone, **how) if name.startswith("liif") else sisr(cube, **how)
     assert isinstance(fine, xr.DataArray)
     return fine

@@ -270,13 +270,13 @@ def prepare(
     arguments = (spec, card.image, picks, card.radius, device)
     series = Temporal(*arguments, precision=exact, frames=frames, fill=fill)
     at = (moments, partial(_at_times, series)) if timed else None
-    record, single = provenance("liif", card, exact), Continuous(*arguments, precision=exact)
+    stated, single = provenance("liif", card, exact), Continuous(*arguments, precision=exact)
     before = sharpener_of(checked, card, picks, device, exact) if sharpen and not timed else None
     if before is None:
-        return Request(checked, card, record, single, at)
+        return Request(checked, card, stated, single, at)
     function = Presharpened(*arguments, precision=exact, sharpened=before)
     made = made_by("liif", sharpened=[checked.bands[number] for number in function.larger], before=card.before)
-    return Request(checked, card, record | made, function, at)
+    return Request(checked, card, stated | made, function, at)
 
 
 def _fused(

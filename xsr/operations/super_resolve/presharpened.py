@@ -113,8 +113,8 @@ class Presharpened(Continuous):
             count = len(self.sharp) * (1 + len(self.larger))
             return np.concatenate([out, np.full((len(out), count, *out.shape[2:]), np.nan, np.float32)], axis=1)
         edge = self.halo - AROUND
-        inner = (np.arange(edge, size - edge, dtype=np.float64) for size in window.shape[2:])
-        level = self.sharpened(window, *inner, (1.0, 1.0))
+        y, x = (np.arange(edge, size - edge, dtype=np.float64) for size in window.shape[2:])
+        level = self.sharpened(window, y, x, (1.0, 1.0))
         base, slopes = self._injected(level, out, rows - edge, cols - edge)
         return np.concatenate([out, base, np.float32(finer(cell)) * slopes], axis=1)
 

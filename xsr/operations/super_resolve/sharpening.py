@@ -132,7 +132,7 @@ def sharpen(
     sides = sides_of(checked, card)
     corners = {side: joined.corners.get(side, lattice(checked, side)) for side in (TWICE, SIXFOLD)}
     exact = exact_precision(precision, card, residual=True, device=device)
-    wanted = intervals.requested(quantiles, card, {"to": to}, card.sharpness)
+    wanted = intervals.requested(quantiles, card, {"to": to}, "sensor" if card.sharpness == "sensor" else None)
     picks = _measured(checked, card, sides) if wanted else ()
     made = [name for name, side in zip(checked.bands, sides, strict=True) if side > 1]
     level = smooth_repeats(checked, card.coarser).with_native_gsd([checked.pixel_m[0]] * len(sides))

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from xsr.core import checks
 from xsr.core.blocks import Padding
 from xsr.core.errors import ModelError, ParameterError
 from xsr.core.graph import task_of
-from xsr.core.types import Stack, WindowFunction
+from xsr.core.types import FinishedFunction, Stack, WindowFunction
 from xsr.kernels import sharpness
 from xsr.kernels.optics import by_band
 from xsr.models.card import SHARPNESS, ModelCard
@@ -21,6 +21,14 @@ Sharpness: TypeAlias = Literal["sensor", "ideal"] | float | Mapping[str, float]
 pixels; ``ideal``: no blur; or the MTF at that frequency, one number in (0, 1] or by band."""
 LEAST_MTF = 0.02
 """Least MTF that may be requested."""
+
+
+class CompletedFunction(FinishedFunction, Protocol):
+    """A network's block function that completes its other bands after the sharpness of some has changed."""
+
+    @property
+    def sharp(self) -> list[int]:
+        """Bands whose sharpness changes."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,7 @@ class Resharpened:
         own = getattr(self.function, "finish", None)
         if own is None:
             return np.stack([sharpness.change(out[:, b], (gain, gain)) for b, gain in enumerate(self.gains)], axis=1)
-        for band in self.function.sharp:
+        for band in cast(CompletedFunction, self.function).sharp:
             out[:, band] = sharpness.change(out[:, band], (self.gains[band], self.gains[band]))
         finished: Stack = own(out)
         return finished
