@@ -22,11 +22,11 @@ from wald import write
 import xsr
 from xsr.models import registry
 from xsr.training.manifest import Manifest
-from xsr.training.scores import degraded, read_places
+from xsr.training.scores import TestPlace, observed, read_places
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "quantiles.md"
 MARKERS = "<!-- quantiles: written by benchmarks/intervals.py -->", "<!-- end of quantiles -->"
-MODELS = {"liif_s2": (2.0, 3.4, 4.0), "carn_3x3x64g4sw_s2": (2.0,)}
+MODELS = {"liif_s2": (2.0, 3.4, 4.0), "carn_3x3x64g4sw_s2": (2.0,), "sharpen_s2": (1.0,)}
 QUANTILES = (0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975)
 NOMINAL = (0.5, 0.8, 0.9, 0.95)
 BORDER = 4
@@ -55,10 +55,16 @@ class Case:
     steep: NDArray[np.bool_]
 
 
+def measured() -> list[str]:
+    """Those of the models whose errors another expects."""
+    return [model for model in MODELS if registry.card(model).intervals]
+
+
 def cases(data: Manifest, model: str, scales: tuple[float, ...], *, small: bool) -> Iterator[Case]:
     """Super-resolve the test places."""
-    verb = xsr.liif if registry.card(model).factor is None else xsr.sisr
     for place in read_places(data):
+        if scales == (1.0,) and not place.coarser:
+            continue
         height, width = place.images.shape[2:]
         top, left = (max(0, (n - SIDE) // 4 * 2) for n in (height, width))
         clear = [n for n, image in enumerate(place.images) if np.isfinite(image).mean() > 0.5]
@@ -66,29 +72,40 @@ def cases(data: Manifest, model: str, scales: tuple[float, ...], *, small: bool)
         images = place.images[dates, :, top : top + SIDE, left : left + SIDE]
         part = replace(place, images=images, times=None, box=None)
         for scale in scales:
-            low = part.cube(degraded(part, scale), scale=scale)
-            fine = verb(low, scale=scale, model=model, quantiles=QUANTILES)
-            yield from _cases(part.name, part.bands, scale, fine, images)
+            fine = estimated(observed(part, scale), scale, model, QUANTILES)
+            yield from _cases(part, scale, fine)
         if small:
             return
 
 
-def _cases(
-    name: str, bands: tuple[str, ...], scale: float, fine: xr.DataArray, images: NDArray[np.float32]
-) -> Iterator[Case]:
+def estimated(low: xr.DataArray, scale: float, model: str, quantiles: tuple[float, ...] | None) -> xr.DataArray:
+    """Super-resolve by the operation that a model is for."""
+    card = registry.card(model)
+    if card.reads == "detail":
+        made = xsr.sharpen(low, model=model, quantiles=quantiles)
+    else:
+        verb = xsr.liif if card.factor is None else xsr.sisr
+        made = verb(low, scale=scale, model=model, quantiles=quantiles)
+    assert isinstance(made, xr.DataArray)
+    return made
+
+
+def _cases(place: TestPlace, scale: float, fine: xr.DataArray) -> Iterator[Case]:
     edge = math.ceil(BORDER * scale)
     if min(fine.sizes["y"], fine.sizes["x"]) < 2 * edge + LEAST:
         return
     inner = (..., slice(edge, -edge), slice(edge, -edge))
-    values, truth = fine.values[inner], images[..., : fine.sizes["y"], : fine.sizes["x"]][inner]
+    values, truth = fine.values[inner], place.images[..., : fine.sizes["y"], : fine.sizes["x"]][inner]
     down, right = np.gradient(truth, axis=(-2, -1))
     gradient, half = np.hypot(down, right), len(QUANTILES) // 2
-    for band, label in enumerate(bands):
+    for band, label in enumerate(place.bands):
+        if scale == 1 and label not in place.coarser:
+            continue
         known = np.isfinite(truth[:, band]) & np.isfinite(values[:, :, band]).all(axis=0)
         steps = gradient[:, band][known]
         of_band, estimate = values[:, :, band][:, known], values[half, :, band][known]
         yield Case(
-            name,
+            place.name,
             label,
             scale,
             truth[:, band][known] - estimate,
@@ -165,18 +182,18 @@ def cost(*, small: bool) -> list[str]:
     side, lines = (64 if small else 384), []
     bands = ("B02", "B03", "B04", "B08", "B05", "B06", "B07", "B8A", "B11", "B12")
     cube = xsr.testing.synthetic_cube(size=(side, side), bands=bands)
-    for model in MODELS:
-        verb = xsr.liif if registry.card(model).factor is None else xsr.sisr
+    for model in measured():
+        what = f"{side}² pixels" if registry.card(model).reads == "detail" else f"×2, ten bands, {side}² pixels"
 
-        def once(quantiles: tuple[float, ...] | None, verb: object = verb, model: str = model) -> float:
+        def once(quantiles: tuple[float, ...] | None, model: str = model) -> float:
             begun = time.perf_counter()
-            verb(cube, scale=2.0, model=model, quantiles=quantiles)  # type: ignore[operator]
+            estimated(cube, 2.0, model, quantiles)
             return time.perf_counter() - begun
 
         once((0.05, 0.5, 0.95))
         pairs = [(once(None), once((0.05, 0.5, 0.95))) for _ in range(2 if small else REPEATS)]
         alone, ratio = statistics.median(a for a, _ in pairs), statistics.median(b / a for a, b in pairs)
-        lines.append(f"- `{model}`, ×2, ten bands, {side}² pixels: {alone:.2f} s alone, {ratio:.2f} times with three.")
+        lines.append(f"- `{model}`, {what}: {alone:.2f} s alone, {ratio:.2f} times with three.")
     return lines
 
 
@@ -184,6 +201,7 @@ def main() -> None:
     """Print the tables; ``--write`` writes them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--small", action="store_true", help="one place and a small input, to check that it runs")
+    parser.add_argument("--models", nargs="*", default=measured(), help="those of which tables are printed")
     parser.add_argument("--write", action="store_true", help="update the documentation")
     options = parser.parse_args()
     data = manifest()
@@ -191,7 +209,8 @@ def main() -> None:
         print("XSR_DATA is not set: real scenes are needed")
         return
     lines = []
-    for model, scales in MODELS.items():
+    for model in options.models:
+        scales = MODELS[model]
         lines += [*table(model, list(cases(data, model, scales, small=options.small))), ""]
     lines += [f"Cost, median of {REPEATS} alternating runs, {platform.machine()}:", "", *cost(small=options.small)]
     print("\n".join(lines))

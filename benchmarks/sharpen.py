@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import dask
 import numpy as np
@@ -46,8 +47,9 @@ PAGE = ROOT / "docs" / "reference" / "sharpening.md"
 MARKERS = "<!-- tables: written by benchmarks/sharpen.py -->", "<!-- end of tables -->"
 MANIFEST = Path(__file__).with_name("sharpen.toml")
 DEFAULT = "sharpen_s2"
-TWICE = ("carn_3x3x64g4sw_s2", "liif_s2")
-"""Models that sharpen bands and double the resolution at once."""
+ALONE = "liif_s2, sharpen=False"
+TWICE = ("carn_3x3x64g4sw_s2", ALONE, "liif_s2")
+"""Models that sharpen bands and double the resolution at once; `ALONE`, without sharpening before."""
 SIXTY = ("B01", "B09")
 BORDER = 6
 """Pixels ignored along each side."""
@@ -163,11 +165,7 @@ def by_xsr(model: str) -> Method:
         cube = as_cube(one, np.concatenate([one.pair.sharp, one.pair.low]))
         sizes = [20.0] * count + [20.0 * one.pair.side] * len(one.pair.low)
         cube = cube.assign_coords(native_gsd=("band", sizes))
-        fine = (
-            liif(cube, scale=1.0, model=model, psf=registry.card(model).sharpness)
-            if model.startswith("liif")
-            else sharpen(cube, model=model)
-        )
+        fine = liif(cube, scale=1.0, model=model) if model.startswith("liif") else sharpen(cube, model=model)
         assert isinstance(fine, xr.DataArray)
         return np.asarray(fine.values[0, count:], np.float64)
 
@@ -377,7 +375,9 @@ def twice(cube: xr.DataArray, name: str, psf: Sharpness) -> xr.DataArray:
     if name.startswith("sharpen"):
         fine = liif(sharpen(cube, model=name), scale=2, psf=psf)
     else:
-        fine = liif(cube, scale=2, model=name, psf=psf) if name.startswith("liif") else sisr(cube, model=name, psf=psf)
+        alone = name == ALONE
+        how: dict[str, Any] = {"model": "liif_s2" if alone else name, "psf": psf}
+        fine = liif(cube, scale=2, sharpen=not alone, **how) if name.startswith("liif") else sisr(cube, **how)
     assert isinstance(fine, xr.DataArray)
     return fine
 

@@ -93,7 +93,7 @@ def test_the_local_runner_gives_what_liif_gives_to_the_bit(scale):
 @pytest.mark.slow
 @pytest.mark.parametrize(("scale", "published"), [(2, False), (3.4, False), (3.4, True)])
 def test_windows_of_a_back_end_join_to_the_result_of_the_whole(scale, published, tiny):
-    settings = {"scale": scale, "model": "liif_s2" if published else tiny, "precision": "float32"}
+    settings = {"scale": scale, "model": "liif_s2" if published else tiny, "precision": "float32", "sharpen": False}
     windows = xsr.openeo.neighborhood("liif", size=35, **settings)
     size, overlap = (windows[name][0]["value"] for name in ("size", "overlap"))
     cube = cube_for(windows)

@@ -325,3 +325,13 @@ def test_sixty_metre_bands_need_no_twenty_metre_ones(plain):
     made = cube.sr.sharpen(model=plain)
     errors = [np.abs((v[0, 2] - fine[0, 2])[40:-40, 40:-40]).mean() for v in (cube.values, made.values)]
     assert errors[1] < 0.3 * errors[0]
+
+
+def test_quantiles_need_a_model_of_errors_and_the_grid_of_the_sharpest(model):
+    cube, _ = make_cube(48, 48, NETWORK)
+    with pytest.raises(ModelError, match="the errors of model 'sharpener' were never measured"):
+        cube.sr.sharpen(model=model, quantiles=0.9)
+    with pytest.raises(ParameterError, match="quantiles with to=5"):
+        cube.sr.sharpen(model=model, quantiles=0.9, to=5)
+    with pytest.raises(ParameterError, match="quantiles=2; expected"):
+        cube.sr.sharpen(model=model, quantiles=2)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 IN_TIME = ("frames", "window", "extrapolate", "fill", "temporal")
 """Arguments that say how target times are made, and mean nothing without them."""
-BY_VERB = ("scale", "resolution", "like", "psf", "consistent", "quantiles", "t", *IN_TIME)
+BY_VERB = ("scale", "resolution", "like", "psf", "consistent", "quantiles", "sharpen", "t", *IN_TIME)
 """Arguments that some operations have and others not."""
 OPENED = ("source", "like", "model", "weights")
 """Arguments that name what is opened."""
@@ -51,6 +51,7 @@ class Request:
     """Sharpness of the result: a word or an MTF."""
     consistent: bool | None = None
     quantiles: Sequence[float] | None = None
+    sharpen: bool | None = None
     scale: float | None = None
     resolution: float | None = None
     bands: Sequence[str] | None = None

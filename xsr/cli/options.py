@@ -82,6 +82,10 @@ Consistent: TypeAlias = Annotated[
 Quantiles: TypeAlias = Annotated[
     str | None, typer.Option(help="Such as 0.05,0.5,0.95, for a dimension of quantiles; 0.5 is the estimate.")
 ]
+Presharpen: TypeAlias = Annotated[
+    bool | None,
+    typer.Option(help="Whether bands of larger pixels are sharpened before the network; they are where it says so."),
+]
 Chunks: TypeAlias = Annotated[int | None, typer.Option(help="Side of an output block in pixels.")]
 Workers: TypeAlias = Annotated[int | None, typer.Option(help="Blocks computed side by side; all cores by default.")]
 

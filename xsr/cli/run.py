@@ -61,6 +61,7 @@ def run(  # what decides the result is read from the context, see `Request.parse
     psf: options.Sharpness = None,
     consistent: options.Consistent = None,
     quantiles: options.Quantiles = None,
+    sharpen: options.Presharpen = None,
     stac: options.Stac = False,
     workers: options.Workers = None,
 ) -> None:
@@ -155,6 +156,7 @@ def sharpen(
     chunks: options.Chunks = None,
     device: options.Device = "auto",
     precision: options.Precision = "auto",
+    quantiles: options.Quantiles = None,
     overwrite: options.Overwrite = False,
     resume: options.Resume = False,
     workers: options.Workers = None,
@@ -172,6 +174,7 @@ def sharpen(
         units=units,
         device=device,
         precision=precision,  # type: ignore[arg-type]
+        quantiles=None if quantiles is None else options.numbers(quantiles),
         chunks=chunks,
     )
     fine.attrs["xsr_input"] = name_of(source)

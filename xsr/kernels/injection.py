@@ -107,6 +107,35 @@ def injected_detail(
     return out
 
 
+def slopes(
+    sharp: NDArray[np.float32], coarse: NDArray[np.float32], *, window: int = WINDOW, ridge: float = RIDGE
+) -> NDArray[np.float32]:
+    """Regress bands on others, all as sharp, around every pixel.
+
+    Parameters
+    ----------
+    sharp, coarse
+        Reflectance (band, h, w); finite.
+    window, ridge
+        See `injected_detail`.
+
+    Returns
+    -------
+    ndarray
+        Shape (coarse band, sharp band, h - 2 window, w - 2 window).
+    """
+    x, y = (v.astype(np.float64) - v.mean(axis=(1, 2), keepdims=True, dtype=np.float64) for v in (sharp, coarse))
+    out = np.empty((len(y), len(x), *(size - 2 * window for size in x.shape[1:])), np.float32)
+    one = np.zeros((len(x), *out.shape[2:]))
+    for number in range(len(x)):
+        found = np.empty((len(y), *out.shape[2:]), np.float32)
+        one[...] = 0
+        one[number] = 1
+        _regress(x, y, one, window, ridge, found)
+        out[:, number] = found
+    return out
+
+
 def projected_back(
     bands: NDArray[np.float32],
     detail: NDArray[np.float32],

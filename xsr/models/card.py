@@ -32,7 +32,9 @@ PLACED = frozenset(
 """Fields of a card that STAC and its extensions have places for."""
 METADATA = ("training", "scores", "limits", "citation")
 """Fields for readers alone; properties of the item, with the prefix ``xsr:``."""
-UNCOMPUTED = frozenset((*METADATA, "summary", "sensor", "parameters", "licence", "created", "sharpness", "intervals"))
+UNCOMPUTED = frozenset(
+    (*METADATA, "summary", "sensor", "parameters", "licence", "created", "sharpness", "intervals", "before")
+)
 """Fields that change no number of a result."""
 SEQUENCES = frozenset(
     (
@@ -97,6 +99,7 @@ FIELDS = {
     "guide_optional": schema.listing(schema.NAME),
     "patch": schema.whole(1, schema.LARGEST_PATCH).or_none(),
     "intervals": schema.NAME.or_none(),
+    "before": schema.NAME.or_none(),
     "calibration": schema.listing(schema.OBJECT, most=schema.MOST_ROWS),
     "created": schema.DAY,
     "training": schema.OBJECT,
@@ -108,7 +111,7 @@ FIELDS = {
 LATER = frozenset(
     (
         *("fill", "unit", "units", "factor", "residual", "coarser", "sharpness", "reads", "patch"),
-        *("intervals", "calibration"),
+        *("intervals", "calibration", "before"),
         *("guide_bands", "guide_mean", "guide_std", "guide_optional"),
     )
 )
@@ -160,6 +163,9 @@ class ModelCard(Shown):
     output depends on all of it; None for a network of bounded ``radius``."""
     intervals: str | None = None
     """Name of the model that expects the errors of this one's results."""
+    before: str | None = None
+    """Name of the model that sharpens bands of larger pixels before this one reads them; None where it reads them as
+    they are."""
     calibration: list[dict[str, Any]] = field(default_factory=list)
     """Of a model of errors, for each range of scales: quantiles of the error over what it expects; see
     `xsr.training.intervals`."""

@@ -16,7 +16,7 @@ from xsr.models import registry
 
 NETWORK = ("model", "device", "precision")
 OPERATIONS: dict[str, tuple[str, ...]] = {
-    "liif": ("scale", *NETWORK, "psf"),
+    "liif": ("scale", *NETWORK, "psf", "sharpen"),
     "sisr": ("scale", "weights", *NETWORK, "psf"),
     "interpolate": ("scale", "method"),
     "sharpen": NETWORK,

@@ -56,8 +56,9 @@ def neighborhood(operation: str = "liif", *, size: int | None = None, **settings
 
     Notes
     -----
-    The overlap is what one block of the operation's graph reads around itself, rounded up to where the scale is whole:
-    it is exact for the options given, a model's receptive field and what filling gaps needs among them.
+    The overlap is what one block of the operation's graph reads around itself, rounded up to where the scale is whole
+    (of `xsr.liif`, on the lattice of pixels twice as large too): it is exact for the options given, a model's receptive
+    field and what filling gaps needs among them.
 
     Examples
     --------
@@ -89,7 +90,9 @@ def sides(request: Request, size: int | None = None) -> tuple[int, int]:
 
 def period(request: Request) -> int:
     """Pixels of the cube of which a window has a whole multiple."""
-    return LATTICE if request.operation == "sharpen" else request.factor.denominator
+    if request.operation == "sharpen":
+        return LATTICE
+    return math.lcm(request.factor.denominator, 2 if request.operation == "liif" else 1)
 
 
 @lru_cache(maxsize=64)

@@ -33,7 +33,7 @@ from xsr.operations.interpolate import interpolate
 from xsr.training.manifest import Manifest
 from xsr.training.recipe import Intervals, Recipe
 from xsr.training.scenes import Say, quiet
-from xsr.training.scores import TestPlace, degraded, read_places, super_resolve
+from xsr.training.scores import TestPlace, observed, read_places, super_resolve
 
 Floats = NDArray[np.float32]
 BATCH = 4096
@@ -126,13 +126,15 @@ def _patches(place: TestPlace, size: int, rng: np.random.Generator) -> Iterator[
 
 def _pixels(recipe: Recipe[Intervals], place: TestPlace, scale: float, number: int, rng: np.random.Generator) -> Pixels:
     """Draw pixels of one patch at one scale."""
-    low = place.cube(degraded(place, scale), scale=scale)
+    low = observed(place, scale)
     fine = np.asarray(super_resolve(low, scale, recipe.task.of, "self-similar").values)[0]
     base = np.asarray(interpolate(low, scale=scale, method="bicubic").values)[0]
     truth = place.images[0, :, : fine.shape[1], : fine.shape[2]]
     edge, parts = spread.MARGIN, []
     inner = (slice(edge, -edge), slice(edge, -edge))
     for name, made, enlarged, wanted in zip(place.bands, fine, base, truth, strict=True):
+        if name not in recipe.bands:
+            continue
         band = recipe.bands.index(name)
         std = np.float32(recipe.image.std[band])
         known = spread.features(made / std, enlarged / std, scale).reshape(spread.COUNT, -1).T
@@ -150,12 +152,19 @@ def split(manifest: Manifest, recipe: Recipe[Intervals]) -> tuple[list[TestPlace
     learnt: list[TestPlace] = []
     kept: list[TestPlace] = []
     for place in read_places(manifest, split=("train",)):
-        if not set(place.bands) <= set(recipe.bands):
+        if not _suits(recipe, place):
             continue
         number = names.setdefault(place.name.split(" at ")[0], len(names))
         (kept if number % KEPT == KEPT - 1 else learnt).append(place)
-    kept += [one for one in read_places(manifest, split=("validation",)) if set(one.bands) <= set(recipe.bands)]
+    kept += [one for one in read_places(manifest, split=("validation",)) if _suits(recipe, one)]
     return learnt, kept
+
+
+def _suits(recipe: Recipe[Intervals], place: TestPlace) -> bool:
+    """Whether the errors of all bands that a network makes can be measured at a place."""
+    if recipe.task.scale_range[1] == 1:
+        return bool(place.coarser) and set(place.coarser) <= set(recipe.bands)
+    return set(place.bands) <= set(recipe.bands)
 
 
 def start(network: Spread, pixels: Pixels) -> None:

@@ -246,6 +246,8 @@ class Recipe(Generic[T]):
     """Parts of the network that training leaves as they start."""
     intervals: str | None = None
     """Recipe of the model that expects the errors of this one's results."""
+    before: str | None = None
+    """Recipe of the model that sharpens bands of larger pixels before this one reads them, in use; not in training."""
     adversary: Adversary | None = None
     """Discriminator that a fixed-scale network is trained against."""
     batch: int = 12
@@ -272,8 +274,9 @@ class Recipe(Generic[T]):
         plain = {**asdict(self), **asdict(self.task)}
         nested = ("task", "limits", "summary", "image", "guide")
         values = {key: value for key, value in plain.items() if key not in nested}
-        if self.adversary is None:
-            values.pop("adversary")
+        for name in ("adversary", "before"):
+            if values[name] is None:
+                values.pop(name)
         guide = self.task.guide.fields("guide_") if isinstance(self.task, Guided) else {}
         return {**values, "task": self.task.kind, **self.image.fields(), "units": self.image.units, **guide}
 

@@ -180,6 +180,7 @@ def _card(recipe: Recipe[Any], network: nn.Module, out: Path, training: dict[str
         # Near the border of a patch local relations read half of their windows: larger patches at use have less of it.
         residual=not isinstance(task, Intervals),
         intervals=recipe.intervals,
+        before=recipe.before,
         patch=2 * task.patch if record.tiling == "lattice" else None,
         sha256=file_sha256(out),
         parameters=sum(p.numel() for p in network.parameters()),

@@ -22,7 +22,7 @@ from xsr.kernels.degrade import BandOptics, observe, sensor_band, whole
 from xsr.kernels.resample import fill_nodata
 from xsr.models import registry
 from xsr.operations.interpolate import interpolate
-from xsr.operations.super_resolve import liif, sisr
+from xsr.operations.super_resolve import liif, sharpen, sisr
 from xsr.operations.super_resolve.sharpness import Sharpness
 from xsr.operations.verbs import verb_of
 from xsr.training.manifest import Manifest, Split
@@ -148,6 +148,22 @@ def degraded(place: TestPlace, scale: float, pairs: Pairs = "self-similar") -> I
     return np.stack(bands, axis=1)
 
 
+def observed(place: TestPlace, scale: float, pairs: Pairs = "self-similar") -> xr.DataArray:
+    """Cube of a place as a sensor ``scale`` times coarser would have observed it.
+
+    At scale 1 its bands of larger pixels alone are observed, in pixels twice as large, and stand on the grid; the
+    others are as they are.
+    """
+    low = place.cube(degraded(place, scale, pairs), scale=scale)
+    if scale > 1:
+        return low
+    larger = np.array([name in place.coarser for name in place.bands])
+    sizes = low["native_gsd"].values * np.where(larger, 2, 1)
+    height, width = low.shape[2:]
+    images = np.where(larger[:, None, None], low.values, place.images[..., :height, :width])
+    return low.copy(data=images).assign_coords(native_gsd=("band", sizes)).assign_attrs(xsr_operation="degrade")
+
+
 def score(place: TestPlace, scale: float, model: str | Path, pairs: Pairs = "self-similar") -> Score:
     """Score a model against bicubic interpolation at one place and scale."""
     low = place.cube(degraded(place, scale, pairs), scale=scale)
@@ -158,6 +174,10 @@ def super_resolve(low: xr.DataArray, scale: float, model: str | Path, pairs: Pai
     """Super-resolve as sharp as the truth, by a continuous model or by one of the factor ``scale``."""
     stated = registry.card(model).sharpness is not None
     psf: Sharpness | None = ("sensor" if pairs == "self-similar" else "ideal") if stated else None
+    if registry.card(model).reads == "detail":
+        sharpened = sharpen(low, model=model)
+        assert isinstance(sharpened, xr.DataArray)
+        return sharpened
     verb = sisr if verb_of(model) == "sisr" else liif
     fine = verb(low, scale=scale, model=model, psf=psf)
     assert isinstance(fine, xr.DataArray)

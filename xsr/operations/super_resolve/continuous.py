@@ -32,6 +32,7 @@ from xsr.operations.super_resolve.networks import (
     warn_of_pixel_size,
     warn_of_scale,
 )
+from xsr.operations.super_resolve.presharpened import Presharpened, sharpener_of
 from xsr.operations.super_resolve.repeats import smooth_repeats
 from xsr.operations.super_resolve.sharpness import Sharpness, chosen, gains_of, record, resharpened
 
@@ -66,6 +67,7 @@ def liif(
     quantiles: float | Sequence[float] | None = None,
     mtf: float | Mapping[str, float] | None = None,
     noise: float | Mapping[str, float] | None = None,
+    sharpen: bool = True,
     chunks: int | Sequence[int] | None = None,
 ) -> XarrayObject:
     """Super-resolve a cube to any finer grid with a local implicit image function.
@@ -132,6 +134,11 @@ def liif(
         `estimate_mtf` does. The result says which it was (``xsr_mtf``).
     noise
         Of such a model: standard deviation of the noise in the units of the cube, likewise.
+    sharpen
+        Whether bands whose own pixels are twice those of the grid, of 20 m beside those of 10 m, are made by `sharpen`
+        and the detail that the network finds in the other bands, where the model's card names the model for that
+        (``before``). Then they have smaller errors; the other bands do not change. With ``t``, or another ``psf`` than
+        ``sensor``, the network makes all bands.
     chunks
         Output block in pixels, one number or (y, x); each becomes one task and one Dask chunk over all bands.
 
@@ -192,7 +199,9 @@ def liif(
     if mtf is not None or noise is not None:
         raise ParameterError("mtf= and noise= are for models of any optical sensor; expected neither. Leave them out.")
     moments = pipeline.Moments(t, window, most=frames, extrapolate=extrapolate, together=TOGETHER)
-    request = prepare(cube, model, bands, units, device, precision, moments, frames, fill)
+    request = prepare(
+        cube, model, bands, units, device, precision, moments, frames, fill, sharpen and psf in (None, "sensor")
+    )
     psf = chosen(psf, request.card)
     provenance = request.provenance | made_by("liif", **record(psf, request.card))
     gains = gains_of(psf, request.card, request.cube.canonical)
@@ -248,6 +257,7 @@ def prepare(
     moments: pipeline.Moments,
     frames: int,
     fill: bool,
+    sharpen: bool = False,
 ) -> Request:
     """Check the arguments shared by `liif` and `sample`."""
     registry.check_device(device)
@@ -286,10 +296,16 @@ def prepare(
     exact = exact_precision(precision, card, residual=True, device=device)
     if card.reads == "dates":
         return _fused(checked, card, spec, picks, device, exact, moments if timed else None, frames, fill)
-    function = Continuous(spec, card.image, picks, card.radius, device, precision=exact)
-    series = Temporal(spec, card.image, picks, card.radius, device, precision=exact, frames=frames, fill=fill)
+    arguments = (spec, card.image, picks, card.radius, device)
+    series = Temporal(*arguments, precision=exact, frames=frames, fill=fill)
     at = (moments, partial(_at_times, series)) if timed else None
-    return Request(checked, card, provenance("liif", card, exact), function, at)
+    stated, single = provenance("liif", card, exact), Continuous(*arguments, precision=exact)
+    before = sharpener_of(checked, card, picks, device, exact) if sharpen and not timed else None
+    if before is None:
+        return Request(checked, card, stated, single, at)
+    function = Presharpened(*arguments, precision=exact, sharpened=before)
+    made = made_by("liif", sharpened=[checked.bands[number] for number in function.larger], before=card.before)
+    return Request(checked, card, stated | made, function, at)
 
 
 def _fused(

@@ -103,7 +103,8 @@ def explain(
 
     Notes
     -----
-    Read and computed at once, but only the pixels that the patch depends on are read.
+    Read and computed at once, but only the pixels that the patch depends on are read. Bands of larger pixels are not
+    sharpened before: what is explained is the network on the cube as it is, ``sharpen=False`` of `liif`.
 
     The detail of a patch is ``D = sum sqrt(Dx^2 + Dy^2)`` over its pixels and bands, with central differences of the
     result. Integrated gradients (Sundararajan et al. 2017) attribute it along the path ``g(a)``, the input blurred by a

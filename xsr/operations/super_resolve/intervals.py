@@ -26,6 +26,8 @@ from xsr.operations.super_resolve.sharpness import Sharpness
 
 MIDDLE = 0.5
 """The quantile that the estimate itself is."""
+EXACT = -1
+"""Channel of a band that has no error."""
 ROWS = 64
 """Rows whose features are held at once."""
 
@@ -112,7 +114,7 @@ def with_quantiles(
     card
         Of the model.
     picks
-        Channel of each band.
+        Channel of each band; `EXACT` for one whose values are those of the input.
     quantiles
         See `requested`; without any the result is returned as it is.
     scale, resolution, device, chunks
@@ -171,8 +173,8 @@ class Table:
             found = min(card.calibration, key=lambda row: abs(math.log(scale / math.sqrt(math.prod(row["scale"])))))
             return cls(
                 tuple(map(float, found["share"])),
-                tuple(tuple(tuple(map(float, part)) for part in found["ratio"][pick]) for pick in picks),
-                tuple(tuple(map(float, found["expected"][pick])) for pick in picks),
+                tuple(() if pick == EXACT else _ratios(found["ratio"][pick]) for pick in picks),
+                tuple(() if pick == EXACT else tuple(map(float, found["expected"][pick])) for pick in picks),
             )
         except (LookupError, TypeError, ValueError) as error:
             raise ModelError(
@@ -183,11 +185,18 @@ class Table:
     def offset(self, error: Stack, *, quantile: float) -> Stack:
         """From expected errors (time, band, y, x) to what a quantile is above the estimate."""
         share, sign = abs(2 * quantile - 1), np.float32(np.sign(quantile - MIDDLE))
-        out = np.empty_like(error)
+        out = np.zeros_like(error)
         for band, (ratios, middles) in enumerate(zip(self.ratio, self.expected, strict=True)):
+            if not ratios:
+                continue
             factors = np.array([np.interp(share, self.share, ratio) for ratio in ratios], np.float32)
             out[:, band] = spread.scaled(error[:, band], np.array(middles, np.float32), sign * factors)
         return out
+
+
+def _ratios(strata: Any) -> tuple[tuple[float, ...], ...]:
+    """Ratios of a band, of the card."""
+    return tuple(tuple(map(float, part)) for part in strata)
 
 
 @dataclass(frozen=True)
@@ -215,21 +224,23 @@ class Error:
         from xsr.models.predictor import predict_fixed
 
         top, left, edge = round(float(rows[0])), round(float(cols[0])), spread.MARGIN
-        std = np.array(self.channels.std, np.float32)[list(self.picks)]
+        known = [(band, pick) for band, pick in enumerate(self.picks) if pick != EXACT]
+        of, std = [band for band, _ in known], np.array(self.channels.std, np.float32)
         bands = len(self.picks)
         constant = np.zeros(2 * bands * len(window), np.float32)
         filled = fill_nodata(window.reshape(-1, *window.shape[2:]), passes=FILL, constant=constant)
         filled = filled.reshape(len(window), 2, bands, *window.shape[2:])
-        out = np.empty((len(window), bands, len(rows), len(cols)), np.float32)
+        out = np.zeros((len(window), bands, len(rows), len(cols)), np.float32)
         across, device = slice(left - edge, left + len(cols) + edge), registry.resolve_device(self.device)
         for first in range(0, len(rows), ROWS):
             last = min(first + ROWS, len(rows))
             read = filled[..., top + first - edge : top + last + edge, across]
             inputs = np.zeros((len(window), len(self.channels), spread.COUNT, last - first, len(cols)), np.float32)
             for number, (fine, base) in enumerate(read):
-                for band, pick in enumerate(self.picks):
-                    spread.features(fine[band] / std[band], base[band] / std[band], self.scale, inputs[number, pick])
+                for band, pick in known:
+                    spread.features(fine[band] / std[pick], base[band] / std[pick], self.scale, inputs[number, pick])
             flat = inputs.reshape(len(window), -1, *inputs.shape[3:])
-            out[:, :, first:last] = predict_fixed(self.spec, flat, device)[:, list(self.picks)]
-        error: Stack = np.exp(out) * std[:, None, None]
-        return error
+            picks = [pick for _, pick in known]
+            logarithm = predict_fixed(self.spec, flat, device)[:, picks]
+            out[:, of, first:last] = np.exp(logarithm) * std[picks, None, None]
+        return out

@@ -1,8 +1,8 @@
 """The sharpness of a result: what a network gives it, and another that was requested."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from xsr.core import checks
 from xsr.core.blocks import Padding
 from xsr.core.errors import ModelError, ParameterError
 from xsr.core.graph import task_of
-from xsr.core.types import Stack, WindowFunction
+from xsr.core.types import FinishedFunction, Stack, WindowFunction
 from xsr.kernels import sharpness
 from xsr.kernels.optics import by_band
 from xsr.models.card import SHARPNESS, ModelCard
@@ -21,6 +21,14 @@ Sharpness: TypeAlias = Literal["sensor", "ideal"] | float | Mapping[str, float]
 pixels; ``ideal``: no blur; or the MTF at that frequency, one number in (0, 1] or by band."""
 LEAST_MTF = 0.02
 """Least MTF that may be requested."""
+
+
+class CompletedFunction(FinishedFunction, Protocol):
+    """A network's block function that completes its other bands after the sharpness of some has changed."""
+
+    @property
+    def sharp(self) -> list[int]:
+        """Bands whose sharpness changes."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,11 @@ class Resharpened:
         """Output pixels around a block that the filter needs."""
         return sharpness.MARGIN
 
+    def locate(self, row: int, col: int) -> "Resharpened":
+        """Bind the network to the first pixel of a window; see `xsr.core.types.LocatedFunction`."""
+        located = getattr(self.function, "locate", None)
+        return self if located is None else replace(self, function=located(row, col))
+
     def __call__(
         self, window: Stack, rows: NDArray[np.float64], cols: NDArray[np.float64], cell: tuple[float, float]
     ) -> Stack:
@@ -58,8 +71,14 @@ class Resharpened:
         return self.function(window, rows, cols, cell)
 
     def finish(self, out: Stack) -> Stack:
-        """Change the sharpness; see `xsr.core.types.FinishedFunction`."""
-        return np.stack([sharpness.change(out[:, b], (gain, gain)) for b, gain in enumerate(self.gains)], axis=1)
+        """Change the sharpness, and do what the network's own output needs; see `xsr.core.types.FinishedFunction`."""
+        own = getattr(self.function, "finish", None)
+        if own is None:
+            return np.stack([sharpness.change(out[:, b], (gain, gain)) for b, gain in enumerate(self.gains)], axis=1)
+        for band in cast(CompletedFunction, self.function).sharp:
+            out[:, band] = sharpness.change(out[:, band], (self.gains[band], self.gains[band]))
+        finished: Stack = own(out)
+        return finished
 
 
 def resharpened(function: WindowFunction, gains: tuple[float, ...] | None) -> WindowFunction:

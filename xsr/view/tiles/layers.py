@@ -79,7 +79,9 @@ class Layers:
     def _prepare(self, model: str | Path, moments: pipeline.Moments) -> Request:
         how = self._settings
         return prepare(
-            *(self._cube, model, how.bands, how.units, how.device, how.precision), moments, frames=FRAMES, fill=True
+            *(self._cube, model, how.bands, how.units, how.device, how.precision),
+            *(moments, FRAMES, True),
+            sharpen=how.psf in (None, "sensor"),
         )
 
     @property
