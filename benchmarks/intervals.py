@@ -9,7 +9,7 @@ import math
 import platform
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from wald import write
 import xsr
 from xsr.models import registry
 from xsr.training.manifest import Manifest
-from xsr.training.scores import degraded, read_places
+from xsr.training.scores import TestPlace, degraded, read_places
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "quantiles.md"
 MARKERS = "<!-- quantiles: written by benchmarks/intervals.py -->", "<!-- end of quantiles -->"
@@ -57,8 +57,12 @@ class Case:
 
 def cases(data: Manifest, model: str, scales: tuple[float, ...], *, small: bool) -> Iterator[Case]:
     """Super-resolve the test places."""
+    yield from _scored(read_places(data), model, scales, small=small)
+
+
+def _scored(places: Iterable[TestPlace], model: str, scales: tuple[float, ...], *, small: bool) -> Iterator[Case]:
     verb = xsr.liif if registry.card(model).factor is None else xsr.sisr
-    for place in read_places(data):
+    for place in places:
         height, width = place.images.shape[2:]
         top, left = (max(0, (n - SIDE) // 4 * 2) for n in (height, width))
         clear = [n for n, image in enumerate(place.images) if np.isfinite(image).mean() > 0.5]
@@ -98,6 +102,40 @@ def _cases(
         )
 
 
+def outside(folder: Path) -> Iterator[TestPlace]:
+    """Images unlike the calibration: ice, open sea, a lake of noise alone, another sensor, counts of 8 bits, noise."""
+    fine = ("B02", "B03", "B04", "B08")
+    for name, number in {"ice, Greenland": "25630", "open sea": "752389", "lake, noise alone": "74721"}.items():
+        with xr.open_dataset(folder / "s2_global_patches" / "train" / f"{number}.nc", mask_and_scale=False) as data:
+            counts = data["s2_10m"].sel(band_10m=list(fine)).values.astype(np.float32) + data.boa_add_offset_guess
+        yield TestPlace(name, fine, (counts * np.float32(1e-4))[None])
+        if number == "25630":
+            noise = np.random.default_rng(0).normal(0, 0.05, counts.shape).astype(np.float32)
+            yield TestPlace("the same ice, with noise of 0.05", fine, (counts * np.float32(1e-4) + noise)[None])
+    counts = xsr.open(folder / "l8_sr_porto_velho_2019" / "l8_sr_b2_b7.tif").values[..., :4, :, :]
+    yield TestPlace(
+        "Landsat 8, 30 m", fine, counts.reshape(1, *counts.shape[-3:]).astype(np.float32) * np.float32(1e-4)
+    )
+    counts = xsr.open(folder / "naip_northdakota_5m_8bit" / "naip_20180716.tif").values
+    counts = counts.reshape(1, *counts.shape[-3:])[:, [2, 1, 0, 3]].astype(np.float32)
+    yield TestPlace("aerial image, counts / 255", fine, counts / np.float32(255))
+
+
+def table_outside(model: str, found: list[Case]) -> list[str]:
+    """Coverage of intervals of 90 % where the image is unlike the calibration."""
+    lines = [
+        f"`{model}`, ×2, unlike the calibration:",
+        "",
+        "| image | 90% | bands from | to | half width |",
+        "| --- |" + " --- |" * 4,
+    ]
+    for name in {one.place: None for one in found}:
+        part = [one for one in found if one.place == name]
+        each, width = [coverage([one], 1) for one in part], np.mean([one.upper[1].mean() for one in part])
+        lines.append(f"| {name} | {coverage(part, 1):.1f} | {min(each):.1f} | {max(each):.1f} | {width:.4f} |")
+    return lines
+
+
 def coverage(found: list[Case], number: int, *, steep: bool = False) -> float:
     """Share of the pixels inside an interval, in per cent."""
     inside = [
@@ -107,15 +145,17 @@ def coverage(found: list[Case], number: int, *, steep: bool = False) -> float:
     return 100 * float(np.concatenate(inside).mean())
 
 
-def ause(error: NDArray[np.float32], width: NDArray[np.float32]) -> float:
-    """Area between the sparsification curves by width and by error, over the mean error."""
-    size = np.abs(error).astype(float)
-
-    def left(order: NDArray[np.int64]) -> NDArray[np.float64]:
-        mean: NDArray[np.float64] = np.cumsum(size[order]) / np.arange(1, size.size + 1)
-        return mean
-
-    return float((left(np.argsort(width)) - left(np.argsort(size))).mean() / size.mean())
+def ause(found: list[Case], number: int) -> float:
+    """Area between the sparsification curves of an interval, by `xsr.calibration` of all pixels in two rows."""
+    error = np.concatenate([one.error for one in found])
+    lower, upper = (np.concatenate([getattr(one, name)[number] for one in found]) for name in ("lower", "upper"))
+    low, high = QUANTILES[number], QUANTILES[-1 - number]
+    count = error.size // 2 * 2
+    error, lower, upper = (part[:count].reshape(1, 2, -1) for part in (error, lower, upper))
+    truth = TestPlace("pixels", ("B02",), error[None]).cube()
+    values = (-lower, np.zeros_like(error), upper)
+    fine = xr.concat([truth.copy(data=part[None]) for part in values], xr.Variable("quantile", [low, 0.5, high]))
+    return float(xsr.calibration(fine, truth, units="reflectance").ause.item())
 
 
 def score_ratio(found: list[Case], number: int, level: float) -> float:
@@ -153,9 +193,7 @@ def table(model: str, found: list[Case]) -> list[str]:
     order, at_90 = {level: 3 - NOMINAL.index(level) for level in NOMINAL}, 1
     for name, part in groups.items():
         cover = [f"{coverage(part, order[level]):.1f}" for level in NOMINAL]
-        error = np.concatenate([one.error for one in part])
-        width = np.concatenate([one.lower[at_90] + one.upper[at_90] for one in part])
-        numbers = [f"{coverage(part, at_90, steep=True):.1f}", f"{ause(error, width):.3f}"]
+        numbers = [f"{coverage(part, at_90, steep=True):.1f}", f"{ause(part, at_90):.3f}"]
         lines.append(f"| {name} | " + " | ".join([*cover, *numbers, f"{score_ratio(part, at_90, 0.9):.2f}"]) + " |")
     return lines
 
@@ -193,6 +231,8 @@ def main() -> None:
     lines = []
     for model, scales in MODELS.items():
         lines += [*table(model, list(cases(data, model, scales, small=options.small))), ""]
+    for model in MODELS:
+        lines += [*table_outside(model, list(_scored(outside(data.root), model, (2.0,), small=options.small))), ""]
     lines += [f"Cost, median of {REPEATS} alternating runs, {platform.machine()}:", "", *cost(small=options.small)]
     print("\n".join(lines))
     if options.write and not options.small:

@@ -76,3 +76,10 @@ def test_factors_are_interpolated_in_the_logarithm():
     wanted = error * np.interp(np.log(error), np.log(middles), factors)
     np.testing.assert_allclose(spread.scaled(error, middles, factors), wanted, rtol=1e-4, atol=1e-6)
     assert spread.scaled(np.full((1, 1, 1), 1e-3, np.float32), middles, factors).item() == pytest.approx(3e-3, rel=1e-4)
+
+
+def test_features_are_brought_into_the_range_by_hand():
+    known = np.array([[[1.0, 5.0, -3.0]], [[2.0, 7.0, 0.0]], [[9.0, 9.0, 9.0]]], np.float32)
+    beyond = spread.confined(known, np.array([0.0, 1.0], np.float32), np.array([3.0, 3.0], np.float32))
+    np.testing.assert_array_equal(beyond, [[0.0, 4.0, 0.0]])  # below the range nothing is added
+    np.testing.assert_array_equal(known[:, 0], [[1.0, 3.0, 0.0], [2.0, 3.0, 1.0], [9.0, 9.0, 9.0]])

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import dask
 import numpy as np
 import pytest
@@ -7,7 +9,9 @@ from hypothesis import strategies as st
 
 import xsr
 from xsr.core.errors import ModelError, ParameterError
+from xsr.kernels.spread import COUNT
 from xsr.models import registry
+from xsr.operations.super_resolve.intervals import Table
 from xsr.testing import assert_lazy, assert_same_grid, synthetic_cube
 
 Q = (0.05, 0.25, 0.5, 0.9)
@@ -130,6 +134,35 @@ def test_cards_say_on_what_intervals_were_calibrated():
         assert not set(errors.training["places"]) & set(errors.training["calibration places"])
         assert all(row["pixels"] > 10_000 and row["places"] >= 10 for row in errors.calibration)
         assert any("snow" in limit for limit in errors.limits)
+
+
+@pytest.mark.parametrize("times", [4, 16])
+def test_intervals_widen_with_structure_that_no_calibration_place_had(times):
+    """Beyond the range of the calibration, as much as the structure grows."""
+    rng = np.random.default_rng(0)
+    cube = synthetic_cube(size=(32, 32))
+    wild = cube.copy(data=0.5 + 0.2 * rng.standard_normal(cube.shape).astype(np.float32))
+    wilder = wild.copy(data=(wild - 0.5) * times + 0.5)
+    widths = [
+        (found.isel(quantile=1) - found.isel(quantile=0)).median().item()
+        for found in (one.sr.liif(scale=2, quantiles=(0.05, 0.95)) for one in (wild, wilder))
+    ]
+    assert widths[1] / widths[0] == pytest.approx(times, rel=0.25)
+
+
+def test_cards_say_which_features_are_known():
+    for name in ("liif_s2_intervals", "carn_3x3x64g4sw_s2_intervals"):
+        for row in registry.card(name).calibration:
+            least, greatest = np.array(row["least"]), np.array(row["greatest"])
+            assert least.shape == greatest.shape == (10, COUNT - 1)
+            assert (least < greatest).all()
+
+
+def test_a_card_without_the_range_of_features_is_refused():
+    card = registry.card("liif_s2_intervals")
+    rows = [{key: value for key, value in row.items() if key != "greatest"} for row in card.calibration]
+    with pytest.raises(ModelError, match="the calibration of 'liif_s2_intervals' cannot be read"):
+        Table.of(replace(card, calibration=rows), [0], 2.0)
 
 
 def test_a_model_of_errors_makes_no_image(cube):

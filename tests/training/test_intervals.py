@@ -134,3 +134,14 @@ def test_places_that_are_too_small_are_refused():
     tiny = TestPlace("tiny", BANDS, np.zeros((1, 4, 20, 20), np.float32))
     with pytest.raises(ParameterError, match="no place has 96 pixels along both sides"):
         collect(RECIPE, [tiny])
+
+
+def test_the_range_of_features_is_that_of_the_calibration(network):
+    pixels = made_up(seed=6)
+    row = calibrate(RECIPE, network, pixels)[1]
+    mine = pixels.features[(pixels.scale >= 3) & (pixels.band == 4)]
+    assert len(row["least"]) == len(row["greatest"]) == 10
+    least, greatest = np.array(row["least"][4]), np.array(row["greatest"][4])
+    assert least.shape == greatest.shape == (spread.COUNT - 1,)
+    outside = (mine[:, :-1] < least) | (mine[:, :-1] > greatest)
+    np.testing.assert_allclose(outside.mean(axis=0), 0.002, atol=0.001)

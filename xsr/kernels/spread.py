@@ -101,6 +101,33 @@ def features(fine: Image, base: Image, scale: float, out: Image | None = None) -
 
 
 @jit
+def confined(known: Image, least: Image, greatest: Image) -> Image:  # pragma: no cover
+    """Bring features (feature, y, x) into a range, in place, and say how far beyond it they were.
+
+    Parameters
+    ----------
+    known
+        See `features`.
+    least, greatest
+        Range of each feature but the last, the scale.
+
+    Returns
+    -------
+    ndarray
+        Shape (y, x): by how much the feature that is farthest above its range exceeds it; 0 where none does. Features
+        are logarithms: log 2 is twice as much structure or brightness as the range has.
+    """
+    out = np.zeros(known.shape[1:], np.float32)
+    for k in range(len(least)):
+        for y in range(out.shape[0]):
+            for x in range(out.shape[1]):
+                value = known[k, y, x]
+                out[y, x] = max(out[y, x], value - greatest[k])
+                known[k, y, x] = min(max(value, least[k]), greatest[k])
+    return out
+
+
+@jit
 def scaled(error: Image, middles: Image, factors: Image) -> Image:  # pragma: no cover
     """Errors (date, y, x) times a factor that is interpolated in their logarithm between ``middles``, (n,), which rise.
 

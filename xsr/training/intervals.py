@@ -6,7 +6,8 @@ log-likelihood of a Laplace distribution, |error| / b + log b, with b what the n
 
 Split conformal prediction makes quantiles of that: places that the network did not learn from give the ratio of the
 error to what it expects, and an interval is as many times as wide as covers the share of them. Ratios are taken by
-band, by range of scales, and by how large an error is expected.
+band, by range of scales, and by how large an error is expected. The same places say which features are known: beyond
+that range `xsr.kernels.spread.confined` widens intervals.
 
 References
 ----------
@@ -48,6 +49,8 @@ SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.
 """Shares of the errors whose ratios the table has."""
 STRATA = (0.2, 0.4, 0.6, 0.8, 0.95)
 """Shares of the pixels, by expected error, between the strata."""
+RANGE = (0.001, 0.999)
+"""Shares of the pixels between which a feature is said to be known."""
 FLOOR = 1e-3
 """Standardised error that is added to any in the loss."""
 
@@ -187,26 +190,33 @@ def calibrated(recipe: Recipe[Intervals], network: nn.Module, manifest: Manifest
 
 def calibrate(recipe: Recipe[Intervals], network: nn.Module, pixels: Pixels) -> list[dict[str, Any]]:
     """Quantiles of the error over what a network expects, for the card of its weights; one row a range of scales."""
-    std = np.array(recipe.image.std)
-    with torch.inference_mode():
-        band = torch.from_numpy(pixels.band)
-        expected = network.of(torch.from_numpy(pixels.features), network.band[band]).exp().numpy()  # type: ignore[operator, index]
-    ratio = np.abs(pixels.error) / expected
     rows = []
     for low, high in recipe.task.ranges:
-        here = (pixels.scale >= low) & (pixels.scale < high)
-        middles, ratios = [], []
-        for number in range(len(recipe.bands)):
-            of_band = here & (pixels.band == number)
-            between = np.quantile(expected[of_band], STRATA)
-            stratum = np.searchsorted(between, expected[of_band])
-            strata = [stratum == one for one in range(len(STRATA) + 1)]
-            middle = [float(np.median(expected[of_band][one])) * std[number] for one in strata]
-            middles.append([float(f"{value:.4g}") for value in middle])
-            ratios.append([_ratios(ratio[of_band][one]) for one in strata])
-        counts = {"pixels": int(here.sum()), "places": len(np.unique(pixels.place[here]))}
-        rows.append({"scale": [low, high], **counts, "share": list(SHARES), "expected": middles, "ratio": ratios})
+        here = pixels[(pixels.scale >= low) & (pixels.scale < high)]
+        bands = [_of_band(network, here[here.band == number], std) for number, std in enumerate(recipe.image.std)]
+        row = {"scale": [low, high], "pixels": len(here.error), "places": len(np.unique(here.place))}
+        rows.append({**row, "share": list(SHARES), **{name: [band[name] for band in bands] for name in bands[0]}})
     return rows
+
+
+def _of_band(network: nn.Module, pixels: Pixels, std: float) -> dict[str, list[Any]]:
+    """Calibrate one band at one range of scales: what errors are expected, their ratios, and the range of features."""
+    least, greatest = np.quantile(pixels.features[:, :-1], RANGE, axis=0).round(3).astype(np.float32)
+    known = np.ascontiguousarray(pixels.features.T[:, None])
+    beyond = spread.confined(known, least, greatest)[0]
+    with torch.inference_mode():
+        band = torch.from_numpy(pixels.band)
+        logs = network.of(torch.from_numpy(known[:, 0].T), network.band[band])  # type: ignore[operator, index]
+        expected = np.exp(logs.numpy() + beyond)
+    ratio = np.abs(pixels.error) / expected
+    stratum = np.searchsorted(np.quantile(expected, STRATA), expected)
+    strata = [stratum == one for one in range(len(STRATA) + 1)]
+    return {
+        "expected": [float(f"{float(np.median(expected[one])) * std:.4g}") for one in strata],
+        "ratio": [_ratios(ratio[one]) for one in strata],
+        "least": [float(f"{value:.4g}") for value in least],
+        "greatest": [float(f"{value:.4g}") for value in greatest],
+    }
 
 
 def _ratios(ratio: Floats) -> list[float]:

@@ -128,7 +128,7 @@ def with_quantiles(
     table = Table.of(stated, picks, factor)
     error = pipeline.values(
         opened,
-        Error(spec, stated.image, tuple(picks), factor, device),
+        Error(spec, stated.image, tuple(picks), factor, device, table.least, table.greatest),
         Refinement(geobox.shape.yx, (1.0, 1.0)),
         chunks=blocks,
         beside=pipeline.values(cube, Interpolation("bicubic"), sampling, chunks=blocks),
@@ -157,6 +157,9 @@ class Table:
     """Error of which that share is no larger, over what is expected, by band and stratum."""
     expected: tuple[tuple[float, ...], ...]
     """Expected error in the middle of each stratum, by band, in reflectance; between them ratios are interpolated."""
+    least: tuple[tuple[float, ...], ...]
+    """Range of each feature that the calibration has, by band: the model is asked nothing beyond it."""
+    greatest: tuple[tuple[float, ...], ...]
 
     @classmethod
     def of(cls, card: ModelCard, picks: Sequence[int], scale: float) -> "Table":
@@ -169,11 +172,12 @@ class Table:
         """
         try:
             found = min(card.calibration, key=lambda row: abs(math.log(scale / math.sqrt(math.prod(row["scale"])))))
-            return cls(
-                tuple(map(float, found["share"])),
-                tuple(tuple(tuple(map(float, part)) for part in found["ratio"][pick]) for pick in picks),
-                tuple(tuple(map(float, found["expected"][pick])) for pick in picks),
+            expected, least, greatest = (
+                tuple(tuple(map(float, found[name][pick])) for pick in picks)
+                for name in ("expected", "least", "greatest")
             )
+            ratio = tuple(tuple(tuple(map(float, part)) for part in found["ratio"][pick]) for pick in picks)
+            return cls(tuple(map(float, found["share"])), ratio, expected, least, greatest)
         except (LookupError, TypeError, ValueError) as error:
             raise ModelError(
                 f"the calibration of {card.name!r} cannot be read ({error!r}); expected what training wrote. Fetch its"
@@ -201,6 +205,9 @@ class Error:
     picks: tuple[int, ...]
     scale: float
     device: str
+    least: tuple[tuple[float, ...], ...]
+    """Of each feature but the scale, by band; see `Table`."""
+    greatest: tuple[tuple[float, ...], ...]
     padding: Padding = "reflect"
 
     @property
@@ -221,6 +228,8 @@ class Error:
         filled = fill_nodata(window.reshape(-1, *window.shape[2:]), passes=FILL, constant=constant)
         filled = filled.reshape(len(window), 2, bands, *window.shape[2:])
         out = np.empty((len(window), bands, len(rows), len(cols)), np.float32)
+        beyond = np.empty_like(out)
+        least, greatest = np.array(self.least, np.float32), np.array(self.greatest, np.float32)
         across, device = slice(left - edge, left + len(cols) + edge), registry.resolve_device(self.device)
         for first in range(0, len(rows), ROWS):
             last = min(first + ROWS, len(rows))
@@ -228,8 +237,10 @@ class Error:
             inputs = np.zeros((len(window), len(self.channels), spread.COUNT, last - first, len(cols)), np.float32)
             for number, (fine, base) in enumerate(read):
                 for band, pick in enumerate(self.picks):
-                    spread.features(fine[band] / std[band], base[band] / std[band], self.scale, inputs[number, pick])
+                    known = inputs[number, pick]
+                    spread.features(fine[band] / std[band], base[band] / std[band], self.scale, known)
+                    beyond[number, band, first:last] = spread.confined(known, least[band], greatest[band])
             flat = inputs.reshape(len(window), -1, *inputs.shape[3:])
             out[:, :, first:last] = predict_fixed(self.spec, flat, device)[:, list(self.picks)]
-        error: Stack = np.exp(out) * std[:, None, None]
+        error: Stack = np.exp(out + beyond) * std[:, None, None]
         return error
