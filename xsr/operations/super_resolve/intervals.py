@@ -158,7 +158,7 @@ class Table:
     expected: tuple[tuple[float, ...], ...]
     """Expected error in the middle of each stratum, by band, in reflectance; between them ratios are interpolated."""
     least: tuple[tuple[float, ...], ...]
-    """Range of each feature that the calibration has, by band: the model is asked nothing beyond it."""
+    """Range of each feature that the calibration has, by band; features are brought into it."""
     greatest: tuple[tuple[float, ...], ...]
 
     @classmethod
