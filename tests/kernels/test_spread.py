@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 from scipy.ndimage import convolve1d
+from scipy.spatial.distance import mahalanobis
 
 from xsr.kernels import spread
 
@@ -83,3 +84,16 @@ def test_features_are_brought_into_the_range_by_hand():
     beyond = spread.confined(known, np.array([0.0, 1.0], np.float32), np.array([3.0, 3.0], np.float32))
     np.testing.assert_array_equal(beyond, [[0.0, 4.0, 0.0]])  # below the range nothing is added
     np.testing.assert_array_equal(known[:, 0], [[1.0, 3.0, 0.0], [2.0, 3.0, 1.0], [9.0, 9.0, 9.0]])
+
+
+def test_unlikeness_is_the_mahalanobis_distance():
+    rng = np.random.default_rng(5)
+    known = rng.standard_normal((spread.COUNT, 4, 5)).astype(np.float32)
+    covariance, middle = np.cov(rng.standard_normal((5, 40))), rng.standard_normal(5)
+    root = np.linalg.inv(np.linalg.cholesky(covariance)) / 3
+    found = np.ones((4, 5), np.float32)
+    spread.unlikeness(known, middle.astype(np.float32), root.astype(np.float32), found)
+    for y in range(4):
+        for x in range(5):
+            wanted = mahalanobis(known[list(spread.SMOOTH), y, x], middle, np.linalg.inv(covariance))
+            assert found[y, x] - 1 == pytest.approx((wanted / 3) ** 2, rel=1e-3)

@@ -85,6 +85,31 @@ def test_fixed_factors_and_consistent_results_have_quantiles(cube):
     xr.testing.assert_equal(held.sel(quantile=0.5, drop=True), cube.sr.liif(scale=2, consistent=True))
 
 
+def test_what_is_unlike_the_calibration_is_marked(cube):
+    """Noise of a tenth of the whole range on one half of an image."""
+    noise = np.random.default_rng(0).normal(0, 0.1, (*cube.shape[:3], 22)).astype(np.float32)
+    half = cube.copy(data=np.concatenate([cube.values[..., :22], cube.values[..., 22:] + noise], axis=-1))
+    lazy = half.chunk(x=16)
+    with assert_lazy(lazy):
+        found = lazy.sr.liif(scale=2, quantiles=(0.1, 0.5, 0.9))
+    marked = ~found["interval_calibrated"]
+    assert marked.dims == ("time", "y", "x")
+    assert dask.is_dask_collection(marked.data)
+    assert marked.isel(x=slice(54, None)).mean() > 0.95
+    assert marked.isel(x=slice(0, 34)).mean() < 0.3
+    alone = half.isel(time=0, drop=True).sel(band="B04", drop=True).sr.liif(scale=2, quantiles=0.9)
+    assert alone["interval_calibrated"].dims == ("y", "x")
+    dataset = half.to_dataset("band").sr.liif(scale=2, quantiles=(0.1, 0.9))
+    agrees = dataset["interval_calibrated"].transpose("time", "y", "x").values == ~marked.values
+    assert agrees.mean() > 0.999
+
+
+def test_an_older_card_marks_nothing():
+    card = registry.card("liif_s2_intervals")
+    rows = [{key: value for key, value in row.items() if key not in ("middle", "root")} for row in card.calibration]
+    assert Table.of(replace(card, calibration=rows), [0], 2.0).root == ()
+
+
 def test_one_number_is_enough(cube):
     assert cube.sr.liif(scale=2, quantiles=0.9)["quantile"].values.tolist() == [0.9]
 
@@ -94,6 +119,7 @@ def test_quantiles_survive_zarr_and_are_judged(cube, tmp_path):
     xsr.to_zarr(found, tmp_path / "a.zarr")
     back = xsr.open(tmp_path / "a.zarr")
     np.testing.assert_array_equal(back.values, found.values)
+    np.testing.assert_array_equal(back["interval_calibrated"], found["interval_calibrated"])
     scores = xsr.calibration(found, found.sel(quantile=0.5, drop=True))
     assert scores.coverage.values == pytest.approx(1.0)
 

@@ -9,7 +9,17 @@ from xsr.core.errors import ParameterError
 from xsr.kernels import spread
 from xsr.models.architectures.error_size import Spread
 from xsr.training import intervals
-from xsr.training.intervals import SHARES, Pixels, PixelSampler, calibrate, collect, intervals_loss
+from xsr.training.intervals import (
+    SHARES,
+    STRATA,
+    Errors,
+    Pixels,
+    PixelSampler,
+    calibrate,
+    collect,
+    intervals_loss,
+    pooled,
+)
 from xsr.training.recipes import LIIF_S2_INTERVALS
 from xsr.training.scores import TestPlace
 
@@ -96,12 +106,39 @@ def test_a_model_that_knows_nothing_still_covers():
     assert np.concatenate(covered).mean() == pytest.approx(0.9, abs=0.015)
 
 
-def test_ratios_by_hand():
-    values = np.arange(1, 10, dtype=np.float32)  # nine: the 90 % quantile is the largest, since 0.9 * 10 = 9
-    found = dict(zip(SHARES, intervals._ratios(values), strict=True))
-    assert found[0.0] == 0.0
-    assert found[0.5] == 5.0
-    assert found[0.9] == found[0.95] == 9.0
+def test_weighted_shares_by_hand():
+    values = np.array([3, 1, 2], np.float32)
+    weight = np.array([1.0, 2.0, 1.0])  # sorted: 1, 1, 2, 3
+    assert intervals.weighted(values, weight, (0.25, 0.5, 0.75, 0.8, 1.0)).tolist() == [1, 1, 2, 3, 3]
+
+
+def test_each_place_counts_alike():
+    place = np.array([0, 0, 0, 7])
+    assert intervals.alike(place).tolist() == [1 / 3, 1 / 3, 1 / 3, 1]
+
+
+def test_a_band_of_few_places_takes_after_all_bands():
+    """The ratios of one band are twice those of the other; both have as many pixels."""
+    rng = np.random.default_rng(0)
+    ratio, stratum = rng.exponential(size=6000).astype(np.float32), rng.integers(0, len(STRATA) + 1, 6000)
+    many = Errors(ratio, stratum, np.ones(6000), 1000)
+    for places, least, greatest in ((1000, 1.95, 2.05), (1, 1.05, 1.35)):
+        other = Errors(2 * ratio, stratum, np.ones(6000), places)
+        own, found = pooled([replace(many, places=places), other])[:, :, SHARES.index(0.9)]
+        assert least < np.median(found / own) < greatest
+    assert (np.diff(pooled([many, other]), axis=-1) >= 0).all()
+    assert (pooled([many, other])[..., 0] == 0).all()
+
+
+def test_one_in_a_hundred_is_unlike_the_calibration():
+    rng = np.random.default_rng(0)
+    features = (rng.standard_normal((5000, 5)) @ rng.standard_normal((5, 5)) + 3).astype(np.float32)
+    middle, root = intervals.likeness(features, np.ones(5000))
+    distance = ((features - middle) @ root.T) ** 2
+    assert (distance.sum(axis=1) > 1).mean() == pytest.approx(0.01, abs=0.001)
+    assert np.array_equal(root, np.tril(root))
+    white = np.cov(root @ (features - middle).T)
+    np.testing.assert_allclose(white / white[0, 0], np.eye(5), atol=0.05)
 
 
 def test_every_place_is_drawn_as_often():

@@ -23,6 +23,8 @@ DARK = 0.01
 """Value, likewise, that is added to the brightness."""
 COUNT = 4 * len(STEPS) + 2
 """Features of a pixel."""
+SMOOTH = (2, 5, 8, 11, 12)
+"""Features that say what kind of image lies around a pixel: the widest averages, and the brightness."""
 
 
 @jit
@@ -117,7 +119,7 @@ def confined(known: Image, least: Image, greatest: Image) -> Image:  # pragma: n
         Shape (y, x): by how much the feature that is farthest above its range exceeds it; 0 where none does. Features
         are logarithms: log 2 is twice as much structure or brightness as the range has.
     """
-    out = np.zeros(known.shape[1:], np.float32)
+    out = np.zeros((known.shape[1], known.shape[2]), np.float32)
     for k in range(len(least)):
         for y in range(out.shape[0]):
             for x in range(out.shape[1]):
@@ -125,6 +127,33 @@ def confined(known: Image, least: Image, greatest: Image) -> Image:  # pragma: n
                 out[y, x] = max(out[y, x], value - greatest[k])
                 known[k, y, x] = min(max(value, least[k]), greatest[k])
     return out
+
+
+@jit
+def unlikeness(known: Image, middle: Image, root: Image, out: Image) -> None:  # pragma: no cover
+    """Add the squared Mahalanobis distance of the features `SMOOTH` from those of a calibration.
+
+    Parameters
+    ----------
+    known
+        See `features`, shape (feature, y, x).
+    middle
+        Mean of the calibration, shape (n,).
+    root
+        Lower triangle L of which Lᵀ L is the inverse covariance, over the squared distance that is far; shape (n, n).
+    out
+        Shape (y, x): to which it is added, 1 where it is that far.
+    """
+    count = len(middle)
+    for y in range(out.shape[0]):
+        for x in range(out.shape[1]):
+            total = np.float32(0)
+            for row in range(count):
+                part = np.float32(0)
+                for k in range(row + 1):
+                    part += root[row, k] * (known[SMOOTH[k], y, x] - middle[k])
+                total += part * part
+            out[y, x] += total
 
 
 @jit

@@ -5,19 +5,22 @@ Places are degraded and super-resolved by the public operations, as for scores, 
 log-likelihood of a Laplace distribution, |error| / b + log b, with b what the network says.
 
 Split conformal prediction makes quantiles of that: places that the network did not learn from give the ratio of the
-error to what it expects, and an interval is as many times as wide as covers the share of them. Ratios are taken by
-band, by range of scales, and by how large an error is expected. The same places say which features are known: beyond
-that range `xsr.kernels.spread.confined` widens intervals.
+error to what it expects, and an interval is as many times as wide as covers the share of them. Places count alike,
+whatever their size. Ratios are taken by range of scales and by how large an error is expected, from all bands, and a
+band differs from them the more, the more places have it. The same places say which features are known: beyond that
+range `xsr.kernels.spread.confined` widens intervals, and what is far from them as a whole is marked.
 
 References
 ----------
 V. Vovk, A. Gammerman, G. Shafer, "Algorithmic Learning in a Random World", Springer 2005, doi:10.1007/b106715 (split
 conformal prediction; Mondrian taxonomies).
+R. Dunn, L. Wasserman, A. Ramdas, "Distribution-Free Prediction Sets for Two-Layer Hierarchical Models", Journal of the
+American Statistical Association 118 (2023), doi:10.1080/01621459.2022.2060112 (distributions of groups pooled alike).
 A. Angelopoulos, S. Bates, "Conformal Prediction: A Gentle Introduction", Foundations and Trends in Machine Learning 16
 (2023), doi:10.1561/2200000101.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -51,6 +54,11 @@ STRATA = (0.2, 0.4, 0.6, 0.8, 0.95)
 """Shares of the pixels, by expected error, between the strata."""
 RANGE = (0.001, 0.999)
 """Shares of the pixels between which a feature is said to be known."""
+PRIOR = 4
+"""Places that the ratios of all bands count for beside those of one."""
+UNLIKE = 0.01
+"""Share of the calibration that is said to be unlike it."""
+TINY = 1e-9
 FLOOR = 1e-3
 """Standardised error that is added to any in the loss."""
 
@@ -193,34 +201,97 @@ def calibrate(recipe: Recipe[Intervals], network: nn.Module, pixels: Pixels) -> 
     rows = []
     for low, high in recipe.task.ranges:
         here = pixels[(pixels.scale >= low) & (pixels.scale < high)]
-        bands = [_of_band(network, here[here.band == number], std) for number, std in enumerate(recipe.image.std)]
+        parts = [here[here.band == number] for number in range(len(recipe.image.std))]
+        bands = [_of_band(network, part, std) for part, std in zip(parts, recipe.image.std, strict=True)]
+        ratios = pooled([band.pop("errors") for band in bands])
         row = {"scale": [low, high], "pixels": len(here.error), "places": len(np.unique(here.place))}
-        rows.append({**row, "share": list(SHARES), **{name: [band[name] for band in bands] for name in bands[0]}})
+        named = {name: [band[name] for band in bands] for name in bands[0]}
+        rows.append({**row, "share": list(SHARES), "ratio": _rounded(ratios), **named})
     return rows
 
 
-def _of_band(network: nn.Module, pixels: Pixels, std: float) -> dict[str, list[Any]]:
-    """Calibrate one band at one range of scales: what errors are expected, their ratios, and the range of features."""
+def _of_band(network: nn.Module, pixels: Pixels, std: float) -> dict[str, Any]:
+    """Calibrate one band at one range of scales: what errors are expected, how they are off, and what is known."""
+    weight = alike(pixels.place)
     least, greatest = np.quantile(pixels.features[:, :-1], RANGE, axis=0).round(3).astype(np.float32)
     known = np.ascontiguousarray(pixels.features.T[:, None])
+    middle, root = likeness(pixels.features[:, spread.SMOOTH], weight)
     beyond = spread.confined(known, least, greatest)[0]
     with torch.inference_mode():
         band = torch.from_numpy(pixels.band)
         logs = network.of(torch.from_numpy(known[:, 0].T), network.band[band])  # type: ignore[operator, index]
         expected = np.exp(logs.numpy() + beyond)
-    ratio = np.abs(pixels.error) / expected
-    stratum = np.searchsorted(np.quantile(expected, STRATA), expected)
-    strata = [stratum == one for one in range(len(STRATA) + 1)]
+    stratum = np.searchsorted(weighted(expected, weight, STRATA), expected)
+    middles = [weighted(expected[mine], weight[mine], (0.5,))[0] for mine in _strata(stratum)]
     return {
-        "expected": [float(f"{float(np.median(expected[one])) * std:.4g}") for one in strata],
-        "ratio": [_ratios(ratio[one]) for one in strata],
-        "least": [float(f"{value:.4g}") for value in least],
-        "greatest": [float(f"{value:.4g}") for value in greatest],
+        "errors": Errors(np.abs(pixels.error) / expected, stratum, weight, len(np.unique(pixels.place))),
+        "expected": _rounded(np.array(middles) * std),
+        **{name: _rounded(values) for name, values in (("least", least), ("greatest", greatest), ("middle", middle))},
+        "root": _rounded(root),
     }
 
 
-def _ratios(ratio: Floats) -> list[float]:
-    """Ratios that shares of the pixels do not exceed, as conformal prediction rounds them: upwards."""
-    ordered = np.sort(ratio)
-    index = [min(int(np.ceil((len(ordered) + 1) * share)), len(ordered)) - 1 for share in SHARES]
-    return [0.0 if place < 0 else float(f"{ordered[place]:.4g}") for place in index]
+@dataclass(frozen=True)
+class Errors:
+    """Errors of one band."""
+
+    ratio: Floats
+    """Over what was expected, shape (n,)."""
+    stratum: NDArray[np.int64]
+    weight: NDArray[np.float64]
+    places: int
+
+
+def pooled(bands: Sequence[Errors]) -> NDArray[np.float64]:
+    """Ratios of which the errors exceed a share, shape (band, stratum, share).
+
+    Each stratum has those of all bands. A band has a factor to them for each share, the closer to 1 the fewer places
+    it was calibrated on.
+    """
+    ratio, stratum, weight = (np.concatenate([vars(one)[name] for one in bands]) for name in list(vars(bands[0]))[:3])
+    common = np.stack([weighted(ratio[mine], weight[mine], SHARES) for mine in _strata(stratum)])
+    out = np.empty((len(bands), *common.shape))
+    for band, errors in zip(out, bands, strict=True):
+        trust = errors.places / (errors.places + PRIOR)
+        for number, share in enumerate(SHARES):
+            expected = common[:, number]
+            own = weighted(errors.ratio / np.maximum(expected, TINY)[errors.stratum], errors.weight, (share,))[0]
+            band[:, number] = expected * max(own, TINY) ** trust
+    out[..., 0] = 0
+    return np.maximum.accumulate(out, axis=-1)
+
+
+def _strata(stratum: NDArray[np.int64]) -> list[NDArray[np.bool_]]:
+    return [stratum == one for one in range(len(STRATA) + 1)]
+
+
+def alike(place: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Weights of pixels by which each place counts alike."""
+    _, index, count = np.unique(place, return_inverse=True, return_counts=True)
+    found: NDArray[np.float64] = 1 / count[index]
+    return found
+
+
+def weighted(values: Floats, weight: NDArray[np.float64], shares: Sequence[float]) -> NDArray[np.float64]:
+    """Least values that shares of the weight do not exceed."""
+    order = np.argsort(values)
+    total = np.cumsum(weight[order])
+    index = np.searchsorted(total, np.array(shares) * total[-1])
+    found: NDArray[np.float64] = values[order][np.minimum(index, len(values) - 1)].astype(np.float64)
+    return found
+
+
+def likeness(features: Floats, weight: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean of features, and the root of their inverse covariance by which `UNLIKE` of the weight is farther than 1."""
+    middle = np.average(features, axis=0, weights=weight)
+    covariance = np.cov(features, rowvar=False, aweights=weight)
+    root = np.linalg.inv(np.linalg.cholesky(covariance + 1e-4 * np.eye(len(covariance))))
+    distance = np.linalg.norm((features - middle) @ root.T, axis=1)
+    return middle, root / weighted(distance, weight, (1 - UNLIKE,))[0]
+
+
+def _rounded(values: NDArray[Any]) -> Any:
+    """Numbers of a card."""
+    if np.ndim(values):
+        return [_rounded(one) for one in values]
+    return float(f"{values:.4g}")

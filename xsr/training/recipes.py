@@ -162,7 +162,7 @@ LIIF_S2_INTERVALS = Recipe(
     limits=(
         "Calibrated for Sentinel-2 of land, each date by itself, at scales 1.5 to 4. Not for snow and ice, clouds,"
         " fire, open sea, or other sensors: intervals widen where there is more structure or light than was calibrated;"
-        " elsewhere they may be too narrow.",
+        " elsewhere they may be too narrow. interval_calibrated is false where the image is unlike the calibration.",
         "Intervals hold on average over places like those of the calibration, not in each place.",
         "What is measured is the error against an image as sharp as the sensor: neither its noise nor its calibration.",
     ),
