@@ -248,7 +248,8 @@ def main() -> None:
         lines += [*table(model, list(cases(data, model, scales, small=options.small))), ""]
     for model in MODELS:
         lines += [*table_outside(model, list(_scored(outside(data.root), model, (2.0,), small=options.small))), ""]
-    lines += [f"Cost, median processor time of {REPEATS} alternating runs, {platform.machine()}:", "", *cost(small=options.small)]
+    lines += [f"Cost, median processor time of {REPEATS} alternating runs, {platform.machine()}:", ""]
+    lines += cost(small=options.small)
     print("\n".join(lines))
     if options.write and not options.small:
         write(PAGE, "\n".join(lines), MARKERS)

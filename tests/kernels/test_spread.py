@@ -88,12 +88,11 @@ def test_features_are_brought_into_the_range_by_hand():
 
 def test_unlikeness_is_the_mahalanobis_distance():
     rng = np.random.default_rng(5)
-    known = rng.standard_normal((spread.COUNT, 4, 5)).astype(np.float32)
-    covariance, middle = np.cov(rng.standard_normal((5, 40))), rng.standard_normal(5)
-    root = np.linalg.inv(np.linalg.cholesky(covariance)) / 3
-    found = np.ones((4, 5), np.float32)
-    spread.unlikeness(known, middle.astype(np.float32), root.astype(np.float32), found)
-    for y in range(4):
-        for x in range(5):
-            wanted = mahalanobis(known[list(spread.SMOOTH), y, x], middle, np.linalg.inv(covariance))
-            assert found[y, x] - 1 == pytest.approx((wanted / 3) ** 2, rel=1e-3)
+    known = rng.standard_normal((6, 4, 5)).astype(np.float32)
+    covariance, middle = np.cov(rng.standard_normal((6, 40))), rng.standard_normal(6)
+    root = spread.rooted(covariance) / 3
+    found = spread.unlikeness(known, middle.astype(np.float32), root.astype(np.float32))
+    wanted = [[mahalanobis(known[:, y, x], middle, np.linalg.inv(covariance)) for x in range(5)] for y in range(4)]
+    np.testing.assert_allclose(9 * found, np.square(wanted), rtol=1e-3)
+    rows = (known.reshape(6, -1).T - middle).astype(float)
+    np.testing.assert_allclose(spread.squared_distance(rows, covariance), np.square(wanted).ravel(), rtol=1e-6)

@@ -37,6 +37,7 @@ def made_up(count=60_000, seed=0, sigma=None):
         scale=rng.choice([2.0, 4.0], count).astype(np.float32),
         features=features,
         error=(rng.laplace(size=count) * size).astype(np.float32),
+        pixel=np.arange(count),
     )
 
 
@@ -131,14 +132,27 @@ def test_a_band_of_few_places_takes_after_all_bands():
 
 
 def test_one_in_a_hundred_is_unlike_the_calibration():
-    rng = np.random.default_rng(0)
-    features = (rng.standard_normal((5000, 5)) @ rng.standard_normal((5, 5)) + 3).astype(np.float32)
-    middle, root = intervals.likeness(features, np.ones(5000))
-    distance = ((features - middle) @ root.T) ** 2
-    assert (distance.sum(axis=1) > 1).mean() == pytest.approx(0.01, abs=0.001)
-    assert np.array_equal(root, np.tril(root))
-    white = np.cov(root @ (features - middle).T)
-    np.testing.assert_allclose(white / white[0, 0], np.eye(5), atol=0.05)
+    """Two bands; half of the pixels have the first alone."""
+    rng, size = np.random.default_rng(0), len(spread.SMOOTH)
+    drawn = rng.standard_normal((4000, 2 * size)) @ rng.standard_normal((2 * size, 2 * size)) + 3
+    features = np.zeros((2, 4000, spread.COUNT), np.float32)
+    features[:, :, spread.SMOOTH] = drawn.reshape(4000, 2, size).swapaxes(0, 1)
+    pixel = np.arange(4000)
+    both = Pixels(
+        place=np.zeros(6000, np.int64),
+        band=np.repeat([0, 1], [4000, 2000]),
+        scale=np.full(6000, 2, np.float32),
+        features=np.concatenate([features[0], features[1, :2000]]),
+        error=np.zeros(6000, np.float32),
+        pixel=np.concatenate([pixel, pixel[:2000]]),
+    )
+    found = intervals.likeness(both, 2)
+    covariance, off = np.array(found["covariance"]), drawn - found["middle"]
+    np.testing.assert_allclose(covariance, np.cov(drawn.T), rtol=0.15, atol=0.3)
+    for bands, count in ((1, 4000), (2, 2000)):
+        end = bands * size
+        distance = spread.squared_distance(off[:count, :end], covariance[:end, :end])
+        assert (distance > found["far"][bands - 1]).mean() == pytest.approx(0.01, abs=0.002)
 
 
 def test_every_place_is_drawn_as_often():
@@ -163,6 +177,7 @@ def test_pixels_are_those_of_results(tmp_path):
     assert set(found.band) == {recipe.bands.index(band) for band in BANDS}
     assert np.isfinite(found.error).all()
     assert len(found.error) == 2 * intervals.PATCHES * 4 * 50
+    assert (np.unique(found.pixel, return_counts=True)[1] == 4).all()
     np.testing.assert_allclose(found.features[:, :3], 0.5 * np.log(spread.LEAST), atol=1e-3)
     assert np.abs(found.error).mean() > 0.05
 

@@ -23,8 +23,9 @@ DARK = 0.01
 """Value, likewise, that is added to the brightness."""
 COUNT = 4 * len(STEPS) + 2
 """Features of a pixel."""
-SMOOTH = (2, 5, 8, 11, 12)
-"""Features that say what kind of image lies around a pixel: the widest averages, and the brightness."""
+SMOOTH = (2, 8, 12)
+"""Features that say what kind of image lies around a pixel, all bands together: the widest averages of what was added
+and of the fine structure, and the brightness."""
 
 
 @jit
@@ -129,31 +130,37 @@ def confined(known: Image, least: Image, greatest: Image) -> Image:  # pragma: n
     return out
 
 
-@jit
-def unlikeness(known: Image, middle: Image, root: Image, out: Image) -> None:  # pragma: no cover
-    """Add the squared Mahalanobis distance of the features `SMOOTH` from those of a calibration.
+def rooted(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Lower triangle L of which Lᵀ L is the inverse of a covariance."""
+    found: NDArray[np.float64] = np.linalg.inv(np.linalg.cholesky(covariance))
+    return found
 
-    Parameters
-    ----------
-    known
-        See `features`, shape (feature, y, x).
-    middle
-        Mean of the calibration, shape (n,).
-    root
-        Lower triangle L of which Lᵀ L is the inverse covariance, over the squared distance that is far; shape (n, n).
-    out
-        Shape (y, x): to which it is added, 1 where it is that far.
+
+def squared_distance(off: NDArray[np.float64], covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Squared Mahalanobis distance of rows (n, feature), their mean taken off."""
+    found: NDArray[np.float64] = ((off @ rooted(covariance).T) ** 2).sum(axis=1)
+    return found
+
+
+@jit
+def unlikeness(known: Image, middle: Image, root: Image) -> Image:  # pragma: no cover
+    """Squared length of ``root`` times features (feature, y, x) less their ``middle``, (feature,); shape (y, x).
+
+    ``root`` is a lower triangle; see `rooted`.
     """
-    count = len(middle)
-    for y in range(out.shape[0]):
-        for x in range(out.shape[1]):
-            total = np.float32(0)
-            for row in range(count):
-                part = np.float32(0)
-                for k in range(row + 1):
-                    part += root[row, k] * (known[SMOOTH[k], y, x] - middle[k])
-                total += part * part
-            out[y, x] += total
+    count, height, width = known.shape
+    out = np.zeros((height, width), np.float32)
+    part = np.empty(width, np.float32)
+    for y in range(height):
+        for row in range(count):
+            part[:] = 0
+            for k in range(row + 1):
+                factor, mean = root[row, k], middle[k]
+                for x in range(width):
+                    part[x] += factor * (known[k, y, x] - mean)
+            for x in range(width):
+                out[y, x] += part[x] * part[x]
+    return out
 
 
 @jit

@@ -21,7 +21,7 @@ A. Angelopoulos, S. Bates, "Conformal Prediction: A Gentle Introduction", Founda
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -58,7 +58,10 @@ PRIOR = 4
 """Places that the ratios of all bands count for beside those of one."""
 UNLIKE = 0.01
 """Share of the calibration that is said to be unlike it."""
+LEAST = 1e-3
+"""Least variance of a combination of features."""
 TINY = 1e-9
+"""Least ratio."""
 FLOOR = 1e-3
 """Standardised error that is added to any in the loss."""
 
@@ -75,6 +78,8 @@ class Pixels:
     """Shape (n, feature)."""
     error: Floats
     """In units of the band's standard deviation."""
+    pixel: NDArray[np.int64]
+    """Number of the pixel, the same in all its bands."""
 
     def __getitem__(self, index: Any) -> "Pixels":
         return Pixels(*(values[index] for values in vars(self).values()))
@@ -114,7 +119,9 @@ def collect(recipe: Recipe[Intervals], places: Iterable[TestPlace], say: Say = q
         rng = np.random.default_rng([recipe.seed, number, len(place.bands)])
         for patch in _patches(place, recipe.task.patch, rng):
             say(f"errors at {place.name}")
-            parts += [_pixels(recipe, patch, scale, number, rng) for scale in recipe.task.scales]
+            for scale in recipe.task.scales:
+                found = _pixels(recipe, patch, scale, number, rng)
+                parts.append(replace(found, pixel=found.pixel + len(parts) * recipe.task.pixels))
     if not parts:
         raise ParameterError(
             f"no place has {recipe.task.patch} pixels along both sides of which {KNOWN:.0%} are known; expected one at"
@@ -141,18 +148,27 @@ def _pixels(recipe: Recipe[Intervals], place: TestPlace, scale: float, number: i
     fine = np.asarray(super_resolve(low, scale, recipe.task.of, "self-similar").values)[0]
     base = np.asarray(interpolate(low, scale=scale, method="bicubic").values)[0]
     truth = place.images[0, :, : fine.shape[1], : fine.shape[2]]
-    edge, parts = spread.MARGIN, []
-    inner = (slice(edge, -edge), slice(edge, -edge))
-    for name, made, enlarged, wanted in zip(place.bands, fine, base, truth, strict=True):
-        band = recipe.bands.index(name)
-        std = np.float32(recipe.image.std[band])
-        known = spread.features(made / std, enlarged / std, scale).reshape(spread.COUNT, -1).T
-        error = ((made - wanted)[inner] / std).ravel()
-        finite = np.flatnonzero(np.isfinite(error) & np.isfinite(known).all(axis=1))
-        picks = rng.choice(finite, min(recipe.task.pixels, len(finite)), replace=False)
-        same = np.full(len(picks), number), np.full(len(picks), band), np.full(len(picks), scale, np.float32)
-        parts.append(Pixels(*same, known[picks], error[picks]))
-    return Pixels(*(np.concatenate([vars(one)[key] for one in parts]) for key in vars(parts[0])))
+    edge, std = (
+        spread.MARGIN,
+        np.array([recipe.image.std[recipe.bands.index(name)] for name in place.bands], np.float32),
+    )
+    made, enlarged, wanted = (image / std[:, None, None] for image in (fine, base, truth))
+    error = (made - wanted)[:, edge:-edge, edge:-edge].reshape(len(std), -1)
+    known = np.stack([spread.features(*pair, scale) for pair in zip(made, enlarged, strict=True)])
+    known = known.reshape(len(std), spread.COUNT, -1)
+    finite = np.isfinite(error) & np.isfinite(known).all(axis=1)
+    bands = np.flatnonzero(finite.any(axis=1))
+    everywhere = np.flatnonzero(finite[bands].all(axis=0))
+    picks = rng.choice(everywhere, min(recipe.task.pixels, len(everywhere)), replace=False)
+    count = len(bands) * len(picks)
+    return Pixels(
+        place=np.full(count, number),
+        band=np.repeat([recipe.bands.index(place.bands[band]) for band in bands], len(picks)),
+        scale=np.full(count, scale, np.float32),
+        features=known[bands][:, :, picks].transpose(0, 2, 1).reshape(count, spread.COUNT),
+        error=error[bands][:, picks].ravel(),
+        pixel=np.tile(np.arange(len(picks)), len(bands)),
+    )
 
 
 def split(manifest: Manifest, recipe: Recipe[Intervals]) -> tuple[list[TestPlace], list[TestPlace]]:
@@ -206,7 +222,7 @@ def calibrate(recipe: Recipe[Intervals], network: nn.Module, pixels: Pixels) -> 
         ratios = pooled([band.pop("errors") for band in bands])
         row = {"scale": [low, high], "pixels": len(here.error), "places": len(np.unique(here.place))}
         named = {name: [band[name] for band in bands] for name in bands[0]}
-        rows.append({**row, "share": list(SHARES), "ratio": _rounded(ratios), **named})
+        rows.append({**row, "share": list(SHARES), "ratio": _rounded(ratios), **named, **likeness(here, len(bands))})
     return rows
 
 
@@ -215,7 +231,6 @@ def _of_band(network: nn.Module, pixels: Pixels, std: float) -> dict[str, Any]:
     weight = alike(pixels.place)
     least, greatest = np.quantile(pixels.features[:, :-1], RANGE, axis=0).round(3).astype(np.float32)
     known = np.ascontiguousarray(pixels.features.T[:, None])
-    middle, root = likeness(pixels.features[:, spread.SMOOTH], weight)
     beyond = spread.confined(known, least, greatest)[0]
     with torch.inference_mode():
         band = torch.from_numpy(pixels.band)
@@ -226,8 +241,8 @@ def _of_band(network: nn.Module, pixels: Pixels, std: float) -> dict[str, Any]:
     return {
         "errors": Errors(np.abs(pixels.error) / expected, stratum, weight, len(np.unique(pixels.place))),
         "expected": _rounded(np.array(middles) * std),
-        **{name: _rounded(values) for name, values in (("least", least), ("greatest", greatest), ("middle", middle))},
-        "root": _rounded(root),
+        "least": _rounded(least),
+        "greatest": _rounded(greatest),
     }
 
 
@@ -281,13 +296,32 @@ def weighted(values: Floats, weight: NDArray[np.float64], shares: Sequence[float
     return found
 
 
-def likeness(features: Floats, weight: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean of features, and the root of their inverse covariance by which `UNLIKE` of the weight is farther than 1."""
-    middle = np.average(features, axis=0, weights=weight)
-    covariance = np.cov(features, rowvar=False, aweights=weight)
-    root = np.linalg.inv(np.linalg.cholesky(covariance + 1e-4 * np.eye(len(covariance))))
-    distance = np.linalg.norm((features - middle) @ root.T, axis=1)
-    return middle, root / weighted(distance, weight, (1 - UNLIKE,))[0]
+def likeness(pixels: Pixels, bands: int) -> dict[str, Any]:
+    """Mean and covariance of the features `xsr.kernels.spread.SMOOTH` of all bands together, and how far is unlike.
+
+    ``far`` has the squared Mahalanobis distance that `UNLIKE` of the pixels exceed in the first band alone, the first
+    two, and so on. Not all pixels have all bands: each covariance is that of the pixels that have both.
+    """
+    size = len(spread.SMOOTH)
+    _, first, index = np.unique(pixels.pixel, return_index=True, return_inverse=True)
+    table = np.full((len(first), bands, size), np.nan)
+    table[index, pixels.band] = pixels.features[:, spread.SMOOTH]
+    table = table.reshape(len(first), -1)
+    weight, there = alike(pixels.place[first]), np.isfinite(table)
+    middle = np.array(
+        [np.average(column[has], weights=weight[has]) for column, has in zip(table.T, there.T, strict=True)]
+    )
+    off, shares = np.where(there, table - middle, 0), there * weight[:, None]
+    common = shares.T @ there
+    covariance = (off * weight[:, None]).T @ off / np.where(common > 0, common, 1)
+    values, vectors = np.linalg.eigh(covariance)
+    covariance = (vectors * np.maximum(values, LEAST)) @ vectors.T
+    far = []
+    for end in range(size, table.shape[1] + 1, size):
+        has = there[:, :end].all(axis=1)
+        distance = spread.squared_distance(off[has, :end], covariance[:end, :end])
+        far.append(weighted(distance, weight[has], (1 - UNLIKE,))[0] if has.any() else far[-1] * end / (end - size))
+    return {"middle": _rounded(middle), "covariance": _rounded(covariance), "far": _rounded(np.array(far))}
 
 
 def _rounded(values: NDArray[Any]) -> Any:

@@ -183,10 +183,10 @@ class Table:
     least: tuple[tuple[float, ...], ...]
     """Range of each feature that the calibration has, by band; features are brought into it."""
     greatest: tuple[tuple[float, ...], ...]
-    middle: tuple[tuple[float, ...], ...] = ()
-    """Mean of the features `xsr.kernels.spread.SMOOTH` of the calibration, by band; none on older cards."""
-    root: tuple[tuple[tuple[float, ...], ...], ...] = ()
-    """Scaled root of their inverse covariance, see `xsr.kernels.spread.unlikeness`, by band."""
+    middle: tuple[float, ...] = ()
+    """Mean of the features `xsr.kernels.spread.SMOOTH` of all bands of the calibration; none on older cards."""
+    root: tuple[tuple[float, ...], ...] = ()
+    """Root of their inverse covariance, over the distance that is far; see `xsr.kernels.spread.unlikeness`."""
 
     @classmethod
     def of(cls, card: ModelCard, picks: Sequence[int], scale: float) -> "Table":
@@ -204,11 +204,8 @@ class Table:
                 for name in ("expected", "least", "greatest")
             )
             ratio = tuple(tuple(tuple(map(float, part)) for part in found["ratio"][pick]) for pick in picks)
-            if "root" not in found:
-                return cls(tuple(map(float, found["share"])), ratio, expected, least, greatest)
-            middle = tuple(tuple(map(float, found["middle"][pick])) for pick in picks)
-            root = tuple(tuple(tuple(map(float, row)) for row in found["root"][pick]) for pick in picks)
-            return cls(tuple(map(float, found["share"])), ratio, expected, least, greatest, middle, root)
+            typical = _typical(found, picks) if "far" in found else ()
+            return cls(tuple(map(float, found["share"])), ratio, expected, least, greatest, *typical)
         except (LookupError, TypeError, ValueError) as error:
             raise ModelError(
                 f"the calibration of {card.name!r} cannot be read ({error!r}); expected what training wrote. Fetch its"
@@ -225,11 +222,20 @@ class Table:
         return out
 
 
+def _typical(row: Mapping[str, Any], picks: Sequence[int]) -> tuple[tuple[float, ...], tuple[tuple[float, ...], ...]]:
+    """Mean of the features of some bands, and the root of their inverse covariance."""
+    size = len(spread.SMOOTH)
+    index = np.concatenate([np.arange(size * pick, size * (pick + 1)) for pick in picks])
+    covariance = np.array(row["covariance"], float)[np.ix_(index, index)]
+    root = spread.rooted(covariance) / math.sqrt(row["far"][len(picks) - 1])
+    return tuple(np.array(row["middle"], float)[index].tolist()), tuple(map(tuple, root.tolist()))
+
+
 @dataclass(frozen=True)
 class Error:
     """Block function: expected error of a result, from the result and the interpolation of its input beside it.
 
-    It is negative where the image around a pixel is unlike those of the calibration, in the mean of the bands.
+    It is negative where the image around a pixel is unlike those of the calibration.
     """
 
     task: ClassVar[str] = "error_size"
@@ -242,9 +248,9 @@ class Error:
     least: tuple[tuple[float, ...], ...]
     """Of each feature but the scale, by band; see `Table`."""
     greatest: tuple[tuple[float, ...], ...]
-    middle: tuple[tuple[float, ...], ...] = ()
-    """Of the features that say what kind of image it is, by band; see `Table`."""
-    root: tuple[tuple[tuple[float, ...], ...], ...] = ()
+    middle: tuple[float, ...] = ()
+    """Of the features that say what kind of image it is; see `Table`."""
+    root: tuple[tuple[float, ...], ...] = ()
     padding: Padding = "reflect"
 
     @property
@@ -276,10 +282,12 @@ class Error:
             inputs = np.zeros((len(window), len(self.channels), spread.COUNT, last - first, len(cols)), np.float32)
             for number, (fine, base) in enumerate(read):
                 for band, pick in enumerate(self.picks):
+                    spread.features(fine[band] / std[band], base[band] / std[band], self.scale, inputs[number, pick])
+                if self.root:
+                    kind = inputs[number][np.ix_(self.picks, spread.SMOOTH)]
+                    unlike[number, first:last] = spread.unlikeness(kind.reshape(-1, *kind.shape[2:]), middle, root)
+                for band, pick in enumerate(self.picks):
                     known = inputs[number, pick]
-                    spread.features(fine[band] / std[band], base[band] / std[band], self.scale, known)
-                    if len(root):
-                        spread.unlikeness(known, middle[band], root[band], unlike[number, first:last])
                     beyond[number, band, first:last] = spread.confined(known, least[band], greatest[band])
             flat = inputs.reshape(len(window), -1, *inputs.shape[3:])
             step = max(1, PIXELS // len(cols))
@@ -287,4 +295,4 @@ class Error:
                 part = predict_fixed(self.spec, flat[:, :, row : row + step], device)
                 out[:, :, first + row : min(first + row + step, last)] = part[:, list(self.picks)]
         error: Stack = np.exp(out + beyond) * std[:, None, None]
-        return np.where(unlike[:, None] > bands, -error, error)
+        return np.where(unlike[:, None] > 1, -error, error)
