@@ -113,7 +113,8 @@ def collect(recipe: Recipe[Intervals], places: Iterable[TestPlace], say: Say = q
     ParameterError
         If no place is large enough.
     """
-    parts, numbers = [], dict[str, int]()
+    parts: list[Pixels] = []
+    numbers = dict[str, int]()
     for place in places:
         number = numbers.setdefault(place.name.split(" at ")[0], len(numbers))
         rng = np.random.default_rng([recipe.seed, number, len(place.bands)])
@@ -287,7 +288,9 @@ def alike(place: NDArray[np.int64]) -> NDArray[np.float64]:
     return found
 
 
-def weighted(values: Floats, weight: NDArray[np.float64], shares: Sequence[float]) -> NDArray[np.float64]:
+def weighted(
+    values: NDArray[np.floating[Any]], weight: NDArray[np.float64], shares: Sequence[float]
+) -> NDArray[np.float64]:
     """Least values that shares of the weight do not exceed."""
     order = np.argsort(values)
     total = np.cumsum(weight[order])
@@ -304,9 +307,9 @@ def likeness(pixels: Pixels, bands: int) -> dict[str, Any]:
     """
     size = len(spread.SMOOTH)
     _, first, index = np.unique(pixels.pixel, return_index=True, return_inverse=True)
-    table = np.full((len(first), bands, size), np.nan)
-    table[index, pixels.band] = pixels.features[:, spread.SMOOTH]
-    table = table.reshape(len(first), -1)
+    by_band = np.full((len(first), bands, size), np.nan)
+    by_band[index, pixels.band] = pixels.features[:, spread.SMOOTH]
+    table = by_band.reshape(len(first), -1)
     weight, there = alike(pixels.place[first]), np.isfinite(table)
     middle = np.array(
         [np.average(column[has], weights=weight[has]) for column, has in zip(table.T, there.T, strict=True)]
@@ -316,11 +319,13 @@ def likeness(pixels: Pixels, bands: int) -> dict[str, Any]:
     covariance = (off * weight[:, None]).T @ off / np.where(common > 0, common, 1)
     values, vectors = np.linalg.eigh(covariance)
     covariance = (vectors * np.maximum(values, LEAST)) @ vectors.T
-    far = []
+    far: list[float] = []
     for end in range(size, table.shape[1] + 1, size):
         has = there[:, :end].all(axis=1)
         distance = spread.squared_distance(off[has, :end], covariance[:end, :end])
-        far.append(weighted(distance, weight[has], (1 - UNLIKE,))[0] if has.any() else far[-1] * end / (end - size))
+        far.append(
+            float(weighted(distance, weight[has], (1 - UNLIKE,))[0]) if has.any() else far[-1] * end / (end - size)
+        )
     return {"middle": _rounded(middle), "covariance": _rounded(covariance), "far": _rounded(np.array(far))}
 
 

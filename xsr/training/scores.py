@@ -117,7 +117,7 @@ def read_places(manifest: Manifest, *, split: Sequence[Split] = ("test",), say: 
 
 
 def without_copies(place: TestPlace, copied: tuple[str, ...], gsd_m: float = 10.0) -> Iterator[TestPlace]:
-    """Place whose bands ``copied`` were brought to a grid twice as fine as they were seen on: there they are no truth.
+    """Place whose bands ``copied`` were brought to a grid twice as fine as their own: there they are no truth.
 
     The others stay on that grid; all are known at 20 m, where the copies are averaged back.
     """
