@@ -88,8 +88,8 @@ def test_fixed_factors_and_consistent_results_have_quantiles(cube):
 
 
 def test_what_is_unlike_the_calibration_is_marked(cube):
-    """Noise of a tenth of the whole range on one half of an image."""
-    noise = np.random.default_rng(0).normal(0, 0.1, (*cube.shape[:3], 22)).astype(np.float32)
+    """Noise of three tenths of the whole range on one half of an image."""
+    noise = np.random.default_rng(0).normal(0, 0.3, (*cube.shape[:3], 22)).astype(np.float32)
     half = cube.copy(data=np.concatenate([cube.values[..., :22], cube.values[..., 22:] + noise], axis=-1))
     lazy = half.chunk(x=16)
     with assert_lazy(lazy):
@@ -97,9 +97,9 @@ def test_what_is_unlike_the_calibration_is_marked(cube):
     marked = ~found["interval_calibrated"]
     assert marked.dims == ("time", "y", "x")
     assert dask.is_dask_collection(marked.data)
-    assert marked.isel(x=slice(54, None)).mean() > 0.95
+    assert marked.isel(x=slice(54, None)).mean() > 0.9
     assert marked.isel(x=slice(0, 34)).mean() < 0.3
-    alone = half.isel(time=0, drop=True).sel(band="B04", drop=True).sr.liif(scale=2, quantiles=0.9)
+    alone = half.isel(time=0, drop=True).sel(band=["B04"]).sr.liif(scale=2, quantiles=0.9)
     assert alone["interval_calibrated"].dims == ("y", "x")
     dataset = half.to_dataset("band").sr.liif(scale=2, quantiles=(0.1, 0.9))
     agrees = dataset["interval_calibrated"].transpose("time", "y", "x").values == ~marked.values
