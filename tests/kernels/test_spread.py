@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 from scipy.ndimage import convolve1d
+from scipy.spatial.distance import mahalanobis
 
 from xsr.kernels import spread
 
@@ -76,3 +77,22 @@ def test_factors_are_interpolated_in_the_logarithm():
     wanted = error * np.interp(np.log(error), np.log(middles), factors)
     np.testing.assert_allclose(spread.scaled(error, middles, factors), wanted, rtol=1e-4, atol=1e-6)
     assert spread.scaled(np.full((1, 1, 1), 1e-3, np.float32), middles, factors).item() == pytest.approx(3e-3, rel=1e-4)
+
+
+def test_features_are_brought_into_the_range_by_hand():
+    known = np.array([[[1.0, 5.0, -3.0]], [[2.0, 7.0, 0.0]], [[9.0, 9.0, 9.0]]], np.float32)
+    beyond = spread.confined(known, np.array([0.0, 1.0], np.float32), np.array([3.0, 3.0], np.float32))
+    np.testing.assert_array_equal(beyond, [[0.0, 4.0, 0.0]])  # below the range nothing is added
+    np.testing.assert_array_equal(known[:, 0], [[1.0, 3.0, 0.0], [2.0, 3.0, 1.0], [9.0, 9.0, 9.0]])
+
+
+def test_unlikeness_is_the_mahalanobis_distance():
+    rng = np.random.default_rng(5)
+    known = rng.standard_normal((6, 4, 5)).astype(np.float32)
+    covariance, middle = np.cov(rng.standard_normal((6, 40))), rng.standard_normal(6)
+    root = spread.rooted(covariance) / 3
+    found = spread.unlikeness(known, middle.astype(np.float32), root.astype(np.float32))
+    wanted = [[mahalanobis(known[:, y, x], middle, np.linalg.inv(covariance)) for x in range(5)] for y in range(4)]
+    np.testing.assert_allclose(9 * found, np.square(wanted), rtol=1e-3)
+    rows = (known.reshape(6, -1).T - middle).astype(float)
+    np.testing.assert_allclose(spread.squared_distance(rows, covariance), np.square(wanted).ravel(), rtol=1e-6)

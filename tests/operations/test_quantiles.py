@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import dask
 import numpy as np
 import pytest
@@ -7,7 +9,9 @@ from hypothesis import strategies as st
 
 import xsr
 from xsr.core.errors import ModelError, ParameterError
+from xsr.kernels.spread import COUNT
 from xsr.models import registry
+from xsr.operations.super_resolve.intervals import CALIBRATED, Table
 from xsr.testing import assert_lazy, assert_same_grid, synthetic_cube
 
 Q = (0.05, 0.25, 0.5, 0.9)
@@ -28,7 +32,7 @@ def test_the_estimate_itself_is_in_the_middle(cube, found):
     assert found.dims == ("quantile", *fine.dims)
     assert found["quantile"].values.tolist() == list(Q)
     assert found.dtype == np.float32
-    xr.testing.assert_equal(found.sel(quantile=0.5, drop=True), fine)
+    xr.testing.assert_equal(found.sel(quantile=0.5, drop=True).drop_vars(CALIBRATED), fine)
     assert_same_grid(found.isel(quantile=0), fine)
     assert found.attrs == {**fine.attrs, "xsr_intervals": "liif_s2_intervals"}
 
@@ -78,7 +82,34 @@ def test_fixed_factors_and_consistent_results_have_quantiles(cube):
     assert found.sizes["quantile"] == 3
     assert (found.diff("quantile") > 0).all()
     held = cube.sr.liif(scale=2, consistent=True, quantiles=(0.5, 0.9))
-    xr.testing.assert_equal(held.sel(quantile=0.5, drop=True), cube.sr.liif(scale=2, consistent=True))
+    xr.testing.assert_equal(
+        held.sel(quantile=0.5, drop=True).drop_vars(CALIBRATED), cube.sr.liif(scale=2, consistent=True)
+    )
+
+
+def test_what_is_unlike_the_calibration_is_marked(cube):
+    """Noise of three tenths of the whole range on one half of an image."""
+    noise = np.random.default_rng(0).normal(0, 0.3, (*cube.shape[:3], 22)).astype(np.float32)
+    half = cube.copy(data=np.concatenate([cube.values[..., :22], cube.values[..., 22:] + noise], axis=-1))
+    lazy = half.chunk(x=16)
+    with assert_lazy(lazy):
+        found = lazy.sr.liif(scale=2, quantiles=(0.1, 0.5, 0.9))
+    marked = ~found["interval_calibrated"]
+    assert marked.dims == ("time", "y", "x")
+    assert dask.is_dask_collection(marked.data)
+    assert marked.isel(x=slice(54, None)).mean() > 0.9
+    assert marked.isel(x=slice(0, 34)).mean() < 0.3
+    alone = half.isel(time=0, drop=True).sel(band=["B04"]).sr.liif(scale=2, quantiles=0.9)
+    assert alone["interval_calibrated"].dims == ("y", "x")
+    dataset = half.to_dataset("band").sr.liif(scale=2, quantiles=(0.1, 0.9))
+    agrees = dataset["interval_calibrated"].transpose("time", "y", "x").values == ~marked.values
+    assert agrees.mean() > 0.999
+
+
+def test_an_older_card_marks_nothing():
+    card = registry.card("liif_s2_intervals")
+    rows = [{key: value for key, value in row.items() if key != "far"} for row in card.calibration]
+    assert Table.of(replace(card, calibration=rows), [0], 2.0).root == ()
 
 
 def test_one_number_is_enough(cube):
@@ -90,6 +121,7 @@ def test_quantiles_survive_zarr_and_are_judged(cube, tmp_path):
     xsr.to_zarr(found, tmp_path / "a.zarr")
     back = xsr.open(tmp_path / "a.zarr")
     np.testing.assert_array_equal(back.values, found.values)
+    np.testing.assert_array_equal(back["interval_calibrated"], found["interval_calibrated"])
     scores = xsr.calibration(found, found.sel(quantile=0.5, drop=True))
     assert scores.coverage.values == pytest.approx(1.0)
 
@@ -130,6 +162,35 @@ def test_cards_say_on_what_intervals_were_calibrated():
         assert not set(errors.training["places"]) & set(errors.training["calibration places"])
         assert all(row["pixels"] > 10_000 and row["places"] >= 10 for row in errors.calibration)
         assert any("snow" in limit for limit in errors.limits)
+
+
+@pytest.mark.parametrize("times", [4, 16])
+def test_intervals_widen_with_structure_that_no_calibration_place_had(times):
+    """Beyond the range of the calibration, as much as the structure grows."""
+    rng = np.random.default_rng(0)
+    cube = synthetic_cube(size=(32, 32))
+    wild = cube.copy(data=0.5 + 0.2 * rng.standard_normal(cube.shape).astype(np.float32))
+    wilder = wild.copy(data=(wild - 0.5) * times + 0.5)
+    widths = [
+        (found.isel(quantile=1) - found.isel(quantile=0)).median().item()
+        for found in (one.sr.liif(scale=2, quantiles=(0.05, 0.95)) for one in (wild, wilder))
+    ]
+    assert widths[1] / widths[0] == pytest.approx(times, rel=0.25)
+
+
+def test_cards_say_which_features_are_known():
+    for name in ("liif_s2_intervals", "carn_3x3x64g4sw_s2_intervals"):
+        for row in registry.card(name).calibration:
+            least, greatest = np.array(row["least"]), np.array(row["greatest"])
+            assert least.shape == greatest.shape == (10, COUNT - 1)
+            assert (least < greatest).all()
+
+
+def test_a_card_without_the_range_of_features_is_refused():
+    card = registry.card("liif_s2_intervals")
+    rows = [{key: value for key, value in row.items() if key != "greatest"} for row in card.calibration]
+    with pytest.raises(ModelError, match="the calibration of 'liif_s2_intervals' cannot be read"):
+        Table.of(replace(card, calibration=rows), [0], 2.0)
 
 
 def test_a_model_of_errors_makes_no_image(cube):

@@ -9,7 +9,17 @@ from xsr.core.errors import ParameterError
 from xsr.kernels import spread
 from xsr.models.architectures.error_size import Spread
 from xsr.training import intervals
-from xsr.training.intervals import SHARES, Pixels, PixelSampler, calibrate, collect, intervals_loss
+from xsr.training.intervals import (
+    SHARES,
+    STRATA,
+    Errors,
+    Pixels,
+    PixelSampler,
+    calibrate,
+    collect,
+    intervals_loss,
+    pooled,
+)
 from xsr.training.recipes import LIIF_S2_INTERVALS
 from xsr.training.scores import TestPlace
 
@@ -27,6 +37,7 @@ def made_up(count=60_000, seed=0, sigma=None):
         scale=rng.choice([2.0, 4.0], count).astype(np.float32),
         features=features,
         error=(rng.laplace(size=count) * size).astype(np.float32),
+        pixel=np.arange(count),
     )
 
 
@@ -96,12 +107,52 @@ def test_a_model_that_knows_nothing_still_covers():
     assert np.concatenate(covered).mean() == pytest.approx(0.9, abs=0.015)
 
 
-def test_ratios_by_hand():
-    values = np.arange(1, 10, dtype=np.float32)  # nine: the 90 % quantile is the largest, since 0.9 * 10 = 9
-    found = dict(zip(SHARES, intervals._ratios(values), strict=True))
-    assert found[0.0] == 0.0
-    assert found[0.5] == 5.0
-    assert found[0.9] == found[0.95] == 9.0
+def test_weighted_shares_by_hand():
+    values = np.array([3, 1, 2], np.float32)
+    weight = np.array([1.0, 2.0, 1.0])  # sorted: 1, 1, 2, 3
+    assert intervals.weighted(values, weight, (0.25, 0.5, 0.75, 0.8, 1.0)).tolist() == [1, 1, 2, 3, 3]
+
+
+def test_each_place_counts_alike():
+    place = np.array([0, 0, 0, 7])
+    assert intervals.alike(place).tolist() == [1 / 3, 1 / 3, 1 / 3, 1]
+
+
+def test_a_band_of_few_places_takes_after_all_bands():
+    """The ratios of one band are twice those of the other; both have as many pixels."""
+    rng = np.random.default_rng(0)
+    ratio, stratum = rng.exponential(size=6000).astype(np.float32), rng.integers(0, len(STRATA) + 1, 6000)
+    many = Errors(ratio, stratum, np.ones(6000), 1000)
+    for places, least, greatest in ((1000, 1.95, 2.05), (1, 1.05, 1.35)):
+        other = Errors(2 * ratio, stratum, np.ones(6000), places)
+        own, found = pooled([replace(many, places=places), other])[:, :, SHARES.index(0.9)]
+        assert least < np.median(found / own) < greatest
+    assert (np.diff(pooled([many, other]), axis=-1) >= 0).all()
+    assert (pooled([many, other])[..., 0] == 0).all()
+
+
+def test_one_in_a_hundred_is_unlike_the_calibration():
+    """Two bands; half of the pixels have the first alone."""
+    rng, size = np.random.default_rng(0), len(spread.SMOOTH)
+    drawn = rng.standard_normal((4000, 2 * size)) @ rng.standard_normal((2 * size, 2 * size)) + 3
+    features = np.zeros((2, 4000, spread.COUNT), np.float32)
+    features[:, :, spread.SMOOTH] = drawn.reshape(4000, 2, size).swapaxes(0, 1)
+    pixel = np.arange(4000)
+    both = Pixels(
+        place=np.zeros(6000, np.int64),
+        band=np.repeat([0, 1], [4000, 2000]),
+        scale=np.full(6000, 2, np.float32),
+        features=np.concatenate([features[0], features[1, :2000]]),
+        error=np.zeros(6000, np.float32),
+        pixel=np.concatenate([pixel, pixel[:2000]]),
+    )
+    found = intervals.likeness(both, 2)
+    covariance, off = np.array(found["covariance"]), drawn - found["middle"]
+    np.testing.assert_allclose(covariance, np.cov(drawn.T), rtol=0.15, atol=0.3)
+    for bands, count in ((1, 4000), (2, 2000)):
+        end = bands * size
+        distance = spread.squared_distance(off[:count, :end], covariance[:end, :end])
+        assert (distance > found["far"][bands - 1]).mean() == pytest.approx(0.01, abs=0.002)
 
 
 def test_every_place_is_drawn_as_often():
@@ -126,6 +177,7 @@ def test_pixels_are_those_of_results(tmp_path):
     assert set(found.band) == {recipe.bands.index(band) for band in BANDS}
     assert np.isfinite(found.error).all()
     assert len(found.error) == 2 * intervals.PATCHES * 4 * 50
+    assert (np.unique(found.pixel, return_counts=True)[1] == 4).all()
     np.testing.assert_allclose(found.features[:, :3], 0.5 * np.log(spread.LEAST), atol=1e-3)
     assert np.abs(found.error).mean() > 0.05
 
@@ -134,3 +186,14 @@ def test_places_that_are_too_small_are_refused():
     tiny = TestPlace("tiny", BANDS, np.zeros((1, 4, 20, 20), np.float32))
     with pytest.raises(ParameterError, match="no place has 96 pixels along both sides"):
         collect(RECIPE, [tiny])
+
+
+def test_the_range_of_features_is_that_of_the_calibration(network):
+    pixels = made_up(seed=6)
+    row = calibrate(RECIPE, network, pixels)[1]
+    mine = pixels.features[(pixels.scale >= 3) & (pixels.band == 4)]
+    assert len(row["least"]) == len(row["greatest"]) == 10
+    least, greatest = np.array(row["least"][4]), np.array(row["greatest"][4])
+    assert least.shape == greatest.shape == (spread.COUNT - 1,)
+    outside = (mine[:, :-1] < least) | (mine[:, :-1] > greatest)
+    np.testing.assert_allclose(outside.mean(axis=0), 0.002, atol=0.001)

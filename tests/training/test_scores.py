@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,7 +7,16 @@ from models.helpers import BANDS, make_cube, write_model
 
 import xsr
 from xsr.testing import assert_same_grid, synthetic_pair
-from xsr.training.scores import BORDER, Score, TestPlace, compare, degraded, read_places, score
+from xsr.training.scores import (
+    BORDER,
+    Score,
+    TestPlace,
+    compare,
+    degraded,
+    read_places,
+    score,
+    without_copies,
+)
 
 
 @pytest.fixture(scope="module")
@@ -136,3 +146,26 @@ def test_shipped_weights_beat_bicubic_and_are_faithful(manifest, scale, gain):
         assert found.gain_db >= gain, found
         assert min(found.band_gain_db.values()) > 0, found
         assert found.low_rmse < min(0.002, found.low_rmse_bicubic), found
+
+
+def test_copies_of_bands_of_20m_are_no_truth_at_10m():
+    rng = np.random.default_rng(0)
+    seen = rng.random((2, 1, 8, 9)).astype(np.float32)
+    copies = np.pad(seen.repeat(2, axis=2).repeat(2, axis=3), [(0, 0), (0, 0), (1, 0), (0, 1)], mode="edge")
+    fine = rng.random((2, 1, *copies.shape[2:])).astype(np.float32)
+    place = TestPlace("made up", ("B02", "B11"), np.concatenate([fine, copies], axis=1))
+    at_10m, at_20m = without_copies(place, ("B11",))
+    assert at_10m.bands == ("B02",)
+    np.testing.assert_array_equal(at_10m.images, fine)
+    assert at_20m.bands == ("B02", "B11")
+    assert at_20m.coarser == ("B11",)
+    np.testing.assert_allclose(at_20m.images[:, 1:], seen, rtol=1e-6)
+    alone = list(without_copies(replace(place, bands=("B11",), images=copies), ("B11",)))
+    assert [one.bands for one in alone] == [("B11",)]
+    np.testing.assert_allclose(alone[0].images, seen, rtol=1e-6)
+
+
+def test_places_without_copies_stay_as_they_are():
+    place = TestPlace("made up", ("B02", "B11"), np.ones((1, 2, 4, 4), np.float32))
+    assert list(without_copies(place, ())) == [place]
+    assert next(without_copies(place, (), 20.0)).coarser == ("B11",)

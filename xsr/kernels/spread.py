@@ -23,6 +23,9 @@ DARK = 0.01
 """Value, likewise, that is added to the brightness."""
 COUNT = 4 * len(STEPS) + 2
 """Features of a pixel."""
+SMOOTH = (2, 8, 12)
+"""Features that say what kind of image lies around a pixel, all bands together: the widest averages of what was added
+and of the fine structure, and the brightness."""
 
 
 @jit
@@ -97,6 +100,66 @@ def features(fine: Image, base: Image, scale: float, out: Image | None = None) -
     out[:number] *= np.float32(0.5)
     out[number] = np.log(np.abs(_inner(base, MARGIN)) + np.float32(DARK))
     out[number + 1] = np.log(scale)
+    return out
+
+
+@jit
+def confined(known: Image, least: Image, greatest: Image) -> Image:  # pragma: no cover
+    """Bring features (feature, y, x) into a range, in place, and say how far beyond it they were.
+
+    Parameters
+    ----------
+    known
+        See `features`.
+    least, greatest
+        Range of each feature but the last, the scale.
+
+    Returns
+    -------
+    ndarray
+        Shape (y, x): by how much the feature that is farthest above its range exceeds it; 0 where none does. Features
+        are logarithms: log 2 is twice as much structure or brightness as the range has.
+    """
+    out = np.zeros((known.shape[1], known.shape[2]), np.float32)
+    for k in range(len(least)):
+        for y in range(out.shape[0]):
+            for x in range(out.shape[1]):
+                value = known[k, y, x]
+                out[y, x] = max(out[y, x], value - greatest[k])
+                known[k, y, x] = min(max(value, least[k]), greatest[k])
+    return out
+
+
+def rooted(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Lower triangle L of which Lᵀ L is the inverse of a covariance."""
+    found: NDArray[np.float64] = np.linalg.inv(np.linalg.cholesky(covariance))
+    return found
+
+
+def squared_distance(off: NDArray[np.float64], covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Squared Mahalanobis distance of rows (n, feature), their mean taken off."""
+    found: NDArray[np.float64] = ((off @ rooted(covariance).T) ** 2).sum(axis=1)
+    return found
+
+
+@jit
+def unlikeness(known: Image, middle: Image, root: Image) -> Image:  # pragma: no cover
+    """Squared length of ``root`` times features (feature, y, x) less their ``middle``, (feature,); shape (y, x).
+
+    ``root`` is a lower triangle; see `rooted`.
+    """
+    count, height, width = known.shape
+    out = np.zeros((height, width), np.float32)
+    part = np.empty(width, np.float32)
+    for y in range(height):
+        for row in range(count):
+            part[:] = 0
+            for k in range(row + 1):
+                factor, mean = root[row, k], middle[k]
+                for x in range(width):
+                    part[x] += factor * (known[k, y, x] - mean)
+            for x in range(width):
+                out[y, x] += part[x] * part[x]
     return out
 
 

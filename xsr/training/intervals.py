@@ -5,19 +5,23 @@ Places are degraded and super-resolved by the public operations, as for scores, 
 log-likelihood of a Laplace distribution, |error| / b + log b, with b what the network says.
 
 Split conformal prediction makes quantiles of that: places that the network did not learn from give the ratio of the
-error to what it expects, and an interval is as many times as wide as covers the share of them. Ratios are taken by
-band, by range of scales, and by how large an error is expected.
+error to what it expects, and an interval is as many times as wide as covers the share of them. Places count alike,
+whatever their size. Ratios are taken by range of scales and by how large an error is expected, from all bands, and a
+band differs from them the more, the more places have it. The same places say which features are known: beyond that
+range `xsr.kernels.spread.confined` widens intervals, and what is far from them as a whole is marked.
 
 References
 ----------
 V. Vovk, A. Gammerman, G. Shafer, "Algorithmic Learning in a Random World", Springer 2005, doi:10.1007/b106715 (split
 conformal prediction; Mondrian taxonomies).
+R. Dunn, L. Wasserman, A. Ramdas, "Distribution-Free Prediction Sets for Two-Layer Hierarchical Models", Journal of the
+American Statistical Association 118 (2023), doi:10.1080/01621459.2022.2060112 (distributions of groups pooled alike).
 A. Angelopoulos, S. Bates, "Conformal Prediction: A Gentle Introduction", Foundations and Trends in Machine Learning 16
 (2023), doi:10.1561/2200000101.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -48,6 +52,16 @@ SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.
 """Shares of the errors whose ratios the table has."""
 STRATA = (0.2, 0.4, 0.6, 0.8, 0.95)
 """Shares of the pixels, by expected error, between the strata."""
+RANGE = (0.001, 0.999)
+"""Shares of the pixels between which a feature is said to be known."""
+PRIOR = 4
+"""Places that the ratios of all bands count for beside those of one."""
+UNLIKE = 0.01
+"""Share of the calibration that is said to be unlike it."""
+LEAST = 1e-3
+"""Least variance of a combination of features."""
+TINY = 1e-9
+"""Least ratio."""
 FLOOR = 1e-3
 """Standardised error that is added to any in the loss."""
 
@@ -64,6 +78,8 @@ class Pixels:
     """Shape (n, feature)."""
     error: Floats
     """In units of the band's standard deviation."""
+    pixel: NDArray[np.int64]
+    """Number of the pixel, the same in all its bands."""
 
     def __getitem__(self, index: Any) -> "Pixels":
         return Pixels(*(values[index] for values in vars(self).values()))
@@ -97,13 +113,16 @@ def collect(recipe: Recipe[Intervals], places: Iterable[TestPlace], say: Say = q
     ParameterError
         If no place is large enough.
     """
-    parts, numbers = [], dict[str, int]()
+    parts: list[Pixels] = []
+    numbers = dict[str, int]()
     for place in places:
         number = numbers.setdefault(place.name.split(" at ")[0], len(numbers))
         rng = np.random.default_rng([recipe.seed, number, len(place.bands)])
         for patch in _patches(place, recipe.task.patch, rng):
             say(f"errors at {place.name}")
-            parts += [_pixels(recipe, patch, scale, number, rng) for scale in recipe.task.scales]
+            for scale in recipe.task.scales:
+                found = _pixels(recipe, patch, scale, number, rng)
+                parts.append(replace(found, pixel=found.pixel + len(parts) * recipe.task.pixels))
     if not parts:
         raise ParameterError(
             f"no place has {recipe.task.patch} pixels along both sides of which {KNOWN:.0%} are known; expected one at"
@@ -130,20 +149,27 @@ def _pixels(recipe: Recipe[Intervals], place: TestPlace, scale: float, number: i
     fine = np.asarray(super_resolve(low, scale, recipe.task.of, "self-similar").values)[0]
     base = np.asarray(interpolate(low, scale=scale, method="bicubic").values)[0]
     truth = place.images[0, :, : fine.shape[1], : fine.shape[2]]
-    edge, parts = spread.MARGIN, []
-    inner = (slice(edge, -edge), slice(edge, -edge))
-    for name, made, enlarged, wanted in zip(place.bands, fine, base, truth, strict=True):
-        if name not in recipe.bands:
-            continue
-        band = recipe.bands.index(name)
-        std = np.float32(recipe.image.std[band])
-        known = spread.features(made / std, enlarged / std, scale).reshape(spread.COUNT, -1).T
-        error = ((made - wanted)[inner] / std).ravel()
-        finite = np.flatnonzero(np.isfinite(error) & np.isfinite(known).all(axis=1))
-        picks = rng.choice(finite, min(recipe.task.pixels, len(finite)), replace=False)
-        same = np.full(len(picks), number), np.full(len(picks), band), np.full(len(picks), scale, np.float32)
-        parts.append(Pixels(*same, known[picks], error[picks]))
-    return Pixels(*(np.concatenate([vars(one)[key] for one in parts]) for key in vars(parts[0])))
+    names = [name for name in place.bands if name in recipe.bands]
+    here = [place.bands.index(name) for name in names]
+    edge = spread.MARGIN
+    std = np.array([recipe.image.std[recipe.bands.index(name)] for name in names], np.float32)
+    made, enlarged, wanted = (image[here] / std[:, None, None] for image in (fine, base, truth))
+    error = (made - wanted)[:, edge:-edge, edge:-edge].reshape(len(std), -1)
+    known = np.stack([spread.features(*pair, scale) for pair in zip(made, enlarged, strict=True)])
+    known = known.reshape(len(std), spread.COUNT, -1)
+    finite = np.isfinite(error) & np.isfinite(known).all(axis=1)
+    bands = np.flatnonzero(finite.any(axis=1))
+    everywhere = np.flatnonzero(finite[bands].all(axis=0))
+    picks = rng.choice(everywhere, min(recipe.task.pixels, len(everywhere)), replace=False)
+    count = len(bands) * len(picks)
+    return Pixels(
+        place=np.full(count, number),
+        band=np.repeat([recipe.bands.index(names[band]) for band in bands], len(picks)),
+        scale=np.full(count, scale, np.float32),
+        features=known[bands][:, :, picks].transpose(0, 2, 1).reshape(count, spread.COUNT),
+        error=error[bands][:, picks].ravel(),
+        pixel=np.tile(np.arange(len(picks)), len(bands)),
+    )
 
 
 def split(manifest: Manifest, recipe: Recipe[Intervals]) -> tuple[list[TestPlace], list[TestPlace]]:
@@ -196,30 +222,122 @@ def calibrated(recipe: Recipe[Intervals], network: nn.Module, manifest: Manifest
 
 def calibrate(recipe: Recipe[Intervals], network: nn.Module, pixels: Pixels) -> list[dict[str, Any]]:
     """Quantiles of the error over what a network expects, for the card of its weights; one row a range of scales."""
-    std = np.array(recipe.image.std)
-    with torch.inference_mode():
-        band = torch.from_numpy(pixels.band)
-        expected = network.of(torch.from_numpy(pixels.features), network.band[band]).exp().numpy()  # type: ignore[operator, index]
-    ratio = np.abs(pixels.error) / expected
     rows = []
     for low, high in recipe.task.ranges:
-        here = (pixels.scale >= low) & (pixels.scale < high)
-        middles, ratios = [], []
-        for number in range(len(recipe.bands)):
-            of_band = here & (pixels.band == number)
-            between = np.quantile(expected[of_band], STRATA)
-            stratum = np.searchsorted(between, expected[of_band])
-            strata = [stratum == one for one in range(len(STRATA) + 1)]
-            middle = [float(np.median(expected[of_band][one])) * std[number] for one in strata]
-            middles.append([float(f"{value:.4g}") for value in middle])
-            ratios.append([_ratios(ratio[of_band][one]) for one in strata])
-        counts = {"pixels": int(here.sum()), "places": len(np.unique(pixels.place[here]))}
-        rows.append({"scale": [low, high], **counts, "share": list(SHARES), "expected": middles, "ratio": ratios})
+        here = pixels[(pixels.scale >= low) & (pixels.scale < high)]
+        parts = [here[here.band == number] for number in range(len(recipe.image.std))]
+        bands = [_of_band(network, part, std) for part, std in zip(parts, recipe.image.std, strict=True)]
+        ratios = pooled([band.pop("errors") for band in bands])
+        row = {"scale": [low, high], "pixels": len(here.error), "places": len(np.unique(here.place))}
+        named = {name: [band[name] for band in bands] for name in bands[0]}
+        rows.append({**row, "share": list(SHARES), "ratio": _rounded(ratios), **named, **likeness(here, len(bands))})
     return rows
 
 
-def _ratios(ratio: Floats) -> list[float]:
-    """Ratios that shares of the pixels do not exceed, as conformal prediction rounds them: upwards."""
-    ordered = np.sort(ratio)
-    index = [min(int(np.ceil((len(ordered) + 1) * share)), len(ordered)) - 1 for share in SHARES]
-    return [0.0 if place < 0 else float(f"{ordered[place]:.4g}") for place in index]
+def _of_band(network: nn.Module, pixels: Pixels, std: float) -> dict[str, Any]:
+    """Calibrate one band at one range of scales: what errors are expected, how they are off, and what is known."""
+    weight = alike(pixels.place)
+    least, greatest = np.quantile(pixels.features[:, :-1], RANGE, axis=0).round(3).astype(np.float32)
+    known = np.ascontiguousarray(pixels.features.T[:, None])
+    beyond = spread.confined(known, least, greatest)[0]
+    with torch.inference_mode():
+        band = torch.from_numpy(pixels.band)
+        logs = network.of(torch.from_numpy(known[:, 0].T), network.band[band])  # type: ignore[operator, index]
+        expected = np.exp(logs.numpy() + beyond)
+    stratum = np.searchsorted(weighted(expected, weight, STRATA), expected)
+    middles = [weighted(expected[mine], weight[mine], (0.5,))[0] for mine in _strata(stratum)]
+    return {
+        "errors": Errors(np.abs(pixels.error) / expected, stratum, weight, len(np.unique(pixels.place))),
+        "expected": _rounded(np.array(middles) * std),
+        "least": _rounded(least),
+        "greatest": _rounded(greatest),
+    }
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Errors of one band."""
+
+    ratio: Floats
+    """Over what was expected, shape (n,)."""
+    stratum: NDArray[np.int64]
+    weight: NDArray[np.float64]
+    places: int
+
+
+def pooled(bands: Sequence[Errors]) -> NDArray[np.float64]:
+    """Ratios of which the errors exceed a share, shape (band, stratum, share).
+
+    Each stratum has those of all bands. A band has a factor to them for each share, the closer to 1 the fewer places
+    it was calibrated on.
+    """
+    ratio, stratum, weight = (np.concatenate([vars(one)[name] for one in bands]) for name in list(vars(bands[0]))[:3])
+    common = np.stack([weighted(ratio[mine], weight[mine], SHARES) for mine in _strata(stratum)])
+    out = np.empty((len(bands), *common.shape))
+    for band, errors in zip(out, bands, strict=True):
+        trust = errors.places / (errors.places + PRIOR)
+        for number, share in enumerate(SHARES):
+            expected = common[:, number]
+            own = weighted(errors.ratio / np.maximum(expected, TINY)[errors.stratum], errors.weight, (share,))[0]
+            band[:, number] = expected * max(own, TINY) ** trust
+    out[..., 0] = 0
+    return np.maximum.accumulate(out, axis=-1)
+
+
+def _strata(stratum: NDArray[np.int64]) -> list[NDArray[np.bool_]]:
+    return [stratum == one for one in range(len(STRATA) + 1)]
+
+
+def alike(place: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Weights of pixels by which each place counts alike."""
+    _, index, count = np.unique(place, return_inverse=True, return_counts=True)
+    found: NDArray[np.float64] = 1 / count[index]
+    return found
+
+
+def weighted(
+    values: NDArray[np.floating[Any]], weight: NDArray[np.float64], shares: Sequence[float]
+) -> NDArray[np.float64]:
+    """Least values that shares of the weight do not exceed."""
+    order = np.argsort(values)
+    total = np.cumsum(weight[order])
+    index = np.searchsorted(total, np.array(shares) * total[-1])
+    found: NDArray[np.float64] = values[order][np.minimum(index, len(values) - 1)].astype(np.float64)
+    return found
+
+
+def likeness(pixels: Pixels, bands: int) -> dict[str, Any]:
+    """Mean and covariance of the features `xsr.kernels.spread.SMOOTH` of all bands together, and how far is unlike.
+
+    ``far`` has the squared Mahalanobis distance that `UNLIKE` of the pixels exceed in the first band alone, the first
+    two, and so on. Not all pixels have all bands: each covariance is that of the pixels that have both.
+    """
+    size = len(spread.SMOOTH)
+    _, first, index = np.unique(pixels.pixel, return_index=True, return_inverse=True)
+    by_band = np.full((len(first), bands, size), np.nan)
+    by_band[index, pixels.band] = pixels.features[:, spread.SMOOTH]
+    table = by_band.reshape(len(first), -1)
+    weight, there = alike(pixels.place[first]), np.isfinite(table)
+    middle = np.array(
+        [np.average(column[has], weights=weight[has]) for column, has in zip(table.T, there.T, strict=True)]
+    )
+    off, shares = np.where(there, table - middle, 0), there * weight[:, None]
+    common = shares.T @ there
+    covariance = (off * weight[:, None]).T @ off / np.where(common > 0, common, 1)
+    values, vectors = np.linalg.eigh(covariance)
+    covariance = (vectors * np.maximum(values, LEAST)) @ vectors.T
+    far: list[float] = []
+    for end in range(size, table.shape[1] + 1, size):
+        has = there[:, :end].all(axis=1)
+        distance = spread.squared_distance(off[has, :end], covariance[:end, :end])
+        far.append(
+            float(weighted(distance, weight[has], (1 - UNLIKE,))[0]) if has.any() else far[-1] * end / (end - size)
+        )
+    return {"middle": _rounded(middle), "covariance": _rounded(covariance), "far": _rounded(np.array(far))}
+
+
+def _rounded(values: NDArray[Any]) -> Any:
+    """Numbers of a card."""
+    if np.ndim(values):
+        return [_rounded(one) for one in values]
+    return float(f"{values:.4g}")

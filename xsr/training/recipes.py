@@ -164,7 +164,8 @@ LIIF_S2_INTERVALS = Recipe(
     learning_rate=3e-3,
     limits=(
         "Calibrated for Sentinel-2 of land, each date by itself, at scales 1.5 to 4. Not for snow and ice, clouds,"
-        " fire, open sea, or other sensors: there intervals may be too narrow.",
+        " fire, open sea, or other sensors: intervals widen where there is more structure or light than was calibrated;"
+        " elsewhere they may be too narrow. interval_calibrated is false where the image is unlike the calibration.",
         "Intervals hold on average over places like those of the calibration, not in each place.",
         "What is measured is the error against an image as sharp as the sensor: neither its noise nor its calibration.",
     ),

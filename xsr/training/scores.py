@@ -6,7 +6,7 @@ the published formula, and the result is as sharp as the original is taken to be
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -27,7 +27,7 @@ from xsr.operations.super_resolve.sharpness import Sharpness
 from xsr.operations.verbs import verb_of
 from xsr.training.manifest import Manifest, Split
 from xsr.training.reading import read_scene
-from xsr.training.scenes import Image, Say, quiet
+from xsr.training.scenes import BANDS, COARSE, Image, Say, coarser_names, quiet, repetition
 
 BORDER = 4
 """High-resolution pixels ignored along each side."""
@@ -96,6 +96,8 @@ class Score:
 def read_places(manifest: Manifest, *, split: Sequence[Split] = ("test",), say: Say = quiet) -> Iterator[TestPlace]:
     """Read the places of the test split; those with 20 m bands are there a second time, at 20 m.
 
+    Bands of 20 m that came as copies on a grid of 10 m are there at 20 m alone.
+
     Raises
     ------
     XsrError
@@ -106,9 +108,35 @@ def read_places(manifest: Manifest, *, split: Sequence[Split] = ("test",), say: 
         reading = read_scene(manifest, scene).clear()
         times = None if reading.fine.times is None else tuple(str(time) for time in reading.fine.times)
         place = TestPlace(scene.place, reading.fine.names, reading.fine.values, times, reading.fine.box)
-        yield place
-        if reading.coarse is not None:
+        if reading.coarse is None:
+            known = [name for name in place.bands if name in BANDS]
+            yield from without_copies(place, coarser_names(scene, known), scene.gsd_m)
+        else:
+            yield place
             yield at_20m(place, reading.coarse.values, reading.coarse.names)
+
+
+def without_copies(place: TestPlace, copied: tuple[str, ...], gsd_m: float = 10.0) -> Iterator[TestPlace]:
+    """Place whose bands ``copied`` were brought to a grid twice as fine as their own: there they are no truth.
+
+    The others stay on that grid; all are known at 20 m, where the copies are averaged back.
+    """
+    if not copied:
+        larger = tuple(name for name in place.bands if name in COARSE) if gsd_m == 20 else ()
+        yield replace(place, coarser=larger)
+        return
+    index = [place.bands.index(name) for name in copied]
+    kept = [number for number, name in enumerate(place.bands) if name not in copied]
+    names = tuple(place.bands[number] for number in kept)
+    if kept:
+        yield replace(place, bands=names, images=place.images[:, kept])
+    known = max(place.images[:, index], key=lambda image: np.isfinite(image).mean())
+    top, left = repetition(known, copied, copied)
+    height, width = ((size - first) // 2 for size, first in zip(place.images.shape[2:], (top, left), strict=True))
+    cut = place.images[:, :, top : top + 2 * height, left : left + 2 * width]
+    twice = cut[:, index].reshape(len(cut), len(index), height, 2, width, 2).mean(axis=(3, 5))
+    box = None if place.box is None else place.box[top : top + 2 * height, left : left + 2 * width]
+    yield at_20m(replace(place, bands=names, images=cut[:, kept], box=box), twice, copied)
 
 
 def at_20m(place: TestPlace, coarse: Image, names: tuple[str, ...]) -> TestPlace:
@@ -116,7 +144,7 @@ def at_20m(place: TestPlace, coarse: Image, names: tuple[str, ...]) -> TestPlace
     height, width = (min(a // 2, b) for a, b in zip(place.images.shape[2:], coarse.shape[2:], strict=True))
     optics = [sensor_band(_mtf(name), 2.0, source_mtf=_mtf(name)) for name in place.bands]
     fine = [_observed(place.images[:, index], band, (height, width)) for index, band in enumerate(optics)]
-    images = np.concatenate([np.stack(fine, axis=1), coarse[:, :, :height, :width]], axis=1)
+    images = np.stack([*fine, *np.moveaxis(coarse[:, :, :height, :width], 1, 0)], axis=1)
     box = None if place.box is None else place.box.zoom_out(2)[:height, :width]
     return TestPlace(f"{place.name} at 20 m", (*place.bands, *names), images, place.times, box, names)
 

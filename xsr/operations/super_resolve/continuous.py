@@ -126,8 +126,9 @@ def liif(
     quantiles
         Numbers in (0, 1) that rise, such as (0.05, 0.5, 0.95), for a dimension ``quantile`` in front of the others, as
         `xarray.DataArray.quantile` makes it: what the true values, as sharp as the result, are below with these
-        probabilities. The estimate itself is at 0.5. Not with ``t``, ``like`` or another
-        ``psf`` than ``sensor``: errors of such results were not measured.
+        probabilities. The estimate itself is at 0.5. The coordinate ``interval_calibrated`` is false where the image is
+        unlike those on which the intervals were calibrated. Not with ``t``, ``like`` or another ``psf`` than
+        ``sensor``: errors of such results were not measured.
     mtf
         Of a model for any optical sensor: modulation transfer at the Nyquist frequency of the cube's pixels, one
         number or by band. By default it is estimated for each band and date, once for the whole image, as
