@@ -145,6 +145,22 @@ def test_a_lazy_cube_is_computed_strip_by_strip(tmp_path):
     assert [(t, y) for t, _, y, _ in seen] == [(t, y) for t in range(2) for y in range(4) for _ in range(3)]
 
 
+def test_blocks_of_several_dates_are_computed_once(tmp_path):
+    seen = []
+
+    def block(values, block_info=None):
+        seen.append(block_info[None]["chunk-location"])
+        return values
+
+    cube = make_cube((5, 1, 32, 96)).chunk(time=3, y=16, x=16)
+    traced = cube.copy(data=cube.data.map_blocks(block, dtype=np.float32, meta=np.empty((0,) * 4, np.float32)))
+    report = to_cog(traced, tmp_path / "out", **QUIET)
+    assert sorted(seen) == sorted((t, 0, y, x) for t in range(2) for y in range(2) for x in range(6))
+    for path, date in zip(report.paths, cube.values, strict=True):
+        with rasterio.open(path) as file:
+            np.testing.assert_array_equal(file.read(), date)
+
+
 def test_other_containers_and_ascending_grids(tmp_path):
     dataset = make_dataset((1, 2, 12, 10))
     rising = dataset.isel(y=slice(None, None, -1))

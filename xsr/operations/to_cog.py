@@ -1,13 +1,15 @@
 """Writing a cube to Cloud Optimized GeoTIFF: one file a date, strip by strip.
 
 The driver of GDAL copies a finished file and cannot be written to window by window. So each date goes to a plain tiled
-file first, one row of blocks at a time, and is copied from there, overviews included. A file takes its name once it is
-whole: on disk it is renamed, in an object store it is uploaded in one request, or in parts that appear together.
+file first, one row of blocks at a time, and is copied from there, overviews included. Dates whose blocks are the same,
+as those of `xsr.liif` at several target times, are written side by side, so that a block is computed once. A file takes
+its name once it is whole: on disk it is renamed, in an object store it is uploaded in one request, or in parts that
+appear together.
 """
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +19,7 @@ import numpy as np
 
 from xsr._version import __version__
 from xsr.core import checks, graph
-from xsr.core.blocks import Span, chunk_sizes, spans
+from xsr.core.blocks import Span, Window, chunk_sizes, spans
 from xsr.core.cube import Cube, clean, open_cube
 from xsr.core.errors import ParameterError, StoreError
 from xsr.core.packing import FILL, Encoder, StoredType, packing_of, warn_of_infinite
@@ -33,6 +35,8 @@ from xsr.items.writing import StacLike, require_path, write_beside
 
 Compression = Literal["deflate", "zstd", "lzw", "none"]
 SUFFIXES = (".tif", ".tiff")
+SIDE_BY_SIDE = 4
+"""Fewest blocks of a row that are computed at once, where it has so many."""
 AGAIN = "Files written so far are whole; mend the cause and try again."
 
 
@@ -98,6 +102,7 @@ def to_cog(
         1e-4 and offset -0.1, temperatures (attribute ``units`` "K" or "degC") with scale 0.005 and offset 100 K.
     allow_clipping
         Pack strips of which more than 1 % of the valid pixels lie outside the range of the packing; refused by default.
+        A strip is a row of blocks of one date, or a part of it where blocks hold several dates.
     overwrite
         Replace files that exist; refused by default.
     blocksize
@@ -137,8 +142,9 @@ def to_cog(
     Notes
     -----
     Bands have their names as descriptions, scale and offset where packed, and overviews by averages of valid pixels.
-    Memory holds one row of blocks of one date. Meanwhile a second copy of a date lies beside it on disk; of a date that
-    goes to an object store, both lie in the folder for temporary files (``TMPDIR``).
+    Memory holds one row of blocks of one date; of dates that share blocks as much, or four blocks. Meanwhile a second
+    copy of these dates lies beside them on disk; of dates that go to an object store, both lie in the folder for
+    temporary files (``TMPDIR``).
 
     Examples
     --------
@@ -161,13 +167,13 @@ def to_cog(
     files = _files(opened, resolve_place(path, storage_options))
     _refuse_taken(files, overwrite)
     counts = np.zeros(3, np.int64)
-    with bar("writing strips", len(files) * len(_strips(opened)), shown=progress) as advance:
-        for number, file in enumerate(files):
-            with _incoming(file) as (plain, whole):
-                for pixels in _write_plain(opened, number, plain, form):
-                    counts += pixels
-                    advance()
-                _copy(plain, whole, form)
+    parts = _parts(opened)
+    total = sum(len(dates) * len(windows) for dates, windows in parts)
+    with bar("writing strips", total, shown=progress) as advance:
+        for dates, windows in parts:
+            for pixels in _write(opened, dates, windows, files[dates.slice], form):
+                counts += pixels
+                advance()
     items = [write_beside(file.path, stac, storage_options=storage_options) for file in files]
     valid, clipped, infinite = counts.tolist()
     paths = tuple(_path_of(file) for file in files)
@@ -257,46 +263,77 @@ def _incoming(file: Place) -> Iterator[tuple[Path, Path]]:
         whole.unlink(missing_ok=True)
 
 
-def _strips(cube: Cube) -> tuple[Span, ...]:
-    """Rows of pixels computed at once: those of one row of blocks."""
+def _parts(cube: Cube) -> list[tuple[Span, list[Window]]]:
+    """Dates whose blocks are the same, and the windows of them that are computed at once.
+
+    A window is a row of blocks, or so many of them that it takes no more memory than a row of one date.
+    """
+    dates, _, height, width = cube.data.shape
     chunks = cube.data.chunks
-    return spans(chunk_sizes(cube.data.sizes["y"], CHUNK) if chunks is None else chunks[2])
+    if chunks is None:
+        strips = [Window(rows, Span(0, width)) for rows in spans(chunk_sizes(height, CHUNK))]
+        return [(Span(date, date + 1), strips) for date in range(dates)]
+    found, blocks = [], spans(chunks[3])
+    for some in spans(chunks[0]):
+        step = max(-(-len(blocks) // len(some)), SIDE_BY_SIDE)
+        groups = [blocks[first : first + step] for first in range(0, len(blocks), step)]
+        columns = [Span(group[0].start, group[-1].stop) for group in groups]
+        found.append((some, [Window(rows, cols) for rows in spans(chunks[2]) for cols in columns]))
+    return found
 
 
-def _write_plain(cube: Cube, date: int, path: Path, form: _Form) -> Iterator[tuple[int, int, int]]:
-    """Write a date to a tiled GeoTIFF; gives the valid, clipped and infinite pixels of each strip."""
+def _write(
+    cube: Cube, dates: Span, windows: list[Window], files: list[Place], form: _Form
+) -> Iterator[tuple[int, int, int]]:
+    """Write the files of some dates; gives the valid, clipped and infinite pixels of each date and window."""
+    from rasterio import windows as inside
+
+    with ExitStack() as stack:
+        paths = [stack.enter_context(_incoming(file)) for file in files]
+        with ExitStack() as opened:
+            images = [opened.enter_context(_plain(cube, path, form)) for path, _ in paths]
+            for window in windows:
+                rows, cols = window.rows, window.cols
+                (values,) = graph.together(cube.data.data[dates.slice, :, rows.slice, cols.slice])
+                for image, values_of_date in zip(images, values, strict=True):
+                    stored = form.encode(values_of_date)
+                    image.write(stored.numbers, window=inside.Window(cols.start, rows.start, len(cols), len(rows)))
+                    yield stored.valid, stored.clipped, stored.infinite
+            for number, image in enumerate(images):
+                image.update_tags(**_tags(cube, dates.start + number))
+        for plain, whole in paths:
+            _copy(plain, whole, form)
+
+
+def _plain(cube: Cube, path: Path, form: _Form) -> Any:
+    """Open a tiled GeoTIFF for one date."""
     import rasterio
-    from rasterio.windows import Window
 
     packing = form.encode.packing
     _, bands, height, width = cube.data.shape
-    profile = {
-        "driver": "GTiff",
-        "count": bands,
-        "height": height,
-        "width": width,
-        "dtype": form.encode.dtype,
-        "nodata": float("nan") if packing is None else FILL,
-        "crs": cube.geobox.crs.to_wkt() if cube.geobox.crs is not None else None,
-        "transform": cube.geobox.affine,
-        "tiled": True,
-        "blockxsize": form.blocksize,
-        "blockysize": form.blocksize,
-        "BIGTIFF": "IF_SAFER",
-    }
-    with rasterio.open(path, "w", **profile) as file:
-        for rows in _strips(cube):
-            (values,) = graph.together(cube.data.data[date, :, rows.slice])
-            stored = form.encode(values)
-            file.write(stored.numbers, window=Window(0, rows.start, width, len(rows)))
-            yield stored.valid, stored.clipped, stored.infinite
-        file.descriptions = cube.bands
-        if cube.is_temperature:
-            file.units = (str(cube.attrs["units"]),) * bands
-        if packing is not None:
-            file.scales = (packing.scale,) * bands
-            file.offsets = (packing.offset,) * bands
-        file.update_tags(**_tags(cube, date))
+    file = rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        count=bands,
+        height=height,
+        width=width,
+        dtype=form.encode.dtype,
+        nodata=float("nan") if packing is None else FILL,
+        crs=cube.geobox.crs.to_wkt() if cube.geobox.crs is not None else None,
+        transform=cube.geobox.affine,
+        tiled=True,
+        blockxsize=form.blocksize,
+        blockysize=form.blocksize,
+        BIGTIFF="IF_SAFER",
+    )
+    file.descriptions = cube.bands
+    if cube.is_temperature:
+        file.units = (str(cube.attrs["units"]),) * bands
+    if packing is not None:
+        file.scales = (packing.scale,) * bands
+        file.offsets = (packing.offset,) * bands
+    return file
 
 
 def _tags(cube: Cube, date: int) -> dict[str, str]:
