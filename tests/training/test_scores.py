@@ -163,6 +163,8 @@ def test_copies_of_bands_of_20m_are_no_truth_at_10m():
     alone = list(without_copies(replace(place, bands=("B11",), images=copies), ("B11",)))
     assert [one.bands for one in alone] == [("B11",)]
     np.testing.assert_allclose(alone[0].images, seen, rtol=1e-6)
+    (empty,) = without_copies(replace(place, images=place.images[:0]), ("B11",))
+    assert empty.bands == ("B02",)
 
 
 def test_places_without_copies_stay_as_they_are():

@@ -119,7 +119,8 @@ def read_places(manifest: Manifest, *, split: Sequence[Split] = ("test",), say: 
 def without_copies(place: TestPlace, copied: tuple[str, ...], gsd_m: float = 10.0) -> Iterator[TestPlace]:
     """Place whose bands ``copied`` were brought to a grid twice as fine as their own: there they are no truth.
 
-    The others stay on that grid; all are known at 20 m, where the copies are averaged back.
+    The others stay on that grid; all are known at 20 m, where the copies are averaged back. Of a place without dates
+    there is nothing to average.
     """
     if not copied:
         larger = tuple(name for name in place.bands if name in COARSE) if gsd_m == 20 else ()
@@ -130,6 +131,8 @@ def without_copies(place: TestPlace, copied: tuple[str, ...], gsd_m: float = 10.
     names = tuple(place.bands[number] for number in kept)
     if kept:
         yield replace(place, bands=names, images=place.images[:, kept])
+    if not len(place.images):
+        return
     known = max(place.images[:, index], key=lambda image: np.isfinite(image).mean())
     top, left = repetition(known, copied, copied)
     height, width = ((size - first) // 2 for size, first in zip(place.images.shape[2:], (top, left), strict=True))
