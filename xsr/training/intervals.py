@@ -189,7 +189,8 @@ def split(manifest: Manifest, recipe: Recipe[Intervals]) -> tuple[list[TestPlace
 def _suits(recipe: Recipe[Intervals], place: TestPlace) -> bool:
     """Whether the errors of all bands that a network makes can be measured at a place."""
     if recipe.task.scale_range[1] == 1:
-        return bool(place.coarser) and set(place.coarser) <= set(recipe.bands)
+        coarser = set(place.coarser)
+        return coarser <= set(recipe.bands) and set() < coarser < set(place.bands)
     return set(place.bands) <= set(recipe.bands)
 
 
