@@ -217,7 +217,7 @@ def test_the_file_names_what_it_needs_and_no_annotation_is_text():
     expected = ['xarray-sr>=1; python_version > "3.10"', "torch"]
     assert openeo_code.extract_udf_dependencies(source) == expected
     assert "__future__" not in source
-    assert "size=px(260), overlap=px(30)" in source
+    assert "size=px(260), overlap=px(80)" in source
     (plain,) = openeo_code.extract_udf_dependencies(xsr.openeo.udf("interpolate", scale=2))
     assert plain.startswith("xarray-sr")
     with pytest.raises(ParameterError, match="requirements='torch'"):

@@ -207,3 +207,12 @@ def test_other_verbs_and_models_say_what_to_do(model, tmp_path):
 def test_a_doubt_about_the_pixels(model):
     with pytest.raises(XsrWarning, match=r"pixels measure 90 m; 'tiny_optical' knows 0.3 m to 30 m"):
         cube(1, gsd=90.0).sr.liif(scale=2, model=model, **GIVEN)
+
+
+def test_a_band_without_contrast_changes_no_other(model):
+    image = numbers(3)
+    image[2] = 3000.0
+    both = make_cube(image[None], bands=["x", "y", "flat"], gsd=2.0).sr.liif(scale=2, model=model, **GIVEN)
+    alone = make_cube(image[None, :2], bands=["x", "y"], gsd=2.0).sr.liif(scale=2, model=model, **GIVEN)
+    np.testing.assert_array_equal(both[:, :2], alone)
+    np.testing.assert_array_equal(both[:, 2], 3000.0)

@@ -72,7 +72,7 @@ class FinishedFunction(WindowFunction, Protocol):
         """Output pixels around a block that the filter needs."""
 
     def finish(self, out: Stack) -> Stack:
-        """Filter output pixels (time, band, H, W), NaN outside the cube; the same shape."""
+        """Filter output pixels (time, band, H, W), NaN outside the cube; bands that only the filter reads may go."""
 
 
 class WholeFunction(WindowFunction, Protocol):

@@ -35,8 +35,8 @@ from xsr.items.writing import StacLike, require_path, write_beside
 
 Compression = Literal["deflate", "zstd", "lzw", "none"]
 SUFFIXES = (".tif", ".tiff")
-SIDE_BY_SIDE = 4
-"""Fewest blocks of a row that are computed at once, where it has so many."""
+SIDE_BY_SIDE, TOGETHER = 4, 12
+"""Fewest blocks of a row that are computed at once, where it has so many, unless they hold more dates than these."""
 AGAIN = "Files written so far are whole; mend the cause and try again."
 
 
@@ -275,7 +275,7 @@ def _parts(cube: Cube) -> list[tuple[Span, list[Window]]]:
         return [(Span(date, date + 1), strips) for date in range(dates)]
     found, blocks = [], spans(chunks[3])
     for some in spans(chunks[0]):
-        step = max(-(-len(blocks) // len(some)), SIDE_BY_SIDE)
+        step = max(-(-len(blocks) // len(some)), SIDE_BY_SIDE if len(some) <= TOGETHER else 1)
         groups = [blocks[first : first + step] for first in range(0, len(blocks), step)]
         columns = [Span(group[0].start, group[-1].stop) for group in groups]
         found.append((some, [Window(rows, cols) for rows in spans(chunks[2]) for cols in columns]))

@@ -81,7 +81,7 @@ def open_guide(
 def _of_index(cube: Cube) -> Cube:
     """Red and near infrared whose normalised difference is the one band of a cube, and whose sum is `BRIGHTNESS`."""
     both = xr.concat([BRIGHTNESS / 2 * (1 - cube.data), BRIGHTNESS / 2 * (1 + cube.data)], dim="band")
-    return replace(cube, data=both.astype(np.float32))
+    return replace(cube, data=both.astype(np.float32).assign_coords(band=list(RED_NIR)))
 
 
 def check_pixel_sizes(cube: Cube, guide: Cube) -> None:

@@ -127,14 +127,15 @@ def liif(
         Numbers in (0, 1) that rise, such as (0.05, 0.5, 0.95), for a dimension ``quantile`` in front of the others, as
         `xarray.DataArray.quantile` makes it: what the true values, as sharp as the result, are below with these
         probabilities. The estimate itself is at 0.5. The coordinate ``interval_calibrated`` is false where the image is
-        unlike those on which the intervals were calibrated. Not with ``t``, ``like`` or another ``psf`` than
-        ``sensor``: errors of such results were not measured.
+        unlike those on which the intervals were calibrated. Not with ``t``, ``like``, ``sharpen=False`` or
+        another ``psf`` than ``sensor``: errors of such results were not measured.
     mtf
         Of a model for any optical sensor: modulation transfer at the Nyquist frequency of the cube's pixels, one
         number or by band. By default it is estimated for each band and date, once for the whole image, as
         `estimate_mtf` does. The result says which it was (``xsr_mtf``).
     noise
-        Of such a model: standard deviation of the noise in the units of the cube, likewise.
+        Of such a model: standard deviation of the noise in the units of the result, which are reflectance where the
+        cube's numbers have a scale, likewise.
     sharpen
         Whether bands whose own pixels are twice those of the grid, of 20 m beside those of 10 m, are made by `sharpen`
         and the detail that the network finds in the other bands, where the model's card names the model for that
@@ -159,13 +160,14 @@ def liif(
     BandError
         If the model needs a band that the cube lacks, or the cube has one that the model was not trained on.
     ModelError
-        If there is no such model, or ``t`` is given and the model is not temporal.
-
-    A model for any optical sensor takes bands of any names and numbers of any linear unit; integers without a scale
-    stay what they are. Where windows spread over the image hold no data of a band, or no contrast, it is interpolated.
+        If there is no such model; if ``t`` is given and the model is not temporal; or if ``t``, ``quantiles``,
+        ``consistent`` or another ``psf`` than ``sensor`` is given and the model is one for any optical sensor.
 
     Notes
     -----
+    A model for any optical sensor takes bands of any names and numbers of any linear unit; integers without a scale
+    stay what they are. Where windows spread over the image hold no data of a band, or no contrast, it is interpolated.
+
     ``out(u) = bicubic(low)(u) + std * f(low)(u)``, with ``f`` the network and the base in float32. Blocks read a halo
     as wide as the receptive field, so that any chunking gives the same result. Beyond its border the cube is mirrored.
     No data: an output pixel is NaN exactly where the input pixel that contains its centre is invalid in that
@@ -195,7 +197,7 @@ def liif(
         where: dict[str, Any] = {"scale": scale, "resolution": resolution, "like": like, "chunks": chunks}
         numbers: dict[str, Any] = {"mtf": mtf, "noise": noise, "bands": bands, "units": units}
         other_psf = None if psf == "sensor" else psf
-        others = _given(t=t, quantiles=quantiles, consistent=consistent or None, psf=other_psf)
+        others = _those_given(t=t, quantiles=quantiles, consistent=consistent or None, psf=other_psf)
         return optical.refine(cube, model, **numbers, **where, device=device, precision=precision, others=others)
     if mtf is not None or noise is not None:
         raise ParameterError("mtf= and noise= are for models of any optical sensor; expected neither. Leave them out.")
@@ -206,7 +208,8 @@ def liif(
     psf = chosen(psf, request.card)
     provenance = request.provenance | made_by("liif", **record(psf, request.card))
     gains = gains_of(psf, request.card, request.cube.canonical)
-    wanted = intervals.requested(quantiles, request.card, {"t": t, "like": like}, psf)
+    unmeasured = {"t": t, "like": like, "sharpen": False if request.card.before and not sharpen else None}
+    wanted = intervals.requested(quantiles, request.card, unmeasured, psf)
     if consistent and (request.at is not None or like is not None):
         raise ParameterError(
             f"consistent=True with {'t' if request.at else 'like'}=...; expected scale= or resolution= alone: the"
@@ -227,7 +230,7 @@ def liif(
     )
 
 
-def _given(**given: Any) -> dict[str, Any]:
+def _those_given(**given: Any) -> dict[str, Any]:
     """Arguments that are given, by name."""
     return {name: value for name, value in given.items() if value is not None}
 

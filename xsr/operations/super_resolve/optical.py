@@ -76,12 +76,14 @@ class EachBand(Continuous):
         out = resample.interpolate_filled(filled, rows, cols, "bicubic").reshape(shape)
         for date, (stack, each) in enumerate(zip(filled.reshape(images.shape), numbers, strict=True)):
             mean, std, mtf, noise = each.astype(np.float64)
-            contrast = std > 0
-            unit = np.where(contrast, std, 1.0)
-            standard = (stack - mean[:, None, None].astype(np.float32)) / unit[:, None, None].astype(np.float32)
-            read = planes(standard, mtf, noise / unit)
-            for band in np.flatnonzero(contrast & valid[date].any(axis=(1, 2))):  # one by one: the same in any order
-                out[date, band] += np.float32(std[band]) * self.predict(read[[band]], rows, cols, cell)[0, 0]
+            used = np.flatnonzero(std > 0)
+            if not used.size:
+                continue
+            middle, unit = (values[used, None, None].astype(np.float32) for values in (mean, std))
+            read = planes((stack[used] - middle) / unit, mtf[used], noise[used] / std[used])
+            for place, band in enumerate(used):  # one by one: the same in any order
+                if valid[date, band].any():
+                    out[date, band] += np.float32(std[band]) * self.predict(read[[place]], rows, cols, cell)[0, 0]
         return out if valid.all() else remask(out, valid, rows, cols)
 
 
@@ -162,7 +164,7 @@ def refine(
     warn_of_pixel_size(checked, card)
     checked = smooth_repeats(checked, card.coarser)
     given = _given("mtf", mtf, checked, _is_mtf, "a number in {:g} to {:g}".format(*MTF_RANGE))
-    loud = _given("noise", noise, checked, lambda value: 0 <= value < math.inf, "a number from 0, in units of the cube")
+    loud = _given("noise", noise, checked, lambda value: 0 <= value < math.inf, "a number from 0, in its units")
     exact = exact_precision(precision, card, residual=True, device=device)
     picks = (0,) * len(checked.bands)
     function = EachBand(registry.spec(model), card.image, picks, card.radius, device, precision=exact)
@@ -237,7 +239,7 @@ class Given:
 
 
 def _images(cube: Cube, numbers: Any) -> Any:
-    """Numbers (time, `NUMBERS`, band) as constant images beside the bands, which take no memory."""
+    """Numbers (time, `NUMBERS`, band) as constant images beside the bands; blocks of them are made as they are read."""
     data = cube.data.data
     times, bands = cube.data.sizes["time"], NUMBERS * len(cube.bands)
     flat, shape = numbers.reshape(times, bands), (times, bands, *data.shape[2:])

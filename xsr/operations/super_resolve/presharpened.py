@@ -139,4 +139,4 @@ class Presharpened(Continuous):
             added = np.nan_to_num(made[date, sharp[band]] - out[date, count + band])
             for number, larger in enumerate(self.larger):
                 made[date, larger] += slopes[date, number * len(sharp) + band] * added
-        return made
+        return made.copy()  # what is kept of a block does not hold the slopes
