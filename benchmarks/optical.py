@@ -141,7 +141,9 @@ def main() -> None:
         print("XSR_DATA is not set: the table needs the folder of real images")
         return
     if options.model not in registry.names() and not os.path.isfile(options.model):
-        print(f"there are no weights {options.model}: train them with xsr train {MODEL}, and pass --model PATH")
+        first = next(places(data))
+        print(f"there are no weights {options.model}: train them with xsr train {MODEL}, and pass --model PATH;")
+        print(f"the first place is {first.name}, {len(first.bands)} bands of {first.gsd_m:g} m")
         return
     if options.small:
         print(table([small(next(places(data)))], options.model, SCALES[:1]))

@@ -16,7 +16,8 @@ import numpy as np
 import sharpen as bands
 import xarray as xr
 from common.data import manifest
-from common.thermal_scores import pair, read_scenes
+from common.thermal_places import read_scenes
+from common.thermal_scores import pair
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -99,12 +100,12 @@ def sharper(name: str, data: Manifest) -> Panels:
 def thermal(name: str, data: Manifest) -> Panels:
     """Temperature, guided, with pixels a quarter as large."""
     scene = next(one for one in read_scenes(data) if one.place == SCENE)
-    low, guide, truth = pair(scene, 4)
-    fine = guided(low, guide, model=name, conserve=None)
-    smooth = guided(low, guide, method="bicubic", conserve=None)
+    made = pair(scene, 4)
+    fine = guided(made.low, made.guide, model=name, conserve=None)
+    smooth = guided(made.low, made.guide, method="bicubic", conserve=None)
     side = slice(SIDE, 2 * SIDE), slice(SIDE, 2 * SIDE)
     quarter = (slice(SIDE // 4, SIDE // 2),) * 2
-    return [low.values[0][quarter], *(one.values[0][side] for one in (smooth, fine, truth))]
+    return [made.low.values[0][quarter], *(one.values[0][side] for one in (smooth, fine, made.truth))]
 
 
 def how(name: str) -> Callable[[str, Manifest], Panels] | None:

@@ -57,7 +57,7 @@ def test_any_chunks_and_order_of_dates_give_the_same_image(model, scale, chunk_o
         parts = xsr.liif(shuffled, scale=scale, t=TARGETS, model=model, chunks=chunk_out).compute()
     assert parts.dims == ("time", "band", "y", "x")
     assert parts.time.values.tolist() == np.array(TARGETS, "datetime64[ns]").tolist()
-    assert largest(parts.values, whole.values) <= 1e-6
+    assert largest(parts.values, whole.values) <= 3e-6  # of values up to 4: sums of slices of other lengths
     assert np.array_equal(parts.n_valid, whole.n_valid)
 
 
