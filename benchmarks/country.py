@@ -238,7 +238,8 @@ def report(found: Figures, prices: Prices, *, small: bool) -> str:
         lines.append(f"| {workers} | {share:.1%} | {count * block_s / workers / share / 3600:,.1f} |")
     lines.append(
         f"\nThe client is what breaks first: it cannot feed more than {block_s / found['driver s']:,.0f} cores with"
-        f" blocks of that size, and keeps {count * found['driver bytes'] / 1e9:.1f} GB of them. A store for each tile,"
+        f" blocks of that size. Its memory grew by the above from 1000 to 3000 blocks; if it went on so it would be"
+        f" {count * found['driver bytes'] / 1e9:.0f} GB. A store for each tile,"
         " each with its own client, has neither bound; larger blocks raise the first in proportion."
     )
     return "\n".join(lines) + "\n"
