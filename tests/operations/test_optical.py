@@ -85,10 +85,10 @@ def test_it_is_what_the_network_says_of_the_planes(model, network):
     """The oracle: estimate, standardise by the one window, evaluate with torch, add to bicubic interpolation."""
     low = cube(2, size=(64, 64))
     found = low.sr.liif(scale=2, model=model).values
-    told = low.sr.estimate_mtf(units="reflectance")
+    stated = low.sr.estimate_mtf(units="reflectance")
     mean, std = (getattr(low.values.astype("f8"), name)(axis=(1, 2)) for name in ("mean", "std"))
     standard = ((low.values - mean[:, None, None]) / std[:, None, None]).astype("f4")
-    read = torch.from_numpy(planes(standard, told.mtf.values, told.noise.values / std))
+    read = torch.from_numpy(planes(standard, stated.mtf.values, stated.noise.values / std))
     rows = torch.arange(128) / 2 - 0.25
     y, x = (axis.ravel() for axis in torch.meshgrid(rows, rows, indexing="ij"))
     with torch.inference_mode():

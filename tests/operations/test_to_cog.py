@@ -128,15 +128,21 @@ def test_infinities_are_written_as_no_data_and_said(tmp_path, dtype):
         assert np.isfinite(file.read(1, masked=True).compressed()).all()
 
 
-def test_a_lazy_cube_is_computed_strip_by_strip(tmp_path):
+def watched(cube):
+    """Cube that notes which of its blocks are computed, and the list of them."""
     seen = []
 
     def block(values, block_info=None):
         seen.append(block_info[None]["chunk-location"])
         return values
 
+    data = cube.data.map_blocks(block, dtype=np.float32, meta=np.empty((0,) * 4, np.float32))
+    return cube.copy(data=data), seen
+
+
+def test_a_lazy_cube_is_computed_strip_by_strip(tmp_path):
     cube = make_cube((2, 1, 64, 48)).chunk(time=1, y=16, x=16)
-    traced = cube.copy(data=cube.data.map_blocks(block, dtype=np.float32, meta=np.empty((0,) * 4, np.float32)))
+    traced, seen = watched(cube)
     import dask
 
     with dask.config.set(scheduler="sync"):
@@ -146,14 +152,8 @@ def test_a_lazy_cube_is_computed_strip_by_strip(tmp_path):
 
 
 def test_blocks_of_several_dates_are_computed_once(tmp_path):
-    seen = []
-
-    def block(values, block_info=None):
-        seen.append(block_info[None]["chunk-location"])
-        return values
-
     cube = make_cube((5, 1, 32, 96)).chunk(time=3, y=16, x=16)
-    traced = cube.copy(data=cube.data.map_blocks(block, dtype=np.float32, meta=np.empty((0,) * 4, np.float32)))
+    traced, seen = watched(cube)
     report = to_cog(traced, tmp_path / "out", **QUIET)
     assert sorted(seen) == sorted((t, 0, y, x) for t in range(2) for y in range(2) for x in range(6))
     for path, date in zip(report.paths, cube.values, strict=True):

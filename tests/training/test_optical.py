@@ -77,10 +77,10 @@ def test_the_base_interpolates_the_plane_of_the_band():
 def test_the_plane_tells_the_mtf_that_blurred_the_band():
     image = np.zeros((1, 64, 64), np.float32)
     image[:, :, 32:] = 1.0
-    told = replace(PLAIN, bands=(1, 1), noise=(0.002, 0.0021))
+    stated = replace(PLAIN, bands=(1, 1), noise=(0.002, 0.0021))
     steep, mtf = [], []
     for value in (0.12, 0.42):
-        batch = OpticalSampler(replace(told, mtf=(value, value)), (TrainingScene("edge", image),), 1, 3)(0)
+        batch = OpticalSampler(replace(stated, mtf=(value, value)), (TrainingScene("edge", image),), 1, 3)(0)
         band = batch.low[0, 0]
         step = max(np.abs(np.diff(band, axis=0)).max(), np.abs(np.diff(band, axis=1)).max())
         steep.append(step / np.ptp(band))
