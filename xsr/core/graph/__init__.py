@@ -1,6 +1,7 @@
 """All that knows Dask: blocks from their windows at one date or several, sums over blocks, tasks that write blocks."""
 
 from xsr.core.graph.cluster import loaded, together
+from xsr.core.graph.constant import constant_images
 from xsr.core.graph.contents import Contents, contents
 from xsr.core.graph.driver import each, numbered, placeholder, standin
 from xsr.core.graph.notices import watch
@@ -22,6 +23,7 @@ __all__ = [
     "Reduction",
     "block_tasks",
     "compute",
+    "constant_images",
     "contents",
     "each",
     "in_threads",

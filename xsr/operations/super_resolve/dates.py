@@ -328,12 +328,4 @@ def displacements(cube: Cube) -> Any:
     area = affine.a * affine.e - affine.b * affine.d
     right = (affine.e * east - affine.b * north) / area
     down = (affine.a * north - affine.d * east) / area
-    shape = (data.sizes["time"], 2, data.sizes["y"], data.sizes["x"])
-    if isinstance(data.data, np.ndarray):
-        pair = np.stack([np.asarray(down), np.asarray(right)], axis=1).astype(np.float32)
-        return np.broadcast_to(pair[:, :, None, None], shape)
-    import dask.array as da
-
-    times, _, height, width = data.data.chunks
-    both = da.stack([da.asarray(down), da.asarray(right)], axis=1).astype(np.float32).rechunk((times, (2,)))
-    return da.broadcast_to(both[:, :, None, None], shape, chunks=(times, (2,), height, width))
+    return graph.constant_images(np.stack([down, right], axis=1).astype(np.float32), data.data)

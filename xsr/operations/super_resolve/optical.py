@@ -170,7 +170,8 @@ def refine(
     function = EachBand(registry.spec(model), card.image, picks, card.radius, device, precision=exact)
     record = provenance("liif", card, exact) | {"xsr_psf": "sensor"}
     record |= {"xsr_mtf": _stated(mtf), "xsr_noise": _stated(noise)}
-    beside = _images(checked, _numbers(checked, given, loud))
+    numbers = _numbers(checked, given, loud).reshape(checked.data.sizes["time"], -1)
+    beside = graph.constant_images(numbers, checked.data.data)
     return pipeline.refine(checked, function, beside=beside, provenance=record, **how)
 
 
@@ -236,16 +237,3 @@ class Given:
             if given is not None:
                 out[:, place] = given
         return out
-
-
-def _images(cube: Cube, numbers: Any) -> Any:
-    """Numbers (time, `NUMBERS`, band) as constant images beside the bands; blocks of them are made as they are read."""
-    data = cube.data.data
-    times, bands = cube.data.sizes["time"], NUMBERS * len(cube.bands)
-    flat, shape = numbers.reshape(times, bands), (times, bands, *data.shape[2:])
-    if isinstance(data, np.ndarray):
-        return np.broadcast_to(flat[:, :, None, None], shape)
-    import dask.array as da
-
-    chunks = data.chunks[0], (bands,)
-    return da.broadcast_to(flat.rechunk(chunks)[:, :, None, None], shape, chunks=(*chunks, *data.chunks[2:]))
