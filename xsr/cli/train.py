@@ -64,21 +64,25 @@ def train(
 
 
 class _Report:
-    """Prints the mean gain over bicubic interpolation after the first steps and then every hundred."""
+    """Prints the gain over bicubic interpolation after the first steps and then every hundred.
+
+    Losses of the steps are summed before they are compared: a patch of one value has no error of interpolation.
+    """
 
     FIRST = (1, 10)
 
     def __init__(self) -> None:
-        self._ratios: list[float] = []
+        self._loss = self._baseline = 0.0
 
     def __call__(self, progress: "Progress") -> None:
         import math
 
-        self._ratios.append(progress.loss / max(progress.baseline, 1e-9))
+        self._loss += progress.loss
+        self._baseline += progress.baseline
         if progress.step in self.FIRST or progress.step % 100 == 0 or progress.share >= 1:
-            gain = -20 * math.log10(max(sum(self._ratios) / len(self._ratios), 1e-9))
+            gain = -20 * math.log10(max(self._loss / max(self._baseline, 1e-9), 1e-9))
             say(f"step {progress.step}, {progress.share:.0%}, error {gain:+.2f} dB below bicubic")
-            self._ratios.clear()
+            self._loss = self._baseline = 0.0
 
 
 def score_table(scores: "Sequence[Score]") -> Table:
