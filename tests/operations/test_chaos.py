@@ -85,12 +85,14 @@ def killed(step, path, change, options):
 
 
 @cache
-def expected(made):
-    """What a user reads from a store that was made without a fault."""
+def expected(made, group=None):
+    """What a user reads from a store that was made without a fault; a group has the format of the store at its root."""
     with tempfile.TemporaryDirectory() as folder:
+        if group:
+            written(Step(1, "plain"), f"{folder}/a.zarr")
         for step in made:
-            written(step, f"{folder}/a.zarr")
-        return trials.state(f"{folder}/a.zarr")
+            written(step, f"{folder}/a.zarr", group=group)
+        return trials.state(f"{folder}/a.zarr", group=group)
 
 
 def read(path, **where):
@@ -105,9 +107,8 @@ def says_complete(found, view):
     return '"complete": true' in found[view]["attributes of all"]
 
 
-def reads_as(found, made):
-    """Whether a user reads a store that was made so, by the metadata that are gathered."""
-    wanted = expected(made)
+def reads_as(found, wanted):
+    """Whether a user reads what was expected, by the metadata that are gathered."""
     return not trials.difference(found | {PLAIN: wanted[PLAIN]}, wanted)
 
 
@@ -146,6 +147,10 @@ class Store(RuleBasedStateMachine):
         """Folder of the store."""
         return self.path / self.where.get("group", "")
 
+    def expected(self, made):
+        """What a user reads after these steps."""
+        return expected(made, self.where.get("group"))
+
     def made_by(self, step):
         """What a step makes of what is there; what cannot grow is begun."""
         if step.how in trials.VARIANTS or not self.whole:
@@ -160,7 +165,7 @@ class Store(RuleBasedStateMachine):
             self.beside = None
         self.whole, self.begun, self.damaged = made, None, False
         assert xsr.verify(self.path, **self.where).ok
-        assert not trials.difference(trials.state(self.path, **self.where), expected(made))
+        assert not trials.difference(trials.state(self.path, **self.where), self.expected(made))
         assert not self.beside or xsr.verify(self.path, **self.other).ok
 
     def unchanged(self, before):
@@ -238,7 +243,7 @@ class Store(RuleBasedStateMachine):
         found = read(self.path, **self.where)
         old, self.whole = self.whole, None
         if found is not None and says_complete(found, GATHERED):
-            whole = next(one for one in (made, old, made[:-1]) if one and reads_as(found, one))
+            whole = next(one for one in (made, old, made[:-1]) if one and reads_as(found, self.expected(one)))
             self.whole = whole if says_complete(found, PLAIN) else None
         self.begun = made
         if len(made) > 1:
@@ -249,7 +254,7 @@ class Store(RuleBasedStateMachine):
     def stayed_readable(self, made):
         """Every pixel that was there is the old one, or the new one."""
         found = xr.open_zarr(self.path, **self.where)["reflectance"].values
-        before, after = (expected(one)["values"]["reflectance"] for one in (made[:-1], made))
+        before, after = (self.expected(one)["values"]["reflectance"] for one in (made[:-1], made))
         found, after = found[: len(before)], after[: len(before)]
         same = [(found == one) | (np.isnan(found) & np.isnan(one)) for one in (before, after)]
         assert np.logical_or(*same).all()
@@ -274,7 +279,7 @@ class Store(RuleBasedStateMachine):
         except StoreError:
             self.damaged = True
         if not self.damaged:
-            assert not trials.difference(trials.state(self.path, **self.where), expected(self.whole))
+            assert not trials.difference(trials.state(self.path, **self.where), self.expected(self.whole))
 
     def may_be_damaged(self, file, how):
         """Whether damage does not reach what lies beside it."""
