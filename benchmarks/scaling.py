@@ -25,10 +25,12 @@ BANDS = ["B02", "B03", "B04", "B08"]
 
 
 def cube(side: int, chunk: int | None, seed: int = 0) -> xr.DataArray:
-    """Return reflectance-like noise of four bands, in chunks or in memory."""
+    """Return reflectance-like noise of four bands, in memory: in chunks as a reader delivers them, or as one array."""
     rng = np.random.default_rng(seed)
     values = rng.random((1, len(BANDS), side, side), dtype=np.float32) * np.float32(0.3)
-    data = values if chunk is None else da.from_array(values, chunks=(1, len(BANDS), chunk, chunk))
+    data = values
+    if chunk is not None:
+        data = da.from_array(values, chunks=(1, len(BANDS), chunk, chunk)).map_blocks(np.ascontiguousarray).persist()
     box = GeoBox((side, side), Affine(10, 0, 600_000, 0, -10, 5_700_000), "EPSG:32631")
     coords = {"time": np.array(["2024-06-15"], "datetime64[ns]"), "band": BANDS, **xr_coords(box)}
     return xr.DataArray(data, dims=("time", "band", "y", "x"), coords=coords, name="reflectance")

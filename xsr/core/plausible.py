@@ -44,8 +44,6 @@ class Reflectance:
         """Say what is odd about a block, None if nothing is."""
         if not block.size:
             return None
-        if block.size == 0:
-            return None
         sample = thinned(block)
         found = [self._odd(sample[:, band]) for band in range(sample.shape[1])]
         odd = [band for band, values in enumerate(found) if values is not None]

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xsr.core.blocks import Span
-from xsr.kernels.accelerate import jit
+from xsr.kernels.accelerate import jit, jit_sums
 
 Image = NDArray[np.float32]
 """One date of a block, shape (band, h, w)."""
@@ -24,6 +24,19 @@ Sums = NDArray[np.float64]
 
 COUNT, ERROR, ABSOLUTE, SQUARED, REFERENCE = range(5)
 """Columns of sums of errors: pixels, e, |e|, e² and the reference, where e = image - reference."""
+
+
+@jit_sums
+def _infinite(image: Any) -> bool:
+    """Whether there is an infinity."""
+    for b in range(image.shape[0]):
+        found = np.float32(0.0)
+        for i in range(image.shape[1]):
+            for j in range(image.shape[2]):
+                found += np.float32(1.0) if abs(image[b, i, j]) == np.inf else np.float32(0.0)
+        if found > 0.0:
+            return True
+    return False
 
 
 def exclude(
@@ -35,7 +48,7 @@ def exclude(
     border: int = 0,
     mask: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
-    """Set NaN, in place, where a pixel does not count: infinite, outside the mask, or near the image's border.
+    """Set NaN where a pixel does not count: infinite, outside the mask, or near the image's border.
 
     Parameters
     ----------
@@ -49,18 +62,26 @@ def exclude(
     Returns
     -------
     ndarray
-        ``image`` itself.
+        A copy, or ``image`` itself where nothing is left out.
     """
+    sides = [_near(border, span, size) for span, size in zip((rows, cols), shape, strict=True)]
+    if mask is None and not any(side.any() for side in sides) and not _infinite(image):
+        return image
+    image = image.copy()
     for number, band in enumerate(image):  # band by band, so that masks stay small beside the image
-        band[~np.isfinite(band)] = np.nan
+        band[np.isinf(band)] = np.nan
         if mask is not None:
             band[mask[number if len(mask) > 1 else 0] != 1] = np.nan
-        if border:
-            for axis, (span, size) in enumerate(zip((rows, cols), shape, strict=True)):
-                at = np.arange(span.start, span.stop)
-                outside = (at < border) | (at >= size - border)
-                band[outside if axis == 0 else (slice(None), outside)] = np.nan
+        band[sides[0]] = np.nan
+        band[:, sides[1]] = np.nan
     return image
+
+
+def _near(border: int, span: Span, size: int) -> NDArray[np.bool_]:
+    """Where places of a span lie in the border of an image, or beyond it; nowhere without a border."""
+    at = np.arange(span.start, span.stop)
+    near: NDArray[np.bool_] = (border > 0) & ((at < border) | (at >= size - border))
+    return near
 
 
 def cut(image: NDArray[Any], halo: int, before: int = 0, after: int = 0) -> NDArray[Any]:
@@ -69,20 +90,21 @@ def cut(image: NDArray[Any], halo: int, before: int = 0, after: int = 0) -> NDAr
     return image[..., inner[0], inner[1]]
 
 
-@jit
+@jit_sums
 def _error_sums(image: Any, reference: Any, out: Any) -> None:
     for b in range(image.shape[0]):
-        count, error, absolute, squared, level = 0, 0.0, 0.0, 0.0, 0.0
+        count, error, absolute, squared, level = 0.0, 0.0, 0.0, 0.0, 0.0
         for i in range(image.shape[1]):
             for j in range(image.shape[2]):
                 y = np.float64(reference[b, i, j])
                 e = image[b, i, j] - y
-                if np.isfinite(e):
-                    count += 1
-                    error += e
-                    absolute += abs(e)
-                    squared += e * e
-                    level += y
+                valid = abs(e) < np.inf  # no branch, so that several pixels are summed at once
+                e, y = e if valid else np.float64(0.0), y if valid else np.float64(0.0)
+                count += 1.0 if valid else 0.0
+                error += e
+                absolute += abs(e)
+                squared += e * e
+                level += y
         out[b, 0], out[b, 1], out[b, 2], out[b, 3], out[b, 4] = count, error, absolute, squared, level
 
 

@@ -63,17 +63,19 @@ _BASE = ((127 + LEAST_OCTAVE) << 7) - 1
 @jit
 def _index_line(line: Any, edges: Any, out: Any) -> None:
     """Stratum of each gradient of a line between ``edges``, or its bin where there are none; -1 outside all."""
-    bits, last = line.view(np.int32), edges.size - 1
+    if edges.size == 0:
+        bits = line.view(np.int32)
+        for j in range(line.size):
+            k = np.int32(min(max((bits[j] >> 16) - _BASE, 0), BINS - 1))
+            out[j] = k if abs(line[j]) < np.inf else np.int32(-1)
+        return
+    last = edges.size - 1
+    out[:] = -1
+    for edge in edges[:last]:  # edge by edge, without branches, so that many pixels are compared at once
+        for j in range(line.size):
+            out[j] += np.int32(1) if line[j] >= edge else np.int32(0)
     for j in range(line.size):
-        g, k = line[j], -1
-        if edges.size == 0:
-            if np.isfinite(g):
-                k = min(max((bits[j] >> 16) - _BASE, 0), BINS - 1)
-        elif edges[0] <= g < edges[last]:
-            k = 0
-            while g >= edges[k + 1]:
-                k += 1
-        out[j] = k
+        out[j] = out[j] if line[j] < edges[last] else np.int32(-1)
 
 
 @jit

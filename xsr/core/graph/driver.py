@@ -60,6 +60,15 @@ class Mosaic:
         """Mosaic of one array (time, band, y, x) in memory."""
         return cls([((0, 0, 0, 0), source)], source.shape[1])
 
+    def tile(self, date: int, rows: Span, cols: Span) -> NDArray[Any] | None:
+        """One date of the chunk that is exactly this rectangle, (band, h, w), not copied; None if there is none."""
+        if len(self.tiles) != 1:
+            return None
+        (first, _, top, left), chunk = self.tiles[0]
+        place = (top, left, *chunk.shape[1:])
+        whole = place == (rows.start, cols.start, self.bands, len(rows), len(cols))
+        return chunk[date - first] if whole and 0 <= date - first < len(chunk) else None
+
     def fill(self, out: NDArray[Any], dates: Sequence[int], rows: Span, cols: Span) -> None:
         """Write a rectangle into an array (date, band, y, x), where chunks hold it."""
         for (first, band, top, left), chunk in self.tiles:

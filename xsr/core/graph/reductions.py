@@ -24,7 +24,10 @@ class Reduction(Protocol):
     """Sums over the windows of a block, and what to make of the sums of all blocks."""
 
     def __call__(self, job: Job, windows: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
-        """Numbers of one block on one date, to be added; windows (band, h, w) are NaN beyond the source."""
+        """Numbers of one block on one date, to be added; windows (band, h, w) are NaN beyond the source.
+
+        They may be chunks of a source: nothing is written into them.
+        """
 
     def finish(self, total: NDArray[np.float64]) -> NDArray[np.float64]:
         """Turn the sums of all blocks into the result of one date."""
@@ -104,8 +107,13 @@ def _within(window: Window, shape: tuple[int, int, int, int], date: int) -> Read
 
 
 def _cut(window: Window, read: Read, source: Mosaic) -> NDArray[Any]:
-    """Assemble a window (band, h, w), NaN beyond the source."""
-    out: NDArray[Any] = np.full((1, source.bands, len(window.rows), len(window.cols)), np.nan, np.float32)
+    """Window (band, h, w), NaN beyond the source: a chunk itself where it is one, else assembled."""
+    inside = (window.rows, window.cols) == (read.rows, read.cols)
+    tile = source.tile(read.dates[0], read.rows, read.cols) if inside else None
+    if tile is not None and tile.dtype == np.float32 and tile.flags.c_contiguous:
+        return tile
+    shape = (1, source.bands, len(window.rows), len(window.cols))
+    out: NDArray[Any] = np.empty(shape, np.float32) if inside else np.full(shape, np.nan, np.float32)
     source.fill(out, read.dates, window.rows, window.cols)
     image: NDArray[Any] = out[0]
     return image
