@@ -77,7 +77,7 @@ def measure_work(options: argparse.Namespace) -> Figures:
 
     import xsr
 
-    side = 64 if options.small else 512
+    side, turns = (32, 1) if options.small else (512, 2)
     found: Figures = {}
     with tempfile.TemporaryDirectory() as folder, dask.config.set(num_workers=1):
         source = Path(folder) / "coarse.zarr"
@@ -88,7 +88,7 @@ def measure_work(options: argparse.Namespace) -> Figures:
             "liif_s2": lambda coarse: xsr.liif(coarse, scale=FACTOR),
         }
         for name, job in jobs.items():
-            for turn in range(2):  # the first compiles kernels and loads weights
+            for turn in range(turns):  # the first compiles kernels and loads weights
                 start, target = time.process_time(), Path(folder) / f"{name}{turn}.zarr"
                 xsr.to_zarr(job(xsr.open(source)), target, progress=False, dtype="uint16")
                 found[f"{name}, s"] = (time.process_time() - start) / side**2
@@ -100,7 +100,7 @@ def measure_requests(options: argparse.Namespace) -> Figures:
     """Count the requests for each block that is read from one store of an object store and written to another."""
     import xsr
 
-    counts = (2, 6) if options.small else (50, 150)
+    counts = (1, 3) if options.small else (50, 150)
     totals = []
     with object_store() as reach, counted() as requests:
         for count in counts:
@@ -122,7 +122,7 @@ def measure_driver(options: argparse.Namespace) -> Figures:
 
     import xsr
 
-    counts = (20, 60) if options.small else (1000, 3000)
+    counts = (4, 12) if options.small else (1000, 3000)
     spent = []
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
@@ -130,7 +130,7 @@ def measure_driver(options: argparse.Namespace) -> Figures:
             distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, local_directory=folder)
         )
         stack.enter_context(distributed.Client(cluster))
-        xsr.to_zarr(many_blocks(20), Path(folder) / "first.zarr", progress=False)
+        xsr.to_zarr(many_blocks(counts[0] if options.small else 20), Path(folder) / "first.zarr", progress=False)
         for count in counts:
             start = time.process_time()
             xsr.to_zarr(many_blocks(count), Path(folder) / f"{count}.zarr", progress=False)
@@ -226,7 +226,7 @@ def report(found: Figures, prices: Prices, *, small: bool) -> str:
         "a month of the result": lambda _: f"${written / 1e9 * prices.gb_month:,.0f}",
     }
     lines += [f"| {row} | {' | '.join(cell(name) for name in models)} |" for row, cell in rows.items()]
-    count = 20_000 if small else 10_000_000
+    count = 2_000 if small else 10_000_000
     block_s = CHUNK**2 * found[f"{models[0]}, s"]
     lines += [
         f"\nOne client that writes {count / 1e6:g} million blocks of {block_s:.0f} s (`{models[0]}`), simulated:\n",

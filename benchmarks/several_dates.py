@@ -11,6 +11,7 @@ import argparse
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -166,11 +167,11 @@ def decibels(fine: xr.DataArray, truth: xr.DataArray) -> float:
     return float(-10 * np.log10(np.mean((fine.values - truth.values)[inner].astype(np.float64) ** 2)))
 
 
-def rows(data: Manifest, model: str, counts: tuple[int, ...], side: int) -> Iterator[Row]:
-    """Score all places, both kinds of frames."""
+def rows(data: Manifest, model: str, counts: tuple[int, ...], side: int, most: int | None = None) -> Iterator[Row]:
+    """Score all places or the first, both kinds of frames."""
     for kind, make in ((ALIKE, alike), (REAL, real)):
         by_place: dict[str, list[tuple[int, xr.DataArray, xr.DataArray]]] = {}
-        for place, count, truth, low in make(data, counts, side):
+        for place, count, truth, low in islice(make(data, counts, side), most):
             by_place.setdefault(place, []).append((count, truth, low))
         for number, (place, found) in enumerate(track(by_place.items(), kind)):
             row = judged(place, kind, found, model)
@@ -228,7 +229,7 @@ def main() -> None:
         counts = counts[:1]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", XsrWarning)  # of displacements too small to be found in small images
-        found = list(rows(data, options.model, counts, side))
+        found = list(rows(data, options.model, counts, side, len(counts) if options.small else None))
     for kind in (ALIKE, REAL):
         heads, cells = table(found, kind, counts)
         shown = Table(*heads, title=kind)

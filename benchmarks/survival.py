@@ -146,6 +146,14 @@ def planned(kinds: Sequence[Kind], works: Sequence[Work], *, count: int, seed: i
     return found
 
 
+def few(todo: Sequence[Trial]) -> list[Trial]:
+    """One trial of each kind; works and their variants take turns."""
+    of_kind: dict[str, list[Trial]] = {}
+    for trial in sorted(todo, key=lambda one: (one.number, one.work.name)):
+        of_kind.setdefault(trial.kind.name, []).append(trial)
+    return [group[number % len(group)] for number, group in enumerate(of_kind.values())]
+
+
 def run(todo: Sequence[Trial], folder: Path, remote: ObjectStore | None, *, workers: int) -> Iterator[Result]:
     """Run trials, several at a time, each in a fork of this process."""
     waiting = iter(todo)
@@ -219,7 +227,8 @@ def main() -> None:
         remote = stack.enter_context(serving(folder)) if any(kind.remote for kind in kinds) else None
         works = trials.works(folder, options.works)
         trials.prepare(works)
-        todo = planned(kinds, works, count=1 if options.small else options.trials, seed=options.seed)
+        todo = planned(kinds, works, count=options.trials, seed=options.seed)
+        todo = few(todo) if options.small else todo
         todo = [trial for trial in todo if options.only in (None, trial.number)]
         results = []
         for result in run(todo, folder, remote, workers=options.workers):

@@ -89,14 +89,14 @@ def tiles_inside(tiles: Tiles, count: int) -> Iterator[tuple[int, int, int]]:
         yield z, x - side // 2 + number % side, y - side // 2 + number // side
 
 
-def speeds(root: Path, count: int) -> Iterator[str]:
-    """Rows of cold and warm tiles: seconds of one core, median."""
+def speeds(root: Path, count: int, most: int | None = None) -> Iterator[str]:
+    """Rows of cold and warm tiles, so many of them at most: seconds of one core, median."""
     for name, cube in (("640 m, tiles partly in it", series(root)), ("2.56 km, tiles whole in it", filled(root, 256))):
         tiles = Tiles(cube, units="dn10000", threads=1)
         wanted = [
             one for one in tiles.over(tiles.native_zoom + DEEPER) if tiles.values(*one, layer="input") is not None
         ]
-        wanted = wanted if cube.sizes["x"] == 64 else list(tiles_inside(tiles, 1))
+        wanted = wanted[:most] if cube.sizes["x"] == 64 else list(tiles_inside(tiles, 1))
         dates = tiles.dates
         between = dates[:-1] + (dates[1:] - dates[:-1]) // 3
         for t, layer in ((dates[0], "liif"), (between[0], "liif"), (dates[0], "spread")):  # compiles kernels
@@ -160,7 +160,8 @@ def main() -> None:
         "| tile of 256 x 256 pixels; cube | tiles | cold, s of a core | the network's | cold, wall s | warm, ms |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    for line in islice(speeds(root, 1 if arguments.small else arguments.count), 1 if arguments.small else None):
+    found = islice(speeds(root, 1, 1), 1) if arguments.small else speeds(root, arguments.count)
+    for line in found:
         print(line, flush=True)
         lines.append(line)
     load = f"{os.getloadavg()[1]:.0f} processes on {os.cpu_count()} cores"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from warm import Python
 
 from xsr.training.manifest import Manifest, read_manifest
 
@@ -60,6 +61,14 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def python() -> Iterator[Python]:
+    """Runs commands of ``python``, each in a process of its own, without the seconds that imports take."""
+    found = Python()
+    yield found
+    found.close()
 
 
 @pytest.fixture(scope="session")

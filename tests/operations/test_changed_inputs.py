@@ -2,8 +2,6 @@
 
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -72,19 +70,19 @@ def test_an_input_named_by_the_user_is_not_looked_at(source, tmp_path):
 
 
 @pytest.mark.slow
-def test_another_process_goes_on_with_the_same_input(source, tmp_path):
+def test_another_process_goes_on_with_the_same_input(source, tmp_path, python):
     """After other files appeared beside it, and until it changes."""
-    command = [sys.executable, "-m", "xsr.cli", "run", source, tmp_path / "out.zarr", "--model", "bicubic"]
+    command = ["-m", "xsr.cli", "run", source, tmp_path / "out.zarr", "--model", "bicubic"]
     command += ["--scale", "2", "--units", "reflectance"]
-    run = {"cwd": ROOT, "capture_output": True, "text": True, "env": {**os.environ, "COLUMNS": "500"}}
-    subprocess.run(command, check=True, **run)
+    run = {"cwd": ROOT, "env": {**os.environ, "COLUMNS": "500"}}
+    python(*command, **run).check_returncode()
     (tmp_path / "other.tif").touch()
-    subprocess.run([*command, "--resume"], check=True, **run)
+    python(*command, "--resume", **run).check_returncode()
     change(source)
-    refused = subprocess.run([*command, "--resume"], check=False, **run)
+    refused = python(*command, "--resume", **run)
     assert refused.returncode != 0
     assert f"{source} was changed" in refused.stderr
-    subprocess.run([*command, "--resume", "--input-id", "same"], check=True, **run)
+    python(*command, "--resume", "--input-id", "same", **run).check_returncode()
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import sys
 import warnings
 from itertools import pairwise
@@ -138,14 +137,13 @@ xsr.to_zarr(cube[2:], path, append_dim="time", progress=False)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("when", [1, 2, 3, 4, 5, 7, 9, 12, 20, 30])
-def test_killed_within_an_append_and_continued(cube, tmp_path, when):
+def test_killed_within_an_append_and_continued(cube, tmp_path, python, when):
     """At any write: what was there stays readable, and the same append goes on."""
     path = tmp_path / "a.zarr"
     xsr.to_zarr(cube[:2], path, **QUIET)
     folders = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1]), *sys.path])
-    run = [sys.executable, "-W", "ignore", "-c", JOB, str(path), str(when)]
-    killed = subprocess.run(run, env={**os.environ, "PYTHONPATH": folders}, check=False, capture_output=True)
-    assert killed.returncode in (-signal.SIGKILL, 0), killed.stderr.decode()
+    killed = python("-W", "ignore", "-c", JOB, str(path), str(when), env={**os.environ, "PYTHONPATH": folders})
+    assert killed.returncode in (-signal.SIGKILL, 0), killed.stderr
     np.testing.assert_array_equal(read(path)["reflectance"][:2], cube[:2])
     assert not [bad for bad in xsr.verify(path).bad if bad.index and bad.index[0] < 2]
     xsr.to_zarr(cube[2:], path, append_dim="time", resume=True, **QUIET)

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -186,13 +185,14 @@ xsr.to_zarr(cube, sys.argv[1], overviews=2, progress=False)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("when", [30, 70, 95], ids="at write {}".format)
-def test_killed_and_continued(tmp_path, when):
+def test_killed_and_continued(tmp_path, python, when):
     """Within the template, the image, a level and the last rows."""
     written(image(), tmp_path / "whole.zarr", overviews=2)
     folders = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1]), *sys.path])
-    run = [sys.executable, "-W", "ignore", "-c", JOB, str(tmp_path / "a.zarr"), str(when)]
-    killed = subprocess.run(run, env={**os.environ, "PYTHONPATH": folders}, check=False, capture_output=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    killed = python(
+        "-W", "ignore", "-c", JOB, str(tmp_path / "a.zarr"), str(when), env={**os.environ, "PYTHONPATH": folders}
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     report = written(image(), tmp_path / "a.zarr", overviews=2, resume=True)
     assert report.blocks == 34
     assert report.computed == 34 if when == 30 else 0 < report.computed < 34

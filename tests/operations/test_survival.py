@@ -420,19 +420,18 @@ def test_unknown_policy(cube, tmp_path):
 # --- the whole process is killed -----------------------------------------------------------------------------
 
 
-def command(*arguments, **env):
+@pytest.fixture(scope="module")
+def command(python):
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    return subprocess.run(
-        [sys.executable, "-W", "ignore", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "PYTHONPATH": path, **env},
-    )
+
+    def run(*arguments, **env):
+        return python("-W", "ignore", *arguments, env={**os.environ, "PYTHONPATH": path, **env})
+
+    return run
 
 
 @pytest.fixture(scope="module")
-def run_whole(tmp_path_factory, model):
+def run_whole(tmp_path_factory, model, command):
     """Arguments of a command around its output, and a store that it wrote."""
     folder = tmp_path_factory.mktemp("whole")
     write(make_input(), folder / "in.zarr")
@@ -444,7 +443,7 @@ def run_whole(tmp_path_factory, model):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
-def test_killed_at_any_write_and_resumed(run_whole, tmp_path, seed):
+def test_killed_at_any_write_and_resumed(run_whole, command, tmp_path, seed):
     """The kill comes before any object: of the template, a block, a ledger row, the last attribute."""
     source, shared, whole = run_whole
     number = random.Random(seed).randint(1, len(content(whole)))

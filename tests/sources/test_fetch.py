@@ -1,7 +1,6 @@
 import contextlib
 import json
 import shutil
-import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -144,7 +143,7 @@ def test_no_graph_is_larger_than_that_of_one_date(items, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_date_whose_files_changed_meanwhile_is_no_mixture(copy, tmp_path):
+def test_a_date_whose_files_changed_meanwhile_is_no_mixture(copy, tmp_path, kill_at):
     out, path, how = tmp_path / "a.zarr", copy / "items.json", {"offset": -1000, **AREA}
     fetch(out, path, chunks=48, **how)
     old = open_file(out).compute()
@@ -166,16 +165,21 @@ fetch(sys.argv[2], sys.argv[3], **json.loads(sys.argv[4]))
 """
 
 
-def kill_at(number, out, items, how=AREA):
+@pytest.fixture
+def kill_at(python):
     """Download in a process of its own, which is killed as it is about to write so many objects."""
     environment = {"PYTHONPATH": ":".join(map(str, (Path(__file__).parents[1], *sys.path)))}
-    command = [sys.executable, "-W", "ignore", "-c", KILLED, str(number), str(out), str(items), json.dumps(how)]
-    assert subprocess.run(command, env=environment, capture_output=True, check=False).returncode == -9
+
+    def run(number, out, items, how=AREA):
+        command = ["-W", "ignore", "-c", KILLED, number, out, items, json.dumps(how)]
+        assert python(*command, env=environment).returncode == -9
+
+    return run
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("at", [2, 30])
-def test_a_download_that_is_killed_leaves_a_store_that_opens_and_goes_on(items, tmp_path, at):
+def test_a_download_that_is_killed_leaves_a_store_that_opens_and_goes_on(items, tmp_path, at, kill_at):
     out = tmp_path / "a.zarr"
     kill_at(at, out, items)
     assert not out.exists() or open_file(out).attrs["xsr"]["complete"] is False
@@ -186,7 +190,7 @@ def test_a_download_that_is_killed_leaves_a_store_that_opens_and_goes_on(items, 
 @pytest.mark.slow
 @pytest.mark.parametrize("first", [slice(0, 1), slice(2, 3)])
 @pytest.mark.parametrize("at", [3, 40])
-def test_dates_that_are_down_survive_a_kill_while_others_are_added(folder, items, tmp_path, first, at):
+def test_dates_that_are_down_survive_a_kill_while_others_are_added(folder, items, tmp_path, first, at, kill_at):
     """Behind them dates are added in place, before them by a replacement."""
     out = tmp_path / "a.zarr"
     some = write_items(folder / "some.json", [make_item(folder, day=day) for day in DAYS[first]])
@@ -281,7 +285,7 @@ def test_a_tile_that_comes_later_fills_its_hole(folder, tiles, tmp_path, late):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("at", [5, 8, 38])
-def test_a_tile_that_is_killed_as_it_is_added_is_added_by_the_next_run(folder, tiles, tmp_path, at):
+def test_a_tile_that_is_killed_as_it_is_added_is_added_by_the_next_run(folder, tiles, tmp_path, at, kill_at):
     """As blocks are forgotten, as the template is written, and behind the first block."""
     (west, east), area = tiles
     out = tmp_path / "a.zarr"

@@ -1,9 +1,6 @@
 """``xsr train`` as a user runs it: in a process of its own, on images of a manifest, for seconds."""
 
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -35,34 +32,25 @@ def folder(tmp_path):
     return tmp_path
 
 
-def xsr_train(folder, *options, recipe="liif_s2_first", umask=0o022):
-    command = [
-        sys.executable,
-        "-m",
-        "xsr.cli",
-        "train",
-        recipe,
-        "--scenes",
-        "scenes.toml",
-        "--synthetic",
-        "0",
-        *options,
-    ]
-    return subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, check=False, timeout=600, umask=umask, env=dict(os.environ)
-    )
+@pytest.fixture
+def xsr_train(folder, python):
+    def run(*options, recipe="liif_s2_first", umask=0o022):
+        command = ["-m", "xsr.cli", "train", recipe, "--scenes", "scenes.toml", "--synthetic", "0", *options]
+        return python(*command, cwd=folder, umask=umask)
+
+    return run
 
 
 @pytest.mark.parametrize("minutes", ["0", "nan"])
-def test_minutes_that_cannot_be_are_refused_before_images_are_read(folder, minutes):
-    done = xsr_train(folder, "--minutes", minutes)
+def test_minutes_that_cannot_be_are_refused_before_images_are_read(xsr_train, minutes):
+    done = xsr_train("--minutes", minutes)
     assert done.returncode != 0
     assert "expected a positive number" in done.stderr
     assert "scene 1" not in done.stdout
 
 
-def test_minutes_include_the_scenes_and_progress_is_shown_from_the_start(folder):
-    done = xsr_train(folder, "--minutes", "0.0001", "--out", "mine.safetensors", umask=0o027)
+def test_minutes_include_the_scenes_and_progress_is_shown_from_the_start(folder, xsr_train):
+    done = xsr_train("--minutes", "0.0001", "--out", "mine.safetensors", umask=0o027)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0] == "training liif_s2_first, weights go to mine.safetensors"
@@ -81,8 +69,8 @@ def test_minutes_include_the_scenes_and_progress_is_shown_from_the_start(folder)
     assert np.isfinite(fine.values).all()
 
 
-def test_training_starts_from_packaged_weights_where_the_user_says_so(folder):
-    done = xsr_train(folder, "--minutes", "0.0001", "--start", "liif_s2", recipe="liif_s2")
+def test_training_starts_from_packaged_weights_where_the_user_says_so(folder, xsr_train):
+    done = xsr_train("--minutes", "0.0001", "--start", "liif_s2", recipe="liif_s2")
     assert done.returncode == 0, done.stderr
     packaged = Path(xsr.__file__).parent / "models" / "weights" / "liif_s2.safetensors"
     assert read_card(folder / "liif_s2.safetensors").training["start_sha256"] == file_sha256(packaged)
@@ -102,10 +90,10 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("old", FAULTS)
-def test_a_fault_is_one_line(folder, old):
+def test_a_fault_is_one_line(folder, xsr_train, old):
     new, message = FAULTS[old]
     (folder / "scenes.toml").write_text(MANIFEST.replace(old, new))
-    done = xsr_train(folder, "--minutes", "0.0001")
+    done = xsr_train("--minutes", "0.0001")
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
     assert message in " ".join(done.stderr.split())
@@ -135,22 +123,22 @@ run.run_recipe(recipe, Path(out), scenes=read_manifest("scenes.toml"), report=la
 """
 
 
-def child(folder, kill, out):
-    command = [sys.executable, "-c", CHILD, kill, out]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=600)
+@pytest.fixture
+def child(folder, python):
+    return lambda kill, out: python("-c", CHILD, kill, out, cwd=folder)
 
 
 @pytest.mark.parametrize("kill", ["write_weights", "write_card"])
-def test_the_checkpoint_stays_until_weights_and_card_are_written(folder, kill):
-    killed = child(folder, kill, "mine.safetensors")
+def test_the_checkpoint_stays_until_weights_and_card_are_written(folder, child, kill):
+    killed = child(kill, "mine.safetensors")
     assert killed.returncode == -signal.SIGKILL
     assert (folder / "mine.checkpoint").is_file()
     assert (folder / "mine.safetensors").is_file() == (kill == "write_card")
-    resumed = child(folder, "", "mine.safetensors")
+    resumed = child("", "mine.safetensors")
     assert resumed.returncode == 0, resumed.stderr
     assert resumed.stdout.split() == ["5"]  # the fourth was remembered
     assert not (folder / "mine.checkpoint").exists()
-    assert child(folder, "", "whole.safetensors").stdout.split() == ["1", "2", "3", "4", "5"]
+    assert child("", "whole.safetensors").stdout.split() == ["1", "2", "3", "4", "5"]
     assert (folder / "mine.safetensors").read_bytes() == (folder / "whole.safetensors").read_bytes()
     assert read_card(folder / "mine.safetensors").training["steps"] == 5
 
@@ -185,10 +173,8 @@ print(card.architecture, card.factor, card.radius, card.training["steps"])
 """
 
 
-def test_a_registered_network_of_another_package_is_trained_by_a_recipe(folder):
-    done = subprocess.run(
-        [sys.executable, "-c", OUTSIDE], cwd=folder, capture_output=True, text=True, check=False, timeout=600
-    )
+def test_a_registered_network_of_another_package_is_trained_by_a_recipe(folder, python):
+    done = python("-c", OUTSIDE, cwd=folder)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["two", "2", "2", "2"]
     assert all(torch.isfinite(value).all() for value in load_file(folder / "two.safetensors").values())
