@@ -224,8 +224,6 @@ def main() -> None:
         print("XSR_DATA is not set: the scores need the folder of real images")
         return
     counts, side = (COUNTS[:2], SMALL) if options.small else (COUNTS, SIDE)
-    if registry.card(options.model).reads != "dates":
-        counts = counts[:1]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", XsrWarning)  # of displacements too small to be found in small images
         found = list(rows(data, options.model, counts, side))

@@ -22,6 +22,7 @@ from xsr.models.card import ModelCard
 from xsr.models.precision import Exact, Precision
 from xsr.operations.super_resolve import consistency, intervals, optical
 from xsr.operations.super_resolve.dates import Fused, coarser_bands, displacements, lattice, reader_of
+from xsr.operations.super_resolve.innovations import Innovated, optics_of
 from xsr.operations.super_resolve.networks import (
     Continuous,
     Temporal,
@@ -287,11 +288,8 @@ def prepare(
             f" {DEFAULT_AT}."
         )
     several = record.kind == "temporal" or card.reads == "dates"
-    if timed != several and not (card.reads == "dates"):
-        raise ModelError(
-            f"model {card.name!r} computes {'each date by itself' if timed else 'target times'};"
-            f" {f'leave t out, or choose {DEFAULT_AT}' if timed else f't=... names them, or choose {DEFAULT}'}."
-        )
+    if several and not timed and card.reads != "dates":
+        raise ModelError(f"model {card.name!r} computes target times; t=... names them, or choose {DEFAULT}.")
     refuse_temperature(checked, card)
     picks = card.channels(checked.canonical, naming=checked.naming)
     warn_of_pixel_size(checked, card)
@@ -300,6 +298,8 @@ def prepare(
     exact = exact_precision(precision, card, residual=True, device=device)
     if card.reads == "dates":
         return _fused(checked, card, spec, picks, device, exact, moments if timed else None, frames, fill)
+    if timed and not several:
+        return _innovated(checked, card, spec, picks, device, exact, moments, frames, fill)
     arguments = (spec, card.image, picks, card.radius, device)
     series = Temporal(*arguments, precision=exact, frames=frames, fill=fill)
     at = (moments, partial(_at_times, series)) if timed else None
@@ -340,6 +340,35 @@ def _fused(
     return Request(cube, card, record, function, (moments, partial(_at_times, function)), displacements(cube))
 
 
+def _innovated(
+    cube: Cube,
+    card: ModelCard,
+    spec: registry.ModelSpec,
+    picks: tuple[int, ...],
+    device: str,
+    precision: Exact,
+    moments: pipeline.Moments,
+    frames: int,
+    fill: bool,
+) -> Request:
+    """Request of a model of single dates at target times."""
+    fused, optics, sensor = optics_of(card, picks, coarser_bands(cube, card, picks))
+    arguments = (spec, card.image, picks, card.radius, device)
+    function = Innovated(
+        *arguments,
+        precision=precision,
+        bands=len(picks),
+        frames=frames,
+        fill=fill,
+        fused=fused,
+        optics=optics,
+        sensor=sensor,
+        ideal=card.sharpness == "ideal",
+    )
+    single, record = Continuous(*arguments, precision=precision), provenance("liif", card, precision)
+    return Request(cube, card, record, single, (moments, partial(_at_times, function)), displacements(cube))
+
+
 def _at(
     request: Request,
     gains: tuple[float, ...] | None,
@@ -363,7 +392,7 @@ def _at(
     )
 
 
-Series = TypeVar("Series", Temporal, Fused)
+Series = TypeVar("Series", Temporal, Fused, Innovated)
 
 
 def _at_times(function: Series, target_times: tuple[TargetTime, ...]) -> Series:
