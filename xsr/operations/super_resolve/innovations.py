@@ -25,7 +25,7 @@ FINER = 2
 """Pixels of the image that is observed again, along each axis of a pixel of the cube."""
 CELL = (1 / FINER, 1 / FINER)
 ASIDE = 2
-"""Pixels that queries may lie beside where they were asked for: as the date nearest in time is displaced."""
+"""Pixels by which queries are moved at most: as the date nearest in time is displaced."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Innovated(Dated):
     """Whether the network's image is without blur, not as sharp as the sensor."""
 
     @property
-    def seen(self) -> int:
+    def footprint(self) -> int:
         """Pixels around one that a date observes it from."""
         return math.ceil(max(one.halo(fusion.FARTHEST) for one in self.optics) / FINER) + 1 if self.optics else 0
 
@@ -56,7 +56,7 @@ class Innovated(Dated):
     @property
     def beside(self) -> int:
         """Pixels of a window around those that the error of the image is estimated from."""
-        return self.outside + self.halo_of_network + self.seen + evidence.EDGE
+        return self.outside + self.halo_of_network + self.footprint + evidence.EDGE
 
     @property
     def halo(self) -> int:
@@ -121,8 +121,8 @@ class Innovated(Dated):
 
     def _innovations(self, image: Stack, others: "Others", fine: Stack) -> Innovations:
         """Compare dates with the network's image at finer pixels, observed as each of them would."""
-        edge, bands = self.halo_of_network + self.seen, list(self.fused)
-        rows, cols = (Span(self.seen, size // FINER - self.seen) for size in fine.shape[1:])
+        edge, bands = self.halo_of_network + self.footprint, list(self.fused)
+        rows, cols = (Span(self.footprint, size // FINER - self.footprint) for size in fine.shape[1:])
         optics = list(zip(bands, self.optics, strict=True))
         moves = [(0.0, 0.0), *((float(y), float(x)) for y, x in others.shifts)]
         expected = np.array(
