@@ -2,12 +2,13 @@
 
 Frames of places kept from training are simulated twice: alike but for their displacement and their noise, and with the
 radiometry of real dates. Where a frame lies only the judge knows; `register` measures it. The result is compared with
-the truth where the first frame lies. ``--model`` judges other weights; those that read one date alone are applied to
-the first frame. ``--write`` puts the tables into docs/reference/several-dates.md. Needs the folder of real images in
-XSR_DATA.
+the truth where the first frame lies. ``--model`` judges other weights. ``--write`` puts the tables into
+docs/reference/several-dates.md, and counts there how often these places were looked at. Needs the folder of real images
+in XSR_DATA.
 """
 
 import argparse
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -44,6 +45,7 @@ SIDE, BORDER, SMALL = 256, 24, 96
 CLEAR = 0.95
 """Least share of clear pixels of a date of a series."""
 FIRST = np.datetime64("2024-06-01", "ns")
+LOOKS = re.compile(r"Looks at these places so far: (\d+)")
 ALIKE, REAL = "alike but for displacement and noise", "with the radiometry of real dates"
 
 
@@ -196,7 +198,13 @@ def table(found: list[Row], kind: str, counts: tuple[int, ...]) -> tuple[list[st
 
 def page(found: list[Row], model: str, counts: tuple[int, ...]) -> str:
     """Write the page."""
-    lines = ["# Several dates", "", "Written by `python benchmarks/several_dates.py --write`.", ""]
+    lines = [
+        "# Several dates",
+        "",
+        "What dates that lie fractions of a pixel apart reveal together, beside one date and the best linear estimate.",
+        "Written by `python benchmarks/several_dates.py --write`.",
+        "",
+    ]
     for kind in (ALIKE, REAL):
         heads, cells = table(found, kind, counts)
         lines += [f"## Frames {kind}", "", f"| {' | '.join(heads)} |", f"| --- |{' ---: |' * (len(heads) - 1)}"]
@@ -207,10 +215,18 @@ def page(found: list[Row], model: str, counts: tuple[int, ...]) -> str:
         f" to {SHIFT_PX:g} low-resolution pixels along each axis, have noise of {NOISE:g} reflectance and the sharpness"
         " of the sensor; the result lies where the first frame does. `register` measures where the others lie. The"
         " bound is that of the best linear estimate from the spectrum of the truth, displacements and noise known."
-        f" Weights sha256 `{registry.card(model).sha256[:12]}`.",
+        f" Weights sha256 `{registry.card(model).sha256[:12]}`. How it is made: [](../decisions/0073-innovations.md).",
+        "",
+        f"Looks at these places so far: {looks() + 1}.",
         "",
     ]
     return "\n".join(lines)
+
+
+def looks() -> int:
+    """Count how often the page was written."""
+    found = LOOKS.search(PAGE.read_text()) if PAGE.exists() else None
+    return int(found.group(1)) if found else 0
 
 
 def main() -> None:
@@ -225,8 +241,6 @@ def main() -> None:
         print("XSR_DATA is not set: the scores need the folder of real images")
         return
     counts, side = (COUNTS[:2], SMALL) if options.small else (COUNTS, SIDE)
-    if registry.card(options.model).reads != "dates":
-        counts = counts[:1]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", XsrWarning)  # of displacements too small to be found in small images
         found = list(rows(data, options.model, counts, side, len(counts) if options.small else None))

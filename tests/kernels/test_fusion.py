@@ -12,7 +12,19 @@ from xsr.core.sensors import sigma_px
 from xsr.kernels import fusion
 from xsr.kernels.degrade import observe, sensor_band
 from xsr.kernels.evidence import EDGE, Series
-from xsr.kernels.fusion import LEVELS, OWN, PHASES, REACH, WINDOW, Fusion, composite, displaced, harmonised, weights
+from xsr.kernels.fusion import (
+    LEVELS,
+    OWN,
+    PHASES,
+    REACH,
+    SETTLE,
+    WINDOW,
+    Fusion,
+    composite,
+    displaced,
+    harmonised,
+    weights,
+)
 
 MTF = 0.3
 SENSOR = float(sigma_px(MTF, 1.0))
@@ -44,11 +56,12 @@ def test_covariance_is_the_hankel_transform(distance):
     assert found == pytest.approx(wanted, rel=2e-3)
 
 
-def dense(shifts, level, query, result):
-    """Universal kriging by one bordered system."""
+def dense(shifts, level, query, result, *, by_date=None):
+    """Universal kriging by one bordered system; ``by_date`` is the noise of each other date, as a multiple."""
     place = np.array([(y, x) for y in STEPS for x in STEPS], float)
     at = np.concatenate([place, *(place - np.array(shift) for shift in shifts)])
-    noise = np.repeat([OWN**2, *(1.0,) * len(shifts)], len(place)) * level**2 * fusion.unit(SENSOR)
+    each = np.square([OWN, *((1.0,) * len(shifts) if by_date is None else by_date)])
+    noise = np.repeat(each, len(place)) * level**2 * fusion.unit(SENSOR)
     gap = np.linalg.norm(at[:, None] - at[None], axis=-1)
     plane = np.column_stack([np.ones(len(at)), at])
     matrix = np.block([[fusion.covariance(gap, SENSOR, SENSOR) + np.diag(noise), plane], [plane.T, np.zeros((3, 3))]])
@@ -183,6 +196,80 @@ def test_changed_dates_count_for_little():
     image, changed = observed(scene, (0.0, 0.0)), observed(fine_scene(5), (0.3, 0.3))
     series = Series.of(image, changed[None], np.ones((1, *image.shape[1:]), bool), [(0.3, 0.3)], SENSOR)
     assert float(series.using([0]).gained.mean()) < 0.15
+
+
+def errors_in_db(image, dates, shifts, scene, counts):
+    """Peak signal-to-noise ratio of estimates from some of the dates."""
+    series = Series.of(image, dates, np.ones((len(dates), *image.shape[1:]), bool), shifts, SENSOR)
+    side = image.shape[1] - 2 * EDGE
+    place = (np.arange(2 * side) + 0.5) / 2 - 0.5
+    rows, cols = np.meshgrid(place, place, indexing="ij")
+    truth = scene[2 * EDGE : -2 * EDGE, 2 * EDGE : -2 * EDGE]
+    made = [series.using(picks).at(rows, cols, 0.5)[0] for picks in counts]
+    return [float(-10 * np.log10(np.mean((one - truth) ** 2))) for one in made]
+
+
+@pytest.mark.parametrize("bad", ["noise", "haze", "another place"])
+def test_a_bad_date_does_no_harm(bad):
+    scene = fine_scene(2)
+    shifts = [tuple(shift) for shift in np.random.default_rng(3).uniform(-0.5, 0.5, (7, 2)).tolist()]
+    image = observed(scene, (0.0, 0.0), 0.0005, 9)
+    dates = np.stack([observed(scene, shift, 0.0005, n) for n, shift in enumerate(shifts)])
+    if bad == "noise":
+        dates[2] = 0.2 + 0.02 * np.random.default_rng(1).standard_normal(dates[2].shape)
+    elif bad == "haze":
+        dates[2] = 0.3 + 0.3 * dates[2] + 0.01 * np.random.default_rng(1).standard_normal(dates[2].shape)
+    else:
+        dates[2] = observed(scene, (5.0, -4.0), 0.0005, 2)
+    every, without = list(range(7)), [0, 1, 3, 4, 5, 6]
+    alone, left_out, used = errors_in_db(image, dates, shifts, scene, ([], without, every))
+    assert left_out > alone + 2
+    assert used > left_out - 0.1
+
+
+def test_dates_of_equal_noise_are_left_as_they_are():
+    rng = np.random.default_rng(0)
+    image, dates = rng.random((2, 30, 30), np.float32), rng.random((3, 2, 30, 30), np.float32)
+    fused = Fusion(((0.3, 0.1), (-0.2, 0.4), (0.0, -0.5)), SENSOR)
+    noise = np.broadcast_to(rng.random((30, 30), np.float32), (3, 30, 30))
+    made, level = fused.evened(image, dates, np.zeros_like(dates), noise)
+    inner = (..., slice(SETTLE, -SETTLE), slice(SETTLE, -SETTLE))
+    assert np.array_equal(made, dates[inner])
+    np.testing.assert_allclose(level, np.maximum(noise[0], LEVELS[0])[inner], rtol=1e-6)
+
+
+def test_precision_of_each_date_against_a_dense_solution():
+    shifts, by_date = ((0.3, -0.4), (-0.25, 0.2)), (1.0, 4.0)
+    scene = fine_scene(7, 128)
+    image, dates = observed(scene, (0.0, 0.0)), np.stack([observed(scene, s, 0.004, 3) for s in shifts])
+    fused, level = Fusion(shifts, SENSOR), LEVELS[2]
+    # What counts as typical is the least noise here, and the other date is as much beyond what counts as equal.
+    each = np.array([1.0, 4.0 * np.sqrt(fusion.EQUAL)], np.float32)
+    noise = np.broadcast_to(level * each[:, None, None], (2, *image.shape[1:]))
+    moved = np.stack([displaced(image, shift) for shift in shifts])
+    even, typical = fused.evened(image, dates, moved, noise)
+    start = SETTLE + REACH + 10
+    query = np.array([0.25, -0.25])
+    rows, cols = (np.full((1, 1), start - SETTLE + part) for part in query)
+    inner = (..., slice(SETTLE, -SETTLE), slice(SETTLE, -SETTLE))
+    found, unlike = (
+        fused.estimate(image[inner], used, typical, rows, cols, 0.5 * SENSOR)[0, 0, 0] for used in (even, dates[inner])
+    )
+    around = (0, slice(start - REACH, start + REACH + 1), slice(start - REACH, start + REACH + 1))
+    pixels = np.concatenate([image[around].ravel(), *(date[around].ravel() for date in dates)])
+    wanted = dense(shifts, level, query, 0.5 * SENSOR, by_date=by_date) @ pixels
+    assert abs(found - wanted) < 0.35 * abs(unlike - wanted)
+
+
+def test_a_window_that_is_not_valid_says_nothing_of_the_noise():
+    image = np.random.default_rng(0).random((2, 40, 40), np.float32)
+    fused = Fusion(((0.3, 0.1), (-0.2, 0.4)), SENSOR)
+    size = 40 - 2 * (WINDOW + 1)
+    misfit, share = np.full((2, 2, size, size), 0.5), np.ones((2, size, size))
+    misfit[1], share[1] = 0.0, 0.0
+    noise = fused.noise(image, misfit, share)
+    np.testing.assert_allclose(noise[1], noise[0], rtol=1e-6)
+    assert noise.min() > 0
 
 
 def test_estimate_depends_on_nothing_but_the_pixels_around():

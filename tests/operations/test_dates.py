@@ -236,11 +236,6 @@ def test_channels_that_do_not_fit_the_bands_are_refused(tmp_path):
         xsr.liif(make_cube(bands=BANDS), scale=2, model=path)
 
 
-def test_a_model_of_one_date_is_no_model_of_times(tmp_path):
-    with pytest.raises(ModelError, match="leave t out"):
-        xsr.liif(make_series(), scale=2, t=TARGETS, model="liif_s2")
-
-
 def test_datasets_are_taken_too(model):
     cube = make_series()
     fine = xsr.liif(cube.to_dataset("band"), scale=2, t=TARGETS, model=model, precision="float32")

@@ -30,7 +30,7 @@ PLACES = ((-0.25, -0.25), (-0.25, 0.25), (0.25, -0.25), (0.25, 0.25))
 """Places within a pixel (down, right), in pixels from its centre."""
 HALF = 0.5
 """Output pixel, in pixels of the image, of the estimate at those places."""
-EDGE = fusion.WINDOW + 1 + fusion.REACH
+EDGE = fusion.WINDOW + 1 + fusion.SETTLE + fusion.REACH
 """Pixels around an image that its estimate depends on, those for the lines between dates included."""
 AROUND = slice(EDGE, -EDGE)
 """Rows or columns without that edge."""
@@ -75,10 +75,13 @@ class Series:
         """Series of some of the other dates."""
         picks = list(dates)
         fused = Fusion(tuple(self.shifts[date] for date in picks), self.sensor)
-        inner = (..., slice(1, -1), slice(1, -1))
+        inner, cut = (..., slice(1, -1), slice(1, -1)), slice(fusion.WINDOW + 1, -(fusion.WINDOW + 1))
         noise = fused.noise(self.image, self.misfit[picks][inner], self.share[picks][inner])
-        start, stop = fusion.WINDOW + 1, -(fusion.WINDOW + 1)
-        return Part(fused, self.image[:, start:stop, start:stop], self.alike[picks][inner], noise)
+        image, alike = self.image[:, cut, cut], self.alike[picks][inner]
+        moved = [fusion.displaced(self.image, shift)[:, cut, cut] for shift in fused.shifts]
+        even, level = fused.evened(image, alike, np.stack(moved) if moved else alike, noise)
+        settled = slice(fusion.SETTLE, -fusion.SETTLE)
+        return Part(fused, image[:, settled, settled], even, level)
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,7 @@ class Part:
     fused: Fusion
     image: Image
     dates: Image
+    """Of one noise; see `xsr.kernels.fusion.Fusion.evened`."""
     noise: Image
 
     def at(self, rows: Floats, cols: Floats, cell: float) -> Image:

@@ -7,13 +7,15 @@ an interpolation that undoes some of the blur.
 
 The scene counts as a random field with a power law for a spectrum. The other dates are first brought to the radiometry
 of the image (`harmonised`), since geometry lasts for months and colours do not; what then still differs, beyond what
-the displacement explains, is their noise, found around every pixel.
+the displacement explains, is the noise of each, found around every pixel (`Fusion.noise`, `Fusion.evened`).
 
 References
 ----------
 N. Cressie, "Statistics for Spatial Data", Wiley, 1993, section 3.4 (universal kriging).
 P. Goovaerts, "Kriging and Semivariogram Deconvolution in the Presence of Irregular Geographical Units", Mathematical
 Geosciences 40 (2008), doi:10.1007/s11004-007-9129-1 (pixels that are averages, points that are not).
+A. P. Dempster, N. M. Laird, D. B. Rubin, Journal of the Royal Statistical Society B 39 (1977),
+doi:10.1111/j.2517-6161.1977.tb01600.x (expectation maximisation).
 K. He, J. Sun, X. Tang, IEEE TPAMI 35 (2013), doi:10.1109/TPAMI.2012.213, eq. 5 (the lines of `harmonised`).
 """
 
@@ -43,6 +45,8 @@ PHASES = 16
 """Places within a pixel, along each axis, for which weights are found; positions are rounded to them."""
 FARTHEST = 1.5
 """Displacement in pixels, along an axis, up to which a date is used."""
+SETTLE = REACH + math.ceil(FARTHEST)
+"""Pixels around a date that dates of unlike noise depend on when they are brought to one."""
 WINDOW = 8
 """Pixels on every side at which the weights of the lines of `harmonised` come to nothing."""
 LEVELS = (0.03, 0.06, 0.12, 0.24, 0.48, 0.96, 1.92)
@@ -52,6 +56,8 @@ OWN = 0.6
 """Noise of the image itself, as a share of that of the other dates."""
 MORE = 1.5
 """Factor by which scenes with sharp edges alias more than a power law says."""
+EQUAL = 2.0
+"""Variance of a date's noise, as a multiple of the typical one, up to which it counts as typical."""
 SMOOTHNESS, OUTER = 0.3, 0.01
 """The power spectrum falls as ``(1 + (f / OUTER)^2)^-(1 + SMOOTHNESS)``, f in cycles a pixel."""
 HIGHEST, FREQUENCIES = 1.5, 1000
@@ -210,33 +216,74 @@ class Fusion:
     sensor: float
     """Standard deviation of the Gaussian through which dates observe the scene, in pixels."""
 
-    def noise(self, image: Image, misfit: Floats, share: Floats) -> Image:
-        """Noise of the dates around every pixel, in units of `unit`, shape (h, w).
+    def noise(self, image: Image, misfit: Floats, share: Floats, missed: float = MORE) -> Image:
+        """Noise of each date around every pixel, in units of `unit`, shape (date, h, w).
 
         Parameters
         ----------
         image
             Shape (band, h, w) with `WINDOW` pixels and one more around the result.
         misfit, share
-            Of `harmonised`, for the result.
+            Of `harmonised`, for the result. As far as a window is not valid, a date counts as noisy as the others.
+        missed
+            What was to be expected of a date misses of it, as a multiple of `aliasing`, which is no noise.
         """
-        if not self.shifts:
-            return np.zeros(np.subtract(image.shape[1:], 2 * (WINDOW + 1)), np.float32)
+        found = np.zeros((len(self.shifts), *np.subtract(image.shape[1:], 2 * (WINDOW + 1))))
         scale = float(WINDOW + 1) ** 4
         values = image.astype(np.float64)
         down, right = (np.square(np.diff(values, axis=axis)) for axis in (1, 2))
         # Each pixel has half of the difference to either neighbour.
         squares = 0.125 * (down[:, :-1, 1:-1] + down[:, 1:, 1:-1] + right[:, 1:-1, :-1] + right[:, 1:-1, 1:])
         local = tent_sums(squares, WINDOW) / scale
-        missed = np.zeros_like(local)
-        for shift, weight in zip(self.shifts, share, strict=True):
+        for number, shift in enumerate(self.shifts):
             there = displaced(image, shift)
             away = displaced(there, (-shift[0], -shift[1])) - image
             itself = tent_sums(np.square(away[:, 1:-1, 1:-1].astype(np.float64)), WINDOW) / scale
-            missed += weight * MORE * aliasing(shift, self.sensor) * itself
-        excess = (misfit * share[:, None]).sum(axis=0) - missed
-        relative = np.maximum(excess, 0) / np.maximum(share.sum(axis=0), 1e-9) / (local + FLAT)
-        return np.asarray(np.sqrt(relative.mean(axis=0) / (1 + OWN**2)), np.float32)
+            excess = np.maximum(misfit[number] - missed * aliasing(shift, self.sensor) * itself, 0)
+            found[number] = (excess / (local + FLAT)).mean(axis=0) / (1 + OWN**2)
+        pooled = (share * found).sum(axis=0) / np.maximum(share.sum(axis=0), 1e-9)
+        return np.asarray(np.sqrt(share * found + (1 - share) * pooled), np.float32)
+
+    def evened(self, image: Image, dates: Image, expected: Image, noise: Image) -> tuple[Image, Image]:
+        """Bring dates of unlike noise to one: what they say beyond what the others do counts by its precision.
+
+        The estimate from dates of unlike noise is that from as many of one noise, each moved towards what the estimate
+        says of it until noise and precision agree (expectation maximisation). Two rounds come close; the first begins
+        with what is expected, and has the good dates count for those that do not.
+
+        Parameters
+        ----------
+        image, dates
+            As of `estimate`, with `SETTLE` pixels around the result.
+        expected
+            What is known of the dates without them, shape of the dates.
+        noise
+            Of each date; see `noise`.
+
+        Returns
+        -------
+        dates : ndarray
+            Shape (date, band, h - 2 `SETTLE`, w - 2 `SETTLE`); those of equal noise are what they were.
+        noise : ndarray
+            That they have now, shape (h - 2 `SETTLE`, w - 2 `SETTLE`).
+        """
+        inner = (..., slice(SETTLE, -SETTLE), slice(SETTLE, -SETTLE))
+        if not self.shifts:
+            return dates[inner], np.zeros_like(image[0][inner])
+        level, share = typical(noise)
+        if (share == 1).all():
+            return dates[inner], level[inner]
+        more = np.minimum(len(share) / share.sum(axis=0), 2.0).astype(np.float32)
+        first = expected + (more * share)[:, None] * (dates - expected)
+        side = [np.arange(size, dtype=np.float64) for size in image[0][inner].shape]
+        rows, cols = np.meshgrid(*side, indexing="ij")
+        noisier = level * np.sqrt(more)
+        said = [
+            self.estimate(image, first, noisier, rows + SETTLE - down, cols + SETTLE - right, self.sensor)
+            for down, right in self.shifts
+        ]
+        given, weight = dates[inner], share[:, None][inner]
+        return np.where(weight == 1, given, said + weight * (given - said)), level[inner]
 
     def estimate(self, image: Image, dates: Image, noise: Image, rows: Floats, cols: Floats, result: float) -> Image:
         """Estimate the scene at positions, from all dates.
@@ -246,9 +293,9 @@ class Fusion:
         image
             Shape (band, h, w), with `REACH` pixels around those that positions are nearest to.
         dates
-            The other dates, `harmonised`, shape (date, band, h, w).
+            The other dates, `harmonised` and `evened`, shape (date, band, h, w).
         noise
-            Shape (h, w); see `noise`.
+            That of `evened`, shape (h, w).
         rows, cols
             Positions in pixels, of any one shape.
         result
@@ -272,6 +319,14 @@ class Fusion:
         (_, alone), (_, together) = (weights(shifts, self.sensor, result) for shifts in ((), self.shifts))
         share = 1 - together.mean(axis=(1, 2)) / alone[0].mean()
         return np.asarray(np.interp(level_of(noise), np.arange(len(LEVELS)), share), np.float32)
+
+
+def typical(noise: Image) -> tuple[Image, Image]:
+    """Noise of the dates that count (h, w), and how much each date counts (date, h, w), at most 1."""
+    squares = np.square(np.maximum(noise, LEVELS[0]).astype(np.float64))
+    level = (1 / squares).sum(axis=0) / (1 / squares**2).sum(axis=0)
+    share = np.minimum(EQUAL * level / squares, 1)
+    return np.asarray(np.sqrt(level), np.float32), np.asarray(share, np.float32)
 
 
 def pixel_of(position: Floats, size: int) -> NDArray[np.int64]:
@@ -350,20 +405,33 @@ def harmonised(
     The image is moved to the pixels of a date by bicubic interpolation. With n the share of the window's weights on
     pixels valid, the slope is ``(n cov + PRIOR) / (n var + PRIOR)``.
     """
+    moved = [displaced(image, shift) for shift in shifts]
+    return fitted(np.stack(moved) if moved else dates, dates, valid)
+
+
+def fitted(expected: Image, dates: Image, valid: NDArray[np.bool_]) -> tuple[Image, Floats, Floats]:
+    """Bring dates to what is expected of them, band by band, by the line that fits them to it around each pixel.
+
+    Parameters
+    ----------
+    expected
+        What each date would be with the radiometry wanted, finite, shape (date, band, h, w).
+    dates, valid
+        As of `harmonised`, as are the results.
+    """
     inner = (..., slice(WINDOW, -WINDOW), slice(WINDOW, -WINDOW))
-    out = np.empty((len(dates), *image[inner].shape), np.float32)
+    out = np.empty(dates[inner].shape, np.float32)
     left, shares = np.zeros(out.shape), np.zeros((len(out), *out.shape[2:]))
     scale = float(WINDOW + 1) ** 4
-    for number, (date, known, shift) in enumerate(zip(dates, valid, shifts, strict=True)):
-        moved = displaced(image, shift)
+    for number, (date, known, wanted) in enumerate(zip(dates, valid, expected, strict=True)):
         share = shares[number] = tent_sums(known[None], WINDOW)[0] / scale
-        x, y = (np.where(known, v, 0).astype(np.float64) for v in (date, moved))
+        x, y = (np.where(known, v, 0).astype(np.float64) for v in (date, wanted))
         sums = [tent_sums(v, WINDOW) / scale / np.maximum(share, 1e-9) for v in (x, y, x * x, x * y, y * y)]
         mean_x, mean_y = sums[:2]
         var, cov, var_y = sums[2] - mean_x**2, sums[3] - mean_x * mean_y, sums[4] - mean_y**2
         slope = (share * cov + PRIOR) / (share * var + PRIOR)
         line = mean_y + slope * (date[inner] - mean_x)
-        out[number] = np.where(known[inner], line, moved[inner])
+        out[number] = np.where(known[inner], line, wanted[inner])
         left[number] = np.maximum(var_y - 2 * slope * cov + slope**2 * var, 0)
     return out, left, shares
 

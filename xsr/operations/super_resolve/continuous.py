@@ -21,7 +21,8 @@ from xsr.models import registry
 from xsr.models.card import ModelCard
 from xsr.models.precision import Exact, Precision
 from xsr.operations.super_resolve import consistency, intervals, optical
-from xsr.operations.super_resolve.dates import Fused, coarser_bands, displacements, lattice, reader_of
+from xsr.operations.super_resolve.dates import Fused, coarser_bands, displaced, displacements, lattice, reader_of
+from xsr.operations.super_resolve.innovations import Innovated, optics_of
 from xsr.operations.super_resolve.networks import (
     Continuous,
     Temporal,
@@ -38,7 +39,7 @@ from xsr.operations.super_resolve.sharpness import Sharpness, chosen, gains_of, 
 
 DEFAULT = "liif_s2"
 DEFAULT_AT = "temporal_liif_s2"
-"""Default model where target times are given."""
+"""Default model where target times are given and displacements of the dates are not known."""
 CHUNK_AT = 512
 """Default output block where target times are given: a task holds the features of the dates of a target time."""
 TOGETHER = 12
@@ -99,8 +100,9 @@ def liif(
         the gap, before the dates are averaged; see `xsr.kernels.gaps.fill_gaps`. Otherwise farther dates are used
         unchanged. The detail that the network adds comes from clear dates alone.
     model
-        Name of packaged weights (see `xsr.models.names`; ``liif_s2`` by default, ``temporal_liif_s2`` with ``t``), or
-        a path to a ``.safetensors`` file with its card beside it.
+        Name of packaged weights (see `xsr.models.names`), or a path to a ``.safetensors`` file with its card beside
+        it. By default ``liif_s2``; with ``t`` ``temporal_liif_s2``, unless the cube has the displacements of its dates,
+        which `xsr.register` writes: then ``liif_s2``, corrected by what the other dates show.
     bands
         Bands to keep, in any spelling of the alias table (``B02``, ``b2``, ``blue``); or a mapping from the names that
         they shall have to the labels of the cube, such as ``{"B02": "nbart_blue"}``; all by default.
@@ -160,8 +162,9 @@ def liif(
     BandError
         If the model needs a band that the cube lacks, or the cube has one that the model was not trained on.
     ModelError
-        If there is no such model; if ``t`` is given and the model is not temporal; or if ``t``, ``quantiles``,
-        ``consistent`` or another ``psf`` than ``sensor`` is given and the model is one for any optical sensor.
+        If there is no such model; if ``t`` is given and the card of a model of single dates does not state its
+        sharpness and MTF; or if ``t``, ``quantiles``, ``consistent`` or another ``psf`` than ``sensor`` is given and
+        the model is one for any optical sensor.
 
     Notes
     -----
@@ -173,6 +176,11 @@ def liif(
     No data: an output pixel is NaN exactly where the input pixel that contains its centre is invalid in that
     band; the network reads invalid pixels filled from their neighbours.
 
+    With ``t`` a model of single dates makes the image of the date nearest in time, or of the time between dates; the
+    image, observed again, says what each other date is expected to be, and what these show beyond corrects it; see
+    `xsr.kernels.innovation`. Bands of larger pixels than the grid's are not corrected. Without displacements all dates
+    lie alike, and bring little.
+
     In place of ``bicubic(low)`` a model that reads dates corrects their linear estimate; see `xsr.kernels.fusion`. A
     date counts with its displacement where the cube has the coordinates that `xsr.register` writes; the result
     then lies where the reference of those does.
@@ -180,6 +188,7 @@ def liif(
     References
     ----------
     Y. Chen, S. Liu, X. Wang, CVPR 2021, doi:10.1109/CVPR46437.2021.00852.
+    R. E. Kalman, Journal of Basic Engineering 82 (1960), doi:10.1115/1.3662552.
 
     Examples
     --------
@@ -268,7 +277,7 @@ def prepare(
     frames = checks.whole("frames", frames, least=1)
     checked = open_cube(cube, units=units, bands=bands)
     timed = moments.t is not None
-    name = (DEFAULT_AT if timed else DEFAULT) if model is None else model
+    name = (DEFAULT_AT if timed and not displaced(checked) else DEFAULT) if model is None else model
     card, spec = registry.card(name), registry.spec(name)
     if card.factor is not None:
         raise ModelError(
@@ -287,11 +296,8 @@ def prepare(
             f" {DEFAULT_AT}."
         )
     several = record.kind == "temporal" or card.reads == "dates"
-    if timed != several and not (card.reads == "dates"):
-        raise ModelError(
-            f"model {card.name!r} computes {'each date by itself' if timed else 'target times'};"
-            f" {f'leave t out, or choose {DEFAULT_AT}' if timed else f't=... names them, or choose {DEFAULT}'}."
-        )
+    if several and not timed and card.reads != "dates":
+        raise ModelError(f"model {card.name!r} computes target times; t=... names them, or choose {DEFAULT}.")
     refuse_temperature(checked, card)
     picks = card.channels(checked.canonical, naming=checked.naming)
     warn_of_pixel_size(checked, card)
@@ -300,6 +306,8 @@ def prepare(
     exact = exact_precision(precision, card, residual=True, device=device)
     if card.reads == "dates":
         return _fused(checked, card, spec, picks, device, exact, moments if timed else None, frames, fill)
+    if timed and not several:
+        return _innovated(checked, card, spec, picks, device, exact, moments, frames, fill)
     arguments = (spec, card.image, picks, card.radius, device)
     series = Temporal(*arguments, precision=exact, frames=frames, fill=fill)
     at = (moments, partial(_at_times, series)) if timed else None
@@ -340,6 +348,35 @@ def _fused(
     return Request(cube, card, record, function, (moments, partial(_at_times, function)), displacements(cube))
 
 
+def _innovated(
+    cube: Cube,
+    card: ModelCard,
+    spec: registry.ModelSpec,
+    picks: tuple[int, ...],
+    device: str,
+    precision: Exact,
+    moments: pipeline.Moments,
+    frames: int,
+    fill: bool,
+) -> Request:
+    """Request of a model of single dates at target times."""
+    fused, optics, sensor = optics_of(card, picks, coarser_bands(cube, card, picks))
+    arguments = (spec, card.image, picks, card.radius, device)
+    function = Innovated(
+        *arguments,
+        precision=precision,
+        bands=len(picks),
+        frames=frames,
+        fill=fill,
+        fused=fused,
+        optics=optics,
+        sensor=sensor,
+        ideal=card.sharpness == "ideal",
+    )
+    single, record = Continuous(*arguments, precision=precision), provenance("liif", card, precision)
+    return Request(cube, card, record, single, (moments, partial(_at_times, function)), displacements(cube))
+
+
 def _at(
     request: Request,
     gains: tuple[float, ...] | None,
@@ -363,7 +400,7 @@ def _at(
     )
 
 
-Series = TypeVar("Series", Temporal, Fused)
+Series = TypeVar("Series", Temporal, Fused, Innovated)
 
 
 def _at_times(function: Series, target_times: tuple[TargetTime, ...]) -> Series:

@@ -47,21 +47,13 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Fused(Network):
-    """Block function of a network whose output is added to an estimate from one date, or from those around a time."""
+class Dated(Network):
+    """What block functions share that read dates at their displacements."""
 
-    task: ClassVar[str] = "liif"
-
-    reader: Reader = field(default=NOTHING)
-    """What is known of the bands."""
-    coarser: tuple[bool, ...] = ()
-    """Which channels were interpolated to the grid from pixels twice as large."""
-    phase: tuple[int, int] = (0, 0)
-    """First pixel (row, column) of the window, or of the cube, counted from a corner of those pixels."""
     bands: int = 0
     """Bands of the cube; a window may have two more, the displacement of each date (down, right) in pixels."""
     target_times: tuple[TargetTime, ...] = ()
-    """Times to compute from the dates around; none: each date by itself."""
+    """Times to compute from the dates around."""
     frames: int = 5
     """Clear dates used, pixel by pixel: the nearest to the target time."""
     fill: bool = True
@@ -78,9 +70,107 @@ class Fused(Network):
         return SPAN if self.target_times else 0
 
     @property
+    def halo_of_network(self) -> int:
+        """What the network itself needs."""
+        return super().halo
+
+    @property
+    def beside(self) -> int:
+        """Pixels of a window of several dates around those next to a query."""
+        raise NotImplementedError
+
+    def at(
+        self,
+        target: TargetTime,
+        window: Stack,
+        rows: NDArray[np.float64],
+        cols: NDArray[np.float64],
+        cell: tuple[float, float],
+    ) -> tuple[Stack, NDArray[np.float64], NDArray[np.float64]]:
+        """Evaluate queries at one target time.
+
+        Parameters
+        ----------
+        target
+            The time and the dates around it.
+        window
+            All dates.
+        rows, cols, cell
+            Queries, in pixels without those `beside`.
+
+        Returns
+        -------
+        out : ndarray
+            Shape (1, band, H, W).
+        rows, cols : ndarray
+            The queries, displaced as the date nearest in time is.
+        """
+        raise NotImplementedError
+
+    def __call__(
+        self, window: Stack, rows: NDArray[np.float64], cols: NDArray[np.float64], cell: tuple[float, float]
+    ) -> Stack:
+        """Evaluate queries at the target times; see `xsr.core.types.WindowFunction`."""
+        trim = slice(self.beside, -self.beside)
+        y, x = rows - self.beside, cols - self.beside
+        out = np.full((len(self.target_times), self.bands, *query_shape(rows, cols)), np.nan, np.float32)
+        for number, target in enumerate(self.target_times):
+            dates = window[list(target.picks), : self.bands]
+            known = np.asarray(np.isfinite(dates[..., trim, trim]).any(axis=0))
+            if not known.any():
+                continue
+            made, down, right = self.at(target, window, y, x, cell)
+            out[number] = made[0] if known.all() else remask(made, known[None], down, right)[0]
+        return out
+
+    def shifts(self, window: Stack) -> NDArray[np.float64]:
+        """Displacement of each date in pixels, shape (date, 2); one that is not known, or too large, counts as none."""
+        if window.shape[1] == self.bands:
+            return np.zeros((len(window), 2))
+        middle = window[:, self.bands :, window.shape[2] // 2, window.shape[3] // 2].astype(np.float64)
+        known = np.isfinite(middle).all(axis=1) & (np.abs(middle).max(axis=1, initial=0) <= fusion.FARTHEST)
+        return np.where(known[:, None], middle, 0.0)
+
+    def blended(
+        self,
+        images: Stack,
+        whole: NDArray[np.bool_],
+        some: NDArray[np.bool_],
+        shifts: NDArray[np.float64],
+        offset: NDArray[np.float64],
+    ) -> Stack:
+        """Image of a target time: linear in time between clear dates, and in part between filled ones.
+
+        Parameters
+        ----------
+        images
+            Finite, shape (date, band, h, w).
+        whole, some
+            Clear pixels, and those that are clear or filled, shape (date, h, w).
+        shifts, offset
+            See `xsr.kernels.fusion.composite`.
+        """
+        (first, known), (second, _) = (fusion.composite(images, v, shifts, offset) for v in (whole, some))
+        return np.asarray(np.where(known, first + np.float32(TRUST) * (second - first), second))
+
+
+@dataclass(frozen=True)
+class Fused(Dated):
+    """Block function of a network whose output is added to an estimate from one date, or from those around a time."""
+
+    task: ClassVar[str] = "liif"
+
+    reader: Reader = field(default=NOTHING)
+    """What is known of the bands."""
+    coarser: tuple[bool, ...] = ()
+    """Which channels were interpolated to the grid from pixels twice as large."""
+    phase: tuple[int, int] = (0, 0)
+    """First pixel (row, column) of the window, or of the cube, counted from a corner of those pixels."""
+
+    @property
     def halo(self) -> int:
         """What the network needs, and what its input is made from beyond that."""
-        return super().halo + self.reader.margin + self.reach + self.span
+        return self.halo_of_network + self.reader.margin + self.reach + self.span
 
     def locate(self, row: int, col: int) -> "Fused":
         """Bind to the first pixel of a window; see `xsr.core.types.LocatedFunction`."""
@@ -91,7 +181,7 @@ class Fused(Network):
     ) -> Stack:
         """Evaluate queries; see `xsr.core.types.WindowFunction`."""
         if self.target_times:
-            return self._at_times(window, rows, cols, cell)
+            return super().__call__(window, rows, cols, cell)
         shape = (*window.shape[:2], *query_shape(rows, cols))
         valid = np.isfinite(window)
         if not valid.any():
@@ -178,23 +268,17 @@ class Fused(Network):
 
     # --- several dates ------------------------------------------------------------------------------------------
 
-    def _at_times(
-        self, window: Stack, rows: NDArray[np.float64], cols: NDArray[np.float64], cell: tuple[float, float]
-    ) -> Stack:
-        """Evaluate queries at the target times."""
-        trim = slice(self.outside, -self.outside)
-        y, x = rows - self.beside, cols - self.beside
-        around = slice(evidence.EDGE, -evidence.EDGE)
-        out = np.full((len(self.target_times), self.bands, *query_shape(rows, cols)), np.nan, np.float32)
-        for number, target in enumerate(self.target_times):
-            dates = window[list(target.picks), : self.bands]
-            known = np.asarray(np.isfinite(dates[..., trim, trim]).any(axis=0))[..., around, around]
-            if not known.any():
-                continue
-            reading = self.read_at(target, window, y, x, cell)
-            made = self._evaluate(reading, cell)
-            out[number] = made[0] if known.all() else remask(made, known[None], reading.rows, reading.cols)[0]
-        return out
+    def at(
+        self,
+        target: TargetTime,
+        window: Stack,
+        rows: NDArray[np.float64],
+        cols: NDArray[np.float64],
+        cell: tuple[float, float],
+    ) -> tuple[Stack, NDArray[np.float64], NDArray[np.float64]]:
+        """Evaluate queries at a target time; see `Dated.at`."""
+        reading = self.read_at(target, window, rows, cols, cell)
+        return self._evaluate(reading, cell), reading.rows, reading.cols
 
     @property
     def outside(self) -> int:
@@ -218,20 +302,12 @@ class Fused(Network):
 
         The queries are in pixels of that input; those of the reading are displaced as the date nearest in time is.
         """
-        moved = self._shifts(window)[list(target.picks)]
+        moved = self.shifts(window)[list(target.picks)]
         anchor = moved[int(np.abs(target.offset).argmin())]
         y, x = rows + anchor[0], cols + anchor[1]
         dates = window[list(target.picks), : self.bands]
         base, inputs = self._read_dates(dates, target, moved - anchor, y, x, cell)
         return Reading(inputs[None], base[None], y, x)
-
-    def _shifts(self, window: Stack) -> NDArray[np.float64]:
-        """Displacement of each date in pixels, shape (date, 2); one that is not known, or too large, counts as none."""
-        if window.shape[1] == self.bands:
-            return np.zeros((len(window), 2))
-        middle = window[:, self.bands :, window.shape[2] // 2, window.shape[3] // 2].astype(np.float64)
-        known = np.isfinite(middle).all(axis=1) & (np.abs(middle).max(axis=1, initial=0) <= fusion.FARTHEST)
-        return np.where(known[:, None], middle, 0.0)
 
     def _read_dates(
         self,
@@ -251,8 +327,7 @@ class Fused(Network):
         inner = (..., slice(edge, -edge), slice(edge, -edge))
         whole, some = (np.asarray(np.isfinite(v[inner]).all(axis=1)) for v in (clear, filled))
         every, offset = np.concatenate([images, *added], axis=1), target.offset
-        (first, known), (second, _) = (fusion.composite(every, valid, shifts, offset) for valid in (whole, some))
-        blend = np.where(known, first + np.float32(TRUST) * (second - first), second)
+        blend = self.blended(every, whole, some, shifts, offset)
         trim = slice(self.span, -self.span)
         blend, images, whole = blend[..., trim, trim], images[..., trim, trim], whole[..., trim, trim]
         near = np.abs(shifts).max(axis=1) <= fusion.FARTHEST
@@ -317,10 +392,16 @@ def lattice(cube: Cube, side: int = 2) -> tuple[int, int]:
     return round(-affine.f / OWN_M) % side, round(affine.c / OWN_M) % side
 
 
+def displaced(cube: Cube) -> bool:
+    """Whether a cube says how its dates are displaced; see `xsr.register`."""
+    data = cube.data
+    return set(SHIFTS) <= set(data.coords) and all(data[name].dims == ("time",) for name in SHIFTS)
+
+
 def displacements(cube: Cube) -> Any:
     """Displacement (down, right) of each date in pixels, as two bands (time, 2, y, x); None where it is not known."""
     data = cube.data
-    if not set(SHIFTS) <= set(data.coords) or any(data[name].dims != ("time",) for name in SHIFTS):
+    if not displaced(cube):
         return None
     affine = cube.geobox.affine
     down_m, across_m = (m / size for m, size in zip(cube.pixel_m, resolution(cube.geobox), strict=True))

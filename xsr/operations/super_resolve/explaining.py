@@ -223,6 +223,8 @@ def _request(
             f"no scale is given, and model {card.name!r} has any; expected a number >= 1. Pass scale=."
         )
     timed = moments or pipeline.Moments(None)
+    if moments is not None and registry.record_of(card).kind == "continuous" and card.reads != "dates":
+        raise ModelError(f"model {card.name!r} computes each date by itself; leave t out, or choose {DEFAULT_AT}.")
     request = prepare(cube, name, None, units, device, "float32", timed, frames, fill)
     scale = grid.positive_number("scale", scale)
     warn_of_scale(scale, card)
