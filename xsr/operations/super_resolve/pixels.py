@@ -63,7 +63,8 @@ def with_quantiles_at(
     """
     eager = isinstance(checked.data.data, np.ndarray)
     fine = liif(cube.chunk() if eager else cube, scale=scale, chunks=BLOCK, **how)
-    marked, fine = fine[CALIBRATED], fine.drop_vars([CALIBRATED, "n_valid"], errors="ignore")
+    marked = fine.coords.get(CALIBRATED)
+    fine = fine.drop_vars([CALIBRATED, "n_valid"], errors="ignore")
     quantiles = fine["quantile"]
     each = (fine.isel(quantile=number, drop=True) for number in range(len(quantiles)))
     opened = [open_cube(one, units="reflectance") for one in each]
@@ -75,11 +76,9 @@ def with_quantiles_at(
     ]
     found: Any = xr.concat(parts, dim="quantile", coords="minimal", compat="override", join="override")
     found = found.assign_coords(quantile=quantiles.variable)
-    known = open_cube(fine.isel(quantile=0, drop=True) * 0 + marked, units="reflectance")
-    like = graph.each(_is_one, _gathered(known, plan, points)[:, 0], np.bool_)
-    dims = (points.dim,) if "time" not in marked.dims else (checked.names.own.get("time", "time"), points.dim)
-    like = like if len(dims) == 2 else like[0]
-    found = found.assign_coords({CALIBRATED: (dims, like, {"long_name": MEANING})})
+    if marked is not None:
+        known = open_cube(fine.isel(quantile=0, drop=True) * 0 + marked, units="reflectance")
+        found = found.assign_coords({CALIBRATED: _flags(known, plan, points, marked)})
     made: XarrayObject = found.compute() if eager else found
     return made
 
@@ -87,6 +86,13 @@ def with_quantiles_at(
 def _gathered(cube: Cube, plan: graph.Plan, points: Scattered) -> Any:
     """Values (time, band, point) of the pixels that points lie in, in the order of the user."""
     return graph.run(Interpolation("nearest"), cube.data.data, plan)[:, :, 0][:, :, points.back]
+
+
+def _flags(known: Cube, plan: graph.Plan, points: Scattered, marked: xr.DataArray) -> xr.Variable:
+    """Coordinate of the points that says where pixels are 1."""
+    like = graph.each(_is_one, _gathered(known, plan, points)[:, 0], np.bool_)
+    dims = [dim for dim in marked.dims if marked.sizes[dim] == like.shape[0]][: marked.ndim - 2]
+    return xr.Variable((*dims, points.dim), like if dims else like[0], {"long_name": MEANING})
 
 
 def _is_one(values: NDArray[np.float32]) -> NDArray[np.bool_]:
