@@ -140,7 +140,6 @@ def test_quantiles_survive_zarr_and_are_judged(cube, tmp_path):
             {"psf": "ideal"},
             "quantiles with psf=.ideal.; errors were measured against",
         ),
-        (0.9, {"t": "2024-05-01"}, "quantiles with t='2024-05-01'"),
         (0.9, {"sharpen": False}, "quantiles with sharpen=False"),
     ],
 )

@@ -211,6 +211,51 @@ class Points:
         return Span(0, 1), Span(0, self.rows.size)
 
 
+@dataclass(frozen=True)
+class Continued:
+    """A grid and pixels around it, whose positions are those of the grid continued."""
+
+    inner: Sampling
+    rows: Span
+    """Rows of the inner grid; those before it are negative."""
+    cols: Span
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Output shape (y, x)."""
+        return len(self.rows), len(self.cols)
+
+    @property
+    def cell(self) -> tuple[float, float]:
+        """That of the inner grid."""
+        return self.inner.cell
+
+    def query(self, rows: Span, cols: Span) -> Query:
+        """Positions of a rectangle of output pixels."""
+        y, x = self.rows.start, self.cols.start
+        return self.inner.query(Span(rows.start + y, rows.stop + y), Span(cols.start + x, cols.stop + x))
+
+    def lattice(self, shape: tuple[int, int], margin: int) -> tuple[Span, Span]:
+        """Rows and columns of the grid and beyond, as far as those of the inner grid go."""
+        around = max(-self.rows.start, -self.cols.start, *(b.stop - n for b, n in self._ends))
+        farthest = self.inner.lattice(shape, margin + around)
+        rows, cols = (
+            Span(max(far.start - own.start, -margin), min(far.stop - own.start, len(own) + margin))
+            for far, own in zip(farthest, (self.rows, self.cols), strict=True)
+        )
+        return rows, cols
+
+    @property
+    def _ends(self) -> list[tuple[Span, int]]:
+        return list(zip((self.rows, self.cols), self.inner.shape, strict=True))
+
+    @property
+    def inside(self) -> tuple[slice, slice]:
+        """Where the inner grid lies in this one."""
+        y, x = (slice(-own.start, size - own.start) for own, size in self._ends)
+        return y, x
+
+
 @lru_cache(maxsize=16)
 def _transformer(source: str, target: str) -> Any:
     from pyproj import Transformer

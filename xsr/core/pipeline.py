@@ -16,7 +16,7 @@ from xsr.core.blocks import Padding
 from xsr.core.cube import Cube
 from xsr.core.errors import GridError, ParameterError
 from xsr.core.georeference import geobox_of
-from xsr.core.grid import Sampling, target_grid
+from xsr.core.grid import Continued, Sampling, target_grid
 from xsr.core.names import standard_dims
 from xsr.core.provenance import INPUT, SCALE
 from xsr.core.target_times import Group, TargetTime, Times, plan_groups, resolve_times
@@ -187,21 +187,67 @@ def evaluate_at(
     The result has a coordinate ``n_valid`` (time, y, x): the number of dates used there that are valid in every band.
     The function may read further bands ``beside`` (time, band, y, x) those of the cube, which it does not return.
     """
-    geobox, sampling = target
-    targets, groups = moments.resolve(cube)
+    made = values_at(cube, moments, function, target[1], chunks=chunks, beside=beside)
+    return dress_at(cube, moments, made, target, chunks=chunks, provenance=provenance)
+
+
+def values_at(
+    cube: Cube,
+    moments: Moments,
+    function: MakeFunction,
+    sampling: Sampling,
+    *,
+    chunks: tuple[int | Sequence[int], ...],
+    beside: Any = None,
+    bands: int | None = None,
+) -> Any:
+    """Evaluate a block function at target times, as an array (time, band, y, x) of the kind of the cube's.
+
+    It has as many ``bands`` as the cube by default; see `evaluate_at` and `values`.
+    """
     data = cube.data.data
-
-    def run(make: MakeFunction, source: Any, bands: int) -> Any:
-        frames = [graph.Frames(make(group.target_times), group.dates, len(group.target_times)) for group in groups]
-        plan = _plan(cube, sampling, frames[0].function, chunks)
-        return graph.run_frames(frames, source, plan, bands=bands)
-
-    shell = cube.at(targets).without_corner()
+    _, groups = moments.resolve(cube)
     source = data if beside is None else np.concatenate([data, beside], axis=1)
-    out = shell.rewrap(run(function, source, data.shape[1]), geobox, _record(cube, sampling, provenance))
+    frames = [graph.Frames(function(group.target_times), group.dates, len(group.target_times)) for group in groups]
+    plan = _plan(cube, sampling, frames[0].function, chunks)
+    return graph.run_frames(frames, source, plan, bands=data.shape[1] if bands is None else bands)
+
+
+def dress_at(
+    cube: Cube,
+    moments: Moments,
+    made: Any,
+    target: tuple[GeoBox, Sampling],
+    *,
+    chunks: tuple[int, int],
+    provenance: Mapping[str, Any],
+) -> XarrayObject:
+    """Dress values at target times as the user's cube, with ``n_valid``; see `evaluate_at`."""
+    geobox, sampling = target
+    targets, _ = moments.resolve(cube)
+    shell = cube.at(targets).without_corner()
+    out = shell.rewrap(made, geobox, _record(cube, sampling, provenance))
     count = replace(shell, data=shell.data.isel(band=[0]), original=_one_band(out), layers=())
-    counted = count.rewrap(graph.each(_whole, run(CountValid, data, 1), np.uint16), geobox, {})
+    number = values_at(cube, moments, CountValid, sampling, chunks=chunks, bands=1)
+    counted = count.rewrap(graph.each(_whole, number, np.uint16), geobox, {})
     return out.assign_coords(n_valid=(counted.dims, counted.data))
+
+
+def continued(
+    cube: Cube, sampling: Sampling, margin: int, *, chunks: tuple[int, int]
+) -> tuple[Continued, tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Grid and up to ``margin`` pixels around it, as far as the cube, and its blocks: those of the grid, wider ends."""
+    shape = (cube.data.sizes["y"], cube.data.sizes["x"])
+    around = Continued(sampling, *sampling.lattice(shape, margin))
+    sizes = []
+    for own, size, of in zip(
+        (around.rows, around.cols), sampling.shape, cube.block_sizes(sampling.shape, chunks), strict=True
+    ):
+        wider = [*of]
+        wider[0] -= own.start
+        wider[-1] += own.stop - size
+        sizes.append(tuple(wider))
+    return around, (sizes[0], sizes[1])
 
 
 def _whole(counts: NDArray[np.float32]) -> NDArray[np.uint16]:

@@ -22,7 +22,9 @@ LEAST = 1e-6
 DARK = 0.01
 """Value, likewise, that is added to the brightness."""
 COUNT = 4 * len(STEPS) + 2
-"""Features of a pixel."""
+"""Features of a pixel of a date by itself; at a target time it has one more."""
+DAY = 1.0
+"""Days that are added to the time to the nearest clear date before its logarithm."""
 SMOOTH = (2, 8, 12)
 """Features that say what kind of image lies around a pixel, all bands together: the widest averages of what was added
 and of the fine structure, and the brightness."""
@@ -58,7 +60,7 @@ def gradient_squared(image: Image) -> Image:  # pragma: no cover
     return out
 
 
-def features(fine: Image, base: Image, scale: float, out: Image | None = None) -> Image:
+def features(fine: Image, base: Image, scale: float, out: Image | None = None, *, days: Image | None = None) -> Image:
     """Features of one band of a result.
 
     Parameters
@@ -71,12 +73,14 @@ def features(fine: Image, base: Image, scale: float, out: Image | None = None) -
         Pixel of the input in pixels of the result.
     out
         Where to write them; by default a new array.
+    days
+        At a target time: from each pixel to its nearest clear date, with the same pixels around.
 
     Returns
     -------
     ndarray
         Shape (feature, h - 2 `MARGIN`, w - 2 `MARGIN`): logarithms of the averages, from the narrowest to the widest,
-        of the four images in turn; of the brightness; and of the scale.
+        of the four images in turn; of the brightness; of those days; and of the scale.
     """
     coarse = base
     for step in COARSE:
@@ -88,7 +92,7 @@ def features(fine: Image, base: Image, scale: float, out: Image | None = None) -
         (_inner(base, sum(COARSE)) - coarse) ** 2,
     )
     shape = tuple(size - 2 * MARGIN for size in fine.shape)
-    out = np.empty((COUNT, *shape), np.float32) if out is None else out
+    out = np.empty((COUNT + (days is not None), *shape), np.float32) if out is None else out
     number = 0
     for image in images:
         for step in STEPS:
@@ -99,7 +103,9 @@ def features(fine: Image, base: Image, scale: float, out: Image | None = None) -
     np.log(out[:number], out=out[:number])
     out[:number] *= np.float32(0.5)
     out[number] = np.log(np.abs(_inner(base, MARGIN)) + np.float32(DARK))
-    out[number + 1] = np.log(scale)
+    if days is not None:
+        out[number + 1] = np.log(_inner(days, MARGIN) + np.float32(DAY))
+    out[-1] = np.log(scale)
     return out
 
 

@@ -1,15 +1,30 @@
 """Weights of the dates of a series for one target time, pixel by pixel, over gaps."""
 
-from typing import Literal, TypeAlias, get_args
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from xsr.core.blocks import Padding
 from xsr.core.errors import ParameterError
+from xsr.kernels.resample import Interpolation
 
 Temporal: TypeAlias = Literal["linear", "nearest", "mean"]
 """How dates are combined: linearly between the neighbours in time, the nearest alone, the plain mean of some."""
 TEMPORAL: tuple[str, ...] = get_args(Temporal)
+
+
+class Target(Protocol):
+    """What a target time says of its dates; see `xsr.core.target_times.TargetTime`."""
+
+    @property
+    def picks(self) -> tuple[int, ...]:
+        """Which of the dates of a window may be used, in time order."""
+
+    @property
+    def offset(self) -> NDArray[np.float64]:
+        """Days from the target time to each of them."""
 
 
 def date_weights(
@@ -64,3 +79,57 @@ def _linear(valid: NDArray[np.bool_], offset: NDArray[np.float64]) -> NDArray[np
     share = np.where(both, to_before / span, after.any(axis=0))  # of the date after; zero on the date itself
     weights: NDArray[np.float32] = (before * (1 - share) + after * share).astype(np.float32)
     return weights
+
+
+@dataclass(frozen=True)
+class TemporalInterpolation(Interpolation):
+    """Block function: weigh the dates pixel by pixel, then interpolate in space."""
+
+    temporal: str = "linear"
+    frames: int = 5
+    target_times: tuple[Target, ...] = ()
+
+    def __call__(
+        self,
+        window: NDArray[np.float32],
+        rows: NDArray[np.float64],
+        cols: NDArray[np.float64],
+        cell: tuple[float, float],
+    ) -> NDArray[np.float32]:
+        """Evaluate queries; see `xsr.core.types.WindowFunction`."""
+        valid = np.isfinite(window)
+        known = np.where(valid, window, np.float32(0))
+        images = []
+        for target in self.target_times:
+            picks = list(target.picks)
+            weight = date_weights(valid[picks], target.offset, method=self.temporal, frames=self.frames)
+            image = np.einsum("t...,t...->...", weight, known[picks])
+            images.append(np.where(valid[picks].any(axis=0), image, np.float32(np.nan)))
+        return super().__call__(np.stack(images), rows, cols, cell)
+
+
+@dataclass(frozen=True)
+class DaysAway:
+    """Block function: days from a target time to the nearest date that is valid in every band; NaN without one."""
+
+    target_times: tuple[Target, ...]
+    halo: int = 0
+    padding: Padding = "edge"
+
+    def __call__(
+        self,
+        window: NDArray[np.float32],
+        rows: NDArray[np.float64],
+        cols: NDArray[np.float64],
+        cell: tuple[float, float],
+    ) -> NDArray[np.float32]:
+        """Evaluate queries; see `xsr.core.types.WindowFunction`."""
+        valid = np.asarray(np.isfinite(window).all(axis=1))
+        y, x = (np.floor(v + 0.5).astype(np.int64) for v in (rows, cols))
+        at = (y[:, None], x) if rows.ndim == 1 else (y, x)
+        out = np.empty((len(self.target_times), 1, *np.broadcast_shapes(*(part.shape for part in at))), np.float32)
+        for number, target in enumerate(self.target_times):
+            away = np.abs(target.offset)[:, None, None]
+            nearest_of = np.where(valid[list(target.picks)], away, np.inf).min(axis=0)
+            out[number, 0] = np.where(np.isfinite(nearest_of), nearest_of, np.nan)[at]
+        return out

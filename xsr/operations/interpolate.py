@@ -1,12 +1,9 @@
 """Interpolation to any finer grid: the baseline of everything."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from xsr.core import checks, classmap, pipeline
@@ -16,34 +13,10 @@ from xsr.core.members import each_member
 from xsr.core.names import BandsLike
 from xsr.core.provenance import made_by
 from xsr.core.target_times import TargetTime
-from xsr.core.types import Stack, XarrayObject
+from xsr.core.types import XarrayObject
 from xsr.kernels import resample
-from xsr.kernels import temporal as time_kernels
 from xsr.kernels.resample import Interpolation
-from xsr.kernels.temporal import TEMPORAL, Temporal
-
-
-@dataclass(frozen=True)
-class TemporalInterpolation(Interpolation):
-    """Block function: weigh the dates pixel by pixel, then interpolate in space."""
-
-    temporal: str = "linear"
-    frames: int = 5
-    target_times: tuple[TargetTime, ...] = ()
-
-    def __call__(
-        self, window: Stack, rows: NDArray[np.float64], cols: NDArray[np.float64], cell: tuple[float, float]
-    ) -> Stack:
-        """Evaluate queries; see `xsr.core.types.WindowFunction`."""
-        valid = np.isfinite(window)
-        known = np.where(valid, window, np.float32(0))
-        images = []
-        for target in self.target_times:
-            picks = list(target.picks)
-            weight = time_kernels.date_weights(valid[picks], target.offset, method=self.temporal, frames=self.frames)
-            image = np.einsum("t...,t...->...", weight, known[picks])
-            images.append(np.where(valid[picks].any(axis=0), image, np.float32(np.nan)))
-        return super().__call__(np.stack(images), rows, cols, cell)
+from xsr.kernels.temporal import TEMPORAL, Temporal, TemporalInterpolation
 
 
 @each_member

@@ -121,13 +121,18 @@ def collect(recipe: Recipe[Intervals], places: Iterable[TestPlace], say: Say = q
         for patch in _patches(place, recipe.task.patch, rng):
             say(f"errors at {place.name}")
             for scale in recipe.task.scales:
-                found = _pixels(recipe, patch, scale, number, rng)
-                parts.append(replace(found, pixel=found.pixel + len(parts) * recipe.task.pixels))
+                parts.append(_pixels(recipe, patch, scale, number, rng))
     if not parts:
         raise ParameterError(
             f"no place has {recipe.task.patch} pixels along both sides of which {KNOWN:.0%} are known; expected one at"
             " least."
         )
+    return joined(parts, recipe.task.pixels)
+
+
+def joined(parts: Sequence[Pixels], most: int) -> Pixels:
+    """Join pixels of images, at ``most`` so many of each, which are numbered on."""
+    parts = [replace(part, pixel=part.pixel + number * most) for number, part in enumerate(parts)]
     return Pixels(*(np.concatenate([vars(one)[name] for one in parts]) for name in vars(parts[0])))
 
 
@@ -148,15 +153,32 @@ def _pixels(recipe: Recipe[Intervals], place: TestPlace, scale: float, number: i
     low = observed(place, scale)
     fine = np.asarray(super_resolve(low, scale, recipe.task.of, "self-similar").values)[0]
     base = np.asarray(interpolate(low, scale=scale, method="bicubic").values)[0]
-    truth = place.images[0, :, : fine.shape[1], : fine.shape[2]]
+    return drawn(recipe, place, 0, fine, base, scale, number, rng)
+
+
+def drawn(
+    recipe: Recipe[Intervals],
+    place: TestPlace,
+    date: int,
+    fine: Floats,
+    base: Floats,
+    scale: float,
+    number: int,
+    rng: np.random.Generator,
+    *,
+    days: Floats | None = None,
+) -> Pixels:
+    """Draw pixels of a result (band, y, x) of one date of a place; see `xsr.kernels.spread.features`."""
+    truth = place.images[date, :, : fine.shape[1], : fine.shape[2]]
     names = [name for name in place.bands if name in recipe.bands]
     here = [place.bands.index(name) for name in names]
     edge = spread.MARGIN
     std = np.array([recipe.image.std[recipe.bands.index(name)] for name in names], np.float32)
     made, enlarged, wanted = (image[here] / std[:, None, None] for image in (fine, base, truth))
     error = (made - wanted)[:, edge:-edge, edge:-edge].reshape(len(std), -1)
-    known = np.stack([spread.features(*pair, scale) for pair in zip(made, enlarged, strict=True)])
-    known = known.reshape(len(std), spread.COUNT, -1)
+    known = np.stack([spread.features(*pair, scale, days=days) for pair in zip(made, enlarged, strict=True)])
+    features = known.shape[1]
+    known = known.reshape(len(std), features, -1)
     finite = np.isfinite(error) & np.isfinite(known).all(axis=1)
     bands = np.flatnonzero(finite.any(axis=1))
     everywhere = np.flatnonzero(finite[bands].all(axis=0))
@@ -166,7 +188,7 @@ def _pixels(recipe: Recipe[Intervals], place: TestPlace, scale: float, number: i
         place=np.full(count, number),
         band=np.repeat([recipe.bands.index(names[band]) for band in bands], len(picks)),
         scale=np.full(count, scale, np.float32),
-        features=known[bands][:, :, picks].transpose(0, 2, 1).reshape(count, spread.COUNT),
+        features=known[bands][:, :, picks].transpose(0, 2, 1).reshape(count, features),
         error=error[bands][:, picks].ravel(),
         pixel=np.tile(np.arange(len(picks)), len(bands)),
     )
@@ -214,11 +236,6 @@ def intervals_loss(
     # Both begin above zero: the logarithm is that over the floor.
     above = np.log(FLOOR)
     return (error * torch.exp(-expected) + expected - above).mean(), (1 + constant.log() - above).detach()
-
-
-def calibrated(recipe: Recipe[Intervals], network: nn.Module, manifest: Manifest, say: Say) -> list[dict[str, Any]]:
-    """Calibrate a network on the places kept for it; see `calibrate`."""
-    return calibrate(recipe, network, collect(recipe, split(manifest, recipe)[1], say))
 
 
 def calibrate(recipe: Recipe[Intervals], network: nn.Module, pixels: Pixels) -> list[dict[str, Any]]:

@@ -192,6 +192,22 @@ SHARPEN_S2_INTERVALS = replace(
     ),
 )
 
+TEMPORAL_S2_INTERVALS = replace(
+    LIIF_S2_INTERVALS,
+    name="temporal_liif_s2_intervals",
+    summary="How large the errors of temporal_liif_s2 are at target times, for quantiles of its results.",
+    config={"channels": 150, "bands": 10, "width": 16},
+    task=Intervals(of="temporal_liif_s2", at_times=True, scales=(2.0, 3.4), ranges=((1.0, 2.6), (2.6, 6.0))),
+    limits=(
+        "Calibrated for Sentinel-2 of land at scales 2 and 3.4, on dates hidden or shown among those of a few series."
+        " They rest on as many series as the calibration has places: fewer than those of single dates, so intervals may"
+        " be some points off. Not for snow and ice, fire, open sea, other sensors, or times outside a series.",
+        "Intervals widen with the days to the nearest clear date, beyond those of the calibration in proportion. What"
+        " happens between two dates, such as a harvest, a flood or a fire, is no rarer than in those series.",
+        *LIIF_S2_INTERVALS.limits[1:],
+    ),
+)
+
 TEMPORAL_LIIF_WORLDSTRAT = Recipe(
     name="temporal_liif_worldstrat",
     summary="One finer 8-bit RGB image as SPOT observes it, from five of Sentinel-2 in the layout of WorldStrat.",
@@ -326,6 +342,7 @@ RECIPES: dict[str, Recipe[Any]] = {
         LIIF_S2_INTERVALS,
         CARN_S2_INTERVALS,
         SHARPEN_S2_INTERVALS,
+        TEMPORAL_S2_INTERVALS,
         DCTNET_LST,
         DCTRRDBNET_LST,
         JIIF_LST,

@@ -17,6 +17,7 @@ from xsr.core.names import BandsLike
 from xsr.core.provenance import made_by
 from xsr.core.target_times import TargetTime
 from xsr.core.types import XarrayObject
+from xsr.kernels import spread
 from xsr.models import registry
 from xsr.models.card import ModelCard
 from xsr.models.precision import Exact, Precision
@@ -129,8 +130,9 @@ def liif(
         Numbers in (0, 1) that rise, such as (0.05, 0.5, 0.95), for a dimension ``quantile`` in front of the others, as
         `xarray.DataArray.quantile` makes it: what the true values, as sharp as the result, are below with these
         probabilities. The estimate itself is at 0.5. The coordinate ``interval_calibrated`` is false where the image is
-        unlike those on which the intervals were calibrated. Not with ``t``, ``like``, ``sharpen=False`` or
-        another ``psf`` than ``sensor``: errors of such results were not measured.
+        unlike those on which the intervals were calibrated. With ``like`` pixels are taken for squares of their
+        area. Not with ``sharpen=False`` or another ``psf`` than ``sensor``, and with ``t`` of models alone whose card
+        says so: errors of other results were not measured.
     mtf
         Of a model for any optical sensor: modulation transfer at the Nyquist frequency of the cube's pixels, one
         number or by band. By default it is estimated for each band and date, once for the whole image, as
@@ -217,8 +219,8 @@ def liif(
     psf = chosen(psf, request.card)
     provenance = request.provenance | made_by("liif", **record(psf, request.card))
     gains = gains_of(psf, request.card, request.cube.canonical)
-    unmeasured = {"t": t, "like": like, "sharpen": False if request.card.before and not sharpen else None}
-    wanted = intervals.requested(quantiles, request.card, unmeasured, psf)
+    unmeasured = {"sharpen": False if request.card.before and not sharpen and request.at is None else None}
+    wanted = intervals.requested(quantiles, request.card, unmeasured, psf, timed=request.at is not None)
     if consistent and (request.at is not None or like is not None):
         raise ParameterError(
             f"consistent=True with {'t' if request.at else 'like'}=...; expected scale= or resolution= alone: the"
@@ -226,17 +228,21 @@ def liif(
         )
     function, picks = resharpened(request.function, gains), request.function.picks
     size: dict[str, Any] = {"scale": scale, "resolution": resolution}
+    chunks = CHUNK_AT if chunks is None and request.at is not None else chunks
     how: dict[str, Any] = {"chunks": chunks, "provenance": provenance}
+    made = None
     if consistent:
         fine = consistency.refine(request.cube, request.card, function, picks, gains, **size, **how)
+    elif wanted and (like is not None or request.at is not None):
+        fine, made = _wider(request, gains, like, pipeline.resolve_target(request.cube, **size, like=like), **how)
     elif request.at is None:
         fine = pipeline.refine(request.cube, function, **size, like=like, **how)
     else:
         fine = _at(request, gains, like, pipeline.resolve_target(request.cube, **size, like=like), **how)
     warn_of_scale(max(fine.attrs["xsr_scale"]), request.card)
-    return intervals.with_quantiles(
-        *(fine, request.cube, request.card, picks, wanted), **size, device=device, chunks=chunks
-    )
+    times = None if request.at is None else request.at[0]
+    how = {"device": device, "chunks": chunks, "made": made, "moments": times}
+    return intervals.with_quantiles(fine, request.cube, request.card, picks, wanted, **size, **how)
 
 
 def _those_given(**given: Any) -> dict[str, Any]:
@@ -394,10 +400,39 @@ def _at(
         moments,
         lambda target_times: resharpened(function(target_times), gains),
         target,
-        chunks=pipeline.resolve_chunks(CHUNK_AT if chunks is None else chunks),
+        chunks=pipeline.resolve_chunks(chunks),
         provenance=provenance,
         beside=request.beside,
     )
+
+
+def _wider(
+    request: Request,
+    gains: tuple[float, ...] | None,
+    like: object | None,
+    target: tuple[GeoBox, Sampling],
+    *,
+    chunks: int | Sequence[int] | None,
+    provenance: dict[str, Any],
+) -> tuple[XarrayObject, intervals.Made]:
+    """Evaluate pixels around a grid too, as far as the cube goes on: errors are read from them."""
+    cube, blocks = request.cube.towards(like), pipeline.resolve_chunks(chunks)
+    around, sizes = pipeline.continued(cube, target[1], spread.MARGIN, chunks=blocks)
+    inner = (..., *around.inside)
+    if request.at is None:
+        values, shell = pipeline.values(cube, resharpened(request.function, gains), around, chunks=sizes), cube
+        fine = pipeline.dress(cube, values[inner], target, provenance)
+    else:
+        moments, function = request.at
+        values = pipeline.values_at(
+            *(cube, moments, lambda target_times: resharpened(function(target_times), gains), around),
+            chunks=sizes,
+            beside=request.beside,
+        )
+        shell = cube.at(moments.resolve(cube)[0])
+        fine = pipeline.dress_at(cube, moments, values[inner], target, chunks=blocks, provenance=provenance)
+    dress = partial(pipeline.dress, shell, target=target, provenance={})
+    return fine, intervals.Made(values, sizes, around, around.inside, dress)
 
 
 Series = TypeVar("Series", Temporal, Fused, Innovated)

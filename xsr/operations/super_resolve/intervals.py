@@ -1,7 +1,7 @@
 """Quantiles of a result: how large its error is likely to be, pixel by pixel."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -14,14 +14,15 @@ from xsr.core import checks, graph, pipeline
 from xsr.core.blocks import Padding
 from xsr.core.cube import Cube, open_cube
 from xsr.core.errors import ModelError, ParameterError
-from xsr.core.grid import Refinement
+from xsr.core.grid import Refinement, Sampling
+from xsr.core.target_times import TargetTime
 from xsr.core.types import Stack, XarrayObject
 from xsr.kernels import spread
 from xsr.kernels.resample import Interpolation, fill_nodata
+from xsr.kernels.temporal import DaysAway, TemporalInterpolation
 from xsr.models import registry
 from xsr.models.card import ModelCard
 from xsr.models.channels import Channels
-from xsr.operations.super_resolve.networks import FILL
 from xsr.operations.super_resolve.sharpness import Sharpness
 
 MIDDLE = 0.5
@@ -37,7 +38,9 @@ PIXELS = 1 << 13
 """Pixels whose errors are predicted at once: hidden layers that stay in cache are three times as fast."""
 
 
-def requested(quantiles: Any, card: ModelCard, others: Mapping[str, Any], psf: Sharpness | None) -> tuple[float, ...]:
+def requested(
+    quantiles: Any, card: ModelCard, others: Mapping[str, Any], psf: Sharpness | None, *, timed: bool = False
+) -> tuple[float, ...]:
     """Check the quantiles requested of results of a model; none where none are.
 
     Parameters
@@ -50,13 +53,15 @@ def requested(quantiles: Any, card: ModelCard, others: Mapping[str, Any], psf: S
         Arguments of the same call with which errors were not measured; None where they are not given.
     psf
         Sharpness of the result.
+    timed
+        Whether it is of target times.
 
     Raises
     ------
     ParameterError
         If they are not numbers in (0, 1) that rise, or come with one of those arguments.
     ModelError
-        If the errors of the model were not measured.
+        If the errors of the model were not measured, or not those of target times.
     """
     if quantiles is None:
         return ()
@@ -72,7 +77,12 @@ def requested(quantiles: Any, card: ModelCard, others: Mapping[str, Any], psf: S
             f"quantiles with {beside[0]}={others[beside[0]]!r}; the errors of such results were not measured. Leave one"
             " out."
         )
-    model_of(card)
+    stated, _ = model_of(card)
+    if timed != Table.reads_days(stated):
+        raise ModelError(
+            f"quantiles {'with' if timed else 'without'} t=...; the errors of model {card.name!r} were measured"
+            f" {'date by date' if timed else 'at target times'} alone. {'Leave one out' if timed else 'Give t'}."
+        )
     if psf != "sensor":
         raise ParameterError(
             f"quantiles with psf={psf!r}; errors were measured against images as sharp as the sensor. Leave psf out."
@@ -96,6 +106,26 @@ def model_of(card: ModelCard) -> tuple[ModelCard, registry.ModelSpec]:
     return registry.card(card.intervals), registry.spec(card.intervals)
 
 
+@dataclass(frozen=True)
+class Made:
+    """Values of a result, and of pixels around it that its errors are read from too."""
+
+    values: Any
+    """Array (time, band, y, x)."""
+    sizes: tuple[tuple[int, ...], tuple[int, ...]]
+    """Of its blocks, (y, x)."""
+    sampling: Sampling
+    """Where its pixels lie in the cube."""
+    inside: tuple[slice, slice]
+    """Where the result lies in it, (y, x)."""
+    dress: Callable[[Any], XarrayObject]
+    """From an array of the result's shape to the form of the result."""
+
+    def inner(self, values: Any) -> Any:
+        """Cut off the pixels around."""
+        return values[(..., *self.inside)]
+
+
 def with_quantiles(
     fine: XarrayObject,
     cube: Cube,
@@ -107,6 +137,8 @@ def with_quantiles(
     resolution: float | None = None,
     device: str,
     chunks: int | Sequence[int] | None,
+    made: Made | None = None,
+    moments: pipeline.Moments | None = None,
 ) -> XarrayObject:
     """Add the dimension ``quantile`` to a result, where quantiles are requested.
 
@@ -124,37 +156,77 @@ def with_quantiles(
         See `requested`; without any the result is returned as it is.
     scale, resolution, device, chunks
         As of the result.
+    made
+        Its values, where there are more than the result has.
+    moments
+        Its target times, if it has some.
     """
     if not quantiles:
         return fine
     stated, spec = model_of(card)
-    geobox, sampling = pipeline.resolve_target(cube, scale=scale, resolution=resolution, like=None)
-    blocks = pipeline.resolve_chunks(chunks)
     opened = open_cube(fine, units="reflectance")
-    factor = 1 / math.sqrt(sampling.cell[0] * sampling.cell[1])
+    if made is None:
+        made = _made(opened, cube, scale, resolution, pipeline.resolve_chunks(chunks))
+    factor = 1 / math.sqrt(made.sampling.cell[0] * made.sampling.cell[1])
     table = Table.of(stated, picks, factor)
-    error = pipeline.values(
-        opened,
-        Error(spec, stated.image, tuple(picks), factor, device, table.least, table.greatest, table.middle, table.root),
-        Refinement(geobox.shape.yx, (1.0, 1.0)),
-        chunks=blocks,
-        beside=pipeline.values(cube, Interpolation("bicubic"), sampling, chunks=blocks),
-    )
+    error, inner = _errors(made, cube, moments, table, spec, stated, picks, factor, device), made.inner
     parts: list[Any] = []
     with xr.set_options(keep_attrs=True):  # type: ignore[no-untyped-call]
         for quantile in quantiles:
             if quantile == MIDDLE:
                 parts.append(fine)
                 continue
-            offset = graph.each(partial(table.offset, quantile=quantile), error, np.float32)
-            parts.append(fine + opened.rewrap(offset, geobox, {}))
+            offset = inner(graph.each(partial(table.offset, quantile=quantile), error, np.float32))
+            parts.append(fine + made.dress(offset))
     joined: Any = xr.concat(parts, dim="quantile", coords="minimal", compat="override", join="override")
     index = xr.Variable("quantile", list(quantiles), {"long_name": "share of the likely values below"})
     found: XarrayObject = joined.assign_coords(quantile=index).assign_attrs(xsr_intervals=stated.name)
     if not table.root:
         return found
-    like = opened.rewrap(graph.each(calibrated, error, np.bool_), geobox, {})
+    like = made.dress(inner(graph.each(calibrated, error, np.bool_)))
     return found.assign_coords({CALIBRATED: _of_pixels(like, opened)})
+
+
+def _made(opened: Cube, cube: Cube, scale: float | None, resolution: float | None, chunks: tuple[int, int]) -> Made:
+    """Values of a result on the grid of a cube, which ends where the cube ends."""
+    geobox, sampling = pipeline.resolve_target(cube, scale=scale, resolution=resolution, like=None)
+    sizes, all_of = opened.block_sizes(sampling.shape, chunks), slice(None)
+    dress = partial(opened.rewrap, geobox=geobox, provenance={})
+    return Made(opened.data.data, sizes, sampling, (all_of, all_of), dress)
+
+
+def _errors(
+    made: Made,
+    cube: Cube,
+    moments: pipeline.Moments | None,
+    table: "Table",
+    spec: registry.ModelSpec,
+    stated: ModelCard,
+    picks: Sequence[int],
+    factor: float,
+    device: str,
+) -> Any:
+    """Compute the expected errors (time, band, y, x) of a result; see `Error`."""
+    ranges = table.least, table.greatest, table.middle, table.root
+    function = Error(spec, stated.image, tuple(picks), factor, device, *ranges, timed=moments is not None)
+    beside = read_beside(cube, moments, made.sampling, made.sizes)
+    shape = made.sampling.shape
+    plan = graph.make_plan(Refinement(shape, (1.0, 1.0)), shape, halo=function.halo, chunks=made.sizes)
+    return graph.run(function, np.concatenate([made.values, *beside], axis=1), plan, bands=made.values.shape[1])
+
+
+def read_beside(
+    cube: Cube, moments: pipeline.Moments | None, sampling: Sampling, sizes: tuple[tuple[int, ...], tuple[int, ...]]
+) -> list[Any]:
+    """Interpolation of a cube, and at target times the days to the nearest clear date, as arrays of blocks."""
+    if moments is None:
+        return [pipeline.values(cube, Interpolation("bicubic"), sampling, chunks=sizes)]
+    base = pipeline.values_at(cube, moments, _between_dates, sampling, chunks=sizes)
+    return [base, pipeline.values_at(cube, moments, DaysAway, sampling, chunks=sizes, bands=1)]
+
+
+def _between_dates(target_times: tuple[TargetTime, ...]) -> TemporalInterpolation:
+    return TemporalInterpolation("bicubic", target_times=target_times)
 
 
 def _of_pixels(found: XarrayObject, cube: Cube) -> xr.Variable:
@@ -214,6 +286,11 @@ class Table:
                 " card again."
             ) from error
 
+    @staticmethod
+    def reads_days(card: ModelCard) -> bool:
+        """Whether a model of errors reads how far the nearest clear date is: it has one feature more."""
+        return len(card.image) * spread.COUNT < (card.inputs or 0)
+
     def offset(self, error: Stack, *, quantile: float) -> Stack:
         """From expected errors (time, band, y, x) to what a quantile is above the estimate."""
         share, sign = abs(2 * quantile - 1), np.float32(np.sign(quantile - MIDDLE))
@@ -261,12 +338,14 @@ class Error:
     middle: tuple[float, ...] = ()
     """Of the features that say what kind of image it is; see `Table`."""
     root: tuple[tuple[float, ...], ...] = ()
+    timed: bool = False
+    """Whether the days to the nearest clear date lie beside."""
     padding: Padding = "reflect"
 
     @property
     def halo(self) -> int:
-        """What the features depend on, and what filling needs beyond that."""
-        return spread.MARGIN + FILL
+        """What the features depend on, and what filling all of that needs."""
+        return 2 * spread.MARGIN
 
     def __call__(
         self, window: Stack, rows: NDArray[np.float64], cols: NDArray[np.float64], cell: tuple[float, float]
@@ -280,9 +359,9 @@ class Error:
         std = np.array(self.channels.std, np.float32)
         ranges = [tuple(np.array(ends[band], np.float32) for ends in (self.least, self.greatest)) for band in of]
         bands = len(self.picks)
-        constant = np.zeros(2 * bands * len(window), np.float32)
-        filled = fill_nodata(window.reshape(-1, *window.shape[2:]), passes=FILL, constant=constant)
-        filled = filled.reshape(len(window), 2, bands, *window.shape[2:])
+        filled = fill_nodata(window.reshape(-1, *window.shape[2:]), passes=spread.MARGIN, constant=0)
+        filled = filled.reshape(window.shape)
+        count = spread.COUNT + self.timed
         shape = len(window), len(known), len(rows), len(cols)
         logarithm, beyond = np.empty((2, *shape), np.float32)
         unlike = np.zeros((len(window), len(rows), len(cols)), np.float32)
@@ -291,10 +370,12 @@ class Error:
         for first in range(0, len(rows), ROWS):
             last = min(first + ROWS, len(rows))
             read = filled[..., top + first - edge : top + last + edge, across]
-            inputs = np.zeros((len(window), len(self.channels), spread.COUNT, last - first, len(cols)), np.float32)
-            for number, (fine, base) in enumerate(read):
+            inputs = np.zeros((len(window), len(self.channels), count, last - first, len(cols)), np.float32)
+            for number, images in enumerate(read):
+                days = images[-1] if self.timed else None
                 for band, pick in known:
-                    spread.features(fine[band] / std[pick], base[band] / std[pick], self.scale, inputs[number, pick])
+                    pair = images[band] / std[pick], images[bands + band] / std[pick]
+                    spread.features(*pair, self.scale, inputs[number, pick], days=days)
                 if self.root:
                     kind = inputs[number][np.ix_(picks, spread.SMOOTH)]
                     unlike[number, first:last] = spread.unlikeness(kind.reshape(-1, *kind.shape[2:]), middle, root)

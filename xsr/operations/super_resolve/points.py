@@ -1,6 +1,7 @@
 """The continuous image at scattered points."""
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from xsr.core.types import XarrayObject
 from xsr.models.precision import Precision
 from xsr.operations.super_resolve.continuous import TOGETHER, prepare
 from xsr.operations.super_resolve.networks import warn_of_scale
+from xsr.operations.super_resolve.pixels import Scattered, with_quantiles_at
 
 POINTS = 1 << 16
 """Points of `sample` computed by one task at most."""
@@ -46,6 +48,7 @@ def sample(
     units: str | float | None = None,
     device: str = "auto",
     precision: Precision = "auto",
+    quantiles: float | Sequence[float] | None = None,
 ) -> XarrayObject:
     """Evaluate the continuous image at points.
 
@@ -65,6 +68,10 @@ def sample(
         Sharpness of the result: points are computed as pixels of ``gsd / scale`` would be.
     model, bands, units, device, precision
         As in `liif`.
+    quantiles
+        Numbers in (0, 1) that rise, for a dimension ``quantile``; see `liif`. An error is that of a pixel, so the
+        values are those of the pixel of ``liif(scale=...)`` in which a point lies, as sharp as the sensor, the
+        estimate at 0.5 too: not those of the continuous image at the point itself.
 
     Returns
     -------
@@ -74,7 +81,10 @@ def sample(
     Raises
     ------
     ParameterError
-        If ``x`` and ``y`` are not of one length and dimension, ``crs`` is unknown, or ``scale`` is below 1.
+        If ``x`` and ``y`` are not of one length and dimension, ``crs`` is unknown, ``scale`` is below 1, or
+        ``quantiles`` are no numbers in (0, 1) that rise.
+    ModelError
+        If there is no such model, or ``quantiles`` of one whose errors were not measured.
 
     Warns
     -----
@@ -117,6 +127,11 @@ def sample(
     coords = {**coords, "spatial_ref": xr_coords(checked.geobox)["spatial_ref"]}
     record = {**request.provenance, "xsr_scale": [scale, scale]}
     back = np.argsort(order)
+    if quantiles is not None:
+        how: dict[str, Any] = {"model": model, "bands": bands, "units": units, "device": device, "precision": precision}
+        how |= {"t": t, "frames": frames, "window": window, "extrapolate": extrapolate, "fill": fill}
+        where = Scattered(rows[order], cols[order], sizes, back, dim, coords)
+        return with_quantiles_at(cube, checked, where, scale=scale, quantiles=quantiles, **how)
     if request.at is None:
         plan = graph.make_plan(points, shape, halo=request.function.halo, chunks=(1, sizes))
         values = graph.run(request.function, checked.data.data, plan)[:, :, 0]

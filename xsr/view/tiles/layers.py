@@ -18,13 +18,11 @@ from xsr.core.target_times import TargetTime, plan_groups
 from xsr.core.types import WindowFunction, XarrayObject
 from xsr.kernels import sharpness, spread
 from xsr.kernels.resample import Interpolation
-from xsr.kernels.temporal import date_weights
+from xsr.kernels.temporal import TemporalInterpolation, date_weights
 from xsr.models import registry
 from xsr.models.precision import Precision
-from xsr.operations.interpolate import TemporalInterpolation
 from xsr.operations.super_resolve import intervals
 from xsr.operations.super_resolve.continuous import DEFAULT, DEFAULT_AT, TOGETHER, Request, liif, prepare
-from xsr.operations.super_resolve.networks import FILL
 from xsr.operations.super_resolve.sharpness import Sharpness, chosen, gains_of, resharpened
 from xsr.view.tiles.evaluation import Image, evaluate
 from xsr.view.tiles.memory import Memory
@@ -41,7 +39,7 @@ FRAMES = 5
 MOST = {"interpolated": 10, "averaged": 2}
 """Dates on either side of a time between dates that interpolation may use; at coarse zooms each is read whole."""
 
-BEYOND = sharpness.MARGIN + spread.MARGIN + FILL + 2
+BEYOND = sharpness.MARGIN + 2 * spread.MARGIN + 2
 """Pixels of that grid around those that are shown on which they depend, beside what the network reads."""
 
 
