@@ -49,6 +49,30 @@ def test_a_band_that_is_a_mixture_of_sharp_ones_is_recovered(corner):
     assert (found[:2] == 0).all()
 
 
+def test_a_share_of_the_variance_counts_as_noise_where_bands_vary():
+    """By hand: of one sharp band with variance v, the slope is cov / (v + ridge + spread v)."""
+    sharp = scene(0, bands=1)
+    low = seen(0.7 * sharp[0])[None]
+    stack = np.concatenate([sharp, low])[None].astype(np.float32)
+    exact, damped = (
+        injected_detail(stack, [0], [1], OPTICS, ridge=1e-12, spread=share)[0, 1].astype(float) for share in (0.0, 0.25)
+    )
+    assert np.abs(exact).max() > 0.02
+    np.testing.assert_allclose(damped, exact / 1.25, rtol=0, atol=1e-6)
+
+
+def test_the_mean_variance_is_that_of_all_sharp_bands():
+    """By hand: two sharp bands, one without variance, share the noise; the slope is cov / (v + spread v / 2)."""
+    sharp = np.concatenate([scene(0, bands=1), np.full((1, 96, 96), 0.1, np.float32)])
+    low = seen(0.7 * sharp[0])[None]
+    stack = np.concatenate([sharp, low])[None].astype(np.float32)
+    exact, damped = (
+        injected_detail(stack, [0, 1], [2], OPTICS, ridge=1e-9, spread=share)[0, 2].astype(float)
+        for share in (0.0, 0.5)
+    )
+    np.testing.assert_allclose(damped, exact / 1.25, rtol=0, atol=1e-5)
+
+
 def test_the_lattice_of_the_larger_pixels_counts():
     sharp = scene(1)
     truth = 0.8 * sharp[0] + 0.1 * sharp[1]

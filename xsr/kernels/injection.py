@@ -35,6 +35,8 @@ WINDOW = 5
 """Pixels on every side at which the weights of a regression, which fall linearly along each axis, come to nothing."""
 RIDGE = 1e-6
 """Squared reflectance that counts as noise of the sharp bands, observed as the coarse ones are."""
+SPREAD = 0.0
+"""Share of the mean variance of those bands in a window that counts as noise as well."""
 STRIP = 128
 """Columns whose sums move down together."""
 RELAXATION = 1.5
@@ -60,6 +62,7 @@ def injected_detail(
     corner: tuple[int, int] = (0, 0),
     window: int = WINDOW,
     ridge: float = RIDGE,
+    spread: float = SPREAD,
 ) -> NDArray[np.float32]:
     """Predict what coarse bands lack, from sharp bands on the same grid.
 
@@ -73,8 +76,8 @@ def injected_detail(
         How a coarse band is observed: from the grid to its own pixels, and back.
     corner
         First pixel (row, column) of the images, counted from a corner of the larger pixels.
-    window, ridge
-        Of the regressions; see `WINDOW` and `RIDGE`.
+    window, ridge, spread
+        Of the regressions; see `WINDOW`, `RIDGE` and `SPREAD`.
 
     Returns
     -------
@@ -84,7 +87,8 @@ def injected_detail(
     Notes
     -----
     With x the sharp bands, S x the same observed as a coarse band y is, the detail is ``a (x - S x)``, ``a =
-    (cov(S x) + ridge I)^-1 cov(S x, y)``, in windows of ``window`` pixels on every side, weighted linearly.
+    (cov(S x) + r I)^-1 cov(S x, y)``, in windows of ``window`` pixels on every side, weighted linearly, and ``r`` the
+    ridge and ``spread`` times the mean variance of S x.
     """
     around, edge = reach([optics]), margin(optics, window)
     count, _, height, width = images.shape
@@ -102,7 +106,7 @@ def injected_detail(
         offset, others_offset = (v.mean(axis=(1, 2), keepdims=True) for v in (blurred, others))
         lost = np.ascontiguousarray((guide - blurred)[inner])
         found = np.empty((len(coarse), *lost.shape[1:]), np.float32)
-        _regress(blurred - offset, others - others_offset, lost, window, ridge, found)
+        _regress(blurred - offset, others - others_offset, lost, window, ridge, spread, found)
         out[number, list(coarse)] = found
     return out
 
@@ -131,7 +135,7 @@ def slopes(
         found = np.empty((len(y), *out.shape[2:]), np.float32)
         one[...] = 0
         one[number] = 1
-        _regress(x, y, one, window, ridge, found)
+        _regress(x, y, one, window, ridge, SPREAD, found)
         out[:, number] = found
     return out
 
@@ -174,7 +178,7 @@ def projected_back(
 
 
 @jit
-def _regress(x: Any, y: Any, lost: Any, window: Any, ridge: Any, out: Any) -> None:
+def _regress(x: Any, y: Any, lost: Any, window: Any, ridge: Any, spread: Any, out: Any) -> None:
     """Regress ``y`` (band, h, w) on ``x`` (guide, h, w) around every pixel, and apply the slopes to ``lost``.
 
     Weights fall linearly along each axis: a box upon a box. Sums move down strip by strip, so that they stay in the
@@ -237,7 +241,21 @@ def _regress(x: Any, y: Any, lost: Any, window: Any, ridge: Any, out: Any) -> No
                     sums[q, j - window] = running * scale
                     running -= middle[j - window]
             for j in range(cols):
-                _solve(sums[:, j], lost[:, row, left + j], guides, bands, ridge, factor, slope, out[:, row, left + j])
+                noise = ridge
+                if spread > 0:
+                    noise += spread * _variance(sums[:, j], guides, bands)
+                _solve(sums[:, j], lost[:, row, left + j], guides, bands, noise, factor, slope, out[:, row, left + j])
+
+
+@jit
+def _variance(sums: Any, guides: Any, bands: Any) -> Any:
+    """Mean variance of the guides in the window of one pixel."""
+    at, total = guides + bands, 0.0
+    for i in range(guides):
+        at += i  # the products of a guide with those before it
+        total += max(sums[at] - sums[i] * sums[i], 0.0)
+        at += 1
+    return total / guides
 
 
 @jit
