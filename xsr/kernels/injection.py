@@ -36,7 +36,7 @@ WINDOW = 5
 RIDGE = 1e-6
 """Squared reflectance that counts as noise of the sharp bands, observed as the coarse ones are."""
 SPREAD = 0.0
-"""Share of the mean variance of those bands in a window that counts as noise as well."""
+"""Share of the variance of each of those bands in a window that counts as noise as well."""
 STRIP = 128
 """Columns whose sums move down together."""
 RELAXATION = 1.5
@@ -87,8 +87,8 @@ def injected_detail(
     Notes
     -----
     With x the sharp bands, S x the same observed as a coarse band y is, the detail is ``a (x - S x)``, ``a =
-    (cov(S x) + r I)^-1 cov(S x, y)``, in windows of ``window`` pixels on every side, weighted linearly, and ``r`` the
-    ridge and ``spread`` times the mean variance of S x.
+    (cov(S x) + ridge I + spread diag(cov(S x)))^-1 cov(S x, y)``, in windows of ``window`` pixels on every side,
+    weighted linearly.
     """
     around, edge = reach([optics]), margin(optics, window)
     count, _, height, width = images.shape
@@ -241,25 +241,14 @@ def _regress(x: Any, y: Any, lost: Any, window: Any, ridge: Any, spread: Any, ou
                     sums[q, j - window] = running * scale
                     running -= middle[j - window]
             for j in range(cols):
-                noise = ridge
-                if spread > 0:
-                    noise += spread * _variance(sums[:, j], guides, bands)
-                _solve(sums[:, j], lost[:, row, left + j], guides, bands, noise, factor, slope, out[:, row, left + j])
+                here, to = lost[:, row, left + j], out[:, row, left + j]
+                _solve(sums[:, j], here, guides, bands, ridge, spread, factor, slope, to)
 
 
 @jit
-def _variance(sums: Any, guides: Any, bands: Any) -> Any:
-    """Mean variance of the guides in the window of one pixel."""
-    at, total = guides + bands, 0.0
-    for i in range(guides):
-        at += i  # the products of a guide with those before it
-        total += max(sums[at] - sums[i] * sums[i], 0.0)
-        at += 1
-    return total / guides
-
-
-@jit
-def _solve(sums: Any, lost: Any, guides: Any, bands: Any, ridge: Any, factor: Any, slope: Any, out: Any) -> None:
+def _solve(
+    sums: Any, lost: Any, guides: Any, bands: Any, ridge: Any, spread: Any, factor: Any, slope: Any, out: Any
+) -> None:
     """Solve the regression of one pixel (Cholesky), and apply the slopes."""
     at = guides + bands
     for i in range(guides):
@@ -267,7 +256,7 @@ def _solve(sums: Any, lost: Any, guides: Any, bands: Any, ridge: Any, factor: An
             value = sums[at] - sums[i] * sums[j]
             at += 1
             if i == j:
-                value += ridge
+                value += ridge + spread * value
             for k in range(j):
                 value -= factor[i, k] * factor[j, k]
             factor[i, j] = np.sqrt(max(value, ridge)) if i == j else value / factor[j, j]

@@ -28,9 +28,10 @@ TWICE, SIXFOLD = 2, 6
 SLACK = 0.01
 """Share by which a pixel size may be off."""
 WINDOW_60, RIDGE_60, SPREAD_60 = 12, 3e-7, 1e-3
-"""Of the regressions of bands of 60 m, which have few own pixels for ten sharp bands; see `xsr.kernels.injection`. Over
-60 m bands vary little, B01 least, and the noise of sharp bands is averaged: a small ridge holds where there is little to
-go by, and a share of the variance at clouds and coasts."""
+"""Of the regressions of bands of 60 m, which have few own pixels for ten sharp bands; see `xsr.kernels.injection`.
+
+Over 60 m bands vary little, B01 least, and the noise of sharp ones is averaged: a ridge must be small. Where there is
+contrast, at clouds and coasts, relations are not linear, which counts as noise of each sharp band by its variance."""
 
 
 def sides_of(cube: Cube, card: ModelCard) -> tuple[int, ...]:
