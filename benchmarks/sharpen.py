@@ -99,6 +99,11 @@ def cases(*, published: bool) -> Iterator[Case]:
             known = {b: v for b, v in zip(BANDS, fill(level.image), strict=True) if np.isfinite(v).all()}
             sharp, coarse = ([band for band in group if band in known] for group in (FINE, COARSE))
             yield degraded(place, [(b, known[b]) for b in sharp], [(b, known[b]) for b in coarse], 2, published)
+    yield from cases_of_60m(published=published)
+
+
+def cases_of_60m(*, published: bool) -> Iterator[Case]:
+    """Make the pairs of bands of 60 m."""
     folder = data_folder()
     assert folder is not None
     scene = xr.open_dataset(folder / "s2_l1c_dsen2" / "S2A_MSIL1C_20170527_T33UUB.nc")
@@ -397,6 +402,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", nargs="*", default=[DEFAULT], help="of sharpen, or of liif at scale 1")
     parser.add_argument("--write", action="store_true", help="update the page")
+    parser.add_argument("--sixty", action="store_true", help="bands of 60 m alone; with --write their tables alone")
     parser.add_argument("--small", action="store_true", help="little input, to check that it runs")
     options = parser.parse_args()
     if data_folder() is None:
@@ -404,6 +410,9 @@ def main() -> None:
         return
     every, text = methods(options.models), []
     names = [name for name in every if name != "bicubic"]
+    if options.sixty:
+        sixty(every, names, keep=options.write)
+        return
     for published in (False, True):
         rows = []
         for one in islice(cases(published=published), 1, 2) if options.small else cases(published=published):
@@ -436,6 +445,22 @@ def main() -> None:
     if options.write:
         write(PAGE, "\n".join([*text, note]), MARKERS)
         print(f"wrote {PAGE.relative_to(ROOT)}")
+
+
+def sixty(every: dict[str, Method], names: Sequence[str], *, keep: bool) -> None:
+    """Score bands of 60 m, and put their tables into the page if they are to be kept."""
+    for title, published in (("Self-similar pairs", False), ("By the published formula", True)):
+        found = cases_of_60m(published=published)
+        lines = shares(
+            [row for one in found for name, m in every.items() for row in judge(one, name, m(one))], names, sixty=True
+        )
+        label = f"{title}, bands of 60 m"
+        show(label, ["", *names], lines)
+        if keep:
+            head = f"**{label}**\n\n"
+            before, rest = PAGE.read_text(encoding="utf-8").split(head)
+            after = rest[rest.index("\n\n") :]
+            PAGE.write_text(before + head + markdown(["", *names], lines) + after, encoding="utf-8")
 
 
 def show(title: str, head: Sequence[str], lines: Sequence[Sequence[str]]) -> None:

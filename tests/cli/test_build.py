@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 import xsr
 from xsr import cli
+from xsr.cli import options
 from xsr.cli.build import Request
 from xsr.core.errors import ParameterError
 
@@ -44,6 +45,25 @@ def test_what_a_run_notes_is_read_again():
 def test_other_things_that_a_store_may_say_are_one_error(change, expected):
     with pytest.raises(ParameterError, match=expected):
         Request.recall({**GOOD, **change}, "a.zarr")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("0.25", 0.25), ("1e-3", 1e-3), ("red=0.25,nir = 0.2", {"red": 0.25, "nir": 0.2})]
+)
+def test_a_number_for_all_bands_or_by_band(text, value):
+    assert options.by_band("--mtf", text) == value
+
+
+@pytest.mark.parametrize("text", ["", "high", "red=", "=0.2", "red=0.2,0.3", "red=0.2,red=0.3", "0.2,0.3"])
+def test_a_number_by_band_that_cannot_be_read(text):
+    with pytest.raises(ParameterError, match=r"--mtf .*; expected a number, or one for each band: red"):
+        Request(source="in.zarr", model="liif_s2", scale=2.0, mtf=text).check()
+
+
+@pytest.mark.parametrize("model", ["bicubic", "carn_3x3x64g4sw_s2"])
+def test_models_without_an_mtf_refuse_one(model):
+    with pytest.raises(ParameterError, match="--mtf, --noise given"):
+        Request(source="in.zarr", model=model, mtf="0.3", noise="0").build()
 
 
 @pytest.mark.parametrize("remembered", [None, [], ["run"], "run", 5, {}])

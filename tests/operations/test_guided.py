@@ -27,6 +27,7 @@ from xsr.kernels.degrade import blur_decimate
 from xsr.kernels.limits import limits as limits_of
 from xsr.models import predictor, registry
 from xsr.models.card import file_sha256, from_fields, write_card
+from xsr.operations.guided.guide import checked_index
 from xsr.operations.guided.operation import DEFAULT
 from xsr.sources.landsat import brightness_temperature
 from xsr.testing import assert_lazy, assert_same_grid
@@ -174,6 +175,33 @@ def test_a_vegetation_index_alone_guides(how):
     lazy = LOW.chunk().sr.guided(alone.chunk(), **how)
     assert lazy.chunks is not None
     np.testing.assert_allclose(lazy, out, atol=1e-3)
+
+
+@pytest.mark.parametrize("how", [{"method": "tsharp"}, {"method": "guided_filter"}])
+def test_an_index_in_other_numbers_is_refused_when_it_is_read(how):
+    index = ((GUIDE[1] - GUIDE[0]) / (GUIDE[1] + GUIDE[0])).values
+    alone = GUIDE[:1].copy(data=index[None]).assign_coords(band=["ndvi"])
+    stored = alone * 10000
+    with pytest.raises(CubeError, match=r"'ndvi' holds values from .* expected a vegetation index from -1 to 1"):
+        LOW.sr.guided(stored, **how)
+    lazy = LOW.sr.guided(stored.chunk(), **how)
+    with pytest.raises(CubeError, match="guide_units=1e-4"):
+        lazy.compute()
+    np.testing.assert_allclose(
+        LOW.sr.guided(stored, guide_units=1e-4, **how), LOW.sr.guided(alone, **how), rtol=0, atol=1e-3
+    )
+
+
+def test_a_few_pixels_of_an_index_may_lie_beyond_one():
+    block = np.linspace(-1, 1, 400, dtype=np.float32).reshape(1, 1, 20, 20)
+    block[0, 0, 0, :3] = np.nan, 1.2, -1.1
+    assert checked_index(block) is block
+    block[0, 0, 1, :3] = 1.2
+    with pytest.raises(CubeError, match=r"from -1\.1 to 1\.2"):
+        checked_index(block)
+    assert checked_index(np.full((1, 1, 4, 4), np.nan, np.float32)).size == 16
+    with pytest.raises(CubeError, match="from 2 to 2"):
+        checked_index(np.full((1, 1, 1, 1), 2, np.float32))
 
 
 def test_another_single_band_is_no_index():

@@ -3,10 +3,14 @@
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from helpers import make_cube
 from models.helpers import lively, write_model
 from safetensors.torch import save_file
+from typer.testing import CliRunner
 
+import xsr
+from xsr import cli
 from xsr.core.errors import BandError, CubeError, ModelError, ParameterError, XsrWarning
 from xsr.kernels.planes import planes
 from xsr.models.architectures.liif import LIIF
@@ -216,3 +220,22 @@ def test_a_band_without_contrast_changes_no_other(model):
     alone = make_cube(image[None, :2], bands=["x", "y"], gsd=2.0).sr.liif(scale=2, model=model, **GIVEN)
     np.testing.assert_array_equal(both[:, :2], alone)
     np.testing.assert_array_equal(both[:, 2], 3000.0)
+
+
+def test_the_command_takes_mtf_and_noise_as_the_function_does(model, tmp_path):
+    cube = make_cube((1, 2, 48, 56)).assign_coords(band=["red", "nir"])
+    cube.to_dataset(name="reflectance").drop_encoding().to_zarr(tmp_path / "in.zarr", zarr_format=2)
+    typed = ["--scale", "2", "--model", str(model), "--mtf", "red=0.25,nir=0.2", "--noise", "0.002"]
+    done = CliRunner().invoke(cli.app, ["run", str(tmp_path / "in.zarr"), str(tmp_path / "out.zarr"), *typed])
+    assert done.exit_code == 0, done.output
+    fine = xr.open_zarr(tmp_path / "out.zarr")["reflectance"]
+    expected = xsr.liif(
+        xr.open_zarr(tmp_path / "in.zarr")["reflectance"],
+        scale=2,
+        model=model,
+        mtf={"red": 0.25, "nir": 0.2},
+        noise=0.002,
+    )
+    assert fine.attrs["xsr_mtf"] == ["red 0.25", "nir 0.2"]
+    np.testing.assert_array_equal(fine.values, expected.values)
+    assert CliRunner().invoke(cli.app, ["verify", str(tmp_path / "out.zarr")]).exit_code == 0

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 IN_TIME = ("frames", "window", "extrapolate", "fill", "temporal")
 """Arguments that say how target times are made, and mean nothing without them."""
-BY_VERB = ("scale", "resolution", "like", "psf", "consistent", "quantiles", "sharpen", "t", *IN_TIME)
+BY_BAND = ("mtf", "noise")
+"""Arguments that are a number, or numbers by band."""
+BY_VERB = ("scale", "resolution", "like", "psf", "consistent", "quantiles", "sharpen", *BY_BAND, "t", *IN_TIME)
 """Arguments that some operations have and others not."""
 OPENED = ("source", "like", "model", "weights")
 """Arguments that name what is opened."""
@@ -52,6 +54,9 @@ class Request:
     consistent: bool | None = None
     quantiles: Sequence[float] | None = None
     sharpen: bool | None = None
+    mtf: str | None = None
+    """A number, or numbers by band, as typed; so is ``noise``."""
+    noise: str | None = None
     scale: float | None = None
     resolution: float | None = None
     bands: Sequence[str] | None = None
@@ -137,6 +142,8 @@ class Request:
 
         Raises
         ------
+        OptionError
+            If an MTF or a noise cannot be read.
         ParameterError
             If the device, the precision or the rule in time is unknown.
         """
@@ -148,6 +155,7 @@ class Request:
         options.check_choice("--precision", self.precision, get_args(Precision))
         if self.temporal is not None:
             options.check_choice("--temporal", self.temporal, TEMPORAL)
+        self._by_band()
 
     def build(self) -> "XarrayObject":
         """Build the lazy result, and note in it what it was built from.
@@ -208,12 +216,17 @@ class Request:
 
     def _given(self, *names: str) -> dict[str, Any]:
         """Arguments that are given, as the operation takes them."""
-        found = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        found = {name: getattr(self, name) for name in names if getattr(self, name) is not None} | self._by_band()
         if self.like is not None:
             found["like"] = Reading().open(self.like)
         if self.t is not None and len(self.t) == 1:
             found["t"] = self.t[0]
         return found
+
+    def _by_band(self) -> dict[str, Any]:
+        """MTF and noise that are given, as numbers."""
+        typed = {name: getattr(self, name) for name in BY_BAND}
+        return {name: options.by_band(f"--{name}", text) for name, text in typed.items() if text is not None}
 
 
 def _public(value: Any) -> Any:

@@ -86,6 +86,14 @@ Presharpen: TypeAlias = Annotated[
     bool | None,
     typer.Option(help="Whether bands of larger pixels are sharpened before the network; they are where it says so."),
 ]
+MtfByBand: TypeAlias = Annotated[
+    str | None,
+    typer.Option(help="Of a model of any optical sensor: MTF of IN at Nyquist, 0.25, or by band: red=0.25,nir=0.2."),
+]
+NoiseByBand: TypeAlias = Annotated[
+    str | None,
+    typer.Option(help="Of a model of any optical sensor: standard deviation of IN's noise, 0.002, or by band."),
+]
 Chunks: TypeAlias = Annotated[int | None, typer.Option(help="Side of an output block in pixels.")]
 Workers: TypeAlias = Annotated[int | None, typer.Option(help="Blocks computed side by side; all cores by default.")]
 
@@ -251,6 +259,26 @@ def number_or_word(given: str) -> float | str:
         return float(given)
     except ValueError:
         return given
+
+
+def by_band(flag: str, text: str) -> float | dict[str, float]:
+    """Read a number for all bands, or numbers by band: ``0.25`` or ``red=0.25,nir=0.2``.
+
+    Raises
+    ------
+    OptionError
+        If the text is neither.
+    """
+    parts = [part.partition("=") for part in text.split(",")]
+    try:
+        if "=" not in text:
+            return float(text)
+        found = {name.strip(): float(value) for name, _, value in parts}
+    except ValueError:
+        found = {}
+    if len(found) != len(parts) or "" in found:
+        raise OptionError(f"{flag} {text!r}; expected a number, or one for each band: red=0.25,nir=0.2.")
+    return found
 
 
 def numbers(text: str) -> tuple[float, ...]:

@@ -62,6 +62,8 @@ def run(  # what decides the result is read from the context, see `Request.parse
     consistent: options.Consistent = None,
     quantiles: options.Quantiles = None,
     sharpen: options.Presharpen = None,
+    mtf: options.MtfByBand = None,
+    noise: options.NoiseByBand = None,
     stac: options.Stac = False,
     workers: options.Workers = None,
 ) -> None:

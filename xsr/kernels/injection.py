@@ -35,6 +35,8 @@ WINDOW = 5
 """Pixels on every side at which the weights of a regression, which fall linearly along each axis, come to nothing."""
 RIDGE = 1e-6
 """Squared reflectance that counts as noise of the sharp bands, observed as the coarse ones are."""
+SPREAD = 0.0
+"""Share of the variance of each of those bands in a window that counts as noise as well."""
 STRIP = 128
 """Columns whose sums move down together."""
 RELAXATION = 1.5
@@ -60,6 +62,7 @@ def injected_detail(
     corner: tuple[int, int] = (0, 0),
     window: int = WINDOW,
     ridge: float = RIDGE,
+    spread: float = SPREAD,
 ) -> NDArray[np.float32]:
     """Predict what coarse bands lack, from sharp bands on the same grid.
 
@@ -73,8 +76,8 @@ def injected_detail(
         How a coarse band is observed: from the grid to its own pixels, and back.
     corner
         First pixel (row, column) of the images, counted from a corner of the larger pixels.
-    window, ridge
-        Of the regressions; see `WINDOW` and `RIDGE`.
+    window, ridge, spread
+        Of the regressions; see `WINDOW`, `RIDGE` and `SPREAD`.
 
     Returns
     -------
@@ -84,7 +87,8 @@ def injected_detail(
     Notes
     -----
     With x the sharp bands, S x the same observed as a coarse band y is, the detail is ``a (x - S x)``, ``a =
-    (cov(S x) + ridge I)^-1 cov(S x, y)``, in windows of ``window`` pixels on every side, weighted linearly.
+    (cov(S x) + ridge I + spread diag(cov(S x)))^-1 cov(S x, y)``, in windows of ``window`` pixels on every side,
+    weighted linearly.
     """
     around, edge = reach([optics]), margin(optics, window)
     count, _, height, width = images.shape
@@ -102,7 +106,7 @@ def injected_detail(
         offset, others_offset = (v.mean(axis=(1, 2), keepdims=True) for v in (blurred, others))
         lost = np.ascontiguousarray((guide - blurred)[inner])
         found = np.empty((len(coarse), *lost.shape[1:]), np.float32)
-        _regress(blurred - offset, others - others_offset, lost, window, ridge, found)
+        _regress(blurred - offset, others - others_offset, lost, window, ridge, spread, found)
         out[number, list(coarse)] = found
     return out
 
@@ -131,7 +135,7 @@ def slopes(
         found = np.empty((len(y), *out.shape[2:]), np.float32)
         one[...] = 0
         one[number] = 1
-        _regress(x, y, one, window, ridge, found)
+        _regress(x, y, one, window, ridge, SPREAD, found)
         out[:, number] = found
     return out
 
@@ -174,7 +178,7 @@ def projected_back(
 
 
 @jit
-def _regress(x: Any, y: Any, lost: Any, window: Any, ridge: Any, out: Any) -> None:
+def _regress(x: Any, y: Any, lost: Any, window: Any, ridge: Any, spread: Any, out: Any) -> None:
     """Regress ``y`` (band, h, w) on ``x`` (guide, h, w) around every pixel, and apply the slopes to ``lost``.
 
     Weights fall linearly along each axis: a box upon a box. Sums move down strip by strip, so that they stay in the
@@ -237,11 +241,14 @@ def _regress(x: Any, y: Any, lost: Any, window: Any, ridge: Any, out: Any) -> No
                     sums[q, j - window] = running * scale
                     running -= middle[j - window]
             for j in range(cols):
-                _solve(sums[:, j], lost[:, row, left + j], guides, bands, ridge, factor, slope, out[:, row, left + j])
+                here, to = lost[:, row, left + j], out[:, row, left + j]
+                _solve(sums[:, j], here, guides, bands, ridge, spread, factor, slope, to)
 
 
 @jit
-def _solve(sums: Any, lost: Any, guides: Any, bands: Any, ridge: Any, factor: Any, slope: Any, out: Any) -> None:
+def _solve(
+    sums: Any, lost: Any, guides: Any, bands: Any, ridge: Any, spread: Any, factor: Any, slope: Any, out: Any
+) -> None:
     """Solve the regression of one pixel (Cholesky), and apply the slopes."""
     at = guides + bands
     for i in range(guides):
@@ -249,7 +256,7 @@ def _solve(sums: Any, lost: Any, guides: Any, bands: Any, ridge: Any, factor: An
             value = sums[at] - sums[i] * sums[j]
             at += 1
             if i == j:
-                value += ridge
+                value += ridge + spread * value
             for k in range(j):
                 value -= factor[i, k] * factor[j, k]
             factor[i, j] = np.sqrt(max(value, ridge)) if i == j else value / factor[j, j]

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from xsr.core import grid, pipeline
+from xsr.core import graph, grid, pipeline
 from xsr.core.cube import Cube, open_cube
-from xsr.core.errors import BandError, GridError
+from xsr.core.errors import BandError, CubeError, GridError
+from xsr.core.plausible import COUNT, SHARE
 from xsr.core.types import XarrayObject
 from xsr.operations.guided.baselines import INDEX as RED_NIR
 from xsr.operations.guided.planes import SAME
@@ -61,12 +63,19 @@ def open_guide(
     ------
     BandError
         If a band is missing.
+    CubeError
+        If a vegetation index is none; of a lazy guide, when it is computed.
     """
-    cube = open_cube(obj, units=units)
+    cube = open_cube(obj, units=units, watch=False)
+    index = [name.lower() for name in cube.bands] == [INDEX]
+    if index:
+        cube = replace(cube, data=cube.data.copy(data=graph.each(checked_index, cube.data.data, np.float32)))
+    else:
+        cube = open_cube(obj, units=units)
     known = cube.meanings(sensor)
     if bands is None:
         return cube, known
-    if [name.lower() for name in cube.bands] == [INDEX] and set(RED_NIR) <= set(bands):
+    if index and set(RED_NIR) <= set(bands):
         return _of_index(cube), RED_NIR
     missing = [band for band in bands if band not in known and band not in optional]
     if missing:
@@ -76,6 +85,25 @@ def open_guide(
         )
     found = tuple(band for band in bands if band in known)
     return replace(cube, data=cube.data.isel(band=[known.index(band) for band in found])), found
+
+
+def checked_index(block: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Pass a block of a vegetation index on.
+
+    Raises
+    ------
+    CubeError
+        If more pixels than a few lie beyond -1 to 1, which reflectance below zero in shadows and water may cause.
+    """
+    known = block[np.isfinite(block)]
+    beyond = np.count_nonzero(np.abs(known) > 1)
+    if beyond and beyond >= max(min(COUNT, known.size), SHARE * known.size):
+        raise CubeError(
+            f"the guide's band {INDEX!r} holds values from {known.min():.6g} to {known.max():.6g}; expected a"
+            " vegetation index from -1 to 1. Say how it is stored, as by guide_units=1e-4 for one times 10000, or make"
+            " its numbers for no data NaN."
+        )
+    return block
 
 
 def _of_index(cube: Cube) -> Cube:

@@ -27,8 +27,11 @@ TWICE, SIXFOLD = 2, 6
 """Sides of the larger pixels, in pixels of the grid."""
 SLACK = 0.01
 """Share by which a pixel size may be off."""
-WINDOW_60, RIDGE_60 = 12, 5e-6
-"""Of the regressions of bands of 60 m, which have few own pixels for ten sharp bands; see `xsr.kernels.injection`."""
+WINDOW_60, RIDGE_60, SPREAD_60 = 12, 3e-7, 1e-3
+"""Of the regressions of bands of 60 m, which have few own pixels for ten sharp bands; see `xsr.kernels.injection`.
+
+Over 60 m bands vary little, B01 least, and the noise of sharp ones is averaged: a ridge must be small. Where there is
+contrast, at clouds and coasts, relations are not linear, which counts as noise of each sharp band by its variance."""
 
 
 def sides_of(cube: Cube, card: ModelCard) -> tuple[int, ...]:
@@ -241,7 +244,11 @@ class Sharpened(Network):
         images, mean = np.concatenate([level[:, guides], low], axis=1), self.largest[0]
         coarse = range(len(guides), len(guides) + len(bands))
         detail = injection.injected_detail(
-            *(images, range(len(guides)), coarse, mean), corner=corner, window=WINDOW_60, ridge=RIDGE_60
+            *(images, range(len(guides)), coarse, mean),
+            corner=corner,
+            window=WINDOW_60,
+            ridge=RIDGE_60,
+            spread=SPREAD_60,
         )[:, coarse.start :]
         edge, around = injection.margin(mean, WINDOW_60), injection.reach(self.largest)
         corner, low = (corner[0] + edge, corner[1] + edge), low[..., edge:-edge, edge:-edge]
