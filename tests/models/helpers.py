@@ -16,6 +16,7 @@ from xsr.models.architectures.carn import CARN
 from xsr.models.architectures.injection import Injection
 from xsr.models.architectures.liif import LIIF
 from xsr.models.card import ModelCard, fields_of, file_sha256, from_fields, write_card
+from xsr.models.channels import Channels
 
 BANDS = ("B02", "B03", "B04", "B08")
 MEAN = (0.05, 0.08, 0.09, 0.26)
@@ -62,6 +63,31 @@ def write_model(
     path = folder / f"{name}.safetensors"
     save_file({key: value.to(dtype).contiguous() for key, value in network.state_dict().items()}, path)
     write_card(card_of(network, path, config, bands, optional), path)
+    return path
+
+
+def write_optical(network: LIIF, config: dict, folder: Path) -> Path:
+    """Write a network for the bands of any optical sensor, and its card."""
+    path = folder / "tiny_optical.safetensors"
+    save_file(network.state_dict(), path)
+    card = ModelCard(
+        name=path.stem,
+        summary="Any band.",
+        architecture="liif",
+        config=config,
+        image=Channels(("any",), (0.0,), (1.0,)),
+        sensor="any",
+        gsd_m=1.0,
+        scale_range=(1.0, 4.0),
+        mtf=(),
+        sha256=file_sha256(path),
+        parameters=sum(p.numel() for p in network.parameters()),
+        radius=network.radius,
+        licence="CC-BY-4.0",
+        sharpness="sensor",
+        reads="each",
+    )
+    write_card(card, path)
     return path
 
 

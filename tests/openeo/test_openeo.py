@@ -5,12 +5,13 @@ import json
 import numpy as np
 import pytest
 import xarray as xr
-from models.helpers import write_fixed, write_model
+from models.helpers import lively, write_fixed, write_model, write_optical
 from typer.testing import CliRunner
 
 import xsr
 from xsr import cli
 from xsr.core.errors import CubeError, ParameterError
+from xsr.models.architectures.liif import LIIF
 from xsr.testing import synthetic_cube
 
 ORDER = 1e-6
@@ -181,6 +182,37 @@ def test_what_a_window_does_not_say_is_asked_for_at_once(change, context, messag
     settings = {"operation": "degrade", "scale": 2}
     with pytest.raises(CubeError, match=message):
         xsr.openeo.apply_datacube(change(delivered(synthetic_cube(size=(24, 24)))), context, settings)
+
+
+@pytest.fixture(scope="module")
+def optical(tmp_path_factory):
+    """Weights for any optical sensor."""
+    config = {"channels": 4, "outputs": 1, "features": 8, "blocks": 1, "hidden": [16, 16]}
+    return str(write_optical(lively(LIIF(**config)), config, tmp_path_factory.mktemp("optical")))
+
+
+@pytest.mark.parametrize(
+    ("given", "lacking"), [({}, "mtf= and noise="), ({"mtf": 0.3}, "noise="), ({"noise": 0}, "mtf=")]
+)
+def test_numbers_that_each_window_would_estimate_have_to_be_given(optical, given, lacking):
+    settings = {"operation": "liif", "scale": 2, "model": optical}
+    message = rf"without {lacking}; each window .* Give both, in the context"
+    with pytest.raises(ParameterError, match=message):
+        xsr.openeo.apply_datacube(delivered(synthetic_cube(size=(40, 40))), {**CONTEXT, **given}, settings)
+    with pytest.raises(ParameterError, match=message):
+        xsr.openeo.neighborhood(**settings, **given)
+
+
+def test_a_model_of_any_sensor_runs_with_given_numbers(optical):
+    settings = {"scale": 2, "model": optical, "mtf": {"B02": 0.3, "B03": 0.2, "B04": 0.3, "B08": 0.25}, "noise": 0.001}
+    windows = xsr.openeo.neighborhood("liif", size=64, **settings)
+    side = windows["size"][0]["value"] + 2 * windows["overlap"][0]["value"]
+    assert windows["overlap"][0]["value"] < 32
+    cube = synthetic_cube(size=(side, side)).astype("f4")
+    file = xsr.openeo.udf("liif", size=64, scale=2, model=optical)
+    context = {**CONTEXT, "mtf": settings["mtf"], "noise": settings["noise"]}
+    result = in_runner(file, delivered(cube), context)
+    np.testing.assert_allclose(result.values, xsr.liif(cube, **settings).values, rtol=0, atol=ORDER)
 
 
 @pytest.mark.parametrize(("height", "width"), [(8, 40), (40, 41), (2, 2)])

@@ -5,8 +5,7 @@ import pytest
 import torch
 import xarray as xr
 from helpers import make_cube
-from models.helpers import lively, write_model
-from safetensors.torch import save_file
+from models.helpers import lively, write_model, write_optical
 from typer.testing import CliRunner
 
 import xsr
@@ -14,8 +13,6 @@ from xsr import cli
 from xsr.core.errors import BandError, CubeError, ModelError, ParameterError, XsrWarning
 from xsr.kernels.planes import planes
 from xsr.models.architectures.liif import LIIF
-from xsr.models.card import ModelCard, file_sha256, write_card
-from xsr.models.channels import Channels
 from xsr.testing import assert_lazy
 
 CONFIG = {"channels": 4, "outputs": 1, "features": 8, "blocks": 1, "hidden": [16, 16]}
@@ -30,27 +27,7 @@ def network():
 
 @pytest.fixture(scope="module")
 def model(network, tmp_path_factory):
-    path = tmp_path_factory.mktemp("optical") / "tiny_optical.safetensors"
-    save_file(network.state_dict(), path)
-    card = ModelCard(
-        name=path.stem,
-        summary="Any band.",
-        architecture="liif",
-        config=CONFIG,
-        image=Channels(("any",), (0.0,), (1.0,)),
-        sensor="any",
-        gsd_m=1.0,
-        scale_range=(1.0, 4.0),
-        mtf=(),
-        sha256=file_sha256(path),
-        parameters=sum(p.numel() for p in network.parameters()),
-        radius=network.radius,
-        licence="CC-BY-4.0",
-        sharpness="sensor",
-        reads="each",
-    )
-    write_card(card, path)
-    return path
+    return write_optical(network, CONFIG, tmp_path_factory.mktemp("optical"))
 
 
 def numbers(bands=3, size=(48, 56), seed=0):

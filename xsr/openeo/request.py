@@ -16,15 +16,15 @@ from xsr.models import registry
 
 NETWORK = ("model", "device", "precision")
 OPERATIONS: dict[str, tuple[str, ...]] = {
-    "liif": ("scale", *NETWORK, "psf", "sharpen"),
+    "liif": ("scale", *NETWORK, "psf", "sharpen", "mtf", "noise"),
     "sisr": ("scale", "weights", *NETWORK, "psf"),
     "interpolate": ("scale", "method"),
     "sharpen": NETWORK,
     "degrade": ("scale", "mtf", "psf", "source_mtf", "sensor", "min_valid"),
 }
 """Operations of one cube whose result has its dates and bands, and the options of each that suit a user-defined
-function. Noise does not, since windows that overlap would each begin it anew; nor does ``consistent``, which looks
-farther than a window."""
+function. Noise that `degrade` adds does not, since windows that overlap would each begin it anew; nor does
+``consistent``, which looks farther than a window."""
 CUBE = ("crs", "resolution", "band_names", "units", "scale_factor", "add_offset")
 """What may be said of a cube: its CRS, pixel size in units of that, names of its bands, and how its numbers become
 reflectance."""
@@ -62,6 +62,27 @@ class Request:
         if "model" not in OPERATIONS[self.operation]:
             return None
         return str(self.arguments.get("model", {"liif": "liif_s2", "sharpen": "sharpen_s2"}.get(self.operation)))
+
+    @property
+    def each(self) -> bool:
+        """Whether the model reads each band by itself, with numbers of the whole image."""
+        return self.operation == "liif" and registry.card(str(self.model)).reads == "each"
+
+    def check_numbers(self) -> None:
+        """Refuse numbers that every window would estimate for itself.
+
+        Raises
+        ------
+        ParameterError
+            If the model reads the MTF and the noise of the image, and one of them is not given.
+        """
+        lacking = [f"{name}=" for name in ("mtf", "noise") if name not in self.arguments]
+        if lacking and self.each:
+            raise ParameterError(
+                f"model {self.model!r} without {' and '.join(lacking)}; each window of a back end would estimate its"
+                " own, and windows would not join. Give both, in the context or where the file is written; estimate_mtf"
+                " finds them on a piece of the image."
+            )
 
     @property
     def factor(self) -> Fraction:

@@ -40,7 +40,7 @@ def apply_datacube(cube: xr.DataArray, context: Mapping[str, Any] | None, settin
         If the CRS is not known, or coordinates are absent and the pixel size is not known.
     ParameterError
         If the window is too small for what the operation reads around a pixel, the window times the scale is not whole,
-        or a setting is unknown.
+        or a setting is unknown; or if the model reads the MTF and the noise of the image, and they are not given.
 
     Examples
     --------
@@ -52,6 +52,7 @@ def apply_datacube(cube: xr.DataArray, context: Mapping[str, Any] | None, settin
     {'t': 1, 'bands': 4, 'y': 136, 'x': 136}
     """
     request = _request(context, settings)
+    request.check_numbers()
     _check_dims(cube)
     if cube.encoding.get("grid_mapping", cube.attrs.get("grid_mapping")) not in cube.coords:  # lost on the way
         cube = cube.drop_encoding()

@@ -13,11 +13,13 @@ import dask.array as da
 import numpy as np
 import odc.geo.xr  # noqa: F401  (registers the .odc accessor)
 import xarray as xr
+from dask.optimization import cull
 
 from xsr.core import checks
 from xsr.core.errors import ParameterError, XsrWarning
 from xsr.models import registry
 from xsr.openeo.request import Request, parse
+from xsr.operations.super_resolve.optical import MEASURED
 
 SIZE = 256
 """Least side of a window without its overlap, in pixels, where none is given."""
@@ -27,6 +29,8 @@ COARSE = ("B01", "B09")
 LATTICE = 6
 """Pixels of 10 m in one of 60 m: windows of `sharpen` hold whole ones of 20 m and 60 m."""
 PROBE = "xsr-openeo-probe"
+NUMBERS = MEASURED + "-"
+"""Beginning of the Dask keys of numbers of a whole image."""
 GSD_M = 10.0
 
 
@@ -52,7 +56,8 @@ def neighborhood(operation: str = "liif", *, size: int | None = None, **settings
     Raises
     ------
     ParameterError
-        If ``size`` is too small for what the operation reads around a window, or a setting is unknown.
+        If ``size`` is too small for what the operation reads around a window, or a setting is unknown; or if the model
+        reads the MTF and the noise of the image, and they are not given.
 
     Notes
     -----
@@ -68,6 +73,7 @@ def neighborhood(operation: str = "liif", *, size: int | None = None, **settings
     [('x', 65), ('y', 65), ('x', 5), ('y', 5)]
     """
     request = parse(operation, settings)
+    request.check_numbers()
     side, overlap = sides(request, size)
     return {
         name: [{"dimension": dim, "value": value, "unit": "px"} for dim in ("x", "y")]
@@ -118,7 +124,10 @@ def _reach(request: Request, size: int, bands: tuple[str, ...], axis: int) -> in
     with warnings.catch_warnings():  # of the probe: those of the cube come when it is computed
         warnings.simplefilter("ignore", XsrWarning)
         array = request.run(cube, chunks=round(size * request.factor)).data
-    graph = dict(array.__dask_graph__().cull({(array.name, 0, 0, 1, 1)}))
+    graph = dict(array.__dask_graph__())
+    # Numbers of the whole image, which a model of any sensor reads beside it, lie in no place.
+    graph |= {key: None for key in graph if isinstance(key, tuple) and key[0].startswith(NUMBERS)}
+    graph, _ = cull(graph, [(array.name, 0, 0, 1, 1)])
     read = [key[1 + axis] for key in graph if isinstance(key, tuple) and key[0] == PROBE]
     beyond = max(size - min(read), max(read) + 1 - 2 * size)
     return size + 1 if min(read) == 0 or max(read) + 1 == 3 * size else beyond
@@ -131,5 +140,8 @@ def _bands(request: Request) -> tuple[str, ...]:
         return tuple(map(str, names))
     if request.model is None:
         return BANDS
+    if request.each:
+        by_band = [given for given in map(request.arguments.get, ("mtf", "noise")) if isinstance(given, dict)]
+        return tuple(by_band[0]) if by_band else BANDS
     bands = tuple(registry.card(request.model, request.arguments.get("weights")).image.names)
     return (*bands, *COARSE) if request.operation == "sharpen" else bands

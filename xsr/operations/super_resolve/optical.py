@@ -42,6 +42,8 @@ from xsr.operations.super_resolve.repeats import smooth_repeats
 
 ByBand = float | Mapping[str, float] | None
 """A number for all bands, or by the name of the band; None: estimated."""
+MEASURED = "measure_bands"
+"""Beginning of the Dask keys of what is measured in the whole image."""
 NUMBERS = 4
 """Numbers of a band: mean, standard deviation, MTF, noise."""
 
@@ -219,7 +221,7 @@ def _numbers(cube: Cube, mtf: NDArray[np.float64] | None, noise: NDArray[np.floa
     spans = product(*map(spread_windows, shape))
     jobs = tuple(Job(y, x, (Window(y, x),)) for y, x in spans)
     size = NUMBERS, len(cube.bands)
-    found = graph.reduce_windows(Measure(jobs, side), [cube.data.data], jobs, size, name="measure_bands")
+    found = graph.reduce_windows(Measure(jobs, side), [cube.data.data], jobs, size, name=MEASURED)
     return graph.each(Given(mtf, noise), found, np.float32)
 
 
