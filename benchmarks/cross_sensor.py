@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -37,7 +37,9 @@ BASE, BOUND = "bicubic", "filter fitted to the reference"
 SINGLE, SERIES = "liif_s2", "temporal_liif_s2"
 SMALL = 96
 """Side of a small reference in pixels."""
-ALL_DATES = f"{SERIES}, t="
+FRAMES = 16
+"""Most dates of a method that reads them all."""
+ALL_DATES = f"{SINGLE}, t="
 """Method that is compared with `SINGLE`, place by place."""
 
 
@@ -73,11 +75,11 @@ def single(pair: Pair, model: str, psf: Literal["sensor"] | None = None) -> xr.D
 
 def series(pair: Pair, model: str) -> xr.DataArray:
     """Super-resolve the day of the reference, from all dates."""
-    low = pair.low
-    if registry.card(model).reads == "dates":
+    low, card = pair.low, registry.card(model)
+    if xsr.models.describe(card.architecture).kind != "temporal":
         low = xsr.register(low, reference=low.isel(time=[pair.date]), units="reflectance")
-    own = registry.card(model).sharpness
-    found = xsr.liif(low, like=pair.box, t=pair.day, model=model, units="reflectance", extrapolate=60, psf=own)
+    how: dict[str, Any] = {"units": "reflectance", "extrapolate": 60, "frames": FRAMES, "psf": card.sharpness}
+    found = xsr.liif(low, like=pair.box, t=pair.day, model=model, **how)
     return found.isel(time=0, drop=True).drop_vars("n_valid")
 
 
@@ -111,7 +113,8 @@ def methods(weights: Sequence[str]) -> dict[str, Method]:
         f"{SINGLE}, psf=sensor": Method(partial(single, model=SINGLE, psf="sensor")),
         **{name: method for path in weights for name, method in given(path).items()},
         f"{BASE}, t=": Method(in_time, all_dates=True),
-        ALL_DATES: of_model(SERIES),
+        f"{SERIES}, t=": of_model(SERIES),
+        ALL_DATES: of_model(SINGLE, all_dates=True),
     }
 
 
