@@ -13,11 +13,13 @@ PYTEST_ARGS ?=
 CHAOS_ARGS ?=
 # Folder with real scenes; tests that need it are skipped where it is not set.
 export XSR_DATA
+# Processes of tests need not compile every module again.
+export PYTHONDONTWRITEBYTECODE :=
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo quick test coverage chaos lowest nightly lint format docs dist bench clean
+.PHONY: help demo quick test types tests coverage chaos lowest nightly lint format docs dist bench clean
 
 help:
 	@echo "make demo    super-resolve a small synthetic cube"
@@ -65,14 +67,20 @@ quick: .venv/.ready
 	$(BIN)/ruff check .
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow" $(PYTEST_ARGS)
 
+# mypy runs beside the tests. Each worker begins with half of them in a row, so that fixtures of a module are made once.
 test: .venv/.ready
 	$(BIN)/ruff check .
+	$(MAKE) --no-print-directory -j 2 types tests
+
+types: .venv/.ready
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+
+tests: .venv/.ready
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 
 # Beside `test`, because tracing every line takes as long again.
 coverage: .venv/.ready
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --cov --cov-report=term $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term $(PYTEST_ARGS)
 
 # What CI tries for seconds, tried for long: fuzzed parsers, the state machine of stores, clusters; then random faults.
 chaos: .venv/.ready

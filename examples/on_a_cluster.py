@@ -14,7 +14,7 @@ from xsr.testing import synthetic_cube
 
 def main(out: Path) -> None:
     """Write a super-resolved series with two workers, twice: the second call finds all blocks done."""
-    cube = synthetic_cube(size=(128, 128), times=["2024-04-10", "2024-07-19"], chunks={"time": 1, "y": 64, "x": 64})
+    cube = synthetic_cube(size=(64, 64), times=["2024-04-10", "2024-07-19"], chunks={"time": 1, "y": 32, "x": 32})
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster):
         fine = cube.sr.liif(scale=3.4)
         first = fine.sr.to_zarr(out, resume=True, progress=False, input_id="example")
