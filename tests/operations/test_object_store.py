@@ -146,6 +146,7 @@ def test_a_cube_is_written_over_the_store_it_is_read_from(cube, url, options):
 def test_a_writer_killed_within_the_template_is_continued(cube, url, options, zarr_format):
     """Where little of the template is there, and where documents at the root are missing, which come last."""
     form = {"progress": False, "zarr_format": zarr_format}
+    cube = cube[..., :10, :10]
     xsr.to_zarr(cube, f"{url}.whole", storage_options=options, **form)
     template = template_of(prepare(cube, zarr_format=zarr_format))
     place = Place(url, options)
@@ -156,7 +157,7 @@ def test_a_writer_killed_within_the_template_is_continued(cube, url, options, za
             place.put(key, template.objects[key])
         with pytest.raises(StoreError, match=r"exists.*resume=True"):
             xsr.to_zarr(cube, url, storage_options=options, **form)
-        assert xsr.to_zarr(cube, url, storage_options=options, resume=True, **form).computed == 4
+        assert xsr.to_zarr(cube, url, storage_options=options, resume=True, **form).computed == 1
         assert objects(url, options) == objects(f"{url}.whole", options)
         place.remove()
 
