@@ -155,3 +155,13 @@ def test_days_are_a_feature_before_the_scale():
     np.testing.assert_array_equal(timed[: spread.COUNT - 1], plain[:-1])
     assert timed[-2, 0, 0] == pytest.approx(np.log(10))
     assert timed[-1, 0, 0] == plain[-1, 0, 0]
+
+
+def test_packaged_intervals_widen_with_the_days(cube):
+    """The left half of the first date is 6 days from a clear date, the right half is clear."""
+    found = liif(cube, scale=2, t=T[0], quantiles=(0.25, 0.5, 0.75))
+    errors = registry.card("temporal_liif_s2_intervals")
+    assert errors.training["of_sha256"] == registry.card("temporal_liif_s2").sha256
+    assert not set(errors.training["places"]) & set(errors.training["calibration places"])
+    width = half_width(found)
+    assert np.median(width[..., 8:36]) > 1.2 * np.median(width[..., 52:80])

@@ -197,3 +197,41 @@ def test_the_range_of_features_is_that_of_the_calibration(network):
     assert least.shape == greatest.shape == (spread.COUNT - 1,)
     outside = (mine[:, :-1] < least) | (mine[:, :-1] > greatest)
     np.testing.assert_allclose(outside.mean(axis=0), 0.002, atol=0.001)
+
+
+def places_of(count, seed, bands=6, pixels=300):
+    """Places that differ from one another more than their pixels do."""
+    rng, size = np.random.default_rng(seed), len(spread.SMOOTH)
+    middle = rng.standard_normal((count, 1, bands, 1)) + 0.5 * rng.standard_normal((count, 1, bands, size))
+    drawn = middle + 0.5 * rng.standard_normal((count, pixels, bands, size))
+    features = np.zeros((count * pixels * bands, spread.COUNT), np.float32)
+    features[:, spread.SMOOTH] = drawn.reshape(-1, size)
+    return Pixels(
+        place=np.repeat(np.arange(count), pixels * bands),
+        band=np.tile(np.arange(bands), count * pixels),
+        scale=np.full(len(features), 2, np.float32),
+        features=features,
+        error=np.zeros(len(features), np.float32),
+        pixel=np.repeat(np.arange(count * pixels), bands),
+    )
+
+
+def test_few_places_do_not_mark_what_a_new_place_looks_like():
+    """Eight places, eighteen features: a place is judged by the others, not by itself."""
+    marked = []
+    for seed in range(4):
+        found = intervals.likeness(places_of(8, seed), 6)
+        fresh = places_of(40, 100 + seed).features[:, spread.SMOOTH].reshape(-1, 6 * len(spread.SMOOTH))
+        distance = spread.squared_distance(fresh - np.array(found["middle"]), np.array(found["covariance"]))
+        marked.append((distance > found["far"][-1]).mean())
+    assert np.mean(marked) < 0.08
+
+
+def test_left_out_sums_are_those_of_the_rest():
+    rng = np.random.default_rng(0)
+    rows, weight, there = rng.standard_normal((50, 4)), rng.random(50), np.ones((50, 4), bool)
+    parts = [intervals.Spreads.of(rows[part], there[part], weight[part]) for part in (slice(0, 20), slice(20, 50))]
+    found = intervals.Spreads.sum(parts)
+    np.testing.assert_allclose(found.mean(4), np.average(rows, axis=0, weights=weight))
+    np.testing.assert_allclose(found.covariance(4), np.cov(rows.T, aweights=weight, ddof=0))
+    np.testing.assert_allclose(found.covariance(2), np.cov(rows[:, :2].T, aweights=weight, ddof=0))

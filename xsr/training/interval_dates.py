@@ -22,7 +22,7 @@ from xsr.kernels.degrade import observe, sensor_band
 from xsr.operations.super_resolve import liif
 from xsr.operations.super_resolve.intervals import read_beside
 from xsr.training import series as training_series
-from xsr.training.intervals import KEPT, PATCHES, Pixels, calibrate, collect, drawn, joined, split
+from xsr.training.intervals import KEPT, Pixels, calibrate, collect, drawn, joined, split
 from xsr.training.manifest import Manifest
 from xsr.training.pairs import OWN_MTF
 from xsr.training.recipe import Intervals, Recipe
@@ -32,6 +32,8 @@ from xsr.training.series import KNOWN, Series
 
 CLEAR = 0.9
 """Least share of clear pixels of a target date."""
+TARGETS = 2
+"""Target dates of a series on each of its grids, each at one scale, shown and hidden."""
 SIDE = 5
 """Most dates on either side of a target."""
 APART = (0.0, 90.0)
@@ -112,7 +114,7 @@ def _of_place(recipe: Recipe[Intervals], place: TestPlace, number: int, rng: np.
     height, width = place.images.shape[2:]
     if min(height, width) < size // 2:
         return
-    for _ in range(PATCHES):
+    for _ in range(TARGETS):
         top, left = (2 * int(rng.integers(0, max(n - size, 0) // 2 + 1)) for n in (height, width))
         images = place.images[:, :, top : top + size, left : left + size]
         clear = np.flatnonzero(np.isfinite(images[:, 0]).mean(axis=(1, 2)) >= CLEAR)

@@ -186,7 +186,7 @@ def drawn(
     count = len(bands) * len(picks)
     return Pixels(
         place=np.full(count, number),
-        band=np.repeat([recipe.bands.index(names[band]) for band in bands], len(picks)),
+        band=np.repeat(np.array([recipe.bands.index(names[band]) for band in bands], np.int64), len(picks)),
         scale=np.full(count, scale, np.float32),
         features=known[bands][:, :, picks].transpose(0, 2, 1).reshape(count, features),
         error=error[bands][:, picks].ravel(),
@@ -328,30 +328,79 @@ def likeness(pixels: Pixels, bands: int) -> dict[str, Any]:
     """Mean and covariance of the features `xsr.kernels.spread.SMOOTH` of all bands together, and how far is unlike.
 
     ``far`` has the squared Mahalanobis distance that `UNLIKE` of the pixels exceed in the first band alone, the first
-    two, and so on. Not all pixels have all bands: each covariance is that of the pixels that have both.
+    two, and so on. The distance of a place is that from all others: from a mean and a covariance that it is part of, a
+    place is never far, and a new one would be marked too often, the more so the fewer places there are. Not all pixels
+    have all bands: each covariance is that of the pixels that have both.
     """
     size = len(spread.SMOOTH)
     _, first, index = np.unique(pixels.pixel, return_index=True, return_inverse=True)
     by_band = np.full((len(first), bands, size), np.nan)
     by_band[index, pixels.band] = pixels.features[:, spread.SMOOTH]
-    table = by_band.reshape(len(first), -1)
-    weight, there = alike(pixels.place[first]), np.isfinite(table)
+    table, place = by_band.reshape(len(first), -1), pixels.place[first]
+    weight, there = alike(place), np.isfinite(table)
     middle = np.array(
         [np.average(column[has], weights=weight[has]) for column, has in zip(table.T, there.T, strict=True)]
     )
-    off, shares = np.where(there, table - middle, 0), there * weight[:, None]
-    common = shares.T @ there
-    covariance = (off * weight[:, None]).T @ off / np.where(common > 0, common, 1)
-    values, vectors = np.linalg.eigh(covariance)
-    covariance = (vectors * np.maximum(values, LEAST)) @ vectors.T
+    off = np.where(there, table - middle, 0)
+    parts = {
+        int(one): Spreads.of(*(values[place == one] for values in (off, there, weight))) for one in np.unique(place)
+    }
+    whole = Spreads.sum(parts.values())
     far: list[float] = []
     for end in range(size, table.shape[1] + 1, size):
         has = there[:, :end].all(axis=1)
-        distance = spread.squared_distance(off[has, :end], covariance[:end, :end])
+        distance = np.empty(len(off))
+        for one in np.unique(place[has]):
+            mine, others = has & (place == one), [part for other, part in parts.items() if other != one]
+            known = Spreads.sum(others) if others else whole
+            distance[mine] = known.distance(off[mine, :end])
         far.append(
-            float(weighted(distance, weight[has], (1 - UNLIKE,))[0]) if has.any() else far[-1] * end / (end - size)
+            float(weighted(distance[has], weight[has], (1 - UNLIKE,))[0]) if has.any() else far[-1] * end / (end - size)
         )
+    covariance = whole.covariance(len(middle))
     return {"middle": _rounded(middle), "covariance": _rounded(covariance), "far": _rounded(np.array(far))}
+
+
+@dataclass(frozen=True)
+class Spreads:
+    """Weighted sums of features, from which a mean and a covariance follow."""
+
+    common: NDArray[np.float64]
+    """Weight of the pixels that have both features of a pair."""
+    products: NDArray[np.float64]
+    """Sum of the products of such a pair."""
+    share: NDArray[np.float64]
+    """Weight of the pixels that have a feature."""
+    total: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, off: NDArray[np.float64], there: NDArray[np.bool_], weight: NDArray[np.float64]) -> "Spreads":
+        """Sum rows of features, 0 where they are not there."""
+        shares = there * weight[:, None]
+        return cls(shares.T @ there, (off * weight[:, None]).T @ off, shares.sum(axis=0), (shares * off).sum(axis=0))
+
+    @classmethod
+    def sum(cls, parts: Iterable["Spreads"]) -> "Spreads":
+        """Join what was summed apart."""
+        return cls(*(np.sum(group, axis=0) for group in zip(*(vars(one).values() for one in parts), strict=True)))
+
+    def mean(self, size: int) -> NDArray[np.float64]:
+        """Mean of the first features; 0 of one that none has."""
+        found: NDArray[np.float64] = self.total[:size] / np.maximum(self.share[:size], TINY)
+        return found
+
+    def covariance(self, size: int) -> NDArray[np.float64]:
+        """Covariance of the first features, of no combination below `LEAST`."""
+        mean, common = self.mean(size), self.common[:size, :size]
+        raw = self.products[:size, :size] / np.where(common > 0, common, 1) - np.outer(mean, mean)
+        values, vectors = np.linalg.eigh(raw)
+        found: NDArray[np.float64] = (vectors * np.maximum(values, LEAST)) @ vectors.T
+        return found
+
+    def distance(self, off: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Squared Mahalanobis distance of rows of the first features."""
+        size = off.shape[1]
+        return spread.squared_distance(off - self.mean(size), self.covariance(size))
 
 
 def _rounded(values: NDArray[Any]) -> Any:

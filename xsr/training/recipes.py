@@ -63,6 +63,7 @@ TEMPORAL_LIIF_S2 = replace(
     task=Temporal(synthetic=24, similar=False),
     start="liif_s2",
     frozen=("encoder.",),
+    intervals="temporal_liif_s2_intervals",
     batch=6,
     steps=3_500,
     limits=(
