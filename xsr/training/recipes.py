@@ -252,7 +252,7 @@ LIIF_OPTICAL = Recipe(
     sensor="any",
     gsd_m=1.0,
     batch=5,
-    steps=32_000,
+    steps=9_000,
     learning_rate=8e-4,
     limits=(
         "Not for thermal bands, radar, snow and ice.",
