@@ -1,6 +1,7 @@
 """Gains of `liif_optical` over bicubic interpolation by the Wald protocol, on images of many sensors.
 
-Prints the table; ``--write`` puts it into the documentation. Needs the folder of real images in XSR_DATA.
+Prints the table; ``--write`` puts it into the documentation and the model's card. Needs the folder of
+real images in XSR_DATA.
 
 Pairs are self-similar: an image is taken to have an MTF of 0.3 at its own Nyquist frequency, or that of Sentinel-2's
 bands, and is degraded so that the larger pixels have the same. The network estimates it, or is given it. Errors are in
@@ -10,7 +11,7 @@ units of the standard deviation of each band, pooled over bands and dates.
 import argparse
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,9 @@ from xsr.core import sensors
 from xsr.core.blocks import Span
 from xsr.kernels.degrade import observe, sensor_band, whole
 from xsr.kernels.resample import fill_nodata
+from xsr.kernels.scenespectrum import LEAST
 from xsr.models import registry
+from xsr.models.card import read_card, write_card
 from xsr.training.manifest import Manifest, Scene
 from xsr.training.reading import read_scene
 
@@ -89,9 +92,27 @@ def degraded(place: Place, scale: float) -> NDArray[np.float32]:
     return np.stack(out, axis=1)
 
 
-def gains(place: Place, scale: float, model: str) -> tuple[float, ...]:
-    """Gain in dB of the model with the estimated and with the true MTF, and of the other model; NaN where it cannot."""
+@dataclass(frozen=True)
+class Gain:
+    """Gain over bicubic interpolation in dB at one place and scale; None where there is none."""
+
+    place: str
+    trained: bool
+    """Whether the network has learnt from the place in training."""
+    scale: float
+    gain_db: float | None
+    """With the MTF estimated from the image."""
+    gain_db_given: float | None
+    """With the MTF that was used."""
+    gain_db_other: float | None
+    """Of the other model."""
+
+
+def gain(place: Place, scale: float, model: str) -> Gain:
+    """Score the model with the estimated and with the true MTF, and the other model where it knows the bands."""
     low = as_cube(degraded(place, scale), place.bands, place.gsd_m)  # pixels as at use
+    if min(low.shape[2:]) < LEAST:
+        return Gain(place.name, place.trained, scale, None, None, None)
     base = xsr.interpolate(low, scale=scale, method="bicubic", units="reflectance")
     results = [xsr.liif(low, scale=scale, model=model, mtf=mtf) for mtf in (None, place.mtf)]
     known = place.sentinel2 and {*place.bands} <= {*registry.card(OTHER).bands}
@@ -104,22 +125,33 @@ def gains(place: Place, scale: float, model: str) -> tuple[float, ...]:
         return float(np.nanmean(inner.astype(np.float64) ** 2))
 
     reference = error(base)
-    found = [10 * np.log10(reference / error(result)) for result in results]
-    return (*found, *(3 - len(found)) * (float("nan"),))
+    found = [round(10 * float(np.log10(reference / error(result))), 3) for result in results]
+    estimated, given, other = (*found, *(3 - len(found)) * (None,))
+    return Gain(place.name, place.trained, scale, estimated, given, other)
 
 
-def table(found: Sequence[Place], model: str, scales: Sequence[int] = SCALES) -> str:
-    """Rows of places."""
-    head = " | ".join(f"×{scale}: estimated, given, `{OTHER}`" for scale in scales)
+def shown(value: float | None) -> str:
+    """Text of a gain."""
+    return "–" if value is None else f"{value:+.2f}"
+
+
+def table(places: Sequence[Place], found: Sequence[Gain], model: str) -> str:
+    """Rows of places, columns of scales."""
+    scales = sorted({one.scale for one in found})
+    head = " | ".join(f"×{scale:g}: estimated, given, `{OTHER}`" for scale in scales)
     lines = [f"| place | in training | bands | pixels | {head} |", "| --- | --- | --- | --- |" + " --- |" * len(scales)]
-    for place in found:
-        cells = []
-        for scale in scales:
-            estimated, given, other = gains(place, scale, model)
-            cells.append(f"**{estimated:+.2f}**, {given:+.2f}, {'–' if np.isnan(other) else f'{other:+.2f}'}")
+    for place in places:
+        cells = [
+            f"**{shown(one.gain_db)}**, {shown(one.gain_db_given)}, {shown(one.gain_db_other)}"
+            for one in sorted(found, key=lambda one: one.scale)
+            if one.place == place.name
+        ]
         learnt = "yes" if place.trained else "no"
         lines.append(f"| {place.name} | {learnt} | {len(place.bands)} | {place.gsd_m:g} m | {' | '.join(cells)} |")
-    note = "Gain over bicubic interpolation in dB, by Wald pairs whose truth has the pixels of the table."
+    note = (
+        "Gain over bicubic interpolation in dB, by Wald pairs whose truth has the pixels of the table; – where the"
+        f" larger pixels are below {LEAST} x {LEAST}, or the other model does not know the bands."
+    )
     return "\n".join([*lines, "", f"{note} Weights sha256 `{registry.card(model).sha256[:12]}`."])
 
 
@@ -146,12 +178,18 @@ def main() -> None:
         print(f"the first place is {first.name}, {len(first.bands)} bands of {first.gsd_m:g} m")
         return
     if options.small:
-        print(table([small(next(places(data)))], options.model, SCALES[:1]))
+        part = small(next(places(data)))
+        print(table([part], [gain(part, SCALES[0], options.model)], options.model))
         return
-    text = table(list(places(data)), options.model)
+    known = list(places(data))
+    found = [gain(place, scale, options.model) for place in known for scale in SCALES]
+    text = table(known, found, options.model)
     print(text)
     if options.write:
         write(PAGE, text, MARKERS)
+        path = registry.find(options.model)
+        elsewhere = [asdict(one) for one in found if not one.trained and one.gain_db is not None]
+        write_card(replace(read_card(path), scores=[{**row, "pairs": "self-similar"} for row in elsewhere]), path)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from odc.geo.xr import xr_coords
 from xsr.kernels.degrade import blur_decimate
 from xsr.models import registry
 from xsr.operations.interpolate import interpolate
+from xsr.operations.register import register
 from xsr.operations.super_resolve import liif
 from xsr.training import series as training_series
 from xsr.training.build import band_mtf
@@ -48,7 +49,8 @@ class TimeScore:
     case: Case
     dates: int
     db: dict[str, float]
-    """By method: the three means over dates, bicubic in space; single-date models; the temporal model."""
+    """By method: the three means over dates, bicubic in space; single-date models, and the same corrected by the other
+    dates, whose displacements are measured; the temporal model."""
 
 
 def read_series(manifest: Manifest) -> Iterator[Series]:
@@ -72,7 +74,7 @@ def _ideal(model: str | Path) -> Literal["ideal"] | None:
 def score_series(
     series: Series, scale: float, case: Case, *, temporal: str | Path, single: tuple[str | Path, ...] = ()
 ) -> TimeScore | None:
-    """Score a temporal model against means over dates, and single-date models where the date itself is there.
+    """Score a temporal model against means over dates, and single-date models alone and corrected by other dates.
 
     Returns
     -------
@@ -89,6 +91,7 @@ def score_series(
         low = np.where(holes, np.float32(np.nan), low)
     targets = [int(i) for i in series.clear(CLEAR) if 0 < i < len(series.times) - 1]
     targets = targets[:: max(1, -(-len(targets) // DATES))]
+    measured = register(as_cube(series, low, scale)).compute()
     errors: dict[str, list[float]] = {}
     for date in targets:
         kept = [i for i in range(len(low)) if case == "shown" or series.times[i] != series.times[date]]
@@ -96,6 +99,10 @@ def score_series(
         t = series.times[date]
         made = {f"bicubic, {m}": interpolate(cube, scale=scale, t=t, temporal=m) for m in METHODS}  # type: ignore[arg-type]
         made["temporal"] = liif(cube, scale=scale, t=t, model=temporal, psf=_ideal(temporal))
+        made |= {
+            f"{Path(str(m)).stem}, registered": liif(measured.isel(time=kept), scale=scale, t=t, model=m, psf=_ideal(m))
+            for m in single
+        }
         if case == "shown":
             itself = cube.isel(time=[date])
             made |= {Path(str(m)).stem: liif(itself, scale=scale, model=m, psf=_ideal(m)) for m in single}
