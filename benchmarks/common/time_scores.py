@@ -91,17 +91,19 @@ def score_series(
         low = np.where(holes, np.float32(np.nan), low)
     targets = [int(i) for i in series.clear(CLEAR) if 0 < i < len(series.times) - 1]
     targets = targets[:: max(1, -(-len(targets) // DATES))]
-    measured = register(as_cube(series, low, scale)).compute()
+    whole = as_cube(series, low, scale)
     errors: dict[str, list[float]] = {}
     for date in targets:
         kept = [i for i in range(len(low)) if case == "shown" or series.times[i] != series.times[date]]
-        cube = as_cube(series, low, scale).isel(time=kept)
+        cube = whole.isel(time=kept)
+        measured = register(whole, reference=whole.isel(time=[date])).isel(
+            time=kept
+        )  # the truth lies where the date does
         t = series.times[date]
         made = {f"bicubic, {m}": interpolate(cube, scale=scale, t=t, temporal=m) for m in METHODS}  # type: ignore[arg-type]
         made["temporal"] = liif(cube, scale=scale, t=t, model=temporal, psf=_ideal(temporal))
         made |= {
-            f"{Path(str(m)).stem}, registered": liif(measured.isel(time=kept), scale=scale, t=t, model=m, psf=_ideal(m))
-            for m in single
+            f"{Path(str(m)).stem}, registered": liif(measured, scale=scale, t=t, model=m, psf=_ideal(m)) for m in single
         }
         if case == "shown":
             itself = cube.isel(time=[date])

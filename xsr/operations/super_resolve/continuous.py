@@ -22,7 +22,7 @@ from xsr.models import registry
 from xsr.models.card import ModelCard
 from xsr.models.precision import Exact, Precision
 from xsr.operations.super_resolve import consistency, intervals, optical
-from xsr.operations.super_resolve.dates import Fused, coarser_bands, displaced, displacements, lattice, reader_of
+from xsr.operations.super_resolve.dates import Fused, coarser_bands, displacements, lattice, reader_of
 from xsr.operations.super_resolve.innovations import Innovated, optics_of
 from xsr.operations.super_resolve.networks import (
     Continuous,
@@ -102,8 +102,8 @@ def liif(
         unchanged. The detail that the network adds comes from clear dates alone.
     model
         Name of packaged weights (see `xsr.models.names`), or a path to a ``.safetensors`` file with its card beside
-        it. By default ``liif_s2``; with ``t`` ``temporal_liif_s2``, unless the cube has the displacements of its dates,
-        which `xsr.register` writes: then ``liif_s2``, corrected by what the other dates show.
+        it. By default ``liif_s2``; with ``t`` ``temporal_liif_s2``. With ``t`` the image of ``liif_s2`` is corrected by
+        what the other dates show, at the displacements that `xsr.register` writes: for scenes that hardly change.
     bands
         Bands to keep, in any spelling of the alias table (``B02``, ``b2``, ``blue``); or a mapping from the names that
         they shall have to the labels of the cube, such as ``{"B02": "nbart_blue"}``; all by default.
@@ -283,7 +283,7 @@ def prepare(
     frames = checks.whole("frames", frames, least=1)
     checked = open_cube(cube, units=units, bands=bands)
     timed = moments.t is not None
-    name = (DEFAULT_AT if timed and not displaced(checked) else DEFAULT) if model is None else model
+    name = (DEFAULT_AT if timed else DEFAULT) if model is None else model
     card, spec = registry.card(name), registry.spec(name)
     if card.factor is not None:
         raise ModelError(
