@@ -79,7 +79,7 @@ def _scored(places: Iterable[TestPlace], model: str, scales: tuple[float, ...], 
         part = replace(place, images=images, times=None, box=None)
         for scale in scales[: 1 if small else None]:
             fine = estimated(observed(part, scale), scale, model, QUANTILES)
-            yield from _cases(part, scale, fine)
+            yield from cases_of(part, scale, fine)
         if small:
             return
 
@@ -96,7 +96,8 @@ def estimated(low: xr.DataArray, scale: float, model: str, quantiles: tuple[floa
     return made
 
 
-def _cases(place: TestPlace, scale: float, fine: xr.DataArray) -> Iterator[Case]:
+def cases_of(place: TestPlace, scale: float, fine: xr.DataArray) -> Iterator[Case]:
+    """Compare a result with quantiles with its place."""
     edge = math.ceil(BORDER * scale)
     if min(fine.sizes["y"], fine.sizes["x"]) < 2 * edge + LEAST:
         return

@@ -44,6 +44,7 @@ def test_a_part_of_the_grid_has_the_quantiles_of_the_whole(cube, whole, rows, co
     assert found.attrs["xsr_intervals"] == "liif_s2_intervals"
 
 
+@pytest.mark.slow
 def test_grids_are_lazy_and_no_chunk_changes_them(cube, whole):
     box, expected = part_of(whole, slice(5, 70), slice(11, 90))
     lazy = cube.chunk(y=17, x=20)
@@ -54,6 +55,7 @@ def test_grids_are_lazy_and_no_chunk_changes_them(cube, whole):
     np.testing.assert_allclose(found.values, expected.values, atol=3e-6)
 
 
+@pytest.mark.slow
 def test_another_crs_and_rows_that_run_north(cube, whole):
     box, expected = part_of(whole, slice(24, 70), slice(30, 81))
     north = cube.sr.liif(like=box.flipy(), quantiles=Q)
@@ -71,6 +73,7 @@ def test_another_crs_and_rows_that_run_north(cube, whole):
 
 def test_intervals_do_not_widen_where_the_cube_ends_inside_a_grid(cube, whole):
     """Beyond the cube there is nothing; that is no edge of the image."""
+    cube, whole = cube.isel(time=[0]), whole.isel(time=[0])
     box = xsr.core.cube.open_cube(whole.isel(quantile=0)).geobox
     wide = GeoBox((120, 130), Affine.translation(-50, 50) @ box.affine, box.crs)
     found = cube.sr.liif(like=wide, quantiles=Q)
@@ -91,6 +94,7 @@ def test_a_continued_grid_counts_from_its_own_corner():
     assert around.lattice((9, 6), 3) == (Span(-2, 16), Span(-2, 10))
 
 
+@pytest.mark.slow
 def test_points_have_the_quantiles_of_the_pixels_they_lie_in(cube, whole):
     rng = np.random.default_rng(0)
     x, y = cube.x.values[0] + rng.uniform(-30, 550, 40), cube.y.values[0] - rng.uniform(-30, 500, 40)
@@ -113,11 +117,12 @@ def test_points_have_the_quantiles_of_the_pixels_they_lie_in(cube, whole):
 
 
 def test_points_of_one_date_and_of_a_dataset(cube):
-    x, y = cube.x.values[5:8] + 2.4, cube.y.values[5:8]
-    array = cube.isel(time=0, drop=True).sr.sample(x=x, y=y, quantiles=0.9)
+    one = cube.isel(time=0, drop=True)[:, :24, :24]
+    x, y = one.x.values[5:8] + 2.4, one.y.values[5:8]
+    array = one.sr.sample(x=x, y=y, quantiles=0.9)
     assert array.dims == ("quantile", "band", "point")
     assert array[CALIBRATED].dims == ("point",)
-    dataset = cube.isel(time=0, drop=True).to_dataset("band").sr.sample(x=x, y=y, quantiles=0.9)
+    dataset = one.to_dataset("band").sr.sample(x=x, y=y, quantiles=0.9)
     np.testing.assert_allclose(dataset["B04"].values, array.sel(band="B04").values, atol=1e-6)
 
 

@@ -21,10 +21,10 @@ def series():
     """Six dates of four bands; the third lies half under clouds."""
     from xsr.testing import synthetic_cube
 
-    image = np.full((6, len(BANDS), 96, 96), np.nan, np.float32)
+    image = np.full((6, len(BANDS), 64, 64), np.nan, np.float32)
     at = [BANDS.index(band) for band in FINE]
-    image[:, at] = synthetic_cube(size=(96, 96), times=TIMES, bands=FINE).values
-    image[2, :, :, :48] = np.nan
+    image[:, at] = synthetic_cube(size=(64, 64), times=TIMES, bands=FINE).values
+    image[2, :, :, :32] = np.nan
     return Series("a place", TIMES, image, None)
 
 
@@ -57,9 +57,9 @@ def test_the_nearest_dates_on_either_side_by_hand():
 def test_pixels_under_clouds_stay_hidden(series):
     (place,) = places(series)
     low = hidden_below(place, 2.0)
-    assert low.shape == (6, 4, 48, 48)
-    assert np.isnan(low[2, :, :, :23]).all()
-    assert np.isfinite(low[2, :, :, 26:]).all()
+    assert low.shape == (6, 4, 32, 32)
+    assert np.isnan(low[2, :, :, :15]).all()
+    assert np.isfinite(low[2, :, :, 18:]).all()
     assert np.isfinite(low[[0, 1, 3, 4, 5]]).all()
 
 

@@ -130,9 +130,10 @@ def liif(
         Numbers in (0, 1) that rise, such as (0.05, 0.5, 0.95), for a dimension ``quantile`` in front of the others, as
         `xarray.DataArray.quantile` makes it: what the true values, as sharp as the result, are below with these
         probabilities. The estimate itself is at 0.5. The coordinate ``interval_calibrated`` is false where the image is
-        unlike those on which the intervals were calibrated. With ``like`` pixels are taken for squares of their
-        area. Not with ``sharpen=False`` or another ``psf`` than ``sensor``, and with ``t`` of models alone whose card
-        says so: errors of other results were not measured.
+        unlike those on which the intervals were calibrated; for a subset of the model's bands the threshold is the one
+        measured for its first ones, as many, which may be other bands. With ``like`` pixels are taken for squares of
+        their area. Not with ``sharpen=False`` or another ``psf`` than ``sensor``, and with ``t`` of models alone whose
+        card says so: errors of other results were not measured.
     mtf
         Of a model for any optical sensor: modulation transfer at the Nyquist frequency of the cube's pixels, one
         number or by band. By default it is estimated for each band and date, once for the whole image, as
