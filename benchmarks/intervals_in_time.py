@@ -1,6 +1,6 @@
 """Whether quantiles at target times hold on the test series, which neither trained nor calibrated a network.
 
-Dates of the series are made from the others, and compared with what the sensor saw, as `benchmarks/intervals.py` does
+Dates of the series are made from the others, and compared with the original, as `benchmarks/intervals.py` does
 for single dates: the date itself is shown, hidden, or hidden with all others within `APART` days. ``--write`` puts the
 table into docs/reference/quantiles.md. Needs the folder of real images in XSR_DATA.
 """
