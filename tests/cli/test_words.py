@@ -54,7 +54,8 @@ def test_arguments_become_options(message, expected):
         ("Chunks differ; expected equal ones. Rechunk: .chunk({'x': 4}).", "Chunks differ; expected equal ones."),
         ("No date. Select it with .isel(time=0), or add a coordinate 'time'.", "No date. Add a coordinate 'time'."),
         ("m is continuous; use liif(model='m', scale=...).", "m is continuous."),
-        ("No MTF. Pass mtf=..., or by band.", "No MTF."),
+        ("No MTF. Pass source_mtf=..., or by band.", "No MTF."),
+        ("No MTF. Pass mtf=..., or by band.", "No MTF. Pass --mtf, or by band."),
     ],
 )
 def test_advice_that_is_code_is_left_out(message, expected):
