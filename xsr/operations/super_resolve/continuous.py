@@ -40,7 +40,7 @@ from xsr.operations.super_resolve.sharpness import Sharpness, chosen, gains_of, 
 
 DEFAULT = "liif_s2"
 DEFAULT_AT = "temporal_liif_s2"
-"""Default model where target times are given and displacements of the dates are not known."""
+"""Default model where target times are given."""
 CHUNK_AT = 512
 """Default output block where target times are given: a task holds the features of the dates of a target time."""
 TOGETHER = 12

@@ -392,16 +392,10 @@ def lattice(cube: Cube, side: int = 2) -> tuple[int, int]:
     return round(-affine.f / OWN_M) % side, round(affine.c / OWN_M) % side
 
 
-def displaced(cube: Cube) -> bool:
-    """Whether a cube says how its dates are displaced; see `xsr.register`."""
-    data = cube.data
-    return set(SHIFTS) <= set(data.coords) and all(data[name].dims == ("time",) for name in SHIFTS)
-
-
 def displacements(cube: Cube) -> Any:
     """Displacement (down, right) of each date in pixels, as two bands (time, 2, y, x); None where it is not known."""
     data = cube.data
-    if not displaced(cube):
+    if not all(name in data.coords and data[name].dims == ("time",) for name in SHIFTS):
         return None
     affine = cube.geobox.affine
     down_m, across_m = (m / size for m, size in zip(cube.pixel_m, resolution(cube.geobox), strict=True))
