@@ -27,18 +27,18 @@ MTF = 0.3
 TARGETS = ["2024-06-03", "2024-06-11", "2024-06-20"]
 
 
-def write_reading(folder, *, zero=False):
-    """Write a tiny LIIF that reads dates, and its card; ``zero`` leaves the estimate alone."""
-    config = {"channels": evidence.count(3), "outputs": 3, "features": 8, "blocks": 1, "hidden": [16]}
+def write_liif(folder, name, channels, *, zero=False, mtf=MTF, sharpness="sensor", **fields):
+    """Write a tiny LIIF of three bands, and its card; ``zero`` leaves what it adds to."""
+    config = {"channels": channels, "outputs": 3, "features": 8, "blocks": 1, "hidden": [16]}
     network = lively(LIIF(**config))
     if zero:
         torch.nn.init.zeros_(network.imnet.layers[-1].weight)
         torch.nn.init.zeros_(network.imnet.layers[-1].bias)
-    path = folder / "reading.safetensors"
+    path = folder / f"{name}.safetensors"
     save_file({key: value.contiguous() for key, value in network.state_dict().items()}, path)
     card = from_fields(
-        name="reading",
-        summary="A tiny random network of one date or several.",
+        name=name,
+        summary="A tiny random network.",
         architecture="liif",
         config=config,
         bands=BANDS,
@@ -48,16 +48,21 @@ def write_reading(folder, *, zero=False):
         mean=(0.05, 0.09, 0.2),
         std=(0.03, 0.07, 0.08),
         scale_range=(1.0, 4.0),
-        mtf=(MTF,) * 3,
+        mtf=(mtf,) * 3,
         sha256=file_sha256(path),
         parameters=sum(p.numel() for p in network.parameters()),
         radius=network.radius,
         licence="CC0-1.0",
-        sharpness="sensor",
-        reads="dates",
+        sharpness=sharpness,
+        **fields,
     )
     write_card(card, path)
     return path
+
+
+def write_reading(folder, *, zero=False):
+    """Write a tiny LIIF that reads dates; ``zero`` leaves the estimate alone."""
+    return write_liif(folder, "reading", evidence.count(3), zero=zero, reads="dates")
 
 
 @pytest.fixture(scope="module")

@@ -4,54 +4,23 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
-import torch
 import xarray as xr
-from models.helpers import lively, make_cube
-from operations.test_dates import BANDS, MTF, SHIFTS, TARGETS, displaced_series, error, largest, make_series
-from safetensors.torch import save_file
+from models.helpers import make_cube
+from operations.test_dates import BANDS, MTF, SHIFTS, TARGETS, displaced_series, error, largest, make_series, write_liif
 
 import xsr
 from xsr.core.errors import ModelError
 from xsr.kernels.evidence import EDGE
 from xsr.kernels.fusion import WINDOW
 from xsr.kernels.innovation import Innovations
-from xsr.models.architectures.liif import LIIF
-from xsr.models.card import file_sha256, from_fields, write_card
 from xsr.operations.super_resolve import dates as reading
 from xsr.operations.super_resolve import networks
 from xsr.testing import assert_lazy
 
 
 def write_single(folder, *, zero=False, sharpness="sensor", mtf=MTF):
-    """Write a tiny LIIF that reads one date, and its card; ``zero`` leaves bicubic interpolation alone."""
-    config = {"channels": 3, "outputs": 3, "features": 8, "blocks": 1, "hidden": [16]}
-    network = lively(LIIF(**config))
-    if zero:
-        torch.nn.init.zeros_(network.imnet.layers[-1].weight)
-        torch.nn.init.zeros_(network.imnet.layers[-1].bias)
-    path = folder / f"single_{zero}_{sharpness}.safetensors"
-    save_file({key: value.contiguous() for key, value in network.state_dict().items()}, path)
-    card = from_fields(
-        name="single",
-        summary="A tiny random network of one date.",
-        architecture="liif",
-        config=config,
-        bands=BANDS,
-        optional=("B11",),
-        sensor="sentinel-2",
-        gsd_m=10.0,
-        mean=(0.05, 0.09, 0.2),
-        std=(0.03, 0.07, 0.08),
-        scale_range=(1.0, 4.0),
-        mtf=(mtf,) * 3,
-        sha256=file_sha256(path),
-        parameters=sum(p.numel() for p in network.parameters()),
-        radius=network.radius,
-        licence="CC0-1.0",
-        sharpness=sharpness,
-    )
-    write_card(card, path)
-    return path
+    """Write a tiny LIIF that reads one date; ``zero`` leaves bicubic interpolation alone."""
+    return write_liif(folder, f"single_{zero}_{sharpness}", 3, zero=zero, sharpness=sharpness, mtf=mtf)
 
 
 @pytest.fixture(scope="module")
