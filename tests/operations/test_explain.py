@@ -167,7 +167,7 @@ def test_the_networks_of_the_package_find_the_date_and_the_band():
     flat = (mean + 0.02 * (cube - mean)).astype(np.float32)
     flat[2, 2] = cube[2, 2]
     options = {"scale": 2, "window": 5, **place(cube, 24, 24)}
-    timed = xsr.explain(flat, t=DATES[2], **options)
+    timed = xsr.explain(flat, t=DATES[2], steps=16, **options)
     assert timed.share.values[2, 2] >= 0.9
     assert timed.attrs["xsr_completeness_error"] < 0.01
     alone = xsr.explain(flat.isel(time=[2]), **options)
@@ -240,9 +240,9 @@ def test_a_place_may_be_given_in_degrees(models):
 def test_no_data_beside_the_patch_are_no_obstacle(models, kind):
     cube, options = case(models, kind, size=(30, 30))
     cube.values[-1, :, 10:12, 16:20] = np.nan
-    found = xsr.explain(cube, window=WINDOW, **place(cube, 14, 12), **options)
+    found = xsr.explain(cube, window=WINDOW, steps=8, **place(cube, 14, 12), **options)
     assert np.isfinite(found.attribution).all()
-    assert found.attrs["xsr_completeness_error"] < 0.01
+    assert found.attrs["xsr_completeness_error"] < 0.05
 
 
 def test_no_data_at_the_place_are_refused(models):
