@@ -1,12 +1,14 @@
 """Whether quantiles hold on test places, and what they cost.
 
 Places of the test split are degraded and super-resolved as for `benchmarks/wald.py`; none of them trained or calibrated
-a network. ``--write`` puts the tables into docs/reference/quantiles.md. Needs the folder of real images in XSR_DATA.
+a network. ``--write`` puts the tables into docs/reference/quantiles.md; with ``--models`` those of these models alone,
+and the cost stays as it was. Needs the folder of real images in XSR_DATA.
 """
 
 import argparse
 import math
 import platform
+import re
 import statistics
 import time
 from collections.abc import Iterable, Iterator
@@ -271,11 +273,25 @@ def main() -> None:
         if registry.card(model).reads == "detail":
             continue
         lines += [*table_outside(model, list(_scored(outside(data.root), model, (2.0,), small=options.small))), ""]
-    lines += [f"Cost, median processor time of {REPEATS} alternating runs, {platform.machine()}:", ""]
-    lines += cost(small=options.small)
+    if options.models == measured():
+        lines += [f"Cost, median processor time of {REPEATS} alternating runs, {platform.machine()}:", ""]
+        lines += cost(small=options.small)
     print("\n".join(lines))
     if options.write and not options.small:
-        write(PAGE, "\n".join(lines), MARKERS)
+        text, (begin, end) = PAGE.read_text(encoding="utf-8"), MARKERS
+        write(PAGE, renewed(text.split(begin)[1].split(end)[0], "\n".join(lines)), MARKERS)
+
+
+def renewed(text: str, made: str) -> str:
+    """Replace the parts of a text that were made again; see `parts`."""
+    found = {**parts(text), **parts(made)}
+    return "\n\n".join(found.values())
+
+
+def parts(text: str) -> dict[str, str]:
+    """Parts of a text, each of which begins with a line that ends with a colon, by what that line is about."""
+    found = re.split(r"\n\n(?=[`C].*:\n)", text.strip())
+    return {re.sub(r", (?!×).*", "", part.split("\n")[0]): part.strip() for part in found}
 
 
 if __name__ == "__main__":

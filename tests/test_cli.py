@@ -518,6 +518,39 @@ def test_quantiles_of_a_consistent_result_are_written(cube, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("typed", "given"),
+    [
+        (["--t", "2024-06-03", "--scale", 2, "--model", "temporal_liif_s2"], {"t": "2024-06-03", "scale": 2}),
+        (["--like", "grid.zarr", "--model", "liif_s2"], {}),
+        (["--t", "2024-06-03", "--like", "grid.zarr", "--model", "temporal_liif_s2"], {"t": "2024-06-03"}),
+    ],
+)
+def test_quantiles_at_a_target_time_and_on_another_grid_are_those_of_the_verb(cube, tmp_path, typed, given):
+    source, out = save(cube, tmp_path / "in.zarr"), tmp_path / "out.zarr"
+    if "--like" in typed:
+        grid = save(xsr.interpolate(cube, scale=2.5).isel(x=slice(3, 20)), tmp_path / "grid.zarr")
+        typed, given = [str(grid) if one == "grid.zarr" else one for one in typed], {**given, "like": open_file(grid)}
+    call("run", source, out, *typed, "--quantiles", "0.1,0.5,0.9")
+    found, shares = fine_of(out)["reflectance"], (0.1, 0.5, 0.9)
+    wanted = xsr.liif(cube, model=typed[-1], quantiles=shares, **given)
+    assert found.dims == wanted.dims
+    assert found["quantile"].values.tolist() == list(shares)
+    np.testing.assert_allclose(found.values, wanted.values, atol=1e-5)
+    np.testing.assert_array_equal(found["interval_calibrated"].values, wanted["interval_calibrated"].values)
+    assert_same_grid(found, wanted)
+    assert (found.values[0] < found.values[1]).all()
+    assert call("verify", out).exit_code == 0
+
+
+def test_quantiles_at_a_target_time_that_was_not_measured_are_refused(cube, tmp_path):
+    source, typed = save(cube, tmp_path / "in.zarr"), ("--t", "2024-06-03", "--quantiles", "0.1,0.9")
+    with pytest.raises(ModelError, match=r"quantiles with --t; .*measured date by date alone\. Leave one out"):
+        call("run", source, tmp_path / "out.zarr", "--scale", 2, "--model", "liif_s2", *typed)
+    assert not (tmp_path / "out.zarr").exists()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_the_precision_used_is_kept_for_a_repair(cube, model, tmp_path, precision):
     source = save(cube, tmp_path / "in.zarr")
