@@ -46,6 +46,8 @@ from xsr.training.scores import TestPlace
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reference" / "sharpening.md"
 MARKERS = "<!-- tables: written by benchmarks/sharpen.py -->", "<!-- end of tables -->"
+NOTE = "Weights: "
+"""How the line of the page with the speed begins."""
 MANIFEST = Path(__file__).with_name("sharpen.toml")
 DEFAULT = "sharpen_s2"
 ALONE = "liif_s2, sharpen=False"
@@ -403,8 +405,12 @@ def main() -> None:
     parser.add_argument("--models", nargs="*", default=[DEFAULT], help="of sharpen, or of liif at scale 1")
     parser.add_argument("--write", action="store_true", help="update the page")
     parser.add_argument("--sixty", action="store_true", help="bands of 60 m alone; with --write their tables alone")
+    parser.add_argument("--speed", action="store_true", help="the speed alone; with --write its line alone")
     parser.add_argument("--small", action="store_true", help="little input, to check that it runs")
     options = parser.parse_args()
+    if options.speed:
+        how_fast(options.models, keep=options.write)
+        return
     if data_folder() is None:
         print("XSR_DATA is not set: the scores need the folder of real images")
         return
@@ -438,13 +444,27 @@ def main() -> None:
     lines = without_truth(every)
     show("At full scale, without a truth", ["", *every], lines)
     text += ["**At full scale, without a truth**", "", markdown(["", *every], lines), ""]
-    weights = ", ".join(f"`{m}` {registry.card(m).sha256[:12]}" for m in options.models)
-    fast = speed(options.models[0], 4096, 3)
-    note = f"Weights: {weights}. Speed: {fast:.2f} megapixels per second, six bands of 4096 × 4096 pixels, {cores()}."
-    print(note)
+    last = note(options.models)
+    print(last)
     if options.write:
-        write(PAGE, "\n".join([*text, note]), MARKERS)
+        write(PAGE, "\n".join([*text, last]), MARKERS)
         print(f"wrote {PAGE.relative_to(ROOT)}")
+
+
+def note(models: Sequence[str]) -> str:
+    """Last line of the tables: weights, and how fast the first of them is."""
+    weights = ", ".join(f"`{m}` {registry.card(m).sha256[:12]}" for m in models)
+    fast = speed(models[0], 4096, 3)
+    return f"{NOTE}{weights}. Speed: {fast:.2f} megapixels per second, six bands of 4096 × 4096 pixels, {cores()}."
+
+
+def how_fast(models: Sequence[str], *, keep: bool) -> None:
+    """Measure the speed, and put it into the page if it is to be kept."""
+    last = note(models)
+    print(last)
+    if keep:
+        lines = PAGE.read_text(encoding="utf-8").split("\n")
+        PAGE.write_text("\n".join(last if line.startswith(NOTE) else line for line in lines), encoding="utf-8")
 
 
 def sixty(every: dict[str, Method], names: Sequence[str], *, keep: bool) -> None:

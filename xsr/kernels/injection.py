@@ -35,8 +35,6 @@ WINDOW = 5
 """Pixels on every side at which the weights of a regression, which fall linearly along each axis, come to nothing."""
 RIDGE = 1e-6
 """Squared reflectance that counts as noise of the sharp bands, observed as the coarse ones are."""
-SPREAD = 0.0
-"""Share of the variance of each of those bands in a window that counts as noise as well."""
 STRIP = 128
 """Columns whose sums move down together."""
 RELAXATION = 1.5
@@ -62,7 +60,6 @@ def injected_detail(
     corner: tuple[int, int] = (0, 0),
     window: int = WINDOW,
     ridge: float = RIDGE,
-    spread: float = SPREAD,
 ) -> NDArray[np.float32]:
     """Predict what coarse bands lack, from sharp bands on the same grid.
 
@@ -76,8 +73,8 @@ def injected_detail(
         How a coarse band is observed: from the grid to its own pixels, and back.
     corner
         First pixel (row, column) of the images, counted from a corner of the larger pixels.
-    window, ridge, spread
-        Of the regressions; see `WINDOW`, `RIDGE` and `SPREAD`.
+    window, ridge
+        Of the regressions; see `WINDOW` and `RIDGE`.
 
     Returns
     -------
@@ -87,8 +84,7 @@ def injected_detail(
     Notes
     -----
     With x the sharp bands, S x the same observed as a coarse band y is, the detail is ``a (x - S x)``, ``a =
-    (cov(S x) + ridge I + spread diag(cov(S x)))^-1 cov(S x, y)``, in windows of ``window`` pixels on every side,
-    weighted linearly.
+    (cov(S x) + ridge I)^-1 cov(S x, y)``, in windows of ``window`` pixels on every side, weighted linearly.
     """
     around, edge = reach([optics]), margin(optics, window)
     count, _, height, width = images.shape
@@ -106,7 +102,7 @@ def injected_detail(
         offset, others_offset = (v.mean(axis=(1, 2), keepdims=True) for v in (blurred, others))
         lost = np.ascontiguousarray((guide - blurred)[inner])
         found = np.empty((len(coarse), *lost.shape[1:]), np.float32)
-        _regress(blurred - offset, others - others_offset, lost, window, ridge, spread, found)
+        _regress(blurred - offset, others - others_offset, lost, window, ridge, found)
         out[number, list(coarse)] = found
     return out
 
@@ -135,7 +131,7 @@ def slopes(
         found = np.empty((len(y), *out.shape[2:]), np.float32)
         one[...] = 0
         one[number] = 1
-        _regress(x, y, one, window, ridge, SPREAD, found)
+        _regress(x, y, one, window, ridge, found)
         out[:, number] = found
     return out
 
@@ -178,7 +174,7 @@ def projected_back(
 
 
 @jit
-def _regress(x: Any, y: Any, lost: Any, window: Any, ridge: Any, spread: Any, out: Any) -> None:
+def _regress(x: Any, y: Any, lost: Any, window: Any, ridge: Any, out: Any) -> None:
     """Regress ``y`` (band, h, w) on ``x`` (guide, h, w) around every pixel, and apply the slopes to ``lost``.
 
     Weights fall linearly along each axis: a box upon a box. Sums move down strip by strip, so that they stay in the
@@ -242,13 +238,11 @@ def _regress(x: Any, y: Any, lost: Any, window: Any, ridge: Any, spread: Any, ou
                     running -= middle[j - window]
             for j in range(cols):
                 here, to = lost[:, row, left + j], out[:, row, left + j]
-                _solve(sums[:, j], here, guides, bands, ridge, spread, factor, slope, to)
+                _solve(sums[:, j], here, guides, bands, ridge, factor, slope, to)
 
 
 @jit
-def _solve(
-    sums: Any, lost: Any, guides: Any, bands: Any, ridge: Any, spread: Any, factor: Any, slope: Any, out: Any
-) -> None:
+def _solve(sums: Any, lost: Any, guides: Any, bands: Any, ridge: Any, factor: Any, slope: Any, out: Any) -> None:
     """Solve the regression of one pixel (Cholesky), and apply the slopes."""
     at = guides + bands
     for i in range(guides):
@@ -256,7 +250,7 @@ def _solve(
             value = sums[at] - sums[i] * sums[j]
             at += 1
             if i == j:
-                value += ridge + spread * value
+                value += ridge
             for k in range(j):
                 value -= factor[i, k] * factor[j, k]
             factor[i, j] = np.sqrt(max(value, ridge)) if i == j else value / factor[j, j]

@@ -12,7 +12,7 @@ from xsr.core import graph, sensors
 from xsr.core.cube import Cube
 from xsr.core.errors import BandError
 from xsr.core.types import Stack
-from xsr.kernels import injection
+from xsr.kernels import injection, pooled_injection
 from xsr.kernels.degrade import BandOptics, sensor_band
 from xsr.kernels.evidence import Reader
 from xsr.kernels.resample import fill_nodata
@@ -27,11 +27,6 @@ TWICE, SIXFOLD = 2, 6
 """Sides of the larger pixels, in pixels of the grid."""
 SLACK = 0.01
 """Share by which a pixel size may be off."""
-WINDOW_60, RIDGE_60, SPREAD_60 = 12, 3e-7, 1e-3
-"""Of the regressions of bands of 60 m, which have few own pixels for ten sharp bands; see `xsr.kernels.injection`.
-
-Over 60 m bands vary little, B01 least, and the noise of sharp ones is averaged: a ridge must be small. Where there is
-contrast, at clouds and coasts, relations are not linear, which counts as noise of each sharp band by its variance."""
 
 
 def sides_of(cube: Cube, card: ModelCard) -> tuple[int, ...]:
@@ -138,7 +133,7 @@ class Sharpened(Network):
         """Pixels around an output that bands of the largest pixels depend on, of the others sharpened."""
         if not self.largest:
             return 0
-        return injection.margin(self.largest[0], WINDOW_60) + injection.reach(self.largest)
+        return pooled_injection.margin(self.largest[0]) + injection.reach(self.largest)
 
     @property
     def halo(self) -> int:
@@ -243,14 +238,8 @@ class Sharpened(Network):
         low = filled[:, bands, start[0] : start[0] + height, start[1] : start[1] + width]
         images, mean = np.concatenate([level[:, guides], low], axis=1), self.largest[0]
         coarse = range(len(guides), len(guides) + len(bands))
-        detail = injection.injected_detail(
-            *(images, range(len(guides)), coarse, mean),
-            corner=corner,
-            window=WINDOW_60,
-            ridge=RIDGE_60,
-            spread=SPREAD_60,
-        )[:, coarse.start :]
-        edge, around = injection.margin(mean, WINDOW_60), injection.reach(self.largest)
+        detail = pooled_injection.pooled_detail(images, range(len(guides)), coarse, mean, corner=corner)
+        edge, around = pooled_injection.margin(mean), injection.reach(self.largest)
         corner, low = (corner[0] + edge, corner[1] + edge), low[..., edge:-edge, edge:-edge]
         lacking = np.stack(
             [

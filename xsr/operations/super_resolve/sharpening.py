@@ -90,8 +90,8 @@ def sharpen(
     -----
     The detail of a band of 20 m is what local regressions on the sharp bands predict, what iterative back-projection
     finds still lacking (both `xsr.kernels.injection`), and a network's correction of the sum, on the lattice of the
-    band's own pixels. The detail of a band of 60 m comes from regressions on all others, sharpened, and from
-    back-projection.
+    band's own pixels. The detail of a band of 60 m comes from regressions on all others, sharpened
+    (`xsr.kernels.pooled_injection`), and from back-projection.
 
     Blocks read a halo, so that any chunking gives the same result. Beyond its border the cube is mirrored. A pixel is
     NaN where it is in that band; where a sharp band has no data it is filled from its neighbours to help the others.
