@@ -22,7 +22,10 @@ SMALL = {
     "dctrrdbnet_lst": {"features": 8, "layers": 1, "growth": 4},
     "jiif_lst": {"features": 8, "blocks": 1, "hidden": (16, 8)},
     "esrnet_lst": {"features": 8, "blocks": 1, "growth": 4},
+    "esrnet_x8_lst": {"features": 8, "blocks": 1, "growth": 4},
 }
+FACTOR = {"esrnet_lst": 4, "esrnet_x8_lst": 8}
+"""Of networks that have one."""
 
 
 def rng(seed=0):
@@ -186,7 +189,7 @@ def test_blur_moves_the_content_towards_greater_rows_and_columns():
 
 def tiny(recipe):
     config = {**recipe.config, **SMALL[recipe.name]}
-    architecture = "esrgan_1x8x4" if recipe.name == "esrnet_lst" else recipe.architecture
+    architecture = "esrgan_1x8x4" if recipe.name in FACTOR else recipe.architecture
     config = {k: v for k, v in config.items() if architecture == recipe.architecture or k in ("bands", "factor")}
     return replace(
         recipe,
@@ -207,7 +210,7 @@ def test_a_step_of_training_changes_the_network(recipe, tmp_path):
     assert card.guide.names == recipe.task.guide.names
     assert card.training["steps"] == 2
     assert card.held_with == ("guided_filter" if recipe.name == "dctnet_lst" else None)
-    assert card.factor == (4 if recipe.name == "esrnet_lst" else None)
+    assert card.factor == FACTOR.get(recipe.name)
     torch.manual_seed(small.seed)
     before = build(small, None)[0].network.state_dict()
     after = registry.load(tmp_path / "new.safetensors").state_dict()
@@ -217,9 +220,11 @@ def test_a_step_of_training_changes_the_network(recipe, tmp_path):
 @pytest.mark.parametrize("recipe", THERMAL, ids=lambda r: r.name)
 def test_networks_begin_at_the_interpolation_or_at_the_mean_of_the_details(recipe):
     network = build(tiny(recipe), None)[0].network
-    batch = GuidedSampler((), (), 32, 1, 3, factors=(4,))(1)
+    factor = FACTOR.get(recipe.name, 4)
+    batch = GuidedSampler((), (), 32, 1, 3, factors=(factor,))(1)
     image, low, guide = (torch.from_numpy(v) for v in (batch.image, batch.low, batch.guide))
-    found = thermal_task.correction(network, recipe, GuidedInputs(image, low, guide, 4))
+    found = thermal_task.correction(network, recipe, GuidedInputs(image, low, guide, factor))
+    assert found.shape == image.shape
     if recipe.architecture.startswith("dct"):
         detail = network.details(image, guide, 4)
         torch.testing.assert_close(found, detail.mean(1, keepdim=True), atol=1e-3, rtol=0)

@@ -337,6 +337,15 @@ ESRNET_LST = replace(
     limits=(DCTNET_LST_FIRST.limits[0], "Clouds must be masked: their edges are sharpened as if they were land."),
 )
 
+ESRNET_X8_LST = replace(
+    ESRNET_LST,
+    name="esrnet_x8_lst",
+    summary="Surface or brightness temperature sharpened eight times without a guide (RRDBNet).",
+    config={"bands": 1, "factor": 8},
+    task=Guided(scale_range=(8, 8)),
+    seed=5,
+)
+
 RECIPES: dict[str, Recipe[Any]] = {
     recipe.name: recipe
     for recipe in (
@@ -360,6 +369,7 @@ RECIPES: dict[str, Recipe[Any]] = {
         DCTRRDBNET_LST,
         JIIF_LST,
         ESRNET_LST,
+        ESRNET_X8_LST,
     )
 }
 
