@@ -117,7 +117,8 @@ def markdown(
         " mean over parts of the difference in dB, ± its standard error; below, means over scenes, bold above their"
         " standard error.\n",
         more.margins(pairs, made, network, more.COMPARED, more.freely) + "\n",
-        "The same where every result is held within the response of the sensor, and ATPRK and kriging heed it:\n",
+        "The same where every result is held within the response of the sensor, and ATPRK and kriging heed it;"
+        f" {network} is averaged with the guided filter first, as its card says:\n",
         more.margins(pairs, made, network, more.COMPARED, more.within) + "\n",
     ]
     if blind:

@@ -148,6 +148,7 @@ KELVIN: dict[str, Callable[[], object]] = {
     "guided filter": lambda: temperature(4).sr.guided(guide(4), method="guided_filter"),
     "tsharp": lambda: temperature(4).sr.guided(guide(4), method="tsharp"),
     "radiance conserved": lambda: temperature(4).sr.guided(guide(4), conserve="radiance"),
+    "radiance conserved within a response": lambda: temperature(4).sr.guided(guide(4), conserve="radiance", mtf=0.3),
 }
 SCORES: dict[str, Callable[[], object]] = {
     "evaluate": lambda: flat(pair()[1].sr.evaluate(pair()[0], low=pair()[2], data_range=1.0).compute()),

@@ -164,7 +164,8 @@ class Estimates:
         guide
             One of `GUIDES`.
         mtf
-            Modulation of the sensor for those of `OTHERS` that can heed it.
+            Modulation of the sensor for rows that can heed it: some of `OTHERS`, and networks, which conserve radiance
+            within it.
         """
         key = pair.place, pair.scale, method, guide, mtf
         if key not in self.made:
@@ -181,6 +182,8 @@ def _sharpened(pair: Pair, method: str, kind: str, mtf: float | None) -> NDArray
     how: dict[str, Any] = dict(METHODS[method])
     if method == "guided filter" and one:
         how["guide_bands"] = GUIDE_BANDS[1:2]
+    if mtf is not None:
+        how |= {"conserve": "radiance", "mtf": mtf}
     fine = guided(pair.low, guide, **how)
     assert isinstance(fine, xr.DataArray)
     return np.asarray(fine.isel(band=0).values, np.float32)

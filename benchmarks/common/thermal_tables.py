@@ -63,8 +63,11 @@ def freely(made: Estimates, pair: Pair, name: str) -> Image:
 
 
 def within(made: Estimates, pair: Pair, name: str) -> Image:
-    """Sharpened image that is held within the response of the sensor; kriging heeds that by itself, too."""
-    return held(pair, made(pair, name, mtf=MTF if name in OTHERS else None), MTF)
+    """Sharpened image that is held within the response of the sensor; some methods heed that by themselves, too.
+
+    Networks do so by `xsr.guided`, which may average them with another method: what it made stays as it is when held.
+    """
+    return held(pair, made(pair, name, mtf=MTF if name in (*OTHERS, *NETWORKS) else None), MTF)
 
 
 def margins(
@@ -134,7 +137,12 @@ def kept(pairs: Sequence[Pair], made: Estimates, network: str) -> Iterator[str]:
     for pair in pairs:
         place = f"{pair.place}, ×{pair.scale}"
         images = {
-            name: (made(pair, name), *(held(pair, made(pair, name), mtf) for mtf in (None, MTF))) for name in names
+            name: (
+                free := made(pair, name),
+                held(pair, free, None),
+                within(made, pair, name) if name in NETWORKS else held(pair, free, MTF),
+            )
+            for name in names
         }
         scores.append([place, *(arrows(psnr(pair, image) for image in images[name]) for name in names)])
         left = {

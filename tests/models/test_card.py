@@ -343,6 +343,7 @@ def test_card_from_before_there_were_guides(card):
         ("patch", 0, "patch 0; expected a whole number"),
         ("guide_bands", ("B04", "B04"), "expected different names"),
         ("guide_optional", ("B11",), r"expected some of guide_bands"),
+        ("held_with", "kriging", "held_with 'kriging'; expected"),
         ("guide_mean", (0.1,), "expected 2 numbers, one for each band of the guide"),
         ("guide_std", (0.1, 0.0), "each a number from 1e-06"),
     ],
@@ -355,7 +356,7 @@ def test_guided_card_that_no_model_can_have(card, field, value, told):
 DIGESTS = {
     "carn_3x3x64g4sw_s2": "edde8bca1e912856",
     "carn_3x3x64g4sw_s2_ideal": "a034cc2c145879f6",
-    "dctnet_lst": "328b78df6a9ca19b",
+    "dctnet_lst": "4ac96a8d2803b36c",
     "dctrrdbnet_lst": "cbbef8fe78a3123b",
     "esrnet_lst": "bb56e662657d3cb0",
     "jiif_lst": "7c9ec1c71f0269dc",
@@ -374,7 +375,13 @@ def test_packaged_cards_have_the_digest_they_always_had(name):
 
 def test_digest_follows_what_a_result_depends_on(card):
     assert digest(changed(card, summary="other", scores=[{"place": "here"}])) == digest(card)
-    for name, value in {"mean": (0.1,) * 4, "unit": 1e-4, "guide_std": (0.1,), "units": "K"}.items():
+    for name, value in {
+        "mean": (0.1,) * 4,
+        "unit": 1e-4,
+        "guide_std": (0.1,),
+        "units": "K",
+        "held_with": "guided_filter",
+    }.items():
         assert digest(changed(card, **{name: value})) != digest(card)
 
 

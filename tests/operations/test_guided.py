@@ -373,6 +373,33 @@ def test_gaps_take_no_part_in_a_response():
     assert float(missing.max()) < 2e-3
 
 
+def test_within_a_response_a_network_is_averaged_with_the_method_of_its_card(folder, dctnet):
+    within = {"conserve": "temperature", "mtf": 0.3}
+    joined = write_guided(folder, held_with="guided_filter")
+    gap = GUIDE.where(~((GUIDE.x > WEST + 200) & (GUIDE.x < WEST + 260) & (GUIDE.y < NORTH - 300)))
+    for guide in (GUIDE, gap):
+        out = LOW.sr.guided(guide, model=joined, **within)
+        one, other = (LOW.sr.guided(guide, **how, **within) for how in ({"model": dctnet}, {"method": "guided_filter"}))
+        np.testing.assert_array_equal(out.flag, one.flag)
+        np.testing.assert_array_equal(np.isnan(out), np.isnan(one))
+        assert out.attrs["xsr_averaged_with"] == "guided_filter"
+        assert "xsr_averaged_with" not in one.attrs
+        if guide is GUIDE:  # the correction is linear in the temperature
+            np.testing.assert_allclose(out, (one + other) / 2, atol=2e-4)
+            assert np.abs(out - one).max() > 0.05
+    for how in ({}, {"conserve": "temperature"}):
+        alone, same = (LOW.sr.guided(GUIDE, model=model, **how) for model in (dctnet, joined))
+        np.testing.assert_array_equal(alone, same)
+
+
+@OTHERS
+def test_a_guide_that_stays_is_told_once(folder):
+    joined = write_guided(folder, held_with="guided_filter")
+    with pytest.warns(XsrWarning) as told:
+        LOW.sr.guided(GUIDE * 0 + 0.2, model=joined, conserve="radiance", mtf=0.3, coregister=True)
+    assert sum("too little texture" in str(one.message) for one in told) == 1
+
+
 @pytest.mark.slow
 @settings(max_examples=6)
 @given(

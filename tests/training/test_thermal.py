@@ -17,11 +17,15 @@ from xsr.training.thermal import GuidedSampler, ThermalScene
 
 THERMAL = [recipe for recipe in recipes.RECIPES.values() if isinstance(recipe.task, Guided)]
 SMALL = {
+    "dctnet_lst_first": {"features": 8, "layers": 1},
     "dctnet_lst": {"features": 8, "layers": 1},
     "dctrrdbnet_lst": {"features": 8, "layers": 1, "growth": 4},
     "jiif_lst": {"features": 8, "blocks": 1, "hidden": (16, 8)},
     "esrnet_lst": {"features": 8, "blocks": 1, "growth": 4},
+    "esrnet_x8_lst": {"features": 8, "blocks": 1, "growth": 4},
 }
+FACTOR = {"esrnet_lst": 4, "esrnet_x8_lst": 8}
+"""Of networks that have one."""
 
 
 def rng(seed=0):
@@ -185,7 +189,7 @@ def test_blur_moves_the_content_towards_greater_rows_and_columns():
 
 def tiny(recipe):
     config = {**recipe.config, **SMALL[recipe.name]}
-    architecture = "esrgan_1x8x4" if recipe.name == "esrnet_lst" else recipe.architecture
+    architecture = "esrgan_1x8x4" if recipe.name in FACTOR else recipe.architecture
     config = {k: v for k, v in config.items() if architecture == recipe.architecture or k in ("bands", "factor")}
     return replace(
         recipe,
@@ -205,7 +209,8 @@ def test_a_step_of_training_changes_the_network(recipe, tmp_path):
     assert card.units == "K"
     assert card.guide.names == recipe.task.guide.names
     assert card.training["steps"] == 2
-    assert card.factor == (4 if recipe.name == "esrnet_lst" else None)
+    assert card.held_with == ("guided_filter" if recipe.name == "dctnet_lst" else None)
+    assert card.factor == FACTOR.get(recipe.name)
     torch.manual_seed(small.seed)
     before = build(small, None)[0].network.state_dict()
     after = registry.load(tmp_path / "new.safetensors").state_dict()
@@ -215,9 +220,11 @@ def test_a_step_of_training_changes_the_network(recipe, tmp_path):
 @pytest.mark.parametrize("recipe", THERMAL, ids=lambda r: r.name)
 def test_networks_begin_at_the_interpolation_or_at_the_mean_of_the_details(recipe):
     network = build(tiny(recipe), None)[0].network
-    batch = GuidedSampler((), (), 32, 1, 3, factors=(4,))(1)
+    factor = FACTOR.get(recipe.name, 4)
+    batch = GuidedSampler((), (), 32, 1, 3, factors=(factor,))(1)
     image, low, guide = (torch.from_numpy(v) for v in (batch.image, batch.low, batch.guide))
-    found = thermal_task.correction(network, recipe, GuidedInputs(image, low, guide, 4))
+    found = thermal_task.correction(network, recipe, GuidedInputs(image, low, guide, factor))
+    assert found.shape == image.shape
     if recipe.architecture.startswith("dct"):
         detail = network.details(image, guide, 4)
         torch.testing.assert_close(found, detail.mean(1, keepdim=True), atol=1e-3, rtol=0)
@@ -235,6 +242,20 @@ def test_correction_in_mixed_precision_is_that_of_the_network():
         found = thermal_task.correction(network, recipe, GuidedInputs(image, low, guide, batch.factor))
         wanted = network(image, guide, batch.factor)
     assert (found - wanted).abs().max() < 0.03 * wanted.abs().max()
+
+
+def test_a_held_patch_is_what_the_sensor_observed():
+    scene = ThermalScene(
+        "here",
+        ramp(208) + 3 * rng().standard_normal((208, 208)).astype(np.float32),
+        np.full((3, 208, 208), np.nan, np.float32),
+    )
+    batch = GuidedSampler((scene,), (), 128, 2, 3, noise_k=(0.0, 0.0))(1)
+    image, low, target = (torch.from_numpy(v) for v in (batch.image, batch.low, batch.target))
+    inner = (..., *[slice(4 * batch.factor, -4 * batch.factor)] * 2)
+    again = thermal_task.held(target, low, batch)
+    torch.testing.assert_close(again[inner], target[inner], atol=2e-3, rtol=0)
+    assert (thermal_task.held(image, low, batch) - target)[inner].std() < (image - target)[inner].std()
 
 
 def test_weight_files_are_small():

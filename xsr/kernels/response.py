@@ -49,7 +49,7 @@ class ConservingResponse(Conserving):
         if not (len(self.rows.whole(rows)) and len(self.cols.whole(cols))):
             return image
         (down, lift), (across, widen) = (
-            _sensor(axis, span, self.mtf) for axis, span in ((self.rows, rows), (self.cols, cols))
+            matrices(axis, span, self.mtf) for axis, span in ((self.rows, rows), (self.cols, cols))
         )
         goal = raised(near[np.ix_(self.rows.inside(rows), self.cols.inside(cols))], self.power)
         valid = np.isfinite(image) & self._within(rows, cols)
@@ -69,7 +69,7 @@ def _gaussian(mtf: float, axis: Axis) -> Gaussian:
 
 
 @lru_cache(maxsize=32)
-def _sensor(axis: Axis, span: Span, mtf: float) -> tuple[Matrix, Matrix]:
+def matrices(axis: Axis, span: Span, mtf: float) -> tuple[Matrix, Matrix]:
     """D (coarse pixels wholly within, fine pixels of a range) and M."""
     whole = axis.whole(span)
     position = (np.arange(whole.start, whole.stop, dtype=np.float64) + 0.5 - axis.origin) / axis.cell - 0.5

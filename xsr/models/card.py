@@ -49,6 +49,8 @@ READS = ("bands", "detail", "dates", "result", "each")
 """What a card may say that its network reads; see `ModelCard.reads`."""
 COARSER = ("nearest", "bilinear", "bicubic")
 """Interpolations that a card may name; see `ModelCard.coarser`."""
+HELD_WITH = ("guided_filter",)
+"""Methods that a card may name; see `ModelCard.held_with`."""
 ANY_M = 0.3, 30.0
 """Pixel sizes in metres of a model that reads each band by itself."""
 SLACK = 1.5
@@ -100,6 +102,7 @@ FIELDS = {
     "patch": schema.whole(1, schema.LARGEST_PATCH).or_none(),
     "intervals": schema.NAME.or_none(),
     "before": schema.NAME.or_none(),
+    "held_with": schema.one_of(*HELD_WITH).or_none(),
     "calibration": schema.listing(schema.OBJECT, most=schema.MOST_ROWS),
     "created": schema.DAY,
     "training": schema.OBJECT,
@@ -111,7 +114,7 @@ FIELDS = {
 LATER = frozenset(
     (
         *("fill", "unit", "units", "factor", "residual", "coarser", "sharpness", "reads", "patch"),
-        *("intervals", "calibration", "before"),
+        *("intervals", "calibration", "before", "held_with"),
         *("guide_bands", "guide_mean", "guide_std", "guide_optional"),
     )
 )
@@ -166,6 +169,9 @@ class ModelCard(Shown):
     before: str | None = None
     """Name of the model that sharpens bands of larger pixels before this one reads them; None where it reads them as
     they are."""
+    held_with: str | None = None
+    """Method of `xsr.guided` whose result is averaged with that of a guided network before their mean is held within
+    the response of a sensor; None where the network's is held alone."""
     calibration: list[dict[str, Any]] = field(default_factory=list)
     """Of a model of errors, for each range of scales: quantiles of the error over what it expects; see
     `xsr.training.intervals`."""
@@ -463,7 +469,7 @@ def _statistics_rules(channels: Channels, prefix: str, each: str) -> dict[str, t
 def digest(card: ModelCard) -> str:
     """Hash of what a card says that a result depends on."""
     fields = {name: value for name, value in fields_of(card).items() if name not in UNCOMPUTED}
-    for name, earlier in (("reads", "bands"), ("calibration", [])):  # as before there was a choice
+    for name, earlier in (("reads", "bands"), ("calibration", []), ("held_with", None)):  # as before there was a choice
         if fields[name] == earlier:
             del fields[name]
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()

@@ -65,6 +65,7 @@ def card_sheet(card: Any) -> Sheet:
         _scores(card.scores),
         Section("limits", f"{len(card.limits)}", [(one,) for one in card.limits], opened=True) if card.limits else None,
         Section("before", f"bands of larger pixels are sharpened by {card.before}") if card.before else None,
+        Section("held", f"within a sensor's response in the mean with {card.held_with}") if card.held_with else None,
         Section("intervals", f"errors expected by {card.intervals}") if card.intervals else None,
         Section("network", f"{card.architecture}, {_count(card.parameters)} parameters, {_reach(card)}"),
         Section("licence", card.licence),

@@ -148,6 +148,8 @@ class Guided(Task):
     patch: int = 128
     guide: Channels = NO_CHANNELS
     """Bands of the guide and their standardisation; none for a network without a guide."""
+    held: bool = False
+    """Whether half of the loss is that of the result whose temperature is conserved within the sensor's response."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -266,8 +266,8 @@ LIIF_OPTICAL = Recipe(
 RELATIONS = ((1, 1), (1, 3), (2, 4))
 """Local relations of temperature to guide that networks weigh; see `xsr.models.architectures.local_linear`."""
 
-DCTNET_LST = Recipe(
-    name="dctnet_lst",
+DCTNET_LST_FIRST = Recipe(
+    name="dctnet_lst_first",
     summary="Surface or brightness temperature sharpened four or eight times by a reflectance image (DCTNet).",
     architecture="dctnet",
     config={"guide_bands": 3, "features": 32, "layers": 4, "final_relu": False, "relations": RELATIONS},
@@ -290,20 +290,30 @@ DCTNET_LST = Recipe(
     ),
 )
 
+DCTNET_LST = replace(
+    DCTNET_LST_FIRST,
+    name="dctnet_lst",
+    task=replace(DCTNET_LST_FIRST.task, held=True),
+    start="dctnet_lst_first",
+    steps=4_000,
+    learning_rate=1e-3,
+    seed=4,
+)
+
 DCTRRDBNET_LST = replace(
-    DCTNET_LST,
+    DCTNET_LST_FIRST,
     name="dctrrdbnet_lst",
     summary="Surface or brightness temperature sharpened four or eight times by a reflectance image (DCTRRDBNet).",
     architecture="dctrrdbnet",
-    config={**DCTNET_LST.config, "blocks": 1, "growth": 16},
-    start="dctnet_lst",
+    config={**DCTNET_LST_FIRST.config, "blocks": 1, "growth": 16},
+    start="dctnet_lst_first",
     steps=1_500,
     learning_rate=1e-3,
     seed=1,
 )
 
 JIIF_LST = replace(
-    DCTNET_LST,
+    DCTNET_LST_FIRST,
     name="jiif_lst",
     summary="Surface or brightness temperature sharpened four or eight times by a reflectance image (JIIF).",
     architecture="jiif",
@@ -314,7 +324,7 @@ JIIF_LST = replace(
 )
 
 ESRNET_LST = replace(
-    DCTNET_LST,
+    DCTNET_LST_FIRST,
     name="esrnet_lst",
     summary="Surface or brightness temperature sharpened four times without a guide (RRDBNet).",
     architecture="esrgan_2x32x16",
@@ -324,7 +334,16 @@ ESRNET_LST = replace(
     steps=1_200,
     learning_rate=6e-4,
     seed=3,
-    limits=(DCTNET_LST.limits[0], "Clouds must be masked: their edges are sharpened as if they were land."),
+    limits=(DCTNET_LST_FIRST.limits[0], "Clouds must be masked: their edges are sharpened as if they were land."),
+)
+
+ESRNET_X8_LST = replace(
+    ESRNET_LST,
+    name="esrnet_x8_lst",
+    summary="Surface or brightness temperature sharpened eight times without a guide (RRDBNet).",
+    config={"bands": 1, "factor": 8},
+    task=Guided(scale_range=(8, 8)),
+    seed=5,
 )
 
 RECIPES: dict[str, Recipe[Any]] = {
@@ -345,10 +364,12 @@ RECIPES: dict[str, Recipe[Any]] = {
         CARN_S2_INTERVALS,
         SHARPEN_S2_INTERVALS,
         TEMPORAL_S2_INTERVALS,
+        DCTNET_LST_FIRST,
         DCTNET_LST,
         DCTRRDBNET_LST,
         JIIF_LST,
         ESRNET_LST,
+        ESRNET_X8_LST,
     )
 }
 

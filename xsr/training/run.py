@@ -181,6 +181,7 @@ def _card(recipe: Recipe[Any], network: nn.Module, out: Path, training: dict[str
         residual=not isinstance(task, Intervals),
         intervals=recipe.intervals,
         before=recipe.before,
+        held_with="guided_filter" if guided.held else None,
         patch=2 * task.patch if record.tiling == "lattice" else None,
         sha256=file_sha256(out),
         parameters=sum(p.numel() for p in network.parameters()),

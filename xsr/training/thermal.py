@@ -63,6 +63,8 @@ class GuidedBatch:
     """Truth in the units of ``image``, shape (n, 1, patch, patch); NaN where it is unknown."""
     span: Image
     """Kelvin of one such unit, shape (n,)."""
+    mtf: Image
+    """Modulation of the sensor at the Nyquist frequency of ``low``, shape (n,)."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,8 @@ class GuidedSampler:
 
     def _draw(self, factor: int, rng: np.random.Generator) -> tuple[Image, ...]:
         kelvin, guide = turn(*self.scene(rng), rng)
-        low = observe(kelvin, factor, float(rng.uniform(*self.mtf)))
+        mtf = float(rng.uniform(*self.mtf))
+        low = observe(kelvin, factor, mtf)
         low = low + np.float32(rng.uniform(*self.noise_k)) * rng.standard_normal(low.shape).astype(np.float32)
         lo, hi = image_limits(low)
         below, above = (rng.uniform(0, 1.5) * (hi - lo) * (rng.random() < 0.4) for _ in range(2))  # a larger scene's
@@ -115,7 +118,8 @@ class GuidedSampler:
         coarse = slice(MARGIN // factor, (MARGIN + self.patch) // factor)
         image = enlarged(unit, factor)[:, inner, inner]
         target = ((kelvin - lo) / span).astype(np.float32)[None, inner, inner]
-        return unit[:, coarse, coarse], image, standard[:, inner, inner], target, np.asarray(span, np.float32)
+        made = unit[:, coarse, coarse], image, standard[:, inner, inner], target
+        return *made, np.asarray(span, np.float32), np.asarray(mtf, np.float32)
 
 
 def crop(image: Image, side: int, rng: np.random.Generator) -> Image:

@@ -4,12 +4,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from xsr.core.blocks import Span
+from xsr.kernels.footprint import Axis
+from xsr.kernels.response import matrices
 from xsr.models import catalogue
 from xsr.models.record import GuidedInputs
 from xsr.training.mixed import mixed
 from xsr.training.recipe import Guided, Recipe
 from xsr.training.tasks import FLOOR
 from xsr.training.thermal import GuidedBatch
+
+BORDER, EDGE = 2, 4
+"""Low-resolution pixels along the sides of a patch whose observation is not known, and those that do not count then."""
 
 
 def guided_loss(
@@ -26,7 +32,29 @@ def guided_loss(
     found = correction(network, recipe, GuidedInputs(image, low, guide, batch.factor))
     span = torch.from_numpy(batch.span).to(device)[:, None]
     wanted, output = (v.flatten(1) * span for v in (target - image, found))
-    return relative_rms(output - wanted, wanted)
+    loss, share = relative_rms(output - wanted, wanted)
+    if not recipe.task.held:
+        return loss, share
+    kept, base = (held(v, low, batch) for v in (image + found, image))
+    inner = slice(EDGE * batch.factor, -EDGE * batch.factor)
+    error, reference = ((v - target)[..., inner, inner].flatten(1) * span for v in (kept, base))
+    return (loss + relative_rms(error, reference)[0]) / 2, share
+
+
+def held(image: Tensor, low: Tensor, batch: GuidedBatch) -> Tensor:
+    """Correct images (n, 1, y, x) by the least that makes the sensor observe ``low``, (n, 1, y / factor, x / factor).
+
+    What is missing in the outermost `BORDER` low-resolution pixels is not known: a patch does not show it.
+    """
+    axis, span = Axis(1 / batch.factor, 0.0, image.shape[-1], low.shape[-1]), Span(0, image.shape[-1])
+    pairs = [matrices(axis, span, float(mtf)) for mtf in batch.mtf]
+    sensor, lift = (
+        torch.from_numpy(np.stack(group)).float().to(image.device)[:, None] for group in zip(*pairs, strict=True)
+    )
+    missing = low - sensor @ image @ sensor.mT
+    known = torch.zeros_like(missing)
+    known[..., BORDER:-BORDER, BORDER:-BORDER] = 1
+    return image + lift @ (missing * known) @ lift.mT
 
 
 def relative_rms(error: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:

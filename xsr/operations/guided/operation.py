@@ -82,7 +82,8 @@ def guided(
     mtf
         With ``conserve``, modulation transfer of the sensor at the Nyquist frequency of the cube's pixels, in (0, 1):
         means are weighted by its Gaussian response, which reaches beyond the pixel. By default they are means over
-        the area of the pixel, which is right for cubes of block means.
+        the area of the pixel, which is right for cubes of block means. A network whose card names a method
+        (``held_with``, as that of `DEFAULT` does) is averaged with it first, see Notes.
     limits
         Range of temperatures in kelvin that is 0 to 1 for a network, for all dates; by default each date's own, see
         Notes.
@@ -195,10 +196,14 @@ def guided(
     holding = None if conserve is None else steps.holding(POWER[conserve], mtf)
     paired = planes_of(other, pairing.picks)
     shifts = steps.measure(paired) if coregister else None
+    fine = steps.bring(paired, shifts) if bands else None
     if card is not None:
-        estimate = steps.by_network(card, registry.spec(str(model)), device, bands, paired, shifts, given)
+        estimate = steps.by_network(card, registry.spec(str(model)), device, bands, fine, given)
     else:
-        estimate = steps.by_method(str(method), paired, shifts)
+        estimate = steps.by_method(str(method), fine)
+    partner = card.held_with if card is not None and mtf is not None else None
+    if partner is not None:
+        estimate = estimate.averaged(steps.by_method(partner, fine))
     result, flag = steps.complete(estimate)
     if holding is not None:
         result = steps.hold(result, holding)
@@ -206,6 +211,7 @@ def guided(
         f"guided:{method or 'network'}",
         conserve=conserve or "none",
         **({} if mtf is None else {"conserve_mtf": float(mtf)}),
+        **({} if partner is None else {"averaged_with": partner}),
         scale=[1 / size for size in steps.cell],
         **({} if card is None else {"model": card.name, "weights_sha256": card.sha256}),
         **{name: c.source for name, c in (("input", target), ("guide", other)) if c.source is not None},

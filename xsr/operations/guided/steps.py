@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
@@ -40,6 +40,10 @@ class Estimate:
     """Kelvin, NaN where the guide is missing."""
     at_limit: xr.DataArray
     """Whether a network's last ReLU cut the value off."""
+
+    def averaged(self, other: "Estimate") -> "Estimate":
+        """Take the mean with another estimate; its flags stay."""
+        return replace(self, value=(self.value + other.value) / 2)
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ class Steps:
                 f"the guide of {unknown.sum()} of {len(shifts)} date(s) has too little texture to be registered to the"
                 " cube; it is not moved.",
                 XsrWarning,
-                stacklevel=5,
+                stacklevel=4,
             )
         moved = []
         for number, (down, right) in enumerate(np.where(unknown[:, None], 0.0, shifts).tolist()):
@@ -107,15 +111,14 @@ class Steps:
             moved.append(one.onto(place, self.chunks).data)
         return Planes(xr.concat(moved, dim="time"), self.geobox)
 
-    def by_method(self, method: str, guide: Planes, shifts: NDArray[np.float64] | None) -> Estimate:
-        """Sharpen without a network."""
+    def by_method(self, method: str, guide: Planes | None) -> Estimate:
+        """Sharpen without a network, by a guide on the grid of the result where the method reads one."""
         base = self.interpolated("bilinear" if method == "bilinear" else "bicubic")
         value = base
         both = self.low_chunks, self.chunks
-        if method == "guided_filter":
-            value = baselines.guided_filter(self.low, self.bring(guide, shifts), base, self.geobox, both)
-        elif method == "tsharp":
-            value = baselines.tsharp(self.low, self.bring(guide, shifts), base, self.geobox, both)
+        if guide is not None:
+            sharpen = baselines.guided_filter if method == "guided_filter" else baselines.tsharp
+            value = sharpen(self.low, guide, base, self.geobox, both)
         return Estimate(base, value, xr.zeros_like(base, bool))
 
     def by_network(
@@ -124,11 +127,10 @@ class Steps:
         spec: ModelSpec,
         device: str,
         bands: Sequence[str],
-        guide: Planes,
-        shifts: NDArray[np.float64] | None,
+        guide: Planes | None,
         limits: tuple[float, float] | None,
     ) -> Estimate:
-        """Sharpen by a network, in the range of each date."""
+        """Sharpen by a network, in the range of each date, and by a guide on the grid of the result if it reads one."""
         self._warn_of_scale(card)
         factor = self._factor(card)
         function = networks.GuidedNetwork(
@@ -146,10 +148,9 @@ class Steps:
         low, high, varies = networks.ranges(self.low.data, limits)
         layers = [((image - low) / (high - low)).astype(np.float32) for image in (base, near)]
         known = xr.ones_like(base, bool)
-        if bands:
-            fine = self.bring(guide, shifts)
-            layers.append(fine.data)
-            known = finite(fine.data).all("band").expand_dims("band", axis=1)
+        if guide is not None:
+            layers.append(guide.data)
+            known = finite(guide.data).all("band").expand_dims("band", axis=1)
         made = Planes(xr.concat(layers, dim="band"), self.geobox).to(self.geobox, function, self.chunks)
         kelvin = (made.isel(band=[0]) * (high - low) + low).astype(np.float32)
         at_limit = made.isel(band=[1]) > 0
