@@ -132,7 +132,9 @@ class Innovated(Dated):
         inner = (..., slice(edge, -edge), slice(edge, -edge))
         return Innovations.of(
             *(image[bands][inner], others.images[:, bands][inner], others.valid[inner]),
-            *(expected, others.shifts.tolist(), others.offset.tolist(), self.sensor),
+            *(expected, others.shifts.tolist()),
+            days=others.offset.tolist(),
+            sensor=self.sensor,
         )
 
     def _finer(self, single: Continuous, image: Stack) -> Stack:
