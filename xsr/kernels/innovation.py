@@ -4,10 +4,11 @@ An image at finer pixels, observed as each date would observe it, says what that
 shows beyond (its innovation) tells the error of the image, most where the dates lie fractions of a pixel apart: kriging
 of the innovations (`xsr.kernels.fusion`) is the linear estimate of that error. What the image explains changes nothing.
 
-Each date is fitted to what is expected of it, by a line around each pixel, and not the other way: what the image shows
-and a date does not is no evidence against the image. A date that hardly follows the line has much noise, and it has
-more the further it lies in time: dates that lie close together show the same changes, which agree and are no detail of
-the image. The image itself has none of that noise, so that what it measured stays.
+Where the image is that of a date, what it measured stays: it has none of the noise that change is. Each other date is
+fitted to what is expected of it, by a line around each pixel, and not the other way: what the image shows and a date
+does not is no evidence against the image. A date that hardly follows the line has much noise, and it has more the
+further it lies in time: dates that lie close together show the same changes, which agree and are no detail of the
+image. An image between dates is as uncertain as they are, and is itself fitted to each.
 
 References
 ----------
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from xsr.kernels import fusion
 from xsr.kernels.evidence import Part
 from xsr.kernels.fusion import LEVELS, MORE, SETTLE, WINDOW, Fusion, Line
 
@@ -31,8 +33,8 @@ EXPLAINED = 0.5
 """What an image of a network misses of a date, as a share of what bicubic interpolation misses."""
 LESS = 0.5
 """Factor on the noise found: a part of what a line leaves over is the error that is looked for."""
-OWN = 0.05
-"""Most noise of the image itself, in units of `xsr.kernels.fusion.unit`: nothing has changed in it."""
+OWN = 0.1
+"""Most noise of an image of one date, in units of `xsr.kernels.fusion.unit`: nothing has changed in it."""
 MONTH = 30.0
 """Days after which the variance of the noise of a date is twice that of one of the same time."""
 FLATTEST = 0.1
@@ -58,6 +60,8 @@ class Innovations:
     """Of each date from the image, at least 0."""
     sensor: float
     """Standard deviation in pixels of the Gaussian through which dates observe the scene."""
+    measured: bool
+    """Whether the image is that of a date, not one between dates."""
 
     @classmethod
     def of(
@@ -69,6 +73,8 @@ class Innovations:
         shifts: Sequence[Sequence[float]],
         days: Sequence[float],
         sensor: float,
+        *,
+        measured: bool,
     ) -> "Innovations":
         """Compare an image (band, h, w) and dates (date, band, h, w) with what is expected of them.
 
@@ -84,28 +90,37 @@ class Innovations:
             Displacement (down, right) of the content of each date against the image, in pixels.
         days
             Of each date from the image, before or after.
-        sensor
-            See the attribute.
+        sensor, measured
+            See the attributes.
         """
-        others, misfit, share = unexplained(expected[1:], dates, valid)
+        if measured:
+            others, misfit, share = unexplained(expected[1:], dates, valid)
+        else:
+            alike, misfit, share = fusion.fitted(expected[1:], dates, valid)
+            others = alike - expected[1:, :, WINDOW:-WINDOW, WINDOW:-WINDOW]
         moved = tuple((float(y), float(x)) for y, x in shifts)
         away = tuple(abs(float(day)) for day in days)
-        return cls(image, image - expected[0], others, misfit, share, moved, away, sensor)
+        return cls(image, image - expected[0], others, misfit, share, moved, away, sensor, measured)
 
     def using(self, dates: Sequence[int]) -> Part:
         """Estimate the error of the image from itself and some dates."""
         picks = list(dates)
-        fused = Fusion(tuple(self.shifts[date] for date in picks), self.sensor, OWN)
+        fused = Fusion(tuple(self.shifts[date] for date in picks), self.sensor, OWN if self.measured else math.inf)
         inner, cut = (..., slice(1, -1), slice(1, -1)), slice(WINDOW + 1, -(WINDOW + 1))
         misfit, share = self.misfit[picks][inner], self.share[picks][inner]
-        later = np.array([LESS * math.sqrt(1 + self.days[date] / MONTH) for date in picks], np.float32)
-        noise = later[:, None, None] * fused.noise(self.image, misfit, share, EXPLAINED * MORE)
+        noise = self._factor[picks, None, None] * fused.noise(self.image, misfit, share, EXPLAINED * MORE)
         own, others = self.own[:, cut, cut], self.others[picks][inner]
         even, level = fused.evened(own, others, np.zeros_like(others), noise)
         # Beyond the last level, what dates say counts by its precision.
         counted = np.square(np.minimum(LEVELS[-1] / level, 1))
         settled = slice(SETTLE, -SETTLE)
         return Part(fused, own[:, settled, settled], even * counted, level)
+
+    @property
+    def _factor(self) -> Image:
+        """Factor on the noise found of each date."""
+        away = np.array(self.days, np.float32)
+        return np.asarray(LESS * (np.sqrt(1 + away / np.float32(MONTH)) if self.measured else np.ones_like(away)))
 
 
 def unexplained(expected: Image, dates: Image, valid: NDArray[np.bool_]) -> tuple[Image, Floats, Floats]:
