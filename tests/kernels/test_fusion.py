@@ -56,12 +56,12 @@ def test_covariance_is_the_hankel_transform(distance):
     assert found == pytest.approx(wanted, rel=2e-3)
 
 
-def dense(shifts, level, query, result, *, by_date=None):
+def dense(shifts, level, query, result, *, by_date=None, own=np.inf):
     """Universal kriging by one bordered system; ``by_date`` is the noise of each other date, as a multiple."""
     place = np.array([(y, x) for y in STEPS for x in STEPS], float)
     at = np.concatenate([place, *(place - np.array(shift) for shift in shifts)])
-    each = np.square([OWN, *((1.0,) * len(shifts) if by_date is None else by_date)])
-    noise = np.repeat(each, len(place)) * level**2 * fusion.unit(SENSOR)
+    each = np.array([min(OWN * level, own), *level * np.array((1.0,) * len(shifts) if by_date is None else by_date)])
+    noise = np.repeat(np.square(each), len(place)) * fusion.unit(SENSOR)
     gap = np.linalg.norm(at[:, None] - at[None], axis=-1)
     plane = np.column_stack([np.ones(len(at)), at])
     matrix = np.block([[fusion.covariance(gap, SENSOR, SENSOR) + np.diag(noise), plane], [plane.T, np.zeros((3, 3))]])
@@ -71,12 +71,13 @@ def dense(shifts, level, query, result, *, by_date=None):
 
 @pytest.mark.parametrize("shifts", [(), ((0.3, -0.4),), ((0.25, 0.1), (-1.2, 0.7))])
 @pytest.mark.parametrize("level", [0, 4])
-def test_weights_against_a_dense_solution(shifts, level):
-    found, _ = weights(shifts, SENSOR, 0.5 * SENSOR)
+@pytest.mark.parametrize("own", [np.inf, 0.1])
+def test_weights_against_a_dense_solution(shifts, level, own):
+    found, _ = weights(shifts, SENSOR, 0.5 * SENSOR, own)
     assert found.shape == (len(LEVELS), PHASES + 1, PHASES + 1, 1 + len(shifts), len(STEPS), len(STEPS))
     for down, right in ((0, 0), (4, 12), (8, 8), (16, 3)):
         query = np.array([down, right]) / PHASES - 0.5
-        wanted = dense(shifts, LEVELS[level], query, 0.5 * SENSOR)
+        wanted = dense(shifts, LEVELS[level], query, 0.5 * SENSOR, own=own)
         np.testing.assert_allclose(found[level, down, right].ravel(), wanted, rtol=0, atol=2e-5)
 
 

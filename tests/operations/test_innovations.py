@@ -147,7 +147,7 @@ def test_an_image_that_explains_the_dates_is_left_as_it_is():
     valid = np.ones((3, side, side), bool)
     valid[1, 20:25, 20:25] = False
     shifts = [(0.3, -0.1), (-0.4, 0.2), (0.1, 0.4)]
-    found = Innovations.of(image, dates, valid, expected, shifts, 0.4)
+    found = Innovations.of(image, dates, valid, expected, shifts, [5, 0, 90], 0.4, measured=True)
     assert found.others.shape == (3, 2, side - 2 * WINDOW, side - 2 * WINDOW)
     rows, cols = np.meshgrid(np.arange(0, 11.5, 0.5), np.arange(0, 11.5, 0.5), indexing="ij")
     assert np.abs(found.using([0, 1, 2]).at(rows, cols, 0.5)).max() < 1e-4

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
+from scipy.linalg import cho_factor, cho_solve
 from scipy.signal import convolve2d
 from scipy.special import j0
 
@@ -115,7 +116,9 @@ def _bessel() -> tuple[Floats, Floats, Floats]:
 
 
 @lru_cache(maxsize=512)
-def weights(shifts: tuple[tuple[float, float], ...], sensor: float, result: float) -> tuple[Image, Image]:
+def weights(
+    shifts: tuple[tuple[float, float], ...], sensor: float, result: float, own: float = math.inf
+) -> tuple[Image, Image]:
     """Weights of the pixels around a position, on an image and on some dates, for every level of noise.
 
     Parameters
@@ -124,6 +127,8 @@ def weights(shifts: tuple[tuple[float, float], ...], sensor: float, result: floa
         Displacement (down, right) of the content of each date against the image, in pixels.
     sensor, result
         Standard deviation of the Gaussian through which dates observe the scene, and of that of the result, in pixels.
+    own
+        Most noise of the image itself; see `Fusion`.
 
     Returns
     -------
@@ -137,24 +142,21 @@ def weights(shifts: tuple[tuple[float, float], ...], sensor: float, result: floa
     place = np.stack(np.meshgrid(steps, steps, indexing="ij"), axis=-1).reshape(-1, 2)
     at = np.concatenate([place, *(place - np.array(shift) for shift in shifts)])
     scale, level = unit(sensor), np.square(LEVELS)
-    share = np.repeat([OWN**2, *(1.0,) * len(shifts)], len(place))
+    noises = [np.repeat([min(OWN**2 * n, own**2), *(n,) * len(shifts)], len(place)) for n in level]
     between = covariance(_distances(at, at), sensor, sensor) / scale
     phase = np.arange(PHASES + 1) / PHASES - 0.5
     query = np.stack(np.meshgrid(phase, phase, indexing="ij"), axis=-1).reshape(-1, 2)
     right = covariance(_distances(at, query), sensor, result) / scale
     plane, wanted = (np.column_stack([np.ones(len(v)), v]) for v in (at, query))
-    # One decomposition serves all levels: between + level * diag(share) = root (V (values + level) V') root.
-    root = np.sqrt(share)
-    values, vectors = np.linalg.eigh(between / np.outer(root, root))
-    inward = vectors.T / root
     found = np.empty((len(level), *right.shape))
-    for number, noise in enumerate(level):
-        free, drift = (inward.T @ ((inward @ v) / (values + noise)[:, None]) for v in (right, plane))
+    for number, noise in enumerate(noises):
+        factor = cho_factor(between + np.diag(noise))
+        free, drift = (cho_solve(factor, v) for v in (right, plane))
         found[number] = free + drift @ np.linalg.solve(plane.T @ drift, wanted.T - plane.T @ free)
-    own = float(covariance(np.zeros(1), result, result)[0]) / scale
+    whole = float(covariance(np.zeros(1), result, result)[0]) / scale
     error = [
-        own - 2 * (w * right).sum(0) + (w * (between @ w + (n * share)[:, None] * w)).sum(0)
-        for n, w in zip(level, found, strict=True)
+        whole - 2 * (w * right).sum(0) + (w * (between @ w + noise[:, None] * w)).sum(0)
+        for noise, w in zip(noises, found, strict=True)
     ]
     side, phases = len(steps), len(phase)
     shape = (len(level), phases, phases, 1 + len(shifts), side, side)
@@ -215,6 +217,8 @@ class Fusion:
     """Displacement (down, right) of the content of each other date against the image, in pixels."""
     sensor: float
     """Standard deviation of the Gaussian through which dates observe the scene, in pixels."""
+    own: float = math.inf
+    """Most noise of the image itself, in units of `unit`; below, it is the share `OWN` of that of the dates."""
 
     def noise(self, image: Image, misfit: Floats, share: Floats, missed: float = MORE) -> Image:
         """Noise of each date around every pixel, in units of `unit`, shape (date, h, w).
@@ -307,7 +311,7 @@ class Fusion:
             Shape (band, *shape of rows), reflectance.
         """
         out = np.zeros((rows.size, len(image)), np.float32)
-        weight, _ = weights(self.shifts, self.sensor, result)
+        weight, _ = weights(self.shifts, self.sensor, result, self.own)
         series = np.ascontiguousarray(np.concatenate([image[None], dates]).transpose(0, 2, 3, 1))
         _apply(series, rows.ravel(), cols.ravel(), level_of(noise), weight, out)
         return out.T.reshape(len(image), *rows.shape)
@@ -316,7 +320,7 @@ class Fusion:
         """Share of the variance of the error that the other dates take away, mean over a pixel, shape (h, w)."""
         if not self.shifts:
             return np.zeros_like(noise)
-        (_, alone), (_, together) = (weights(shifts, self.sensor, result) for shifts in ((), self.shifts))
+        (_, alone), (_, together) = (weights(shifts, self.sensor, result, self.own) for shifts in ((), self.shifts))
         share = 1 - together.mean(axis=(1, 2)) / alone[0].mean()
         return np.asarray(np.interp(level_of(noise), np.arange(len(LEVELS)), share), np.float32)
 
@@ -422,18 +426,40 @@ def fitted(expected: Image, dates: Image, valid: NDArray[np.bool_]) -> tuple[Ima
     inner = (..., slice(WINDOW, -WINDOW), slice(WINDOW, -WINDOW))
     out = np.empty(dates[inner].shape, np.float32)
     left, shares = np.zeros(out.shape), np.zeros((len(out), *out.shape[2:]))
-    scale = float(WINDOW + 1) ** 4
     for number, (date, known, wanted) in enumerate(zip(dates, valid, expected, strict=True)):
-        share = shares[number] = tent_sums(known[None], WINDOW)[0] / scale
-        x, y = (np.where(known, v, 0).astype(np.float64) for v in (date, wanted))
+        line = Line.of(date, wanted, known)
+        out[number] = np.where(known[inner], line.at(date[inner]), wanted[inner])
+        left[number], shares[number] = line.misfit, line.share
+    return out, left, shares
+
+
+@dataclass(frozen=True)
+class Line:
+    """Lines from one image to another around each pixel, `WINDOW` pixels from the borders, band by band."""
+
+    start: tuple[Floats, Floats]
+    """Means of both images, shape (band, h - 2 `WINDOW`, w - 2 `WINDOW`)."""
+    slope: Floats
+    misfit: Floats
+    """Mean square of what the line leaves."""
+    share: Floats
+    """Of the window that is valid, shape (h - 2 `WINDOW`, w - 2 `WINDOW`)."""
+
+    @classmethod
+    def of(cls, image: Image, other: Image, known: NDArray[np.bool_]) -> "Line":
+        """Fit what an image (band, h, w) says of another, by the pixels that are known, shape (h, w)."""
+        scale = float(WINDOW + 1) ** 4
+        share = tent_sums(known[None], WINDOW)[0] / scale
+        x, y = (np.where(known, v, 0).astype(np.float64) for v in (image, other))
         sums = [tent_sums(v, WINDOW) / scale / np.maximum(share, 1e-9) for v in (x, y, x * x, x * y, y * y)]
         mean_x, mean_y = sums[:2]
         var, cov, var_y = sums[2] - mean_x**2, sums[3] - mean_x * mean_y, sums[4] - mean_y**2
         slope = (share * cov + PRIOR) / (share * var + PRIOR)
-        line = mean_y + slope * (date[inner] - mean_x)
-        out[number] = np.where(known[inner], line, wanted[inner])
-        left[number] = np.maximum(var_y - 2 * slope * cov + slope**2 * var, 0)
-    return out, left, shares
+        return cls((mean_x, mean_y), slope, np.maximum(var_y - 2 * slope * cov + slope**2 * var, 0), share)
+
+    def at(self, image: Image) -> Floats:
+        """Evaluate the lines for an image without the borders."""
+        return np.asarray(self.start[1] + self.slope * (image - self.start[0]))
 
 
 def displaced(image: Image, shift: Sequence[float]) -> Image:

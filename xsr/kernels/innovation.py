@@ -4,8 +4,11 @@ An image at finer pixels, observed as each date would observe it, says what that
 shows beyond (its innovation) tells the error of the image, most where the dates lie fractions of a pixel apart: kriging
 of the innovations (`xsr.kernels.fusion`) is the linear estimate of that error. What the image explains changes nothing.
 
-The expected dates are sharp where a moved image is not, so that lines between dates and images fit better to them, and
-less of what is left counts as noise.
+Where the image is that of a date, what it measured stays: it has none of the noise that change is. Each other date is
+fitted to what is expected of it, by a line around each pixel, and not the other way: what the image shows and a date
+does not is no evidence against the image. A date that hardly follows the line has much noise, and it has more the
+further it lies in time: dates that lie close together show the same changes, which agree and are no detail of the
+image. An image between dates is as uncertain as they are, and is itself fitted to each.
 
 References
 ----------
@@ -13,6 +16,7 @@ R. E. Kalman, "A new approach to linear filtering and prediction problems", Jour
 doi:10.1115/1.3662552 (innovations).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,7 +25,7 @@ from numpy.typing import NDArray
 
 from xsr.kernels import fusion
 from xsr.kernels.evidence import Part
-from xsr.kernels.fusion import MORE, SETTLE, WINDOW, Fusion
+from xsr.kernels.fusion import LEVELS, MORE, SETTLE, WINDOW, Fusion, Line
 
 Image = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -29,6 +33,12 @@ EXPLAINED = 0.5
 """What an image of a network misses of a date, as a share of what bicubic interpolation misses."""
 LESS = 0.5
 """Factor on the noise found: a part of what a line leaves over is the error that is looked for."""
+OWN = 0.1
+"""Most noise of an image of one date, in units of `xsr.kernels.fusion.unit`: nothing has changed in it."""
+MONTH = 30.0
+"""Days after which the variance of the noise of a date is twice that of one of the same time."""
+FLATTEST = 0.1
+"""Least slope by which what a date shows is divided; flatter lines have more noise, all the same."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +52,16 @@ class Innovations:
     others: Image
     """Shape (date, band, h - 2 `WINDOW`, w - 2 `WINDOW`); zero where a date is not valid."""
     misfit: Floats
-    """Shape (date, band, h - 2 `WINDOW`, w - 2 `WINDOW`); see `xsr.kernels.fusion.fitted`."""
+    """Mean square of what lines leave around a pixel, shape (date, band, h - 2 `WINDOW`, w - 2 `WINDOW`)."""
     share: Floats
-    """Shape (date, h - 2 `WINDOW`, w - 2 `WINDOW`); see `xsr.kernels.fusion.fitted`."""
+    """Of the window around a pixel that is valid, shape (date, h - 2 `WINDOW`, w - 2 `WINDOW`)."""
     shifts: tuple[tuple[float, float], ...]
+    days: tuple[float, ...]
+    """Of each date from the image, at least 0."""
     sensor: float
     """Standard deviation in pixels of the Gaussian through which dates observe the scene."""
+    measured: bool
+    """Whether the image is that of a date, not one between dates."""
 
     @classmethod
     def of(
@@ -57,7 +71,10 @@ class Innovations:
         valid: NDArray[np.bool_],
         expected: Image,
         shifts: Sequence[Sequence[float]],
+        days: Sequence[float],
         sensor: float,
+        *,
+        measured: bool,
     ) -> "Innovations":
         """Compare an image (band, h, w) and dates (date, band, h, w) with what is expected of them.
 
@@ -71,22 +88,62 @@ class Innovations:
             Of the image, then of each date, shape (1 + date, band, h, w).
         shifts
             Displacement (down, right) of the content of each date against the image, in pixels.
-        sensor
-            See the attribute.
+        days
+            Of each date from the image, before or after.
+        sensor, measured
+            See the attributes.
         """
-        inner = (..., slice(WINDOW, -WINDOW), slice(WINDOW, -WINDOW))
-        alike, misfit, share = fusion.fitted(expected[1:], dates, valid)
+        if measured:
+            others, misfit, share = unexplained(expected[1:], dates, valid)
+        else:
+            alike, misfit, share = fusion.fitted(expected[1:], dates, valid)
+            others = alike - expected[1:, :, WINDOW:-WINDOW, WINDOW:-WINDOW]
         moved = tuple((float(y), float(x)) for y, x in shifts)
-        return cls(image, image - expected[0], alike - expected[1:][inner], misfit, share, moved, sensor)
+        away = tuple(abs(float(day)) for day in days)
+        return cls(image, image - expected[0], others, misfit, share, moved, away, sensor, measured)
 
     def using(self, dates: Sequence[int]) -> Part:
         """Estimate the error of the image from itself and some dates."""
         picks = list(dates)
-        fused = Fusion(tuple(self.shifts[date] for date in picks), self.sensor)
+        fused = Fusion(tuple(self.shifts[date] for date in picks), self.sensor, OWN if self.measured else math.inf)
         inner, cut = (..., slice(1, -1), slice(1, -1)), slice(WINDOW + 1, -(WINDOW + 1))
         misfit, share = self.misfit[picks][inner], self.share[picks][inner]
-        noise = np.float32(LESS) * fused.noise(self.image, misfit, share, EXPLAINED * MORE)
+        noise = self._factor[picks, None, None] * fused.noise(self.image, misfit, share, EXPLAINED * MORE)
         own, others = self.own[:, cut, cut], self.others[picks][inner]
         even, level = fused.evened(own, others, np.zeros_like(others), noise)
+        # Beyond the last level, what dates say counts by its precision.
+        counted = np.square(np.minimum(LEVELS[-1] / level, 1))
         settled = slice(SETTLE, -SETTLE)
-        return Part(fused, own[:, settled, settled], even, level)
+        return Part(fused, own[:, settled, settled], even * counted, level)
+
+    @property
+    def _factor(self) -> Image:
+        """Factor on the noise found of each date."""
+        away = np.array(self.days, np.float32)
+        return np.asarray(LESS * (np.sqrt(1 + away / np.float32(MONTH)) if self.measured else np.ones_like(away)))
+
+
+def unexplained(expected: Image, dates: Image, valid: NDArray[np.bool_]) -> tuple[Image, Floats, Floats]:
+    """Find what dates show beyond the lines from what is expected of them, in the radiometry of that.
+
+    Parameters
+    ----------
+    expected, dates
+        Finite, shape (date, band, h, w).
+    valid
+        Pixels of the dates to use, shape (date, h, w).
+
+    Returns
+    -------
+    innovation, misfit, share
+        See the attributes of `Innovations`.
+    """
+    inner = (..., slice(WINDOW, -WINDOW), slice(WINDOW, -WINDOW))
+    out = np.empty(dates[inner].shape, np.float32)
+    left, shares = np.zeros(out.shape), np.zeros((len(out), *out.shape[2:]))
+    for number, (wanted, date, known) in enumerate(zip(expected, dates, valid, strict=True)):
+        line = Line.of(wanted, date, known)
+        slope = np.maximum(line.slope, FLATTEST)
+        out[number] = np.where(known[inner], (date[inner] - line.at(wanted[inner])) / slope, 0)
+        left[number], shares[number] = line.misfit / slope**2, line.share
+    return out, left, shares

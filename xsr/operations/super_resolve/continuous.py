@@ -103,7 +103,7 @@ def liif(
     model
         Name of packaged weights (see `xsr.models.names`), or a path to a ``.safetensors`` file with its card beside
         it. By default ``liif_s2``; with ``t`` ``temporal_liif_s2``. With ``t`` the image of ``liif_s2`` is corrected by
-        what the other dates show, at the displacements that `xsr.register` writes: for scenes that hardly change.
+        what the other dates show, at the displacements that `xsr.register` writes: most where land hardly changes.
     bands
         Bands to keep, in any spelling of the alias table (``B02``, ``b2``, ``blue``); or a mapping from the names that
         they shall have to the labels of the cube, such as ``{"B02": "nbart_blue"}``; all by default.

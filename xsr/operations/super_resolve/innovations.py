@@ -84,7 +84,8 @@ class Innovated(Dated):
         blend = self.blended(images, whole, some, shifts, target.offset)
         still = (..., slice(self.span, -self.span), slice(self.span, -self.span))
         others = np.flatnonzero((np.abs(shifts).max(axis=1) <= fusion.FARTHEST) & (target.offset != 0))
-        series = Others(images[others][still], whole[others][still], shifts[others], target.offset[others])
+        measured = bool((target.offset == 0).any())
+        series = Others(images[others][still], whole[others][still], shifts[others], target.offset[others], measured)
         made = self._corrected(np.asarray(blend[still]), series, (y, x), cell)
         return made[None], y, x
 
@@ -132,7 +133,10 @@ class Innovated(Dated):
         inner = (..., slice(edge, -edge), slice(edge, -edge))
         return Innovations.of(
             *(image[bands][inner], others.images[:, bands][inner], others.valid[inner]),
-            *(expected, others.shifts.tolist(), self.sensor),
+            *(expected, others.shifts.tolist()),
+            days=others.offset.tolist(),
+            sensor=self.sensor,
+            measured=others.measured,
         )
 
     def _finer(self, single: Continuous, image: Stack) -> Stack:
@@ -154,6 +158,8 @@ class Others:
     """Displacement (down, right) against the image in pixels, shape (date, 2)."""
     offset: NDArray[np.float64]
     """Days from the target time."""
+    measured: bool
+    """Whether the image is that of a date, not one between dates."""
 
     def used(self, edge: int, most: int) -> NDArray[np.bool_] | None:
         """Mark the nearest clear dates of each pixel without a border; None if there is none."""
