@@ -5,7 +5,8 @@ real images in XSR_DATA.
 
 Pairs are self-similar: an image is taken to have an MTF of 0.3 at its own Nyquist frequency, or that of Sentinel-2's
 bands, and is degraded so that the larger pixels have the same. The network estimates it, or is given it. Errors are in
-units of the standard deviation of each band, pooled over bands and dates.
+units of the standard deviation of each band, pooled over bands and dates. Beside the network: linear filters of each
+band, fitted to the truth itself, which say how much of it lines can find in the larger pixels.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 from common.data import manifest
+from common.matched_scores import TAPS, fitted, windows
 from numpy.typing import NDArray
 from wald import write
 
@@ -106,28 +108,55 @@ class Gain:
     """With the MTF that was used."""
     gain_db_other: float | None
     """Of the other model."""
+    gain_db_fitted: float | None
+    """Of the filters fitted to the truth."""
+
+
+def filtered(low: NDArray[np.float32], truth: NDArray[np.float32], base: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Images of a linear filter for each band and subpixel, fitted in either half of the truth for the other."""
+    scale, reach = base.shape[2] // low.shape[2], TAPS // 2
+    out = np.full(base.shape, np.nan, np.float32)
+    for index in np.ndindex(base.shape[:2]):
+        taps = windows(low[index][None], 1)
+        height, width = taps.shape[1:]
+        inner = tuple(slice(reach * scale, (reach + size) * scale) for size in (height, width))
+        cells = (height, scale, width, scale)
+        wanted = (truth[index][inner] - base[index][inner]).reshape(cells).transpose(1, 3, 0, 2)
+        wanted = wanted.reshape(scale**2, height, width)
+        found = np.empty_like(wanted)
+        for ours, other in ((slice(width // 2), slice(width // 2, None)), (slice(width // 2, None), slice(width // 2))):
+            weights = fitted(taps[..., other], wanted[..., other])
+            found[..., ours] = np.einsum("kyx,kb->byx", taps[..., ours], weights)
+        detail = found.reshape(scale, scale, height, width).transpose(2, 0, 3, 1).reshape(height * scale, -1)
+        out[index][inner] = base[index][inner] + detail
+    return out
 
 
 def gain(place: Place, scale: float, model: str) -> Gain:
     """Score the model with the estimated and with the true MTF, and the other model where it knows the bands."""
     low = as_cube(degraded(place, scale), place.bands, place.gsd_m)  # pixels as at use
     if min(low.shape[2:]) < LEAST:
-        return Gain(place.name, place.trained, scale, None, None, None)
+        return Gain(place.name, place.trained, scale, None, None, None, None)
     base = xsr.interpolate(low, scale=scale, method="bicubic", units="reflectance")
     results = [xsr.liif(low, scale=scale, model=model, mtf=mtf) for mtf in (None, place.mtf)]
     known = place.sentinel2 and {*place.bands} <= {*registry.card(OTHER).bands}
     results += [xsr.liif(low, scale=scale, model=OTHER, units="reflectance", psf="sensor")] if known else []
     truth = place.images[..., : base.sizes["y"], : base.sizes["x"]]
     unit = np.nanstd(truth, axis=(0, 2, 3))[:, None, None]
+    lines = filtered(low.values, truth, base.values)
 
-    def error(image: xr.DataArray) -> float:
-        inner = (image.values - truth)[..., BORDER:-BORDER, BORDER:-BORDER] / unit
-        return float(np.nanmean(inner.astype(np.float64) ** 2))
+    def better(image: NDArray[np.float32], where: NDArray[np.bool_] | np.bool_ = np.True_) -> float:
+        """Gain in dB over interpolation, over the same pixels."""
+        inner = (..., slice(BORDER, -BORDER), slice(BORDER, -BORDER))
+        errors = (
+            np.where(where, (one - truth) / unit, np.nan)[inner].astype(np.float64) for one in (base.values, image)
+        )
+        reference, error = (np.nanmean(one**2) for one in errors)
+        return round(10 * float(np.log10(reference / error)), 3)
 
-    reference = error(base)
-    found = [round(10 * float(np.log10(reference / error(result))), 3) for result in results]
+    found = [better(result.values) for result in results]
     estimated, given, other = (*found, *(3 - len(found)) * (None,))
-    return Gain(place.name, place.trained, scale, estimated, given, other)
+    return Gain(place.name, place.trained, scale, estimated, given, other, better(lines, np.isfinite(lines)))
 
 
 def shown(value: float | None) -> str:
@@ -138,19 +167,19 @@ def shown(value: float | None) -> str:
 def table(places: Sequence[Place], found: Sequence[Gain], model: str) -> str:
     """Rows of places, columns of scales."""
     scales = sorted({one.scale for one in found})
-    head = " | ".join(f"×{scale:g}: estimated, given, `{OTHER}`" for scale in scales)
+    head = " | ".join(f"×{scale:g}: estimated, given, `{OTHER}`, fitted" for scale in scales)
     lines = [f"| place | in training | bands | pixels | {head} |", "| --- | --- | --- | --- |" + " --- |" * len(scales)]
     for place in places:
-        cells = [
-            f"**{shown(one.gain_db)}**, {shown(one.gain_db_given)}, {shown(one.gain_db_other)}"
-            for one in sorted(found, key=lambda one: one.scale)
-            if one.place == place.name
-        ]
+        ordered = sorted((one for one in found if one.place == place.name), key=lambda one: one.scale)
+        gains = [(one.gain_db, one.gain_db_given, one.gain_db_other, one.gain_db_fitted) for one in ordered]
+        cells = [f"**{shown(first)}**, {', '.join(map(shown, others))}" for first, *others in gains]
         learnt = "yes" if place.trained else "no"
         lines.append(f"| {place.name} | {learnt} | {len(place.bands)} | {place.gsd_m:g} m | {' | '.join(cells)} |")
     note = (
         "Gain over bicubic interpolation in dB, by Wald pairs whose truth has the pixels of the table; – where the"
-        f" larger pixels are below {LEAST} x {LEAST}, or the other model does not know the bands."
+        f" larger pixels are below {LEAST} x {LEAST}, or the other model does not know the bands. *fitted*: a linear"
+        f" filter of {TAPS} x {TAPS} pixels for each band and subpixel, fitted to the truth in one half of the image"
+        " for the other."
     )
     return "\n".join([*lines, "", f"{note} Weights sha256 `{registry.card(model).sha256[:12]}`."])
 
