@@ -35,7 +35,7 @@ def scene(seed, bands=2):
     return (0.2 + 0.02 * fine + 0.05 * wide[:, :SIDE, :SIDE]).astype(np.float32)
 
 
-def seen(band, corner=(0, 0)):
+def observed(band, corner=(0, 0)):
     """What a band of pixels six times as large shows of a band, on the grid."""
     rows, cols = (Span(first, first + size) for first, size in zip(corner, band.shape, strict=True))
     return observe(band[None], OPTICS, rows=rows, cols=cols, origin=corner)[0]
@@ -54,7 +54,7 @@ def added(sharp, low, corner=(0, 0)):
 def test_bands_that_are_mixtures_of_sharp_ones_are_recovered(corner):
     sharp = scene(0)
     truth = np.stack([0.7 * sharp[0] - 0.4 * sharp[1] + 0.1, 0.2 * sharp[1]])
-    low = np.stack([seen(one, corner) for one in truth])
+    low = np.stack([observed(one, corner) for one in truth])
     found = added(sharp, low, corner)
     before, after = (np.abs(inner(low) + part - inner(truth)).max(axis=(1, 2)) for part in (0, found))
     assert (before > 0.02).all()
@@ -64,7 +64,7 @@ def test_bands_that_are_mixtures_of_sharp_ones_are_recovered(corner):
 def test_the_lattice_of_the_larger_pixels_counts():
     sharp = scene(1)
     truth = 0.8 * sharp[0] + 0.1 * sharp[1]
-    low = seen(truth, (3, 0))[None]
+    low = observed(truth, (3, 0))[None]
     errors = [np.abs(inner(low) + added(sharp, low, corner) - inner(truth)).mean() for corner in ((3, 0), (0, 0))]
     assert errors[0] < 0.2 * errors[1]
 
@@ -74,7 +74,7 @@ def covariances(sharp, low, row, col, steps):
     weights = np.maximum(steps + 1 - np.abs(np.arange(-steps, steps + 1)), 0.0)
     weights = np.outer(weights, weights)
     at = [slice(first - STEP * steps, first + STEP * steps + 1, STEP) for first in (row, col)]
-    values = np.stack([*(seen(one)[at[0], at[1]] for one in sharp), *low[:, at[0], at[1]]]).astype(float)
+    values = np.stack([*(observed(one)[at[0], at[1]] for one in sharp), *low[:, at[0], at[1]]]).astype(float)
     return np.cov(values.reshape(len(values), -1), aweights=(weights / weights.sum()).ravel(), ddof=0)
 
 
@@ -84,7 +84,7 @@ def covariances(sharp, low, row, col, steps):
 def test_slopes_are_of_both_windows_with_a_ridge_by_the_misfit(noise, least, most):
     """The equation at a pixel of the lattice, where nothing is interpolated, with limits of the ridge and between."""
     sharp, other = scene(2), scene(3, bands=1)[0]
-    low = seen(0.7 * sharp[0] - 0.2 * sharp[1] + noise * other)[None]
+    low = observed(0.7 * sharp[0] - 0.2 * sharp[1] + noise * other)[None]
     row, col = (EDGE + (1 - EDGE) % STEP + n * STEP for n in (1, 3))
     near, far = (covariances(sharp, low, row, col, steps) for steps in (NEAR, FAR))
     both = (near + SHARE * far) / (1 + SHARE)
@@ -95,7 +95,7 @@ def test_slopes_are_of_both_windows_with_a_ridge_by_the_misfit(noise, least, mos
     spread = np.clip(GROWTH * unexplained, LEAST, MOST)
     assert least <= spread <= most
     slopes = np.linalg.solve(inside + RIDGE * np.eye(2) + spread * noise_of, beside)
-    lost = np.array([one[row, col] - seen(one)[row, col] for one in sharp])
+    lost = np.array([one[row, col] - observed(one)[row, col] for one in sharp])
     found = added(sharp, low)[0, row - EDGE, col - EDGE]
     assert abs(slopes @ lost) > 1e-3
     np.testing.assert_allclose(found, slopes @ lost, rtol=1e-4)
@@ -111,7 +111,7 @@ def test_flat_bands_say_nothing_and_get_nothing():
 @given(st.integers(0, 12), st.integers(0, 12))
 def test_a_window_is_part_of_the_whole(row, col):
     sharp = scene(5)
-    low = seen(0.5 * sharp[0] + 0.2 * sharp[1] ** 2)[None]
+    low = observed(0.5 * sharp[0] + 0.2 * sharp[1] ** 2)[None]
     side = 2 * EDGE + 6
     cut = (..., slice(row, row + side), slice(col, col + side))
     part = added(sharp[cut], low[cut], (row, col))

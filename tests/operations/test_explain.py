@@ -98,7 +98,8 @@ def by_differences(cube, options, group, steps, at):
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_is_complete(models, kind):
     cube, options = case(models, kind)
-    found = xsr.explain(cube, window=WINDOW, **place(cube, 9, 8), **options)
+    steps = {"steps": 16} if kind == "reading dates" else {}
+    found = xsr.explain(cube, window=WINDOW, **steps, **place(cube, 9, 8), **options)
     whole, start = (found.attrs[name] for name in ("xsr_detail", "xsr_detail_blurred"))
     assert whole == pytest.approx(detail(cube, options, 9, 8), rel=1e-5)
     flat = cube.copy(data=blurred(cube, 0.0).astype(np.float32))
