@@ -20,6 +20,7 @@ BENCHMARKS = (
     "throughput.py",
     "precision.py",
     "temporal_cost.py",
+    "training_step.py",
     "pipeline.py",
     "wald.py",
 )
