@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from xsr.core.blocks import Span
 from xsr.kernels.accelerate import jit
 from xsr.kernels.degrade import BandOptics, observe
+from xsr.kernels.gaps import tent_sums
 from xsr.kernels.injection import reach
 
 STEP = 3
@@ -113,56 +114,11 @@ def _covariances(images: NDArray[np.float64], window: int, border: int) -> NDArr
 
     ``border`` lines along each side are left out, so that windows of two sizes meet.
     """
-    height, width = (size - 2 * (window + border) for size in images.shape[1:])
-    count = len(images)
-    means, out = np.empty((count, height, width)), np.empty((count * (count + 1) // 2, height, width))
-    inside = images if border == 0 else np.ascontiguousarray(images[:, border:-border, border:-border])
-    _sum_pairs(inside, window + 1, means, out)
-    return out
-
-
-@jit
-def _sum_pairs(images: Any, side: Any, means: Any, out: Any) -> None:
-    count = images.shape[0]
-    for i in range(count):
-        _tent(images[i], side, means[i])
-    at = 0
-    for i in range(count):
-        for j in range(i + 1):
-            _tent(images[i] * images[j], side, out[at])
-            out[at] -= means[i] * means[j]
-            at += 1
-
-
-@jit
-def _tent(image: Any, side: Any, out: Any) -> None:
-    """Average with weights that fall linearly along each axis: a box upon a box, down the rows and then along them."""
-    height, width = image.shape
-    once, twice = np.zeros((height - side + 1, width)), np.zeros((out.shape[0], width))
-    for level in range(2):
-        read, write = (image, once) if level == 0 else (once, twice)
-        line = np.zeros(width)
-        for i in range(read.shape[0]):
-            for j in range(width):
-                line[j] += read[i, j]
-            if i >= side - 1:
-                for j in range(width):
-                    write[i - side + 1, j] = line[j]
-                    line[j] -= read[i - side + 1, j]
-    scale, box = 1.0 / float(side) ** 4, np.empty(width - side + 1)
-    for i in range(out.shape[0]):
-        running = 0.0
-        for j in range(width):
-            running += twice[i, j]
-            if j >= side - 1:
-                box[j - side + 1] = running
-                running -= twice[i, j - side + 1]
-        running = 0.0
-        for j in range(width - side + 1):
-            running += box[j]
-            if j >= side - 1:
-                out[i, j - side + 1] = running * scale
-                running -= box[j - side + 1]
+    inside = images[:, border : images.shape[1] - border, border : images.shape[2] - border]
+    scale = float(window + 1) ** 4
+    means = tent_sums(inside, window) / scale
+    pairs = [(i, j) for i in range(len(inside)) for j in range(i + 1)]
+    return np.stack([tent_sums(inside[[i]] * inside[j], window)[0] / scale - means[i] * means[j] for i, j in pairs])
 
 
 @jit

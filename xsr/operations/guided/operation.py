@@ -156,6 +156,9 @@ def guided(
     of a sensor (``mtf``): by the least correction, ``D^T (D D^T)^-1`` of what is missing, with D the sensor. Beside no
     data less is held. Both are for grids of the cube's CRS with parallel axes, nested or not; others are refused.
 
+    Within a response, a network whose card names a method (``held_with``) is averaged with it first; the attribute
+    ``xsr_averaged_with`` of the result says so.
+
     References
     ----------
     Networks: `xsr.models.architectures.dctnet`, `dctrrdbnet` and `jiif`. K. He et al., IEEE TPAMI 35 (2013),
@@ -197,11 +200,11 @@ def guided(
     paired = planes_of(other, pairing.picks)
     shifts = steps.measure(paired) if coregister else None
     fine = steps.bring(paired, shifts) if bands else None
-    if card is not None:
-        estimate = steps.by_network(card, registry.spec(str(model)), device, bands, fine, given)
-    else:
+    partner = None if card is None or mtf is None else card.held_with
+    if card is None:
         estimate = steps.by_method(str(method), fine)
-    partner = card.held_with if card is not None and mtf is not None else None
+    else:
+        estimate = steps.by_network(card, registry.spec(str(model)), device, bands, fine, given)
     if partner is not None:
         estimate = estimate.averaged(steps.by_method(partner, fine))
     result, flag = steps.complete(estimate)
