@@ -8,14 +8,12 @@ of real images in XSR_DATA for the scenes kept for validation, or ``--scenes`` w
 
 import argparse
 import json
-import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 import xarray as xr
 from affine import Affine
 from common.data import manifest
@@ -45,8 +43,6 @@ MODEL, SINGLE = "temporal_liif_worldstrat", "liif_s2"
 BASE = "mean of five"
 REFLECTANCE = 0.3
 """Reflectance that a count of 255 is taken for where a model of reflectance is run."""
-EPOCHS, CROP, QUERIES = 120, 128, 16_384
-"""Training of the thesis: a crop of every scene an epoch."""
 PIXEL_M = 10.0
 SMALL = 24
 """Side of a small input in low-resolution pixels."""
@@ -154,17 +150,6 @@ def corner(pair: Pair) -> Pair:
     return replace(pair, low=pair.low[..., :SMALL, :SMALL], high=high)
 
 
-def index3d_hours(scenes: int, crop: int, queries: int) -> float:
-    """Hours that the training of the thesis' three-dimensional network would take here, from one step of it."""
-    network = registry.create("temporal_liif_index3d")
-    series = torch.rand(1, DATES, 3, crop, crop)
-    at = [torch.rand(queries) * (crop - 1) for _ in range(2)]
-    begun = time.monotonic()
-    times = torch.full((queries,), (DATES - 1) / 2)
-    network(series, times, *at, (float(DATES), 0.5, 0.5)).abs().mean().backward()
-    return (time.monotonic() - begun) * EPOCHS * scenes / 3600
-
-
 def spread(values: Iterable[float]) -> str:
     """Mean and its standard error."""
     array = np.array(list(values))
@@ -186,7 +171,7 @@ def summary(rows: list[Row], kind: str) -> Iterator[list[str]]:
         yield cells
 
 
-def markdown(rows: list[Row], hours: float) -> str:
+def markdown(rows: list[Row]) -> str:
     """Both tables, and what stands behind them."""
     scenes = list(dict.fromkeys(row.scene for row in rows))
     lines: list[str] = []
@@ -194,7 +179,7 @@ def markdown(rows: list[Row], hours: float) -> str:
         heads = [title, *(f"{scale.replace('x', '×')} ({size}²)" for scale, size in SIZES.items())]
         lines += ["| " + " | ".join(heads) + " |", "| " + " | ".join("---" for _ in heads) + " |"]
         lines += ["| " + " | ".join(cells) + " |" for cells in summary(rows, kind)]
-        lines += [f"| Temporal LIIF, index3d | {not_trained(hours)} | | |", ""]
+        lines.append("")
     lines.append(
         f"PSNR in dB of 8-bit RGB, mean over {len(scenes)} scenes ({', '.join(scenes)}); in brackets the difference"
         f" from the {BASE} with the standard error over scenes. ×6 is really ×{SIZES['x6'] / 158:.1f}; its reference is"
@@ -204,18 +189,12 @@ def markdown(rows: list[Row], hours: float) -> str:
     return "\n".join(lines)
 
 
-def not_trained(hours: float) -> str:
-    """Say why there is no number."""
-    return f"not trained: {EPOCHS} epochs need about {hours:.0f} h on one core"
-
-
-def show(rows: list[Row], hours: float) -> None:
+def show(rows: list[Row]) -> None:
     """Print both tables."""
     for title, kind in (("raw, as published", "raw"), ("registered and harmonised", "harmonised")):
         table = Table(title, *SIZES)
         for cells in summary(rows, kind):
             table.add_row(*cells)
-        table.add_row("Temporal LIIF, index3d", not_trained(hours), "", "")
         Console().print(table)
 
 
@@ -239,15 +218,13 @@ def main() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", XsrWarning)  # of scales beyond training, by design
         rows = [row for pair in track(found, "scenes") for row in score(pair)]
-    training = len(registry.card(MODEL).training.get("places", ()))
-    hours = index3d_hours(training, *((16, 64) if options.small else (CROP, QUERIES)))
-    show(rows, hours)
+    show(rows)
     if options.json:
         options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n", encoding="utf-8")
     if options.write and not options.small:
         path = registry.find(MODEL)
         write_card(replace(read_card(path), scores=[asdict(row) for row in rows]), path)
-        write(TARGET, markdown(rows, hours), MARKERS)
+        write(TARGET, markdown(rows), MARKERS)
         print(f"wrote {TARGET.relative_to(ROOT)}")
 
 
