@@ -94,6 +94,24 @@ def test_a_budget_of_minutes_ends_the_run():
     assert minutes >= 1e-6
 
 
+def test_a_run_may_end_before_its_schedule_with_the_weights_of_that_step():
+    whole, kept = make_task(), {}
+
+    def watch(progress):
+        if progress.step == 3:
+            kept.update({name: value.clone() for name, value in whole.network.state_dict().items()})
+
+    train(replace(TINY, steps=6), whole, report=watch)
+    shares = []
+    part = replace(TINY, steps=6, until=0.5, average=0.0)
+    network, steps, _ = train(part, make_task(), report=lambda p: shares.append(p.share))
+    assert steps == part.last == 3
+    assert shares[-1] == 1.0
+    assert all(torch.equal(value, kept[name]) for name, value in network.state_dict().items())
+    assert (part.record()["until"], part.record()["average"]) == (0.5, 0.0)
+    assert "until" not in TINY.record()
+
+
 def test_frozen_parts_do_not_move():
     task = make_task(frozen=("encoder.",))
     before = {name: value.clone() for name, value in task.network.state_dict().items()}

@@ -102,10 +102,10 @@ def train(
     step, before = state.resume()
     before += spent
     begun = time.monotonic()
-    for batch in _ahead(task.sampler, step, recipe.steps if minutes is None else None):
+    for batch in _ahead(task.sampler, step, recipe.last if minutes is None else None):
         step += 1
         taken = before + (time.monotonic() - begun) / 60
-        share = step / recipe.steps if minutes is None else min(taken / minutes, 1.0)
+        share = step / recipe.steps if minutes is None else recipe.until * min(taken / minutes, 1.0)
         warm = step / WARMUP if minutes is None else share / WARM_SHARE
         for group in optimiser.param_groups:
             group["lr"] = recipe.learning_rate * schedule(share, warm)
@@ -117,8 +117,8 @@ def train(
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
         average.update_parameters(network)
-        report(Progress(step, share, float(loss.detach()), float(baseline)))
-        if share >= 1.0:
+        report(Progress(step, share / recipe.until, float(loss.detach()), float(baseline)))
+        if share >= recipe.until:
             break
         if recipe.adversary is not None and step % recipe.adversary.every == 0:
             keep(step, average.module)

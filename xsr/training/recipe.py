@@ -257,8 +257,10 @@ class Recipe(Generic[T]):
     batch: int = 12
     steps: int = 8_000
     learning_rate: float = 6e-4
+    until: float = 1.0
+    """Share of the schedule of the learning rate after which the run ends."""
     average: float = 0.999
-    """Decay of the running average of the weights, which is what is saved."""
+    """Decay of the running average of the weights, which is what is saved; 0 saves those of the last step."""
     seed: int = 0
     licence: str = "CC-BY-4.0"
     limits: tuple[str, ...] = field(default=())
@@ -273,13 +275,18 @@ class Recipe(Generic[T]):
         """The one scale of a fixed-scale network."""
         return 1 if isinstance(self.task, Sharpen | Intervals) else self.config.get("factor")
 
+    @property
+    def last(self) -> int:
+        """Number of the step that ends the run."""
+        return round(self.until * self.steps)
+
     def record(self) -> dict[str, Any]:
         """Give what a card says of the recipe, in one table."""
         plain = {**asdict(self), **asdict(self.task)}
         nested = ("task", "limits", "summary", "image", "guide")
         values = {key: value for key, value in plain.items() if key not in nested}
-        for name in ("adversary", "before"):
-            if values[name] is None:
+        for name, unused in (("adversary", None), ("before", None), ("until", 1.0)):
+            if values[name] == unused:
                 values.pop(name)
         guide = self.task.guide.fields("guide_") if isinstance(self.task, Guided) else {}
         return {**values, "task": self.task.kind, **self.image.fields(), "units": self.image.units, **guide}

@@ -297,6 +297,8 @@ DCTNET_LST = replace(
     start="dctnet_lst_first",
     steps=4_000,
     learning_rate=1e-3,
+    until=0.4,
+    average=0.0,
     seed=4,
 )
 

@@ -134,12 +134,12 @@ def _first_stage(
     """
     first = RECIPES[recipe.start]
     if not weights.is_file():
-        share = first.steps / (first.steps + recipe.steps)
+        share = first.last / (first.last + recipe.last)
         run(first, weights, minutes=minutes and minutes * share)
         return str(weights), minutes and minutes * (1 - share)
-    if minutes is None and (taken := read_card(weights).training["steps"]) != first.steps:
+    if minutes is None and (taken := read_card(weights).training["steps"]) != first.last:
         raise ParameterError(
-            f"{weights} had {taken} steps of training; expected the {first.steps} of its recipe. Remove it to run that"
+            f"{weights} had {taken} steps of training; expected the {first.last} of its recipe. Remove it to run that"
             " first, or give minutes."
         )
     return str(weights), minutes
