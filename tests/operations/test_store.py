@@ -366,6 +366,11 @@ def test_times_of_a_zone_are_stored_in_utc(cube, tmp_path):
 # --- refusals ----------------------------------------------------------------------------------------------
 
 
+def test_repeated_coordinates_are_refused_with_their_number(cube, tmp_path):
+    with pytest.raises(StoreError, match=r"coordinate 'x' repeats .* at index 0; expected unique pixel centres"):
+        xsr.to_zarr(cube.isel(x=[0, 0, 1, 2]), tmp_path / "a.zarr", progress=False)
+
+
 def test_existing_store_is_refused_and_left_alone(cube, tmp_path):
     xsr.to_zarr(cube, tmp_path / "a.zarr", progress=False)
     before = {p: p.read_bytes() for p in (tmp_path / "a.zarr").rglob("*") if p.is_file()}
