@@ -379,6 +379,19 @@ def test_existing_store_is_refused_and_left_alone(cube, tmp_path):
     assert {p: p.read_bytes() for p in (tmp_path / "a.zarr").rglob("*") if p.is_file()} == before
 
 
+@pytest.mark.parametrize("name", ["notes.txt", "folder"])
+def test_what_is_no_store_is_left_alone_and_no_way_out_is_named_that_would_be_refused(cube, tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "notes.txt").write_text("kept")
+    (tmp_path / "notes.txt").write_text("kept")
+    with pytest.raises(StoreError, match=rf"{name} exists; expected a new store\. Choose another path\.$"):
+        xsr.to_zarr(cube, tmp_path / name, progress=False)
+    for how, message in (({"overwrite": True}, "is not a Zarr group"), ({"resume": True}, "holds no ledger")):
+        with pytest.raises(StoreError, match=message):
+            xsr.to_zarr(cube, tmp_path / name, progress=False, **how)
+    assert {path.read_text() for path in tmp_path.rglob("*.txt")} == {"kept"}
+
+
 @pytest.mark.slow
 def test_a_store_may_be_overwritten_by_what_is_read_from_it(cube, tmp_path):
     path = tmp_path / "a.zarr"

@@ -154,8 +154,11 @@ def _has_template(place: Place) -> bool:
 
 
 def _ways_out(place: Place) -> str:
-    unfinished = place.is_group() and place.open("r").attrs.get("xsr", {}).get("complete") is False
-    go_on = ", go on with it by resume=True (it is not complete)" if unfinished or not place.is_group() else ""
+    """Ways out of an existing path, for messages; what is neither a store nor the beginning of one is left alone."""
+    if not place.is_group() and begun(place) is None:
+        return ""
+    unfinished = not place.is_group() or place.open("r").attrs.get("xsr", {}).get("complete") is False
+    go_on = ", go on with it by resume=True (it is not complete)" if unfinished else ""
     return f"{go_on} or pass overwrite=True"
 
 
