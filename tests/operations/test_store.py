@@ -379,6 +379,14 @@ def test_existing_store_is_refused_and_left_alone(cube, tmp_path):
     assert {p: p.read_bytes() for p in (tmp_path / "a.zarr").rglob("*") if p.is_file()} == before
 
 
+@pytest.mark.parametrize("name", ["fine.tif", "fine.TIFF", "fine.nc", "fine.zarr.zip"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_the_name_of_a_file_is_refused_for_a_folder(cube, tmp_path, name, overwrite):
+    with pytest.raises(StoreError, match=rf"^{name} has the suffix of a file.* such as fine\.zarr\. .*to_cog"):
+        xsr.to_zarr(cube, tmp_path / name, progress=False, overwrite=overwrite)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("name", ["notes.txt", "folder"])
 def test_what_is_no_store_is_left_alone_and_no_way_out_is_named_that_would_be_refused(cube, tmp_path, name):
     (tmp_path / "folder").mkdir()
