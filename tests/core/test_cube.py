@@ -114,6 +114,8 @@ def test_a_missing_crs_is_refused():
         ("y", 1, NORTH - 15.2, r"'y' is irregular: 5799984.8 at index 1 lies 0.02 px off a regular grid of step -10;"),
         ("x", 3, WEST + 25, r"'x' repeats 600025.0 at index 2; expected unique"),
         ("y", 5, NORTH - 45, r"'y' repeats 5799955.0 at index 4; expected unique"),
+        ("x", 1, WEST + 5, r"'x' repeats 600005.0 at index 0; expected unique"),
+        ("y", 1, NORTH - 5, r"'y' repeats 5799995.0 at index 0; expected unique"),
         ("x", 3, WEST + 3, r"'x' turns at index 2 \(600025.0, 600003.0\); expected monotonic"),
         ("y", 5, NORTH, r"'y' turns at index 4 \(5799955.0, 5800000.0\); expected monotonic"),
         ("x", 2, np.nan, r"'x' turns at index 1 \(600015.0, nan\); expected monotonic"),

@@ -178,7 +178,8 @@ def test_like_in_another_crs_is_refused_where_coarser():
 @pytest.mark.parametrize("corner", [(WEST + 80, NORTH), (WEST - 40, NORTH), (WEST, NORTH + 40), (WEST, NORTH - 80)])
 def test_like_that_only_touches_the_cube_is_refused(corner):
     beside = make_geobox((8, 8), affine=Affine(5, 0, corner[0], 0, -5, corner[1]))
-    with pytest.raises(GridError, match=r"in EPSG:32633\) does not overlap the cube .*in EPSG:32633\). Check both CRS"):
+    ours = rf"the cube \(x {WEST:.0f} to {WEST + 80:.0f}, y {NORTH - 80:.0f} to {NORTH:.0f} in EPSG:32633\)\. Check"
+    with pytest.raises(GridError, match=rf"like= \(x \d+ to .* in EPSG:32633\) does not overlap {ours}"):
         grid(make_cube((1, 8, 8)).odc.geobox, like=beside)
 
 

@@ -182,6 +182,16 @@ def test_a_scale_that_is_no_number_is_named(value):
         decode(dn, None)
 
 
+@pytest.mark.parametrize("place", ["attrs", "encoding"])
+@pytest.mark.parametrize("stated", [{"scale_factor": 0.0}, {"scale": np.nan}, {"scale": 1e-4, "offset": np.inf}])
+def test_a_scale_that_makes_no_numbers_is_refused_unless_units_are_given(place, stated):
+    dn = make_cube((1, 4, 4)).astype(np.uint16)
+    getattr(dn, place).update(stated)
+    with pytest.raises(CubeError, match=r"has a scale of .* and an offset of .*; expected finite numbers"):
+        decode(dn, None)
+    assert decode(dn, "dn10000").dtype == np.float32
+
+
 # --- what floats state --------------------------------------------------------------------------------
 
 

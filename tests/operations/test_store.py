@@ -366,12 +366,38 @@ def test_times_of_a_zone_are_stored_in_utc(cube, tmp_path):
 # --- refusals ----------------------------------------------------------------------------------------------
 
 
+def test_repeated_coordinates_are_refused_with_their_number(cube, tmp_path):
+    with pytest.raises(StoreError, match=r"coordinate 'x' repeats .* at index 0; expected unique pixel centres"):
+        xsr.to_zarr(cube.isel(x=[0, 0, 1, 2]), tmp_path / "a.zarr", progress=False)
+
+
 def test_existing_store_is_refused_and_left_alone(cube, tmp_path):
     xsr.to_zarr(cube, tmp_path / "a.zarr", progress=False)
     before = {p: p.read_bytes() for p in (tmp_path / "a.zarr").rglob("*") if p.is_file()}
     with pytest.raises(StoreError, match=r"a\.zarr exists; expected a new store.*overwrite=True"):
         xsr.to_zarr(cube + 1, tmp_path / "a.zarr", progress=False)
     assert {p: p.read_bytes() for p in (tmp_path / "a.zarr").rglob("*") if p.is_file()} == before
+
+
+@pytest.mark.parametrize("name", ["fine.tif", "fine.TIFF", "fine.nc", "fine.zarr.zip"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_the_name_of_a_file_is_refused_for_a_folder(cube, tmp_path, name, overwrite):
+    with pytest.raises(StoreError, match=rf"^{name} has the suffix of a file.* such as fine\.zarr\. .*to_cog"):
+        xsr.to_zarr(cube, tmp_path / name, progress=False, overwrite=overwrite)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "folder"])
+def test_what_is_no_store_is_left_alone_and_no_way_out_is_named_that_would_be_refused(cube, tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "notes.txt").write_text("kept")
+    (tmp_path / "notes.txt").write_text("kept")
+    with pytest.raises(StoreError, match=rf"{name} exists; expected a new store\. Choose another path\.$"):
+        xsr.to_zarr(cube, tmp_path / name, progress=False)
+    for how, message in (({"overwrite": True}, "is not a Zarr group"), ({"resume": True}, "holds no ledger")):
+        with pytest.raises(StoreError, match=message):
+            xsr.to_zarr(cube, tmp_path / name, progress=False, **how)
+    assert {path.read_text() for path in tmp_path.rglob("*.txt")} == {"kept"}
 
 
 @pytest.mark.slow

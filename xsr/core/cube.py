@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from odc.geo.xr import xr_coords
+from odc.geo.xr import spatial_dims, xr_coords
 
 import xsr.core.radiometry as radiometry
 from xsr.core import aside, checks, graph, platforms, plausible
@@ -514,7 +514,7 @@ def _with_native_gsd(data: xr.DataArray, sizes_m: Sequence[float]) -> xr.DataArr
 
 
 def _spatial_dims(obj: XarrayObject) -> tuple[Hashable, Hashable]:
-    dims = obj.odc.spatial_dims
+    dims = spatial_dims(obj, relaxed=True)
     if dims is None:
         raise CubeError(f"no spatial dimensions among {[str(d) for d in obj.dims]}; expected y and x. Rename them.")
     return dims[0], dims[1]

@@ -63,11 +63,11 @@ def georeference(obj: XarrayObject, spatial: Dims) -> Georeference:
     """
     index = raster_index(obj)
     shape = obj.sizes[spatial[0]], obj.sizes[spatial[1]]
-    crs = crs_of(obj, spatial, index)
     if index is not None and is_rotated(index.transform()):
-        return Georeference(GeoBox(shape, index.transform(), crs))
+        return Georeference(GeoBox(shape, index.transform(), crs_of(obj, spatial, index)))
     stated = statements(obj, spatial)
     found = _axes(obj, spatial, index=index, stated=stated)
+    crs = crs_of(obj, spatial, index)  # after the coordinates: odc-geo fails where the first two are the same
     absent = index is None and not set(spatial) & set(obj.coords)
     turned = [s.affine for s in stated if is_rotated(s.affine) and (s.mapping or absent)]
     if turned:

@@ -454,10 +454,15 @@ def _sampling(source: GeoBox, target: GeoBox) -> Sampling:
     _refuse_coarser(sampling.cell)
     if input_window(sampling.query(Span(0, height), Span(0, width)), source.shape.yx, 0) is None:
         raise GridError(
-            f"like= ({target.extent.boundingbox} in {crs_name(target)}) does not overlap the cube"
-            f" ({source.extent.boundingbox} in {crs_name(source)}). Check both CRS and extents."
+            f"like= ({_extent(target)}) does not overlap the cube ({_extent(source)}). Check both CRS and extents."
         )
     return sampling
+
+
+def _extent(geobox: GeoBox) -> str:
+    """Bounding box and CRS for a message."""
+    left, bottom, right, top = geobox.extent.boundingbox.bbox
+    return f"x {left:.10g} to {right:.10g}, y {bottom:.10g} to {top:.10g} in {crs_name(geobox)}"
 
 
 def _refuse_coarser(cell: tuple[float, float], tolerance: float = 0.01) -> None:

@@ -9,8 +9,8 @@ from functools import wraps
 from inspect import signature
 from typing import Any, TypeVar, cast
 
-import odc.geo.xr  # noqa: F401  (registers the .odc accessor)
 import xarray as xr
+from odc.geo.xr import spatial_dims
 
 from xsr.core.classes import holds_classes
 from xsr.core.errors import CubeError
@@ -47,7 +47,7 @@ def member_dims(obj: Any) -> tuple[Hashable, ...]:
         plain = standard_dims(obj)
     except CubeError:  # found again, and said, when the cube is opened
         return ()
-    spatial = plain.odc.spatial_dims
+    spatial = spatial_dims(plain, relaxed=True)
     if spatial is None:
         return ()
     arrays = list(plain.data_vars.values()) if isinstance(plain, xr.Dataset) else [plain]
@@ -124,7 +124,7 @@ def _places(obj: XarrayObject, dim: Hashable) -> list[Any]:
 
 
 def _over_pixels(cube: XarrayObject, variable: xr.DataArray) -> bool:
-    return not {*(cube.odc.spatial_dims or ())}.isdisjoint(variable.dims)
+    return not {*(spatial_dims(cube, relaxed=True) or ())}.isdisjoint(variable.dims)
 
 
 def _differs(cube: XarrayObject, dim: Hashable, name: Hashable, made: xr.DataArray) -> bool:

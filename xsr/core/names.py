@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
-import odc.geo.xr  # noqa: F401  (registers the .odc accessor)
 import xarray as xr
+from odc.geo.xr import spatial_dims
 
 from xsr.core import checks, platforms
 from xsr.core.errors import BandError, CubeError, ParameterError
@@ -227,7 +227,7 @@ def _roles(obj: XarrayObject) -> dict[str, Hashable]:
     """
     dims = list(obj.dims)
     if isinstance(obj, xr.Dataset):  # tables and the like may have dimensions of their own
-        spatial = set(_spatial(obj).values() or obj.odc.spatial_dims or ())
+        spatial = set(_spatial(obj).values() or spatial_dims(obj, relaxed=True) or ())
         dims = list(dict.fromkeys(d for v in obj.data_vars.values() if spatial <= set(v.dims) for d in v.dims))
     found = {}
     for standard, known in DIMENSIONS.items():
@@ -288,7 +288,7 @@ def _swapped(obj: Obj, old: Hashable, new: Hashable) -> Obj:
 def _labels(obj: XarrayObject) -> list[Any]:
     """Labels of the bands as they are given; an array without any has those of `default_bands`."""
     if isinstance(obj, xr.Dataset):
-        spatial = set(obj.odc.spatial_dims or ())
+        spatial = set(spatial_dims(obj, relaxed=True) or ())
         return [name for name, variable in obj.data_vars.items() if spatial <= set(variable.dims)]
     if "band" in obj.coords:
         return list(np.atleast_1d(obj["band"].values).tolist())

@@ -68,7 +68,7 @@ def decode(data: xr.DataArray, units: str | float | None) -> xr.DataArray:
     Raises
     ------
     CubeError
-        If integers come without a scale, or the numbers are neither integer nor floating.
+        If integers come without a scale or with one that makes no numbers, or are neither integer nor floating.
     """
     if data.dtype.kind not in "iuf":
         raise CubeError(f"{_label(data)} has dtype {data.dtype}; expected integers or floats.")
@@ -186,6 +186,11 @@ def _declared(data: xr.DataArray) -> tuple[float, float]:
         raise CubeError(
             f"{_label(data)} holds {stored} without a scale; expected reflectance, or integers with scale and"
             f" offset in attributes or encoding. Pass units= ({', '.join(UNITS)} or a factor), or drop the variable."
+        )
+    if scale == 0 or not np.isfinite([scale, offset]).all():
+        raise CubeError(
+            f"{_label(data)} has a scale of {scale:g} and an offset of {offset:g}; expected finite numbers, the scale"
+            f" not 0. Correct the attributes, or pass units= ({', '.join(UNITS)} or a factor)."
         )
     return scale, offset
 

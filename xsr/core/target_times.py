@@ -163,6 +163,8 @@ def resolve_times(t: Any, times: Times, *, extrapolate: float | None = None) -> 
 
 DATE = re.compile(r"\d{4}(?!\d*[A-Za-z]+$)")
 """How the text of a date begins: with a year; ``"1000h"`` is a frequency."""
+INTERVAL = re.compile(r"/\s*(\d{4}|\.\.|P)|^\s*(\.\.|P[^/]*)\s*/")
+"""An interval by ISO 8601 or STAC, ``start/end``; ``2024/06/15`` is a date."""
 
 
 def _read(t: Any, first: np.datetime64, last: np.datetime64) -> Times:
@@ -172,7 +174,7 @@ def _read(t: Any, first: np.datetime64, last: np.datetime64) -> Times:
     if isinstance(t, str) and not DATE.match(t):
         try:
             return pd.date_range(pd.Timestamp(first), pd.Timestamp(last), freq=t).values.astype("datetime64[ns]")
-        except ValueError as error:
+        except (ValueError, ZeroDivisionError) as error:
             raise ParameterError(
                 f"t={t!r} is neither a date nor a pandas frequency ({error}); expected '2024-06-15' or '10D'."
             ) from error
@@ -196,6 +198,8 @@ def _several(t: Any) -> list[Any]:
 def _timestamp(one: Any) -> Any:
     if isinstance(one, Real):
         raise TypeError(f"{one!r} is a number")
+    if isinstance(one, str) and INTERVAL.search(one):  # pandas would read the end as a time of day or a zone
+        raise ValueError(f"{one!r} is an interval: give the times within it")
     return pd.Timestamp(one)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
+from odc.geo.xr import spatial_dims
 
 from xsr.core import radiometry
 from xsr.core.cube import Cube, open_cube
@@ -29,7 +30,7 @@ def open_temperature(obj: XarrayObject, units: str | None) -> Cube:
     if not isinstance(obj, xr.DataArray | xr.Dataset):
         raise CubeError(f"the cube is a {type(obj).__name__}; expected an xarray DataArray or Dataset.")
     if isinstance(obj, xr.Dataset):
-        spatial = set(standard_dims(obj).odc.spatial_dims or ())
+        spatial = set(spatial_dims(standard_dims(obj), relaxed=True) or ())
         names = [name for name, v in standard_dims(obj).data_vars.items() if spatial and spatial <= set(v.dims)]
         _check_one([str(name) for name in names])
         return open_cube(obj.assign({names[0]: to_kelvin(obj[names[0]], units)}))

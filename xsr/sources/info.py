@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from odc.geo.xr import spatial_dims
 
 from xsr.core.cube import NATIVE_GSD
 from xsr.core.errors import GridError
@@ -56,7 +57,7 @@ def describe(cube: XarrayObject) -> dict[str, str]:
         ("offset from", "offset_source"),
     ):
         lines[heading] = " ".join(dict.fromkeys(str(v) for v in np.atleast_1d(_values(cube, name)) if str(v)))
-    spatial = set(cube.odc.spatial_dims or ("y", "x"))
+    spatial = set(spatial_dims(cube, relaxed=True) or ("y", "x"))
     lines["masks"] = " ".join(str(name) for name, coord in cube.coords.items() if spatial <= set(coord.dims))
     lines["products"] = "\n".join(str(value) for value in np.atleast_1d(_values(cube, "product_id")))
     record = cube.attrs.get("xsr")
@@ -129,7 +130,7 @@ def _dates(cube: XarrayObject) -> str:
 def _bands(cube: XarrayObject) -> str:
     """Names, each with the size of the pixels in which the band was observed where that is known."""
     if isinstance(cube, xr.Dataset):
-        spatial = set(cube.odc.spatial_dims or ())
+        spatial = set(spatial_dims(cube, relaxed=True) or ())
         sizes = {str(n): v.attrs.get(NATIVE_GSD, np.nan) for n, v in cube.data_vars.items() if spatial <= set(v.dims)}
     else:
         names = np.atleast_1d(_values(cube, "band") if "band" in cube.coords else str(cube.name))

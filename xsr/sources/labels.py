@@ -6,8 +6,8 @@ And, of a file that holds much, the part that is a cube: the variable with bands
 from collections.abc import Hashable, Mapping, Sequence
 from typing import TypeAlias
 
-import odc.geo.xr  # noqa: F401  (registers the .odc accessor)
 import xarray as xr
+from odc.geo.xr import spatial_dims  # registers the .odc accessor, too
 
 from xsr.core import checks
 from xsr.core.errors import BandError, CubeError, ParameterError
@@ -178,7 +178,7 @@ def name_in_order(cube: XarrayObject, names: Sequence[str], *, label: str) -> di
 
 def is_image(variable: xr.DataArray) -> bool:
     """Whether a variable lies over two spatial dims."""
-    spatial = variable.odc.spatial_dims
+    spatial = spatial_dims(variable, relaxed=True)
     return spatial is not None and set(spatial) <= set(variable.dims)
 
 

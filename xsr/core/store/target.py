@@ -6,6 +6,7 @@ read from, and a failed run leaves the old one. Nothing is deleted that was not 
 
 import json
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from xsr.core.errors import StoreError
 from xsr.core.store.first_form import adopt_first_form, is_first_form
@@ -18,6 +19,8 @@ from xsr.core.store.writing import require_unchanged
 
 OUTGOING = f"{SIDE}/outgoing"
 """Where a local replacement holds the store that it replaces, between two renames."""
+OF_FILES = (".tif", ".tiff", ".jp2", ".nc", ".nc4", ".h5", ".hdf5", ".zip", ".png", ".jpg")
+"""Suffixes of formats that are single files: no program would open a folder of that name as a Zarr store."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +64,11 @@ def begun_anew(place: Place, overwrite: bool) -> Target:
     Raises
     ------
     StoreError
-        If something lies there and is not to be replaced, or is no store.
+        If something lies there and is not to be replaced, or is no store; or if the name is that of a file.
     """
     if isinstance(place, StoreObject):
         return _begun_within(place, overwrite)
+    _refuse_name_of_file(place)
     incoming = place.beside(".incoming")
     was_moved(incoming, place)
     if not place.is_taken():
@@ -79,6 +83,16 @@ def begun_anew(place: Place, overwrite: bool) -> Target:
             raise StoreError(f"{incoming.path} exists and was not made by to_zarr. Move it, or choose another path.")
         incoming.remove()
     return Target(incoming, None, place)
+
+
+def _refuse_name_of_file(place: Place) -> None:
+    """Refuse a name by which every program would take the folder of a store for a file of another format."""
+    path = PurePosixPath(place.name)
+    if path.suffix.casefold() in OF_FILES:
+        raise StoreError(
+            f"{path.name} has the suffix of a file, a Zarr store is a folder; expected a name such as"
+            f" {path.stem.removesuffix('.zarr')}.zarr. To write GeoTIFF, use xsr.to_cog."
+        )
 
 
 def _begun_within(place: StoreObject, overwrite: bool) -> Target:
@@ -154,8 +168,11 @@ def _has_template(place: Place) -> bool:
 
 
 def _ways_out(place: Place) -> str:
-    unfinished = place.is_group() and place.open("r").attrs.get("xsr", {}).get("complete") is False
-    go_on = ", go on with it by resume=True (it is not complete)" if unfinished or not place.is_group() else ""
+    """Ways out of an existing path, for messages; what is neither a store nor the beginning of one is left alone."""
+    if not place.is_group() and begun(place) is None:
+        return ""
+    unfinished = not place.is_group() or place.open("r").attrs.get("xsr", {}).get("complete") is False
+    go_on = ", go on with it by resume=True (it is not complete)" if unfinished else ""
     return f"{go_on} or pass overwrite=True"
 
 

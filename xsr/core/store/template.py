@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import xarray as xr
-from odc.geo.xr import xr_coords  # registers the .odc accessor, too
+from odc.geo.xr import spatial_dims, xr_coords  # registers the .odc accessor, too
 
 from xsr._version import __version__
 from xsr.core import checks, graph
@@ -534,7 +534,7 @@ def _as_dataset(cube: XarrayObject, blocks: Mapping[str, Sequence[int]]) -> xr.D
 
 def _read(cube: XarrayObject) -> Georeference:
     """Grid and CRS of a cube, both of which a store must have."""
-    dims = cube.odc.spatial_dims
+    dims = spatial_dims(cube, relaxed=True)
     if dims is None:
         raise StoreError("the cube has no grid or CRS; expected a georeferenced cube. Use .odc.assign_crs(...).")
     try:
