@@ -7,6 +7,7 @@ import pytest
 import torch
 import xarray as xr
 from affine import Affine
+from fuzzing import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from models.helpers import BANDS, MEAN, geobox, make_cube, write_model
@@ -40,7 +41,7 @@ def largest(left, right):
 
 
 @pytest.mark.slow
-@settings(max_examples=20, deadline=None, derandomize=True)
+@settings(examples(7), derandomize=True)
 @given(
     height=st.integers(1, 23),
     width=st.integers(1, 23),
