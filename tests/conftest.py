@@ -89,9 +89,9 @@ def manifest(data_dir: Path) -> Manifest:
     return read_manifest(Path(__file__).parents[1] / "benchmarks" / "data.toml", root=data_dir)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def cluster() -> Iterator[object]:
-    """Client of two worker processes; a test makes it the active one with `as_current`."""
+    """Client of two worker processes; it takes work only inside ``with cluster.as_current()``."""
     distributed = pytest.importorskip("distributed")
     with (
         distributed.LocalCluster(

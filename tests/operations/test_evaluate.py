@@ -766,7 +766,7 @@ def test_registered_metrics_run_where_nothing_is_registered(registered, request,
     if where == "processes":
         found = parts.compute(scheduler="processes", num_workers=2)
     else:
-        with request.getfixturevalue("client").as_current():
+        with request.getfixturevalue("cluster").as_current():
             found = parts.compute()
     assert largest(found, whole) <= 1e-6
 
