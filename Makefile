@@ -78,9 +78,9 @@ types: .venv/.ready
 tests: .venv/.ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 
-# Beside `test`, because tracing every line takes as long again.
+# Beside `test`, because tracing every line takes as long again; tests of random examples try more of them.
 coverage: .venv/.ready
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term $(PYTEST_ARGS)
+	XSR_THOROUGH=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term $(PYTEST_ARGS)
 
 # What CI tries for seconds, tried for long: fuzzed parsers, the state machine of stores, clusters; then random faults.
 chaos: .venv/.ready

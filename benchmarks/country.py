@@ -100,7 +100,7 @@ def measure_requests(options: argparse.Namespace) -> Figures:
     """Count the requests for each block that is read from one store of an object store and written to another."""
     import xsr
 
-    counts = (1, 3) if options.small else (50, 150)
+    counts = (1, 2) if options.small else (50, 150)
     totals = []
     with object_store() as reach, counted() as requests:
         for count in counts:
@@ -176,13 +176,12 @@ def simulate(blocks: int, workers: int, block_s: float, driver_s: float, *, seed
 MEASURES = {"work": measure_work, "requests": measure_requests, "driver": measure_driver}
 
 
-def run(name: str, *, small: bool) -> Figures:
+def run(name: str) -> Figures:
     """Measure in a fresh process, on one thread."""
-    given = ["--measure", name, *(["--small"] if small else [])]
     threads = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "NUMBA")}
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
-            [sys.executable, "-W", "ignore", __file__, *given],
+            [sys.executable, "-W", "ignore", __file__, "--measure", name],
             capture_output=True,
             text=True,
             env={**os.environ, **threads, "TMPDIR": folder},
@@ -248,7 +247,7 @@ def report(found: Figures, prices: Prices, *, small: bool) -> str:
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--small", action="store_true", help="small inputs, to check that it runs")
+    parser.add_argument("--small", action="store_true", help="small inputs in one process, to check that it runs")
     parser.add_argument("--write", action="store_true", help=f"write {PAGE.relative_to(ROOT)}")
     parser.add_argument("--measure", choices=MEASURES, help=argparse.SUPPRESS)
     for name, value in asdict(Prices()).items():
@@ -258,7 +257,8 @@ def main() -> None:
         print(json.dumps(MEASURES[options.measure](options)))
         return
     prices = Prices(**{name: getattr(options, name) for name in asdict(Prices())})
-    found = {key: value for name in MEASURES for key, value in run(name, small=options.small).items()}
+    parts = [measure(options) if options.small else run(name) for name, measure in MEASURES.items()]
+    found = {key: value for part in parts for key, value in part.items()}
     text = report(found, prices, small=options.small)
     print(text)
     if options.write and not options.small:

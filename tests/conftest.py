@@ -15,13 +15,16 @@ from xsr.training.manifest import Manifest, read_manifest
 settings.register_profile(
     "xsr",
     deadline=None,
-    max_examples=30,
+    max_examples=15,
     suppress_health_check=[HealthCheck.too_slow],
     derandomize=bool(os.environ.get("CI")),
 )
+# `make coverage`, which takes long in any case, tries more.
+settings.register_profile("thorough", settings.get_profile("xsr"), max_examples=30)
 # `make chaos` searches for what nobody has found yet.
 settings.register_profile("chaos", settings.get_profile("xsr"), derandomize=False, max_examples=1000, print_blob=True)
-settings.load_profile("chaos" if os.environ.get("XSR_CHAOS") else "xsr")
+profile = "chaos" if os.environ.get("XSR_CHAOS") else "thorough" if os.environ.get("XSR_THOROUGH") else "xsr"
+settings.load_profile(profile)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -86,9 +89,9 @@ def manifest(data_dir: Path) -> Manifest:
     return read_manifest(Path(__file__).parents[1] / "benchmarks" / "data.toml", root=data_dir)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def cluster() -> Iterator[object]:
-    """Client of two worker processes; a test makes it the active one with `as_current`."""
+    """Client of two worker processes; it takes work only inside ``with cluster.as_current()``."""
     distributed = pytest.importorskip("distributed")
     with (
         distributed.LocalCluster(

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from xsr.core.errors import XsrError
 
-TIMES = 20 if os.environ.get("XSR_CHAOS") else 1
-"""How many times more examples `make chaos` tries."""
+TIMES = 20 if os.environ.get("XSR_CHAOS") else 3 if os.environ.get("XSR_THOROUGH") else 1
+"""How many times more examples `make chaos` and `make coverage` try."""
 ODD = ("", " ", "0", "-1", "1e999", "nan", "-inf", "9" * 400, "1_0", "٣", "true", "None", "../../etc/passwd")
 ODD += ("/etc/passwd", "C:\\x", "/vsicurl/http://127.0.0.1:1/x", "a" * 5000, "2024-13-45T99:99:99Z", "\x1b[31m", "%00")
 """Texts that parsers of numbers, dates and paths stumble over."""
@@ -33,7 +33,7 @@ values = st.recursive(
 
 
 def examples(usual: int) -> settings:
-    """Let a test try so many examples, and `TIMES` as many in `make chaos`."""
+    """Let a test try so many examples, and `TIMES` as many in `make chaos` and `make coverage`."""
     return settings(max_examples=usual * TIMES)
 
 

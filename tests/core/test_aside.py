@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from affine import Affine
+from fuzzing import examples
 from helpers import NORTH, WEST, make_cube, make_geobox
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -31,7 +32,7 @@ def repeated(scale, size):
 
 
 @pytest.mark.slow
-@settings(max_examples=25, deadline=None)
+@examples(8)
 @given(scale=st.sampled_from([1.0, 1.3, 2.0, 3.4, 4.0]), turned=st.booleans(), y=st.integers(2, 7), x=st.integers(2, 9))
 def test_classes_go_to_a_finer_grid_by_nearest_pixels_and_keep_their_type(scale, turned, y, x):
     cube = with_classes(turned=turned)

@@ -6,7 +6,8 @@ import dask
 import dask.array as da
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from fuzzing import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from xsr.core.blocks import Span
@@ -38,7 +39,7 @@ def spans(size):
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@examples(20)
 def test_a_rectangle_is_that_of_numpy_whatever_the_chunks(data):
     """Chunks may be empty, dates in any order and repeated."""
     shape = (4, 2, 9, 11)

@@ -10,8 +10,9 @@ import dask.array as da
 import numpy as np
 import pytest
 from affine import Affine
+from fuzzing import examples
 from helpers import make_cube, make_dataset, make_geobox
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
@@ -22,7 +23,7 @@ from xsr.core.grid import Points, Refinement
 from xsr.operations.interpolate import Interpolation, interpolate
 from xsr.testing import assert_lazy
 
-check = settings(max_examples=30)
+check = examples(10)
 
 
 def with_holes(shape, share=0.3, seed=1):
@@ -64,7 +65,7 @@ def test_blocks_beyond_the_cube_have_no_window():
 
 @pytest.mark.slow
 @given(data=st.data())
-@settings(max_examples=60)
+@examples(20)
 def test_any_input_chunks_and_any_output_chunks_give_the_same_bytes(data):
     shape = data.draw(st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 14), st.integers(1, 14)), "shape")
     into = {dim: data.draw(st.integers(1, n), dim) for dim, n in zip(("time", "band", "y", "x"), shape, strict=True)}
@@ -483,7 +484,7 @@ def note(block, index):
 )
 @example(shapes=[[4], [5, 5, 3, 2]], most=1)
 @example(shapes=[[1, 3, 4, 1], [3, 2, 3, 4]], most=1)
-@settings(max_examples=60, deadline=None)
+@examples(20)
 def test_portions_hold_every_block_once_and_no_more_than_they_may(shapes, most):
     sources = [da.zeros(shape, chunks=1) for shape in shapes]
     tasks = [

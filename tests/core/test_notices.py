@@ -6,8 +6,9 @@ import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
+from fuzzing import examples
 from helpers import make_cube
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from xsr.core.cube import open_cube
@@ -48,7 +49,7 @@ def test_numbers_in_memory_are_looked_at_at_once():
 
 
 @pytest.mark.slow
-@settings(max_examples=15, deadline=None)
+@examples(6)
 @given(time=st.integers(1, 2), band=st.integers(1, 2), y=st.integers(3, 24), x=st.integers(3, 20))
 def test_a_lazy_cube_warns_once_as_it_is_computed_whatever_its_chunks(time, band, y, x):
     cube = numbers({"time": time, "band": band, "y": y, "x": x})

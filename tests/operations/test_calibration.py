@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 from affine import Affine
+from fuzzing import examples
 from helpers import NORTH, WEST, make_cube
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -243,7 +244,7 @@ def test_one_stratum_of_everything_is_the_whole_image():
 
 
 @pytest.mark.slow
-@settings(max_examples=10, deadline=None, derandomize=True)
+@settings(examples(6), derandomize=True)
 @given(
     height=st.integers(2, 40),
     width=st.integers(2, 40),

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from fuzzing import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from models.helpers import make_cube, write_model
 
@@ -38,7 +39,7 @@ def observed(fine, model, scale, shape, bands=range(4), psf=None):
     return np.stack(made, axis=1)
 
 
-@settings(max_examples=15)
+@examples(6)
 @given(scale=st.floats(1.1, 8), height=st.integers(6, 40), width=st.integers(6, 40))
 def test_observed_again_it_is_the_cube(model, scale, height, width):
     cube = make_cube(height, width)
@@ -52,7 +53,7 @@ def test_observed_again_it_is_the_cube(model, scale, height, width):
     assert "xsr_consistent" not in plain.attrs
 
 
-@settings(max_examples=10)
+@examples(6)
 @given(scale=st.sampled_from([1.5, 2.0, 3.4, 4.0]), down=st.integers(20, 90), across=st.integers(20, 90))
 def test_chunks_make_no_difference(model, scale, down, across):
     cube = make_cube(64, 71)

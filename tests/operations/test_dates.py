@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from hypothesis import given, settings
+from fuzzing import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from models.helpers import lively, make_cube
 from safetensors.torch import save_file
@@ -92,7 +93,7 @@ def largest(one, two):
     return float(np.nanmax(np.abs(one - two)))
 
 
-@settings(max_examples=8)
+@examples(4)
 @given(st.sampled_from([1.0, 2.0, 2.7]), st.integers(7, 40), st.integers(4, 22), st.booleans(), st.booleans())
 def test_any_chunks_give_the_same_image(model, scale, chunk_out, chunk_in, shifts, timed):
     cube = make_series(shifts=shifts)

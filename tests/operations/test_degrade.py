@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import xarray as xr
 from affine import Affine
+from fuzzing import examples
 from helpers import NORTH, WEST, make_cube, make_dataset
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import least_squares
 
@@ -169,7 +170,7 @@ def test_a_single_point_is_found_where_it_is(scale, mtf):
 
 
 @pytest.mark.slow
-@settings(max_examples=25, deadline=None)
+@examples(8)
 @given(
     shape=st.tuples(st.integers(1, 2), st.integers(1, 3), st.integers(8, 40), st.integers(8, 40)),
     chunks=st.tuples(st.integers(1, 2), st.integers(1, 3), st.integers(3, 41), st.integers(3, 41)),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from affine import Affine
+from fuzzing import examples
 from helpers import NORTH, WEST, make_cube, make_dataset
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -52,7 +53,7 @@ def largest(left, right):
 
 
 @pytest.mark.slow
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(examples(6), derandomize=True)
 @given(
     height=st.integers(3, 45),
     width=st.integers(3, 45),
@@ -735,7 +736,7 @@ def test_nothing_that_is_registered_is_computed_unless_it_is_named(registered):
 
 
 @pytest.mark.slow
-@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(examples(6), derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     height=st.integers(5, 45),
     width=st.integers(5, 45),
@@ -765,7 +766,7 @@ def test_registered_metrics_run_where_nothing_is_registered(registered, request,
     if where == "processes":
         found = parts.compute(scheduler="processes", num_workers=2)
     else:
-        with request.getfixturevalue("client").as_current():
+        with request.getfixturevalue("cluster").as_current():
             found = parts.compute()
     assert largest(found, whole) <= 1e-6
 

@@ -39,7 +39,7 @@ def elsewhere(request):
         with dask.config.set(scheduler="processes", num_workers=2):
             yield
         return
-    with request.getfixturevalue("client").as_current():
+    with request.getfixturevalue("cluster").as_current():
         yield
 
 
@@ -61,10 +61,10 @@ def test_processes_write_to_one_session(elsewhere, repo, cube):
     assert_committed(repo, cube)
 
 
-def test_a_store_that_processes_wrote_grows_and_is_overwritten(client, repo, cube):
+def test_a_store_that_processes_wrote_grows_and_is_overwritten(cluster, repo, cube):
     for part, how in ((cube[:2], {}), (cube[2:], {"append_dim": "time"}), (cube + 1, {"overwrite": True})):
         session = repo.writable_session("main")
-        with client.as_current():
+        with cluster.as_current():
             xsr.to_zarr(part, session.store, **how, **QUIET)
         session.commit("a step")
         if how == {"append_dim": "time"}:
@@ -72,27 +72,27 @@ def test_a_store_that_processes_wrote_grows_and_is_overwritten(client, repo, cub
     assert_committed(repo, cube + 1)
 
 
-def test_a_run_that_failed_is_committed_and_goes_on_elsewhere(client, repo, cube, tmp_path):
+def test_a_run_that_failed_is_committed_and_goes_on_elsewhere(cluster, repo, cube, tmp_path):
     (tmp_path / "flag").touch()
     bad = through(cube, Fails(str(tmp_path / "flag"), ((3, 0, 0, 0),)))
     session = repo.writable_session("main")
-    with client.as_current():
+    with cluster.as_current():
         assert len(xsr.to_zarr(bad, session.store, input_id="a", errors="quarantine", **QUIET).quarantined) == 1
     session.commit("what there is")
     assert not xsr.verify(repo.readonly_session("main").store).complete
     (tmp_path / "flag").unlink()
     session = repo.writable_session("main")
-    with client.as_current():
+    with cluster.as_current():
         report = xsr.to_zarr(bad, session.store, input_id="a", resume=True, **QUIET)
     assert report.computed == 1
     session.commit("the rest")
     assert_committed(repo, cube)
 
 
-def test_a_fork_of_the_user_is_written_and_merged_by_him(client, repo, cube):
+def test_a_fork_of_the_user_is_written_and_merged_by_him(cluster, repo, cube):
     session = repo.writable_session("main")
     fork = session.fork()
-    with client.as_current():
+    with cluster.as_current():
         xsr.to_zarr(cube, fork.store, **QUIET)
     assert not session.has_uncommitted_changes
     session.merge(fork)
@@ -100,16 +100,16 @@ def test_a_fork_of_the_user_is_written_and_merged_by_him(client, repo, cube):
     assert_committed(repo, cube)
 
 
-def test_changes_that_are_not_committed_are_refused(client, repo, cube):
+def test_changes_that_are_not_committed_are_refused(cluster, repo, cube):
     session = repo.writable_session("main")
     xsr.to_zarr(cube, session.store, group="here", **QUIET)
-    with client.as_current(), pytest.raises(StoreError, match=r"changes that are not committed.*Commit them first"):
+    with cluster.as_current(), pytest.raises(StoreError, match=r"changes that are not committed.*Commit them first"):
         xsr.to_zarr(cube, session.store, group="there", **QUIET)
 
 
-def test_storage_in_the_memory_of_one_process_is_refused(client, cube):
+def test_storage_in_the_memory_of_one_process_is_refused(cluster, cube):
     session = icechunk.Repository.create(icechunk.in_memory_storage()).writable_session("main")
-    with client.as_current(), pytest.raises(StoreError, match=r"No block was written by this call"):
+    with cluster.as_current(), pytest.raises(StoreError, match=r"No block was written by this call"):
         xsr.to_zarr(cube, session.store, **QUIET)
 
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 import xarray as xr
 from affine import Affine
-from hypothesis import given, settings
+from fuzzing import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from models.helpers import lively
 from odc.geo.geobox import GeoBox
@@ -137,7 +138,7 @@ def test_observed_again_bands_are_what_was_given(plain):
         assert np.sqrt(((again - given)[8:-8, 8:-8] ** 2).mean()) < 1e-3
 
 
-@settings(max_examples=12)
+@examples(6)
 @given(
     st.integers(30, 70),
     st.integers(30, 70),

@@ -8,6 +8,7 @@ import pytest
 import torch
 import xarray as xr
 from affine import Affine
+from fuzzing import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from models.helpers import BANDS, MEAN, STD, geobox, lively_carn, make_cube, write_fixed, write_model
@@ -79,7 +80,7 @@ def test_sisr_is_the_network_with_its_normalisation(carn):
 
 
 @pytest.mark.slow
-@settings(max_examples=15, derandomize=True)
+@settings(examples(6), derandomize=True)
 @given(
     height=st.integers(1, 23),
     width=st.integers(1, 23),

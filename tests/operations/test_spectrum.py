@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import xarray as xr
+from fuzzing import examples
 from helpers import make_cube
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,7 +24,7 @@ def smoothed(cube, sigma):
 
 
 @pytest.mark.slow
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(examples(8), derandomize=True)
 @given(
     height=st.integers(8, 60),
     width=st.integers(8, 60),

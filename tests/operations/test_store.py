@@ -743,23 +743,23 @@ def same_bytes(one, two):
 
 
 @pytest.mark.slow
-def test_cluster_writes_the_same_bytes(cube, tmp_path, client, model, capfd, one_thread):
+def test_cluster_writes_the_same_bytes(cube, tmp_path, cluster, model, capfd, one_thread):
     fine = xsr.liif(cube, scale=2.0, model=str(model), chunks=20)
     for how in ({}, {"inner_chunks": 10, "dtype": "uint16", "allow_clipping": True}):
         here = xsr.to_zarr(fine, tmp_path / "here.zarr", overwrite=True, progress=False, **how)
-        with client.as_current():
+        with cluster.as_current():
             there = xsr.to_zarr(fine, tmp_path / "there.zarr", overwrite=True, progress=False, **how)
         assert same_bytes(tmp_path / "here.zarr", tmp_path / "there.zarr") == []
         assert (here.blocks, here.valid, here.clipped) == (there.blocks, there.valid, there.clipped)
-    with client.as_current():
+    with cluster.as_current():
         xsr.to_zarr(fine, tmp_path / "loud.zarr")
     assert "12/12" in capfd.readouterr().out
 
 
 @pytest.mark.slow
-def test_error_on_a_cluster_surfaces(cube, tmp_path, client, model):
+def test_error_on_a_cluster_surfaces(cube, tmp_path, cluster, model):
     fine = xsr.liif(cube, scale=2.0, model=str(model), chunks=20, device="cuda:99")
-    with client.as_current(), pytest.raises(ParameterError, match="device='cuda:99'"):
+    with cluster.as_current(), pytest.raises(ParameterError, match="device='cuda:99'"):
         xsr.to_zarr(fine, tmp_path / "a.zarr", progress=False)
     group = zarr.open_group(tmp_path / "a.zarr", mode="r", use_consolidated=False)
     assert group.attrs["xsr"]["complete"] is False

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from affine import Affine
+from fuzzing import examples
 from helpers import make_cube
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -44,7 +45,7 @@ ALL = {"metrics": NAMES, "data_range": 1.0, "scale": 2.0, "mtf": 0.3}
 
 
 @pytest.mark.slow
-@settings(max_examples=12, deadline=None, derandomize=True)
+@settings(examples(6), derandomize=True)
 @given(
     height=st.integers(1, 40),
     width=st.integers(1, 40),
@@ -65,7 +66,7 @@ def test_strata_do_not_depend_on_the_chunks(height, width, chunk, how, holes, se
 
 
 @pytest.mark.slow
-@settings(max_examples=12, deadline=None, derandomize=True)
+@settings(examples(6), derandomize=True)
 @given(
     height=st.integers(1, 60),
     width=st.integers(1, 60),

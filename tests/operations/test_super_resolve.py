@@ -7,6 +7,7 @@ import pytest
 import torch
 import xarray as xr
 from affine import Affine
+from fuzzing import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from models.helpers import BANDS, MEAN, geobox, make_cube, write_model
@@ -40,7 +41,7 @@ def largest(left, right):
 
 
 @pytest.mark.slow
-@settings(max_examples=20, deadline=None, derandomize=True)
+@settings(examples(7), derandomize=True)
 @given(
     height=st.integers(1, 23),
     width=st.integers(1, 23),
@@ -579,7 +580,7 @@ def test_network_does_not_travel_in_the_graph(model):
 
 
 @pytest.mark.slow
-def test_same_bytes_from_every_scheduler(model, client, one_thread):
+def test_same_bytes_from_every_scheduler(model, cluster, one_thread):
     cube = make_cube(24, 20, dates=2, chunks=10)
     cube = cube.where(np.random.default_rng(0).random(cube.shape) > 0.05)
     fine = xsr.liif(cube, scale=3.4, model=str(model), chunks=30)
@@ -587,17 +588,17 @@ def test_same_bytes_from_every_scheduler(model, client, one_thread):
     assert np.isfinite(wanted).any()
     assert fine.compute(scheduler="threads", num_workers=4).values.tobytes() == wanted.tobytes()
     assert fine.compute(scheduler="processes", num_workers=1).values.tobytes() == wanted.tobytes()
-    with client.as_current():
-        assert client.compute(fine).result().values.tobytes() == wanted.tobytes()
+    with cluster.as_current():
+        assert cluster.compute(fine).result().values.tobytes() == wanted.tobytes()
 
 
 @pytest.mark.slow
-def test_error_of_a_worker_reaches_the_user(tmp_path, client):
+def test_error_of_a_worker_reaches_the_user(tmp_path, cluster):
     path = write_model(tmp_path, seed=7)
     fine = xsr.liif(make_cube(chunks=7), scale=2.0, model=path)
     path.write_bytes(path.read_bytes()[:-1] + b"\x00\x01")
     with pytest.raises(ModelError, match=re.escape("was changed or damaged")):
-        client.compute(fine).result()
+        cluster.compute(fine).result()
 
 
 def test_sample_refuses_names_the_cube_has(model):

@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
-from hypothesis import given, settings
+from fuzzing import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from locking import lost_at
 from models.helpers import make_cube
@@ -105,7 +106,7 @@ def test_resume_begins_a_store_and_leaves_a_complete_one_alone(cube, tmp_path):
 
 @pytest.mark.slow
 @given(lost=st.sets(st.integers(0, 11)), left=st.sets(st.integers(0, 11)))
-@settings(max_examples=10)
+@examples(6)
 def test_whatever_the_ledger_misses_is_computed_again(tmp_path_factory, lost, left):
     """Rows are lost; the bytes of some of those blocks are lost, too, those of others are not."""
     folder = tmp_path_factory.mktemp("ledger")

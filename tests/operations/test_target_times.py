@@ -5,7 +5,8 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given, settings
+from fuzzing import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from models.helpers import BANDS, make_cube, write_temporal
 
@@ -47,7 +48,7 @@ def largest(one, two):
 
 
 @pytest.mark.slow
-@settings(max_examples=12)
+@examples(6)
 @given(st.sampled_from([1.0, 2.0, 2.7]), st.integers(5, 30), st.integers(3, 20), st.integers(1, 6))
 def test_any_chunks_and_order_of_dates_give_the_same_image(model, scale, chunk_out, chunk_in, chunk_time):
     cube = make_series()

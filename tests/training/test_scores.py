@@ -124,10 +124,14 @@ def test_series_31ues(manifest):
     assert tuple(place.box.boundingbox) == (574680, 5621810, 575320, 5622430)
 
 
+@pytest.fixture(scope="module")
+def places(manifest):
+    """Places of the test split, by name."""
+    return {place.name: place for place in read_places(manifest)}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("scale", "gain"), [(2.0, 2.0), (4.0, 1.0)])
-def test_shipped_weights_beat_bicubic_and_are_faithful(manifest, scale, gain):
-    places = {place.name: place for place in read_places(manifest)}
+def test_places_of_the_test_split(places):
     assert list(places) == [
         "31UES",
         "31UES at 20 m",
@@ -136,6 +140,11 @@ def test_shipped_weights_beat_bicubic_and_are_faithful(manifest, scale, gain):
         "Berlin A 2021-10-10",
         "Slovenia",
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("scale", "gain"), [(2.0, 2.0), (4.0, 1.0)])
+def test_shipped_weights_beat_bicubic_and_are_faithful(places, scale, gain):
     chosen = [
         cropped(places["31UES"], slice(0, 12, 4)),
         cropped(places["Kempen 31UFS"], slice(None)),
