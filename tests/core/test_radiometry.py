@@ -4,7 +4,7 @@ import pytest
 import xarray as xr
 from helpers import make_cube
 
-from xsr.core.errors import CubeError, ParameterError
+from xsr.core.errors import CubeError, ParameterError, XsrWarning
 from xsr.core.radiometry import brightness_temperature, check_alike, decode, scale_offset, stated_otherwise
 
 
@@ -57,8 +57,20 @@ def test_units_apply_to_floats_too():
     np.testing.assert_allclose(decode(numbers([12.5], "float64"), "percent"), [0.125], rtol=1e-6)
 
 
-def test_units_override_the_metadata():
-    np.testing.assert_allclose(decode(numbers([5000], scale_factor=0.5), "dn10000"), [0.5], rtol=1e-6)
+def test_units_override_the_metadata_and_say_so():
+    with pytest.warns(
+        XsrWarning, match=r"states a scale of 0\.5 and an offset of 0, .* overrides by a scale of 0\.0001"
+    ):
+        found = decode(numbers([5000], scale_factor=0.5), "dn10000")
+    np.testing.assert_allclose(found, [0.5], rtol=1e-6)
+
+
+@pytest.mark.parametrize("stated", [{"add_offset": -0.1, "scale_factor": 1e-4}, {"BOA_ADD_OFFSET": -1000}])
+def test_units_without_the_offset_that_is_stated_are_doubtful(stated):
+    numbers_of = numbers([1500], **stated)
+    with pytest.warns(XsrWarning, match=r"overrides by a scale of 0\.0001 and an offset of 0\. Correct the attribute"):
+        decode(numbers_of, "dn10000")
+    np.testing.assert_allclose(decode(numbers_of, "dn10000-1000"), [0.05], rtol=1e-6)  # without a warning
 
 
 # --- metadata ------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 Units are read from metadata or given, never guessed from pixel values.
 """
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xsr.core.errors import CubeError, ParameterError
+from xsr.core.errors import CubeError, ParameterError, XsrWarning
 
 UNITS: dict[str, tuple[float, float]] = {
     "reflectance": (1.0, 0.0),
@@ -29,6 +30,9 @@ CELSIUS = frozenset(("c", "celsius", "degc", "°c", "deg_c", "degree_celsius", "
 PERCENT = frozenset(("%", "percent", "pct", "per cent"))
 COUNTS = frozenset(("dn", "dns", "digital_number", "digital_numbers", "digital_counts", "digital_count", "counts"))
 """What the attribute ``units`` says, in lower case and with underscores."""
+
+ADDED = ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET")
+"""Attributes that state, in digital numbers, what was added to those of Sentinel-2."""
 
 PACKING_ATTRIBUTES = ("scale_factor", "add_offset", "scale", "offset", "_FillValue", "missing_value", "nodata")
 """Attributes that describe stored numbers and are meaningless once decoded."""
@@ -63,7 +67,8 @@ def decode(data: xr.DataArray, units: str | float | None) -> xr.DataArray:
         counts where their attributes still declare one (in the encoding it has been decoded already). Integers need
         ``units``, or a scale in their attributes or encoding (``scale_factor``/``add_offset``, ``scale``/``offset``).
     units
-        Overrides the metadata; see `UNITS`. Of those in `ZERO_IS_NODATA` the number 0 is no data.
+        Overrides the metadata, with a warning where integers state another scale or offset; see `UNITS`. Of those in
+        `ZERO_IS_NODATA` the number 0 is no data.
 
     Raises
     ------
@@ -77,6 +82,13 @@ def decode(data: xr.DataArray, units: str | float | None) -> xr.DataArray:
     if not (integer or _masked_integers(data)) and units is None:
         return _without(data.astype(np.float32, copy=False), data, nodata)
     scale, offset = packing(data, units)
+    if units is not None and (ignored := _ignored(data, scale, offset)):
+        warnings.warn(
+            f"{_label(data)} states {ignored}, which units={units!r} overrides by a scale of {scale:g} and an offset of"
+            f" {offset:g}. Correct the attribute, or pass the units that it states.",
+            XsrWarning,
+            stacklevel=2,
+        )
     decoded = data.astype(np.float32) * np.float32(scale) + np.float32(offset)
     decoded = _without(decoded, data, nodata)
     decoded.attrs = {k: v for k, v in data.attrs.items() if k not in PACKING_ATTRIBUTES}
@@ -88,6 +100,19 @@ def packing(data: xr.DataArray, units: str | float | None) -> tuple[float, float
     if units is not None:
         return scale_offset(units)
     return _declared(data) if data.dtype.kind in "iu" or _masked_integers(data) else (1.0, 0.0)
+
+
+def _ignored(data: xr.DataArray, scale: float, offset: float) -> str:
+    """Say what integers state of their scale and offset that is not what they are decoded by; empty if nothing is."""
+    stated = _packing_of(data)
+    if stated != (1.0, 0.0):
+        return (
+            "" if np.allclose(stated, (scale, offset)) else f"a scale of {stated[0]:g} and an offset of {stated[1]:g}"
+        )
+    name = next((name for name in ADDED if name in data.attrs), None)
+    if name is None or np.allclose(np.asarray(data.attrs[name], np.float64) * scale, offset):
+        return ""
+    return f"{name}={data.attrs[name]}"
 
 
 def _without(decoded: xr.DataArray, numbers: xr.DataArray, nodata: tuple[float | int, ...]) -> xr.DataArray:
