@@ -146,8 +146,9 @@ def _intervals(recipe: Recipe[Intervals], manifest: Manifest | None, say: Say) -
     learnt, kept = interval_kinds.split_of(recipe, manifest)
     pixels = interval_kinds.collected(recipe, learnt, say)
     intervals.start(network, pixels)
+    pairs = "temperatures observed coarser" if recipe.task.guided else "self-similar Wald pairs"
     about: dict[str, object] = {
-        "protocol": "errors of self-similar Wald pairs; split conformal calibration on places not learnt from",
+        "protocol": f"errors of {pairs}; split conformal calibration on places not learnt from",
         "places": interval_kinds.names(learnt),
         "calibration places": interval_kinds.names(kept),
         "of_sha256": registry.card(recipe.task.of).sha256,
