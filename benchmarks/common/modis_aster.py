@@ -63,8 +63,8 @@ def overpass(name: str, one: modis_aster.Overpass) -> Overpass:
     """Compare both sensors in coarse pixels."""
     shift = float(one.truth["shift_x_m"]), float(one.truth["shift_y_m"])
     pair = Pair(name, SCALE, one.low, one.guide, one.truth)
-    seen, known = coarse(one.truth.values[0])
-    mine, other = seen[known], one.low.values[0][known]
+    own, known = coarse(one.truth.values[0])
+    mine, other = own[known], one.low.values[0][known]
     return Overpass(pair, shift, float(np.corrcoef(mine, other)[0, 1]), float(mine.mean() - other.mean()))
 
 
