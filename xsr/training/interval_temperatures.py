@@ -135,8 +135,11 @@ def _pixels(recipe: Recipe[Intervals], place: GuidedPlace, scale: int, number: i
     noise = np.float32(size) * rng.standard_normal(place.kelvin.shape).astype(np.float32)
     low, guide, truth = observed(place, scale, mtf, noise)
     lazy = low.chunk()  # both results share one pass of the network
-    made = [guided(lazy, guide, model=recipe.task.of, **how) for how in ({}, {"conserve": "radiance", "mtf": mtf})]
-    fine = np.concatenate(graph.together(*(one.data for one in made)))  # type: ignore[union-attr]
+    free = guided(lazy, guide, model=recipe.task.of)
+    held = guided(lazy, guide, model=recipe.task.of, conserve="radiance", mtf=mtf)
+    assert isinstance(free, xr.DataArray)
+    assert isinstance(held, xr.DataArray)
+    fine = np.concatenate(graph.together(free.data, held.data))
     base = np.repeat(np.asarray(interpolate(low, scale=scale, method="bicubic").values), len(BANDS), axis=0)
     images = np.repeat(truth[None, None], len(BANDS), axis=1)
     return drawn(recipe, TestPlace(place.name, BANDS, images), 0, fine, base, scale, number, rng)

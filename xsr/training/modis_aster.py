@@ -7,6 +7,7 @@ registered to the interpolated temperature of MODIS, and brought to its grid at 
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -61,7 +62,7 @@ def registered(file: xr.Dataset) -> Overpass:
     return Overpass(low, _array(index), _array(register(truth, reference=fine, apply=True)))
 
 
-def grid(x: NDArray[np.floating], y: NDArray[np.floating], crs: object) -> GeoBox:
+def grid(x: NDArray[np.floating], y: NDArray[np.floating], crs: Any) -> GeoBox:
     """Grid of evenly spaced centres."""
     right, down = ((v[-1] - v[0]) / (len(v) - 1) for v in (x, y))
     return GeoBox((len(y), len(x)), Affine(right, 0, x[0] - right / 2, 0, down, y[0] - down / 2), crs)
