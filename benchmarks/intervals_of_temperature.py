@@ -56,8 +56,9 @@ def cases(data: Manifest, *, small: bool) -> Iterator[Case]:
                 fine = xsr.guided(low.expand_dims("time"), guide, model=MODEL, quantiles=QUANTILES, **how)
                 assert isinstance(fine, xr.DataArray)
                 part = TestPlace(place.name, (name,), truth[None, None])
+                # Of a small place a narrower border is left out.
                 edge = min(scale, min(truth.shape) // (4 * BORDER))
-                yield from cases_of(part, edge, fine)
+                yield from (replace(one, scale=float(scale)) for one in cases_of(part, edge, fine))
         if small:
             return
 
