@@ -168,7 +168,7 @@ def main() -> None:
     scenes = [corner(next(read_scenes(data)))] if options.small else list(read_scenes(data))
     found, made = cases(scenes, SCALES[:1], SMALL_ROWS) if options.small else cases(scenes), Estimates()
     scores = run(found, made)
-    overpasses = [] if options.small else list(read_pairs(data.root))
+    overpasses = [] if options.small else list(read_pairs(data))
     text = markdown(found, overpasses, scores, made)
     print(text)
     if options.write and not options.small:

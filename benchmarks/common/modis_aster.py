@@ -8,30 +8,17 @@ and so is the mean difference of every result; what then remains in coarse pixel
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import xarray as xr
-from affine import Affine
 from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
-from odc.geo.xr import xr_coords
-from scipy.ndimage import binary_erosion
 
-import xsr
 from common.thermal_comparators import enlarged
 from common.thermal_scores import Estimates, Pair
 from common.thermal_tables import COMPARED, pooled, table
+from xsr.training import modis_aster
+from xsr.training.manifest import Manifest
+from xsr.training.modis_aster import SCALE
 
-FOLDER = "thermal_modis_aster_europe"
-TEST = (27, 40, 88, 95, 102, 124, 129, 159, 197)
-"""Numbers of the pairs in the test split."""
-SCALE = 4
-"""Pixels of the result along one of MODIS."""
-LEAST = 2600
-"""Least number of ASTER that is a temperature, in 0.1 K: below, pixels are mixed with no data."""
-EDGE = 2
-"""Pixels beside no data that are left out."""
 BORDER = 8
 """Pixels of the result along each side that do not count."""
 Image = NDArray[np.float64]
@@ -65,42 +52,20 @@ class Agreement:
     """Correlation of what was added to interpolated MODIS with what ASTER has beyond its own coarse pixels."""
 
 
-def read_pairs(root: Path, numbers: tuple[int, ...] = TEST) -> Iterator[Overpass]:
+def read_pairs(manifest: Manifest) -> Iterator[Overpass]:
     """Read pairs of the test split, ASTER registered to MODIS."""
-    for number in numbers:
-        with xr.open_dataset(root / FOLDER / f"{number:03d}.nc") as file:
-            yield _overpass(number, file.load())
+    for scene in manifest.select("thermal_errors", split=("test",)):
+        for path in manifest.paths(scene, scene.place):
+            yield overpass(f"pair {int(scene.place.split()[-1])}", modis_aster.read(path))
 
 
-def _overpass(number: int, file: xr.Dataset) -> Overpass:
-    modis = grid(file["x_lst"].values, file["y_lst"].values, file.attrs["modis_crs"])
-    low = cube(file["modis_lst"].values[None], ("lst",), modis, "K")
-    fine = xsr.interpolate(low, scale=SCALE)
-    box = fine.odc.geobox
-    finer = grid(file["x_ndvi"].values, file["y_ndvi"].values, modis.crs)
-    index = xsr.interpolate(cube(file["modis_ndvi"].values[None], ("ndvi",), finer, "1"), like=box)
-    raw = file["aster_lst"].values.astype(np.float32)
-    valid = binary_erosion(raw >= LEAST, iterations=EDGE)
-    aster = grid(file["x"].values, file["y"].values, file.attrs["aster_crs"])
-    truth = xsr.interpolate(cube(np.where(valid, raw / 10, np.nan)[None], ("lst",), aster, "K"), like=box)
-    truth = xsr.register(truth, reference=fine, apply=True)
-    shift = float(truth["shift_x_m"]), float(truth["shift_y_m"])
-    pair = Pair(f"pair {number}", SCALE, low, index, truth)
-    observed, known = coarse(truth.values[0])
-    one, other = observed[known], low.values[0][known]
-    return Overpass(pair, shift, float(np.corrcoef(one, other)[0, 1]), float(one.mean() - other.mean()))
-
-
-def grid(x: NDArray[np.floating], y: NDArray[np.floating], crs: object) -> GeoBox:
-    """Grid of evenly spaced centres."""
-    right, down = ((v[-1] - v[0]) / (len(v) - 1) for v in (x, y))
-    return GeoBox((len(y), len(x)), Affine(right, 0, x[0] - right / 2, 0, down, y[0] - down / 2), crs)
-
-
-def cube(images: NDArray[np.floating], names: tuple[str, ...], box: GeoBox, units: str) -> xr.DataArray:
-    """Images (band, y, x) on a grid."""
-    coords = {"band": list(names), **xr_coords(box)}
-    return xr.DataArray(images.astype(np.float32), dims=("band", "y", "x"), coords=coords, attrs={"units": units})
+def overpass(name: str, one: modis_aster.Overpass) -> Overpass:
+    """Compare both sensors in coarse pixels."""
+    shift = float(one.truth["shift_x_m"]), float(one.truth["shift_y_m"])
+    pair = Pair(name, SCALE, one.low, one.guide, one.truth)
+    own, known = coarse(one.truth.values[0])
+    mine, other = own[known], one.low.values[0][known]
+    return Overpass(pair, shift, float(np.corrcoef(mine, other)[0, 1]), float(mine.mean() - other.mean()))
 
 
 def coarse(image: NDArray[np.floating]) -> tuple[Image, NDArray[np.bool_]]:

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import xarray as xr
 from common import modis_aster
-from common.modis_aster import BOUNDS, EDGE, agreements
+from common.modis_aster import BOUNDS, agreements
 from common.thermal_scores import Estimates
 from scipy.ndimage import gaussian_filter, shift
+
+from xsr.training.modis_aster import EDGE, registered
 
 CELL = 231.65625
 SINUSOIDAL = "+proj=sinu +lon_0=0 +x_0=0 +y_0=0 +R=6371007.181 +units=m"
@@ -33,7 +35,7 @@ def overpass():
         coords={**coarse, "x_ndvi": x, "y_ndvi": y, "x": x, "y": y},
         attrs={"modis_crs": SINUSOIDAL, "aster_crs": SINUSOIDAL},
     )
-    return modis_aster._overpass(7, file)
+    return modis_aster.overpass("pair 7", registered(file))
 
 
 def test_displacement_and_bias_are_found(overpass):
@@ -73,7 +75,7 @@ def test_the_table_has_a_row_for_each_method_and_bound(overpass, monkeypatch):
 
 
 def test_pairs_are_alike_in_coarse_pixels(manifest):
-    (one,) = modis_aster.read_pairs(manifest.root, (27,))
+    one = next(modis_aster.read_pairs(manifest))
     assert one.alike > 0.9
     assert max(np.abs(one.shift_m)) < 463  # half a pixel of MODIS
     assert 0.8 < np.isfinite(one.pair.truth.values).mean() < 0.97

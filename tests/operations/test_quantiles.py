@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 import xsr
 from xsr.core.errors import ModelError, ParameterError
+from xsr.intervals import CALIBRATED, Table
 from xsr.kernels.spread import COUNT
 from xsr.models import registry
-from xsr.operations.super_resolve.intervals import CALIBRATED, Table
 from xsr.testing import assert_lazy, assert_same_grid, synthetic_cube
 
 Q = (0.05, 0.25, 0.5, 0.9)

@@ -11,7 +11,7 @@ import xsr
 from xsr.core.blocks import Span
 from xsr.core.errors import ParameterError
 from xsr.core.grid import Continued, Refinement
-from xsr.operations.super_resolve.intervals import CALIBRATED
+from xsr.intervals import CALIBRATED
 from xsr.testing import assert_lazy, synthetic_cube
 
 Q = (0.1, 0.5, 0.9)

@@ -8,7 +8,8 @@ from xsr.core.errors import ParameterError
 from xsr.kernels import spread
 from xsr.models import registry
 from xsr.models.card import read_card, write_card
-from xsr.training.interval_dates import cases, collect_dates, hidden_below, names, nearest, places
+from xsr.training.interval_dates import cases, collect_dates, hidden_below, nearest, places
+from xsr.training.interval_kinds import names
 from xsr.training.recipes import TEMPORAL_S2_INTERVALS
 from xsr.training.scenes import BANDS, FINE
 from xsr.training.series import Series

@@ -292,6 +292,7 @@ def guided(
     guide_reader: options.GuideReader = None,
     chunks: options.Chunks = None,
     device: options.Device = "auto",
+    quantiles: options.Quantiles = None,
     overwrite: options.Overwrite = False,
     resume: options.Resume = False,
     workers: options.Workers = None,
@@ -321,6 +322,7 @@ def guided(
         guide_bands=used,
         guide_units=guide_units,
         guide_sensor=guide_sensor,
+        quantiles=None if quantiles is None else options.numbers(quantiles),
         device=device,
         chunks=chunks,
     )

@@ -16,7 +16,7 @@ from xsr.models import catalogue, registry
 from xsr.models.architectures.error_size import Spread
 from xsr.models.architectures.temporal_liif import TemporalLIIF
 from xsr.models.registry import load
-from xsr.training import finer, interval_dates, intervals, optical, thermal_task
+from xsr.training import finer, interval_kinds, intervals, optical, thermal_task
 from xsr.training import scenes as single
 from xsr.training import series as several
 from xsr.training.adversary import Opponent
@@ -143,13 +143,14 @@ def _intervals(recipe: Recipe[Intervals], manifest: Manifest | None, say: Say) -
     if manifest is None:
         raise ParameterError(f"recipe {recipe.name!r} measures errors on real images; give scenes.")
     network = cast(Spread, catalogue.get(recipe.architecture).make(**recipe.config))
-    learnt, kept = interval_dates.split_of(recipe, manifest)
-    pixels = interval_dates.collected(recipe, learnt, say)
+    learnt, kept = interval_kinds.split_of(recipe, manifest)
+    pixels = interval_kinds.collected(recipe, learnt, say)
     intervals.start(network, pixels)
+    pairs = "temperatures observed coarser" if recipe.task.guided else "self-similar Wald pairs"
     about: dict[str, object] = {
-        "protocol": "errors of self-similar Wald pairs; split conformal calibration on places not learnt from",
-        "places": interval_dates.names(learnt),
-        "calibration places": interval_dates.names(kept),
+        "protocol": f"errors of {pairs}; split conformal calibration on places not learnt from",
+        "places": interval_kinds.names(learnt),
+        "calibration places": interval_kinds.names(kept),
         "of_sha256": registry.card(recipe.task.of).sha256,
         "pixels": len(pixels.error),
     }

@@ -6,12 +6,10 @@ too, as far as is drawn, where dates remain on both sides.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from torch import nn
 
 from xsr.core import pipeline
 from xsr.core.blocks import Span
@@ -22,7 +20,7 @@ from xsr.kernels.degrade import observe, sensor_band
 from xsr.operations.super_resolve import liif
 from xsr.operations.super_resolve.intervals import read_beside
 from xsr.training import series as training_series
-from xsr.training.intervals import KEPT, Pixels, calibrate, collect, drawn, joined, split
+from xsr.training.intervals import KEPT, Pixels, drawn, joined
 from xsr.training.manifest import Manifest
 from xsr.training.pairs import OWN_MTF
 from xsr.training.recipe import Intervals, Recipe
@@ -46,26 +44,6 @@ class Case:
 
     date: int
     kept: tuple[int, ...]
-
-
-def split_of(recipe: Recipe[Intervals], manifest: Manifest) -> tuple[list[Any], list[Any]]:
-    """Places or series to learn from, and those that calibrate."""
-    return split_series(manifest) if recipe.task.at_times else split(manifest, recipe)
-
-
-def collected(recipe: Recipe[Intervals], found: Iterable[Any], say: Say = quiet) -> Pixels:
-    """Draw pixels of places or series."""
-    return collect_dates(recipe, found, say) if recipe.task.at_times else collect(recipe, found, say)
-
-
-def names(found: Iterable[Any]) -> list[str]:
-    """Names of places or series."""
-    return sorted({one.place if isinstance(one, Series) else one.name for one in found})
-
-
-def calibrated(recipe: Recipe[Intervals], network: nn.Module, manifest: Manifest, say: Say) -> list[dict[str, Any]]:
-    """Calibrate a network on what was kept for it; see `xsr.training.intervals.calibrate`."""
-    return calibrate(recipe, network, collected(recipe, split_of(recipe, manifest)[1], say))
 
 
 def split_series(manifest: Manifest) -> tuple[list[Series], list[Series]]:

@@ -21,13 +21,13 @@ from xsr.core.radiometry import UNITS
 from xsr.sources.masks import SCL_INVALID
 
 Split: TypeAlias = Literal["train", "validation", "test"]
-Use: TypeAlias = Literal["image", "series", "thermal", "reference", "optical"]
-"""Single images of Sentinel-2, series of dates, temperatures, images with a finer one of another sensor, or images of
-any optical sensor, whose bands have any names."""
+Use: TypeAlias = Literal["image", "series", "thermal", "thermal_errors", "reference", "optical"]
+"""Single images of Sentinel-2, series of dates, temperatures, temperatures by which errors are measured and none is
+learnt, images with a finer one of another sensor, or images of any optical sensor, whose bands have any names."""
 Format: TypeAlias = Literal["cube", "variable", "npy", "npz", "picture"]
 """``cube``: whatever `xsr.open` reads; ``variable``: a variable of a NetCDF file or Zarr store, or an array of a NumPy
 archive, whatever its dimensions are called; ``picture``: PNG or another format of 8-bit images."""
-Layout: TypeAlias = Literal["sen2venus", "worldstrat", "probav"]
+Layout: TypeAlias = Literal["sen2venus", "worldstrat", "probav", "modis_aster"]
 DIMS = ("time", "band", "y", "x")
 KELVIN = "lst"
 """Name of a band of temperature."""
@@ -131,7 +131,8 @@ class Scene(Source):
     align: bool = False
     """Whether the first reference is registered to the image and brought to its radiometry."""
     layout: Layout | None = None
-    """Published data set that the folder ``path`` holds, in place of files; see `xsr.training.layouts`."""
+    """Published data set that the folder ``path`` holds, in place of files; see `xsr.training.layouts`. Of
+    ``modis_aster`` the path is a file; see `xsr.training.modis_aster`."""
     uses: tuple[Use, ...] = ()
     """What the scene is for; empty: ``reference`` with one, ``thermal`` of temperature, else ``image``, ``series``."""
     not_for: tuple[str, ...] = ()
@@ -142,6 +143,8 @@ class Scene(Source):
         """What the scene is for."""
         if self.uses:
             return self.uses
+        if self.layout == "modis_aster":
+            return ("thermal_errors",)
         if self.reference or self.layout is not None:
             return ("reference",)
         return ("thermal",) if KELVIN in self.bands else ("image", "series")

@@ -124,6 +124,8 @@ class Intervals(Task):
     """Name of that network."""
     at_times: bool = False
     """Whether it makes target times, and errors depend on how far the nearest clear date is."""
+    guided: bool = False
+    """Whether it sharpens temperatures by a guide."""
     scale_range: tuple[float, float] = (1.0, 6.0)
     scales: tuple[float, ...] = (1.5, 2.0, 3.4, 4.0)
     """Scales at which errors are measured."""

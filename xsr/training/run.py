@@ -18,7 +18,7 @@ from xsr.models import catalogue, registry
 from xsr.models.card import SUFFIX, ModelCard, file_sha256, read_card, write_card
 from xsr.models.registry import resolve_device
 from xsr.training.build import band_mtf, build
-from xsr.training.interval_dates import calibrated
+from xsr.training.interval_kinds import calibrated
 from xsr.training.loop import Progress, check_minutes, forget, train
 from xsr.training.manifest import Manifest
 from xsr.training.recipe import Continuous, Guided, Intervals, Optical, Recipe, Sharpen, Task, Wald

@@ -28,12 +28,17 @@ class Planes:
     geobox: GeoBox
 
     def to(
-        self, geobox: GeoBox, function: WindowFunction, chunks: tuple[tuple[int, ...], tuple[int, ...]]
+        self,
+        geobox: GeoBox,
+        function: WindowFunction,
+        chunks: tuple[tuple[int, ...], tuple[int, ...]],
+        *,
+        bands: int | None = None,
     ) -> xr.DataArray:
-        """Evaluate a block function on another grid, lazily where the images are."""
+        """Evaluate a block function on another grid, lazily where the images are; it makes as many bands, or some."""
         shape = self.data.sizes["y"], self.data.sizes["x"]
         plan = graph.make_plan(grid.between(self.geobox, geobox), shape, halo=function.halo, chunks=chunks)
-        return planes(graph.run(function, self.data.data, plan))
+        return planes(graph.run(function, self.data.data, plan, bands=bands))
 
     def onto(self, geobox: GeoBox, chunks: tuple[tuple[int, ...], tuple[int, ...]]) -> "Planes":
         """Bring reflectance to another grid: its area mean where that is coarser, else bicubic; itself if the same."""
@@ -72,3 +77,12 @@ def cut(guide: Planes, geobox: GeoBox) -> Planes:
         return guide
     (top, left), (height, width) = first.astype(int), sampling.shape
     return Planes(guide.data.isel(y=slice(top, top + height), x=slice(left, left + width)), geobox)
+
+
+def layer(target: Cube, values: Any, geobox: GeoBox, attrs: dict[str, Any]) -> xr.Variable:
+    """Dress values (time, 1, y, x) as a coordinate of a result of a cube, without a band."""
+    found = target.rewrap(values, geobox, {})
+    one = found[target.bands[0]] if isinstance(found, xr.Dataset) else found
+    (band,) = target.names.of(["band"])
+    one = one.isel({band: 0}) if band in one.dims else one
+    return xr.Variable(one.dims, one.data, attrs)

@@ -12,9 +12,9 @@ from xsr.core import graph
 from xsr.core.cube import Cube, open_cube
 from xsr.core.grid import Points, inside
 from xsr.core.types import XarrayObject
+from xsr.intervals import CALIBRATED, MEANING
 from xsr.kernels.resample import Interpolation
 from xsr.operations.super_resolve.continuous import liif
-from xsr.operations.super_resolve.intervals import CALIBRATED, MEANING
 
 BLOCK = 256
 """Side, in pixels of the result, of what is computed around a point."""

@@ -12,6 +12,7 @@ from xsr.core.members import each_member
 from xsr.core.names import BandsLike
 from xsr.core.provenance import made_by
 from xsr.core.types import XarrayObject
+from xsr.intervals import EXACT, model_of
 from xsr.models import registry
 from xsr.models.card import ModelCard
 from xsr.models.precision import Precision
@@ -158,7 +159,7 @@ def _measured(cube: Cube, card: ModelCard, sides: Sequence[int]) -> tuple[int, .
     BandError
         If the errors of a band were not measured.
     """
-    known = intervals.model_of(card)[0].bands
+    known = model_of(card)[0].bands
     unknown = [
         name
         for name, band, side in zip(cube.bands, cube.canonical, sides, strict=True)
@@ -169,6 +170,4 @@ def _measured(cube: Cube, card: ModelCard, sides: Sequence[int]) -> tuple[int, .
             f"quantiles with band(s) {unknown}, whose errors were not measured; those of {list(known)} were. Select"
             " bands with bands=, or leave quantiles out."
         )
-    return tuple(
-        intervals.EXACT if side == 1 else known.index(band) for band, side in zip(cube.canonical, sides, strict=True)
-    )
+    return tuple(EXACT if side == 1 else known.index(band) for band, side in zip(cube.canonical, sides, strict=True))
