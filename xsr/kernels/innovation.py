@@ -37,11 +37,14 @@ EXPLAINED = 0.5
 """What an image of a network misses of a date, as a share of what bicubic interpolation misses."""
 LESS = 0.5
 """Factor on the noise found: a part of what a line leaves over is the error that is looked for."""
-SHARE, OWN = 1.0, 0.2
+SHARE, OWN = 1.0, 0.1
 """Noise of an image of one date, as a share of that of the others, and the most it is, in units of
 `xsr.kernels.fusion.unit`: nothing has changed in it."""
-HELD = 0.6
+HELD = 0.4
 """Factor on the noise that the estimate leaves of dates: a part of that is detail that the spectrum did not expect."""
+ALIKE, CHANGED = 0.2, 0.4
+"""Noise found from the lines, in units of `xsr.kernels.fusion.unit`, up to which what the estimate leaves counts alone,
+and from which it does not count: dates that have changed alike agree, and the estimate follows what they agree on."""
 BOUND = 3.0
 """Most factor by which that noise may differ from the noise found from the lines."""
 FREE = 0.05
@@ -134,7 +137,8 @@ class Innovations:
         cut = (..., slice(SETTLE + WINDOW, -SETTLE - WINDOW), slice(SETTLE + WINDOW, -SETTLE - WINDOW))
         level, contrast = level[cut], fusion.contrast(self.image)[settled][cut]
         left = np.clip(HELD * age.mean() * np.sqrt(variance / (contrast + FLAT)), level / BOUND, BOUND * level)
-        found = np.where(freedom > FREE, left, level).astype(np.float32)
+        alike = np.where(freedom > FREE, np.clip((CHANGED - level) / (CHANGED - ALIKE), 0, 1), 0)
+        found = (level ** (1 - alike) * left**alike).astype(np.float32)
         # Beyond the last level, what dates say counts by its precision.
         counted = np.square(np.minimum(LEVELS[-1] / np.maximum(found, LEVELS[0]), 1))
         return Part(fused, own[settled][cut], even[cut] * counted, found)
