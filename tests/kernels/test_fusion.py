@@ -56,11 +56,13 @@ def test_covariance_is_the_hankel_transform(distance):
     assert found == pytest.approx(wanted, rel=2e-3)
 
 
-def dense(shifts, level, query, result, *, by_date=None, own=np.inf):
+def dense(shifts, level, query, result, *, by_date=None, own=(OWN, np.inf)):
     """Universal kriging by one bordered system; ``by_date`` is the noise of each other date, as a multiple."""
     place = np.array([(y, x) for y in STEPS for x in STEPS], float)
     at = np.concatenate([place, *(place - np.array(shift) for shift in shifts)])
-    each = np.array([min(OWN * level, own), *level * np.array((1.0,) * len(shifts) if by_date is None else by_date)])
+    each = np.array(
+        [min(own[0] * level, own[1]), *level * np.array((1.0,) * len(shifts) if by_date is None else by_date)]
+    )
     noise = np.repeat(np.square(each), len(place)) * fusion.unit(SENSOR)
     gap = np.linalg.norm(at[:, None] - at[None], axis=-1)
     plane = np.column_stack([np.ones(len(at)), at])
@@ -71,7 +73,7 @@ def dense(shifts, level, query, result, *, by_date=None, own=np.inf):
 
 @pytest.mark.parametrize("shifts", [(), ((0.3, -0.4),), ((0.25, 0.1), (-1.2, 0.7))])
 @pytest.mark.parametrize("level", [0, 4])
-@pytest.mark.parametrize("own", [np.inf, 0.1])
+@pytest.mark.parametrize("own", [(OWN, np.inf), (1.0, 0.1)])
 def test_weights_against_a_dense_solution(shifts, level, own):
     found, _ = weights(shifts, SENSOR, 0.5 * SENSOR, own)
     assert found.shape == (len(LEVELS), PHASES + 1, PHASES + 1, 1 + len(shifts), len(STEPS), len(STEPS))
@@ -291,3 +293,50 @@ def test_a_fusion_of_nothing_has_no_noise():
     assert (
         Fusion((), SENSOR).noise(np.ones((2, 30, 30), np.float32), np.empty((0, 2, 12, 12)), np.empty((0, 12, 12))) == 0
     ).all()
+
+
+def test_leverage_against_a_dense_solution():
+    shifts = ((0.25, -0.375), (-1.0, 0.5))
+    fused = Fusion(shifts, SENSOR, (1.0, 0.3))
+    for number, shift in enumerate(shifts):
+        place = np.array([(y, x) for y in STEPS for x in STEPS], float)
+        # The estimate is made around the pixel of the image that is nearest to that of the date.
+        whole = np.floor(-np.array(shift) + 0.5 + fusion.NUDGE)
+        weight = dense(shifts, LEVELS[3], -np.array(shift) - whole, SENSOR, own=(1.0, 0.3))
+        index = (1 + number) * len(place) + int(np.flatnonzero((place == -whole).all(1))[0])
+        assert fused.leverage(number)[3] == pytest.approx(weight[index], abs=2e-5)
+
+
+def test_what_is_left_tells_the_noise_of_each_band():
+    shifts = ((0.25, -0.375), (-0.4375, 0.125), (0.125, 0.4375), (-0.25, -0.25), (0.375, 0.3125), (0.0625, -0.125))
+    sigma, scene = (0.004, 0.016), fine_scene(5, 192)
+    image = np.concatenate([observed(scene, (0.0, 0.0), noise, 40) for noise in sigma])
+    dates = np.stack(
+        [
+            np.concatenate([observed(scene, shift, noise, 10 * n + k) for k, noise in enumerate(sigma)])
+            for n, shift in enumerate(shifts)
+        ]
+    )
+    local = fusion.contrast(image).mean()
+    level = np.full(image.shape[1:], np.sqrt(sigma[0] * sigma[1] / local), np.float32)
+    fused, counts = Fusion(shifts, SENSOR, (1.0, np.inf)), np.ones((len(shifts), *image.shape[1:]))
+    variance, freedom = fused.left_over(image, dates, dates, level, counts)
+    assert variance.shape == (2, *np.subtract(image.shape[1:], 2 * (SETTLE + fusion.WINDOW)))
+    np.testing.assert_allclose(np.sqrt(variance.mean(axis=(1, 2))), sigma, rtol=0.25)
+    assert 0 < freedom.min() <= freedom.max() < len(shifts)
+    nothing, none = fused.left_over(image, dates, dates, level, np.zeros_like(counts))
+    assert not nothing.any()
+    assert not none.any()
+
+
+def test_noise_of_each_band_alone():
+    rng = np.random.default_rng(0)
+    image, dates = rng.random((2, 24, 24), np.float32), rng.random((1, 2, 24, 24), np.float32)
+    fused = Fusion(((0.3, -0.4),), SENSOR)
+    noise = np.stack([np.full((24, 24), value, np.float32) for value in (0.05, 0.7)])
+    rows, cols = np.meshgrid(np.arange(6, 18, 0.5), np.arange(6, 18, 0.5), indexing="ij")
+    together = fused.estimate(image, dates, noise, rows, cols, 0.5 * SENSOR)
+    for band in range(2):
+        alone = fused.estimate(image[[band]], dates[:, [band]], noise[band], rows, cols, 0.5 * SENSOR)
+        assert np.array_equal(together[[band]], alone)
+    assert not np.allclose(together, fused.estimate(image, dates, noise[0], rows, cols, 0.5 * SENSOR))

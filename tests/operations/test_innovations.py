@@ -10,9 +10,8 @@ from operations.test_dates import BANDS, MTF, SHIFTS, TARGETS, displaced_series,
 
 import xsr
 from xsr.core.errors import ModelError
-from xsr.kernels.evidence import EDGE
 from xsr.kernels.fusion import WINDOW
-from xsr.kernels.innovation import Innovations
+from xsr.kernels.innovation import EDGE, Innovations
 from xsr.operations.super_resolve import dates as reading
 from xsr.operations.super_resolve import networks
 from xsr.testing import assert_lazy

@@ -93,6 +93,7 @@ class Part:
     dates: Image
     """Of one noise; see `xsr.kernels.fusion.Fusion.evened`."""
     noise: Image
+    """Shape (h, w), or (band, h, w); see `xsr.kernels.fusion.Fusion.estimate`."""
 
     def at(self, rows: Floats, cols: Floats, cell: float) -> Image:
         """Estimate at positions in pixels without the edge, of an output pixel of ``cell`` pixels; (band, *shape)."""

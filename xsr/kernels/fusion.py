@@ -117,7 +117,7 @@ def _bessel() -> tuple[Floats, Floats, Floats]:
 
 @lru_cache(maxsize=512)
 def weights(
-    shifts: tuple[tuple[float, float], ...], sensor: float, result: float, own: float = math.inf
+    shifts: tuple[tuple[float, float], ...], sensor: float, result: float, own: tuple[float, float] = (OWN, math.inf)
 ) -> tuple[Image, Image]:
     """Weights of the pixels around a position, on an image and on some dates, for every level of noise.
 
@@ -128,7 +128,7 @@ def weights(
     sensor, result
         Standard deviation of the Gaussian through which dates observe the scene, and of that of the result, in pixels.
     own
-        Most noise of the image itself; see `Fusion`.
+        Noise of the image itself; see `Fusion`.
 
     Returns
     -------
@@ -142,7 +142,7 @@ def weights(
     place = np.stack(np.meshgrid(steps, steps, indexing="ij"), axis=-1).reshape(-1, 2)
     at = np.concatenate([place, *(place - np.array(shift) for shift in shifts)])
     scale, level = unit(sensor), np.square(LEVELS)
-    noises = [np.repeat([min(OWN**2 * n, own**2), *(n,) * len(shifts)], len(place)) for n in level]
+    noises = [np.repeat([min(own[0] ** 2 * n, own[1] ** 2), *(n,) * len(shifts)], len(place)) for n in level]
     between = covariance(_distances(at, at), sensor, sensor) / scale
     phase = np.arange(PHASES + 1) / PHASES - 0.5
     query = np.stack(np.meshgrid(phase, phase, indexing="ij"), axis=-1).reshape(-1, 2)
@@ -217,8 +217,8 @@ class Fusion:
     """Displacement (down, right) of the content of each other date against the image, in pixels."""
     sensor: float
     """Standard deviation of the Gaussian through which dates observe the scene, in pixels."""
-    own: float = math.inf
-    """Most noise of the image itself, in units of `unit`; below, it is the share `OWN` of that of the dates."""
+    own: tuple[float, float] = (OWN, math.inf)
+    """Noise of the image itself: its share of that of the dates, and the most it is, in units of `unit`."""
 
     def noise(self, image: Image, misfit: Floats, share: Floats, missed: float = MORE) -> Image:
         """Noise of each date around every pixel, in units of `unit`, shape (date, h, w).
@@ -234,11 +234,7 @@ class Fusion:
         """
         found = np.zeros((len(self.shifts), *np.subtract(image.shape[1:], 2 * (WINDOW + 1))))
         scale = float(WINDOW + 1) ** 4
-        values = image.astype(np.float64)
-        down, right = (np.square(np.diff(values, axis=axis)) for axis in (1, 2))
-        # Each pixel has half of the difference to either neighbour.
-        squares = 0.125 * (down[:, :-1, 1:-1] + down[:, 1:, 1:-1] + right[:, 1:-1, :-1] + right[:, 1:-1, 1:])
-        local = tent_sums(squares, WINDOW) / scale
+        local = contrast(image)
         for number, shift in enumerate(self.shifts):
             there = displaced(image, shift)
             away = displaced(there, (-shift[0], -shift[1])) - image
@@ -289,6 +285,54 @@ class Fusion:
         given, weight = dates[inner], share[:, None][inner]
         return np.where(weight == 1, given, said + weight * (given - said)), level[inner]
 
+    def left_over(self, image: Image, dates: Image, given: Image, noise: Image, counts: Image) -> tuple[Floats, Floats]:
+        """Variance of the noise of the dates around a pixel, by what the estimate from all leaves of each.
+
+        The estimate follows a pixel of a date by the weight that it has there (its leverage), and what is left is that
+        much less than the noise: ``sum counts (given - estimate)^2 / sum counts (1 - leverage)``.
+
+        Parameters
+        ----------
+        image, dates
+            As of `estimate`, with `SETTLE` and `WINDOW` pixels around the result.
+        given
+            The dates before they were `evened`.
+        noise
+            That of `evened`, shape (h, w).
+        counts
+            How much each pixel of the dates counts, shape (date, h, w).
+
+        Returns
+        -------
+        variance : ndarray
+            Shape (band, h - 2 (`SETTLE` + `WINDOW`), w - 2 (`SETTLE` + `WINDOW`)); zero where nothing counts.
+        freedom : ndarray
+            Mean over the window of the second sum, shape of a band.
+        """
+        inner = (..., slice(SETTLE, -SETTLE), slice(SETTLE, -SETTLE))
+        side = [np.arange(SETTLE, size - SETTLE, dtype=np.float64) for size in noise.shape]
+        rows, cols = np.meshgrid(*side, indexing="ij")
+        level = level_of(noise[inner])
+        squares, freedom = np.zeros((len(image), *rows.shape)), np.zeros(rows.shape)
+        for number, (down, right) in enumerate(self.shifts):
+            said = self.estimate(image, dates, noise, rows - down, cols - right, self.sensor)
+            share = counts[number][inner]
+            squares += share * np.square(given[number][inner] - said)
+            freedom += share * (1 - np.interp(level, np.arange(len(LEVELS)), self.leverage(number)))
+        free = tent_sums(freedom[None], WINDOW)[0]
+        return tent_sums(squares, WINDOW) / np.maximum(free, 1e-9), free / float(WINDOW + 1) ** 4
+
+    def leverage(self, number: int) -> Floats:
+        """Weight of a pixel of a date in the estimate of itself, for every level of noise."""
+        weight, _ = weights(self.shifts, self.sensor, self.sensor, self.own)
+        down, right = (-by for by in self.shifts[number])
+        nearest = [math.floor(at + 0.5 + NUDGE) for at in (down, right)]
+        phase = [
+            math.floor((at - whole + 0.5) * PHASES + 0.5 + NUDGE)
+            for at, whole in zip((down, right), nearest, strict=True)
+        ]
+        return np.asarray(weight[:, phase[0], phase[1], 1 + number, REACH - nearest[0], REACH - nearest[1]], np.float64)
+
     def estimate(self, image: Image, dates: Image, noise: Image, rows: Floats, cols: Floats, result: float) -> Image:
         """Estimate the scene at positions, from all dates.
 
@@ -299,7 +343,7 @@ class Fusion:
         dates
             The other dates, `harmonised` and `evened`, shape (date, band, h, w).
         noise
-            That of `evened`, shape (h, w).
+            That of `evened`, shape (h, w), or of each band, shape (band, h, w).
         rows, cols
             Positions in pixels, of any one shape.
         result
@@ -310,11 +354,15 @@ class Fusion:
         ndarray
             Shape (band, *shape of rows), reflectance.
         """
-        out = np.zeros((rows.size, len(image)), np.float32)
         weight, _ = weights(self.shifts, self.sensor, result, self.own)
-        series = np.ascontiguousarray(np.concatenate([image[None], dates]).transpose(0, 2, 3, 1))
-        _apply(series, rows.ravel(), cols.ravel(), level_of(noise), weight, out)
-        return out.T.reshape(len(image), *rows.shape)
+        series, at = np.concatenate([image[None], dates]), (rows.ravel(), cols.ravel())
+        together = [slice(None)] if noise.ndim == 2 else [slice(band, band + 1) for band in range(len(image))]
+        out = np.zeros((len(image), rows.size), np.float32)
+        for bands, level in zip(together, level_of(noise).reshape(-1, *noise.shape[-2:]), strict=True):
+            made = np.zeros(out[bands].T.shape, np.float32)
+            _apply(np.ascontiguousarray(series[:, bands].transpose(0, 2, 3, 1)), *at, level, weight, made)
+            out[bands] = made.T
+        return out.reshape(len(image), *rows.shape)
 
     def gained(self, noise: Image, result: float) -> Image:
         """Share of the variance of the error that the other dates take away, mean over a pixel, shape (h, w)."""
@@ -323,6 +371,15 @@ class Fusion:
         (_, alone), (_, together) = (weights(shifts, self.sensor, result, self.own) for shifts in ((), self.shifts))
         share = 1 - together.mean(axis=(1, 2)) / alone[0].mean()
         return np.asarray(np.interp(level_of(noise), np.arange(len(LEVELS)), share), np.float32)
+
+
+def contrast(image: Image) -> Floats:
+    """Half the mean squared difference of neighbours around each pixel of an image, `WINDOW` and one from borders."""
+    values = image.astype(np.float64)
+    down, right = (np.square(np.diff(values, axis=axis)) for axis in (1, 2))
+    # Each pixel has half of the difference to either neighbour.
+    squares = 0.125 * (down[:, :-1, 1:-1] + down[:, 1:, 1:-1] + right[:, 1:-1, :-1] + right[:, 1:-1, 1:])
+    return tent_sums(squares, WINDOW) / float(WINDOW + 1) ** 4
 
 
 def typical(noise: Image) -> tuple[Image, Image]:

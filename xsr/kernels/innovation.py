@@ -10,22 +10,26 @@ does not is no evidence against the image. A date that hardly follows the line h
 further it lies in time: dates that lie close together show the same changes, which agree and are no detail of the
 image. An image between dates is as uncertain as they are, and is itself fitted to each.
 
+What a line leaves is noise and the error that is looked for. A first estimate tells them apart: what it leaves of the
+dates, beyond what it could follow, is their noise, band by band (`xsr.kernels.fusion.Fusion.left_over`).
+
 References
 ----------
 R. E. Kalman, "A new approach to linear filtering and prediction problems", Journal of Basic Engineering 82 (1960),
 doi:10.1115/1.3662552 (innovations).
+D. J. C. MacKay, "Bayesian interpolation", Neural Computation 4 (1992), doi:10.1162/neco.1992.4.3.415 (noise from what
+is left over and the effective number of parameters).
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xsr.kernels import fusion
+from xsr.kernels import evidence, fusion
 from xsr.kernels.evidence import Part
-from xsr.kernels.fusion import LEVELS, MORE, SETTLE, WINDOW, Fusion, Line
+from xsr.kernels.fusion import FLAT, LEVELS, MORE, SETTLE, WINDOW, Fusion, Line
 
 Image = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -33,17 +37,29 @@ EXPLAINED = 0.5
 """What an image of a network misses of a date, as a share of what bicubic interpolation misses."""
 LESS = 0.5
 """Factor on the noise found: a part of what a line leaves over is the error that is looked for."""
-OWN = 0.1
-"""Most noise of an image of one date, in units of `xsr.kernels.fusion.unit`: nothing has changed in it."""
+SHARE, OWN = 1.0, 0.1
+"""Noise of an image of one date, as a share of that of the others, and the most it is, in units of
+`xsr.kernels.fusion.unit`: nothing has changed in it."""
+HELD = 0.4
+"""Factor on the noise that the estimate leaves of dates: a part of that is detail that the spectrum did not expect."""
+ALIKE, CHANGED = 0.2, 0.4
+"""Noise found from the lines, in units of `xsr.kernels.fusion.unit`, up to which what the estimate leaves counts alone,
+and from which it does not count: dates that have changed alike agree, and the estimate follows what they agree on."""
+BOUND = 3.0
+"""Most factor by which that noise may differ from the noise found from the lines."""
+FREE = 0.05
+"""Least freedom of what the estimate leaves by which noise is judged; see `xsr.kernels.fusion.Fusion.left_over`."""
 MONTH = 30.0
 """Days after which the variance of the noise of a date is twice that of one of the same time."""
 FLATTEST = 0.1
 """Least slope by which what a date shows is divided; flatter lines have more noise, all the same."""
+EDGE = evidence.EDGE + SETTLE + WINDOW
+"""Pixels around an image that the estimate of its error depends on."""
 
 
 @dataclass(frozen=True)
 class Innovations:
-    """An image and what it does not explain of itself and of other dates, with `xsr.kernels.evidence.EDGE` around."""
+    """An image and what it does not explain of itself and of other dates, with `EDGE` around."""
 
     image: Image
     """Shape (band, h, w)."""
@@ -53,6 +69,8 @@ class Innovations:
     """Shape (date, band, h - 2 `WINDOW`, w - 2 `WINDOW`); zero where a date is not valid."""
     misfit: Floats
     """Mean square of what lines leave around a pixel, shape (date, band, h - 2 `WINDOW`, w - 2 `WINDOW`)."""
+    valid: NDArray[np.bool_]
+    """Pixels of the dates to use, shape (date, h - 2 `WINDOW`, w - 2 `WINDOW`)."""
     share: Floats
     """Of the window around a pixel that is valid, shape (date, h - 2 `WINDOW`, w - 2 `WINDOW`)."""
     shifts: tuple[tuple[float, float], ...]
@@ -100,27 +118,36 @@ class Innovations:
             others = alike - expected[1:, :, WINDOW:-WINDOW, WINDOW:-WINDOW]
         moved = tuple((float(y), float(x)) for y, x in shifts)
         away = tuple(abs(float(day)) for day in days)
-        return cls(image, image - expected[0], others, misfit, share, moved, away, sensor, measured)
+        known = valid[:, WINDOW:-WINDOW, WINDOW:-WINDOW]
+        return cls(image, image - expected[0], others, misfit, known, share, moved, away, sensor, measured)
 
     def using(self, dates: Sequence[int]) -> Part:
         """Estimate the error of the image from itself and some dates."""
         picks = list(dates)
-        fused = Fusion(tuple(self.shifts[date] for date in picks), self.sensor, OWN if self.measured else math.inf)
-        inner, cut = (..., slice(1, -1), slice(1, -1)), slice(WINDOW + 1, -(WINDOW + 1))
+        shifts = tuple(self.shifts[date] for date in picks)
+        fused = Fusion(shifts, self.sensor, (SHARE, OWN)) if self.measured else Fusion(shifts, self.sensor)
+        inner, settled = (..., slice(1, -1), slice(1, -1)), (..., slice(SETTLE, -SETTLE), slice(SETTLE, -SETTLE))
         misfit, share = self.misfit[picks][inner], self.share[picks][inner]
-        noise = self._factor[picks, None, None] * fused.noise(self.image, misfit, share, EXPLAINED * MORE)
-        own, others = self.own[:, cut, cut], self.others[picks][inner]
+        age = self._age[picks, None, None]
+        noise = LESS * age * fused.noise(self.image, misfit, share, EXPLAINED * MORE)
+        own, others = self.own[:, WINDOW:-WINDOW, WINDOW:-WINDOW][inner], self.others[picks][inner]
         even, level = fused.evened(own, others, np.zeros_like(others), noise)
+        counts = (self.valid[picks][inner] * fusion.typical(noise)[1])[settled]
+        variance, freedom = fused.left_over(own[settled], even, others[settled], level, counts)
+        cut = (..., slice(SETTLE + WINDOW, -SETTLE - WINDOW), slice(SETTLE + WINDOW, -SETTLE - WINDOW))
+        level, contrast = level[cut], fusion.contrast(self.image)[settled][cut]
+        left = np.clip(HELD * age.mean() * np.sqrt(variance / (contrast + FLAT)), level / BOUND, BOUND * level)
+        alike = np.where(freedom > FREE, np.clip((CHANGED - level) / (CHANGED - ALIKE), 0, 1), 0)
+        found = (level ** (1 - alike) * left**alike).astype(np.float32)
         # Beyond the last level, what dates say counts by its precision.
-        counted = np.square(np.minimum(LEVELS[-1] / level, 1))
-        settled = slice(SETTLE, -SETTLE)
-        return Part(fused, own[:, settled, settled], even * counted, level)
+        counted = np.square(np.minimum(LEVELS[-1] / np.maximum(found, LEVELS[0]), 1))
+        return Part(fused, own[settled][cut], even[cut] * counted, found)
 
     @property
-    def _factor(self) -> Image:
-        """Factor on the noise found of each date."""
+    def _age(self) -> Image:
+        """Factor on the noise of each date by its time from the image."""
         away = np.array(self.days, np.float32)
-        return np.asarray(LESS * (np.sqrt(1 + away / np.float32(MONTH)) if self.measured else np.ones_like(away)))
+        return np.asarray(np.sqrt(1 + away / np.float32(MONTH)) if self.measured else np.ones_like(away))
 
 
 def unexplained(expected: Image, dates: Image, valid: NDArray[np.bool_]) -> tuple[Image, Floats, Floats]:

@@ -12,7 +12,7 @@ from xsr.core.errors import ModelError
 from xsr.core.sensors import sigma_px
 from xsr.core.target_times import TargetTime
 from xsr.core.types import Stack
-from xsr.kernels import evidence, fusion
+from xsr.kernels import evidence, fusion, innovation
 from xsr.kernels.degrade import BandOptics, observe, sensor_band
 from xsr.kernels.gaps import fill_gaps
 from xsr.kernels.innovation import Innovations
@@ -56,7 +56,7 @@ class Innovated(Dated):
     @property
     def beside(self) -> int:
         """Pixels of a window around those that the error of the image is estimated from."""
-        return self.outside + self.halo_of_network + self.footprint + evidence.EDGE
+        return self.outside + self.halo_of_network + self.footprint + innovation.EDGE
 
     @property
     def halo(self) -> int:
