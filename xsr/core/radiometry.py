@@ -105,10 +105,10 @@ def packing(data: xr.DataArray, units: str | float | None) -> tuple[float, float
 def _ignored(data: xr.DataArray, scale: float, offset: float) -> str:
     """Say what integers state of their scale and offset that is not what they are decoded by; empty if nothing is."""
     stated = _packing_of(data)
+    if stated[0] == 0 or not np.isfinite(stated).all() or np.allclose(stated, (scale, offset)):
+        return ""
     if stated != (1.0, 0.0):
-        return (
-            "" if np.allclose(stated, (scale, offset)) else f"a scale of {stated[0]:g} and an offset of {stated[1]:g}"
-        )
+        return f"a scale of {stated[0]:g} and an offset of {stated[1]:g}"
     name = next((name for name in ADDED if name in data.attrs), None)
     if name is None or np.allclose(np.asarray(data.attrs[name], np.float64) * scale, offset):
         return ""
