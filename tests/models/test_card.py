@@ -361,7 +361,7 @@ DIGESTS = {
     "esrnet_lst": "bb56e662657d3cb0",
     "jiif_lst": "7c9ec1c71f0269dc",
     "liif_s2": "3cd96a76ecba6816",
-    "liif_optical": "c679d87d1a82a7bd",
+    "liif_optical": "a161ad7d204a26d0",
     "sharpen_s2": "ffc377894773576d",
     "temporal_liif_s2": "3f6a2554c37abdd3",
 }

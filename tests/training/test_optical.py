@@ -19,7 +19,7 @@ from xsr.training.tasks import Training, begin
 
 TASK = Optical(scale_range=(2.0, 2.0), patch=20, queries=50, synthetic=1)
 TINY = replace(
-    recipes.LIIF_OPTICAL,
+    recipes.LIIF_OPTICAL_FIRST,
     config={"channels": 4, "outputs": 1, "features": 8, "blocks": 1, "hidden": (16, 16)},
     task=TASK,
     batch=2,

@@ -242,8 +242,8 @@ TEMPORAL_LIIF_WORLDSTRAT = Recipe(
     ),
 )
 
-LIIF_OPTICAL = Recipe(
-    name="liif_optical",
+LIIF_OPTICAL_FIRST = Recipe(
+    name="liif_optical_first",
     summary="Continuous-scale super-resolution of any bands of any optical sensor, by their MTF and noise.",
     architecture="liif",
     config={"channels": 4, "outputs": 1, "features": 40, "blocks": 8, "hidden": (96, 96)},
@@ -261,6 +261,15 @@ LIIF_OPTICAL = Recipe(
         "Resampled or compressed images have blur and noise of another kind than it was trained on.",
         "Trained on pixels of 0.5 m to 30 m; finer than 5 m on synthetic scenes alone.",
     ),
+)
+
+LIIF_OPTICAL = replace(
+    LIIF_OPTICAL_FIRST,
+    name="liif_optical",
+    start="liif_optical_first",
+    steps=10_000,
+    learning_rate=6e-4,
+    seed=1,
 )
 
 RELATIONS = ((1, 1), (1, 3), (2, 4))
@@ -391,6 +400,7 @@ RECIPES: dict[str, Recipe[Any]] = {
         CARN_GAN_S2,
         CARN_GAN_NOHP_S2,
         SHARPEN_S2,
+        LIIF_OPTICAL_FIRST,
         LIIF_OPTICAL,
         LIIF_S2_INTERVALS,
         CARN_S2_INTERVALS,
