@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from xsr.kernels.fusion import LEVELS, WINDOW, displaced
-from xsr.kernels.innovation import EDGE, Innovations, unexplained
+from xsr.kernels.innovation import EDGE, Innovations, judged, unexplained
 
 SENSOR = 0.5
 SHIFTS = [(0.3, -0.1), (-0.4, 0.2), (0.1, 0.4)]
@@ -82,3 +82,11 @@ def test_beyond_the_last_level_dates_count_by_their_precision():
     first, second = found.using([0, 1, 2]), more.using([0, 1, 2])
     assert first.noise.min() > LEVELS[-1]
     np.testing.assert_allclose(second.dates, first.dates / 4, rtol=0.01, atol=1e-6)
+
+
+def test_noise_is_that_of_the_estimate_where_dates_are_alike_and_that_of_lines_where_they_have_changed():
+    lines = np.array([0.1, 0.1, 0.1, 0.3, 0.5, 0.1])
+    left = np.array([0.05, 0.01, 0.9, 0.12, 0.2, 0.05])
+    freedom = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 0.0])
+    found = judged(lines, left, freedom)
+    np.testing.assert_allclose(found, [0.05, 0.1 / 3, 0.3, np.sqrt(0.3 * 0.12), 0.5, 0.1], rtol=1e-6)

@@ -136,9 +136,7 @@ class Innovations:
         variance, freedom = fused.left_over(own[settled], even, others[settled], level, counts)
         cut = (..., slice(SETTLE + WINDOW, -SETTLE - WINDOW), slice(SETTLE + WINDOW, -SETTLE - WINDOW))
         level, contrast = level[cut], fusion.contrast(self.image)[settled][cut]
-        left = np.clip(HELD * age.mean() * np.sqrt(variance / (contrast + FLAT)), level / BOUND, BOUND * level)
-        alike = np.where(freedom > FREE, np.clip((CHANGED - level) / (CHANGED - ALIKE), 0, 1), 0)
-        found = (level ** (1 - alike) * left**alike).astype(np.float32)
+        found = judged(level, HELD * age.mean() * np.sqrt(variance / (contrast + FLAT)), freedom)
         # Beyond the last level, what dates say counts by its precision.
         counted = np.square(np.minimum(LEVELS[-1] / np.maximum(found, LEVELS[0]), 1))
         return Part(fused, own[settled][cut], even[cut] * counted, found)
@@ -148,6 +146,26 @@ class Innovations:
         """Factor on the noise of each date by its time from the image."""
         away = np.array(self.days, np.float32)
         return np.asarray(np.sqrt(1 + away / np.float32(MONTH)) if self.measured else np.ones_like(away))
+
+
+def judged(lines: Floats | Image, left: Floats, freedom: Floats) -> Image:
+    """Judge the noise of dates by what lines leave of them and by what a first estimate leaves.
+
+    Parameters
+    ----------
+    lines, left
+        Noise by either, in units of `xsr.kernels.fusion.unit`; of any shapes that broadcast.
+    freedom
+        Of what the estimate leaves; see `xsr.kernels.fusion.Fusion.left_over`.
+
+    Returns
+    -------
+    ndarray
+        That of the estimate, within `BOUND`, up to `ALIKE` of the lines; theirs from `CHANGED`; between, between.
+    """
+    within = np.clip(left, lines / BOUND, BOUND * lines)
+    alike = np.where(freedom > FREE, np.clip((CHANGED - lines) / (CHANGED - ALIKE), 0, 1), 0)
+    return np.asarray(lines ** (1 - alike) * within**alike, np.float32)
 
 
 def unexplained(expected: Image, dates: Image, valid: NDArray[np.bool_]) -> tuple[Image, Floats, Floats]:
