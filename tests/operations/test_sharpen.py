@@ -305,6 +305,9 @@ def test_what_else_cannot_be_sharpened_is_refused(model, tmp_path):
     odd = cube.assign_coords(native_gsd=("band", [10.0, 10, 30, 20, 60, 60]))
     with pytest.raises(BandError, match="'B05' has pixels of 30 m on a grid of 10 m"):
         odd.sr.sharpen(model=model)
+    unknown = cube.drop_vars("native_gsd", errors="ignore").assign_coords(band=[*cube["band"].values[:-1], "thermal"])
+    with pytest.raises(BandError, match="'thermal' is none of sentinel-2, and nothing says how large its pixels are"):
+        unknown.sr.sharpen(model=model)
     with pytest.raises(ModelError, match="for other uses; expected one that sharpens bands"):
         cube.sr.sharpen(model="liif_s2")
     with pytest.raises(ModelError, match="sharpens bands on their grid; use sharpen"):

@@ -468,7 +468,7 @@ def _extent(geobox: GeoBox) -> str:
 def _refuse_coarser(cell: tuple[float, float], tolerance: float = 0.01) -> None:
     if not max(cell) <= 1 + tolerance:
         raise ParameterError(
-            f"the target pixel measures {cell[0]:.3g} x {cell[1]:.3g} input pixels; expected at most 1: this operation"
+            f"the target pixel measures {cell[0]:.6g} x {cell[1]:.6g} input pixels; expected at most 1: this operation"
             " refines. Coarsening needs an anti-aliasing filter: use degrade or a reprojection that averages."
         )
 

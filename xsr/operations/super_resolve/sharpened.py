@@ -48,6 +48,11 @@ def sides_of(cube: Cube, card: ModelCard) -> tuple[int, ...]:
     listed = ", ".join(f"{name} {size:g} m" for name, size in zip(cube.bands, sizes, strict=True))
     sides = []
     for name, size in zip(cube.bands, sizes, strict=True):
+        if math.isnan(size):
+            raise BandError(
+                f"band {name!r} is none of {card.sensor}, and nothing says how large its pixels are. Say it with the"
+                " coordinate native_gsd, or select bands with bands=."
+            )
         side = max(size / pixel, 1.0)
         if not any(abs(side - one) < SLACK * one for one in (1, TWICE, SIXFOLD)):
             raise BandError(
