@@ -74,10 +74,10 @@ def test_more_than_one_percent_of_the_valid_pixels_is_not_clipped(count, refused
 
 
 def test_a_block_is_packed_in_pieces_of_bounded_memory(monkeypatch):
-    values = np.linspace(-0.2, 7.0, 6 * 100_000, dtype=np.float32).reshape(2, 3, 100_000)
+    values = np.linspace(-0.2, 7.0, 6 * 1_000_000, dtype=np.float32).reshape(2, 3, 1_000_000)
     values[0, 0, :7], values[1, 2, -5:] = np.nan, np.inf
     whole = encoder(allow_clipping=True)(values)
-    monkeypatch.setattr(packing, "PIECE", 1000)
+    monkeypatch.setattr(packing, "PIECE", 10_000)
     tracemalloc.start()
     pieces = encoder(allow_clipping=True)(values)
     peak = tracemalloc.get_traced_memory()[1]

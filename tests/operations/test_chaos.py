@@ -285,7 +285,8 @@ class Store(RuleBasedStateMachine):
         """Whether damage does not reach what lies beside it."""
         at_root = file.parent == self.own
         of_other = "beside" in file.relative_to(self.own).parts
-        return not self.beside or not (of_other or (at_root and how in ("lose", "swap")))
+        of_all = at_root and (how in ("lose", "swap") or file.name == ".zattrs")  # readers of any group read it first
+        return not self.beside or not (of_other or of_all)
 
     @precondition(lambda self: self.damaged)
     @rule()

@@ -5,6 +5,7 @@ Wald protocol, `Guided` from temperatures beside reflectance, `Reference` from i
 `Intervals` from the errors of another network, `Optical` from images of any sensors.
 """
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
@@ -280,7 +281,7 @@ class Recipe(Generic[T]):
     @property
     def last(self) -> int:
         """Number of the step that ends the run."""
-        return round(self.until * self.steps)
+        return math.ceil(self.until * self.steps)
 
     def record(self) -> dict[str, Any]:
         """Give what a card says of the recipe, in one table."""
