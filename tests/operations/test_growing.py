@@ -268,6 +268,8 @@ def test_a_region_replaces_what_is_there(cube, tmp_path):
     wanted = cube.compute()
     wanted[3, :, 10:] = 0.5
     assert_holds(path, wanted)
+    with pytest.raises(StoreError, match="was written from 2 cubes"):
+        xsr.to_zarr(cube, path, resume=True, **QUIET)
     path.joinpath("reflectance/c/3/0/1/0").unlink()
     assert len(xsr.verify(path, repair=cube, **QUIET).bad) == 1  # that block was written from another cube
     assert xsr.verify(path, repair=other, **QUIET).ok

@@ -14,7 +14,7 @@ from xsr.core.store.header import COPIES, Header, read_header
 from xsr.core.store.ledger import Ledger
 from xsr.core.store.objects import StoreObject, new_memory
 from xsr.core.store.place import SIDE, Place, store_errors
-from xsr.core.store.template import Prepared, Template, as_begun, template_of
+from xsr.core.store.template import Prepared, Template, as_begun, changed_settings, template_of
 from xsr.core.store.writing import require_unchanged
 
 OUTGOING = f"{SIDE}/outgoing"
@@ -186,8 +186,9 @@ def continued(target: Target, prepared: Prepared) -> tuple[Prepared, Ledger]:
     """
     if target.header is None:
         return prepared, Ledger.empty(target.place, prepared.fingerprint, prepared.blocks)
-    prepared = as_begun(prepared, target.header.settings, target.place.path)
-    if target.header.arrays != prepared.arrays:
+    given, prepared = prepared, as_begun(prepared, target.header.settings, target.place.path)
+    parts = target.header.parts
+    if target.header.arrays != prepared.arrays or (parts and changed_settings(parts[-1]["settings"], given.settings)):
         raise StoreError(
             f"{target.place.name} was written from {len(target.header.parts)} cubes, of which this is one; expected the"
             " append_dim= or region= that the last one was written with."
