@@ -327,6 +327,11 @@ def test_what_is_left_tells_the_noise_of_each_band():
     nothing, none = fused.left_over(image, dates, dates, level, np.zeros_like(counts))
     assert not nothing.any()
     assert not none.any()
+    counts[..., 60:] = 0
+    part, some = fused.left_over(image, dates, dates, level, counts)
+    assert part.min() >= 0
+    assert (some[:, -20:] == 0).any()
+    assert (some[:, :20] > 0).all()
 
 
 def test_noise_of_each_band_alone():

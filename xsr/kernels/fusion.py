@@ -319,8 +319,9 @@ class Fusion:
             share = counts[number][inner]
             squares += share * np.square(given[number][inner] - said)
             freedom += share * (1 - np.interp(level, np.arange(len(LEVELS)), self.leverage(number)))
-        free = tent_sums(freedom[None], WINDOW)[0]
-        return tent_sums(squares, WINDOW) / np.maximum(free, 1e-9), free / float(WINDOW + 1) ** 4
+        # Running sums of nothing are not quite zero.
+        left, (free,) = (np.maximum(tent_sums(sums, WINDOW), 0) for sums in (squares, freedom[None]))
+        return left / np.maximum(free, 1e-9), free / float(WINDOW + 1) ** 4
 
     def leverage(self, number: int) -> Floats:
         """Weight of a pixel of a date in the estimate of itself, for every level of noise."""
