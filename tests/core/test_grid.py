@@ -158,6 +158,13 @@ def test_a_target_must_be_a_positive_finite_number(name, value):
         grid(make_geobox((4, 4)), **{name: value})
 
 
+@pytest.mark.parametrize(("crs", "gsd", "unit"), [("EPSG:4326", 1e-4, "degrees"), ("EPSG:32633", 10.0, "metres")])
+def test_a_resolution_that_is_coarser_says_its_unit(crs, gsd, unit):
+    box = GeoBox((4, 4), Affine(gsd, 0, 10, 0, -gsd, 50), crs)
+    with pytest.raises(ParameterError, match=rf"resolution=20 is in the {unit} of the cube's CRS, as its pixels of"):
+        grid(box, resolution_m=20)
+
+
 @pytest.mark.parametrize("value", [2, 2.0, np.float32(2), np.int64(2)])
 def test_a_target_may_be_any_kind_of_number(value):
     assert grid(make_geobox((4, 4)), scale=value)[0].shape.yx == (8, 8)

@@ -144,6 +144,7 @@ def test_no_data_stays_and_the_disk_keeps_it(tmp_path):
     [
         ((0, 0, 1, 1), {}, r"the area \(.*\) lies outside the cube, which covers \(600000.0, 5799900.0, .* EPSG:32633"),
         ((1, 2, 3), {}, "expected four numbers"),
+        (map_box(2, 2, 8, 8), {}, r"is not in degrees; expected .* or the CRS of the numbers, where .* takes crs="),
         (map_box(5, 5, 2, 9), {"crs": UTM}, "expected west < east and south < north"),
         ([Point(0, 0), Point(1, 1)], {}, r"expected a box of four numbers, or one geometry\. Join several"),
         ("gone.shp", {}, r"gone\.shp cannot be read"),

@@ -83,6 +83,7 @@ def test_stores_and_files_are_described(tmp_path):
 def test_a_cube_without_a_grid_says_so():
     lines = describe(xr.DataArray(np.zeros((2, 4, 4)), dims=("band", "y", "x")))
     assert lines["CRS"] == "none"
+    assert "expected pixel centres" in lines["grid"]
     assert "dates" not in lines
 
 

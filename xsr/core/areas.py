@@ -70,6 +70,11 @@ def _box(bbox: Sequence[float], crs: str | int) -> Geometry:
             f"bbox {tuple(bbox)} has west > east: it crosses the antimeridian, or is out of order. Give the parts"
             " west and east of 180 degrees one by one."
         )
+    if degrees and max(map(abs, values)) > 360:
+        raise ParameterError(
+            f"bbox={tuple(bbox)} is not in degrees; expected west, south, east, north in degrees, or the CRS of the"
+            " numbers, where the operation takes crs=."
+        )
     if not (west < east and south < north) or (degrees and not (south >= -90 and north <= 90)):
         raise ParameterError(f"bbox={tuple(bbox)}; expected west < east and south < north{' in degrees' * degrees}.")
     return box(west, south, east, north, crs)

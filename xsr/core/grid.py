@@ -413,7 +413,13 @@ def target_grid(
     size = resolution(geobox)
     value = positive_number(given[0], scale if scale is not None else resolution_m)
     factors = (value, value) if scale is not None else (size[0] / value, size[1] / value)
-    _refuse_coarser((1 / factors[0], 1 / factors[1]), tolerance=0.0 if scale is not None else 0.01)
+    if scale is None:
+        unit = "units" if geobox.crs is None else "degrees" if geobox.crs.geographic else f"{geobox.crs.units[0]}s"
+        sizes = " x ".join(f"{side:.6g}" for side in size)
+        note = f" resolution={value:g} is in the {unit} of the cube's CRS, as its pixels of {sizes}."
+        _refuse_coarser((1 / factors[0], 1 / factors[1]), note=note)
+    else:
+        _refuse_coarser((1 / factors[0], 1 / factors[1]), tolerance=0.0)
     target = refine(geobox, factors)
     height, width = target.shape.yx
     return target, Refinement((height, width), (1 / factors[0], 1 / factors[1]))
@@ -465,11 +471,11 @@ def _extent(geobox: GeoBox) -> str:
     return f"x {left:.10g} to {right:.10g}, y {bottom:.10g} to {top:.10g} in {crs_name(geobox)}"
 
 
-def _refuse_coarser(cell: tuple[float, float], tolerance: float = 0.01) -> None:
+def _refuse_coarser(cell: tuple[float, float], *, tolerance: float = 0.01, note: str = "") -> None:
     if not max(cell) <= 1 + tolerance:
         raise ParameterError(
             f"the target pixel measures {cell[0]:.6g} x {cell[1]:.6g} input pixels; expected at most 1: this operation"
-            " refines. Coarsening needs an anti-aliasing filter: use degrade or a reprojection that averages."
+            f" refines. Coarsening needs an anti-aliasing filter: use degrade or a reprojection that averages.{note}"
         )
 
 

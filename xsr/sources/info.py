@@ -142,8 +142,8 @@ def _bands(cube: XarrayObject) -> str:
 def _grid(cube: XarrayObject) -> dict[str, str]:
     try:
         box = geobox_of(cube)
-    except GridError:  # a file without coordinates has other things to describe
-        box = None
+    except GridError as error:  # what has no grid has other things to describe
+        return {"CRS": "none", "grid": str(error)}
     if box is None or box.crs is None:
         return {"CRS": "none"}
     down, across = resolution(box)

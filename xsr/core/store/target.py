@@ -191,7 +191,7 @@ def continued(target: Target, prepared: Prepared) -> tuple[Prepared, Ledger]:
     if target.header.arrays != prepared.arrays or (parts and changed_settings(parts[-1]["settings"], given.settings)):
         raise StoreError(
             f"{target.place.name} was written from {len(target.header.parts)} cubes, of which this is one; expected the"
-            " append_dim= or region= that the last one was written with."
+            " append_dim= or region= that the last one was written with. Or begin anew with overwrite=True."
         )
     ledger = Ledger.read(target.place, prepared.fingerprint, target.header.blocks)
     require_unchanged(target.place, target.header, ledger)
