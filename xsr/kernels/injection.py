@@ -178,95 +178,126 @@ def _regress(x: Any, y: Any, lost: Any, window: Any, ridge: Any, out: Any) -> No
     """Regress ``y`` (band, h, w) on ``x`` (guide, h, w) around every pixel, and apply the slopes to ``lost``.
 
     Weights fall linearly along each axis: a box upon a box. Sums move down strip by strip, so that they stay in the
-    cache: of the rows, as the difference of what enters a box and leaves it, then of the columns.
+    cache: of the rows, as the difference of what enters a box and leaves it, then of the columns. Loops over the
+    columns of a strip are innermost, and each column has its own numbers, so that several are computed at once.
     """
     guides, height, width = x.shape
     bands, side = y.shape[0], window + 1
     cross = guides + bands + guides * (guides + 1) // 2
     count, scale = cross + guides * bands, 1.0 / float(side) ** 4
-    factor, slope = np.zeros((guides, guides)), np.zeros(guides)
     for left in range(0, width - 2 * window, STRIP):
         cols = min(STRIP, width - 2 * window - left)
         wide = cols + 2 * window
         rows, boxes = np.zeros((side, count, wide)), np.zeros((side, count, wide))
         box, total = np.zeros((count, wide)), np.zeros((count, wide))
-        line, sums = np.empty((count, wide)), np.empty((count, cols))
-        middle = np.empty(wide)
+        line, sums, middle = np.empty((count, wide)), np.empty((count, cols)), np.empty(wide - window)
+        factor, slope = np.empty((guides, guides, cols)), np.empty((guides, cols))
         for i in range(height):
-            at = 0
             for k in range(guides):
-                line[at] = x[k, i, left : left + wide]
-                at += 1
+                line[k] = x[k, i, left : left + wide]
             for k in range(bands):
-                line[at] = y[k, i, left : left + wide]
-                at += 1
-            for k in range(guides):
-                for m in range(k + 1):
+                line[guides + k] = y[k, i, left : left + wide]
+            at = guides + bands
+            for k in range(guides + bands):
+                for m in range(min(k + 1, guides)):
+                    one, other, product = line[k], line[m], line[at]
                     for j in range(wide):
-                        line[at, j] = line[k, j] * line[m, j]
+                        product[j] = one[j] * other[j]
                     at += 1
-            for k in range(bands):
-                for m in range(guides):
-                    for j in range(wide):
-                        line[at, j] = line[guides + k, j] * line[m, j]
-                    at += 1
-            old, older = rows[i % side], boxes[i % side]
             for q in range(count):
-                for j in range(wide):
-                    value = box[q, j] + line[q, j] - old[q, j]
-                    old[q, j] = line[q, j]
-                    total[q, j] += value - older[q, j]
-                    older[q, j] = value
-                    box[q, j] = value
+                _move_down(line[q], rows[i % side, q], boxes[i % side, q], box[q], total[q])
             row = i - 2 * window
             if row < 0:
                 continue
             for q in range(count):
-                running = 0.0
-                for j in range(window):
-                    running += total[q, j]
-                for j in range(window, wide):
-                    running += total[q, j]
-                    middle[j - window] = running
-                    running -= total[q, j - window]
-                running = 0.0
-                for j in range(window):
-                    running += middle[j]
-                for j in range(window, cols + window):
-                    running += middle[j]
-                    sums[q, j - window] = running * scale
-                    running -= middle[j - window]
-            for j in range(cols):
-                here, to = lost[:, row, left + j], out[:, row, left + j]
-                _solve(sums[:, j], here, guides, bands, ridge, factor, slope, to)
+                _add_up(total[q], side, scale, middle, sums[q])
+            here, to = lost[:, row, left : left + cols], out[:, row, left : left + cols]
+            _factor(sums, guides, bands, ridge, factor)
+            _apply(sums, here, guides, bands, factor, slope, to)
 
 
 @jit
-def _solve(sums: Any, lost: Any, guides: Any, bands: Any, ridge: Any, factor: Any, slope: Any, out: Any) -> None:
-    """Solve the regression of one pixel (Cholesky), and apply the slopes."""
+def _move_down(enters: Any, leaves: Any, older: Any, box: Any, total: Any) -> None:
+    """Move a box, and the box upon it, one row down; what leaves them is overwritten by what enters."""
+    for j in range(enters.size):
+        value = box[j] + enters[j] - leaves[j]
+        leaves[j] = enters[j]
+        total[j] += value - older[j]
+        older[j] = value
+        box[j] = value
+
+
+@jit
+def _add_up(line: Any, side: Any, scale: Any, middle: Any, out: Any) -> None:
+    """Sum ``side`` neighbours along a line, and those sums again."""
+    for j in range(middle.size):
+        middle[j] = line[j]
+    for k in range(1, side):
+        shifted = line[k:]
+        for j in range(middle.size):
+            middle[j] += shifted[j]
+    for j in range(out.size):
+        out[j] = middle[j]
+    for k in range(1, side):
+        shifted = middle[k:]
+        for j in range(out.size):
+            out[j] += shifted[j]
+    for j in range(out.size):
+        out[j] *= scale
+
+
+@jit
+def _less(value: Any, a: Any, b: Any) -> None:
+    """Subtract products."""
+    for j in range(value.size):
+        value[j] -= a[j] * b[j]
+
+
+@jit
+def _times(value: Any, a: Any) -> None:
+    """Multiply in place."""
+    for j in range(value.size):
+        value[j] *= a[j]
+
+
+@jit
+def _factor(sums: Any, guides: Any, bands: Any, ridge: Any, factor: Any) -> None:
+    """Factor the covariance of the guides (Cholesky); on the diagonal are the reciprocals of the roots."""
     at = guides + bands
     for i in range(guides):
-        for j in range(i + 1):
-            value = sums[at] - sums[i] * sums[j]
+        for m in range(i + 1):
+            value = factor[i, m]
+            value[:] = sums[at]
             at += 1
-            if i == j:
-                value += ridge
-            for k in range(j):
-                value -= factor[i, k] * factor[j, k]
-            factor[i, j] = np.sqrt(max(value, ridge)) if i == j else value / factor[j, j]
+            _less(value, sums[i], sums[m])
+            for k in range(m):
+                _less(value, factor[i, k], factor[m, k])
+            if i == m:
+                for j in range(value.size):
+                    value[j] = 1.0 / np.sqrt(max(value[j] + ridge, ridge))
+            else:
+                _times(value, factor[m, m])
+
+
+@jit
+def _apply(sums: Any, lost: Any, guides: Any, bands: Any, factor: Any, slope: Any, out: Any) -> None:
+    """Solve for the slopes of each band, and apply them."""
+    at = guides + bands + guides * (guides + 1) // 2
     for band in range(bands):
         for i in range(guides):
-            value = sums[at] - sums[i] * sums[guides + band]
+            slope[i] = sums[at]
             at += 1
+            _less(slope[i], sums[i], sums[guides + band])
             for k in range(i):
-                value -= factor[i, k] * slope[k]
-            slope[i] = value / factor[i, i]
+                _less(slope[i], factor[i, k], slope[k])
+            _times(slope[i], factor[i, i])
         for i in range(guides - 1, -1, -1):
-            value = slope[i]
             for k in range(i + 1, guides):
-                value -= factor[k, i] * slope[k]
-            slope[i] = value / factor[i, i]
-        total = 0.0
-        for i in range(guides):
-            total += slope[i] * lost[i]
-        out[band] = total
+                _less(slope[i], factor[k, i], slope[k])
+            _times(slope[i], factor[i, i])
+        result = out[band]
+        for j in range(result.size):
+            total = 0.0
+            for i in range(guides):
+                total += slope[i, j] * lost[i, j]
+            result[j] = total
