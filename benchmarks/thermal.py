@@ -27,6 +27,7 @@ from common.thermal_scores import (
     Pair,
     ThermalScore,
     alignment,
+    model_of,
     pair,
     score,
     trained,
@@ -94,8 +95,8 @@ def by_place(found: Sequence[Case], scores: Sequence[ThermalScore]) -> str:
 
 def note() -> str:
     """Say what the tables are of."""
-    names = [model for row in METHODS.values() if (model := row.get("model")) in registry.names()]
-    weights = ", ".join(f"`{name}` `{registry.card(str(name)).sha256[:12]}`" for name in names)
+    names = dict.fromkeys(model for row in METHODS for scale in SCALES if (model := model_of(row, scale)))
+    weights = ", ".join(f"`{name}` `{registry.card(name).sha256[:12]}`" for name in names if name in registry.names())
     return (
         f"Wald protocol, Gaussian point spread function with MTF {MTF} at the Nyquist frequency of the low-resolution"
         f" image, {BORDER} px border off, no conservation of means. The range of the truth is the peak of PSNR and the"
@@ -138,16 +139,15 @@ def markdown(
 def record(scores: Sequence[ThermalScore]) -> None:
     """Write into the card of each model its scores on places that it was not trained on, with those of bicubic."""
     bicubic = {(row.place, row.scale): row.psnr_db for row in scores if row.method == "bicubic"}
-    for method in NETWORKS:
-        rows = [
-            {key: None if isinstance(v, float) and math.isnan(v) else v for key, v in asdict(row).items()}
-            | {"bicubic_db": bicubic[row.place, row.scale]}
-            for row in scores
-            if row.method == method and row.place not in trained_on(method)
-        ]
-        if rows:
-            path = registry.find(METHODS[method]["model"])
-            write_card(replace(read_card(path), scores=rows), path)
+    found: dict[str, list[dict[str, object]]] = {}
+    for row in scores:
+        model = model_of(row.method, row.scale)
+        if model is not None and row.place not in trained_on(row.method):
+            plain = {key: None if isinstance(v, float) and math.isnan(v) else v for key, v in asdict(row).items()}
+            found.setdefault(model, []).append({**plain, "bicubic_db": bicubic[row.place, row.scale]})
+    for model, rows in found.items():
+        path = registry.find(model)
+        write_card(replace(read_card(path), scores=rows), path)
 
 
 def corner(scene: ThermalScene) -> ThermalScene:

@@ -42,6 +42,8 @@ METHODS: dict[str, dict[str, str]] = {
     "DCTRRDBNet": {"model": "dctrrdbnet_lst"},
 }
 """Rows of the table that xsr has, as arguments of `xsr.guided`."""
+EIGHT = {"esrnet_lst": "esrnet_x8_lst"}
+"""Networks of factor 8 that stand for those of factor 4."""
 Own = Callable[[NDArray[np.float64], NDArray[np.float64], float | None], NDArray[np.float64]]
 OTHERS: dict[str, Own] = {
     "kriging": lambda low, guide, mtf: atprk(low, guide[:0], mtf=mtf),
@@ -90,9 +92,15 @@ class Pair:
     truth: xr.DataArray
 
 
+def model_of(method: str, scale: int) -> str | None:
+    """Name of the model of a row at a factor; None if it has none."""
+    model = METHODS.get(method, {}).get("model")
+    return EIGHT.get(str(model), model) if scale == 8 else model
+
+
 def trained(method: str, scale: int) -> bool:
     """Whether a row needs no weights, or has some for this factor."""
-    model = METHODS.get(method, {}).get("model")
+    model = model_of(method, scale)
     if model is None:
         return True
     return model in registry.names() and registry.card(model).factor in (None, scale)
@@ -100,8 +108,8 @@ def trained(method: str, scale: int) -> bool:
 
 def trained_on(method: str) -> tuple[str, ...]:
     """Places whose temperature a row was trained on."""
-    model = METHODS.get(method, {}).get("model")
-    return () if model not in registry.names() else tuple(registry.card(str(model)).training.get("places", ()))
+    models = {model_of(method, scale) for scale in (4, 8)} & {*registry.names()}
+    return tuple(sorted({place for model in models for place in registry.card(str(model)).training.get("places", ())}))
 
 
 def cube(images: NDArray[np.float32], names: tuple[str, ...], scale: int = 1) -> xr.DataArray:
@@ -180,6 +188,8 @@ def _sharpened(pair: Pair, method: str, kind: str, mtf: float | None) -> NDArray
         plain = guide.values[1:] if one else guide.values
         return OTHERS[method](pair.low.values[0].astype(np.float64), plain.astype(np.float64), mtf).astype(np.float32)
     how: dict[str, Any] = dict(METHODS[method])
+    if "model" in how:
+        how["model"] = model_of(method, pair.scale)
     if method == "guided filter" and one:
         how["guide_bands"] = GUIDE_BANDS[1:2]
     if mtf is not None:

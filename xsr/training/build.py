@@ -212,7 +212,7 @@ def _reference(recipe: Recipe[Reference], manifest: Manifest | None, say: Say) -
         "scenes": len(pairs),
         "pixels": sum(pair.low[:, 0].size for pair in pairs),
     }
-    sampler = finer.PairSampler(pairs, task.patch, task.queries, recipe.batch, recipe.seed)
+    sampler = finer.PairSampler(pairs, task.patch, task.queries, recipe.batch, recipe.seed, strategy=task.strategy)
     return Training(network, sampler, finer.pair_loss, recipe.frozen), about
 
 

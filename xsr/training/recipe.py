@@ -165,6 +165,8 @@ class Reference(Task):
     patch: int = 96
     queries: int = 4096
     """Output pixels of a patch that count."""
+    strategy: str = "complete"
+    """Which of the dates are read; see `xsr.training.finer.STRATEGIES`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -288,9 +290,9 @@ class Recipe(Generic[T]):
         plain = {**asdict(self), **asdict(self.task)}
         nested = ("task", "limits", "summary", "image", "guide")
         values = {key: value for key, value in plain.items() if key not in nested}
-        for name, unused in (("adversary", None), ("before", None), ("until", 1.0)):
-            if values[name] == unused:
-                values.pop(name)
+        for name, unused in (("adversary", None), ("before", None), ("until", 1.0), ("strategy", "complete")):
+            if values.get(name, unused) == unused:
+                values.pop(name, None)
         guide = self.task.guide.fields("guide_") if isinstance(self.task, Guided) else {}
         return {**values, "task": self.task.kind, **self.image.fields(), "units": self.image.units, **guide}
 
