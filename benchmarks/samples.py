@@ -98,14 +98,14 @@ def sharper(name: str, data: Manifest) -> Panels:
 
 
 def thermal(name: str, data: Manifest) -> Panels:
-    """Temperature, guided, with pixels a quarter as large."""
-    scene = next(one for one in read_scenes(data) if one.place == SCENE)
-    made = pair(scene, 4)
+    """Temperature, guided, with pixels a quarter as large, or an eighth where the network has that factor alone."""
+    scene, factor = next(one for one in read_scenes(data) if one.place == SCENE), registry.card(name).factor or 4
+    made = pair(scene, factor)
     fine = guided(made.low, made.guide, model=name, conserve=None)
     smooth = guided(made.low, made.guide, method="bicubic", conserve=None)
     side = slice(SIDE, 2 * SIDE), slice(SIDE, 2 * SIDE)
-    quarter = (slice(SIDE // 4, SIDE // 2),) * 2
-    return [made.low.values[0][quarter], *(one.values[0][side] for one in (smooth, fine, made.truth))]
+    coarse = (slice(SIDE // factor, 2 * SIDE // factor),) * 2
+    return [made.low.values[0][coarse], *(one.values[0][side] for one in (smooth, fine, made.truth))]
 
 
 def how(name: str) -> Callable[[str, Manifest], Panels] | None:

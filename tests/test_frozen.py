@@ -145,6 +145,7 @@ KELVIN: dict[str, Callable[[], object]] = {
         for factor in (4, 8)
     },
     "esrnet_lst": lambda: temperature(4).sr.guided(guide(4), model="esrnet_lst"),
+    "esrnet_x8_lst": lambda: temperature(8).sr.guided(guide(8), model="esrnet_x8_lst"),
     "guided filter": lambda: temperature(4).sr.guided(guide(4), method="guided_filter"),
     "tsharp": lambda: temperature(4).sr.guided(guide(4), method="tsharp"),
     "radiance conserved": lambda: temperature(4).sr.guided(guide(4), conserve="radiance"),

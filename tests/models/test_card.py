@@ -359,6 +359,7 @@ DIGESTS = {
     "dctnet_lst": "4ac96a8d2803b36c",
     "dctrrdbnet_lst": "cbbef8fe78a3123b",
     "esrnet_lst": "bb56e662657d3cb0",
+    "esrnet_x8_lst": "9a261a442e09ca16",
     "jiif_lst": "7c9ec1c71f0269dc",
     "liif_s2": "3cd96a76ecba6816",
     "liif_optical": "a161ad7d204a26d0",
