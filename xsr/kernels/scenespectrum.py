@@ -42,8 +42,10 @@ SCENE = 0.2
 """Error of the logarithm of the MTF that is due to scenes that follow no power of the frequency."""
 BLOCK = 8
 """Side of the blocks in which noise is looked for."""
-QUIET = 0.61
-"""Mean square of the mask over white noise in the block at the quantile 0.05, over the variance."""
+SHARE = 0.01
+"""Quantile of the blocks that counts as free of the scene."""
+QUIET = 0.45
+"""Mean square of the mask over white noise in the block at that quantile, over the variance."""
 SAFE = 1.5
 """How much more than in the quietest blocks the variance of the noise may be."""
 CONTRAST = 3.0
@@ -120,15 +122,15 @@ def quietest(image: Floats) -> float:
     """Estimate the variance of the noise where an image varies least; the noise is no more. NaN where all has gaps.
 
     The mask of J. Immerkaer, Computer Vision and Image Understanding 64 (1996), doi:10.1006/cviu.1996.0060, keeps
-    nothing of planes. Its mean square is taken over blocks of 8 x 8 pixels: of white noise one block in twenty is below
-    0.61 of the variance.
+    nothing of planes. Its mean square is taken over blocks of 8 x 8 pixels: of white noise one block in a hundred is
+    below 0.45 of the variance.
     """
     mask = np.outer([1, -2, 1], [1, -2, 1]) / 6.0
     rough = convolve(image, mask, mode="constant", cval=math.nan) ** 2
     height, width = (size // BLOCK * BLOCK for size in image.shape)
     blocks = rough[:height, :width].reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK).mean(axis=(1, 3))
     known = blocks[np.isfinite(blocks)]
-    return float(np.quantile(known, 0.05) / QUIET) if known.size else math.nan
+    return float(np.quantile(known, SHARE) / QUIET) if known.size else math.nan
 
 
 def fit(power: Floats, count: int, most: float = math.inf) -> Fitted:
