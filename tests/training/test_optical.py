@@ -89,12 +89,26 @@ def test_the_plane_tells_the_mtf_that_blurred_the_band():
     assert steep[1] > steep[0] * 1.2
 
 
+def test_mistaken_estimates_say_nothing_of_the_mtf_and_take_texture_for_noise():
+    quiet = replace(PLAIN, bands=(1, 1), noise=(0.002, 0.0021), mtf=(0.3, 0.3))
+    told = [
+        np.array([OpticalSampler(task, (scene(),), 1, 3)(step).low[0, 2:, 0, 0] for step in range(20)])
+        for task in (quiet, replace(quiet, mistaken=1.0, noise=(0.002, 0.1)))
+    ]
+    assert np.ptp(told[0][:, 0]) < 3 < 4 < np.ptp(told[1][:, 0])  # in tenths of the MTF
+    assert told[1][:, 1].max() > told[0][:, 1].max() + 1
+
+
 def test_the_loss_of_a_fresh_network_is_that_of_interpolation():
     training, about = build(TINY, None)
     batch = training.sampler(0)
     loss, baseline = optical_loss(training.network, batch, TINY, drop=(), device="cpu")
     bias = training.network.imnet.layers[-1].bias.detach().abs().max()
     assert float(loss.detach()) == pytest.approx(float(baseline), abs=60 * float(bias) + 1e-6)
+    recipe = replace(TINY, task=replace(TASK, squared=True))
+    squared, baseline = optical_loss(training.network, batch, recipe, drop=(), device="cpu")
+    assert float(squared.detach()) == pytest.approx(float(baseline), abs=60 * float(bias) + 1e-6)
+    assert float(squared.detach()) != float(loss.detach())
     assert (about["places"], about["scenes"]) == (["synthetic"], 1)
 
 

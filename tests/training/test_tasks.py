@@ -6,13 +6,14 @@ import torch
 from models.helpers import lively
 
 from xsr.kernels.resample import interpolation_taps, resample_points
+from xsr.models import catalogue
 from xsr.models.architectures.liif import LIIF
 from xsr.models.architectures.temporal_liif import TemporalLIIF
 from xsr.models.channels import Channels
 from xsr.training.pairs import Batch
 from xsr.training.recipe import Continuous, Recipe
 from xsr.training.series import SeriesBatch
-from xsr.training.tasks import FLOOR, bicubic_at, liif_loss, relative, sensed, temporal_loss
+from xsr.training.tasks import FLOOR, bicubic_at, deepen, liif_loss, relative, sensed, temporal_loss
 
 TINY = Recipe(
     name="tiny",
@@ -64,9 +65,19 @@ def test_relative_by_hand():
     assert float(loss) == pytest.approx((1.5 / 2.02 + 0.5 / 0.02) / 2, rel=1e-6)
 
 
-def test_relative_of_nothing_is_zero_with_finite_gradients():
+def test_relative_of_squares_by_hand():
+    error = torch.tensor([[[3.0, 1.0], [-4.0, float("nan")]]])  # (n, query, band)
+    reference = torch.tensor([[[1.0, 2.0], [7.0, 5.0]]])
+    loss, baseline = relative(error, reference, (), squared=True)
+    # root mean squares: 3.5355 / 5 of both queries, 1 / 2 of the one that is known
+    assert float(loss) == pytest.approx((12.5**0.5 / 5.02 + 1 / 2.02) / 2, rel=1e-6)
+    assert float(baseline) == pytest.approx((5 / 5.02 + 2 / 2.02) / 2, rel=1e-6)
+
+
+@pytest.mark.parametrize("squared", [False, True])
+def test_relative_of_nothing_is_zero_with_finite_gradients(squared):
     error = torch.full((2, 3, 2), torch.nan, requires_grad=True)
-    loss, baseline = relative(error, torch.zeros(2, 3, 2), ())
+    loss, baseline = relative(error, torch.zeros(2, 3, 2), (), squared=squared)
     loss.backward()
     assert loss.item() == baseline.item() == 0
     assert torch.isfinite(error.grad).all()
@@ -79,6 +90,20 @@ def test_patches_and_bands_count_alike_however_loud_they_are():
     loss, _ = relative(error * loud, reference * loud, ())
     quiet, _ = relative(error, reference, ())
     assert float(loss) == pytest.approx(float(quiet), rel=0.05)  # but for the floor
+
+
+# --- networks that go on from others -------------------------------------------------------------------------
+
+
+def test_a_deeper_network_begins_as_the_one_it_goes_on_from():
+    torch.manual_seed(0)
+    shallow, deep = (catalogue.get("liif").make(**{**TINY.config, "blocks": blocks}) for blocks in (1, 3))
+    deepen(deep, shallow)
+    low, at = torch.randn(2, 2, 9, 9), torch.rand(2, 5) * 8
+    one, other = (net.decode(net.encode(low), at, at, (0.5, 0.5)) for net in (shallow, deep))
+    torch.testing.assert_close(other, one)
+    other.sum().backward()
+    assert all(block.body[-1].weight.grad.abs().max() > 0 for block in deep.encoder.body[:-1])
 
 
 # --- single images -----------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ from xsr.training.recipe import (
 from xsr.training.scenes import BANDS, COARSE, Image, Say, TrainingScene, quiet
 from xsr.training.series import Series, SeriesSampler
 from xsr.training.sharpening import SharpenSampler, sharpen_loss
-from xsr.training.tasks import Training, begin, liif_loss, start_from, temporal_loss, widen
+from xsr.training.tasks import Training, begin, deepen, liif_loss, start_from, temporal_loss, widen
 from xsr.training.thermal import GuidedSampler, load_optical, load_thermal
 
 Built: TypeAlias = tuple[Training[Any], dict[str, object]]
@@ -233,8 +233,10 @@ def _implicit(recipe: Recipe[Any]) -> nn.Module:
     """Continuous network that starts close to the interpolation that it corrects."""
     network = begin(recipe.architecture, recipe.config, bias=False)
     if recipe.start:
-        alike = registry.card(recipe.start).architecture == recipe.architecture
-        (widen if alike else start_from)(network, load(recipe.start))
+        first = registry.card(recipe.start)
+        deeper = recipe.config.get("blocks") != first.config.get("blocks")
+        alike = deepen if deeper else widen
+        (alike if first.architecture == recipe.architecture else start_from)(network, load(recipe.start))
     return network
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from xsr.core.errors import ParameterError
-from xsr.kernels.planes import QUIET, levels, moments, planes
+from xsr.kernels.planes import MTF_RANGE, QUIET, levels, moments, planes
 from xsr.kernels.registration import spread_windows
 from xsr.kernels.resample import interpolation_taps, resample_points
 from xsr.models.architectures.liif import LIIF
@@ -157,7 +157,15 @@ class OpticalSampler:
         task, bands = self.task, len(sensor.mtf)
         mtf = sensor.mtf + rng.uniform(-task.mtf_error, task.mtf_error) + SPREAD * rng.standard_normal(bands)
         own = QUIET * np.exp(rng.uniform(0, np.log(task.noise[0] / QUIET) + 1, bands))  # that of the image itself
-        return mtf, np.hypot(sensor.noise, own) * np.exp(task.noise_error * rng.standard_normal(bands))
+        noise = np.hypot(sensor.noise, own) * np.exp(task.noise_error * rng.standard_normal(bands))
+        if not task.mistaken:
+            return mtf, noise
+        wrong_mtf, wrong_noise = rng.random(2) < task.mistaken
+        if wrong_mtf:
+            mtf = rng.uniform(*MTF_RANGE) + SPREAD * rng.standard_normal(bands)
+        if wrong_noise:
+            noise = np.hypot(noise, np.exp(rng.uniform(*np.log(task.noise))))
+        return mtf, noise
 
     def _draw(self, scene: TrainingScene, scale: float, rng: np.random.Generator) -> tuple[NDArray[np.generic], ...]:
         least, most = self.task.bands
@@ -193,4 +201,4 @@ def optical_loss(
     with mixed(device):
         code = network.encode(low.contiguous(memory_format=torch.channels_last))
     found = network.decode(code.float(), rows, cols, (1 / batch.scale, 1 / batch.scale))
-    return relative(found - wanted, wanted, ())
+    return relative(found - wanted, wanted, (), squared=recipe.task.squared)

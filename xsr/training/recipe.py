@@ -200,6 +200,10 @@ class Optical(Task):
     """How much of the other bands is mixed into each band; see `Wald`."""
     soften: float = 0.5
     """Share of the patches of an MTF below that of their scene whose truth is softened to it."""
+    mistaken: float = 0.0
+    """Share of patches whose stated MTF says nothing of the true one, and of those whose stated noise is texture."""
+    squared: bool = False
+    """Whether the loss is of root mean squares, which is what is scored, or of means of absolute values."""
     reads: ClassVar[str] = "each"
     """What the network reads; see `xsr.models.ModelCard`."""
 

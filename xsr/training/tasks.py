@@ -23,6 +23,8 @@ from xsr.training.series import SeriesBatch
 
 FLOOR = 0.02
 """Standardised error below which a patch counts as flat; keeps the relative loss finite."""
+TINY = 1e-8
+"""Mean square below which its root has no slope."""
 Drawn = TypeVar("Drawn", contravariant=True)
 
 
@@ -75,6 +77,19 @@ def widen(network: nn.Module, other: nn.Module) -> None:
     for name, value in wanted.items():
         part = tuple(slice(min(a, b)) for a, b in zip(value.shape, given[name].shape, strict=True))
         value[part] = given[name][part]
+
+
+def deepen(network: LIIF, other: LIIF) -> None:
+    """Give a network the tensors of one that has fewer residual blocks; those that it lacks begin as the identity.
+
+    T. Chen, I. Goodfellow, J. Shlens, "Net2Net: Accelerating Learning via Knowledge Transfer", arXiv:1511.05641.
+    """
+    deep, shallow = network.encoder.body, other.encoder.body
+    start_from(network, other)
+    for block in list(deep)[len(shallow) - 1 : -1]:
+        for tensor in block.body[-1].parameters():
+            nn.init.zeros_(tensor)
+    deep[-1].load_state_dict(shallow[-1].state_dict())
 
 
 @dataclass(frozen=True)
@@ -178,8 +193,12 @@ def temporal_loss(
     return relative(found, bicubic_at(linear, predicted.rows, predicted.cols) - wanted, drop)
 
 
-def relative(error: Tensor, reference: Tensor, drop: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+def relative(
+    error: Tensor, reference: Tensor, drop: tuple[int, ...], *, squared: bool = False
+) -> tuple[Tensor, Tensor]:
     """Mean absolute error by patch and band over that of the reference, each shape (n, query, band); NaN is left out.
+
+    If ``squared``, the root of the mean square in its place.
 
     Returns
     -------
@@ -191,7 +210,11 @@ def relative(error: Tensor, reference: Tensor, drop: tuple[int, ...]) -> tuple[T
     keep = torch.isfinite(error) & torch.isfinite(reference)
     keep[..., list(drop)] = False
     known = keep.sum(dim=1)
-    mine, other = (torch.where(keep, v, 0.0).abs().sum(dim=1) / known.clamp(min=1) for v in (error, reference))
+    kept = (torch.where(keep, v, 0.0) for v in (error, reference))
+    if squared:
+        mine, other = ((v.square().sum(dim=1) / known.clamp(min=1) + TINY).sqrt() for v in kept)
+    else:
+        mine, other = (v.abs().sum(dim=1) / known.clamp(min=1) for v in kept)
     weight = (known > 0) / (other + FLOOR) / (known > 0).sum().clamp(min=1)
     return (mine * weight).sum(), (other * weight).sum()
 
