@@ -79,15 +79,15 @@ def widen(network: nn.Module, other: nn.Module) -> None:
         value[part] = given[name][part]
 
 
-def deepen(network: LIIF, other: LIIF) -> None:
+def deepen(network: nn.Module, other: nn.Module) -> None:
     """Give a network the tensors of one that has fewer residual blocks; those that it lacks begin as the identity.
 
     T. Chen, I. Goodfellow, J. Shlens, "Net2Net: Accelerating Learning via Knowledge Transfer", arXiv:1511.05641.
     """
-    deep, shallow = network.encoder.body, other.encoder.body
+    deep, shallow = (list(one.get_submodule("encoder.body").children()) for one in (network, other))
     start_from(network, other)
-    for block in list(deep)[len(shallow) - 1 : -1]:
-        for tensor in block.body[-1].parameters():
+    for block in deep[len(shallow) - 1 : -1]:
+        for tensor in block.get_submodule("body.2").parameters():
             nn.init.zeros_(tensor)
     deep[-1].load_state_dict(shallow[-1].state_dict())
 
