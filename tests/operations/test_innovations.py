@@ -10,6 +10,7 @@ from operations.test_dates import BANDS, MTF, SHIFTS, TARGETS, displaced_series,
 
 import xsr
 from xsr.core.errors import ModelError
+from xsr.kernels.evidence import Part
 from xsr.kernels.fusion import WINDOW
 from xsr.kernels.innovation import EDGE, Innovations
 from xsr.operations.super_resolve import dates as reading
@@ -94,6 +95,17 @@ def test_more_dates_make_less_error(tmp_path, sharpness):
     found = [error(xsr.liif(registered, **options, frames=frames), truth) for frames in (1, 2, 3, 5)]
     assert found[0] > found[1] > found[2] > found[3]
     assert found[3] < 0.65 * found[0]
+
+
+@pytest.mark.parametrize(("sharpness", "side"), [("sensor", 0.5), ("ideal", 0.0)])
+def test_the_correction_is_as_sharp_as_the_network(tmp_path, monkeypatch, sharpness, side):
+    """The sensor of half the pixel, or none: sides of its pixels, which `Part.at` takes times its width."""
+    seen, at = set(), Part.at
+    monkeypatch.setattr(Part, "at", lambda self, rows, cols, cell: seen.add(cell) or at(self, rows, cols, cell))
+    path = write_single(tmp_path, zero=True, sharpness=sharpness)
+    registered = displaced_series(SHIFTS)[1].sr.register()
+    xsr.liif(registered, scale=2, t=registered.time.values[0], model=path, frames=3).compute()
+    assert seen == {side}
 
 
 def test_a_bad_date_does_no_harm(plain):

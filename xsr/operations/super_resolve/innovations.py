@@ -112,11 +112,11 @@ class Innovated(Dated):
         size = used.shape[1:]
         pixels = tuple(fusion.pixel_of(at, length) for at, length in zip((down, right), size, strict=True))
         error = np.zeros((len(self.fused), *down.shape), np.float32)
-        result = 0.0 if self.ideal else self.sensor * evidence.size(cell)
+        side = 0.0 if self.ideal else evidence.size(cell)
         for picks, here in patterns(used, size):
             there = here[pixels]
             if picks and there.any():
-                error[:, there] = innovations.using(picks).at(down[there], right[there], result)
+                error[:, there] = innovations.using(picks).at(down[there], right[there], side)
         made[list(self.fused)] += error
         return made
 
