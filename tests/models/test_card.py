@@ -362,7 +362,7 @@ DIGESTS = {
     "esrnet_x8_lst": "9a261a442e09ca16",
     "jiif_lst": "7c9ec1c71f0269dc",
     "liif_s2": "3cd96a76ecba6816",
-    "liif_optical": "a161ad7d204a26d0",
+    "liif_optical": "20a6dccd587ef873",
     "sharpen_s2": "ffc377894773576d",
     "temporal_liif_s2": "3f6a2554c37abdd3",
 }

@@ -263,13 +263,24 @@ LIIF_OPTICAL_FIRST = Recipe(
     ),
 )
 
-LIIF_OPTICAL = replace(
+LIIF_OPTICAL_SECOND = replace(
     LIIF_OPTICAL_FIRST,
-    name="liif_optical",
+    name="liif_optical_second",
     start="liif_optical_first",
     steps=10_000,
     learning_rate=6e-4,
     seed=1,
+)
+
+LIIF_OPTICAL = replace(
+    LIIF_OPTICAL_FIRST,
+    name="liif_optical",
+    config={**LIIF_OPTICAL_FIRST.config, "blocks": 14},
+    task=Optical(mistaken=0.25, squared=True),
+    start="liif_optical_second",
+    steps=8_000,
+    learning_rate=5e-4,
+    seed=2,
 )
 
 RELATIONS = ((1, 1), (1, 3), (2, 4))
@@ -401,6 +412,7 @@ RECIPES: dict[str, Recipe[Any]] = {
         CARN_GAN_NOHP_S2,
         SHARPEN_S2,
         LIIF_OPTICAL_FIRST,
+        LIIF_OPTICAL_SECOND,
         LIIF_OPTICAL,
         LIIF_S2_INTERVALS,
         CARN_S2_INTERVALS,
