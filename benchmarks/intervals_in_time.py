@@ -48,10 +48,10 @@ def cases(data: Manifest, *, small: bool) -> Iterator[Case]:
         apart = np.timedelta64(APART, "D")
         between = (series.times >= series.times[0] + apart) & (series.times <= series.times[-1] - apart)
         clear = [int(date) for date in series.clear(CLEAR) if between[date]]
-        spread = np.linspace(0, len(clear) - 1, 1 if small else DATES).round().astype(int)
+        spread = _spread(np.array(clear))[: 1 if small else None]
         for place in grids(series):
             low, away = hidden_below(place, SCALE), np.array(place.times, "datetime64[ns]")
-            for date in (clear[number] for number in spread):
+            for date in spread:
                 yield from _of_date(place, low, (away - away[date]) / np.timedelta64(1, "D"), date)
 
 

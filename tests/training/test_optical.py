@@ -91,12 +91,12 @@ def test_the_plane_tells_the_mtf_that_blurred_the_band():
 
 def test_mistaken_estimates_say_nothing_of_the_mtf_and_take_texture_for_noise():
     quiet = replace(PLAIN, bands=(1, 1), noise=(0.002, 0.0021), mtf=(0.3, 0.3))
-    told = [
+    stated = [
         np.array([OpticalSampler(task, (scene(),), 1, 3)(step).low[0, 2:, 0, 0] for step in range(20)])
         for task in (quiet, replace(quiet, mistaken=1.0, noise=(0.002, 0.1)))
     ]
-    assert np.ptp(told[0][:, 0]) < 3 < 4 < np.ptp(told[1][:, 0])  # in tenths of the MTF
-    assert told[1][:, 1].max() > told[0][:, 1].max() + 1
+    assert np.ptp(stated[0][:, 0]) < 3 < 4 < np.ptp(stated[1][:, 0])  # in tenths of the MTF
+    assert stated[1][:, 1].max() > stated[0][:, 1].max() + 1
 
 
 def test_the_loss_of_a_fresh_network_is_that_of_interpolation():
