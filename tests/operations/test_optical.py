@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 import xsr
 from xsr import cli
 from xsr.core.errors import BandError, CubeError, ModelError, ParameterError, XsrWarning
-from xsr.kernels.planes import planes
+from xsr.kernels.planes import LIKELY_MTF, planes
 from xsr.models.architectures.liif import LIIF
 from xsr.testing import assert_lazy
 
@@ -62,6 +62,19 @@ def test_bands_in_another_order_are_the_same_results_in_that_order(model):
     )
 
 
+def test_an_estimate_counts_as_far_as_it_is_likely(model):
+    """Noise given: of a scene that is as rough as its pixels the image says an MTF that no sensor has."""
+    rng = np.random.default_rng(3)
+    f = np.hypot(np.fft.fftfreq(96)[:, None], np.fft.rfftfreq(96))
+    spectrum = np.where(f > 0, np.maximum(f, 1e-9) ** -1.0, 0)
+    image = 500 + 40 * np.fft.irfft2(spectrum * np.fft.rfft2(rng.standard_normal((96, 96)))).astype("f4")
+    low = make_cube(image[None], gsd=2.0, bands=["x"])
+    assert low.sr.estimate_mtf(units="reflectance").mtf.item() > LIKELY_MTF
+    estimated = low.sr.liif(scale=2, model=model, noise=0.0)
+    np.testing.assert_allclose(estimated, low.sr.liif(scale=2, model=model, mtf=LIKELY_MTF, noise=0.0), rtol=1e-6)
+    assert np.abs(estimated - low.sr.liif(scale=2, model=model, mtf=0.3, noise=0.0)).max() > 0
+
+
 def test_it_is_what_the_network_says_of_the_planes(model, network):
     """The oracle: estimate, standardise by the one window, evaluate with torch, add to bicubic interpolation."""
     low = cube(2, size=(64, 64))
@@ -69,7 +82,7 @@ def test_it_is_what_the_network_says_of_the_planes(model, network):
     stated = low.sr.estimate_mtf(units="reflectance")
     mean, std = (getattr(low.values.astype("f8"), name)(axis=(1, 2)) for name in ("mean", "std"))
     standard = ((low.values - mean[:, None, None]) / std[:, None, None]).astype("f4")
-    read = torch.from_numpy(planes(standard, stated.mtf.values, stated.noise.values / std))
+    read = torch.from_numpy(planes(standard, np.minimum(stated.mtf.values, LIKELY_MTF), stated.noise.values / std))
     rows = torch.arange(128) / 2 - 0.25
     y, x = (axis.ravel() for axis in torch.meshgrid(rows, rows, indexing="ij"))
     with torch.inference_mode():

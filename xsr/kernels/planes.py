@@ -14,6 +14,8 @@ MTF_RANGE = 0.05, 0.6
 """MTF at Nyquist that a plane can say; what lies beyond is said as the nearest."""
 UNKNOWN_MTF = 0.25
 """MTF that stands in for an unknown one."""
+LIKELY_MTF = 0.4
+"""MTF above which an estimate counts as that: few sensors have more, and estimates over cities are too high."""
 MTF_MIDDLE, MTF_UNIT = 0.275, 0.1
 """The plane of the MTF is its distance from the middle of training in these units."""
 QUIET = 1e-3

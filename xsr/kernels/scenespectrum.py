@@ -71,6 +71,18 @@ class Fitted:
     slope: float
     """Exponent of the spectrum of the scene."""
 
+    @property
+    def axes(self) -> tuple[Floats, Floats]:
+        """Modulation transfer at the Nyquist frequency along y and x, and its standard deviations."""
+        mtf = mtf_at_nyquist(np.array(self.variances))
+        return mtf, mtf * np.pi**2 / 2 * np.array(self.variances_std)
+
+    @property
+    def mtf(self) -> tuple[float, float]:
+        """Modulation transfer at the Nyquist frequency, geometric mean of both axes, and its standard deviation."""
+        mtf, std = self.axes
+        return math.sqrt(mtf.prod()), float(std.mean())
+
 
 def periodogram(image: Floats, side: int) -> tuple[Floats, int]:
     """Add up the power spectra of the patches of an image that have no gap.

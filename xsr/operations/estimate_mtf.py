@@ -137,10 +137,7 @@ class Spectra:
         quiet, count, power = np.split(band, [len(self.jobs), len(self.jobs) + 1])
         known = quiet[np.isfinite(quiet)]
         found = kernels.fit(power.reshape(self.side, -1), int(count[0]), float(known.min()) if known.size else math.inf)
-        variances, stds = np.array(found.variances), np.array(found.variances_std)
-        mtf, sigma = kernels.mtf_at_nyquist(variances), np.sqrt(variances)
-        mtf_std, sigma_std = mtf * np.pi**2 / 2 * stds, stds / (2 * sigma)
-        metres = np.array(self.pixel_m)
-        one, one_std = math.sqrt(mtf.prod()), float(mtf_std.mean())
+        sigma, metres = np.sqrt(found.variances), np.array(self.pixel_m)
+        sigma_std = np.array(found.variances_std) / (2 * sigma)
         rest = [found.noise, found.noise_std, found.slope, count[0]]
-        return np.concatenate([[one, one_std], mtf, mtf_std, sigma * metres, sigma_std * metres, rest])
+        return np.concatenate([found.mtf, *found.axes, sigma * metres, sigma_std * metres, rest])

@@ -24,7 +24,7 @@ from xsr.core.names import BandsLike
 from xsr.core.types import Stack, XarrayObject
 from xsr.kernels import resample, scenespectrum
 from xsr.kernels.optics import by_band
-from xsr.kernels.planes import MTF_RANGE, levels, moments, planes
+from xsr.kernels.planes import LIKELY_MTF, MTF_RANGE, levels, moments, planes
 from xsr.kernels.registration import spread_windows
 from xsr.models import registry
 from xsr.models.precision import Precision
@@ -121,12 +121,12 @@ class Measure:
         return np.stack([mean, std, *np.array(spectral).T])
 
     def _spectral(self, band: NDArray[np.float64]) -> tuple[float, float]:
-        """MTF and noise; NaN where the image does not say."""
+        """MTF, as far as it is likely, and noise; NaN where the image does not say."""
         quiet, patches, power = np.split(band, [len(self.jobs), len(self.jobs) + 1])
         known = quiet[np.isfinite(quiet)]
         most = float(known.min()) if known.size else math.inf
         found = scenespectrum.fit(power.reshape(self.side, -1), int(patches[0]), most)
-        return math.sqrt(scenespectrum.mtf_at_nyquist(np.array(found.variances)).prod()), found.noise
+        return float(np.minimum(found.mtf[0], LIKELY_MTF)), found.noise
 
 
 def refine(
