@@ -159,8 +159,8 @@ def quietest(images: Floats) -> Floats:
     rough = np.stack([convolve(image, mask, mode="constant", cval=math.nan) for image in images])
     alone = np.square(_blocks(rough, BLOCK)).mean(axis=-1)
     bound = _low_quantile(alone, QUIET)
-    known = np.isfinite(bound)
-    if known.sum() > 1:
+    known = np.argsort(bound)[: np.isfinite(bound).sum()]  # in an order of the values: the same whatever that of bands
+    if known.size > 1:
         bound[known] = np.fmin(bound[known], _low_quantile(_left_by_others(_blocks(rough[known], TOGETHER)), UNSHARED))
     return bound
 
