@@ -56,8 +56,11 @@ def test_covariance_is_the_hankel_transform(distance):
     assert found == pytest.approx(wanted, rel=2e-3)
 
 
-def dense(shifts, level, query, result, *, by_date=None, own=(OWN, np.inf)):
-    """Universal kriging by one bordered system; ``by_date`` is the noise of each other date, as a multiple."""
+def dense(shifts, level, query, result, *, by_date=None, own=(OWN, np.inf), without=()):
+    """Universal kriging by one bordered system; ``by_date`` is the noise of each other date, as a multiple.
+
+    Pixels ``without`` are left out of it: they have no weight.
+    """
     place = np.array([(y, x) for y in STEPS for x in STEPS], float)
     at = np.concatenate([place, *(place - np.array(shift) for shift in shifts)])
     each = np.array(
@@ -68,7 +71,10 @@ def dense(shifts, level, query, result, *, by_date=None, own=(OWN, np.inf)):
     plane = np.column_stack([np.ones(len(at)), at])
     matrix = np.block([[fusion.covariance(gap, SENSOR, SENSOR) + np.diag(noise), plane], [plane.T, np.zeros((3, 3))]])
     right = np.r_[fusion.covariance(np.linalg.norm(at - query, axis=-1), SENSOR, result), 1, query]
-    return np.linalg.solve(matrix, right)[: len(at)]
+    kept = np.setdiff1d(np.arange(len(right)), without)
+    weight = np.zeros(len(right))
+    weight[kept] = np.linalg.solve(matrix[np.ix_(kept, kept)], right[kept])
+    return weight[: len(at)]
 
 
 @pytest.mark.parametrize("shifts", [(), ((0.3, -0.4),), ((0.25, 0.1), (-1.2, 0.7))])
@@ -295,16 +301,65 @@ def test_a_fusion_of_nothing_has_no_noise():
     ).all()
 
 
-def test_leverage_against_a_dense_solution():
-    shifts = ((0.25, -0.375), (-1.0, 0.5))
-    fused = Fusion(shifts, SENSOR, (1.0, 0.3))
-    for number, shift in enumerate(shifts):
-        place = np.array([(y, x) for y in STEPS for x in STEPS], float)
+def test_leverage_against_a_dense_solution_and_pixels_left_out():
+    shifts, own = ((0.25, -0.375), (-1.0, 0.5)), (1.0, 0.3)
+    fused = Fusion(shifts, SENSOR, own)
+    place = np.array([(y, x) for y in STEPS for x in STEPS], float)
+    values = np.random.default_rng(0).random(3 * len(place))
+    for number, shift in enumerate(((0.0, 0.0), *shifts)):
         # The estimate is made around the pixel of the image that is nearest to that of the date.
         whole = np.floor(-np.array(shift) + 0.5 + fusion.NUDGE)
-        weight = dense(shifts, LEVELS[3], -np.array(shift) - whole, SENSOR, own=(1.0, 0.3))
-        index = (1 + number) * len(place) + int(np.flatnonzero((place == -whole).all(1))[0])
+        index = number * len(place) + int(np.flatnonzero((place == -whole).all(1))[0])
+        query = -np.array(shift) - whole
+        weight, other = (
+            dense(shifts, LEVELS[3], query, SENSOR, own=own, without=without) for without in ((), (index,))
+        )
         assert fused.leverage(number)[3] == pytest.approx(weight[index], abs=2e-5)
+        left = values[index] - weight @ values
+        assert left / (1 - weight[index]) == pytest.approx(values[index] - other @ values, rel=1e-6)
+
+
+def test_what_is_left_against_the_estimate():
+    rng = np.random.default_rng(0)
+    image, dates, given = (rng.random(shape, np.float32) for shape in ((2, 24, 20), (2, 2, 24, 20), (2, 2, 24, 20)))
+    fused = Fusion(((0.25, -0.375), (-1.0, 0.5)), SENSOR, (1.0, 0.3))
+    left = fused.residuals(image, dates, given)
+    assert left.shape == (3, len(LEVELS), 2, 24 - 2 * SETTLE, 20 - 2 * SETTLE)
+    inner = (..., slice(SETTLE, -SETTLE), slice(SETTLE, -SETTLE))
+    rows, cols = np.meshgrid(*(np.arange(SETTLE, size - SETTLE, dtype=float) for size in (24, 20)), indexing="ij")
+    for level, noise in enumerate(LEVELS):
+        for number, (date, (down, right)) in enumerate(zip((image, *given), ((0, 0), *fused.shifts), strict=True)):
+            field = np.full((24, 20), noise, np.float32)
+            said = fused.estimate(image, dates, field, rows - down, cols - right, SENSOR)
+            np.testing.assert_allclose(left[number, level], date[inner] - said, atol=3e-6)
+
+
+def test_what_is_left_out_counts_differences_of_neighbours_where_dates_are_valid():
+    fused = Fusion(((0.25, -0.375), (-1.0, 0.5)), SENSOR, (1.0, 0.3))
+    rng, side = np.random.default_rng(0), 2 * WINDOW + 5
+    left = rng.random((3, len(LEVELS), 2, side, side), np.float32)
+    counts = np.ones((2, side, side), np.float32)
+    counts[1, :, : side // 2] = 0
+    missed, number = fused.left_out(left, counts)
+    assert missed.shape == (len(LEVELS), 2, 3, 3)
+    tent = np.convolve(np.ones(WINDOW + 1), np.ones(WINDOW + 1))
+    window = np.outer(tent, tent) / tent.sum() ** 2
+    logs, weights_of = [], []
+    for date, valid in enumerate((np.ones((side, side)), *counts)):
+        plane = left[date, 4, 1].astype(float) / (1 - fused.leverage(date)[4])
+        squares = weight = 0.0
+        for down, right in ((1, 0), (-1, 0), (0, 1), (0, -1)):
+            shared = valid * np.roll(valid, (down, right), (0, 1))
+            squares = squares + shared * (plane - np.roll(plane, (down, right), (0, 1))) ** 2 / 8
+            weight = weight + shared / 4
+        around = slice(2, 2 + 2 * WINDOW + 1)
+        weights_of.append((window * weight[around, around]).sum())
+        logs.append(np.log((window * squares[around, around]).sum() / weights_of[-1] + fusion.FLAT))
+    wanted = 0.5 * logs[0] + 0.5 * np.average(logs[1:], weights=weights_of[1:])
+    assert missed[4, 1, 1, 1] == pytest.approx(wanted, rel=1e-5)
+    assert number[1, 1] == pytest.approx(sum(weights_of[1:]))
+    changed, _ = fused.left_out(left + np.float32(0.5), counts)
+    np.testing.assert_allclose(changed, missed, atol=1e-3)  # what differs everywhere alike is no detail
 
 
 def test_what_is_left_tells_the_noise_of_each_band():
@@ -319,16 +374,18 @@ def test_what_is_left_tells_the_noise_of_each_band():
     )
     local = fusion.contrast(image).mean()
     level = np.full(image.shape[1:], np.sqrt(sigma[0] * sigma[1] / local), np.float32)
-    fused, counts = Fusion(shifts, SENSOR, (1.0, np.inf)), np.ones((len(shifts), *image.shape[1:]))
-    variance, freedom = fused.left_over(image, dates, dates, level, counts)
+    fused = Fusion(shifts, SENSOR, (1.0, np.inf))
+    left = fused.residuals(image, dates, dates)
+    counts = np.ones((len(shifts), *left.shape[-2:]))
+    variance, freedom = fused.left_over(left, level, counts)
     assert variance.shape == (2, *np.subtract(image.shape[1:], 2 * (SETTLE + fusion.WINDOW)))
     np.testing.assert_allclose(np.sqrt(variance.mean(axis=(1, 2))), sigma, rtol=0.25)
     assert 0 < freedom.min() <= freedom.max() < len(shifts)
-    nothing, none = fused.left_over(image, dates, dates, level, np.zeros_like(counts))
+    nothing, none = fused.left_over(left, level, np.zeros_like(counts))
     assert not nothing.any()
     assert not none.any()
-    counts[..., 60:] = 0
-    part, some = fused.left_over(image, dates, dates, level, counts)
+    counts[..., 60 - SETTLE :] = 0
+    part, some = fused.left_over(left, level, counts)
     assert part.min() >= 0
     assert (some[:, -20:] == 0).any()
     assert (some[:, :20] > 0).all()

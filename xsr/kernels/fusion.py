@@ -16,6 +16,8 @@ P. Goovaerts, "Kriging and Semivariogram Deconvolution in the Presence of Irregu
 Geosciences 40 (2008), doi:10.1007/s11004-007-9129-1 (pixels that are averages, points that are not).
 A. P. Dempster, N. M. Laird, D. B. Rubin, Journal of the Royal Statistical Society B 39 (1977),
 doi:10.1111/j.2517-6161.1977.tb01600.x (expectation maximisation).
+D. M. Allen, "The relationship between variable selection and data augmentation and a method for prediction",
+Technometrics 16 (1974), doi:10.1080/00401706.1974.10489157 (pixels left out without another estimate).
 K. He, J. Sun, X. Tang, IEEE TPAMI 35 (2013), doi:10.1109/TPAMI.2012.213, eq. 5 (the lines of `harmonised`).
 """
 
@@ -26,6 +28,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 from scipy.linalg import cho_factor, cho_solve
@@ -285,22 +288,51 @@ class Fusion:
         given, weight = dates[inner], share[:, None][inner]
         return np.where(weight == 1, given, said + weight * (given - said)), level[inner]
 
-    def left_over(self, image: Image, dates: Image, given: Image, noise: Image, counts: Image) -> tuple[Floats, Floats]:
-        """Variance of the noise of the dates around a pixel, by what the estimate from all leaves of each.
-
-        The estimate follows a pixel of a date by the weight that it has there (its leverage), and what is left is that
-        much less than the noise: ``sum counts (given - estimate)^2 / sum counts (1 - leverage)``.
+    def residuals(self, image: Image, dates: Image, given: Image) -> Image:
+        """Find what the estimate leaves of the image and of each date at their own pixels, at each of `LEVELS`.
 
         Parameters
         ----------
         image, dates
-            As of `estimate`, with `SETTLE` and `WINDOW` pixels around the result.
+            As of `estimate`, with `SETTLE` pixels around the result.
         given
             The dates before they were `evened`.
+
+        Returns
+        -------
+        ndarray
+            Shape (1 + date, level, band, h - 2 `SETTLE`, w - 2 `SETTLE`), reflectance.
+        """
+        series, given = (np.concatenate([image[None], v]) for v in (dates, given))
+        size = [length - 2 * SETTLE for length in image.shape[1:]]
+        out = np.empty((len(given), len(LEVELS), len(image), *size), np.float32)
+        for number, date in enumerate(given):
+            weight, nearest = self._weights_of(number)
+            rows, cols = (
+                slice(SETTLE - REACH + by, SETTLE + REACH + by + length)
+                for by, length in zip(nearest, size, strict=True)
+            )
+            around = sliding_window_view(series[..., rows, cols], size, axis=(2, 3))
+            out[number] = date[:, SETTLE:-SETTLE, SETTLE:-SETTLE]
+            for other, band in np.ndindex(around.shape[:2]):
+                flat = weight[:, other].reshape(len(LEVELS), -1)
+                out[number, :, band] -= (flat @ around[other, band].reshape(flat.shape[1], -1)).reshape(-1, *size)
+        return out
+
+    def left_over(self, residuals: Image, noise: Image, counts: Image) -> tuple[Floats, Floats]:
+        """Variance of the noise of the dates around a pixel, by what the estimate leaves of each.
+
+        The estimate follows a pixel of a date by the weight that it has there (its leverage), and what is left is that
+        much less than the noise: ``sum counts residual^2 / sum counts (1 - leverage)``.
+
+        Parameters
+        ----------
+        residuals
+            See `residuals`.
         noise
-            That of `evened`, shape (h, w).
+            That of `evened`, with `SETTLE` pixels around the residuals, shape (h, w).
         counts
-            How much each pixel of the dates counts, shape (date, h, w).
+            How much each pixel of the dates counts, shape (date, h - 2 `SETTLE`, w - 2 `SETTLE`).
 
         Returns
         -------
@@ -309,30 +341,73 @@ class Fusion:
         freedom : ndarray
             Mean over the window of the second sum, shape of a band.
         """
-        inner = (..., slice(SETTLE, -SETTLE), slice(SETTLE, -SETTLE))
-        side = [np.arange(SETTLE, size - SETTLE, dtype=np.float64) for size in noise.shape]
-        rows, cols = np.meshgrid(*side, indexing="ij")
-        level = level_of(noise[inner])
-        squares, freedom = np.zeros((len(image), *rows.shape)), np.zeros(rows.shape)
-        for number, (down, right) in enumerate(self.shifts):
-            said = self.estimate(image, dates, noise, rows - down, cols - right, self.sensor)
-            share = counts[number][inner]
-            squares += share * np.square(given[number][inner] - said)
-            freedom += share * (1 - np.interp(level, np.arange(len(LEVELS)), self.leverage(number)))
+        level, (height, width) = level_of(noise), counts.shape[1:]
+        squares, freedom = np.zeros(residuals.shape[2:]), np.zeros((height, width))
+        for number, (residual, share) in enumerate(zip(residuals[1:], counts, strict=True), 1):
+            down, right = (SETTLE + by for by in self._weights_of(number)[1])
+            here = level[down : down + height, right : right + width]
+            low = np.minimum(here.astype(np.int64), len(LEVELS) - 2)
+            below, above = (np.take_along_axis(residual, (low + by)[None, None], axis=0)[0] for by in (0, 1))
+            squares += share * np.square(below + (here - low) * (above - below))
+            freedom += share * (1 - np.interp(here, np.arange(len(LEVELS)), self.leverage(number)))
         # Running sums of nothing are not quite zero.
-        left, (free,) = (np.maximum(tent_sums(sums, WINDOW), 0) for sums in (squares, freedom[None]))
-        return left / np.maximum(free, 1e-9), free / float(WINDOW + 1) ** 4
+        over, (free,) = (np.maximum(tent_sums(sums, WINDOW), 0) for sums in (squares, freedom[None]))
+        return over / np.maximum(free, 1e-9), free / float(WINDOW + 1) ** 4
+
+    def left_out(self, residuals: Image, counts: Image) -> tuple[Floats, Floats]:
+        """Find how far the estimate misses pixels that it does without, around a pixel, at each of `LEVELS`.
+
+        To leave a pixel of the image or of a date out takes no other estimate: without it, the estimate of it misses
+        it by ``residual / (1 - leverage)``. Counted are differences between neighbours, as in `unit`: what changes on
+        the ground is smooth over a few pixels, and detail is not.
+
+        Parameters
+        ----------
+        residuals, counts
+            As of `left_over`.
+
+        Returns
+        -------
+        missed : ndarray
+            Natural logarithm of the mean square, half of it that of the image and half the mean over the dates; shape
+            (level, band, h - 2 (`SETTLE` + `WINDOW` + 1), w - 2 (`SETTLE` + `WINDOW` + 1)).
+        number : ndarray
+            Of dates that count around a pixel, shape of a band.
+        """
+        own, total = self._missed(0, residuals[0], np.ones_like(residuals[0, 0, 0]))
+        total, mean = np.zeros_like(total), np.zeros_like(own)
+        for date, share in enumerate(counts, 1):
+            missed, number = self._missed(date, residuals[date], share)
+            total += number
+            mean += number * missed
+        return 0.5 * (own + mean / total), total
+
+    def _missed(self, date: int, residual: Image, share: Image) -> tuple[Floats, Floats]:
+        """Logarithm of what the estimate misses of a date without a pixel, and how much of the window counts."""
+        free = np.asarray(1 - self.leverage(date)[:, None, None, None], np.float32)
+        squares, weight = _roughness(residual / free, share)
+        sums = tent_sums(np.concatenate([squares.reshape(-1, *weight.shape), weight[None]]), WINDOW)
+        # Running sums of nothing are not quite zero.
+        around = np.maximum(sums, 0) / float(WINDOW + 1) ** 4
+        number = np.maximum(around[-1], 1e-9)
+        mean = around[:-1] / number
+        return np.log(mean + FLAT).reshape(*squares.shape[:2], *number.shape), number
 
     def leverage(self, number: int) -> Floats:
-        """Weight of a pixel of a date in the estimate of itself, for every level of noise."""
+        """Weight of a pixel of a date in the estimate of itself, at each of `LEVELS`; 0 is the image."""
+        weight, (down, right) = self._weights_of(number)
+        return np.asarray(weight[:, number, REACH - down, REACH - right], np.float64)
+
+    def _weights_of(self, number: int) -> tuple[Image, tuple[int, int]]:
+        """Weights at a pixel of a date, shape (level, 1 + date, row, column), and the pixel of the image nearest."""
         weight, _ = weights(self.shifts, self.sensor, self.sensor, self.own)
-        down, right = (-by for by in self.shifts[number])
-        nearest = [math.floor(at + 0.5 + NUDGE) for at in (down, right)]
+        place = [-by for by in ((0.0, 0.0), *self.shifts)[number]]
+        down, right = (math.floor(at + 0.5 + NUDGE) for at in place)
         phase = [
             math.floor((at - whole + 0.5) * PHASES + 0.5 + NUDGE)
-            for at, whole in zip((down, right), nearest, strict=True)
+            for at, whole in zip(place, (down, right), strict=True)
         ]
-        return np.asarray(weight[:, phase[0], phase[1], 1 + number, REACH - nearest[0], REACH - nearest[1]], np.float64)
+        return weight[:, phase[0], phase[1]], (down, right)
 
     def estimate(self, image: Image, dates: Image, noise: Image, rows: Floats, cols: Floats, result: float) -> Image:
         """Estimate the scene at positions, from all dates.
@@ -376,11 +451,28 @@ class Fusion:
 
 def contrast(image: Image) -> Floats:
     """Half the mean squared difference of neighbours around each pixel of an image, `WINDOW` and one from borders."""
-    values = image.astype(np.float64)
-    down, right = (np.square(np.diff(values, axis=axis)) for axis in (1, 2))
-    # Each pixel has half of the difference to either neighbour.
-    squares = 0.125 * (down[:, :-1, 1:-1] + down[:, 1:, 1:-1] + right[:, 1:-1, :-1] + right[:, 1:-1, 1:])
+    squares, _ = _roughness(image.astype(np.float64), np.ones(image.shape[1:]))
     return tent_sums(squares, WINDOW) / float(WINDOW + 1) ** 4
+
+
+def _roughness(values: Floats | Image, counts: Floats | Image) -> tuple[Floats, Floats]:
+    """Half the mean squared difference of pixels (..., h, w) from their neighbours, one from borders, and its weight.
+
+    A difference counts as the pixel of the two that counts less; what counts is given for (h, w).
+    """
+    share = (
+        np.minimum(counts[:-1, 1:-1], counts[1:, 1:-1]),
+        np.minimum(counts[1:-1, :-1], counts[1:-1, 1:]),
+    )
+    between = (
+        share[0] * np.square(np.diff(values[..., 1:-1], axis=-2)),
+        share[1] * np.square(np.diff(values[..., 1:-1, :], axis=-1)),
+    )
+    # Each pixel has half of the difference to either neighbour.
+    squares, weight = (
+        down[..., :-1, :] + down[..., 1:, :] + right[..., :-1] + right[..., 1:] for down, right in (between, share)
+    )
+    return 0.125 * squares, 0.25 * weight
 
 
 def typical(noise: Image) -> tuple[Image, Image]:

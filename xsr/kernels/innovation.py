@@ -11,7 +11,9 @@ further it lies in time: dates that lie close together show the same changes, wh
 image. An image between dates is as uncertain as they are, and is itself fitted to each.
 
 What a line leaves is noise and the error that is looked for. A first estimate tells them apart: what it leaves of the
-dates, beyond what it could follow, is their noise, band by band (`xsr.kernels.fusion.Fusion.left_over`).
+dates, beyond what it could follow, is their noise, band by band (`xsr.kernels.fusion.Fusion.left_over`). From there
+the noise is sought at which the estimate best says a pixel that it does without, of the image or of a date
+(`xsr.kernels.fusion.Fusion.left_out`): dates that have changed alike agree among themselves, and not with the image.
 
 References
 ----------
@@ -19,6 +21,8 @@ R. E. Kalman, "A new approach to linear filtering and prediction problems", Jour
 doi:10.1115/1.3662552 (innovations).
 D. J. C. MacKay, "Bayesian interpolation", Neural Computation 4 (1992), doi:10.1162/neco.1992.4.3.415 (noise from what
 is left over and the effective number of parameters).
+G. Wahba, "Spline Models for Observational Data", SIAM, 1990, doi:10.1137/1.9781611970128, chapter 4 (how smooth an
+estimate should be, by the pixels that it does without).
 """
 
 from collections.abc import Sequence
@@ -49,11 +53,15 @@ BOUND = 3.0
 """Most factor by which that noise may differ from the noise found from the lines."""
 FREE = 0.05
 """Least freedom of what the estimate leaves by which noise is judged; see `xsr.kernels.fusion.Fusion.left_over`."""
+TRUST = 4.0
+"""Weight of the logarithm of what the estimate misses, against half the square of that of the factor from the start."""
+LOWER = 1.25
+"""Most factor by which the noise sought may be below the start: dates that have changed alike predict one another."""
 MONTH = 30.0
 """Days after which the variance of the noise of a date is twice that of one of the same time."""
 FLATTEST = 0.1
 """Least slope by which what a date shows is divided; flatter lines have more noise, all the same."""
-EDGE = evidence.EDGE + SETTLE + WINDOW
+EDGE = evidence.EDGE + SETTLE + WINDOW + 1
 """Pixels around an image that the estimate of its error depends on."""
 
 
@@ -132,11 +140,16 @@ class Innovations:
         noise = LESS * age * fused.noise(self.image, misfit, share, EXPLAINED * MORE)
         own, others = self.own[:, WINDOW:-WINDOW, WINDOW:-WINDOW][inner], self.others[picks][inner]
         even, level = fused.evened(own, others, np.zeros_like(others), noise)
-        counts = (self.valid[picks][inner] * fusion.typical(noise)[1])[settled]
-        variance, freedom = fused.left_over(own[settled], even, others[settled], level, counts)
-        cut = (..., slice(SETTLE + WINDOW, -SETTLE - WINDOW), slice(SETTLE + WINDOW, -SETTLE - WINDOW))
-        level, contrast = level[cut], fusion.contrast(self.image)[settled][cut]
-        found = judged(level, HELD * age.mean() * np.sqrt(variance / (contrast + FLAT)), freedom)
+        residuals = fused.residuals(own[settled], even, others[settled])
+        counts = (self.valid[picks][inner] * fusion.typical(noise)[1])[settled][settled]
+        variance, freedom = fused.left_over(residuals, level, counts)
+        around = SETTLE + WINDOW + 1
+        cut = (..., slice(around, -around), slice(around, -around))
+        over = HELD * age.mean() * np.sqrt(variance[inner] / (fusion.contrast(self.image)[settled][cut] + FLAT))
+        found = judged(level[cut], over, freedom[inner])
+        if self.measured:
+            # An image between dates is made of them, and agrees with them anyhow.
+            found = sought(found, *fused.left_out(residuals, counts))
         # Beyond the last level, what dates say counts by its precision.
         counted = np.square(np.minimum(LEVELS[-1] / np.maximum(found, LEVELS[0]), 1))
         return Part(fused, own[settled][cut], even[cut] * counted, found)
@@ -166,6 +179,35 @@ def judged(lines: Floats | Image, left: Floats, freedom: Floats) -> Image:
     within = np.clip(left, lines / BOUND, BOUND * lines)
     alike = np.where(freedom > FREE, np.clip((CHANGED - lines) / (CHANGED - ALIKE), 0, 1), 0)
     return np.asarray(lines ** (1 - alike) * within**alike, np.float32)
+
+
+def sought(start: Image, missed: Floats, number: Floats) -> Image:
+    """Seek the noise at which the estimate misses least of the pixels that it does without, not far from a start.
+
+    Parameters
+    ----------
+    start
+        Noise in units of `xsr.kernels.fusion.unit`, shape (band, h, w).
+    missed, number
+        Of `xsr.kernels.fusion.Fusion.left_out`. One date beside the image says nothing: it agrees with itself.
+
+    Returns
+    -------
+    ndarray
+        At the vertex of a parabola through the best of `xsr.kernels.fusion.LEVELS` and its neighbours, shape of the
+        start, and below that by `LOWER` at most; the start if that lies beyond the last level, and the last is best.
+    """
+    last = len(LEVELS) - 1
+    begin = np.log(np.maximum(start, LEVELS[0]))
+    steps = np.log(LEVELS)[:, None, None, None]
+    cost = TRUST * np.clip(number - 1, 0, 1) * missed + 0.5 * np.square(steps - begin)
+    best = np.argmin(cost, axis=0)
+    middle = np.clip(best, 1, last - 1)
+    before, here, after = (np.take_along_axis(cost, (middle + by)[None], axis=0)[0] for by in (-1, 0, 1))
+    vertex = middle + 0.5 * (before - after) / np.maximum(before - 2 * here + after, 1e-9)
+    place = np.clip(np.clip(vertex, best - 0.5, best + 0.5), 0, last)
+    found = np.maximum(LEVELS[0] * (LEVELS[1] / LEVELS[0]) ** place, np.exp(begin) / LOWER)
+    return np.asarray(np.where(best == last, np.maximum(found, np.exp(begin)), found), np.float32)
 
 
 def unexplained(expected: Image, dates: Image, valid: NDArray[np.bool_]) -> tuple[Image, Floats, Floats]:
