@@ -3,6 +3,7 @@ import pytest
 import xarray as xr
 from helpers import make_cube
 
+import xsr  # noqa: F401  (registers .sr)
 from xsr.core.cube import open_cube
 from xsr.core.errors import XsrWarning
 from xsr.core.plausible import SAMPLE, Reflectance, thinned
@@ -66,6 +67,32 @@ def test_indices_and_single_dark_pixels_are_no_numbers_for_no_data():
 
 def test_given_units_are_not_doubted():
     assert Reflectance(BANDS, packing=(1e-4, 0.0), given=True)(block(42.5)) is None
+
+
+def test_units_given_for_what_is_reflectance_already():
+    reflectance = np.linspace(0.01, 0.6, 800, dtype=np.float32).reshape(1, 2, 20, 20)
+    for scale, offset in ((1e-4, 0.0), (1e-4, -0.1), (2.75e-5, -0.2)):
+        scaled = Reflectance(BANDS, packing=(scale, offset), given=True)
+        text = scaled((reflectance * scale + offset).astype(np.float32))
+        assert f"holds numbers up to 0.6, reflectance already, which units= scales by {scale:g}. Leave" in text
+
+
+@pytest.mark.parametrize("numbers", [[0, 0, 0, 1], [0, 1, 2, 2], [0.4, 30.5, 80.2, 91.7], [np.nan] * 4])
+def test_dark_digital_numbers_are_digital_numbers(numbers):
+    values = np.resize(np.float32(numbers), (1, 2, 20, 20)) * np.float32(1e-4)
+    assert Reflectance(BANDS, packing=(1e-4, 0.0), given=True)(values) is None
+
+
+def test_small_percent_are_percent():
+    assert Reflectance(BANDS, packing=(0.01, 0.0), given=True)(block(0.0123)) is None
+
+
+@pytest.mark.filterwarnings("ignore:Use .* matmul:PendingDeprecationWarning")  # odc-geo
+def test_units_that_two_operations_are_given_are_doubted():
+    stored = make_cube(np.arange(300, 428, dtype=np.uint16).reshape(2, 8, 8))
+    once = stored.sr.interpolate(scale=1.5, units="dn10000")
+    with pytest.warns(XsrWarning, match="numbers up to 0.04.*, reflectance already.* Leave units= out"):
+        once.sr.interpolate(scale=2, units="dn10000")
 
 
 def test_the_bands_concerned_are_named():

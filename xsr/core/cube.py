@@ -395,8 +395,8 @@ def open_cube(
     units
         Units of the numbers where the metadata do not say; see `xsr.core.radiometry.UNITS`. Without it the numbers are
         checked as they are computed: a warning says once if they cannot be reflectance (see `xsr.core.plausible`).
-        With it only a negative number that many pixels share is, as no data that nothing states; with "reflectance"
-        nothing.
+        With it only a negative number that many pixels share is, as no data that nothing states, and reflectance that
+        would be scaled again; with "reflectance" nothing.
     bands
         Bands to keep, in this order; or a mapping from the names that they shall have to the labels of the cube.
     watch
