@@ -1,6 +1,7 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from affine import Affine
@@ -506,6 +507,24 @@ def test_a_mask_is_matched_by_band_and_date():
         xsr.evaluate(cube, cube, mask=mask.isel(time=[1, 0]), metrics=["mae"])
     with pytest.raises(ParameterError, match=r"mask= lacks the bands \['B08'\]"):
         xsr.evaluate(cube, cube, mask=mask.isel(band=[0, 1]), metrics=["mae"])
+
+
+@pytest.mark.parametrize(
+    "dates",
+    [
+        ["2024-01-01", "2024-02-01"],
+        pd.to_datetime(["2024-01-01", "2024-02-01"], utc=True),
+        np.array(["2024-01-01", "NaT"], "datetime64[ns]"),
+    ],
+    ids=["text", "zoned", "unknown"],
+)
+def test_cubes_and_masks_have_the_same_dates_in_any_form(dates):
+    cube = make_cube((2, 1, 16, 16)).assign_coords(time=dates)
+    mask = (cube > 0.5).isel(band=0, drop=True)
+    count = xsr.evaluate(cube, cube, mask=mask, metrics=["mae"])["count"]
+    np.testing.assert_array_equal(count[:, 0], mask.sum(["y", "x"]))
+    with pytest.raises(CubeError, match=r"mask= differs in 2 date\(s\)"):
+        xsr.evaluate(cube, cube, mask=mask.isel(time=[1, 0]), metrics=["mae"])
 
 
 def test_single_bands_of_other_names_are_refused():
