@@ -15,7 +15,7 @@ from xsr.core.cube import open_cube
 from xsr.core.errors import StoreError, XsrError
 from xsr.core.ground import pixel_size_m
 from xsr.core.match import check_border
-from xsr.core.names import QUANTILE, BandsLike, fitting
+from xsr.core.names import QUANTILE, BandsLike, check_container, fitting
 from xsr.core.provenance import PREFIX
 from xsr.core.types import XarrayObject
 from xsr.kernels.optics import PsfLike
@@ -24,7 +24,7 @@ from xsr.operations.interpolate import interpolate
 from xsr.view import sections
 from xsr.view.pages import write_page
 from xsr.view.plots import panels
-from xsr.view.plots.reading import VISIBLE, Bounds, View, check_container, estimate, view_of
+from xsr.view.plots.reading import VISIBLE, Bounds, View, estimate, view_of
 from xsr.view.sections import Gathered, holes_of
 
 PANEL_PIXELS = 360

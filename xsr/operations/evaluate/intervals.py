@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from xsr.core import graph
 from xsr.core.cube import open_cube
 from xsr.core.errors import BandError, CubeError
-from xsr.core.names import QUANTILE, BandsLike, fitting
+from xsr.core.names import QUANTILE, BandsLike, check_container, fitting
 from xsr.core.provenance import made_by
 from xsr.core.types import XarrayObject
 from xsr.kernels import calibration as kernels
@@ -192,8 +192,7 @@ def estimate(fine: XarrayObject) -> XarrayObject:
 
 def _slices(fine: XarrayObject) -> tuple[Levels, list[XarrayObject]]:
     """Quantiles in ascending order, and the cube of each."""
-    if not isinstance(fine, xr.DataArray | xr.Dataset):
-        raise CubeError(f"got {type(fine).__name__}; expected an xarray DataArray or Dataset.")
+    check_container(fine)
     if QUANTILE not in fine.dims or QUANTILE not in fine.coords:
         raise CubeError(
             f"no dimension {QUANTILE!r} with a coordinate among {[str(dim) for dim in fine.dims]}; expected the"

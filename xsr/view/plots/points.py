@@ -10,10 +10,10 @@ from xsr.core.clock import with_utc
 from xsr.core.cube import Cube, open_cube
 from xsr.core.errors import CubeError, ParameterError
 from xsr.core.grid import crs_name
-from xsr.core.names import QUANTILE, BandsLike, fitting, standard_dims
+from xsr.core.names import QUANTILE, BandsLike, check_container, fitting, standard_dims
 from xsr.core.types import XarrayObject
 from xsr.view.plots.library import axes_or_current, plain
-from xsr.view.plots.reading import check_container, pixels_within
+from xsr.view.plots.reading import pixels_within
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

@@ -14,7 +14,7 @@ from xsr.core import checks
 from xsr.core.clock import with_utc
 from xsr.core.cube import open_cube
 from xsr.core.errors import BandError, CubeError, GridError, ParameterError
-from xsr.core.names import QUANTILE, BandsLike, standard_dims, standardise
+from xsr.core.names import QUANTILE, BandsLike, check_container, standard_dims, standardise
 from xsr.core.types import XarrayObject
 
 VISIBLE = ("B04", "B03", "B02")
@@ -143,18 +143,6 @@ def view_of(
     data = data.where(np.isfinite(data))
     date = None if found is None else found[0]
     return View(data, opened.geobox, opened.bands, opened.canonical, date, dates, place, opened.is_temperature)
-
-
-def check_container(cube: Any) -> None:
-    """Refuse what is no object of xarray.
-
-    Raises
-    ------
-    CubeError
-        With its type.
-    """
-    if not isinstance(cube, xr.DataArray | xr.Dataset):
-        raise CubeError(f"got {type(cube).__name__}; expected an xarray DataArray or Dataset.")
 
 
 def estimate(cube: XarrayObject) -> XarrayObject:
