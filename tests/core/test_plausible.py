@@ -7,6 +7,7 @@ import xsr  # noqa: F401  (registers .sr)
 from xsr.core.cube import open_cube
 from xsr.core.errors import XsrWarning
 from xsr.core.plausible import SAMPLE, Reflectance, thinned
+from xsr.core.provenance import made_by
 
 BANDS = ("B02", "B08")
 
@@ -90,9 +91,35 @@ def test_small_percent_are_percent():
 @pytest.mark.filterwarnings("ignore:Use .* matmul:PendingDeprecationWarning")  # odc-geo
 def test_units_that_two_operations_are_given_are_doubted():
     stored = make_cube(np.arange(300, 428, dtype=np.uint16).reshape(2, 8, 8))
-    once = stored.sr.interpolate(scale=1.5, units="dn10000")
+    once = stored.sr.mask_clouds(mask=stored[0] > 310, units="dn10000")
     with pytest.warns(XsrWarning, match="numbers up to 0.04.*, reflectance already.* Leave units= out"):
         once.sr.interpolate(scale=2, units="dn10000")
+
+
+@pytest.mark.filterwarnings("ignore:Use .* matmul:PendingDeprecationWarning")  # odc-geo
+def test_units_of_what_an_operation_computed_belong_to_it():
+    numbers = make_cube(np.arange(300, 428, dtype=np.float32).reshape(2, 8, 8))
+    with pytest.warns(XsrWarning, match="hold values up to 4"):
+        once = numbers.sr.interpolate(scale=1.5)
+    with pytest.warns(XsrWarning, match="that interpolate:bicubic made it: pass units= to that operation"):
+        once.sr.interpolate(scale=2, units="dn10000")
+
+
+@pytest.mark.filterwarnings("ignore:bands .* hold values up to 4", "ignore:Use .* matmul:PendingDeprecationWarning")
+@pytest.mark.parametrize(
+    "prepare",
+    [
+        lambda cube: cube.sr.clip(tuple(cube.odc.geobox.boundingbox), crs=32633),
+        lambda cube: cube.sr.mask_clouds(mask=cube[0, 0] > 410),
+        lambda cube: cube.sr.register(apply=True),
+        lambda cube: cube.assign_attrs(made_by("native", scale=[1.0, 1.0])),
+    ],
+    ids=["clip", "mask_clouds", "register", "native"],
+)
+def test_digital_numbers_that_were_only_prepared_take_units_later(prepare):
+    prepared = prepare(make_cube(np.arange(400, 500, dtype=np.float32).reshape(1, 1, 10, 10)))
+    fine = prepared.sr.interpolate(scale=1, method="nearest", units="dn10000")
+    np.testing.assert_allclose(fine, prepared * 1e-4, rtol=1e-6)
 
 
 def test_the_bands_concerned_are_named():

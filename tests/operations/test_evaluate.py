@@ -509,6 +509,23 @@ def test_a_mask_is_matched_by_band_and_date():
         xsr.evaluate(cube, cube, mask=mask.isel(band=[0, 1]), metrics=["mae"])
 
 
+@pytest.mark.parametrize("kind", ["array", "dataset", "packed"])
+def test_units_of_digital_numbers_leave_a_result_as_it_is(kind, tmp_path):
+    pair = synthetic_pair(size=(32, 32))
+    low, high = ((cube * 10_000).round().astype(np.uint16).drop_attrs(deep=False) for cube in (pair.low, pair.high))
+    fine = low.sr.interpolate(scale=4, units="dn10000")
+    if kind == "dataset":
+        fine, high = fine.to_dataset("band").assign_attrs(fine.attrs), high.to_dataset("band")
+    if kind == "packed":
+        fine.sr.to_zarr(tmp_path / "fine.zarr", dtype="uint16", progress=False)
+        fine = xr.open_zarr(tmp_path / "fine.zarr", decode_coords="all").reflectance.compute()
+    found = xsr.evaluate(fine, high, low=low, data_range=1, units="dn10000")
+    decoded = [xsr.interpolate(cube, scale=1, method="nearest", units="dn10000") for cube in (high, low)]
+    expected = xsr.evaluate(fine, decoded[0], low=decoded[1], data_range=1)
+    assert 0 < found.rmse.max() < 0.1
+    xr.testing.assert_allclose(found, expected)
+
+
 @pytest.mark.parametrize(
     "dates",
     [
