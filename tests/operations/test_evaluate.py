@@ -491,6 +491,12 @@ def test_nothing_to_compare_with():
         xsr.evaluate(image, reference, low=low, scale=4)
 
 
+@pytest.mark.parametrize("score", [xsr.strata, xsr.spectrum, lambda *pair: xsr.opensr(*pair, low=pair[0])])
+def test_scores_that_need_a_reference_refuse_none(score):
+    with pytest.raises(CubeError, match="got NoneType; expected an xarray DataArray or Dataset"):
+        score(make_cube((1, 1, 64, 64)), None)
+
+
 def test_dataset_of_bands_is_judged_like_an_array():
     image, reference = make_dataset((1, 3, 9, 9)), make_dataset((1, 3, 9, 9))
     assert not xsr.evaluate(image, reference)["mae"].values.any()

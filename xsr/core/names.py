@@ -197,7 +197,14 @@ def check_container(obj: Any) -> None:
 
 
 def standard_dims(obj: Obj) -> Obj:
-    """Object with standard names of its dimensions; band names stay."""
+    """Object with standard names of its dimensions; band names stay.
+
+    Raises
+    ------
+    CubeError
+        If it is no object of xarray, or two dimensions claim one role.
+    """
+    check_container(obj)
     return _renamed(obj, {**_spatial(obj), **_roles(obj)})
 
 

@@ -48,7 +48,7 @@ def scale_offset(units: str | float) -> tuple[float, float]:
         return UNITS[units]
     try:
         factor = float(units)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         factor = float("nan")
     if not (np.isfinite(factor) and factor > 0):
         raise ParameterError(

@@ -165,6 +165,7 @@ def calibration(
     """
     levels, slices = _slices(fine)
     middle = levels.estimate
+    check_container(reference)
     pair = open_comparison(slices[middle], reference, mask=mask, border=border, bands=bands, units=units)
     _check_every_band(fine, pair.cube.bands, fitting(bands, slices[middle]))
     steps = None if edges is None else ascending("edges", edges)

@@ -132,7 +132,7 @@ def support(
     cube = open_cube(fine, units=units, bands=fitting(bands, fine))
     coarse = open_low(low, cube, units=units, bands=bands)
     scale, given = _one_scale(coarse), (mtf, psf, source_mtf, sensor)
-    card = _card(cube) if given == (None,) * 4 else None
+    card = _card(cube) if all(value is None for value in given) else None
     if card is None:
         image, stated = coarse.cube, Optics(cube.sensor(sensor), mtf, "gaussian" if psf is None else psf, source_mtf)
         optics, record = _observed_by(stated, cube, image, scale)
