@@ -91,18 +91,20 @@ def test_small_percent_are_percent():
 @pytest.mark.filterwarnings("ignore:Use .* matmul:PendingDeprecationWarning")  # odc-geo
 def test_units_that_two_operations_are_given_are_doubted():
     stored = make_cube(np.arange(300, 428, dtype=np.uint16).reshape(2, 8, 8))
-    once = stored.sr.mask_clouds(mask=stored[0] > 310, units="dn10000")
+    once = stored.sr.interpolate(scale=1.5, units="dn10000")
     with pytest.warns(XsrWarning, match="numbers up to 0.04.*, reflectance already.* Leave units= out"):
         once.sr.interpolate(scale=2, units="dn10000")
 
 
 @pytest.mark.filterwarnings("ignore:Use .* matmul:PendingDeprecationWarning")  # odc-geo
-def test_units_of_what_an_operation_computed_belong_to_it():
+def test_units_of_several_cubes_are_not_those_of_what_an_operation_computed():
     numbers = make_cube(np.arange(300, 428, dtype=np.float32).reshape(2, 8, 8))
     with pytest.warns(XsrWarning, match="hold values up to 4"):
         once = numbers.sr.interpolate(scale=1.5)
     with pytest.warns(XsrWarning, match="that interpolate:bicubic made it: pass units= to that operation"):
-        once.sr.interpolate(scale=2, units="dn10000")
+        shared = open_cube(once, units="dn10000", shared=True).data.compute()
+    np.testing.assert_array_equal(shared.max(), once.max())
+    np.testing.assert_allclose(open_cube(once, units="dn10000").data.max(), 1e-4 * once.max(), rtol=1e-6)
 
 
 @pytest.mark.filterwarnings("ignore:bands .* hold values up to 4", "ignore:Use .* matmul:PendingDeprecationWarning")

@@ -384,7 +384,12 @@ def clean(attrs: Mapping[Any, Any]) -> dict[Any, Any]:
 
 
 def open_cube(
-    obj: XarrayObject, *, units: str | float | None = None, bands: BandsLike | None = None, watch: bool = True
+    obj: XarrayObject,
+    *,
+    units: str | float | None = None,
+    bands: BandsLike | None = None,
+    watch: bool = True,
+    shared: bool = False,
 ) -> Cube:
     """Check the contract and normalise a cube; lazy for Dask arrays.
 
@@ -393,8 +398,7 @@ def open_cube(
     obj
         DataArray with dims ([time,] [band,] y, x) or Dataset of band variables with dims ([time,] y, x).
     units
-        Units of the numbers where the metadata do not say; see `xsr.core.radiometry.UNITS`. Floats that an operation of
-        xsr has computed are reflectance, or the temperature that they state, whatever it is. Without it the numbers are
+        Units of the numbers where the metadata do not say; see `xsr.core.radiometry.UNITS`. Without it the numbers are
         checked as they are computed: a warning says once if they cannot be reflectance (see `xsr.core.plausible`).
         With it only a negative number that many pixels share is, as no data that nothing states, and reflectance that
         would be scaled again; with "reflectance" nothing.
@@ -402,6 +406,9 @@ def open_cube(
         Bands to keep, in this order; or a mapping from the names that they shall have to the labels of the cube.
     watch
         Whether numbers are looked at when they are computed; see `xsr.core.plausible`.
+    shared
+        Whether ``units`` are those of several cubes of a call: floats that an operation of xsr has computed are then
+        reflectance, or the temperature that they state, whatever the units.
 
     Returns
     -------
@@ -428,7 +435,8 @@ def open_cube(
     rest, layers = aside.set_aside(obj, spatial)
     aside.refuse_as_bands(layers, bands)
     named = isinstance(units, str) and units == "reflectance"
-    given, units = units, units if named or not _computed_floats(rest) else None
+    ignored = shared and units is not None and not named and _computed_floats(rest)
+    units = None if ignored else units
     if isinstance(rest, xr.Dataset):
         data = _stack_bands(rest, spatial, bands, units, meanings=names)
     else:
@@ -458,7 +466,6 @@ def open_cube(
     cube = cube if bands is None else cube.select(bands)
     if cube.is_temperature or named or not watch:
         return cube
-    ignored = units is None and given is not None
     made = f"that {obj.attrs[OPERATION]} made it: pass units= to that operation" if ignored else ""
     return _watched(cube, rest, units, made)
 

@@ -59,7 +59,7 @@ def open_like(
         If the dates differ.
     """
     mapping = fitting(bands, obj) if isinstance(bands, Mapping) else None
-    other = open_cube(obj, units=units, bands=mapping)
+    other = open_cube(obj, units=units, bands=mapping, shared=True)
     if len(cube.bands) == len(other.bands) == 1 and not (_names_bands(obj) and _names_bands(cube.original)):
         selected = other  # a single image without band names
     else:

@@ -71,7 +71,7 @@ def interpolate(
         Bands to keep, or a mapping from names to labels of the cube; all by default. See `xsr.liif`.
     units
         Units of the numbers where the metadata do not say: ``reflectance``, ``percent``, ``dn10000``,
-        ``dn10000-1000``, or a factor. What an operation of xsr has computed stays as it is.
+        ``dn10000-1000``, or a factor.
     chunks
         Output block in pixels, one number or (y, x); each becomes one Dask chunk over all bands.
 

@@ -156,7 +156,9 @@ class _Job:
 
     def score(self, *, psf: Any, data_range: float, scored: Mapping[str, Any]) -> None:
         """Plan all tables of scores."""
-        cube = open_cube(self.plain, units=self.options["units"], bands=fitting(self.options["bands"], self.plain))
+        cube = open_cube(
+            self.plain, units=self.options["units"], bands=fitting(self.options["bands"], self.plain), shared=True
+        )
         check_border(scored["border"], cube)
         valid = (
             xr.apply_ufunc(np.isfinite, cube.data, dask="allowed")
@@ -228,7 +230,7 @@ class _Job:
     def _drawn_bands(self) -> BandsLike:
         """Bands of true colour; where they are not there, the first band in grey."""
         bands, units = fitting(self.options["bands"], self.plain), self.options["units"]
-        cube = open_cube(self.plain, units=units, bands=bands)
+        cube = open_cube(self.plain, units=units, bands=bands, shared=True)
         by_meaning = dict(zip(cube.canonical, cube.bands, strict=True))
         names = [by_meaning[name] for name in VISIBLE] if set(VISIBLE) <= set(by_meaning) else [cube.bands[0]]
         return {name: bands[name] for name in names} if isinstance(bands, Mapping) else names

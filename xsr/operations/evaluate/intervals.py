@@ -171,7 +171,9 @@ def calibration(
     steps = None if edges is None else ascending("edges", edges)
     function = Calibration(levels, pair.reader, pair.cube.pixel_m, steps)
     others = [one for number, one in enumerate(slices) if number != middle]
-    sources = pair.sources + [open_cube(one, units=units, bands=fitting(bands, one)).data.data for one in others]
+    sources = pair.sources + [
+        open_cube(one, units=units, bands=fitting(bands, one), shared=True).data.data for one in others
+    ]
     jobs = pair.jobs(chunks, before=function.halo, after=(function.halo, function.halo))
     jobs = [replace(job, windows=job.windows[:1] * len(sources)) for job in jobs]
     shape = (len(pair.cube.bands) + 1, function.strata, levels.values)

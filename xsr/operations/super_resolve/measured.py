@@ -129,7 +129,7 @@ def support(
     True
     >>> kept = fine.sr.support(cube).possible_hallucination < 5  # where to trust the result
     """
-    cube = open_cube(fine, units=units, bands=fitting(bands, fine))
+    cube = open_cube(fine, units=units, bands=fitting(bands, fine), shared=True)
     coarse = open_low(low, cube, units=units, bands=bands)
     scale, given = _one_scale(coarse), (mtf, psf, source_mtf, sensor)
     card = _card(cube) if all(value is None for value in given) else None

@@ -81,7 +81,7 @@ def series(
     obj = with_utc(standard_dims(cube))
     levels = [None] if QUANTILE not in obj.dims else np.asarray(obj[QUANTILE].values, np.float64).tolist()
     slices = [obj if level is None else obj.isel({QUANTILE: n}, drop=True) for n, level in enumerate(levels)]
-    opened = [open_cube(one, units=units, bands=fitting(bands, one)) for one in slices]
+    opened = [open_cube(one, units=units, bands=fitting(bands, one), shared=True) for one in slices]
     dates = opened[0].times
     rows, cols = _pixel(opened[0], x, y, crs)
     pixels = graph.together(*(one.data.isel(y=rows.start, x=cols.start) for one in opened))

@@ -136,7 +136,7 @@ def view_of(
     chosen = _visible(obj, units) if bands is None else bands
     if len(chosen) not in (1, 3):
         raise BandError(f"bands={list(chosen)}; expected three, for red, green and blue, or one, for grey.")
-    opened = open_cube(obj, units=units, bands=chosen)
+    opened = open_cube(obj, units=units, bands=chosen, shared=True)
     found = opened.dates
     data = opened.data.isel(time=0)
     data = data.drop_vars([name for name in data.coords if name not in ("y", "x", "band")])
@@ -170,7 +170,7 @@ def _visible(obj: XarrayObject, units: str | float | None) -> tuple[str, ...]:
     names = standardise(obj)[2]
     if set(VISIBLE) <= set(names.bands.values()):
         return VISIBLE
-    bands = open_cube(obj, units=units).bands
+    bands = open_cube(obj, units=units, shared=True).bands
     if len(bands) == 1:
         return bands
     raise BandError(
