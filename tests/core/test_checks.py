@@ -28,7 +28,7 @@ def test_numbers_of_any_kind(value):
     assert checks.positive("size", value) == 0.5
 
 
-@pytest.mark.parametrize("value", ["1", None, True, [1.0], np.array([1.0]), np.nan, np.inf, 1j, -0.1, -1])
+@pytest.mark.parametrize("value", ["1", None, True, [1.0], np.array([1.0]), np.nan, np.inf, 1j, -0.1, -1, 10**400])
 def test_what_is_no_number_in_range(value):
     with pytest.raises(ParameterError, match=r"share=.*; expected a share\."):
         checks.within("share", value, low=0, what="a share")

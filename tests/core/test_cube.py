@@ -5,6 +5,7 @@ import xarray as xr
 from affine import Affine
 from helpers import NORTH, WEST, make_cube, make_dataset, make_geobox
 
+import xsr
 from xsr.core.cube import open_cube
 from xsr.core.errors import BandError, CubeError, GridError
 from xsr.operations.interpolate import interpolate
@@ -100,6 +101,14 @@ def test_a_crs_without_a_crs_variable_of_the_usual_name_is_found():
 def test_other_things_are_refused(thing):
     with pytest.raises(CubeError, match=r"expected an xarray DataArray or Dataset"):
         open_cube(thing)
+
+
+def test_the_way_from_a_tree_to_its_cube_is_said_and_works():
+    dataset = make_dataset((2, 4, 4))
+    tree = xr.DataTree.from_dict({"/r10m": dataset})
+    with pytest.raises(CubeError, match=r"got DataTree; .*: xsr\.open\(tree\)\."):
+        xsr.degrade(tree, scale=2)
+    assert xsr.degrade(xsr.open(tree), scale=2).equals(xsr.degrade(dataset, scale=2))
 
 
 def test_a_missing_crs_is_refused():

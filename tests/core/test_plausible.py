@@ -3,9 +3,11 @@ import pytest
 import xarray as xr
 from helpers import make_cube
 
+import xsr  # noqa: F401  (registers .sr)
 from xsr.core.cube import open_cube
 from xsr.core.errors import XsrWarning
 from xsr.core.plausible import SAMPLE, Reflectance, thinned
+from xsr.core.provenance import made_by
 
 BANDS = ("B02", "B08")
 
@@ -66,6 +68,60 @@ def test_indices_and_single_dark_pixels_are_no_numbers_for_no_data():
 
 def test_given_units_are_not_doubted():
     assert Reflectance(BANDS, packing=(1e-4, 0.0), given=True)(block(42.5)) is None
+
+
+def test_units_given_for_what_is_reflectance_already():
+    reflectance = np.linspace(0.01, 0.6, 800, dtype=np.float32).reshape(1, 2, 20, 20)
+    for scale, offset in ((1e-4, 0.0), (1e-4, -0.1), (2.75e-5, -0.2)):
+        scaled = Reflectance(BANDS, packing=(scale, offset), given=True)
+        text = scaled((reflectance * scale + offset).astype(np.float32))
+        assert f"holds numbers up to 0.6, reflectance already, which units= scales by {scale:g}. Leave" in text
+
+
+@pytest.mark.parametrize("numbers", [[0, 0, 0, 1], [0, 1, 2, 2], [0.4, 30.5, 80.2, 91.7], [np.nan] * 4])
+def test_dark_digital_numbers_are_digital_numbers(numbers):
+    values = np.resize(np.float32(numbers), (1, 2, 20, 20)) * np.float32(1e-4)
+    assert Reflectance(BANDS, packing=(1e-4, 0.0), given=True)(values) is None
+
+
+def test_small_percent_are_percent():
+    assert Reflectance(BANDS, packing=(0.01, 0.0), given=True)(block(0.0123)) is None
+
+
+@pytest.mark.filterwarnings("ignore:Use .* matmul:PendingDeprecationWarning")  # odc-geo
+def test_units_that_two_operations_are_given_are_doubted():
+    stored = make_cube(np.arange(300, 428, dtype=np.uint16).reshape(2, 8, 8))
+    once = stored.sr.interpolate(scale=1.5, units="dn10000")
+    with pytest.warns(XsrWarning, match="numbers up to 0.04.*, reflectance already.* Leave units= out"):
+        once.sr.interpolate(scale=2, units="dn10000")
+
+
+@pytest.mark.filterwarnings("ignore:Use .* matmul:PendingDeprecationWarning")  # odc-geo
+def test_units_of_several_cubes_are_not_those_of_what_an_operation_computed():
+    numbers = make_cube(np.arange(300, 428, dtype=np.float32).reshape(2, 8, 8))
+    with pytest.warns(XsrWarning, match="hold values up to 4"):
+        once = numbers.sr.interpolate(scale=1.5)
+    with pytest.warns(XsrWarning, match="that interpolate:bicubic made it: pass units= to that operation"):
+        shared = open_cube(once, units="dn10000", shared=True).data.compute()
+    np.testing.assert_array_equal(shared.max(), once.max())
+    np.testing.assert_allclose(open_cube(once, units="dn10000").data.max(), 1e-4 * once.max(), rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:bands .* hold values up to 4", "ignore:Use .* matmul:PendingDeprecationWarning")
+@pytest.mark.parametrize(
+    "prepare",
+    [
+        lambda cube: cube.sr.clip(tuple(cube.odc.geobox.boundingbox), crs=32633),
+        lambda cube: cube.sr.mask_clouds(mask=cube[0, 0] > 410),
+        lambda cube: cube.sr.register(apply=True),
+        lambda cube: cube.assign_attrs(made_by("native", scale=[1.0, 1.0])),
+    ],
+    ids=["clip", "mask_clouds", "register", "native"],
+)
+def test_digital_numbers_that_were_only_prepared_take_units_later(prepare):
+    prepared = prepare(make_cube(np.arange(400, 500, dtype=np.float32).reshape(1, 1, 10, 10)))
+    fine = prepared.sr.interpolate(scale=1, method="nearest", units="dn10000")
+    np.testing.assert_allclose(fine, prepared * 1e-4, rtol=1e-6)
 
 
 def test_the_bands_concerned_are_named():

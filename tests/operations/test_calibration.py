@@ -295,6 +295,8 @@ def test_cubes_without_quantiles():
             xsr.calibration(odd, truth)
     with pytest.raises(CubeError, match="got ndarray; expected an xarray"):
         xsr.calibration(fine.values, truth)
+    with pytest.raises(CubeError, match="got NoneType; expected an xarray"):
+        xsr.calibration(fine, None)
     with pytest.raises(CubeError, match="dimension 'quantile' found"):
         xsr.calibration(fine, fine)
 

@@ -144,6 +144,11 @@ def test_too_small_a_cube_is_refused():
         xsr.estimate_mtf(cube(np.zeros((31, 64))))
 
 
+def test_what_is_no_cube_is_refused():
+    with pytest.raises(CubeError, match="got ndarray; expected an xarray DataArray or Dataset"):
+        xsr.estimate_mtf(np.zeros((64, 64)))
+
+
 def test_white_noise_has_its_variance_at_each_frequency():
     white = np.random.default_rng(0).standard_normal((256, 256))
     power, count = scenespectrum.periodogram(white, 64)

@@ -1,6 +1,7 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from affine import Affine
@@ -490,6 +491,12 @@ def test_nothing_to_compare_with():
         xsr.evaluate(image, reference, low=low, scale=4)
 
 
+@pytest.mark.parametrize("score", [xsr.strata, xsr.spectrum, lambda *pair: xsr.opensr(*pair, low=pair[0])])
+def test_scores_that_need_a_reference_refuse_none(score):
+    with pytest.raises(CubeError, match="got NoneType; expected an xarray DataArray or Dataset"):
+        score(make_cube((1, 1, 64, 64)), None)
+
+
 def test_dataset_of_bands_is_judged_like_an_array():
     image, reference = make_dataset((1, 3, 9, 9)), make_dataset((1, 3, 9, 9))
     assert not xsr.evaluate(image, reference)["mae"].values.any()
@@ -506,6 +513,41 @@ def test_a_mask_is_matched_by_band_and_date():
         xsr.evaluate(cube, cube, mask=mask.isel(time=[1, 0]), metrics=["mae"])
     with pytest.raises(ParameterError, match=r"mask= lacks the bands \['B08'\]"):
         xsr.evaluate(cube, cube, mask=mask.isel(band=[0, 1]), metrics=["mae"])
+
+
+@pytest.mark.parametrize("kind", ["array", "dataset", "packed"])
+def test_units_of_digital_numbers_leave_a_result_as_it_is(kind, tmp_path):
+    pair = synthetic_pair(size=(32, 32))
+    low, high = ((cube * 10_000).round().astype(np.uint16).drop_attrs(deep=False) for cube in (pair.low, pair.high))
+    fine = low.sr.interpolate(scale=4, units="dn10000")
+    if kind == "dataset":
+        fine, high = fine.to_dataset("band").assign_attrs(fine.attrs), high.to_dataset("band")
+    if kind == "packed":
+        fine.sr.to_zarr(tmp_path / "fine.zarr", dtype="uint16", progress=False)
+        fine = xr.open_zarr(tmp_path / "fine.zarr", decode_coords="all").reflectance.compute()
+    found = xsr.evaluate(fine, high, low=low, data_range=1, units="dn10000")
+    decoded = [xsr.interpolate(cube, scale=1, method="nearest", units="dn10000") for cube in (high, low)]
+    expected = xsr.evaluate(fine, decoded[0], low=decoded[1], data_range=1)
+    assert 0 < found.rmse.max() < 0.1
+    xr.testing.assert_allclose(found, expected)
+
+
+@pytest.mark.parametrize(
+    "dates",
+    [
+        ["2024-01-01", "2024-02-01"],
+        pd.to_datetime(["2024-01-01", "2024-02-01"], utc=True),
+        np.array(["2024-01-01", "NaT"], "datetime64[ns]"),
+    ],
+    ids=["text", "zoned", "unknown"],
+)
+def test_cubes_and_masks_have_the_same_dates_in_any_form(dates):
+    cube = make_cube((2, 1, 16, 16)).assign_coords(time=dates)
+    mask = (cube > 0.5).isel(band=0, drop=True)
+    count = xsr.evaluate(cube, cube, mask=mask, metrics=["mae"])["count"]
+    np.testing.assert_array_equal(count[:, 0], mask.sum(["y", "x"]))
+    with pytest.raises(CubeError, match=r"mask= differs in 2 date\(s\)"):
+        xsr.evaluate(cube, cube, mask=mask.isel(time=[1, 0]), metrics=["mae"])
 
 
 def test_single_bands_of_other_names_are_refused():

@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from affine import Affine
@@ -54,6 +55,24 @@ def test_any_chunks_give_the_same_and_nothing_is_computed(chunks, monkeypatch):
         out = mask_clouds(cube, dilate_m=31)
     monkeypatch.undo()
     np.testing.assert_array_equal(out, mask_clouds(cube.compute(), dilate_m=31))
+
+
+@pytest.mark.parametrize(
+    "dates",
+    [
+        ["2024-06-01", "2024-06-02"],
+        pd.to_datetime(["2024-06-01", "2024-06-02"], utc=True),
+        np.array(["2024-06-01", "NaT"], "datetime64[ns]"),
+    ],
+    ids=["text", "zoned", "unknown"],
+)
+def test_a_mask_has_the_dates_of_its_cube_in_any_form(dates):
+    cube = cloudy().drop_vars("scl").assign_coords(time=dates)
+    mask = cube.valid
+    out = mask_clouds(cube.drop_vars("valid"), mask=mask)
+    np.testing.assert_array_equal(np.isfinite(out[:, 0]), mask)
+    with pytest.raises(GridError, match="expected the same dates"):
+        mask_clouds(cube, mask=mask.isel(time=[1, 0]))
 
 
 def test_classes_can_be_chosen():

@@ -178,6 +178,8 @@ def test_references_that_do_not_fit_are_refused():
         register(cube, reference=cube[0, :, 1:])
     with pytest.raises(BandError, match=r"reference= lacks the bands \['B03'\]"):
         register(cube, reference=cube[0, :1])
+    with pytest.raises(CubeError, match="got ndarray; expected an xarray"):
+        register(cube, reference=cube[0].values)
 
 
 def test_flat_images_have_no_shift():

@@ -543,6 +543,8 @@ def test_sharpness_of_points_is_the_cell(model):
         ({"x": [1.0, 2.0], "y": [1.0]}, r"x has shape \(2,\) and y \(1,\)"),
         ({"x": [], "y": []}, "at least one point"),
         ({"x": [[1.0]], "y": [[1.0]]}, r"x has shape \(1, 1\)"),
+        ({"x": ["9.1 E"], "y": ["52 N"]}, "no map coordinates: could not convert string to float: '9.1 E'"),
+        ({"x": [object()], "y": [1.0]}, "no map coordinates: .*expected two sequences of numbers"),
         ({"x": [1.0], "y": [1.0], "scale": 0.9}, "scale=0.9"),
         ({"x": [1.0], "y": [1.0], "scale": np.nan}, "scale=nan"),
     ],

@@ -237,6 +237,13 @@ def test_the_noise_is_the_unit_of_what_is_unusual():
     assert found.attrs["noise"] == [0.001, 0.003]
 
 
+def test_a_pair_of_mtf_may_be_an_array():
+    low = texture((1, 2, 20, 20))
+    fine = low.sr.interpolate(scale=2)
+    found = fine.sr.support(low, mtf=np.array([0.3, 0.2]))
+    xr.testing.assert_identical(found, fine.sr.support(low, mtf=(0.3, 0.2)))
+
+
 def test_what_does_not_fit_is_refused(model, tmp_path):
     low = texture((1, 2, 20, 20))
     fine = low.sr.interpolate(scale=2)

@@ -40,6 +40,14 @@ def is_number(value: Any) -> bool:
     return isinstance(plain, Real) and not isinstance(plain, bool | np.bool_)
 
 
+def _is_finite(value: Any) -> bool:
+    """Whether a value is a number that double precision holds."""
+    try:
+        return is_number(value) and math.isfinite(value)
+    except OverflowError:  # of a whole number beyond it
+        return False
+
+
 def within(name: str, value: Any, *, low: float, high: float = math.inf, what: str) -> float:
     """Refuse what is not a finite number from ``low`` to ``high``.
 
@@ -48,7 +56,7 @@ def within(name: str, value: Any, *, low: float, high: float = math.inf, what: s
     ParameterError
         With the name, the value and what is expected.
     """
-    if not (is_number(value) and math.isfinite(value) and low <= value <= high):
+    if not (_is_finite(value) and low <= value <= high):
         raise ParameterError(f"{name}={value!r}; expected {what}.")
     return float(value)
 
@@ -61,7 +69,7 @@ def positive(name: str, value: Any, *, what: str = "a positive, finite number") 
     ParameterError
         With the name, the value and what is expected.
     """
-    if not (is_number(value) and math.isfinite(value) and value > 0):
+    if not (_is_finite(value) and value > 0):
         raise ParameterError(f"{name}={value!r}; expected {what}.")
     return float(value)
 

@@ -1,19 +1,23 @@
 """Times as cubes carry them, brought to UTC: NumPy's datetime64 knows no zones."""
 
 import re
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
 
 from xsr.core.errors import CubeError
 from xsr.core.types import XarrayObject
+
+Obj = TypeVar("Obj", xr.DataArray, xr.Dataset, XarrayObject)
 
 ISO = re.compile(r"\d{4}-?\d\d(-?\d\d)?([T ].*)?Z?")
 """What a text must look like to be taken for a time; other labels stay what they are."""
 
 
-def with_utc(obj: XarrayObject) -> XarrayObject:
+def with_utc(obj: Obj) -> Obj:
     """Bring the coordinate ``time`` to datetime64 in UTC, where it holds zoned times, ISO 8601 text or cftime objects.
 
     Times without a zone are UTC. Numbers, datetime64 and labels that are no times are left alone.
@@ -26,13 +30,26 @@ def with_utc(obj: XarrayObject) -> XarrayObject:
     if "time" not in obj.coords:
         return obj
     coord = obj.coords["time"]
-    if not isinstance(coord.dtype, pd.DatetimeTZDtype) and coord.dtype.kind not in "OUT":
+    dtype: Any = coord.dtype  # of NumPy or pandas
+    if not isinstance(dtype, pd.DatetimeTZDtype) and dtype.kind not in "OUT":
         return obj
     values = list(coord.to_index() if coord.ndim else coord.expand_dims("time").to_index())
     if not _are_times(values):
         return obj
     times = _read(values)
     return obj.assign_coords(time=(coord.dims, times if coord.ndim else times[0], coord.attrs))
+
+
+def same_times(ours: NDArray[Any], theirs: NDArray[Any]) -> NDArray[np.bool_]:
+    """Whether times of two coordinates of one length are the same, one by one; two that are unknown are.
+
+    Examples
+    --------
+    >>> known = np.array(["2024-06-01", "NaT"], "datetime64[s]")
+    >>> same_times(known, known.astype("datetime64[ns]")).tolist(), same_times(known, known[::-1]).tolist()
+    ([True, True], [False, False])
+    """
+    return np.asarray((ours == theirs) | (pd.isnull(ours) & pd.isnull(theirs)))
 
 
 def _are_times(values: list[Any]) -> bool:

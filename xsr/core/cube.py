@@ -48,6 +48,8 @@ STALE_PREFIXES = ("proj:", "spatial:", "zarr_conventions", PREFIX, "STATISTICS_"
 
 KEEPS_PIXELS = ("clip", "mask_clouds")
 """Operations after which pixels are where they were, and as they were or no data."""
+PREPARES = ("native", "register")
+"""Further operations before which floats may have been digital numbers, whose units a later one is given."""
 
 
 @dataclass(frozen=True)
@@ -257,9 +259,7 @@ class Cube:
     @property
     def regridded(self) -> bool:
         """Whether an operation of xsr has made the grid or the values; cutting and masking do not."""
-        attrs = self.original.attrs
-        made = any(str(name).startswith(PREFIX) for name in attrs)
-        return made and (attrs.get(OPERATION) not in KEEPS_PIXELS or SCALE in attrs)
+        return _computed(self.original)
 
     @property
     def scale_made(self) -> dict[str, Any]:
@@ -384,7 +384,12 @@ def clean(attrs: Mapping[Any, Any]) -> dict[Any, Any]:
 
 
 def open_cube(
-    obj: XarrayObject, *, units: str | float | None = None, bands: BandsLike | None = None, watch: bool = True
+    obj: XarrayObject,
+    *,
+    units: str | float | None = None,
+    bands: BandsLike | None = None,
+    watch: bool = True,
+    shared: bool = False,
 ) -> Cube:
     """Check the contract and normalise a cube; lazy for Dask arrays.
 
@@ -395,12 +400,15 @@ def open_cube(
     units
         Units of the numbers where the metadata do not say; see `xsr.core.radiometry.UNITS`. Without it the numbers are
         checked as they are computed: a warning says once if they cannot be reflectance (see `xsr.core.plausible`).
-        With it only a negative number that many pixels share is, as no data that nothing states; with "reflectance"
-        nothing.
+        With it only a negative number that many pixels share is, as no data that nothing states, and reflectance that
+        would be scaled again; with "reflectance" nothing.
     bands
         Bands to keep, in this order; or a mapping from the names that they shall have to the labels of the cube.
     watch
         Whether numbers are looked at when they are computed; see `xsr.core.plausible`.
+    shared
+        Whether ``units`` are those of several cubes of a call: floats that an operation of xsr has computed are then
+        reflectance, or the temperature that they state, whatever the units.
 
     Returns
     -------
@@ -426,6 +434,9 @@ def open_cube(
     obj = with_utc(obj)
     rest, layers = aside.set_aside(obj, spatial)
     aside.refuse_as_bands(layers, bands)
+    named = isinstance(units, str) and units == "reflectance"
+    ignored = shared and units is not None and not named and _computed_floats(rest)
+    units = None if ignored else units
     if isinstance(rest, xr.Dataset):
         data = _stack_bands(rest, spatial, bands, units, meanings=names)
     else:
@@ -453,13 +464,29 @@ def open_cube(
     if len(set(cube.canonical)) != len(cube.bands):
         raise BandError(f"bands {list(cube.bands)} name a band twice; expected unique bands. Drop the duplicates.")
     cube = cube if bands is None else cube.select(bands)
-    return cube if cube.is_temperature or units == "reflectance" or not watch else _watched(cube, rest, units)
+    if cube.is_temperature or named or not watch:
+        return cube
+    made = f"that {obj.attrs[OPERATION]} made it: pass units= to that operation" if ignored else ""
+    return _watched(cube, rest, units, made)
 
 
-def _watched(cube: Cube, obj: XarrayObject, units: str | float | None) -> Cube:
+def _computed(obj: XarrayObject) -> bool:
+    """Whether an operation of xsr has made the grid or the values; cutting and masking do not."""
+    made = any(str(name).startswith(PREFIX) for name in obj.attrs)
+    return made and (obj.attrs.get(OPERATION) not in KEEPS_PIXELS or SCALE in obj.attrs)
+
+
+def _computed_floats(obj: XarrayObject) -> bool:
+    """Whether an operation of xsr has made reflectance or temperatures, and they are not stored as integers."""
+    variables = obj.data_vars.values() if isinstance(obj, xr.Dataset) else (obj,)
+    final = obj.attrs.get(OPERATION) not in (None, *PREPARES)
+    return final and _computed(obj) and not any(map(radiometry.are_stored, variables))
+
+
+def _watched(cube: Cube, obj: XarrayObject, units: str | float | None, made: str) -> Cube:
     """Let the numbers be looked at when they are computed; those of given units for a number that means no data."""
     variables = [v for n, v in obj.data_vars.items() if str(n) in cube.bands] if isinstance(obj, xr.Dataset) else [obj]
-    stated = filter(None, map(radiometry.stated_otherwise, variables))
+    stated = filter(None, (made, *map(radiometry.stated_otherwise, variables)))
     packing = radiometry.packing(variables[0], units)
     inspect = plausible.Reflectance(cube.bands, next(stated, ""), packing, given=units is not None)
     array = graph.watch(cube.data.data, inspect)

@@ -12,6 +12,7 @@ from odc.geo.geobox import GeoBox
 
 from xsr.core import checks, pipeline
 from xsr.core.blocks import Span, chunk_sizes, spans
+from xsr.core.clock import same_times, with_utc
 from xsr.core.cube import Cube, open_cube
 from xsr.core.errors import BandError, CubeError, GridError, ParameterError
 from xsr.core.grid import EDGE, crs_name, resolution
@@ -58,7 +59,7 @@ def open_like(
         If the dates differ.
     """
     mapping = fitting(bands, obj) if isinstance(bands, Mapping) else None
-    other = open_cube(obj, units=units, bands=mapping)
+    other = open_cube(obj, units=units, bands=mapping, shared=True)
     if len(cube.bands) == len(other.bands) == 1 and not (_names_bands(obj) and _names_bands(cube.original)):
         selected = other  # a single image without band names
     else:
@@ -89,7 +90,7 @@ def _check_dates(ours: xr.DataArray, theirs: xr.DataArray, what: str) -> None:
         )
     if "time" not in ours.coords or "time" not in theirs.coords:
         return
-    differ = np.flatnonzero(ours["time"].values != theirs["time"].values)
+    differ = np.flatnonzero(~same_times(ours["time"].values, theirs["time"].values))
     if differ.size:
         first = int(differ[0])
         raise CubeError(
@@ -188,7 +189,7 @@ def open_mask(mask: Any, cube: Cube) -> Any:
     if not isinstance(mask, xr.DataArray) or mask.dtype != bool:
         kind = getattr(mask, "dtype", type(mask).__name__)
         raise ParameterError(f"mask= is {kind}; expected a boolean DataArray, True where a pixel is judged.")
-    mask = standard_dims(mask)
+    mask = with_utc(standard_dims(mask))
     y, x = (dim if dim in mask.dims else short for dim, short in zip(cube.spatial, ("y", "x"), strict=True))
     extra = set(mask.dims) - {"time", "band", y, x}
     if extra or not {y, x} <= set(mask.dims):

@@ -125,8 +125,7 @@ def standardise(obj: Obj, bands: BandsLike | None = None) -> tuple[Obj, tuple[st
     ParameterError
         If ``bands`` is neither names nor a mapping.
     """
-    if not isinstance(obj, xr.DataArray | xr.Dataset):
-        raise CubeError(f"got {type(obj).__name__}; expected an xarray DataArray or Dataset.")
+    check_container(obj)
     own = {**_spatial(obj), **_roles(obj)}
     swapped = frozenset(standard for standard in own if standard in obj.coords)
     obj = _renamed(obj, own)
@@ -184,8 +183,28 @@ def rename_dims(obj: Obj, mapping: Mapping[str, str]) -> Obj:
     return _renamed(obj, {new: own for own, new in mapping.items() if own != new})
 
 
+def check_container(obj: Any) -> None:
+    """Refuse what is no object of xarray that can be a cube.
+
+    Raises
+    ------
+    CubeError
+        With its type, and the way from a tree to a cube.
+    """
+    if not isinstance(obj, xr.DataArray | xr.Dataset):
+        way = " Open the cube that the tree holds: xsr.open(tree)." if isinstance(obj, xr.DataTree) else ""
+        raise CubeError(f"got {type(obj).__name__}; expected an xarray DataArray or Dataset.{way}")
+
+
 def standard_dims(obj: Obj) -> Obj:
-    """Object with standard names of its dimensions; band names stay."""
+    """Object with standard names of its dimensions; band names stay.
+
+    Raises
+    ------
+    CubeError
+        If it is no object of xarray, or two dimensions claim one role.
+    """
+    check_container(obj)
     return _renamed(obj, {**_spatial(obj), **_roles(obj)})
 
 

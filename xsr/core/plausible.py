@@ -25,6 +25,10 @@ PERCENT = 150.0
 """Largest number that may be percent."""
 KELVIN = (180.0, 350.0)
 """Range of the median of temperatures of the Earth."""
+COUNTS = 1e-3
+"""Largest scale of digital numbers."""
+WHOLE = 0.01
+"""Distance from an integer up to which a number counts as one."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +42,15 @@ class Reflectance:
     packing: tuple[float, float] = (1.0, 0.0)
     """Scale and offset from stored numbers to those of the blocks."""
     given: bool = False
-    """Whether the user gave the units: then only a number for no data is looked for."""
+    """Whether the user gave the units: then only a number for no data is looked for, and reflectance scaled again."""
 
     def __call__(self, block: NDArray[np.float32]) -> str | None:
         """Say what is odd about a block, None if nothing is."""
         if not block.size:
             return None
         sample = thinned(block)
+        if (most := self._scaled_again(sample)) is not None:
+            return scaled_again(most, self.packing[0])
         found = [self._odd(sample[:, band]) for band in range(sample.shape[1])]
         odd = [band for band, values in enumerate(found) if values is not None]
         if not odd:
@@ -60,6 +66,16 @@ class Reflectance:
         scale, offset = self.packing
         packed = self.packing != (1.0, 0.0) and _filler(values) is not None
         return round((float(values.min()) - offset) / scale) if packed else None
+
+    def _scaled_again(self, sample: NDArray[np.float32]) -> float | None:
+        """Largest number that given units took for digital numbers, if these are fractions as reflectance is."""
+        scale, offset = self.packing
+        if not self.given or scale > COUNTS:
+            return None
+        numbers = (sample[np.isfinite(sample)].astype(np.float64) - offset) / scale
+        most = float(np.abs(numbers).max(initial=0.0))
+        fractions = np.count_nonzero(np.abs(numbers - np.rint(numbers)) > WHOLE)
+        return most if most <= BRIGHT and 2 * fractions > numbers.size else None
 
     def _odd(self, values: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """Finite values of a band if too many of them are no reflectance."""
@@ -100,6 +116,14 @@ def unmasked(values: NDArray[np.float32], number: int) -> str:
     return (
         f"values down to {float(values.min()):.6g} in a cube taken as reflectance, stored as {number}. If that number"
         f" means no data, set the attribute _FillValue={number} of the DataArray, or of each variable of the Dataset."
+    )
+
+
+def scaled_again(most: float, scale: float) -> str:
+    """Say that given units have scaled what was reflectance, and how to use them for other cubes of a call."""
+    return (
+        f"the cube holds numbers up to {most:.2g}, reflectance already, which units= scales by {scale:g}. Leave units="
+        " out; if another cube of the call needs it, convert that one first."
     )
 
 

@@ -48,7 +48,7 @@ def scale_offset(units: str | float) -> tuple[float, float]:
         return UNITS[units]
     try:
         factor = float(units)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         factor = float("nan")
     if not (np.isfinite(factor) and factor > 0):
         raise ParameterError(
@@ -99,7 +99,7 @@ def packing(data: xr.DataArray, units: str | float | None) -> tuple[float, float
     """Scale and offset that `decode` applies; (1, 0) for numbers that it leaves alone."""
     if units is not None:
         return scale_offset(units)
-    return _declared(data) if data.dtype.kind in "iu" or _masked_integers(data) else (1.0, 0.0)
+    return _declared(data) if are_stored(data) else (1.0, 0.0)
 
 
 def _ignored(data: xr.DataArray, scale: float, offset: float) -> str:
@@ -171,7 +171,7 @@ def check_alike(variables: Mapping[Any, xr.DataArray], units: str | float | None
             f"variable {str(hot)!r} is a temperature in {variables[hot].attrs.get('units')!r}, {str(other)!r} is none;"
             f" expected one kind in a cube. Select one with bands=, or leave the other out: .drop_vars({str(hot)!r})."
         )
-    stored = {name: v.dtype.kind in "iu" or _masked_integers(v) for name, v in variables.items()}
+    stored = {name: are_stored(variable) for name, variable in variables.items()}
     pair = _unlike(stored)
     if units is not None and pair is not None and scale_offset(units) != (1.0, 0.0):
         whole, real = pair
@@ -190,8 +190,12 @@ def _unlike(kinds: Mapping[Any, bool]) -> tuple[Any, Any] | None:
 
 def without_scale(data: xr.DataArray) -> bool:
     """Whether numbers are integers, as they are or as a reader masked them, of which nothing states the unit."""
-    integer = data.dtype.kind in "iu" or _masked_integers(data)
-    return integer and _packing_of(data)[0] == 1.0 and stated_units(data.attrs) not in PERCENT
+    return are_stored(data) and _packing_of(data)[0] == 1.0 and stated_units(data.attrs) not in PERCENT
+
+
+def are_stored(data: xr.DataArray) -> bool:
+    """Whether numbers are integers, as they are or as a reader masked them."""
+    return data.dtype.kind in "iu" or _masked_integers(data)
 
 
 def _masked_integers(data: xr.DataArray) -> bool:
@@ -222,7 +226,7 @@ def _declared(data: xr.DataArray) -> tuple[float, float]:
 
 def _packing_of(data: xr.DataArray) -> tuple[float, float]:
     """Scale and offset that are stated and not applied: those in the encoding of floats have been."""
-    encoded = data.dtype.kind in "iu" or _masked_integers(data)
+    encoded = are_stored(data)
     scale, offset = (
         declared_number(data, *names, encoded=encoded)
         for names in (("scale_factor", "scale", "scales"), ("add_offset", "offset", "offsets"))

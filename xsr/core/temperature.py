@@ -9,7 +9,7 @@ from odc.geo.xr import spatial_dims
 from xsr.core import radiometry
 from xsr.core.cube import Cube, open_cube
 from xsr.core.errors import BandError, CubeError
-from xsr.core.names import standard_dims
+from xsr.core.names import check_container, standard_dims
 from xsr.core.sensors import TEMPERATURE_PRODUCTS
 from xsr.core.types import XarrayObject
 
@@ -27,8 +27,7 @@ def open_temperature(obj: XarrayObject, units: str | None) -> Cube:
     BandError
         If it has several bands.
     """
-    if not isinstance(obj, xr.DataArray | xr.Dataset):
-        raise CubeError(f"the cube is a {type(obj).__name__}; expected an xarray DataArray or Dataset.")
+    check_container(obj)
     if isinstance(obj, xr.Dataset):
         spatial = set(spatial_dims(standard_dims(obj), relaxed=True) or ())
         names = [name for name, v in standard_dims(obj).data_vars.items() if spatial and spatial <= set(v.dims)]

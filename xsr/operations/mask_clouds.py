@@ -8,6 +8,7 @@ import xarray as xr
 
 from xsr.core import aside, graph
 from xsr.core.classes import family_of, holds_classes, shown
+from xsr.core.clock import same_times, with_utc
 from xsr.core.cube import Cube, open_cube
 from xsr.core.errors import CubeError, GridError, ParameterError
 from xsr.core.georeference import geobox_of
@@ -170,7 +171,7 @@ def _on_grid(mask: xr.DataArray, cube: Cube) -> xr.DataArray:
     """Mask with dims ([time,] y, x) on the grid of the cube; refuses what does not cover it and other dates."""
     if mask.dtype.kind not in "biuf":
         raise ParameterError(f"mask has dtype {mask.dtype}; expected booleans or the numbers of classes.")
-    mask, (y, x) = standard_dims(mask), cube.spatial
+    mask, (y, x) = with_utc(standard_dims(mask)), cube.spatial
     dated = "time" in mask.dims
     extra = set(mask.dims) - {"time", y, x}
     if extra or not {y, x} <= set(mask.dims) or (dated and "time" not in cube.original.dims):
@@ -191,7 +192,7 @@ def _same_places(mask: xr.DataArray, cube: XarrayObject, dim: object) -> bool:
 def _same_dates(mask: xr.DataArray, cube: Cube) -> None:
     theirs, count = cube.data["time"], cube.data.sizes["time"]
     known = "time" in mask.coords and "time" in cube.data.coords
-    if mask.sizes["time"] != count or (known and not np.array_equal(mask["time"].values, theirs.values)):
+    if mask.sizes["time"] != count or (known and not same_times(mask["time"].values, theirs.values).all()):
         raise GridError(
             f"the mask differs from the cube along 'time' ({mask.sizes['time']} and {count} places); expected the same"
             " dates. Select them: mask.sel(time=cube.time), or select the dates of the cube that have a mask."

@@ -15,7 +15,7 @@ from xsr.core.cube import open_cube
 from xsr.core.errors import StoreError, XsrError
 from xsr.core.ground import pixel_size_m
 from xsr.core.match import check_border
-from xsr.core.names import QUANTILE, BandsLike, fitting
+from xsr.core.names import QUANTILE, BandsLike, check_container, fitting
 from xsr.core.provenance import PREFIX
 from xsr.core.types import XarrayObject
 from xsr.kernels.optics import PsfLike
@@ -24,7 +24,7 @@ from xsr.operations.interpolate import interpolate
 from xsr.view import sections
 from xsr.view.pages import write_page
 from xsr.view.plots import panels
-from xsr.view.plots.reading import VISIBLE, Bounds, View, check_container, estimate, view_of
+from xsr.view.plots.reading import VISIBLE, Bounds, View, estimate, view_of
 from xsr.view.sections import Gathered, holes_of
 
 PANEL_PIXELS = 360
@@ -156,7 +156,9 @@ class _Job:
 
     def score(self, *, psf: Any, data_range: float, scored: Mapping[str, Any]) -> None:
         """Plan all tables of scores."""
-        cube = open_cube(self.plain, units=self.options["units"], bands=fitting(self.options["bands"], self.plain))
+        cube = open_cube(
+            self.plain, units=self.options["units"], bands=fitting(self.options["bands"], self.plain), shared=True
+        )
         check_border(scored["border"], cube)
         valid = (
             xr.apply_ufunc(np.isfinite, cube.data, dask="allowed")
@@ -228,7 +230,7 @@ class _Job:
     def _drawn_bands(self) -> BandsLike:
         """Bands of true colour; where they are not there, the first band in grey."""
         bands, units = fitting(self.options["bands"], self.plain), self.options["units"]
-        cube = open_cube(self.plain, units=units, bands=bands)
+        cube = open_cube(self.plain, units=units, bands=bands, shared=True)
         by_meaning = dict(zip(cube.canonical, cube.bands, strict=True))
         names = [by_meaning[name] for name in VISIBLE] if set(VISIBLE) <= set(by_meaning) else [cube.bands[0]]
         return {name: bands[name] for name in names} if isinstance(bands, Mapping) else names

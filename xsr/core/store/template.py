@@ -17,6 +17,7 @@ from xsr.core.crs import warn_of_others
 from xsr.core.errors import CubeError, GridError, ParameterError, StoreError
 from xsr.core.georeference import REGISTRATION, Georeference, geobox_of, georeference
 from xsr.core.grid import crs_name
+from xsr.core.names import check_container
 from xsr.core.packing import FILL, Encoder, StoredType, packing_of
 from xsr.core.store.block import BlockWriter
 from xsr.core.store.cf import counted, form_of_times, settled
@@ -515,8 +516,7 @@ def _epsg_url(epsg: int) -> str:
 
 def _as_dataset(cube: XarrayObject, blocks: Mapping[str, Sequence[int]]) -> xr.Dataset:
     """Dataset with Dask arrays, spatial_ref as a coordinate and plain string labels."""
-    if not isinstance(cube, xr.DataArray | xr.Dataset):
-        raise CubeError(f"got {type(cube).__name__}; expected an xarray DataArray or Dataset.")
+    check_container(cube)
     read = _read(cube)
     if isinstance(cube, xr.DataArray):
         attrs = cube.attrs

@@ -97,7 +97,7 @@ def open_comparison(
     GridError, CubeError, BandError, ParameterError
         If they do not match, or mask or border do not fit.
     """
-    cube = open_cube(sr, units=units, bands=fitting(bands, sr))
+    cube = open_cube(sr, units=units, bands=fitting(bands, sr), shared=True)
     truth = _beside(cube, reference, "the reference", bands, units)
     plain = _beside(cube, base, "base=", bands, units)
     masked = None if mask is None else open_mask(mask, cube)

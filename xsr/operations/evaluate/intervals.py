@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from xsr.core import graph
 from xsr.core.cube import open_cube
 from xsr.core.errors import BandError, CubeError
-from xsr.core.names import QUANTILE, BandsLike, fitting
+from xsr.core.names import QUANTILE, BandsLike, check_container, fitting
 from xsr.core.provenance import made_by
 from xsr.core.types import XarrayObject
 from xsr.kernels import calibration as kernels
@@ -165,12 +165,15 @@ def calibration(
     """
     levels, slices = _slices(fine)
     middle = levels.estimate
+    check_container(reference)
     pair = open_comparison(slices[middle], reference, mask=mask, border=border, bands=bands, units=units)
     _check_every_band(fine, pair.cube.bands, fitting(bands, slices[middle]))
     steps = None if edges is None else ascending("edges", edges)
     function = Calibration(levels, pair.reader, pair.cube.pixel_m, steps)
     others = [one for number, one in enumerate(slices) if number != middle]
-    sources = pair.sources + [open_cube(one, units=units, bands=fitting(bands, one)).data.data for one in others]
+    sources = pair.sources + [
+        open_cube(one, units=units, bands=fitting(bands, one), shared=True).data.data for one in others
+    ]
     jobs = pair.jobs(chunks, before=function.halo, after=(function.halo, function.halo))
     jobs = [replace(job, windows=job.windows[:1] * len(sources)) for job in jobs]
     shape = (len(pair.cube.bands) + 1, function.strata, levels.values)
@@ -192,8 +195,7 @@ def estimate(fine: XarrayObject) -> XarrayObject:
 
 def _slices(fine: XarrayObject) -> tuple[Levels, list[XarrayObject]]:
     """Quantiles in ascending order, and the cube of each."""
-    if not isinstance(fine, xr.DataArray | xr.Dataset):
-        raise CubeError(f"got {type(fine).__name__}; expected an xarray DataArray or Dataset.")
+    check_container(fine)
     if QUANTILE not in fine.dims or QUANTILE not in fine.coords:
         raise CubeError(
             f"no dimension {QUANTILE!r} with a coordinate among {[str(dim) for dim in fine.dims]}; expected the"

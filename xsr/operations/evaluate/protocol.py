@@ -12,7 +12,7 @@ from xsr.core import checks, graph
 from xsr.core.cube import Cube
 from xsr.core.errors import ParameterError
 from xsr.core.match import open_low, quotient
-from xsr.core.names import BandsLike
+from xsr.core.names import BandsLike, check_container
 from xsr.core.provenance import made_by
 from xsr.core.sensors import canonical
 from xsr.core.types import XarrayObject
@@ -113,6 +113,7 @@ def opensr(
     >>> bool(scores.omission > scores.hallucination)  # interpolation invents little and misses much
     True
     """
+    check_container(reference)
     pair = open_comparison(sr, reference, border=border, bands=bands, units=units)
     cube, coarse = pair.cube, open_low(low, pair.cube, units=units, bands=bands)
     function = Protocol(coarse.scale, pair.border, _visible(cube, visible))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from xsr.core import checks, graph
 from xsr.core.blocks import Span
 from xsr.core.errors import ParameterError
-from xsr.core.names import BandsLike
+from xsr.core.names import BandsLike, check_container
 from xsr.core.provenance import made_by
 from xsr.core.types import XarrayObject
 from xsr.kernels import spectrum as kernels
@@ -117,6 +117,7 @@ def spectrum(
     12.0
     """
     patch = checks.whole("patch", patch, least=SMALLEST, what="a number of pixels")
+    check_container(reference)
     pair = open_comparison(sr, reference, mask=mask, border=border, bands=bands, units=units)
     rings = _rings(pair, patch)
     function = Spectra(rings, pair.reader)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from xsr.core import checks, graph
 from xsr.core.errors import ParameterError
-from xsr.core.names import BandsLike
+from xsr.core.names import BandsLike, check_container
 from xsr.core.types import XarrayObject
 from xsr.kernels import strata as kernels
 from xsr.kernels.fidelity import LowSensor
@@ -172,6 +172,7 @@ def strata(
     >>> bool(flat < steep / 3)
     True
     """
+    check_container(reference)
     pair = open_comparison(sr, reference, base=base, mask=mask, border=border, bands=bands, units=units)
     if edges is not None and quantiles is not None:
         raise ParameterError("edges= and quantiles= given; expected one of them.")

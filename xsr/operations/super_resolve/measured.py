@@ -129,10 +129,10 @@ def support(
     True
     >>> kept = fine.sr.support(cube).possible_hallucination < 5  # where to trust the result
     """
-    cube = open_cube(fine, units=units, bands=fitting(bands, fine))
+    cube = open_cube(fine, units=units, bands=fitting(bands, fine), shared=True)
     coarse = open_low(low, cube, units=units, bands=bands)
     scale, given = _one_scale(coarse), (mtf, psf, source_mtf, sensor)
-    card = _card(cube) if given == (None,) * 4 else None
+    card = _card(cube) if all(value is None for value in given) else None
     if card is None:
         image, stated = coarse.cube, Optics(cube.sensor(sensor), mtf, "gaussian" if psf is None else psf, source_mtf)
         optics, record = _observed_by(stated, cube, image, scale)

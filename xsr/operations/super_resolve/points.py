@@ -149,7 +149,13 @@ def sample(
 def _points(
     x: ArrayLike | xr.DataArray, y: ArrayLike | xr.DataArray
 ) -> tuple[Any, dict[Any, Any], NDArray[np.float64], NDArray[np.float64]]:
-    east, north = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    try:
+        east, north = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ParameterError(
+            f"x and y are no map coordinates: {error}; expected two sequences of numbers. Of geometries, give their x"
+            " and y."
+        ) from error
     if east.shape != north.shape or east.ndim != 1 or not east.size:
         raise ParameterError(
             f"x has shape {east.shape} and y {north.shape}; expected two sequences of one length, at least one point."

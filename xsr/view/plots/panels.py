@@ -13,12 +13,12 @@ from xsr.core.clock import with_utc
 from xsr.core.errors import BandError, GridError, ParameterError
 from xsr.core.grid import crs_name, resolution
 from xsr.core.ground import pixel_size_m
-from xsr.core.names import BandsLike, fitting, standard_dims
+from xsr.core.names import BandsLike, check_container, fitting, standard_dims
 from xsr.core.provenance import OPERATION
 from xsr.core.types import XarrayObject
 from xsr.view.plots.library import axes_or_current, figure_of, height_over_width, plain
 from xsr.view.plots.places import steepest
-from xsr.view.plots.reading import Bounds, View, check_container, estimate, view_of
+from xsr.view.plots.reading import Bounds, View, estimate, view_of
 from xsr.view.plots.stretch import PERCENTILES, Range, check_percentiles, check_stretch, range_of
 from xsr.view.plots.truecolour import caption, draw, size_wanted
 

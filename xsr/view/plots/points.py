@@ -10,10 +10,10 @@ from xsr.core.clock import with_utc
 from xsr.core.cube import Cube, open_cube
 from xsr.core.errors import CubeError, ParameterError
 from xsr.core.grid import crs_name
-from xsr.core.names import QUANTILE, BandsLike, fitting, standard_dims
+from xsr.core.names import QUANTILE, BandsLike, check_container, fitting, standard_dims
 from xsr.core.types import XarrayObject
 from xsr.view.plots.library import axes_or_current, plain
-from xsr.view.plots.reading import check_container, pixels_within
+from xsr.view.plots.reading import pixels_within
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -81,7 +81,7 @@ def series(
     obj = with_utc(standard_dims(cube))
     levels = [None] if QUANTILE not in obj.dims else np.asarray(obj[QUANTILE].values, np.float64).tolist()
     slices = [obj if level is None else obj.isel({QUANTILE: n}, drop=True) for n, level in enumerate(levels)]
-    opened = [open_cube(one, units=units, bands=fitting(bands, one)) for one in slices]
+    opened = [open_cube(one, units=units, bands=fitting(bands, one), shared=True) for one in slices]
     dates = opened[0].times
     rows, cols = _pixel(opened[0], x, y, crs)
     pixels = graph.together(*(one.data.isel(y=rows.start, x=cols.start) for one in opened))

@@ -14,7 +14,7 @@ from xsr.core import checks
 from xsr.core.clock import with_utc
 from xsr.core.cube import open_cube
 from xsr.core.errors import BandError, CubeError, GridError, ParameterError
-from xsr.core.names import QUANTILE, BandsLike, standard_dims, standardise
+from xsr.core.names import QUANTILE, BandsLike, check_container, standard_dims, standardise
 from xsr.core.types import XarrayObject
 
 VISIBLE = ("B04", "B03", "B02")
@@ -136,25 +136,13 @@ def view_of(
     chosen = _visible(obj, units) if bands is None else bands
     if len(chosen) not in (1, 3):
         raise BandError(f"bands={list(chosen)}; expected three, for red, green and blue, or one, for grey.")
-    opened = open_cube(obj, units=units, bands=chosen)
+    opened = open_cube(obj, units=units, bands=chosen, shared=True)
     found = opened.dates
     data = opened.data.isel(time=0)
     data = data.drop_vars([name for name in data.coords if name not in ("y", "x", "band")])
     data = data.where(np.isfinite(data))
     date = None if found is None else found[0]
     return View(data, opened.geobox, opened.bands, opened.canonical, date, dates, place, opened.is_temperature)
-
-
-def check_container(cube: Any) -> None:
-    """Refuse what is no object of xarray.
-
-    Raises
-    ------
-    CubeError
-        With its type.
-    """
-    if not isinstance(cube, xr.DataArray | xr.Dataset):
-        raise CubeError(f"got {type(cube).__name__}; expected an xarray DataArray or Dataset.")
 
 
 def estimate(cube: XarrayObject) -> XarrayObject:
@@ -182,7 +170,7 @@ def _visible(obj: XarrayObject, units: str | float | None) -> tuple[str, ...]:
     names = standardise(obj)[2]
     if set(VISIBLE) <= set(names.bands.values()):
         return VISIBLE
-    bands = open_cube(obj, units=units).bands
+    bands = open_cube(obj, units=units, shared=True).bands
     if len(bands) == 1:
         return bands
     raise BandError(
