@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from xsr.kernels import innovation
 from xsr.kernels.fusion import LEVELS, WINDOW, displaced
-from xsr.kernels.innovation import EDGE, LOWER, TRUST, Innovations, judged, sought, unexplained
+from xsr.kernels.innovation import EDGE, NEAR, TRUST, Innovations, judged, sought, unexplained
 
 SENSOR = 0.5
 SHIFTS = [(0.3, -0.1), (-0.4, 0.2), (0.1, 0.4)]
@@ -98,13 +99,14 @@ def test_noise_is_sought_where_the_estimate_misses_least():
     missed = np.broadcast_to(2 * np.square(steps - np.log(0.2)), (len(LEVELS), *start.shape))
     # The sum of two parabolas has its vertex between theirs, by their bends; one date agrees with itself: the start.
     share = 4 * TRUST * (number - 1) / (4 * TRUST * (number - 1) + 1)
-    found = np.maximum(start ** (1 - share) * 0.2**share, start / LOWER)
+    found = np.clip(start ** (1 - share) * 0.2**share, start / NEAR, start * NEAR)
     np.testing.assert_allclose(sought(start, missed, number), found, rtol=1e-5)
     least = sought(np.array([[[0.03]]]), 9 * steps, np.full((1, 1), 2.0))
     assert least.item() == pytest.approx(LEVELS[0])
 
 
-def test_dates_that_agree_against_the_image_have_more_noise_than_those_that_agree_with_it():
+def test_dates_that_agree_against_the_image_have_more_noise_than_those_that_agree_with_it(monkeypatch):
+    monkeypatch.setattr(innovation, "NEAR", 9.0)
     more = 0.1 * (land(9) - 0.5)
     dates = [displaced(land(0) + more, shift) for shift in SHIFTS]
     with_it, against_it = (corrected(dates, [0] * 3, own)[0].using([0, 1, 2]).noise for own in (more, 0.0))

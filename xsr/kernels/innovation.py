@@ -55,8 +55,8 @@ FREE = 0.05
 """Least freedom of what the estimate leaves by which noise is judged; see `xsr.kernels.fusion.Fusion.left_over`."""
 TRUST = 4.0
 """Weight of the logarithm of what the estimate misses, against half the square of that of the factor from the start."""
-LOWER = 1.25
-"""Most factor by which the noise sought may be below the start: dates that have changed alike predict one another."""
+NEAR = 1.25
+"""Most factor between the noise sought and the start: dates that have changed alike predict one another."""
 MONTH = 30.0
 """Days after which the variance of the noise of a date is twice that of one of the same time."""
 FLATTEST = 0.1
@@ -195,7 +195,7 @@ def sought(start: Image, missed: Floats, number: Floats) -> Image:
     -------
     ndarray
         At the vertex of a parabola through the best of `xsr.kernels.fusion.LEVELS` and its neighbours, shape of the
-        start, and below that by `LOWER` at most; the start if that lies beyond the last level, and the last is best.
+        start, within `NEAR` of that; the start if that lies beyond the last level, and the last is best.
     """
     last = len(LEVELS) - 1
     begin = np.log(np.maximum(start, LEVELS[0]))
@@ -206,8 +206,9 @@ def sought(start: Image, missed: Floats, number: Floats) -> Image:
     before, here, after = (np.take_along_axis(cost, (middle + by)[None], axis=0)[0] for by in (-1, 0, 1))
     vertex = middle + 0.5 * (before - after) / np.maximum(before - 2 * here + after, 1e-9)
     place = np.clip(np.clip(vertex, best - 0.5, best + 0.5), 0, last)
-    found = np.maximum(LEVELS[0] * (LEVELS[1] / LEVELS[0]) ** place, np.exp(begin) / LOWER)
-    return np.asarray(np.where(best == last, np.maximum(found, np.exp(begin)), found), np.float32)
+    found = LEVELS[0] * (LEVELS[1] / LEVELS[0]) ** place
+    found = np.where(best == last, np.maximum(found, np.exp(begin)), found)
+    return np.asarray(np.clip(found, np.exp(begin) / NEAR, np.exp(begin) * NEAR), np.float32)
 
 
 def unexplained(expected: Image, dates: Image, valid: NDArray[np.bool_]) -> tuple[Image, Floats, Floats]:
