@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import pytest
 import xarray as xr
 from affine import Affine
 from odc.geo.geobox import GeoBox
@@ -13,6 +15,17 @@ WEST, NORTH = 600_000.0, 5_800_000.0
 """Top-left corner of the cubes of `make_cube` in metres of their CRS."""
 
 BANDS = ("B02", "B03", "B04", "B08", "B05", "B06", "B07", "B8A", "B11", "B12")
+
+DATES = pytest.mark.parametrize(
+    "dates",
+    [
+        ["2024-06-01", "2024-06-02"],
+        pd.to_datetime(["2024-06-01", "2024-06-02"], utc=True),
+        np.array(["2024-06-01", "NaT"], "datetime64[ns]"),
+    ],
+    ids=["text", "zoned", "unknown"],
+)
+"""Two dates in each form in which cubes come with them."""
 
 
 def make_geobox(

@@ -1,12 +1,11 @@
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
 import xarray as xr
 from affine import Affine
 from fuzzing import examples
-from helpers import NORTH, WEST, make_cube, make_dataset
+from helpers import DATES, NORTH, WEST, make_cube, make_dataset
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
@@ -532,15 +531,7 @@ def test_units_of_digital_numbers_leave_a_result_as_it_is(kind, tmp_path):
     xr.testing.assert_allclose(found, expected)
 
 
-@pytest.mark.parametrize(
-    "dates",
-    [
-        ["2024-01-01", "2024-02-01"],
-        pd.to_datetime(["2024-01-01", "2024-02-01"], utc=True),
-        np.array(["2024-01-01", "NaT"], "datetime64[ns]"),
-    ],
-    ids=["text", "zoned", "unknown"],
-)
+@DATES
 def test_cubes_and_masks_have_the_same_dates_in_any_form(dates):
     cube = make_cube((2, 1, 16, 16)).assign_coords(time=dates)
     mask = (cube > 0.5).isel(band=0, drop=True)

@@ -1,9 +1,8 @@
 import numpy as np
-import pandas as pd
 import pytest
 import xarray as xr
 from affine import Affine
-from helpers import make_cube
+from helpers import DATES, make_cube
 from scipy.ndimage import binary_erosion
 
 from xsr.core.errors import CubeError, GridError, ParameterError
@@ -57,15 +56,7 @@ def test_any_chunks_give_the_same_and_nothing_is_computed(chunks, monkeypatch):
     np.testing.assert_array_equal(out, mask_clouds(cube.compute(), dilate_m=31))
 
 
-@pytest.mark.parametrize(
-    "dates",
-    [
-        ["2024-06-01", "2024-06-02"],
-        pd.to_datetime(["2024-06-01", "2024-06-02"], utc=True),
-        np.array(["2024-06-01", "NaT"], "datetime64[ns]"),
-    ],
-    ids=["text", "zoned", "unknown"],
-)
+@DATES
 def test_a_mask_has_the_dates_of_its_cube_in_any_form(dates):
     cube = cloudy().drop_vars("scl").assign_coords(time=dates)
     mask = cube.valid

@@ -374,8 +374,8 @@ class Fusion:
         number : ndarray
             Of dates that count around a pixel, shape of a band.
         """
-        own, total = self._missed(0, residuals[0], np.ones_like(residuals[0, 0, 0]))
-        total, mean = np.zeros_like(total), np.zeros_like(own)
+        own, whole = self._missed(0, residuals[0], np.ones_like(counts[0]))
+        total, mean = np.zeros_like(whole), np.zeros_like(own)
         for date, share in enumerate(counts, 1):
             missed, number = self._missed(date, residuals[date], share)
             total += number

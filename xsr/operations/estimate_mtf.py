@@ -74,7 +74,9 @@ def estimate_mtf(cube: XarrayObject, *, bands: BandsLike | None = None, units: s
     Gaussian up to the Nyquist frequency. Resampled images have the MTF of the resampling too, and noise that is not
     white. The standard deviations hold the scatter of the spectrum and 20 percent for scenes that follow no power law.
 
-    Noise is no more than where the image is quietest, nor than what the other bands do not show.
+    Noise is no more than where the image is quietest, nor than what the other bands do not show. Noise that bands share
+    is not bounded by the latter: give such bands one by one.
+
     Edges are not used: on real land they are wider than the point spread function, see the decision on this estimate.
 
     Examples
