@@ -66,7 +66,7 @@ def cases(data: Manifest, *, small: bool) -> Iterator[Case]:
 def cost(*, small: bool) -> list[str]:
     """Processor time with quantiles over that without, alternating in one run."""
     side = 64 if small else 128
-    guide = xsr.testing.synthetic_cube(size=(side, side), bands=GUIDE_BANDS, gsd_m=90.0).isel(time=0, drop=True)
+    guide = xsr.testing.synthetic_cube(size=(side, side), bands=GUIDE_BANDS, gsd_m=20.0).isel(time=0, drop=True)
     low = (310 - 20 * guide.sel(band="B08", drop=True)).coarsen(y=4, x=4).mean().assign_attrs(units="K")
 
     def once(quantiles: tuple[float, ...] | None) -> float:
