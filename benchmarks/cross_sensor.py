@@ -3,14 +3,14 @@
 The scenes of WorldStrat kept for validation (bands of 6 m, and the panchromatic one at 3 m) and two dates over
 Madagascar (red of SPOT-7, 5 m), on the sensor's own pixels. Detail, what a Gaussian of 20 m takes away, is compared
 twice: as it is, and softened to the sharpness of the reference. ``--weights`` judges other weights beside the packaged
-ones, ``--bound`` a linear filter fitted to the reference itself, ``--test`` the scenes kept for the test. Needs the
-folder of real images in XSR_DATA.
+ones, ``--bound`` a linear filter fitted to the reference itself, and how sharp the reference is; ``--test`` the scenes
+kept for the test. Needs the folder of real images in XSR_DATA.
 """
 
 import argparse
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -19,8 +19,9 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 from common.data import manifest
-from common.finer_sensor import Pair, pairs
+from common.finer_sensor import PAN, Pair, pairs
 from common.matched_scores import ABOVE_M, BORDER_M, Judge
+from common.reference_sharpness import Sharpness, sharpness
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -34,6 +35,8 @@ ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "docs" / "reference" / "cross-sensor.md"
 MARKERS = "<!-- cross-sensor table: written by benchmarks/cross_sensor.py -->", "<!-- end of cross-sensor table -->"
 BASE, BOUND = "bicubic", "filter fitted to the reference"
+BANDS = "SPOT 6 m"
+"""Reference whose bands come with a panchromatic image."""
 SINGLE, SERIES = "liif_s2", "temporal_liif_s2"
 SMALL = 96
 """Side of a small reference in pixels."""
@@ -129,6 +132,12 @@ def score(pair: Pair, compared: dict[str, Method], *, above_m: float, bound: boo
         yield Row(pair.place, pair.kind, BOUND, judge.bound(plain))
 
 
+def sharpnesses(known: Sequence[Pair]) -> list[Sharpness]:
+    """Measure how sharp the references with a panchromatic image are."""
+    pans = {pair.place: pair for pair in known if pair.reference["band"].values.tolist() == [PAN]}
+    return [sharpness(pair, pans[pair.place], pair.shown(bicubic(pair))) for pair in known if pair.kind == BANDS]
+
+
 def by_place(rows: Sequence[Row], kind: str) -> tuple[list[str], list[list[str]]]:
     """Tabulate the matched errors of every place, and their mean: heads and cells."""
     chosen = [row for row in rows if row.kind == kind]
@@ -170,17 +179,27 @@ def digits(key: str) -> int:
     return 1 if key.endswith(", m") else 2 if key[0] in "βρ" else 3
 
 
-def tables(rows: Sequence[Row]) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+def by_sharpness(found: Sequence[Sharpness]) -> tuple[list[str], list[list[str]]]:
+    """Tabulate how sharp the references are: heads and cells."""
+    heads = ["place", "width, m", "correlation", "MTF at its Nyquist frequency", "error of the scene, made sharper"]
+    cells = [[one.place, f"{one.width_m:.2f}", *(f"{v:.2f}" for v in astuple(one)[2:])] for one in found]
+    means = np.array([astuple(one)[1:] for one in found]).mean(axis=0)
+    return heads, [*cells, ["**mean**", *(f"{mean:.2f}" for mean in means)]]
+
+
+def tables(rows: Sequence[Row], sharp: Sequence[Sharpness]) -> Iterator[tuple[str, list[str], list[list[str]]]]:
     """Make all tables: the reference, heads and cells."""
     for kind in dict.fromkeys(row.kind for row in rows):
         yield kind, *by_place(rows, kind)
         yield kind, *by_score(rows, kind)
+    if sharp:
+        yield f"How sharp {BANDS} is", *by_sharpness(sharp)
 
 
-def markdown(rows: Sequence[Row], above_m: float) -> str:
+def markdown(rows: Sequence[Row], sharp: Sequence[Sharpness], above_m: float) -> str:
     """Return the tables, and what stands behind them."""
     lines: list[str] = []
-    for kind, heads, cells in tables(rows):
+    for kind, heads, cells in tables(rows, sharp):
         lines += [f"## {kind}", ""] if f"## {kind}" not in lines else []
         lines += ["| " + " | ".join(heads) + " |", "| " + " | ".join("---" for _ in heads) + " |"]
         lines += ["| " + " | ".join(one) + " |" for one in cells]
@@ -223,16 +242,17 @@ def main() -> None:
             for pair in track(known, "scoring")
             for row in score(pair, compared, above_m=chosen.above, bound=chosen.bound)
         ]
+        sharp = sharpnesses(known) if chosen.bound and not chosen.small else []
     if not rows:
         print("no scene of that split has an image of a finer sensor")
         return
-    for kind, heads, cells in tables(rows):
+    for kind, heads, cells in tables(rows, sharp):
         table = Table(*heads, title=kind)
         for one in cells:
             table.add_row(*one)
         Console(width=150).print(table)
     if chosen.write and not chosen.small:
-        write(TARGET, markdown(rows, chosen.above), MARKERS)
+        write(TARGET, markdown(rows, sharp, chosen.above), MARKERS)
         print(f"wrote {TARGET.relative_to(ROOT)}")
 
 
