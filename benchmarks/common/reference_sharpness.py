@@ -1,8 +1,8 @@
 """How sharp the bands of a finer sensor are, by the panchromatic image that it made at the same time.
 
-Both images lie on one another. The Gaussian under which the panchromatic one resembles the mean of the visible bands
-most is their point spread function. It says what an image that is sharper than the reference must lose against it,
-however true it is.
+Both images are registered to one another. The Gaussian under which the panchromatic one resembles the mean of the
+visible bands most is their point spread function. It says what an image that is sharper than the reference must lose
+against it, however true it is.
 """
 
 from collections.abc import Sequence
@@ -54,7 +54,7 @@ class Panchromatic:
     """Pixels of the bands."""
 
     def softened(self, width_m: float, shift: Sequence[float] = (0.0, 0.0)) -> NDArray[np.float64]:
-        """Image as a Gaussian of ``width_m`` sees the scene, at the centres of the bands' pixels."""
+        """Image as a Gaussian of ``width_m`` observes the scene, at the centres of the bands' pixels."""
         added = np.sqrt(max(width_m**2 - OWN_M**2, 0.0)) / self.pixel_m
         soft = ndimage.gaussian_filter(self.image, added)
         axes = [
