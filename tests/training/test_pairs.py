@@ -4,7 +4,7 @@ import pytest
 from xsr.core.sensors import sigma_px
 from xsr.kernels import psf
 from xsr.kernels.degrade import observe
-from xsr.training import pairs
+from xsr.training import level1c, pairs
 from xsr.training.pairs import BORDER, Batch, PatchSensor, WaldSampler, augment, cut, fill
 from xsr.training.scenes import TrainingScene
 
@@ -245,19 +245,21 @@ def test_fill_leaves_missing_bands_missing():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("resampled", [0.0, 1.0])
 @pytest.mark.parametrize("nest", [False, True])
-def test_every_weight_lies_inside_its_window(monkeypatch, nest):
+def test_every_weight_lies_inside_its_window(monkeypatch, nest, resampled):
     """Beyond it a window would be mirrored where the scene goes on."""
     count = 0
 
-    def checked(images, band, *, rows, cols, origin, **options):
+    def checked(images, band, *, rows, cols, origin, shift, **options):
         nonlocal count
-        for span, stages, first, size in zip((rows, cols), (band.y, band.x), origin, images.shape[1:], strict=True):
-            assert psf.sample_chain(span.start, len(span), stages).moved(-first).matrix(size)[1].all()
+        axes = zip((rows, cols), (band.y, band.x), origin, images.shape[1:], shift, strict=True)
+        for span, stages, first, size, by in axes:
+            assert psf.sample_chain(span.start, len(span), stages, shift=by).moved(-first).matrix(size)[1].all()
         count += 1
-        return observe(images, band, rows=rows, cols=cols, origin=origin, **options)
+        return observe(images, band, rows=rows, cols=cols, origin=origin, shift=shift, **options)
 
-    monkeypatch.setattr(pairs, "observe", checked)
+    monkeypatch.setattr(level1c, "observe", checked)
     for mtf in ((0.05, 0.2), (0.3, 0.25), (0.8, 0.7)):
         for edge in (1.0, 1.0001, 2.5, 4.0):
             here = twofold() if nest else scene(40, 90)

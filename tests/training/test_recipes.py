@@ -103,6 +103,15 @@ def test_shipped_weights_are_those_of_the_recipe():
     assert card.training["start_sha256"] not in ("", card.sha256)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.4])
+def test_a_recipe_says_how_many_images_are_interpolated(share):
+    recipe = replace(TINY, task=replace(TINY.task, resampled=share))
+    training, _ = build(recipe, None)
+    assert training.sampler.resampled == share
+    assert recipe.record().get("resampled", 0.0) == share
+    assert ("resampled" in recipe.record()) == (share > 0)
+
+
 def test_card_tells_how_it_was_trained(trained):
     training = trained[1].training
     assert training["steps"] == 3

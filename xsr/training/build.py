@@ -329,6 +329,7 @@ def _sampler(recipe: Recipe[Any], scenes: Sequence[TrainingScene]) -> WaldSample
         mix=task.mix,
         similar=task.similar,
         soften=task.soften,
+        resampled=task.resampled,
     )
 
 

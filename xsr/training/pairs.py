@@ -20,6 +20,7 @@ from xsr.kernels import psf
 from xsr.kernels.degrade import BandOptics, observe, sensor_band
 from xsr.kernels.noise import NoiseModel
 from xsr.kernels.resample import fill_nodata, interpolation_taps, resample, resample_points
+from xsr.training import level1c
 from xsr.training.scenes import TrainingScene
 
 Image = NDArray[np.float32]
@@ -78,11 +79,15 @@ class PatchSensor:
     """Standard deviation of each channel in reflectance."""
     similar: bool = True
     """Whether the fine image has the same MTF at its own Nyquist frequency; if not, it is taken for perfectly sharp."""
+    resampled: float = 0.0
+    """Share of its images that are interpolated; see `xsr.training.level1c`."""
 
     @cached_property
     def margin(self) -> int:
         """Fine pixels around a patch that it depends on; even, so that a nested grid begins at a whole pixel too."""
-        return 2 + even(max(self.band(channel).halo() for channel in range(len(self.mtf))))
+        own = self.scale * (2 if any(self.coarser) else 1)
+        further = even(level1c.REACH * own) if self.resampled else 0
+        return 2 + further + even(max(self.band(channel).halo() for channel in range(len(self.mtf))))
 
     def band(self, channel: int, ratio: int = 1) -> BandOptics:
         """Describe how a channel is observed in an image whose pixels are ``ratio`` fine ones.
@@ -133,6 +138,8 @@ class WaldSampler:
     """Whether pairs are self-similar; see `PatchSensor.similar`."""
     soften: float = 0.0
     """Share of the patches whose scene is softened first, by up to the blur of its own sensor once more."""
+    resampled: float = 0.0
+    """Share of the images that are interpolated after they are taken; see `xsr.training.level1c`."""
 
     def __call__(self, step: int) -> Batch:
         """Draw the batch of one step."""
@@ -154,7 +161,8 @@ class WaldSampler:
     ) -> PatchSensor:
         """Draw the sensor of one patch: its MTF lies around the real one."""
         factor = np.exp(self.mtf_jitter * rng.standard_normal(len(self.mtf)))
-        return PatchSensor(scale, np.clip(np.array(self.mtf) * factor, 0.05, 0.8), coarser, noise, self.similar)
+        mtf = np.clip(np.array(self.mtf) * factor, 0.05, 0.8)
+        return PatchSensor(scale, mtf, coarser, noise, self.similar, self.resampled)
 
     def choose(self, rng: np.random.Generator) -> list[TrainingScene]:
         """Draw the scenes of a batch."""
@@ -261,6 +269,8 @@ class WaldSampler:
         """
         low = np.full((len(sensor.mtf), self.patch, self.patch), np.nan, np.float32)
         seed, span = int(rng.integers(2**63)), Span(0, self.patch)
+        # A generator of their own: with the switch or without, all else is drawn alike.
+        observers = level1c.draw(sensor.resampled, len(sensor.mtf), rng.spawn(1)[0])
         for channel, twice in enumerate(sensor.coarser):
             ratio = 2 if len(filled) > 1 and np.isfinite(filled[1][channel, 0, 0]) else 1
             source = filled[ratio - 1][[channel]]
@@ -269,7 +279,7 @@ class WaldSampler:
             origin = -sensor.margin // ratio
             band = sensor.band(channel, ratio)
             at, by = (origin, origin), (float(shift[0]), float(shift[1]))
-            low[channel] = observe(source, band, rows=span, cols=span, origin=at, shift=by, seed=seed)[0]
+            low[channel] = observers[channel](source, band, rows=span, cols=span, origin=at, shift=by, seed=seed)[0]
         return low
 
     def pixels(self, scale: float, inside: int, rng: np.random.Generator) -> NDArray[np.int64]:

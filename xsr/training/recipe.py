@@ -46,6 +46,9 @@ class Wald(Task):
     pixels. If not, as published, the image is taken for perfectly sharp, and so is the result."""
     soften: float = 0.0
     """Share of the patches that are softened first; see `xsr.training.pairs.softened`."""
+    resampled: float = 0.0
+    """Share of the observed images that are interpolated as Level-1C is, but those of `Sharpen`; see
+    `xsr.training.level1c`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,6 +232,8 @@ class Adversary:
 
 
 T = TypeVar("T", bound=Task, covariant=True)
+UNUSED = {"adversary": None, "before": None, "until": 1.0, "strategy": "complete", "resampled": 0.0}
+"""What a record leaves out, by the value that says that it is not used."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -294,7 +299,7 @@ class Recipe(Generic[T]):
         plain = {**asdict(self), **asdict(self.task)}
         nested = ("task", "limits", "summary", "image", "guide")
         values = {key: value for key, value in plain.items() if key not in nested}
-        for name, unused in (("adversary", None), ("before", None), ("until", 1.0), ("strategy", "complete")):
+        for name, unused in UNUSED.items():
             if values.get(name, unused) == unused:
                 values.pop(name, None)
         guide = self.task.guide.fields("guide_") if isinstance(self.task, Guided) else {}

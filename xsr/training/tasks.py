@@ -128,7 +128,7 @@ def liif_loss(
     """Loss of a LIIF, which corrects bicubic interpolation; see `Loss`.
 
     Where the batch holds squares, `Continuous.low_fidelity` times the same of the error as the sensor observes it is
-    added: D(output) - D(truth), and D(truth) is the low-resolution patch but for its noise.
+    added: D(output) - D(truth), and D(truth) is the low-resolution patch but for its noise and its interpolation.
     """
     mean, std = (torch.tensor(v, device=device) for v in (recipe.image.mean, recipe.image.std))
     low = (torch.from_numpy(batch.low).to(device) - mean[:, None, None]) / std[:, None, None]
