@@ -62,15 +62,15 @@ class PairedSampler:
         scene = self.scenes[int(rng.integers(len(self.scenes)))]
         side = self.patch // SCALE
         top, left = (int(rng.integers(size - side + 1)) for size in scene.low.shape)
-        coarse = (..., slice(top, top + side), slice(left, left + side))
-        fine = (..., *(slice(SCALE * start, SCALE * (start + side)) for start in (top, left)))
+        coarse = slice(top, top + side), slice(left, left + side)
+        fine = slice(SCALE * top, SCALE * (top + side)), slice(SCALE * left, SCALE * (left + side))
         lowest, highest = image_limits(scene.low)
         span = highest - lowest
         low, image, truth = (
             ((one - lowest) / span).astype(np.float32)[None]
             for one in (scene.low[coarse], scene.image[fine], scene.truth[fine])
         )
-        return low, image, scene.guide[fine], truth, np.asarray(span, np.float32), np.asarray(self.mtf, np.float32)
+        return low, image, scene.guide[:, *fine], truth, np.asarray(span, np.float32), np.asarray(self.mtf, np.float32)
 
 
 def load(manifest: Manifest | None, smooth: float, *, recipe: str = "", say: Say = quiet) -> list[PairedScene]:
@@ -123,4 +123,5 @@ def smoothed(image: Image, sigma: float) -> NDArray[np.float64]:
     known = np.isfinite(image)
     total = gaussian_filter(np.where(known, image, 0).astype(np.float64), sigma)
     share = gaussian_filter(known.astype(np.float64), sigma)
-    return np.divide(total, share, out=np.full(image.shape, np.nan), where=share > 0)
+    mean: NDArray[np.float64] = np.divide(total, share, out=np.full(image.shape, np.nan), where=share > 0)
+    return mean
