@@ -106,8 +106,7 @@ def agreements(one: Overpass, made: Estimates, names: Sequence[str]) -> list[Agr
 
 def tables(found: Sequence[Overpass], made: Estimates, network: str) -> Iterator[str]:
     """Tables of how rows agree with ASTER, mean ± standard error over pairs, and of what each pair is."""
-    compared = (*COMPARED, OF_MODIS)
-    names = (*compared, network)
+    names = (*COMPARED, network, OF_MODIS)
     rows = [row for one in found for row in agreements(one, made, names)]
     by_name = {name: [row for row in rows if row.name == name] for name in (*names, *BOUNDS)}
     best = np.array([row.rmse_k for row in by_name[network]])
@@ -121,7 +120,7 @@ def tables(found: Sequence[Overpass], made: Estimates, network: str) -> Iterator
                 f"{rmse.mean():.3f}",
                 f"{np.mean([row.correlation for row in mine]):.3f}",
                 "" if np.isnan(detail).any() else f"{np.mean(detail):.3f}",
-                pooled(20 * np.log10(rmse / best)) if name in compared else "",
+                "" if name in (network, *BOUNDS) else pooled(20 * np.log10(rmse / best)),
             ]
         )
     yield table(("method", "RMSE K", "r", "r of the detail", f"{network} above it, dB"), lines)

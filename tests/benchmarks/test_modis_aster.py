@@ -68,8 +68,8 @@ def test_the_table_has_a_row_for_each_method_and_bound(overpass, monkeypatch):
     assert [line.split(" | ")[0] for line in agreement.splitlines()[2:]] == [
         "| bicubic",
         "| TsHARP",
-        f"| {OF_MODIS}",
         "| guided filter",
+        f"| {OF_MODIS}",
         *(f"| *{name}*" for name in BOUNDS),
     ]
     assert "+0.00" in places or "+2.0" in places
