@@ -1,9 +1,9 @@
 """Draw the sample picture of every packaged model: its input, interpolation, its result and the truth of a test place.
 
 Networks for Sentinel-2 are shown on Kempen, that for dates on 31UES with one date hidden, that for sharp bands on
-T33UUB, those for temperatures on Pennsylvania, all by the pairs of the tables of scores. ``--write`` puts the pictures
-beside the weights, each under the hash of the weights that drew it; otherwise they go to the working directory. Needs
-the folder of real images in XSR_DATA.
+T33UUB, those for temperatures on Pennsylvania, that for MODIS beside ASTER, all by the pairs of the tables of scores.
+``--write`` puts the pictures beside the weights, each under the hash of the weights that drew it; otherwise they go to
+the working directory. Needs the folder of real images in XSR_DATA.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import numpy as np
 import sharpen as bands
 import xarray as xr
 from common.data import manifest
+from common.modis_aster import read_pairs
 from common.thermal_places import read_scenes
 from common.thermal_scores import pair
 from numpy.typing import NDArray
@@ -108,13 +109,22 @@ def thermal(name: str, data: Manifest) -> Panels:
     return [made.low.values[0][coarse], *(one.values[0][side] for one in (smooth, fine, made.truth))]
 
 
+def overpass(name: str, data: Manifest) -> Panels:
+    """Temperature of MODIS, guided by its index, beside that of ASTER."""
+    one = next(read_pairs(data)).pair
+    fine = guided(one.low, one.guide, model=name)
+    smooth = guided(one.low, one.guide, method="bicubic")
+    side, coarse = ((slice(start, 2 * start),) * 2 for start in (SIDE, SIDE // one.scale))
+    return [one.low.values[0][coarse], *(image.values[0][side] for image in (smooth, fine, one.truth))]
+
+
 def how(name: str) -> Callable[[str, Manifest], Panels] | None:
     """How a model is shown; None for one of errors, which draws nothing, and for one that lies elsewhere."""
     card = registry.card(name)
     if card.reads == "result" or registry.find(name).parent != SAMPLES:
         return None
     if card.units == "K":
-        return thermal
+        return overpass if card.sensor == "modis" else thermal
     return {"temporal_liif": between, "sharpener": sharper}.get(card.architecture, single)
 
 

@@ -144,6 +144,7 @@ KELVIN: dict[str, Callable[[], object]] = {
         for model in ("dctnet_lst", "dctrrdbnet_lst", "jiif_lst")
         for factor in (4, 8)
     },
+    "dctnet_modis_lst": lambda: temperature(4).sr.guided(guide(4), model="dctnet_modis_lst"),
     "esrnet_lst": lambda: temperature(4).sr.guided(guide(4), model="esrnet_lst"),
     "esrnet_x8_lst": lambda: temperature(8).sr.guided(guide(8), model="esrnet_x8_lst"),
     "guided filter": lambda: temperature(4).sr.guided(guide(4), method="guided_filter"),

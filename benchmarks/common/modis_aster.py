@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.thermal_comparators import enlarged
-from common.thermal_scores import Estimates, Pair
+from common.thermal_scores import OF_MODIS, Estimates, Pair
 from common.thermal_tables import COMPARED, pooled, table
 from xsr.training import modis_aster
 from xsr.training.manifest import Manifest
@@ -106,7 +106,7 @@ def agreements(one: Overpass, made: Estimates, names: Sequence[str]) -> list[Agr
 
 def tables(found: Sequence[Overpass], made: Estimates, network: str) -> Iterator[str]:
     """Tables of how rows agree with ASTER, mean ± standard error over pairs, and of what each pair is."""
-    names = (*COMPARED, network)
+    names = (*COMPARED, network, OF_MODIS)
     rows = [row for one in found for row in agreements(one, made, names)]
     by_name = {name: [row for row in rows if row.name == name] for name in (*names, *BOUNDS)}
     best = np.array([row.rmse_k for row in by_name[network]])
@@ -120,16 +120,16 @@ def tables(found: Sequence[Overpass], made: Estimates, network: str) -> Iterator
                 f"{rmse.mean():.3f}",
                 f"{np.mean([row.correlation for row in mine]):.3f}",
                 "" if np.isnan(detail).any() else f"{np.mean(detail):.3f}",
-                pooled(20 * np.log10(rmse / best)) if name in COMPARED else "",
+                "" if name in (network, *BOUNDS) else pooled(20 * np.log10(rmse / best)),
             ]
         )
     yield table(("method", "RMSE K", "r", "r of the detail", f"{network} above it, dB"), lines)
     lines = []
     for one in found:
         mine = {row.name: row for row in rows if row.number == int(one.pair.place.split()[-1])}
-        scores = [f"{mine[name].rmse_k:.2f}" for name in ("bicubic", network, *BOUNDS)]
+        scores = [f"{mine[name].rmse_k:.2f}" for name in ("bicubic", network, OF_MODIS, *BOUNDS)]
         lines.append(
             [one.pair.place, *(f"{m:+.0f}" for m in one.shift_m), f"{one.bias_k:+.2f}", f"{one.alike:.2f}", *scores]
         )
     head = ("displaced to the east, m", "to the north, m", "ASTER − MODIS, K", "r in coarse pixels")
-    yield table(("", *head, *(f"RMSE K: {name}" for name in ("bicubic", network, *BOUNDS))), lines)
+    yield table(("", *head, *(f"RMSE K: {name}" for name in ("bicubic", network, OF_MODIS, *BOUNDS))), lines)

@@ -31,6 +31,8 @@ BORDER = 4
 """Pixels along each side that do not count."""
 PARTS = 3
 """Parts of a scene along each side, whose errors are compared in pairs."""
+OF_MODIS = "DCTNet for MODIS"
+"""Row for temperatures of MODIS alone."""
 METHODS: dict[str, dict[str, str]] = {
     "bilinear": {"method": "bilinear"},
     "bicubic": {"method": "bicubic"},
@@ -40,6 +42,7 @@ METHODS: dict[str, dict[str, str]] = {
     "JIIF": {"model": "jiif_lst"},
     "DCTNet": {"model": "dctnet_lst"},
     "DCTRRDBNet": {"model": "dctrrdbnet_lst"},
+    OF_MODIS: {"model": "dctnet_modis_lst"},
 }
 """Rows of the table that xsr has, as arguments of `xsr.guided`."""
 EIGHT = {"esrnet_lst": "esrnet_x8_lst"}
@@ -56,9 +59,9 @@ UNGUIDED = ("bilinear", "bicubic", "kriging", "ESRNet")
 BLIND = (*UNGUIDED, "DCTNet")
 """Rows for scenes without one: the network was trained on some guides that are the mean of land everywhere."""
 MEAN = np.array(GUIDE.mean, np.float32)
-NETWORKS = tuple(name for name, row in METHODS.items() if "model" in row)
+NETWORKS = tuple(name for name, row in METHODS.items() if "model" in row and name != OF_MODIS)
 ROWS = ("bilinear", "bicubic", "kriging", "guided filter", "TsHARP", "ATPRK", "regression trees", *NETWORKS)
-"""All rows, in the order of the table."""
+"""All rows, in the order of the table; that for MODIS is in none but the table of MODIS."""
 GUIDES = ("bands", "index", "near infrared")
 """Guides: all bands, the vegetation index alone, one band."""
 

@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 from common import modis_aster
 from common.modis_aster import BOUNDS, agreements
-from common.thermal_scores import Estimates
+from common.thermal_scores import OF_MODIS, Estimates
 from scipy.ndimage import gaussian_filter, shift
 
 from xsr.training.modis_aster import EDGE, registered
@@ -69,6 +69,7 @@ def test_the_table_has_a_row_for_each_method_and_bound(overpass, monkeypatch):
         "| bicubic",
         "| TsHARP",
         "| guided filter",
+        f"| {OF_MODIS}",
         *(f"| *{name}*" for name in BOUNDS),
     ]
     assert "+0.00" in places or "+2.0" in places

@@ -357,6 +357,7 @@ DIGESTS = {
     "carn_3x3x64g4sw_s2": "edde8bca1e912856",
     "carn_3x3x64g4sw_s2_ideal": "a034cc2c145879f6",
     "dctnet_lst": "4ac96a8d2803b36c",
+    "dctnet_modis_lst": "24a16e8ae81bd1ee",
     "dctrrdbnet_lst": "cbbef8fe78a3123b",
     "esrnet_lst": "bb56e662657d3cb0",
     "esrnet_x8_lst": "9a261a442e09ca16",

@@ -15,7 +15,7 @@ from xsr.training.recipe import Guided
 from xsr.training.run import run_recipe
 from xsr.training.thermal import GuidedSampler, ThermalScene
 
-THERMAL = [recipe for recipe in recipes.RECIPES.values() if isinstance(recipe.task, Guided)]
+THERMAL = [recipe for recipe in recipes.RECIPES.values() if type(recipe.task) is Guided]
 SMALL = {
     "dctnet_lst_first": {"features": 8, "layers": 1},
     "dctnet_lst": {"features": 8, "layers": 1},

@@ -16,7 +16,7 @@ from xsr.models import catalogue, registry
 from xsr.models.architectures.error_size import Spread
 from xsr.models.architectures.temporal_liif import TemporalLIIF
 from xsr.models.registry import load
-from xsr.training import finer, interval_kinds, intervals, optical, thermal_task
+from xsr.training import finer, interval_kinds, intervals, optical, thermal_pairs, thermal_task
 from xsr.training import scenes as single
 from xsr.training import series as several
 from xsr.training.adversary import Opponent
@@ -30,6 +30,7 @@ from xsr.training.recipe import (
     Guided,
     Intervals,
     Optical,
+    Paired,
     Recipe,
     Reference,
     Sharpen,
@@ -185,6 +186,29 @@ def _guided(recipe: Recipe[Guided], manifest: Manifest | None, say: Say) -> Buil
     return Training(network, sampler, thermal_task.guided_loss, recipe.frozen), about
 
 
+def _paired(recipe: Recipe[Paired], manifest: Manifest | None, say: Say) -> Built:
+    """Temperature of one sensor, by that of another and a guide."""
+    network, task = begin(recipe.architecture, recipe.config), recipe.task
+    if recipe.start:
+        start_from(network, load(recipe.start))
+    scenes = thermal_pairs.load(manifest, task.smooth, recipe=recipe.name, say=say)
+    if not scenes:
+        raise ParameterError(
+            f"recipe {recipe.name!r} learns from temperatures of two sensors; expected scenes of the use"
+            f" {task.use!r}. Add them to the manifest."
+        )
+    about: dict[str, object] = {
+        "protocol": (
+            "temperatures of MODIS and, registered to them, of ASTER at the pixels of the vegetation index of MODIS,"
+            " without the smooth part of their difference"
+        ),
+        "places": [scene.place for scene in scenes],
+        "pixels": sum(scene.truth.size for scene in scenes),
+    }
+    sampler = thermal_pairs.PairedSampler(scenes, task.patch, recipe.batch, recipe.seed, *recipe.mtf)
+    return Training(network, sampler, thermal_task.paired_loss, recipe.frozen), about
+
+
 def _optical(recipe: Recipe[Optical], manifest: Manifest | None, say: Say) -> Built:
     """Bands of any sensor, one by one, on Wald pairs."""
     scenes = optical.load(
@@ -223,6 +247,7 @@ BUILDERS: dict[type, Callable[[Recipe[Any], Manifest | None, Say], Built]] = {
     Sharpen: _sharpen,
     Intervals: _intervals,
     Guided: _guided,
+    Paired: _paired,
     Optical: _optical,
     Reference: _reference,
 }

@@ -21,9 +21,10 @@ from xsr.core.radiometry import UNITS
 from xsr.sources.masks import SCL_INVALID
 
 Split: TypeAlias = Literal["train", "validation", "test"]
-Use: TypeAlias = Literal["image", "series", "thermal", "thermal_errors", "reference", "optical"]
-"""Single images of Sentinel-2, series of dates, temperatures, temperatures by which errors are measured and none is
-learnt, images with a finer one of another sensor, or images of any optical sensor, whose bands have any names."""
+Use: TypeAlias = Literal["image", "series", "thermal", "thermal_errors", "thermal_pairs", "reference", "optical"]
+"""Single images of Sentinel-2, series of dates, temperatures, temperatures by which errors are measured, temperatures
+of two sensors, images with a finer one of another sensor, or images of any optical sensor, whose bands have any
+names."""
 Format: TypeAlias = Literal["cube", "variable", "npy", "npz", "picture"]
 """``cube``: whatever `xsr.open` reads; ``variable``: a variable of a NetCDF file or Zarr store, or an array of a NumPy
 archive, whatever its dimensions are called; ``picture``: PNG or another format of 8-bit images."""
@@ -144,7 +145,7 @@ class Scene(Source):
         if self.uses:
             return self.uses
         if self.layout == "modis_aster":
-            return ("thermal_errors",)
+            return ("thermal_errors", "thermal_pairs")
         if self.reference or self.layout is not None:
             return ("reference",)
         return ("thermal",) if KELVIN in self.bands else ("image", "series")

@@ -1,8 +1,8 @@
 """What decides a training run, as typed values: the optimisation, and one task that says what is trained on what.
 
-A task is one of eight: `Continuous`, `Temporal`, `Fixed` and `Sharpen` learn from images of a sensor degraded by the
-Wald protocol, `Guided` from temperatures beside reflectance, `Reference` from images of a finer sensor,
-`Intervals` from the errors of another network, `Optical` from images of any sensors.
+A task is one of nine: `Continuous`, `Temporal`, `Fixed` and `Sharpen` learn from images of a sensor degraded by the
+Wald protocol, `Guided` from temperatures beside reflectance, `Paired` from temperatures of two sensors, `Reference`
+from images of a finer sensor, `Intervals` from the errors of another network, `Optical` from images of any sensors.
 """
 
 import math
@@ -156,6 +156,19 @@ class Guided(Task):
     """Bands of the guide and their standardisation; none for a network without a guide."""
     held: bool = False
     """Whether half of the loss is that of the result whose temperature is conserved within the sensor's response."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paired(Guided):
+    """The same, of temperatures that a second sensor measured finer; see `xsr.training.thermal_pairs`."""
+
+    kind: ClassVar[str] = "paired"
+    use: ClassVar[Use] = "thermal_pairs"
+    scale_range: tuple[float, float] = (4, 4)
+    patch: int = 80
+    smooth: float = 2.0
+    """Standard deviation, in low-resolution pixels, of the Gaussian that smooths the difference of the two sensors;
+    what is smooth of it does not count."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from xsr.training.recipe import (
     Guided,
     Intervals,
     Optical,
+    Paired,
     Recipe,
     Reference,
     Sharpen,
@@ -352,6 +353,31 @@ DCTNET_LST_INTERVALS = replace(
     ),
 )
 
+DCTNET_MODIS_LST = replace(
+    DCTNET_LST,
+    name="dctnet_modis_lst",
+    summary="Land surface temperature of MODIS sharpened four times by its vegetation index (DCTNet).",
+    task=Paired(guide=DCTNET_LST.task.guide),
+    start="dctnet_lst",
+    sensor="modis",
+    gsd_m=232.0,
+    intervals=None,
+    batch=3,
+    steps=600,
+    until=1.0,
+    average=0.98,
+    seed=6,
+    limits=(
+        *DCTNET_LST_FIRST.limits[:3],
+        "Trained on MODIS temperatures of 927 m on their sinusoidal grid, with the vegetation index of 232 m: days of"
+        " one region, France, on which ASTER measured from the same satellite. Other sensors are for dctnet_lst.",
+        "Takes single pixels of MODIS for uncertain, as gridding leaves them, and smooths them: means over the pixels"
+        " of MODIS are not kept.",
+        "Expects MODIS in the place where its products have it: temperature lies about 90 m to the east of the index,"
+        " which the network has learnt. Leave coregister= out.",
+    ),
+)
+
 DCTRRDBNET_LST = replace(
     DCTNET_LST_FIRST,
     name="dctrrdbnet_lst",
@@ -421,6 +447,7 @@ RECIPES: dict[str, Recipe[Any]] = {
         DCTNET_LST_FIRST,
         DCTNET_LST,
         DCTNET_LST_INTERVALS,
+        DCTNET_MODIS_LST,
         DCTRRDBNET_LST,
         JIIF_LST,
         ESRNET_LST,

@@ -25,10 +25,7 @@ def guided_loss(
 
     See `xsr.training.tasks.Loss`; a guide drops its bands in the sampler.
     """
-    low, image, guide, target = (
-        torch.from_numpy(np.ascontiguousarray(v)).to(device).contiguous(memory_format=torch.channels_last)
-        for v in (batch.low, batch.image, batch.guide, batch.target)
-    )
+    low, image, guide, target = tensors(batch, device)
     found = correction(network, recipe, GuidedInputs(image, low, guide, batch.factor))
     span = torch.from_numpy(batch.span).to(device)[:, None]
     wanted, output = (v.flatten(1) * span for v in (target - image, found))
@@ -39,6 +36,31 @@ def guided_loss(
     inner = slice(EDGE * batch.factor, -EDGE * batch.factor)
     error, reference = ((v - target)[..., inner, inner].flatten(1) * span for v in (kept, base))
     return (loss + relative_rms(error, reference)[0]) / 2, share
+
+
+def paired_loss(
+    network: nn.Module, batch: GuidedBatch, recipe: Recipe[Guided], *, drop: tuple[int, ...], device: str
+) -> tuple[Tensor, Tensor]:
+    """Loss on temperatures of two sensors: that of all patches of a batch together, without their border.
+
+    Two sensors disagree by about as much everywhere. Patch by patch, flat ones would teach that it is best to add
+    little. See `xsr.training.tasks.Loss`.
+    """
+    low, image, guide, target = tensors(batch, device)
+    found = correction(network, recipe, GuidedInputs(image, low, guide, batch.factor))
+    inner = slice(BORDER * batch.factor, -BORDER * batch.factor)
+    span = torch.from_numpy(batch.span).to(device)[:, None, None, None]
+    wanted, output = ((v * span)[..., inner, inner].reshape(1, -1) for v in (target - image, found))
+    return relative_rms(output - wanted, wanted)
+
+
+def tensors(batch: GuidedBatch, device: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Low-resolution image, enlarged image, guide and truth of a batch."""
+    low, image, guide, target = (
+        torch.from_numpy(np.ascontiguousarray(v)).to(device).contiguous(memory_format=torch.channels_last)
+        for v in (batch.low, batch.image, batch.guide, batch.target)
+    )
+    return low, image, guide, target
 
 
 def held(image: Tensor, low: Tensor, batch: GuidedBatch) -> Tensor:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -23,6 +23,7 @@ INDEX, BRIGHTNESS = "ndvi", 0.35
 mean of the guides that networks were trained on."""
 EDGE_POINTS = 32
 """Points of the longer edge of an outline that is projected."""
+Index = TypeVar("Index", xr.DataArray, NDArray[np.float32])
 
 
 def open_guide(
@@ -108,8 +109,13 @@ def checked_index(block: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _of_index(cube: Cube) -> Cube:
     """Red and near infrared whose normalised difference is the one band of a cube, and whose sum is `BRIGHTNESS`."""
-    both = xr.concat([BRIGHTNESS / 2 * (1 - cube.data), BRIGHTNESS / 2 * (1 + cube.data)], dim="band")
+    both = xr.concat(red_and_nir(cube.data), dim="band")
     return replace(cube, data=both.astype(np.float32).assign_coords(band=list(RED_NIR)))
+
+
+def red_and_nir(index: Index) -> tuple[Index, Index]:
+    """Red and near infrared whose normalised difference is an index, and whose sum is `BRIGHTNESS`."""
+    return BRIGHTNESS / 2 * (1 - index), BRIGHTNESS / 2 * (1 + index)
 
 
 def check_pixel_sizes(cube: Cube, guide: Cube) -> None:
