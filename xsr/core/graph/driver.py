@@ -251,12 +251,17 @@ def _refuse() -> NDArray[Any]:
     raise RuntimeError("a stand-in has no values; expected its structure alone to be read.")
 
 
-def array(work: Work, source: Any, name: str, chunks: tuple[tuple[int, ...], ...]) -> Any:
-    """Make the result, float32, from parts that are its chunks: in memory where the source is, else a Dask array."""
+def array(
+    work: Work, source: Any, name: str, chunks: tuple[tuple[int, ...], ...], *, threads: int | None = None
+) -> Any:
+    """Make the result, float32, from parts that are its chunks: in memory where the source is, else a Dask array.
+
+    See `compute_here` for ``threads``.
+    """
     if isinstance(source, np.ndarray):
         out = np.empty([sum(sizes) for sizes in chunks], np.float32)
         starts = [edges(sizes) for sizes in chunks]
-        for index, part in compute_here(work, [source], name, threads=1):  # a network has threads of its own
+        for index, part in compute_here(work, [source], name, threads=threads):
             out[tuple(slice(first[n], first[n + 1]) for first, n in zip(starts, index, strict=True))] = part
         return out
     import dask.array as da
