@@ -9,6 +9,7 @@ import statistics
 import time
 from collections.abc import Callable
 
+import dask
 import numpy as np
 import torch
 import xarray as xr
@@ -18,8 +19,9 @@ from odc.geo.xr import xr_coords
 from scipy import ndimage
 
 import xsr
+from xsr.core.cube import open_cube
 from xsr.core.sensors import sigma_px
-from xsr.kernels import psf
+from xsr.kernels import psf, resample
 from xsr.kernels.decimate import decimate
 from xsr.kernels.degrade import blur_decimate, whole
 from xsr.kernels.taps import Taps
@@ -105,23 +107,61 @@ def main() -> None:
     through_accessor(options.side, options.repeats)
 
 
-def through_accessor(side: int, repeats: int) -> None:
-    """Print what a cube in memory costs beyond its kernel."""
+def series(dates: int, bands: int, side: int) -> xr.DataArray:
+    """Return a cube in memory."""
     box = GeoBox((side, side), Affine(10, 0, 600_000, 0, -10, 5_000_000), "EPSG:32631")
-    bands = np.random.default_rng(0).random((4, side, side), dtype=np.float32)
-    names = {"band": ["B02", "B03", "B04", "B08"]}
-    cube = xr.DataArray(bands, dims=("band", "y", "x"), coords=names | dict(xr_coords(box)), attrs={"units": "1"})
-    found = medians(
-        {
-            "kernel": lambda: [blur_decimate(band[None], scale=2, mtf=MTF) for band in bands],
-            "accessor": lambda: cube.sr.degrade(scale=2, mtf=MTF),
-        },
+    values = np.random.default_rng(0).random((dates, bands, side, side), dtype=np.float32)
+    times = np.datetime64("2024-01-01", "ns") + np.arange(dates) * np.timedelta64(5 * 24 * 3600, "s")
+    coords = {"time": times, "band": ["B02", "B03", "B04", "B08"][:bands], **xr_coords(box)}
+    return xr.DataArray(values, dims=("time", "band", "y", "x"), coords=coords, attrs={"units": "1"})
+
+
+def one_thread(call: Callable[[], object]) -> Callable[[], object]:
+    """Let a call compute in one thread."""
+
+    def alone() -> object:
+        with dask.config.set(scheduler="synchronous"):
+            return call()
+
+    return alone
+
+
+def through_accessor(side: int, repeats: int) -> None:
+    """Print what cubes in memory cost beyond their kernel."""
+    print("operations on cubes in memory    kernel, one thread    the operation    its default threads")
+    four = series(1, 4, side)
+    numbers = (four * 10_000).round().clip(1).astype(np.uint16).assign_attrs(scale_factor=1e-4)
+    cubes = {
+        f"degrade, 1 band of {side}x{side}": four[:, :1],
+        f"degrade, 4 bands of {side}x{side}": four,
+        f"degrade, 6 dates of 4 bands of {side // 4}x{side // 4}": series(6, 4, side // 4),
+        "degrade, 4 bands as a Dataset": four.to_dataset("band"),
+        "degrade, 4 bands of 16-bit integers": numbers,
+    }
+    for name, cube in cubes.items():
+        images = open_cube(cube).data.values
+        images = images.reshape(-1, 1, *images.shape[2:])
+        report(
+            name,
+            lambda images=images: [blur_decimate(image, scale=2, mtf=MTF) for image in images],
+            lambda cube=cube: cube.sr.degrade(scale=2, mtf=MTF),
+            repeats,
+        )
+    part = series(1, 1, side // 2)
+    at = np.clip((np.arange(2 * part.sizes["x"]) + 0.5) / 2 - 0.5, 3, part.sizes["x"] - 5)
+    report(
+        f"interpolate, 1 band of {side // 2}x{side // 2}",
+        lambda: resample.interpolate(part.values[0], at, at, "bicubic"),
+        lambda: part.sr.interpolate(scale=2),
         repeats,
     )
-    print(
-        f"cube.sr.degrade, {len(bands)} bands of {side}x{side}: {found['accessor'] * 1e3:.1f} ms, its kernel"
-        f" {found['kernel'] * 1e3:.1f} ms, {found['accessor'] / found['kernel']:.2f}x"
-    )
+
+
+def report(name: str, kernel: Callable[[], object], operation: Callable[[], object], repeats: int) -> None:
+    """Print a row of the table."""
+    found = medians({"kernel": kernel, "one": one_thread(operation), "default": operation}, repeats)
+    ratios = "".join(f"{found[way] * 1e3:9.1f} ms {found[way] / found['kernel']:5.2f}x" for way in ("one", "default"))
+    print(f"{name:<40} {found['kernel'] * 1e3:8.1f} ms {ratios}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,10 @@
 """What a second Dask thread brings to degradation and metrics, and the memory a block takes beyond its pixels.
 
-The two thread counts alternate within one run. Memory is the peak of NumPy's allocations while one block is computed
-eagerly, beyond the arrays handed in, in units of what the block is handed: one image to degrade, two to compare.
+The floor is one sum over the images by two threads: its share is the part of the speed of memory that is reached.
+Errors are bound by memory, the others by arithmetic: a pixel costs strata a root and five sums in a table, SSIM 220
+operations of float64, a spectrum the real transforms of eight patches, of some 40 operations each. The thread counts
+alternate within one run. Memory is the peak of NumPy's allocations while one block is computed eagerly, beyond the
+arrays handed in, in units of what the block is handed: one image to degrade, two to compare.
 """
 
 import argparse
@@ -9,6 +12,7 @@ import statistics
 import time
 import tracemalloc
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import dask
@@ -45,8 +49,34 @@ def jobs(low: xr.DataArray, high: xr.DataArray) -> dict[str, Callable[[], Any]]:
         "evaluate: MAE, RMSE, bias, PSNR": lambda: xsr.evaluate(
             low, high, data_range=1.0, metrics=("mae", "rmse", "bias", "psnr")
         ),
+        "spectrum": lambda: xsr.spectrum(low, high),
         "evaluate: SSIM": lambda: xsr.evaluate(low, high, data_range=1.0, metrics=("ssim",)),
     }
+
+
+def reading(*cubes: xr.DataArray) -> Callable[[], Any]:
+    """Return what reads all pixels of cubes once, by as many threads as Dask has."""
+    blocks = [block for cube in cubes for block in dask.compute(*cube.data.to_delayed().ravel())]
+
+    def read() -> list[float]:
+        with ThreadPoolExecutor(dask.config.get("num_workers")) as pool:
+            return list(pool.map(np.sum, blocks))
+
+    return read
+
+
+def medians(call: Callable[[], Any], floor: Callable[[], Any], repeats: int) -> list[float]:
+    """Median seconds of a job by one thread and by two, and of the floor by two, in turn."""
+    ways = [(1, lambda: call().compute()), (2, lambda: call().compute()), (2, floor)]
+    times: list[list[float]] = [[] for _ in ways]
+    for turn in range(repeats + 1):
+        for (workers, way), seconds in zip(ways, times, strict=True):
+            with dask.config.set(scheduler="threads", num_workers=workers):
+                start = time.perf_counter()
+                way()
+                if turn:
+                    seconds.append(time.perf_counter() - start)
+    return [statistics.median(seconds) for seconds in times]
 
 
 def main() -> None:
@@ -60,19 +90,14 @@ def main() -> None:
     if options.small:
         options.side, options.repeats, chunk = 128, 1, 64
     high = cube(options.side, chunk)
-    work = jobs(cube(options.side, chunk, seed=1), high)
+    low = cube(options.side, chunk, seed=1)
+    work = jobs(low, high)
     print(f"4 bands of {options.side}x{options.side} in chunks of {chunk}, medians of {options.repeats}")
+    print("                                   one thread     two           the floor's share of two")
     for name, call in work.items():
-        times: dict[int, list[float]] = {1: [], 2: []}
-        for turn in range(options.repeats + 1):
-            for workers, seconds in times.items():
-                with dask.config.set(scheduler="threads", num_workers=workers):
-                    start = time.perf_counter()
-                    call().compute()
-                    if turn:
-                        seconds.append(time.perf_counter() - start)
-        one, two = (statistics.median(times[n]) for n in (1, 2))
-        print(f"{name:<34} one thread {one:6.2f} s  two {two:6.2f} s  {one / two:4.2f} x")
+        floor = reading(high) if name.startswith("degrade") else reading(low, high)
+        one, two, least = medians(call, floor, options.repeats)
+        print(f"{name:<34} {one:8.2f} s {two:8.2f} s {one / two:5.2f} x {least / two:8.0%}")
     block = cube(chunk, None)
     size = block.nbytes
     print(f"extra memory of one block of {chunk}x{chunk}, {size / 1e6:.0f} MB an image")

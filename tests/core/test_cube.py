@@ -78,6 +78,14 @@ def test_bands_are_selected_by_any_alias_in_the_order_given():
     assert open_cube(given.to_dataset("band"), bands=["red", "b2"]).bands == ("B04", "B02")
 
 
+@pytest.mark.parametrize("chunks", [None, {"y": 16}])
+def test_images_of_a_dataset_lie_in_one_piece(chunks):
+    dataset = make_dataset((2, 3, 16, 20), chunks=chunks)
+    values = np.asarray(open_cube(dataset).data.data)
+    assert values.shape == (2, 3, 16, 20)
+    assert all(image.flags.c_contiguous for date in values for image in date)
+
+
 def test_a_dataset_with_an_undecodable_variable_opens_when_bands_leave_it_out():
     dataset = make_dataset((2, 4, 4)).assign(DEM=(("y", "x"), np.ones((4, 4), "uint8")))
     with pytest.raises(CubeError, match=r"variable 'DEM' holds uint8 without a scale.*or drop the variable"):

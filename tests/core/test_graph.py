@@ -2,6 +2,7 @@ import pickle
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -800,3 +801,38 @@ def test_no_worker_writes_any_more_when_an_error_comes_out(tmp_path, cluster):
     with cluster.as_current(), pytest.raises(RuntimeError, match="broken"):
         compute([tasks])
     assert finished.exists()
+
+
+# --- work in memory ------------------------------------------------------------------------------------
+
+
+def test_work_is_done_side_by_side_and_its_results_are_in_order():
+    """Each call waits for another one: one after another they would never meet."""
+    meeting = threading.Barrier(2)
+
+    def met(item):
+        meeting.wait(timeout=30)
+        return item
+
+    with dask.config.set(num_workers=2):
+        assert list(graph.side_by_side(met, [3, 1, 2, 0])) == [3, 1, 2, 0]
+
+
+@pytest.mark.parametrize("most", [{"threads": 1}, {"threads": 0}])
+def test_work_is_not_done_side_by_side_unless_it_pays(most):
+    with dask.config.set(num_workers=2):
+        assert set(graph.side_by_side(lambda _: threading.current_thread(), range(4), **most)) == {
+            threading.main_thread()
+        }
+
+
+def test_work_beside_other_threads_stays_in_its_own():
+    with ThreadPoolExecutor(1) as pool, dask.config.set(num_workers=2):
+        own = pool.submit(threading.current_thread).result()
+        found = pool.submit(lambda: set(graph.side_by_side(lambda _: threading.current_thread(), range(4)))).result()
+    assert found == {own}
+
+
+def test_work_is_done_one_after_another_where_dask_is_set_to_it():
+    with dask.config.set(scheduler="synchronous", num_workers=2):
+        assert set(graph.side_by_side(lambda _: threading.current_thread(), range(4))) == {threading.main_thread()}

@@ -12,6 +12,19 @@ def numbers(values, dtype="uint16", **attrs):
     return xr.DataArray(np.asarray(values, dtype), dims="x", attrs=attrs, name="B02")
 
 
+@pytest.mark.parametrize("chunks", [None, 5])
+def test_numbers_are_scaled_by_single_float32_operations_in_memory_and_in_chunks(chunks):
+    data = numbers(np.arange(5990, 6013), _FillValue=6001)
+    data = data if chunks is None else data.chunk(chunks)
+    found = decode(data, "dn10000-1000")
+    expected = np.arange(5990, 6013).astype(np.float32) * np.float32(1e-4) + np.float32(-0.1)
+    expected[11] = np.nan
+    np.testing.assert_array_equal(found.values, expected)
+    assert found.dtype == np.float32
+    assert found.attrs == {}
+    assert found.name == "B02"
+
+
 # --- units ---------------------------------------------------------------------------------------------
 
 

@@ -1,5 +1,6 @@
 from dataclasses import dataclass
 
+import dask
 import dask.array as da
 import numpy as np
 import pytest
@@ -52,7 +53,8 @@ def test_windows_are_nan_beyond_the_source():
             windows.append(found[0])
             return super().__call__(job, found)
 
-    graph.reduce_windows(Look(), [values], jobs(6, 3, 2), (1,), name="look")
+    with dask.config.set(scheduler="synchronous"):
+        graph.reduce_windows(Look(), [values], jobs(6, 3, 2), (1,), name="look")
     assert [w.shape for w in windows] == [(1, 7, 7)] * 4
     assert np.isnan(windows[0][0, :2]).all()
     assert np.isfinite(windows[0][0, 2:, 2:]).all()
@@ -70,6 +72,15 @@ def test_lazy_equals_eager(chunks):
     assert lazy.shape == (2, 2)
     np.testing.assert_allclose(lazy.compute(scheduler="synchronous"), eager, rtol=1e-12)
     np.testing.assert_allclose(mixed.compute(scheduler="threads"), eager, rtol=1e-12)
+
+
+def test_threads_change_nothing():
+    """Blocks are added in their order, whichever ends first."""
+    found = {}
+    for threads in (1, 3):
+        with dask.config.set(num_workers=threads):
+            found[threads] = graph.reduce_windows(Total(), [source()], jobs(20, 3, 1), (1,), name="total")
+    np.testing.assert_array_equal(found[3], found[1])
 
 
 def test_a_window_outside_the_source_reads_nothing():

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from xsr.kernels import psf
-from xsr.kernels.decimate import decimate, decimate_reference
+from xsr.kernels.decimate import PART, decimate, decimate_reference
 from xsr.kernels.degrade import whole
 
 SCALES = (1, 1.5, 2, 2.5, 3, 3.4, 4, math.pi)
@@ -76,6 +76,20 @@ def test_the_kernel_equals_its_reference(height, width, scale, mtf, gaps, seed):
     image[rng.random(image.shape) < gaps] = np.nan
     rows, cols = (taps_of(size, scale, psf.gaussian(mtf, scale)) for size in (height, width))
     np.testing.assert_allclose(decimate(image, rows, cols), decimate_reference(image, rows, cols), atol=2e-6)
+
+
+@pytest.mark.parametrize("scale", [2, 3.4])
+def test_a_pixel_does_not_depend_on_the_gaps_of_others_far_away(scale):
+    """Gaps are summed anew in parts of a line: beside them, and in parts without, the bits are the same."""
+    image = random_stack(1, 40, 5 * PART)
+    image[0, 11, [3, PART - 1, PART, 2 * PART + 9]] = np.nan
+    rows, cols = (taps_of(size, scale, psf.gaussian(0.3, scale)) for size in image.shape[1:])
+    found = decimate(image, rows, cols)
+    np.testing.assert_allclose(found, decimate_reference(image, rows, cols), atol=1e-6)
+    filled = np.where(np.isnan(image), np.float32(0.5), image)
+    untouched = decimate(np.isnan(image).astype(np.float32), rows, cols) == 0
+    assert 0 < np.count_nonzero(untouched) < untouched.size
+    np.testing.assert_array_equal(found[untouched], decimate(filled, rows, cols)[untouched])
 
 
 @pytest.mark.parametrize("scale", SCALES)

@@ -1,5 +1,6 @@
 import math
 
+import dask
 import numpy as np
 import pytest
 import xarray as xr
@@ -16,7 +17,7 @@ from xsr.core.sensors import get, sigma_px
 from xsr.kernels import psf
 from xsr.kernels.degrade import blur_decimate
 from xsr.kernels.noise import NoiseModel
-from xsr.operations.degrade import SensorNoise, augment_frames
+from xsr.operations.degrade import SensorNoise, augment_frames, block
 from xsr.sources.files import open_file
 from xsr.testing import assert_lazy, assert_same_grid
 
@@ -187,6 +188,20 @@ def test_chunks_change_nothing(shape, chunks, out, scale, noise, share):
         parts = xsr.degrade(lazy, scale=scale, noise=noise, seed=5, chunks=out)
     assert np.array_equal(parts.values, whole.values, equal_nan=True)
     assert np.array_equal(xsr.degrade(cube, scale=scale, noise=noise, seed=5, chunks=out), whole, equal_nan=True)
+
+
+@pytest.mark.parametrize("noise", [None, "sensor"])
+def test_threads_change_nothing(monkeypatch, noise):
+    monkeypatch.setattr(block, "ROWS", 5)
+    monkeypatch.setattr(block, "LEAST", 1)
+    cube = holed((2, 3, 40, 31), bands=["B02", "B05", "B11"])
+    with dask.config.set(num_workers=3):
+        several = xsr.degrade(cube, scale=2, noise=noise, seed=4)
+    with dask.config.set(scheduler="synchronous"):
+        one = xsr.degrade(cube, scale=2, noise=noise, seed=4)
+    lazy = xsr.degrade(cube.chunk({"time": 1}), scale=2, noise=noise, seed=4)
+    assert np.array_equal(several.values, one.values, equal_nan=True)
+    assert np.array_equal(several.values, lazy.values, equal_nan=True)
 
 
 def test_one_task_makes_one_block():

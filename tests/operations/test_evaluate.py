@@ -314,6 +314,21 @@ def test_infinite_pixels_are_no_data():
     assert np.isfinite(scores["rmse"]).all()
 
 
+@pytest.mark.parametrize("metrics", [["rmse", "bias"], ["sam"], ["ergas", "ssim"]])
+def test_infinite_pixels_are_as_those_without_data(metrics):
+    image, reference, _ = triplet(24, 24)
+    image[0, 0, 4, 5], reference[0, 1, 2, 3] = np.inf, -np.inf
+    image[0, 1, 9, 9] = reference[0, 1, 9, 9] = np.inf
+    options = {"data_range": 1.0, "scale": 2, "metrics": metrics}
+    found = xsr.evaluate(image, reference, **options)
+    without = xsr.evaluate(image.where(np.isfinite(image)), reference.where(np.isfinite(reference)), **options)
+    xr.testing.assert_identical(found, without)
+    steep = {"edges": (0, np.inf), **options}
+    found = xsr.strata(image, reference, **steep)
+    without = xsr.strata(image.where(np.isfinite(image)), reference.where(np.isfinite(reference)), **steep)
+    xr.testing.assert_identical(found, without)
+
+
 @pytest.mark.parametrize("value", [np.nan, 0.0, 0.3])
 def test_constant_and_empty_images(value):
     flat = make_cube(np.full((1, 1, 16, 12), value, np.float32))

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 import xsr
 from xsr.core.errors import GridError, ParameterError
+from xsr.kernels.spectrum import Rings, ring_sums
 from xsr.testing import assert_lazy
 
 
@@ -44,6 +45,21 @@ def test_spectra_do_not_depend_on_the_chunks(height, width, patch, chunk, hole, 
     parts = parts.compute(scheduler="synchronous")
     for name in whole.data_vars:
         np.testing.assert_allclose(parts[name], whole[name], rtol=1e-6, atol=1e-9, equal_nan=True)
+
+
+def test_sums_of_rings_by_their_definition():
+    image, reference = np.random.default_rng(3).random((2, 1, 20, 17), dtype=np.float32)
+    rings = Rings((20, 17), (10.0, 8.0))
+    hann = [0.5 - 0.5 * np.cos(2 * np.pi * (np.arange(size) + 0.5) / size) for size in rings.size]
+    taper = np.outer(*hann)
+    f, g = (np.fft.fft2((x - np.average(x, weights=taper)) * taper) for x in (image[0], reference[0]))
+    radius = np.hypot(np.fft.fftfreq(20, 10.0)[:, None], np.fft.fftfreq(17, 8.0))
+    ring = np.rint(radius / rings.step)
+    powers = abs(f) ** 2, abs(g) ** 2, (f * g.conj()).real
+    expected = [[power[ring == k].sum() for k in range(rings.count)] for power in powers]
+    found = ring_sums(image, reference, rings)[0]
+    np.testing.assert_allclose(found[:, :-1], expected, rtol=1e-9, atol=1e-12)
+    assert found[:, -1].tolist() == [1, 1, 1]
 
 
 def test_an_image_equal_to_the_reference():

@@ -587,7 +587,8 @@ def _stack_bands(
 
 
 def _joined_bands(*bands: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.stack(bands, axis=-1)
+    """Join bands along a last axis; in memory an image of a band stays in one piece."""
+    return np.moveaxis(np.stack(bands, axis=-3), -3, -1)
 
 
 def _geobox(read: Georeference, dim: Hashable) -> tuple[GeoBox, bool]:

@@ -5,6 +5,7 @@ Units are read from metadata or given, never guessed from pixel values.
 
 import warnings
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -80,7 +81,7 @@ def decode(data: xr.DataArray, units: str | float | None) -> xr.DataArray:
     integer = data.dtype.kind in "iu"
     nodata = _nodata_numbers(data, integer, units)
     if not (integer or _masked_integers(data)) and units is None:
-        return _without(data.astype(np.float32, copy=False), data, nodata)
+        return _converted(data, None, nodata)
     scale, offset = packing(data, units)
     if units is not None and (ignored := _ignored(data, scale, offset)):
         warnings.warn(
@@ -89,8 +90,7 @@ def decode(data: xr.DataArray, units: str | float | None) -> xr.DataArray:
             XsrWarning,
             stacklevel=2,
         )
-    decoded = data.astype(np.float32) * np.float32(scale) + np.float32(offset)
-    decoded = _without(decoded, data, nodata)
+    decoded = _converted(data, (scale, offset), nodata)
     decoded.attrs = {k: v for k, v in data.attrs.items() if k not in PACKING_ATTRIBUTES}
     return decoded
 
@@ -115,11 +115,33 @@ def _ignored(data: xr.DataArray, scale: float, offset: float) -> str:
     return f"{name}={data.attrs[name]}"
 
 
-def _without(decoded: xr.DataArray, numbers: xr.DataArray, nodata: tuple[float | int, ...]) -> xr.DataArray:
-    """Set to NaN what is stored as no data."""
+def _converted(
+    data: xr.DataArray, packing: tuple[float, float] | None, nodata: tuple[float | int, ...]
+) -> xr.DataArray:
+    """Convert to float32, by scale and offset if there are any; NaN where a number is no data."""
+    if packing is None and not nodata:
+        return data.astype(np.float32, copy=False)
+    converted: xr.DataArray = xr.apply_ufunc(
+        partial(_values, packing=packing, nodata=nodata),
+        data,
+        dask="parallelized",
+        output_dtypes=[np.float32],
+        keep_attrs=True,
+    )
+    return converted
+
+
+def _values(
+    numbers: NDArray[Any], *, packing: tuple[float, float] | None, nodata: tuple[float | int, ...]
+) -> NDArray[np.float32]:
+    """Convert in place of one copy: a chunk is large beside what is computed from it."""
+    values = numbers.astype(np.float32)
+    if packing is not None:
+        values *= np.float32(packing[0])
+        values += np.float32(packing[1])
     for number in nodata:
-        decoded = decoded.where(numbers != number)
-    return decoded
+        np.copyto(values, np.float32(np.nan), where=numbers == number)
+    return values
 
 
 def stated_otherwise(data: xr.DataArray) -> str:

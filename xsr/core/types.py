@@ -75,6 +75,14 @@ class FinishedFunction(WindowFunction, Protocol):
         """Filter output pixels (time, band, H, W), NaN outside the cube; bands that only the filter reads may go."""
 
 
+class SerialFunction(WindowFunction, Protocol):
+    """A window function that computes in one thread: blocks of a cube in memory are evaluated side by side."""
+
+    @property
+    def serial(self) -> bool:
+        """True; networks have threads of their own, and no such property."""
+
+
 class WholeFunction(WindowFunction, Protocol):
     """A window function that continues images by itself, so that of those in memory nothing is cut or copied."""
 

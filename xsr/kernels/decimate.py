@@ -21,6 +21,8 @@ from xsr.kernels.taps import Taps
 Image = NDArray[np.float32]
 MIN_VALID = 0.5
 """Least share of a pixel's weight that must fall on valid pixels."""
+PART = 128
+"""Columns that are summed anew together where one of them has a gap."""
 MAX_PERIOD = 16
 """Longest period of phases, in outputs, for which the line is split; beyond, each output has its own weights."""
 
@@ -158,6 +160,22 @@ def _sum_valid_rows(source: Any, row_index: Any, first: Any, weight: Any, line: 
 
 
 @jit
+def _sum_where_gaps(source: Any, row_index: Any, first: Any, weight: Any, line: Any, share: Any, gap: Any) -> None:
+    """Sum the valid pixels where a sum of consecutive rows is not finite, part by part; see `_sum_valid_rows`."""
+    total = np.float32(0)
+    for t in range(weight.size):
+        total = total + weight[t]
+    for start in range(0, line.size, PART):
+        stop = min(start + PART, line.size)
+        if _all_finite(line[start:stop]):
+            share[start:stop] = total
+            gap[start:stop] = np.float32(0)
+            continue
+        part = source[:, start:stop]
+        _sum_valid_rows(part, row_index, first, weight, line[start:stop], share[start:stop], gap[start:stop])
+
+
+@jit
 def _all_finite(line: Any) -> Any:
     bad = 0
     for j in range(line.size):
@@ -244,7 +262,7 @@ def _decimate(source: Any, rows: Any, cols: Any, counts: Any, least: Any, out: A
         if _all_finite(line):
             _line(line, cols, wide, parts, some, out[i])
             continue
-        _sum_valid_rows(source, row_index, row_start[i], weight, line, shares, gaps)
+        _sum_where_gaps(source, row_index, row_start[i], weight, line, shares, gaps)
         _line(line, cols, wide, parts, some, out[i])
         _line(shares, cols, wide, parts, some, share)
         _line(gaps, counts, wide, parts, some, gap)

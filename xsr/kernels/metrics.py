@@ -95,12 +95,12 @@ def _high_sums(pixels: Pixels) -> Sums:
     return found
 
 
-ERRORS = Terms(("error", "absolute", "squared", "reference"), _errors, sums=_error_sums)
+ERRORS = Terms(("error", "absolute", "squared", "reference"), _errors, sums=_error_sums, infinities=True)
 """With the error e = image - reference: e, |e|, e² and the reference."""
 SSIM = Terms(("index",), _ssim, needs={"reference", "data_range"}, reach=(SSIM_RADIUS, SSIM_RADIUS))
 UQI = Terms(("index",), _uqi, reach=(_HALF, _REST))
 SCC = Terms(("index",), _scc, reach=(_HALF + LAPLACIAN_RADIUS, _REST + LAPLACIAN_RADIUS))
-ANGLE = Terms(("angle",), _angle, spectrum=True)
+ANGLE = Terms(("angle",), _angle, spectrum=True, infinities=True)
 ADDED = Terms(("added", "missing", "added_squared", "missing_squared", "product"), _added, needs={"reference", "base"})
 """With d = image - base and e = reference - base: d, e, d², e² and d e."""
 LOW = Terms(("absolute", "squared"), _low, needs={"low", "sensor"})

@@ -47,6 +47,7 @@ def exclude(
     shape: tuple[int, int],
     border: int = 0,
     mask: NDArray[Any] | None = None,
+    infinities: bool = False,
 ) -> NDArray[Any]:
     """Set NaN where a pixel does not count: infinite, outside the mask, or near the image's border.
 
@@ -58,6 +59,8 @@ def exclude(
         1 where a pixel counts, shape (band, h, w) or (1, h, w).
     border
         Pixels to leave out along each side of the image.
+    infinities
+        Whether infinite pixels may stay, so that the image need not be read for them.
 
     Returns
     -------
@@ -65,7 +68,7 @@ def exclude(
         A copy, or ``image`` itself where nothing is left out.
     """
     sides = [_near(border, span, size) for span, size in zip((rows, cols), shape, strict=True)]
-    if mask is None and not any(side.any() for side in sides) and not _infinite(image):
+    if mask is None and not any(side.any() for side in sides) and (infinities or not _infinite(image)):
         return image
     image = image.copy()
     for number, band in enumerate(image):  # band by band, so that masks stay small beside the image
@@ -116,15 +119,8 @@ def error_sums(image: Image, reference: Image) -> Sums:
 
 
 @jit
-def _angle(image: Any, reference: Any, i: int, j: int) -> float:
-    """Angle between two spectra in radians, NaN where one has no direction."""
-    xx, yy, xy = 0.0, 0.0, 0.0
-    for b in range(image.shape[0]):
-        x = np.float64(image[b, i, j])
-        y = np.float64(reference[b, i, j])
-        xx += x * x
-        yy += y * y
-        xy += x * y
+def _angle(xx: float, yy: float, xy: float) -> float:
+    """Angle between two spectra of these products in radians, NaN where one has no direction."""
     if np.isfinite(xx + yy) and xx > 0.0 and yy > 0.0:
         return float(np.arccos(min(1.0, max(-1.0, xy / np.sqrt(xx * yy)))))
     return np.nan
@@ -132,9 +128,18 @@ def _angle(image: Any, reference: Any, i: int, j: int) -> float:
 
 @jit
 def _angle_map(image: Any, reference: Any, out: Any) -> None:
-    for i in range(out.shape[0]):
-        for j in range(out.shape[1]):
-            out[i, j] = _angle(image, reference, i, j)
+    bands, height, width = image.shape
+    xx, yy, xy = np.empty((3, width))
+    for i in range(height):
+        xx[:], yy[:], xy[:] = 0.0, 0.0, 0.0
+        for b in range(bands):
+            for j in range(width):
+                x, y = np.float64(image[b, i, j]), np.float64(reference[b, i, j])
+                xx[j] += x * x
+                yy[j] += y * y
+                xy[j] += x * y
+        for j in range(width):
+            out[i, j] = _angle(xx[j], yy[j], xy[j])
 
 
 def angle_map(image: Image, reference: Image) -> NDArray[np.float64]:

@@ -5,7 +5,7 @@ A position is a pixel coordinate in the source: pixel ``i`` has its centre at ``
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -281,6 +281,8 @@ def remask(
 @dataclass(frozen=True)
 class Interpolation:
     """Block function: fill no-data, interpolate, re-mask."""
+
+    serial: ClassVar[bool] = True
 
     method: str
     padding: Padding = "edge"

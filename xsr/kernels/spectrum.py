@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xsr.kernels.accelerate import jit, jit_sums
+
 THRESHOLD = 1 / 7
 """Ring correlation at which detail counts as lost."""
 
@@ -79,19 +81,45 @@ def ring_sums(image: NDArray[Any], reference: NDArray[Any], rings: Rings) -> NDA
     ndarray
         Shape (band, 3, count + 1), the last column the number of patches; 0 for a band with any pixel of no data.
     """
+    from scipy.fft import rfft2  # transforms several lines at once, which NumPy's does not
+
     taper, ring, twice = _plan(rings)
     out = np.zeros((image.shape[0], 3, rings.count + 1))
+    pair = np.empty((2, *rings.size))
     for b in range(image.shape[0]):
-        pair = np.stack([image[b], reference[b]]).astype(np.float64)
-        if not np.isfinite(pair).all():
-            continue
-        pair -= (pair * taper).sum(axis=(1, 2), keepdims=True) / taper.sum()
-        one, two = np.fft.rfft2(pair * taper)
-        powers = (np.abs(one) ** 2, np.abs(two) ** 2, (one * two.conj()).real)
-        for k, power in enumerate(powers):
-            out[b, k, :-1] = np.bincount(ring.ravel(), (power * twice).ravel(), rings.count + 1)[:-1]
-        out[b, :, -1] = 1
+        if _taper(image[b], taper, pair[0]) and _taper(reference[b], taper, pair[1]):
+            one, two = rfft2(pair)
+            _add_rings(one, two, ring, twice, out[b])
+            out[b, :, -1] = 1
     return out
+
+
+@jit_sums
+def _taper(image: Any, taper: Any, out: Any) -> bool:
+    """Take its mean from an image and taper it; whether all of its pixels are valid."""
+    total, weight = 0.0, 0.0
+    for i in range(taper.shape[0]):
+        for j in range(taper.shape[1]):
+            total += image[i, j] * taper[i, j]
+            weight += taper[i, j]
+    mean = total / weight
+    if not np.isfinite(mean):
+        return False
+    for i in range(taper.shape[0]):
+        for j in range(taper.shape[1]):
+            out[i, j] = (image[i, j] - mean) * taper[i, j]
+    return True
+
+
+@jit
+def _add_rings(one: Any, two: Any, ring: Any, twice: Any, out: Any) -> None:
+    """Add the powers and the real cross-power of two transforms to the sums of their rings."""
+    for i in range(ring.shape[0]):
+        for j in range(ring.shape[1]):
+            k, w, a, b = ring[i, j], twice[i, j], one[i, j], two[i, j]
+            out[0, k] += w * (a.real * a.real + a.imag * a.imag)
+            out[1, k] += w * (b.real * b.real + b.imag * b.imag)
+            out[2, k] += w * (a.real * b.real + a.imag * b.imag)
 
 
 def density(rings: Rings) -> NDArray[np.float64]:

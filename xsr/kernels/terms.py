@@ -145,6 +145,8 @@ class Terms:
     """Whether the numbers of a pixel are made of all its bands together."""
     sums: Callable[[Pixels], Sums] | None = None
     """Faster way to the count and the sums, shape (1 + column,)."""
+    infinities: bool = False
+    """Whether infinite pixels may be among those that the functions get: NaN is found in their place otherwise."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "columns", tuple(self.columns))
@@ -252,6 +254,11 @@ class Sheet:
     def requires(self, *needs: Need) -> bool:
         """Whether a metric needs one of these."""
         return any(not metric.requires.isdisjoint(needs) for metric in self.metrics)
+
+    @property
+    def infinities(self) -> bool:
+        """Whether infinite pixels need not be sought."""
+        return all(terms.infinities for terms in self.columns)
 
     def halo(self, sensors: Sequence[LowSensor | None], *, least: int = 0) -> int:
         """Pixels around a block that its sums depend on."""

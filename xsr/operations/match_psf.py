@@ -126,6 +126,7 @@ class Softening:
     """Block function: a Gaussian over each band of each date."""
 
     task: ClassVar[str] = "match_psf"
+    serial: ClassVar[bool] = True
 
     sigma_px: tuple[float, float]
     padding: Padding = "reflect"

@@ -7,7 +7,7 @@ from xsr.core.graph.driver import each, numbered, placeholder, standin
 from xsr.core.graph.notices import watch
 from xsr.core.graph.portions import BlockKey, BlockTasks, block_tasks
 from xsr.core.graph.reductions import Job, Reduction, reduce_windows
-from xsr.core.graph.schedulers import in_threads, threads_each
+from xsr.core.graph.schedulers import in_threads, side_by_side, threads_each
 from xsr.core.graph.tasks import compute
 from xsr.core.graph.windows import Block, Fetch, Frames, Plan, make_plan, run, run_frames, run_here, task_of
 
@@ -35,6 +35,7 @@ __all__ = [
     "run",
     "run_frames",
     "run_here",
+    "side_by_side",
     "standin",
     "task_of",
     "threads_each",

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from xsr.core import progress
 from xsr.core.blocks import Span, edges, overlapping
+from xsr.core.graph.schedulers import side_by_side
 
 Index: TypeAlias = tuple[int, ...]
 """Number of a part of a result along every axis."""
@@ -132,13 +133,19 @@ class Shared:
         return self.work(index, sources)
 
 
-def compute_here(work: Work, sources: Sequence[NDArray[Any]], task: str) -> Iterator[tuple[Index, NDArray[Any]]]:
-    """Compute all parts of a result from arrays in memory, one after another, with progress; ``task`` names it."""
+def compute_here(
+    work: Work, sources: Sequence[NDArray[Any]], task: str, *, threads: int | None = None
+) -> Iterator[tuple[Index, NDArray[Any]]]:
+    """Compute all parts of a result from arrays in memory, in order and with progress; ``task`` names it.
+
+    See `xsr.core.graph.schedulers.side_by_side` for ``threads``.
+    """
     mosaics = [Mosaic.whole(source) for source in sources]
     parts = [index for index, _ in work.reads()]
     with progress.where_watched(task, len(parts)) as advance:
-        for index in parts:
-            yield index, work(index, mosaics)
+        made = side_by_side(lambda index: work(index, mosaics), parts, threads=threads)
+        for index, part in zip(parts, made, strict=True):
+            yield index, part
             advance()
 
 
@@ -244,12 +251,17 @@ def _refuse() -> NDArray[Any]:
     raise RuntimeError("a stand-in has no values; expected its structure alone to be read.")
 
 
-def array(work: Work, source: Any, name: str, chunks: tuple[tuple[int, ...], ...]) -> Any:
-    """Make the result, float32, from parts that are its chunks: in memory where the source is, else a Dask array."""
+def array(
+    work: Work, source: Any, name: str, chunks: tuple[tuple[int, ...], ...], *, threads: int | None = None
+) -> Any:
+    """Make the result, float32, from parts that are its chunks: in memory where the source is, else a Dask array.
+
+    See `compute_here` for ``threads``.
+    """
     if isinstance(source, np.ndarray):
         out = np.empty([sum(sizes) for sizes in chunks], np.float32)
         starts = [edges(sizes) for sizes in chunks]
-        for index, part in compute_here(work, [source], name):
+        for index, part in compute_here(work, [source], name, threads=threads):
             out[tuple(slice(first[n], first[n + 1]) for first, n in zip(starts, index, strict=True))] = part
         return out
     import dask.array as da

@@ -1,14 +1,17 @@
 """Where block tasks run: the active local scheduler, which reports every task as it ends, or a `cluster`."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from dask.callbacks import Callback
 
 from xsr.core.graph.portions import BlockKey, Portion
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclass
@@ -56,6 +59,33 @@ def threads_here() -> int:
     from dask.system import CPU_COUNT
 
     return config.get("num_workers", None) or CPU_COUNT
+
+
+def side_by_side(
+    function: Callable[[Item], Result], items: Sequence[Item], *, threads: int | None = None
+) -> Iterator[Result]:
+    """Call a function that leaves the interpreter to others for each item, in threads; its results in order.
+
+    Parameters
+    ----------
+    function
+        What it returns does not depend on what is called beside it.
+    items
+        What it is called with.
+    threads
+        Most threads; as many as the local scheduler of Dask has by default. Where Dask is set to one, and beside other
+        threads, items are taken one after another.
+    """
+    from dask.base import get_scheduler
+    from dask.local import get_sync
+
+    beside = threading.current_thread() is not threading.main_thread() or get_scheduler() is get_sync
+    most = min(len(items), threads_here() if threads is None else min(threads, threads_here()))
+    if beside or most < 2:
+        yield from map(function, items)
+        return
+    with ThreadPoolExecutor(most) as pool:
+        yield from pool.map(function, items)
 
 
 def compute_here(portions: Iterator[Portion], report: Report) -> None:

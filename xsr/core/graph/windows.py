@@ -156,7 +156,8 @@ def run_frames(frames: Sequence[Frames], source: Any, plan: Plan, *, bands: int 
     """
     work = _Windows(tuple(frames), plan, bands or source.shape[1])
     chunks = (tuple(one.count for one in frames), (work.bands,), *plan.chunks)
-    return array(work, source, _name(work, source), chunks)
+    serial = getattr(frames[0].function, "serial", False)  # see `xsr.core.types.SerialFunction`
+    return array(work, source, _name(work, source), chunks, threads=None if serial else 1)
 
 
 Fetch: TypeAlias = Callable[[Sequence[int], Span, Span], Stack]

@@ -1,6 +1,5 @@
 """Degradation of one block: what the sensor observes of every date and band of a window."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import ClassVar
@@ -8,15 +7,16 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from xsr.core import progress
-from xsr.core.blocks import Padding, Span
+from xsr.core import graph, progress
+from xsr.core.blocks import Padding, Span, chunk_sizes, spans
 from xsr.core.types import Stack
 from xsr.kernels.decimate import MIN_VALID
 from xsr.kernels.degrade import BandOptics, observe
 
-
-def _nothing() -> None:
-    """Nobody watches."""
+ROWS = 512
+"""Rows of the output of a whole image that one thread observes at once."""
+LEAST = 1 << 18
+"""Pixels for which a thread is worth its start."""
 
 
 @dataclass(frozen=True)
@@ -67,35 +67,47 @@ class Degradation:
         self, window: Stack, rows: NDArray[np.float64], cols: NDArray[np.float64], cell: tuple[float, float]
     ) -> Stack:
         """Evaluate a block; see `xsr.core.types.WindowFunction`."""
-        return self._observe(window, (_origin(self.rows, rows, cell[0]), _origin(self.cols, cols, cell[1])))
+        origin = _origin(self.rows, rows, cell[0]), _origin(self.cols, cols, cell[1])
+        out = self._empty(window)
+        for date, band in product(range(len(self.frames)), range(len(self.bands))):
+            self._observe(window, date, band, self.rows, origin, out)
+        return out
 
     def whole(self, images: Stack, shape: tuple[int, int]) -> Stack:
         """Evaluate whole images; see `xsr.core.types.WholeFunction`."""
         placed = replace(self, rows=Span(0, shape[0]), cols=Span(0, shape[1]))
-        with progress.where_watched(self.task, len(self.frames) * len(self.bands)) as advance:
-            return placed._observe(images, (0, 0), advance)
+        out = placed._empty(images)
+        parts = [*product(range(len(self.frames)), range(len(self.bands)), spans(chunk_sizes(shape[0], ROWS)))]
 
-    def _observe(self, images: Stack, origin: tuple[int, int], advance: Callable[[], None] = _nothing) -> Stack:
-        """Observe images (time, band, y, x) whose first pixel is that of the output grid's corner plus ``origin``."""
-        out = np.empty((*images.shape[:2], len(self.rows), len(self.cols)), np.float32)
-        for (date, frame), (number, band) in product(enumerate(self.frames), enumerate(self.bands)):
-            place = out[date, number][None]
-            made = observe(
-                images[date, number][None],
-                band.widened(frame.blur),
-                rows=self.rows,
-                cols=self.cols,
-                origin=origin,
-                shift=frame.shift,
-                min_valid=self.min_valid,
-                seed=self.seed,
-                frame=frame.key,
-                out=place,
-            )
-            if made is not place:
-                place[...] = made
-            advance()
+        def observe_part(part: tuple[int, int, Span]) -> None:
+            placed._observe(images, *part, (0, 0), out)
+
+        with progress.where_watched(self.task, len(parts)) as advance:
+            for _ in graph.side_by_side(observe_part, parts, threads=images.size // LEAST):
+                advance()
         return out
+
+    def _empty(self, images: Stack) -> Stack:
+        return np.empty((*images.shape[:2], len(self.rows), len(self.cols)), np.float32)
+
+    def _observe(self, images: Stack, date: int, number: int, rows: Span, origin: tuple[int, int], out: Stack) -> None:
+        """Observe rows of one of the images (time, band, y, x) that begin at ``origin``, counted from the grid."""
+        frame = self.frames[date]
+        place = out[date, number, rows.start - self.rows.start : rows.stop - self.rows.start][None]
+        made = observe(
+            images[date, number][None],
+            self.bands[number].widened(frame.blur),
+            rows=rows,
+            cols=self.cols,
+            origin=origin,
+            shift=frame.shift,
+            min_valid=self.min_valid,
+            seed=self.seed,
+            frame=frame.key,
+            out=place,
+        )
+        if made is not place:
+            place[...] = made
 
 
 def _origin(span: Span, position: NDArray[np.float64], cell: float) -> int:

@@ -68,13 +68,14 @@ class Reader:
     has_mask: bool
 
     def __call__(
-        self, job: Job, windows: Sequence[NDArray[Any]]
+        self, job: Job, windows: Sequence[NDArray[Any]], *, infinities: bool = False
     ) -> tuple[NDArray[Any], NDArray[Any] | None, NDArray[Any] | None]:
-        """Image, reference and base (band, h, w); NaN where a pixel of one of them does not count."""
+        """Image, reference and base (band, h, w); NaN where a pixel of one of them does not count; see `exclude`."""
         given = iter(windows)
         image, reference = next(given), next(given) if self.has_reference else None
         base, mask = (next(given) if there else None for there in (self.has_base, self.has_mask))
-        place: dict[str, Any] = {"rows": job.windows[0].rows, "cols": job.windows[0].cols, "shape": self.shape}
+        rows, cols = job.windows[0].rows, job.windows[0].cols
+        place: dict[str, Any] = {"rows": rows, "cols": cols, "shape": self.shape, "infinities": infinities}
         image = exclude(image, **place, border=self.border, mask=mask)
         reference, base = (None if other is None else exclude(other, **place) for other in (reference, base))
         return image, reference, base

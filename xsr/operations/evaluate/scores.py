@@ -53,7 +53,7 @@ class Scores:
         return out
 
     def _pixels(self, job: graph.Job, windows: Sequence[NDArray[Any]]) -> Pixels:
-        image, reference, base = self.reader(job, windows)
+        image, reference, base = self.reader(job, windows, infinities=self.sheet.infinities)
         low, place = (windows[-1], job.windows[-1]) if self.has_low else (None, Window(Span(0, 0), Span(0, 0)))
         pixels = Pixels(job.rows, job.cols, image, reference, self.halo, low, (place.rows, place.cols), wide_base=base)
         return replace(pixels, data_range=self.sheet.data_range, scale=self.sheet.scale)

@@ -68,7 +68,7 @@ class Strata:
         return out
 
     def _pixels(self, job: graph.Job, windows: Sequence[NDArray[Any]]) -> Pixels:
-        image, reference, base = self.reader(job, windows)
+        image, reference, base = self.reader(job, windows, infinities=self.sheet.infinities)
         pixels = Pixels(job.rows, job.cols, image, reference, self.halo, wide_base=base)
         return replace(pixels, data_range=self.sheet.data_range, scale=self.sheet.scale)
 
