@@ -45,6 +45,8 @@ MARKERS = "<!-- scores: written by benchmarks/thermal.py -->", "<!-- end of scor
 SCALES = (4, 8)
 HEAD = ("method", "PSNR dB", "SSIM", "MSE K²", "bias K", "edges", "RMSE K, flat to steep quartiles of the truth")
 MISSING = "not trained"
+DEFAULT = "DCTNet"
+"""Row of the network that `xsr.guided` takes by default."""
 SMALL = 64
 """Side of a small input in pixels."""
 SMALL_ROWS = tuple(name for name in ROWS if name not in NETWORKS or name in BLIND)
@@ -110,18 +112,24 @@ def markdown(
     """Return all tables and the note."""
     pairs = [case for case, names in found if names != BLIND]
     blind = [case for case, names in found if names == BLIND]
-    network = more.best(pairs, made, [name for name in found[0][1] if name in NETWORKS])
+    nearest = more.best(pairs, made, [name for name in found[0][1] if name in NETWORKS])
+    network, networks = DEFAULT, tuple(dict.fromkeys((DEFAULT, nearest)))
     parts = [by_place(found, scores), note()]
     parts += [
-        "### The best network against each other method\n",
-        f"{network} has the greatest mean PSNR. Each scene is cut into {PARTS} × {PARTS} parts; the numbers are the"
-        " mean over parts of the difference in dB, ± its standard error; below, means over scenes, bold above their"
-        " standard error.\n",
+        "### Networks against each other method\n",
+        f"{network} is what `guided` takes by default. Each scene is cut into {PARTS} × {PARTS} parts; the numbers are"
+        " the mean over parts of the difference in dB, ± its standard error; below, means over scenes, bold above"
+        " their standard error.\n",
         more.margins(pairs, made, network, more.COMPARED, more.freely) + "\n",
         "The same where every result is held within the response of the sensor, and ATPRK and kriging heed it;"
         f" {network} is averaged with the guided filter first, as its card says:\n",
         more.margins(pairs, made, network, more.COMPARED, more.within) + "\n",
     ]
+    if nearest != network:
+        parts += [
+            f"{nearest} has the greatest mean PSNR. Where nothing is held:\n",
+            more.margins(pairs, made, nearest, (*more.COMPARED, network), more.freely) + "\n",
+        ]
     if blind:
         parts += ["Without a guide:\n"]
         for name in ("ESRNet", network):
@@ -132,7 +140,7 @@ def markdown(
     parts += ["### What conserving radiance does\n"]
     parts += [f"{one}\n" for one in more.kept(pairs, made, network)]
     if overpasses:
-        parts += ["### MODIS sharpened, against ASTER\n", *(f"{one}\n" for one in tables(overpasses, made, network))]
+        parts += ["### MODIS sharpened, against ASTER\n", *(f"{one}\n" for one in tables(overpasses, made, networks))]
     return "\n".join(parts).rstrip()
 
 

@@ -104,9 +104,12 @@ def agreements(one: Overpass, made: Estimates, names: Sequence[str]) -> list[Agr
     return rows
 
 
-def tables(found: Sequence[Overpass], made: Estimates, network: str) -> Iterator[str]:
-    """Tables of how rows agree with ASTER, mean ± standard error over pairs, and of what each pair is."""
-    names = (*COMPARED, network, OF_MODIS)
+def tables(found: Sequence[Overpass], made: Estimates, networks: Sequence[str]) -> Iterator[str]:
+    """Tables of how rows agree with ASTER, mean ± standard error over pairs, and of what each pair is.
+
+    Other rows are compared with the first of the networks.
+    """
+    names, network = (*COMPARED, *networks, OF_MODIS), networks[0]
     rows = [row for one in found for row in agreements(one, made, names)]
     by_name = {name: [row for row in rows if row.name == name] for name in (*names, *BOUNDS)}
     best = np.array([row.rmse_k for row in by_name[network]])

@@ -64,7 +64,7 @@ def test_bounds_are_in_order(overpass):
 
 def test_the_table_has_a_row_for_each_method_and_bound(overpass, monkeypatch):
     monkeypatch.setattr(modis_aster, "COMPARED", ("bicubic", "TsHARP"))
-    agreement, places = modis_aster.tables([overpass, overpass], Estimates(), "guided filter")
+    agreement, places = modis_aster.tables([overpass, overpass], Estimates(), ("guided filter",))
     assert [line.split(" | ")[0] for line in agreement.splitlines()[2:]] == [
         "| bicubic",
         "| TsHARP",

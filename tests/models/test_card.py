@@ -361,7 +361,7 @@ DIGESTS = {
     "dctrrdbnet_lst": "cbbef8fe78a3123b",
     "esrnet_lst": "bb56e662657d3cb0",
     "esrnet_x8_lst": "9a261a442e09ca16",
-    "jiif_lst": "7c9ec1c71f0269dc",
+    "jiif_lst": "71f7d23422933db9",
     "liif_s2": "3cd96a76ecba6816",
     "liif_optical": "20a6dccd587ef873",
     "sharpen_s2": "ffc377894773576d",

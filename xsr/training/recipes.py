@@ -396,7 +396,7 @@ JIIF_LST = replace(
     summary="Surface or brightness temperature sharpened four or eight times by a reflectance image (JIIF).",
     architecture="jiif",
     config={"guide_bands": 3, "features": 32, "blocks": 4, "hidden": (128, 64, 32), "border": "clamp"},
-    steps=800,
+    steps=4_000,
     learning_rate=6e-4,
     seed=2,
 )
