@@ -25,6 +25,7 @@ from xsr.sources.landsat import brightness_temperature
 PAGE = Path(__file__).resolve().parents[1] / "explanation" / "thermal-range.md"
 BEGIN, END = "<!-- {}: written by docs/_scripts/thermal_range.py -->", "<!-- end of {} -->"
 FACTOR = 4
+FACTORS = 2, 4
 FIXED = 270.0, 330.0
 METHODS = "bicubic", "guided_filter", "tsharp"
 
@@ -80,7 +81,7 @@ def explained() -> tuple[np.ndarray, np.ndarray]:
 
 
 def conserved(
-    name: str, truth: np.ndarray, guide: np.ndarray, *, gsd: float = 90.0, factors: tuple[int, ...] = (2, 4)
+    name: str, truth: np.ndarray, guide: np.ndarray, *, gsd: float = 90.0, factors: tuple[int, ...] = FACTORS
 ) -> list[str]:
     """Error of each method without and with held means, for several ways to make the low-resolution image."""
     lines = []
@@ -90,7 +91,10 @@ def conserved(
         high = xr.DataArray(((truth[:h, :w] / 100) ** 4).astype(np.float32), fine, ("y", "x"))
         optical = xr.DataArray(guide[:, :h, :w].astype(np.float32), {**fine, **bands}, ("band", "y", "x"))
         lows = {"block means": coarse(truth[:h, :w], factor)}
-        lows |= {f"MTF {mtf}": 100 * xsr.degrade(high, scale=factor, mtf=mtf).values ** 0.25 for mtf in (0.2, 0.3)}
+        lows |= {
+            f"MTF {mtf}": 100 * xsr.degrade(high, scale=factor, mtf=mtf, units="reflectance").values ** 0.25
+            for mtf in (0.2, 0.3)
+        }
         for how, kelvin in lows.items():
             low = xr.DataArray(kelvin.astype(np.float32), grid(kelvin.shape, gsd * factor), ("y", "x"))
             cells = []
@@ -108,8 +112,10 @@ def conserved(
 
 
 def networks() -> tuple[str, ...]:
-    """List the packaged networks for temperature."""
-    return tuple(name for name in registry.names() if registry.card(name).units == "K")
+    """List the packaged networks for temperatures of Landsat that know one of the factors."""
+    cards = {name: registry.card(name) for name in registry.names()}
+    ours = [name for name, card in cards.items() if card.units == "K" and card.residual and card.sensor == "landsat-8"]
+    return tuple(name for name in ours if any(knows(name, factor) for factor in FACTORS))
 
 
 def knows(model: str | None, factor: int) -> bool:
@@ -135,7 +141,7 @@ def write(name: str, text: str) -> None:
     PAGE.write_text(f"{before}{begin}\n\n{text}\n\n{end}{rest.split(end)[1]}", encoding="utf-8")
 
 
-def means(scenes: dict[str, tuple[np.ndarray, np.ndarray]], factors: tuple[int, ...] = (2, 4)) -> str:
+def means(scenes: dict[str, tuple[np.ndarray, np.ndarray]], factors: tuple[int, ...] = FACTORS) -> str:
     """Compare errors without and with held means, on the truth and the guide of some scenes."""
     names = ("bicubic", "guided filter", "TsHARP", *(f"`{name}`" for name in networks()))
     lines = [f"| RMSE, K | {' | '.join(names)} |", f"| --- |{' --- |' * len(names)}"]
