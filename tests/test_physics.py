@@ -236,6 +236,7 @@ OTHERS = {
     "models/architectures/injection.py",  # parts of networks
     "models/architectures/local_linear.py",
     "models/architectures/discriminators.py",
+    "training/thermal_pairs.py",  # what is smooth of the difference of two sensors
     "testing/instrument.py",  # truth, which must share no code with what it judges
     "testing/seasons.py",  # a season, in days
 }
