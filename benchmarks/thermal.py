@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from common import thermal_tables as more
 from common.data import manifest
-from common.modis_aster import Overpass, read_pairs, tables
+from common.modis_aster import Overpass, agreements, read_pairs, tables
 from common.thermal_places import guided, read_scenes
 from common.thermal_scores import (
     BLIND,
@@ -21,6 +21,7 @@ from common.thermal_scores import (
     METHODS,
     MTF,
     NETWORKS,
+    OF_MODIS,
     PARTS,
     ROWS,
     Estimates,
@@ -158,6 +159,18 @@ def record(scores: Sequence[ThermalScore]) -> None:
         write_card(replace(read_card(path), scores=rows), path)
 
 
+def record_modis(overpasses: Sequence[Overpass], made: Estimates) -> None:
+    """Write into the card of the network for MODIS how it agrees with ASTER, and interpolation with it."""
+    rows = []
+    for one in overpasses:
+        base, row = agreements(one, made, ("bicubic", OF_MODIS))[:2]
+        plain = {"rmse_k": row.rmse_k, "correlation": row.correlation, "correlation_of_detail": row.detail}
+        numbers = {key: round(value, 4) for key, value in {**plain, "bicubic_rmse_k": base.rmse_k}.items()}
+        rows.append({"place": f"MODIS and ASTER, {one.pair.place}", "scale": one.pair.scale, **numbers})
+    path = registry.find(METHODS[OF_MODIS]["model"])
+    write_card(replace(read_card(path), scores=rows), path)
+
+
 def corner(scene: ThermalScene) -> ThermalScene:
     """Corner of a scene."""
     return replace(scene, kelvin=scene.kelvin[:SMALL, :SMALL], guide=scene.guide[:, :SMALL, :SMALL])
@@ -181,6 +194,7 @@ def main() -> None:
     print(text)
     if options.write and not options.small:
         record(scores)
+        record_modis(overpasses, made)
         write(TARGET, text, MARKERS)
         print(f"wrote {TARGET.relative_to(ROOT)}")
 
