@@ -21,6 +21,7 @@ BENCHMARKS = (
     "precision.py",
     "temporal_cost.py",
     "training_step.py",
+    "networks.py",
     "pipeline.py",
     "wald.py",
 )

@@ -25,8 +25,8 @@ README, PAGE = ROOT / "README.md", ROOT / "docs" / "reference" / "models.md"
 MARKERS = "<!-- scores: written by benchmarks/wald.py -->", "<!-- end of scores -->"
 OWN_MARKERS = "<!-- scores of {}: written by benchmarks/wald.py -->", "<!-- end of scores of {} -->"
 DEFAULT = "liif_s2"
-BEFORE = {"carn_3x3x64g4sw_s2": "carn_3x3x64g4sw_s2_ideal"}
-"""Weights that were trained on pairs by the published formula; their results are brought to the same sharpness."""
+BESIDE = {"carn_3x3x64g4sw_s2": "carn_3x3x64g4sw_s2_ideal", "carn_3x2x48g3sw_s2": "carn_3x3x64g4sw_s2"}
+"""Weights to compare with; results of those that make perfectly sharp ones are brought to the same sharpness."""
 TITLES: dict[Pairs, str] = {
     "self-similar": "Self-similar pairs, the result as sharp as the sensor",
     "published": 'Pairs by the published formula, the result made perfectly sharp (`psf="ideal"`)',
@@ -35,10 +35,10 @@ SMALL = 96
 """Side of a small input in pixels."""
 
 
-def markdown(scores: list[Score], before: list[Score], card: ModelCard) -> str:
+def markdown(scores: list[Score], beside: list[Score], card: ModelCard) -> str:
     """Return the tables of gains, one for each kind of pairs."""
-    parts = [_table(scores, before, card, pairs) for pairs in TITLES]
-    other = f"; in brackets those of `{BEFORE[card.name]}`" if before else ""
+    parts = [_table(scores, beside, card, pairs) for pairs in TITLES]
+    other = f"; in brackets those of `{BESIDE[card.name]}`" if beside else ""
     note = (
         f"PSNR in dB, peak 1 reflectance, bands pooled, mean over dates, and the gain over bicubic"
         f" interpolation{other}. Wald protocol with the per-band MTF, {BORDER} px border off. Places: B02 B03 B04 B08"
@@ -48,9 +48,9 @@ def markdown(scores: list[Score], before: list[Score], card: ModelCard) -> str:
     return "\n\n".join([*parts, note, *fidelity(scores)])
 
 
-def _table(scores: list[Score], before: list[Score], card: ModelCard, pairs: Pairs) -> str:
+def _table(scores: list[Score], beside: list[Score], card: ModelCard, pairs: Pairs) -> str:
     """Table of one kind of pairs, one row a place, one column a scale."""
-    found, earlier = _by(scores, pairs), _by(before, pairs)
+    found, others = _by(scores, pairs), _by(beside, pairs)
     scales = sorted({scale for _, scale in found})
     lines = [
         f"{TITLES[pairs]}:",
@@ -62,12 +62,12 @@ def _table(scores: list[Score], before: list[Score], card: ModelCard, pairs: Pai
         rows = [found[place, scale] for scale in scales]
         cells = [
             f"{row.bicubic_db:.2f} → {row.model_db:.2f} dB, **{row.gain_db:+.2f}**"
-            + (f" ({earlier[place, row.scale].gain_db:+.2f})" if earlier else "")
+            + (f" ({others[place, row.scale].gain_db:+.2f})" if others else "")
             for row in rows
         ]
         lines.append(f"| {place} | {rows[0].dates} | " + " | ".join(cells) + " |")
     cells = [
-        f"**{_mean(found, scale):+.2f}**" + (f" ({_mean(earlier, scale):+.2f})" if earlier else "") for scale in scales
+        f"**{_mean(found, scale):+.2f}**" + (f" ({_mean(others, scale):+.2f})" if others else "") for scale in scales
     ]
     return "\n".join([*lines, "| mean gain | | " + " | ".join(cells) + " |"])
 
@@ -136,15 +136,15 @@ def main() -> None:
     if options.small:
         Console().print(score_table([corner_score(options.model, data)]))
         return
-    scores, before = (
+    scores, beside = (
         [row for pairs in TITLES for row in score_model(model, data, SCALES, pairs=pairs)] if model else []
-        for model in (options.model, BEFORE.get(options.model, ""))
+        for model in (options.model, BESIDE.get(options.model, ""))
     )
     Console().print(score_table(scores))
     print(f"{platform.machine()}, weights {registry.card(options.model).sha256[:12]}")
     if options.write:
         record_scores(registry.find(options.model), scores)
-        text = markdown(scores, before, registry.card(options.model))
+        text = markdown(scores, beside, registry.card(options.model))
         for path, markers in targets(options.model):
             write(path, text, markers)
             print(f"wrote {path.relative_to(ROOT)}")

@@ -423,6 +423,7 @@ def test_border_is_wide_enough_for_the_interpolation():
 # --- the shipped weights -----------------------------------------------------------------------------------
 
 SHIPPED = "carn_3x3x64g4sw_s2"
+LIGHTER = "carn_3x2x48g3sw_s2"
 
 
 def t33uub(data_dir):
@@ -447,21 +448,25 @@ def test_shipped_weights_are_better_than_bicubic_in_every_band_of_a_scene_kept_o
         assert found.low_rmse < found.low_rmse_bicubic
 
 
-def test_shipped_weights_are_those_of_their_recipe():
-    card = registry.card(SHIPPED)
-    recipe = recipes.get(SHIPPED)
+@pytest.mark.parametrize(
+    ("name", "radius", "kept_out"), [(SHIPPED, 30, ("31UES", "T33UUB")), (LIGHTER, 24, ("31UES",))]
+)
+def test_shipped_weights_are_those_of_their_recipe(name, radius, kept_out):
+    card = registry.card(name)
+    recipe = recipes.get(name)
     assert card.training["steps"] == recipe.steps
     assert (card.architecture, card.factor, card.bands) == (recipe.architecture, 2, BANDS)
-    assert not any("T33UUB" in place for place in card.training["places"])
-    assert {row["place"] for row in card.scores} >= {"31UES", "31UES at 20 m", "T33UUB"}
-    assert registry.load(SHIPPED).radius == card.radius == 30
+    assert not any(out in place for place in card.training["places"] for out in kept_out)
+    assert {row["place"] for row in card.scores} >= {*kept_out, "31UES at 20 m"}
+    assert registry.load(name).radius == card.radius == radius
 
 
 @pytest.mark.slow
-def test_shipped_weights_are_chunk_invariant():
+@pytest.mark.parametrize("shipped", [SHIPPED, LIGHTER])
+def test_shipped_weights_are_chunk_invariant(shipped):
     cube = ten_bands(20, 17)
-    whole = xsr.sisr(cube, model=SHIPPED)
-    parts = cube.chunk(y=7, x=9).sr.sisr(model=SHIPPED, chunks=(16, 34))
+    whole = xsr.sisr(cube, model=shipped)
+    parts = cube.chunk(y=7, x=9).sr.sisr(model=shipped, chunks=(16, 34))
     assert parts.chunks[2:] == ((16, 16, 8), (34,))
     assert np.abs(parts.values - whole.values).max() < 1e-6
     assert np.abs(whole.values - xsr.interpolate(cube, scale=2.0, method="bicubic").values).max() > 1e-3
