@@ -1,4 +1,4 @@
-"""What accuracy costs: every packaged network that doubles the ten bands of Sentinel-2, by operations and by the clock.
+"""What accuracy costs: the packaged networks that double the ten bands of Sentinel-2, by operations and by the clock.
 
 Each is evaluated alone on one window, without halo, store or interpolation, on one thread, in the precision that `auto`
 would choose here; runs alternate. Operations are those of convolutions and matrix products as PyTorch counts them. The
@@ -15,6 +15,7 @@ import torch
 from common.machine import processor
 from common.timing import alternate, peak
 from numpy.typing import NDArray
+from pipeline import PRODUCT
 from torch.utils.flop_counter import FlopCounterMode
 
 from xsr.models.card import ModelCard
@@ -26,8 +27,6 @@ from xsr.models.registry import spec
 
 MODELS = ("carn_3x3x64g4sw_s2", "carn_3x2x48g3sw_s2", "liif_s2")
 SCALE, SIDE, REPEATS = 2.0, 128, 5
-PRODUCT = 10_980
-"""Side of a Sentinel-2 product in pixels of 10 m."""
 
 
 def doubled(name: str, images: NDArray[np.float32], precision: Exact) -> NDArray[np.float32]:

@@ -126,7 +126,7 @@ CARN_LIGHTER_S2 = replace(
     intervals=None,
     steps=10_000,
     seed=5,
-    limits=CARN_S2.limits[:-1],
+    limits=CARN_S2.limits[:-1],  # the last is of T33UUB, on which this one was trained
 )
 
 CARN_GAN_S2 = replace(
