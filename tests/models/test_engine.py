@@ -12,6 +12,7 @@ from xsr.models import engine, predictor, registry
 from xsr.models.architectures.edsr import EDSREncoder
 from xsr.models.architectures.injection import Injection
 from xsr.models.architectures.liif import LIIF
+from xsr.models.threads import threads
 
 
 @pytest.fixture
@@ -61,8 +62,8 @@ def test_bands_move_through_the_network_once(narrow, monkeypatch):
         seen.append(x.shape[2])
         return convolve(x, *args, **options)
 
-    bands = engine.Bands(EDSREncoder(4, 8, 2))
     monkeypatch.setattr(nn.functional, "conv2d", watch)
+    bands = engine.Bands(EDSREncoder(4, 8, 2))
     with torch.inference_mode():
         bands(image(40, 5))
     layers, calls = 6, len(seen)
@@ -94,8 +95,8 @@ def test_of_a_margin_no_more_is_computed_than_later_layers_need(narrow, monkeypa
         pixels[id(weight)] = pixels.get(id(weight), 0) + out.shape[2] * out.shape[3]
         return out
 
-    bands = engine.Bands(EDSREncoder(4, 8, 2))
     monkeypatch.setattr(nn.functional, "conv2d", watch)
+    bands = engine.Bands(EDSREncoder(4, 8, 2))
     with torch.inference_mode():
         bands(image(40, 30), 6)
     assert list(pixels.values()) == [(40 - 2 * done) * (30 - 2 * done) for done in range(1, 7)]
@@ -276,7 +277,7 @@ def test_threads_are_limited_here_alone(most, wanted):
     try:
 
         def limited():
-            with engine.threads(most):
+            with threads(most):
                 inside = torch.get_num_threads(), in_thread(torch.get_num_threads)
             return inside, torch.get_num_threads()
 
@@ -292,7 +293,7 @@ def test_threads_are_given_back_after_an_error():
 
     def failing():
         try:
-            with engine.threads(1):
+            with threads(1):
                 raise ValueError
         except ValueError:
             return torch.get_num_threads()

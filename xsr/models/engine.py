@@ -12,11 +12,10 @@ need: half the margin on average, and no padding.
 
 import copy
 import operator
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import astuple, dataclass, field, replace
 from functools import lru_cache
-from threading import Lock, Thread
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -24,11 +23,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
+from xsr.kernels.winograd import SIZE
 from xsr.models import catalogue
 from xsr.models.memory import Batches
 from xsr.models.precision import Exact
 from xsr.models.record import Architecture
 from xsr.models.registry import ModelSpec, loaded
+from xsr.models.winograd import convolution
 
 BAND = 1 << 13
 """Pixels of a band; 64 to 256 features of them fit into the cache of a core."""
@@ -38,7 +39,6 @@ ROWWISE_MODULES = (nn.ReLU, nn.LeakyReLU, nn.Identity, nn.PixelShuffle)
 ROWWISE_FUNCTIONS = (operator.add, operator.mul, torch.add, torch.mul, torch.relu)
 ROWWISE_METHODS = ("to",)
 _making = Lock()
-_setting = Lock()
 
 
 @dataclass(frozen=True)
@@ -169,6 +169,8 @@ class Bands(nn.Module):
         super().__init__()
         self.whole = whole.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._nodes = _program(whole)
+        layers = ((node, _layer(whole, node)) for node, _ in self._nodes)
+        self._convolutions = {node: convolution(layer) for node, layer in layers if isinstance(layer, nn.Conv2d)}
         self._reach = _reaches(whole, [node for node, _ in self._nodes])
 
     @property
@@ -178,7 +180,7 @@ class Bands(nn.Module):
 
     def forward(self, x: Tensor, margin: int = 0) -> Tensor:
         """Map (N, C, H, W) to the output of the network, but for what ``margin`` pixels along each side become."""
-        rows = max(LEAST, BAND // x.shape[3])
+        rows = max(LEAST, BAND // x.shape[3] // SIZE * SIZE)
         x = x.contiguous(memory_format=torch.channels_last)
         if not self.cut or x.device.type != "cpu":
             return without_margin(self.whole(x), x, margin)
@@ -229,10 +231,11 @@ class Bands(nn.Module):
             source: _join(state.waiting.pop((source, node), None), state.align(source, node, fresh[source]))
             for source in node.all_input_nodes
         }
-        layer = self.whole.get_submodule(str(node.target)) if node.op == "call_module" else None
+        layer = _layer(self.whole, node)
         if isinstance(layer, nn.Conv2d):
             ((source, value),) = values.items()
-            out, rest = _convolve(layer, value, first=node not in state.begun, last=last, pad=state.excess is None)
+            padded, rest = _padded(layer, value, first=node not in state.begun, last=last, pad=state.excess is None)
+            out = None if padded is None else self._convolutions[node](padded)
             if out is not None:
                 state.begun.add(node)
             state.keep(source, node, rest)
@@ -342,7 +345,7 @@ def _reaches(module: nn.Module, nodes: list[fx.Node]) -> dict[fx.Node, _Reach]:
 
 def _reach_after(before: _Reach, module: nn.Module, node: fx.Node) -> _Reach:
     """Reach of a node from that of its inputs."""
-    layer = module.get_submodule(str(node.target)) if node.op == "call_module" else None
+    layer = _layer(module, node)
     if isinstance(layer, nn.Conv2d):
         above, beside = (size // 2 for size in layer.kernel_size)
         return replace(before, rows=before.rows + above, cols=before.cols + beside)
@@ -379,18 +382,22 @@ def _join(waited: Tensor | None, fresh: Tensor | None) -> Tensor | None:
     return torch.cat((waited, fresh), dim=2)
 
 
-def _convolve(
+def _padded(
     layer: nn.Conv2d, x: Tensor | None, *, first: bool, last: bool, pad: bool
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Convolve rows, with the border's padding where they touch it; return also the rows that the next band needs."""
+    """Rows to convolve, padded where they touch the border; return also those that the next band needs."""
     above, beside = (size // 2 for size in layer.kernel_size)
     if x is None or (x.shape[2] <= 2 * above and not (last and pad)):
         return None, x
     mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
     pads = (beside, beside, above if first else 0, above if last else 0) if pad else (0, 0, 0, 0)
     padded = nn.functional.pad(x, pads, mode=mode) if any(pads) else x
-    out = nn.functional.conv2d(padded, layer.weight, layer.bias, groups=layer.groups)
-    return out, x[:, :, x.shape[2] - 2 * above :]
+    return padded, x[:, :, x.shape[2] - 2 * above :]
+
+
+def _layer(module: nn.Module, node: fx.Node) -> nn.Module | None:
+    """Layer that a node calls, if it calls one."""
+    return module.get_submodule(str(node.target)) if node.op == "call_module" else None
 
 
 def _call(node: fx.Node, layer: nn.Module | None, values: dict[fx.Node, Any]) -> Tensor:
@@ -402,26 +409,3 @@ def _call(node: fx.Node, layer: nn.Module | None, values: dict[fx.Node, Any]) ->
     else:
         out = node.target(*args, **kwargs)  # type: ignore[operator]
     return out
-
-
-@contextmanager
-def threads(most: int | None) -> Iterator[None]:
-    """Let PyTorch use at most so many threads inside, in this thread alone; None leaves it as many as it has.
-
-    PyTorch's number belongs to a thread, but setting it also sets the default of threads that are yet to come: a
-    thread of its own puts that back at once.
-    """
-    if most is None:
-        yield
-        return
-    with _setting:
-        before = torch.get_num_threads()
-        torch.set_num_threads(min(before, most))
-        elsewhere = Thread(target=torch.set_num_threads, args=(before,))
-        elsewhere.start()
-        elsewhere.join()
-    try:
-        yield
-    finally:
-        with _setting:
-            torch.set_num_threads(before)

@@ -100,8 +100,8 @@ class GuidedNetwork:
 
     def _predict(self, stacks: Sequence[Image]) -> Image:
         """Patches (n, 2, P, P) of patches (n, 2 + guide, P, P)."""
-        from xsr.models.engine import threads
         from xsr.models.predictor import predict_guided
+        from xsr.models.threads import threads
 
         (stack,) = stacks
         filled = fill_nearest(stack)

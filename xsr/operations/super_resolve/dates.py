@@ -256,8 +256,8 @@ class Fused(Dated):
 
     def _evaluate(self, reading: Reading, cell: tuple[float, float]) -> Stack:
         """Add the network's output to the estimates, shape (image, band, H, W)."""
-        from xsr.models.engine import threads
         from xsr.models.predictor import predict_continuous
+        from xsr.models.threads import threads
 
         inputs, rows, cols = reading.inputs, reading.rows, reading.cols
         with threads(graph.threads_each()):

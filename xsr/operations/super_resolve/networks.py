@@ -142,8 +142,8 @@ class Continuous(Network):
         cell: tuple[float, float],
     ) -> NDArray[np.float32]:
         """Query the network; see `Network.predict`."""
-        from xsr.models.engine import threads
         from xsr.models.predictor import predict_continuous
+        from xsr.models.threads import threads
 
         device = registry.resolve_device(self.device)
         with threads(graph.threads_each()):
@@ -179,8 +179,8 @@ class FixedFactor(Network):
         cell: tuple[float, float],
     ) -> NDArray[np.float32]:
         """Evaluate as much of the window as its output pixels need; see `Network.predict`."""
-        from xsr.models.engine import threads
         from xsr.models.predictor import predict_fixed
+        from xsr.models.threads import threads
 
         window, inner = self.extent(rows, cols)
         # The rest of the window was there to be filled from.
@@ -231,8 +231,8 @@ class Temporal(Network):
         self, window: Stack, rows: NDArray[np.float64], cols: NDArray[np.float64], cell: tuple[float, float]
     ) -> Stack:
         """Evaluate queries; see `xsr.core.types.WindowFunction`."""
-        from xsr.models.engine import threads
         from xsr.models.predictor import interpolates_in_time, predict_temporal, temporal_margin
+        from xsr.models.threads import threads
 
         trim = slice(self.reach, -self.reach or None)
         inner, rows, cols = window[..., trim, trim], rows - self.reach, cols - self.reach

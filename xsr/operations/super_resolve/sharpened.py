@@ -229,8 +229,8 @@ class Sharpened(Network):
 
     def _predict(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Output of the network, without `reach` pixels along each side."""
-        from xsr.models.engine import threads
         from xsr.models.predictor import predict_fixed
+        from xsr.models.threads import threads
 
         with threads(graph.threads_each()):
             return predict_fixed(self.spec, inputs, registry.resolve_device(self.device), self.precision, self.reach)

@@ -1,0 +1,69 @@
+"""Minimal filtering equals the convolution that it stands for."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.ndimage import correlate
+
+from xsr.kernels.winograd import CHANNELS, POINTS, SIZE, TILES, N, to_pixels, to_points, transformed
+
+
+def filtered(image, kernel, bias=0.0):
+    """Filter (row, column, channel), each channel with the same kernel of 3x3, by way of the points."""
+    rows, columns, channels = image.shape[0] - 2, image.shape[1] - 2, image.shape[2]
+    weights = np.zeros((CHANNELS, CHANNELS, 3, 3), np.float32)
+    weights[range(CHANNELS), range(CHANNELS)] = kernel
+    ((at_points,),) = transformed(weights)
+    out = np.full((rows, columns, channels), np.nan, np.float32)
+    flat, made, offsets = image.ravel(), out.ravel(), np.full(channels, bias, np.float32)
+    tiles = -(-rows // SIZE) * -(-columns // SIZE)
+    for first in range(0, tiles, TILES):
+        for begin in range(0, channels, CHANNELS):
+            points = np.zeros((POINTS, TILES, CHANNELS), np.float32)
+            place = N(channels), N(begin), N(rows), N(first)
+            to_points(flat, N(columns + 2), *place, points.ravel())
+            products = np.matmul(points, at_points)
+            to_pixels(products.ravel(), offsets, N(columns), *place, made)
+    return out
+
+
+def test_weights_at_a_point_by_hand():
+    """At (0, 0) a quarter of the first weight a side; at infinity the last one itself."""
+    weights = np.zeros((CHANNELS, CHANNELS, 3, 3), np.float32)
+    weights[5, 7] = np.arange(9).reshape(3, 3) + 1
+    ((made,),) = transformed(weights)
+    assert made.shape == (POINTS, CHANNELS, CHANNELS)
+    assert made[0, 7, 5] == 1 / 16
+    assert made[-1, 7, 5] == 9
+    assert np.allclose(made[7, 7, 5], 45 / 36)  # a sixth of the sum of each side
+    assert np.count_nonzero(made) == np.count_nonzero(made[:, 7, 5])
+
+
+def test_the_middle_weight_alone_leaves_the_inner_pixels():
+    image = np.random.default_rng(0).integers(-9, 9, (9, 11, CHANNELS)).astype(np.float32)
+    kernel = np.zeros((3, 3), np.float32)
+    kernel[1, 1] = 1
+    assert np.allclose(filtered(image, kernel), image[1:-1, 1:-1], atol=2e-5)
+
+
+@settings(max_examples=40)
+@given(st.integers(SIZE, 23), st.integers(SIZE, 71), st.sampled_from([1, 2]), st.integers(0, 9))
+def test_any_size_equals_a_correlation_in_double_precision(rows, columns, blocks, seed):
+    """Every pixel is written, also where tiles at the border reach back over their neighbours."""
+    rng = np.random.default_rng(seed)
+    image = rng.standard_normal((rows + 2, columns + 2, blocks * CHANNELS)).astype(np.float32)
+    kernel = rng.standard_normal((3, 3)).astype(np.float32)
+    wanted = correlate(image.astype(np.float64), kernel[:, :, None].astype(np.float64))[1:-1, 1:-1] + 0.5
+    assert np.abs(filtered(image, kernel, 0.5) - wanted).max() <= 1e-4
+
+
+@pytest.mark.parametrize("tile", [0, 1])
+def test_tiles_that_were_not_asked_for_stay(tile):
+    """From the given first tile on: what comes before it is not touched."""
+    out = np.zeros(4 * 8 * CHANNELS, np.float32)
+    products = np.random.default_rng(0).random(POINTS * TILES * CHANNELS, np.float32)
+    place = N(8), N(CHANNELS), N(0), N(4)
+    to_pixels(products, np.zeros(CHANNELS, np.float32), *place, N(tile), out)
+    touched = out.reshape(4, 8, CHANNELS).any((0, 2))
+    assert touched.tolist() == [tile == 0] * 4 + [True] * 4

@@ -1,0 +1,86 @@
+"""Convolutions by minimal filtering are those of PyTorch to rounding, and are chosen where they fit alone."""
+
+import pytest
+import torch
+from torch import nn
+
+from xsr.kernels import winograd as kernels
+from xsr.models import winograd
+from xsr.models.threads import threads
+
+
+def layer(inputs=64, outputs=64, groups=1, kernel=3, bias=True, seed=0):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return nn.Conv2d(inputs, outputs, kernel, groups=groups, bias=bias)
+
+
+def image(rows, columns, channels=64, count=1):
+    return torch.randn(count, channels, rows, columns, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """Blocks of tiles that went through the kernel."""
+    seen = []
+
+    def watch(*args):
+        seen.append(args)
+        return kernels.to_points(*args)
+
+    monkeypatch.setattr(winograd, "to_points", watch)
+    return seen
+
+
+@pytest.mark.parametrize(("inputs", "outputs", "groups"), [(64, 64, 1), (192, 64, 1), (64, 128, 1), (256, 128, 2)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_it_is_the_convolution_to_rounding(counted, inputs, outputs, groups, bias):
+    one, x = layer(inputs, outputs, groups, bias=bias), image(21, 38, inputs, count=2)
+    with torch.inference_mode():
+        made = winograd.convolution(one)(x)
+        wanted = one.double()(x.double())
+    assert counted
+    assert made.shape == wanted.shape
+    assert made.is_contiguous(memory_format=torch.channels_last)
+    error = made - wanted
+    assert float(error.square().mean().sqrt()) <= 2e-6 * float(wanted.std())
+    assert float(error.abs().max()) <= 1e-4 * float(wanted.std())
+
+
+def test_numbers_do_not_depend_on_the_threads():
+    """Also in a thread of the pool PyTorch uses one thread, and outside as many as before."""
+    one, x = winograd.convolution(layer()), image(90, 95)
+    made = []
+    for count in (1, 2, 3):
+        before = torch.get_num_threads()
+        torch.set_num_threads(count)
+        try:
+            made.append(one(x))
+            assert torch.get_num_threads() == count
+        finally:
+            torch.set_num_threads(before)
+    assert all(torch.equal(made[0], other) for other in made[1:])
+
+
+def test_one_of_several_blocks_of_tiles_is_all_that_a_thread_needs():
+    with threads(1):
+        alone = winograd.convolution(layer())(image(6, 6))
+    assert alone.shape == (1, 64, 4, 4)
+
+
+@pytest.mark.parametrize("size", [(5, 40), (40, 5), (3, 3)])
+def test_what_is_smaller_than_a_tile_is_left_to_pytorch(counted, size):
+    one, x = layer(), image(*size)
+    assert torch.equal(winograd.convolution(one)(x), one(x))
+    assert not counted
+
+
+@pytest.mark.parametrize(
+    "one",
+    [layer(inputs=32), layer(outputs=96), layer(128, 128, groups=4), layer(kernel=1), layer().to(torch.bfloat16)],
+    ids=["few inputs", "an uneven number of outputs", "small groups", "one pixel", "bfloat16"],
+)
+def test_other_layers_are_left_to_pytorch(counted, one):
+    x = image(12, 12, one.in_channels).to(one.weight.dtype)
+    assert torch.equal(winograd.convolution(one)(x), one(x))
+    assert not counted
