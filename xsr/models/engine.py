@@ -14,7 +14,7 @@ import copy
 import operator
 from collections.abc import Callable
 from dataclasses import astuple, dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from threading import Lock
 from typing import Any
 
@@ -38,6 +38,15 @@ LEAST = 8
 ROWWISE_MODULES = (nn.ReLU, nn.LeakyReLU, nn.Identity, nn.PixelShuffle)
 ROWWISE_FUNCTIONS = (operator.add, operator.mul, torch.add, torch.mul, torch.relu)
 ROWWISE_METHODS = ("to",)
+WRITERS: dict[Any, Callable[..., Any]] = {
+    operator.add: torch.add,
+    torch.add: torch.add,
+    operator.mul: torch.mul,
+    torch.mul: torch.mul,
+}
+"""Of row-wise functions those that write into given memory."""
+Edge = tuple[fx.Node, fx.Node]
+"""A node, and one that uses it."""
 _making = Lock()
 
 
@@ -195,7 +204,7 @@ class Bands(nn.Module):
         padded = [self._stream(image, rows, _State()) for image in x.split(1)]
         return without_margin(torch.cat(padded), x, margin)
 
-    def _excess(self) -> dict[tuple[fx.Node, fx.Node], tuple[int, int]]:
+    def _excess(self) -> dict[Edge, tuple[int, int]]:
         """Rows and columns at each side that an input of a node has beyond another input of it."""
         pairs = [(s, user) for user in self._reach for s in user.all_input_nodes if len(user.all_input_nodes) > 1]
         return {(s, user): self._reach[user].beyond(self._reach[s]) for s, user in pairs if s in self._reach}
@@ -209,73 +218,111 @@ class Bands(nn.Module):
 
     def _advance(self, band: Tensor, state: "_State", *, last: bool) -> Tensor | None:
         """Move a band as far as it gets."""
-        fresh: dict[fx.Node, Tensor | None] = {}
         for node, done in self._nodes:
             if node.op == "placeholder":
-                fresh[node] = band
+                state.put(node, band)
             elif node.op == "output":
-                return fresh[node.all_input_nodes[0]]
+                (source,) = node.all_input_nodes
+                made = state.rows(source, node)
+                state.held.pop(source, None)
+                return made
             else:
-                fresh[node] = self._compute(node, fresh, state, last)
-            for name in done:
-                del fresh[name]
+                self._compute(node, state, last)
+            for source in done:
+                state.release(source)
         raise AssertionError("a graph ends with its output")
 
-    def _compute(
-        self, node: fx.Node, fresh: dict[fx.Node, Tensor | None], state: "_State", last: bool
-    ) -> Tensor | None:
-        """Rows of a node that follow from the fresh rows of its inputs and those that waited; None without any."""
+    def _compute(self, node: fx.Node, state: "_State", last: bool) -> None:
+        """Make the rows of a node that follow from those held of its inputs."""
         if node.op == "get_attr":
-            return _attribute(self.whole, str(node.target))
-        values = {
-            source: _join(state.waiting.pop((source, node), None), state.align(source, node, fresh[source]))
-            for source in node.all_input_nodes
-        }
+            state.held[node] = _attribute(self.whole, str(node.target))
+            return
+        values: dict[fx.Node, Any] = {source: state.rows(source, node) for source in node.all_input_nodes}
         layer = _layer(self.whole, node)
         if isinstance(layer, nn.Conv2d):
             ((source, value),) = values.items()
-            padded, rest = _padded(layer, value, first=node not in state.begun, last=last, pad=state.excess is None)
-            out = None if padded is None else self._convolutions[node](padded)
-            if out is not None:
+            padded, count = _padded(layer, value, first=node not in state.begun, last=last, pad=state.excess is None)
+            if padded is not None:
                 state.begun.add(node)
-            state.keep(source, node, rest)
-            return out
-        counts = [0 if value is None else value.shape[2] for value in values.values() if _is_image(value)]
-        if not counts:
-            return _call(node, layer, values)
-        count = min(counts)
-        for source, value in values.items():
-            if value is not None and _is_image(value):
-                values[source] = value[:, :, :count]
-                state.keep(source, node, value[:, :, count:])
-        return None if count == 0 else _call(node, layer, values)
+                state.take(source, node, count)
+                state.put(node, self._convolutions[node](padded))
+            return
+        images = {source: value for source, value in values.items() if _is_image(value)}
+        if not images:
+            state.held[node] = _call(node, layer, values)
+            return
+        count = min(0 if value is None else value.shape[2] for value in images.values())
+        if count == 0:
+            return
+        for source, value in images.items():
+            values[source] = images[source] = value[:, :, :count]
+            state.take(source, node, count)
+        write = _writer(node, layer)
+        alike = len({value.shape for value in images.values()}) == 1
+        room = state.room(node, count) if alike and write is not None else None
+        if write is None or room is None:
+            state.put(node, _call(node, layer, values))
+        else:
+            args, kwargs = fx.map_arg((node.args, node.kwargs), values.__getitem__)
+            write(*args, **kwargs, out=room)
 
 
 @dataclass(frozen=True)
 class _State:
-    """What stays between the bands of an image."""
+    """What stays between the bands of an image: of each node the rows that a user of it still needs."""
 
-    excess: dict[tuple[fx.Node, fx.Node], tuple[int, int]] | None = None
-    """Rows still to come and columns at each side of a node that a user of it has no use for; None: the borders of the
+    excess: dict[Edge, tuple[int, int]] | None = None
+    """Rows at the top and columns at each side of a node that a user of it has no use for; None: the borders of the
     image are padded, and all nodes are of one size."""
-    waiting: dict[tuple[fx.Node, fx.Node], Tensor] = field(default_factory=dict)
-    """Rows of a node that a user of it still needs."""
+    held: dict[fx.Node, Tensor] = field(default_factory=dict)
+    """Rows of a node, or a number that all pixels share."""
+    taken: dict[Edge, int] = field(default_factory=dict)
+    """Of the rows held, and those to come, how many a user is done with."""
     begun: set[fx.Node] = field(default_factory=set)
     """Convolutions whose upper border is done."""
 
-    def align(self, source: fx.Node, user: fx.Node, band: Tensor | None) -> Tensor | None:
-        """Cut off a band what its user has no use for; the lowest rows of an image just wait."""
-        if band is None or self.excess is None or (source, user) not in self.excess:
-            return band
-        rows, cols = self.excess[source, user]
-        skipped = min(rows, band.shape[2])
-        self.excess[source, user] = rows - skipped, cols
-        return band[:, :, skipped:, cols : band.shape[3] - cols]
+    def rows(self, source: fx.Node, user: fx.Node) -> Tensor | None:
+        """Return what a user has before it of a node."""
+        held = self.held.get(source)
+        if held is None or held.ndim != 4:
+            return held
+        cols = 0 if self.excess is None else self.excess.get((source, user), (0, 0))[1]
+        return held[:, :, self._done(source, user) :, cols : held.shape[3] - cols]
 
-    def keep(self, source: fx.Node, user: fx.Node, rows: Tensor | None) -> None:
-        """Copy rows, so that the band that they are cut from can go."""
-        if rows is not None and rows.shape[2]:
-            self.waiting[source, user] = rows.clone()
+    def _done(self, source: fx.Node, user: fx.Node) -> int:
+        skipped = 0 if self.excess is None else self.excess.get((source, user), (0, 0))[0]
+        return self.taken.get((source, user), skipped)
+
+    def take(self, source: fx.Node, user: fx.Node, count: int) -> None:
+        """Have a user done with so many more rows of a node."""
+        self.taken[source, user] = self._done(source, user) + count
+
+    def put(self, node: fx.Node, rows: Tensor) -> None:
+        """Add rows of a node to those held."""
+        before = self.held.get(node)
+        self.held[node] = rows if before is None else torch.cat((before, rows), dim=2)
+
+    def room(self, node: fx.Node, count: int) -> Tensor | None:
+        """Make room for rows of a node after those held, so that they need not be copied; None if none are held."""
+        before = self.held.get(node)
+        if before is None:
+            return None
+        size = *before.shape[:2], before.shape[2] + count, before.shape[3]
+        whole = torch.empty(size, dtype=before.dtype, memory_format=torch.channels_last)
+        whole[:, :, :-count] = before
+        self.held[node] = whole
+        return whole[:, :, -count:]
+
+    def release(self, source: fx.Node) -> None:
+        """Forget the rows that all users are done with; what stays is copied, so that the band can go."""
+        held = self.held.pop(source, None)
+        if held is None or held.ndim != 4:
+            return
+        done = min([held.shape[2], *(self._done(source, user) for user in source.users)])
+        for user in source.users:
+            self.taken[source, user] = self._done(source, user) - done
+        if done < held.shape[2]:
+            self.held[source] = held[:, :, done:].clone()
 
 
 def _program(module: nn.Module) -> list[tuple[fx.Node, list[fx.Node]]]:
@@ -287,7 +334,7 @@ def _program(module: nn.Module) -> list[tuple[fx.Node, list[fx.Node]]]:
     nodes = list(graph.nodes)
     if not all(_is_rowwise(module, node) for node in nodes):
         return []
-    last_use = {source: user for user in nodes for source in user.all_input_nodes}
+    last_use = {node: node for node in nodes} | {source: user for user in nodes for source in user.all_input_nodes}
     return [(node, [source for source, user in last_use.items() if user is node]) for node in nodes]
 
 
@@ -295,6 +342,8 @@ def _is_rowwise(module: nn.Module, node: fx.Node) -> bool:
     """Whether a node can be computed row by row, a convolution with its neighbours."""
     if node.op == "call_module":
         layer = module.get_submodule(str(node.target))
+        if getattr(layer, "inplace", False) and len(node.all_input_nodes[0].users) > 1:
+            return False  # others would see the change or not, by the order of bands
         return isinstance(layer, ROWWISE_MODULES) or (isinstance(layer, nn.Conv2d) and _is_plain(layer))
     if node.target is nn.functional.interpolate:
         factor = node.kwargs.get("scale_factor")
@@ -376,23 +425,15 @@ def _attribute(module: nn.Module, name: str) -> Tensor:
     return value
 
 
-def _join(waited: Tensor | None, fresh: Tensor | None) -> Tensor | None:
-    if waited is None or fresh is None:
-        return fresh if waited is None else waited
-    return torch.cat((waited, fresh), dim=2)
-
-
-def _padded(
-    layer: nn.Conv2d, x: Tensor | None, *, first: bool, last: bool, pad: bool
-) -> tuple[Tensor | None, Tensor | None]:
-    """Rows to convolve, padded where they touch the border; return also those that the next band needs."""
+def _padded(layer: nn.Conv2d, x: Tensor | None, *, first: bool, last: bool, pad: bool) -> tuple[Tensor | None, int]:
+    """Rows to convolve, padded where they touch the border; and how many the next band does not need any more."""
     above, beside = (size // 2 for size in layer.kernel_size)
     if x is None or (x.shape[2] <= 2 * above and not (last and pad)):
-        return None, x
+        return None, 0
     mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
     pads = (beside, beside, above if first else 0, above if last else 0) if pad else (0, 0, 0, 0)
     padded = nn.functional.pad(x, pads, mode=mode) if any(pads) else x
-    return padded, x[:, :, x.shape[2] - 2 * above :]
+    return padded, max(0, x.shape[2] - 2 * above)
 
 
 def _layer(module: nn.Module, node: fx.Node) -> nn.Module | None:
@@ -409,3 +450,14 @@ def _call(node: fx.Node, layer: nn.Module | None, values: dict[fx.Node, Any]) ->
     else:
         out = node.target(*args, **kwargs)  # type: ignore[operator]
     return out
+
+
+def _writer(node: fx.Node, layer: nn.Module | None) -> Callable[..., Any] | None:
+    """Make what `_call` makes in memory that is given as `out`; None where an operation cannot."""
+    if isinstance(layer, nn.LeakyReLU):
+        return partial(torch.ops.aten.leaky_relu.out, negative_slope=layer.negative_slope)
+    if isinstance(layer, nn.ReLU) or node.target is torch.relu:
+        return partial(torch.clamp_min, min=0.0)
+    if not isinstance(node.args[0], fx.Node):
+        return None
+    return WRITERS.get(node.target)
