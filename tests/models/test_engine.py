@@ -29,7 +29,25 @@ def largest(left, right):
     return float((left - right).abs().max())
 
 
+class Varied(nn.Module):
+    """Every row-wise operation on layers that lag behind one another, and a layer that nothing uses."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c, self.d = (nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect") for _ in range(4))
+        self.share = nn.Parameter(torch.tensor(0.5))
+        self.leaky = nn.LeakyReLU(0.2, inplace=True)
+
+    def forward(self, x):
+        first = torch.relu(self.a(x))
+        self.d(first)
+        second = self.share * torch.mul(self.b(first), first) + x
+        third = torch.add(self.c(self.leaky(second + 1.0)), second)
+        return self.d(third * first)
+
+
 CUT = {
+    "every operation": lambda: Varied(),
     "carn": lambda: lively_carn(),
     "carn, factor 4, two cascades": lambda: lively_carn(factor=4, cascades=2, blocks=2),
     "carn, sum then mix, relu": lambda: lively_carn(wiring="sum_then_mix", activation="relu"),
@@ -102,6 +120,19 @@ def test_of_a_margin_no_more_is_computed_than_later_layers_need(narrow, monkeypa
     assert list(pixels.values()) == [(40 - 2 * done) * (30 - 2 * done) for done in range(1, 7)]
 
 
+class Changed(nn.Module):
+    """Changes in place what is used once more."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolution = nn.Conv2d(4, 4, 3, padding=1)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x):
+        y = self.convolution(x)
+        return self.relu(y) + y
+
+
 class Stacked(nn.Module):
     """Joins an image to itself from above."""
 
@@ -143,6 +174,7 @@ def test_numbers_for_all_pixels_may_be_computed(narrow):
 @pytest.mark.parametrize(
     "network",
     [
+        Changed(),
         Stacked(),
         Enlarged(size=(40, 6)),
         Enlarged(scale_factor=1.5),
@@ -299,3 +331,15 @@ def test_threads_are_given_back_after_an_error():
             return torch.get_num_threads()
 
     assert in_thread(failing) == before
+
+
+def test_rows_that_wait_are_joined_without_a_copy_of_the_band(narrow, monkeypatch):
+    """A row-wise operation writes behind what is held; of the wide layers the first one alone is joined, for its sum."""
+    joined = []
+    cat = torch.cat
+    monkeypatch.setattr(torch, "cat", lambda parts, dim=0: joined.append(parts[0].shape[1]) or cat(parts, dim))
+    network = lively_carn()
+    bands = 64 // engine.LEAST
+    with torch.inference_mode():
+        engine.Bands(network)(image(64, 40), 12)
+    assert 0 < joined.count(network.input_conv.out_channels) < bands
