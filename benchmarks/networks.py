@@ -1,7 +1,8 @@
 """What accuracy costs: the packaged networks that double the ten bands of Sentinel-2, by operations and by the clock.
 
 Each is evaluated alone on one window, without halo, store or interpolation, on one thread, in the precision that `auto`
-would choose here; runs alternate. Operations are those of convolutions and matrix products as PyTorch counts them. The
+would choose here; runs alternate. Operations are those of convolutions and matrix products as PyTorch counts them, and
+so is the share of the peak: wide convolutions in float32 need fewer (`xsr.models.winograd`), and may exceed it. The
 gains are the mean over the test places of a card's scores, in brackets with pairs by the published formula.
 """
 
@@ -39,9 +40,9 @@ def doubled(name: str, images: NDArray[np.float32], precision: Exact) -> NDArray
 
 
 def operations(name: str, images: NDArray[np.float32]) -> float:
-    """Multiplications and additions for a pixel of the input."""
+    """Multiplications and additions for a pixel of the input, of convolutions that are not filtered."""
     with FlopCounterMode(display=False) as counter:
-        doubled(name, images, "float32")
+        doubled(name, images, "bfloat16")
     return counter.get_total_flops() / images[0, 0].size
 
 

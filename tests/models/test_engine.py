@@ -334,7 +334,7 @@ def test_threads_are_given_back_after_an_error():
 
 
 def test_rows_that_wait_are_joined_without_a_copy_of_the_band(narrow, monkeypatch):
-    """A row-wise operation writes behind what is held; of the wide layers the first one alone is joined, for its sum."""
+    """A row-wise operation writes behind what is held; of wide layers the first one alone is joined, for its sum."""
     joined = []
     cat = torch.cat
     monkeypatch.setattr(torch, "cat", lambda parts, dim=0: joined.append(parts[0].shape[1]) or cat(parts, dim))
