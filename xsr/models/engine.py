@@ -259,12 +259,12 @@ class Bands(nn.Module):
             state.take(source, node, count)
         write = _writer(node, layer)
         alike = len({value.shape for value in images.values()}) == 1
-        room = state.room(node, count) if alike and write is not None else None
-        if write is None or room is None:
+        behind = state.behind(node, count) if alike and write is not None else None
+        if write is None or behind is None:
             state.put(node, _call(node, layer, values))
         else:
             args, kwargs = fx.map_arg((node.args, node.kwargs), values.__getitem__)
-            write(*args, **kwargs, out=room)
+            write(*args, **kwargs, out=behind)
 
 
 @dataclass(frozen=True)
@@ -302,8 +302,8 @@ class _State:
         before = self.held.get(node)
         self.held[node] = rows if before is None else torch.cat((before, rows), dim=2)
 
-    def room(self, node: fx.Node, count: int) -> Tensor | None:
-        """Make room for rows of a node after those held, so that they need not be copied; None if none are held."""
+    def behind(self, node: fx.Node, count: int) -> Tensor | None:
+        """Return memory for rows of a node behind those held, so that no band is copied; None if none are held."""
         before = self.held.get(node)
         if before is None:
             return None
