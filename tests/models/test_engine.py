@@ -343,3 +343,12 @@ def test_rows_that_wait_are_joined_without_a_copy_of_the_band(narrow, monkeypatc
     with torch.inference_mode():
         engine.Bands(network)(image(64, 40), 12)
     assert 0 < joined.count(network.input_conv.out_channels) < bands
+
+
+def test_a_derivative_is_that_of_the_whole(narrow):
+    """Also through layers that are filtered otherwise, and across bands."""
+    network, x = EDSREncoder(4, 64, 1), image(40, 24)
+    before, after = x.clone().requires_grad_(), x.clone().requires_grad_()
+    wanted = torch.autograd.grad(network(before)[:, :, 6:-6, 6:-6].square().sum(), before)[0]
+    found = torch.autograd.grad(engine.Bands(network)(after, 6).square().sum(), after)[0]
+    assert largest(found, wanted) <= 1e-4 * float(wanted.std())

@@ -191,7 +191,7 @@ class Bands(nn.Module):
         """Map (N, C, H, W) to the output of the network, but for what ``margin`` pixels along each side become."""
         rows = max(LEAST, BAND // x.shape[3] // SIZE * SIZE)
         x = x.contiguous(memory_format=torch.channels_last)
-        if not self.cut or x.device.type != "cpu":
+        if not self.cut or x.device.type != "cpu" or x.requires_grad:  # a derivative needs all activations
             return without_margin(self.whole(x), x, margin)
         last = self._reach[self._nodes[-1][0]]
         spare = last.spare(margin)
