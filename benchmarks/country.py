@@ -85,7 +85,7 @@ def measure_work(options: argparse.Namespace) -> Figures:
         found["bytes read"] = sum(f.stat().st_size for f in source.rglob("*") if f.is_file()) / side**2
         jobs: dict[str, Callable[[xr.DataArray], xr.DataArray]] = {
             "carn_3x3x64g4sw_s2": lambda coarse: xsr.sisr(coarse, model="carn_3x3x64g4sw_s2"),
-            "carn_3x2x48g3sw_s2": lambda coarse: xsr.sisr(coarse, model="carn_3x2x48g3sw_s2"),
+            "carn_3x2x32g2sw_s2": lambda coarse: xsr.sisr(coarse, model="carn_3x2x32g2sw_s2"),
             "liif_s2": lambda coarse: xsr.liif(coarse, scale=FACTOR),
         }
         for name, job in jobs.items():

@@ -423,7 +423,7 @@ def test_border_is_wide_enough_for_the_interpolation():
 # --- the shipped weights -----------------------------------------------------------------------------------
 
 SHIPPED = "carn_3x3x64g4sw_s2"
-LIGHTER = "carn_3x2x48g3sw_s2"
+LIGHTER = "carn_3x2x32g2sw_s2"
 
 
 def t33uub(data_dir):
