@@ -77,7 +77,8 @@ class Ready:
     def run(self, evaluate: Callable[[slice], Tensor], images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Evaluate images in batches that fit into memory, one after the other."""
         with torch.inference_mode():
-            return np.concatenate(list(self.batches.run(lambda part: evaluate(part).cpu().numpy(), images)))
+            parts = list(self.batches.run(lambda part: evaluate(part).cpu().numpy(), images))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def ready(spec: ModelSpec, precision: Exact, device: str) -> Ready:
@@ -198,11 +199,11 @@ class Bands(nn.Module):
         if min(spare) >= 0:
             unread = min(spare) // last.scale
             inner = [self._stream(image, rows, _State(self._excess())) for image in _crop(x, unread, unread).split(1)]
-            return _crop(torch.cat(inner), *last.spare(margin - unread))
+            return _crop(_together(inner), *last.spare(margin - unread))
         if x.shape[2] < 2 * rows:
             return without_margin(self.whole(x), x, margin)
         padded = [self._stream(image, rows, _State()) for image in x.split(1)]
-        return without_margin(torch.cat(padded), x, margin)
+        return without_margin(_together(padded), x, margin)
 
     def _excess(self) -> dict[Edge, tuple[int, int]]:
         """Rows and columns at each side that an input of a node has beyond another input of it."""
@@ -210,11 +211,19 @@ class Bands(nn.Module):
         return {(s, user): self._reach[user].beyond(self._reach[s]) for s, user in pairs if s in self._reach}
 
     def _stream(self, image: Tensor, rows: int, state: "_State") -> Tensor:
-        height = image.shape[2]
-        made = []
+        height, last = image.shape[2], self._reach[self._nodes[-1][0]]
+        count = height * last.scale - (0 if state.excess is None else 2 * last.rows)
+        out, begin = image.new_empty(0), 0
         for start in range(0, height, rows):
-            made.append(self._advance(image[:, :, start : start + rows], state, last=start + rows >= height))
-        return torch.cat([band for band in made if band is not None], dim=2)
+            band = self._advance(image[:, :, start : start + rows], state, last=start + rows >= height)
+            if band is None:
+                continue
+            if begin == 0:
+                size = *band.shape[:2], count, band.shape[3]
+                out = torch.empty(size, dtype=band.dtype, memory_format=torch.channels_last)
+            out[:, :, begin : begin + band.shape[2]] = band
+            begin += band.shape[2]
+        return out
 
     def _advance(self, band: Tensor, state: "_State", *, last: bool) -> Tensor | None:
         """Move a band as far as it gets."""
@@ -413,6 +422,10 @@ def without_margin(out: Tensor, image: Tensor, margin: int) -> Tensor:
 
 def _crop(out: Tensor, rows: int, cols: int) -> Tensor:
     return out[:, :, rows : out.shape[2] - rows, cols : out.shape[3] - cols]
+
+
+def _together(images: list[Tensor]) -> Tensor:
+    return images[0] if len(images) == 1 else torch.cat(images)
 
 
 def _is_image(value: Tensor | None) -> bool:
