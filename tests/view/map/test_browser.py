@@ -99,6 +99,14 @@ def zooms(page):
     return {int(source.split("?")[0].split("/")[-3]) for source in sources if not source.startswith("data:")}
 
 
+def zooms_in(page, level):
+    """Zoom by one, to a level; a click before the last movement has ended would be lost."""
+    page.locator(".leaflet-control-zoom-in").click()
+    page.locator(f'{FINE}[src*="/{level}/"]').first.wait_for()
+    page.locator(".leaflet-zoom-anim").wait_for(state="detached")
+    settle(page)
+
+
 def tries_the_picture(page, name):
     """Pan, zoom, drag the date between two acquisitions, and move the bar."""
     settle(page)
@@ -247,9 +255,8 @@ def test_a_cube_that_no_network_fits_is_shown_by_interpolation_and_what_is_near_
         page.mouse.click(x + 60, y)  # beside the bar
         page.locator("#spectrum circle").wait_for()
         with page.expect_response(lambda response: near(response.request)) as event:
-            while max(zooms(page), default=0) < 16:
-                page.locator(".leaflet-control-zoom-in").click()
-                settle(page)
+            for level in range(max(zooms(page)) + 1, 17):
+                zooms_in(page, level)
         path = event.value.url.split("?")[0].partition("/tiles/")[2]
         assert event.value.ok
         assert page.locator(f'{FINE}[src*="{path}"]').count() == 0
