@@ -72,22 +72,22 @@ class _Filter:
     def _run(self, image: Flat, out: Flat, starts: range) -> None:
         """Compute some blocks of tiles of an image (row, column, channel)."""
         blocks, inputs = self.weights.shape[:2]
+        each = blocks // self.groups
         source = image.ravel(), N(image.shape[1]), N(image.shape[2])
-        rows, size, made = N(out.shape[0]), (N(out.shape[1]), N(out.shape[2])), out.ravel()
+        rows, size, result = N(out.shape[0]), (N(out.shape[1]), N(out.shape[2])), out.ravel()
         points, products = torch.empty(inputs, POINTS, TILES, CHANNELS), torch.empty(POINTS, TILES, CHANNELS)
+        there, made = [part.view(-1).numpy() for part in points], products.view(-1).numpy()
+        weights = [list(block) for block in self.weights]
         with torch.inference_mode():
-            for first in starts:
+            for first in map(N, starts):
                 for block in range(blocks):
-                    if block % (blocks // self.groups) == 0:  # of the next group
-                        begin = block * self.groups // blocks * inputs
+                    if block % each == 0:  # of the next group
                         for i in range(inputs):
-                            there = points[i].view(-1).numpy()
-                            to_points(*source, N((begin + i) * CHANNELS), rows, N(first), there)
-                    torch.bmm(points[0], self.weights[block, 0], out=products)
+                            to_points(*source, N((block // each * inputs + i) * CHANNELS), rows, first, there[i])
+                    torch.bmm(points[0], weights[block][0], out=products)
                     for i in range(1, inputs):
-                        products.baddbmm_(points[i], self.weights[block, i])
-                    begin_out = N(block * CHANNELS)
-                    to_pixels(products.view(-1).numpy(), self.bias, *size, begin_out, rows, N(first), made)
+                        products.baddbmm_(points[i], weights[block][i])
+                    to_pixels(made, self.bias, *size, N(block * CHANNELS), rows, first, result)
 
 
 def _share(work: Callable[[range], None], items: range) -> None:
