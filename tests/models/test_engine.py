@@ -12,7 +12,7 @@ from xsr.models import engine, predictor, registry
 from xsr.models.architectures.edsr import EDSREncoder
 from xsr.models.architectures.injection import Injection
 from xsr.models.architectures.liif import LIIF
-from xsr.models.threads import threads
+from xsr.models.threads import sharing, threads
 
 
 @pytest.fixture
@@ -292,6 +292,37 @@ def test_the_body_of_an_injection_is_prepared_alone(narrow, tmp_path, precision,
         mean, most = (1e-5, 1e-4) if precision == "float32" else (2e-3, 1e-1)
         assert np.abs(inner - wanted).mean() <= mean * found.std()
         assert np.abs(inner - wanted).max() <= most * found.std()
+
+
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("margin", [0, 9])
+def test_threads_share_the_rows_of_a_filtered_network(narrow, monkeypatch, count, margin):
+    """PyTorch has one thread meanwhile, which would wait actively, and as many as before afterwards."""
+    seen, share = set(), engine.share
+
+    def watched(work, length):
+        seen.add((sharing(), torch.get_num_threads()))
+        share(work, length)
+
+    monkeypatch.setattr(engine, "share", watched)
+    whole = lively_carn(features=16, groups=1, blocks=2)
+    bands, x = engine.Bands(whole), image(43, 37, count=2)
+
+    def made():
+        torch.set_num_threads(count)
+        with torch.inference_mode():
+            return bands(x, margin), torch.get_num_threads()
+
+    before = torch.get_num_threads()
+    try:
+        found, after = made()
+    finally:
+        torch.set_num_threads(before)
+    assert seen == {(count, 1)}
+    assert after == count
+    with torch.inference_mode():
+        wanted = engine.without_margin(whole(x), x, margin)
+    assert largest(found, wanted) <= 1e-4 * float(wanted.std())
 
 
 def in_thread(call):

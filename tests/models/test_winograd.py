@@ -6,6 +6,7 @@ from torch import nn
 
 from xsr.kernels import winograd as kernels
 from xsr.models import winograd
+from xsr.models.threads import pooled, sharing
 
 
 def layer(inputs=64, outputs=64, groups=1, kernel=3, bias=True, seed=0):
@@ -54,8 +55,10 @@ def test_numbers_do_not_depend_on_the_threads():
         before = torch.get_num_threads()
         torch.set_num_threads(count)
         try:
-            made.append(one(x))
-            assert torch.get_num_threads() == count
+            with pooled():
+                assert (sharing(), torch.get_num_threads()) == (count, 1)
+                made.append(one(x))
+            assert (sharing(), torch.get_num_threads()) == (1, count)
         finally:
             torch.set_num_threads(before)
     assert all(torch.equal(made[0], other) for other in made[1:])

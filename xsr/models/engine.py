@@ -13,6 +13,7 @@ need: half the margin on average, and no padding.
 import copy
 import operator
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import astuple, dataclass, field, replace
 from functools import lru_cache, partial
 from threading import Lock
@@ -29,7 +30,8 @@ from xsr.models.memory import Batches
 from xsr.models.precision import Exact
 from xsr.models.record import Architecture
 from xsr.models.registry import ModelSpec, loaded
-from xsr.models.winograd import convolution
+from xsr.models.threads import pooled, share, sharing
+from xsr.models.winograd import Filter, convolution
 
 BAND = 1 << 13
 """Pixels of a band; 64 to 256 features of them fit into the cache of a core."""
@@ -211,6 +213,12 @@ class Bands(nn.Module):
         return {(s, user): self._reach[user].beyond(self._reach[s]) for s, user in pairs if s in self._reach}
 
     def _stream(self, image: Tensor, rows: int, state: "_State") -> Tensor:
+        """Move an image through the network, band by band."""
+        filtered = any(isinstance(layer, Filter) for layer in self._convolutions.values())
+        with pooled() if filtered else nullcontext():
+            return self._rows(image, rows, state)
+
+    def _rows(self, image: Tensor, rows: int, state: "_State") -> Tensor:
         height, last = image.shape[2], self._reach[self._nodes[-1][0]]
         count = height * last.scale - (0 if state.excess is None else 2 * last.rows)
         out, begin = image.new_empty(0), 0
@@ -269,11 +277,19 @@ class Bands(nn.Module):
         write = _writer(node, layer)
         alike = len({value.shape for value in images.values()}) == 1
         behind = state.behind(node, count) if alike and write is not None else None
-        if write is None or behind is None:
+        if write is None or not alike or (behind is None and sharing() == 1):
             state.put(node, _call(node, layer, values))
+            return
+        first = next(iter(images.values()))
+        if behind is not None:
+            out = behind
+        elif getattr(layer, "inplace", False):
+            out = first
         else:
-            args, kwargs = fx.map_arg((node.args, node.kwargs), values.__getitem__)
-            write(*args, **kwargs, out=behind)
+            out = torch.empty(first.shape, dtype=first.dtype, memory_format=torch.channels_last)
+        share(partial(_write, write, node, values, out), count)
+        if behind is None:
+            state.put(node, out)
 
 
 @dataclass(frozen=True)
@@ -463,6 +479,13 @@ def _call(node: fx.Node, layer: nn.Module | None, values: dict[fx.Node, Any]) ->
     else:
         out = node.target(*args, **kwargs)  # type: ignore[operator]
     return out
+
+
+def _write(write: Callable[..., Any], node: fx.Node, values: dict[fx.Node, Any], out: Tensor, rows: slice) -> None:
+    """Make some rows of what a writer makes."""
+    some = {source: value if value.ndim != 4 else value[:, :, rows] for source, value in values.items()}
+    args, kwargs = fx.map_arg((node.args, node.kwargs), some.__getitem__)
+    write(*args, **kwargs, out=out[:, :, rows])
 
 
 def _writer(node: fx.Node, layer: nn.Module | None) -> Callable[..., Any] | None:

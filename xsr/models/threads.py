@@ -2,15 +2,22 @@
 
 PyTorch's number belongs to a thread, but setting it also sets the default of threads that are yet to come: here a
 thread of its own puts that back at once.
+
+Threads of PyTorch wait actively for their next turn, and take time from others meanwhile. Where some of the work is
+not PyTorch's, all of it is shared out here instead.
 """
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from threading import Lock, Thread
+from functools import lru_cache, partial
+from threading import Lock, Thread, local
 
 import torch
 
 _setting = Lock()
+_here = local()
 
 
 def use(number: int) -> None:
@@ -36,3 +43,46 @@ def threads(most: int | None) -> Iterator[None]:
     finally:
         with _setting:
             torch.set_num_threads(before)
+
+
+@contextmanager
+def pooled() -> Iterator[None]:
+    """Have `share` spread work over as many threads as PyTorch would use here, and PyTorch itself use one inside."""
+    count = torch.get_num_threads()
+    if count == 1:
+        yield
+        return
+    with threads(1):
+        _here.count = count
+        try:
+            yield
+        finally:
+            _here.count = 1
+
+
+def sharing() -> int:
+    """Return over how many threads `share` spreads work."""
+    count: int = getattr(_here, "count", 1)
+    return count
+
+
+def share(work: Callable[[slice], None], length: int) -> None:
+    """Do work on so many rows, or whatever can be done apart, in parts that follow each other."""
+    count = min(sharing(), length)
+    if count <= 1:
+        work(slice(0, length))
+        return
+    parts = [slice(length * i // count, length * (i + 1) // count) for i in range(count)]
+    for _ in _pool(os.getpid()).map(partial(_inside, work, torch.is_inference_mode_enabled()), parts):
+        pass
+
+
+def _inside(work: Callable[[slice], None], inference: bool, part: slice) -> None:
+    with torch.inference_mode(inference), torch.no_grad():
+        work(part)
+
+
+@lru_cache(maxsize=1)
+def _pool(process: int) -> ThreadPoolExecutor:
+    """Threads of this process, in each of which PyTorch uses one alone."""
+    return ThreadPoolExecutor(os.cpu_count(), "xsr", partial(use, 1))

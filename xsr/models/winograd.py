@@ -5,11 +5,9 @@ transforms, a convolution takes half as long; results differ by rounding, about 
 how many threads share the work.
 """
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from xsr.kernels.winograd import CHANNELS, POINTS, SIZE, TILES, N, to_pixels, to_points, transformed
-from xsr.models.threads import use
+from xsr.models.threads import share, sharing
 
 Flat = NDArray[np.float32]
 Convolution = Callable[[Tensor], Tensor]
@@ -37,18 +35,34 @@ def convolution(layer: nn.Conv2d) -> Convolution:
         From (N, C, H, W) to (N, outputs, H - 2, W - 2) for a 3x3 kernel: by minimal filtering where it pays, which is
         for groups of a multiple of 64 channels, in float32 on a CPU; otherwise PyTorch's own.
     """
-    plain = partial(nn.functional.conv2d, weight=layer.weight, bias=layer.bias, groups=layer.groups)
+    plain = partial(_plain, layer)
     group = layer.in_channels // layer.groups, layer.out_channels // layer.groups
     fits = layer.kernel_size == (3, 3) and not any(size % CHANNELS for size in group)
     if not fits or layer.weight.dtype != torch.float32 or layer.weight.device.type != "cpu":
         return plain
     weights = torch.from_numpy(transformed(layer.weight.detach().numpy()))
     bias = torch.zeros(layer.out_channels) if layer.bias is None else layer.bias.detach()
-    return _Filter(plain, weights, bias.numpy(), layer.groups)
+    return Filter(plain, weights, bias.numpy(), layer.groups)
+
+
+def _plain(layer: nn.Conv2d, x: Tensor) -> Tensor:
+    """Convolve without padding, by PyTorch; threads have rows of their own."""
+    make = partial(nn.functional.conv2d, weight=layer.weight, bias=layer.bias, groups=layer.groups)
+    if sharing() == 1:
+        return make(x)
+    rows, columns = (size - side + 1 for size, side in zip(x.shape[2:], layer.kernel_size, strict=True))
+    size = len(x), layer.out_channels, rows, columns
+    out = torch.empty(size, dtype=x.dtype, memory_format=torch.channels_last)
+
+    def some(part: slice) -> None:
+        out[:, :, part] = make(x[:, :, part.start : part.stop + x.shape[2] - rows])
+
+    share(some, rows)
+    return out
 
 
 @dataclass(frozen=True)
-class _Filter:
+class Filter:
     """A convolution with transformed weights."""
 
     plain: Convolution
@@ -59,6 +73,7 @@ class _Filter:
     groups: int
 
     def __call__(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to (N, outputs, H - 2, W - 2)."""
         rows, columns = x.shape[2] - 2, x.shape[3] - 2
         if min(rows, columns) < SIZE:
             return self.plain(x)
@@ -66,10 +81,11 @@ class _Filter:
         out = np.empty((len(x), rows, columns, len(self.bias)), np.float32)
         tiles = -(-rows // SIZE) * -(-columns // SIZE)
         for image, made in zip(pixels, out, strict=True):
-            _share(partial(self._run, image, made), range(0, tiles, TILES))
+            blocks = range(0, tiles, TILES)
+            share(partial(self._run, image, made, blocks), len(blocks))
         return torch.from_numpy(out).permute(0, 3, 1, 2)
 
-    def _run(self, image: Flat, out: Flat, starts: range) -> None:
+    def _run(self, image: Flat, out: Flat, starts: range, part: slice) -> None:
         """Compute some blocks of tiles of an image (row, column, channel)."""
         blocks, inputs = self.weights.shape[:2]
         each = blocks // self.groups
@@ -79,7 +95,7 @@ class _Filter:
         there, made = [part.view(-1).numpy() for part in points], products.view(-1).numpy()
         weights = [list(block) for block in self.weights]
         with torch.inference_mode():
-            for first in map(N, starts):
+            for first in map(N, starts[part]):
                 for block in range(blocks):
                     if block % each == 0:  # of the next group
                         for i in range(inputs):
@@ -88,19 +104,3 @@ class _Filter:
                     for i in range(1, inputs):
                         products.baddbmm_(points[i], weights[block][i])
                     to_pixels(made, self.bias, *size, N(block * CHANNELS), rows, first, result)
-
-
-def _share(work: Callable[[range], None], items: range) -> None:
-    """Do the work of all items in as many threads as PyTorch would use here."""
-    count = min(torch.get_num_threads(), len(items))
-    if count == 1:
-        work(items)
-        return
-    for _ in _pool(os.getpid()).map(work, [items[i::count] for i in range(count)]):
-        pass
-
-
-@lru_cache(maxsize=1)
-def _pool(process: int) -> ThreadPoolExecutor:
-    """Threads of this process, in each of which PyTorch uses one alone."""
-    return ThreadPoolExecutor(os.cpu_count(), "winograd", partial(use, 1))
