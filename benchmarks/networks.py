@@ -26,7 +26,7 @@ from xsr.models.published import SENTINEL2
 from xsr.models.registry import card as read_card
 from xsr.models.registry import spec
 
-MODELS = ("carn_3x3x64g4sw_s2", "carn_3x2x32g2sw_s2", "liif_s2")
+MODELS = ("carn_3x3x64g4sw_s2", "carn_3x2x32g2sw_s2", "carn_3x1x32g2_s2", "liif_s2")
 SCALE, SIDE, REPEATS = 2.0, 128, 5
 
 

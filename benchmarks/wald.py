@@ -25,7 +25,11 @@ README, PAGE = ROOT / "README.md", ROOT / "docs" / "reference" / "models.md"
 MARKERS = "<!-- scores: written by benchmarks/wald.py -->", "<!-- end of scores -->"
 OWN_MARKERS = "<!-- scores of {}: written by benchmarks/wald.py -->", "<!-- end of scores of {} -->"
 DEFAULT = "liif_s2"
-BESIDE = {"carn_3x3x64g4sw_s2": "carn_3x3x64g4sw_s2_ideal", "carn_3x2x32g2sw_s2": "carn_3x3x64g4sw_s2"}
+BESIDE = {
+    "carn_3x3x64g4sw_s2": "carn_3x3x64g4sw_s2_ideal",
+    "carn_3x2x32g2sw_s2": "carn_3x3x64g4sw_s2",
+    "carn_3x1x32g2_s2": "carn_3x3x64g4sw_s2",
+}
 """Weights to compare with; results of those that make perfectly sharp ones are brought to the same sharpness."""
 TITLES: dict[Pairs, str] = {
     "self-similar": "Self-similar pairs, the result as sharp as the sensor",

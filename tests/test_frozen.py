@@ -124,6 +124,7 @@ REFLECTANCE: dict[str, Callable[[], object]] = {
     "carn_3x3x64g4sw_s2_ideal": lambda: ten().sr.sisr(model="carn_3x3x64g4sw_s2_ideal", **IDEAL),
     "carn_3x3x64g4sw_s2": lambda: ten().sr.sisr(model="carn_3x3x64g4sw_s2", **EXACT),
     "carn_3x2x32g2sw_s2": lambda: ten().sr.sisr(model="carn_3x2x32g2sw_s2", **EXACT),
+    "carn_3x1x32g2_s2": lambda: ten().sr.sisr(model="carn_3x1x32g2_s2", **EXACT),
     "liif_s2 with quantiles": lambda: cube().sr.liif(scale=2, quantiles=(0.05, 0.9), **EXACT),
     "liif_optical": lambda: cube().sr.liif(scale=2, model="liif_optical", mtf=0.25, noise=0.002, **EXACT),
     "sharpen_s2": lambda: ten().sr.sharpen(**EXACT),

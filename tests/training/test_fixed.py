@@ -424,6 +424,7 @@ def test_border_is_wide_enough_for_the_interpolation():
 
 SHIPPED = "carn_3x3x64g4sw_s2"
 LIGHTER = "carn_3x2x32g2sw_s2"
+LIGHTEST = "carn_3x1x32g2_s2"
 
 
 def t33uub(data_dir):
@@ -449,7 +450,8 @@ def test_shipped_weights_are_better_than_bicubic_in_every_band_of_a_scene_kept_o
 
 
 @pytest.mark.parametrize(
-    ("name", "radius", "kept_out"), [(SHIPPED, 30, ("31UES", "T33UUB")), (LIGHTER, 24, ("31UES",))]
+    ("name", "radius", "kept_out"),
+    [(SHIPPED, 30, ("31UES", "T33UUB")), (LIGHTER, 24, ("31UES",)), (LIGHTEST, 18, ("31UES",))],
 )
 def test_shipped_weights_are_those_of_their_recipe(name, radius, kept_out):
     card = registry.card(name)
@@ -462,7 +464,7 @@ def test_shipped_weights_are_those_of_their_recipe(name, radius, kept_out):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shipped", [SHIPPED, LIGHTER])
+@pytest.mark.parametrize("shipped", [SHIPPED, LIGHTER, LIGHTEST])
 def test_shipped_weights_are_chunk_invariant(shipped):
     cube = ten_bands(20, 17)
     whole = xsr.sisr(cube, model=shipped)
