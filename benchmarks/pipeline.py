@@ -8,8 +8,8 @@ which is given in both. The network is carn_3x3x64g4sw; its weights are random, 
 - the whole job with its defaults beside the network alone on the same pixels, one array in memory without any halo,
   alternating in one process; and the memory of a fresh process for images of several sizes.
 
-``--large`` takes an image of 4096 pixels beside the smallest and the fastest of the packaged networks, the job alone,
-and nothing else.
+``--large`` runs the job alone, with the fastest of the packaged networks, on the smallest image and on one of 4096
+pixels.
 """
 
 import argparse
