@@ -1,4 +1,4 @@
-"""Convolutions by minimal filtering are those of PyTorch to rounding, and are chosen where they fit alone."""
+"""Convolutions by minimal filtering are those of PyTorch to rounding."""
 
 import pytest
 import torch
@@ -6,6 +6,7 @@ from torch import nn
 
 from xsr.kernels import winograd as kernels
 from xsr.models import winograd
+from xsr.models.convolutions import convolution
 from xsr.models.threads import pooled, sharing
 
 
@@ -37,7 +38,7 @@ def counted(monkeypatch):
 def test_it_is_the_convolution_to_rounding(counted, inputs, outputs, groups, bias):
     one, x = layer(inputs, outputs, groups, bias=bias), image(21, 38, inputs, count=2)
     with torch.inference_mode():
-        made = winograd.convolution(one)(x)
+        made = convolution(one)(x)
         wanted = one.double()(x.double())
     assert counted
     assert made.shape == wanted.shape
@@ -49,7 +50,7 @@ def test_it_is_the_convolution_to_rounding(counted, inputs, outputs, groups, bia
 
 def test_numbers_do_not_depend_on_the_threads():
     """And PyTorch has as many afterwards as before."""
-    one, x = winograd.convolution(layer()), image(90, 95)
+    one, x = convolution(layer()), image(90, 95)
     made = []
     for count in (1, 2, 3):
         before = torch.get_num_threads()
@@ -67,16 +68,5 @@ def test_numbers_do_not_depend_on_the_threads():
 @pytest.mark.parametrize("size", [(5, 40), (40, 5), (3, 3)])
 def test_what_is_smaller_than_a_tile_is_left_to_pytorch(counted, size):
     one, x = layer(), image(*size)
-    assert torch.equal(winograd.convolution(one)(x), one(x))
-    assert not counted
-
-
-@pytest.mark.parametrize(
-    "one",
-    [layer(inputs=32), layer(outputs=96), layer(128, 128, groups=4), layer(kernel=1), layer().to(torch.bfloat16)],
-    ids=["few inputs", "an uneven number of outputs", "small groups", "one pixel", "bfloat16"],
-)
-def test_other_layers_are_left_to_pytorch(counted, one):
-    x = image(12, 12, one.in_channels).to(one.weight.dtype)
-    assert torch.equal(winograd.convolution(one)(x), one(x))
+    assert torch.equal(convolution(one)(x), one(x))
     assert not counted

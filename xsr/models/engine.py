@@ -26,27 +26,19 @@ from torch import Tensor, fx, nn
 
 from xsr.kernels.winograd import SIZE
 from xsr.models import catalogue
+from xsr.models.convolutions import convolution
 from xsr.models.memory import Batches
 from xsr.models.precision import Exact
 from xsr.models.record import Architecture
 from xsr.models.registry import ModelSpec, loaded
-from xsr.models.threads import pooled, share, sharing
-from xsr.models.winograd import Filter, convolution
+from xsr.models.rowwise import is_rowwise, narrow, writer
+from xsr.models.threads import pooled, share
+from xsr.models.winograd import Filter
 
 BAND = 1 << 13
 """Pixels of a band; 64 to 256 features of them fit into the cache of a core."""
 LEAST = 8
 """Rows of a band at least: a kernel must not reach beyond its neighbour."""
-ROWWISE_MODULES = (nn.ReLU, nn.LeakyReLU, nn.Identity, nn.PixelShuffle)
-ROWWISE_FUNCTIONS = (operator.add, operator.mul, torch.add, torch.mul, torch.relu)
-ROWWISE_METHODS = ("to",)
-WRITERS: dict[Any, Callable[..., Any]] = {
-    operator.add: torch.add,
-    torch.add: torch.add,
-    operator.mul: torch.mul,
-    torch.mul: torch.mul,
-}
-"""Of row-wise functions those that write into given memory."""
 Edge = tuple[fx.Node, fx.Node]
 """A node, and one that uses it."""
 _making = Lock()
@@ -182,7 +174,9 @@ class Bands(nn.Module):
         self.whole = whole.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._nodes = _program(whole)
         layers = ((node, _layer(whole, node)) for node, _ in self._nodes)
-        self._convolutions = {node: convolution(layer) for node, layer in layers if isinstance(layer, nn.Conv2d)}
+        convolved = {node: layer for node, layer in layers if isinstance(layer, nn.Conv2d)}
+        made = {layer: convolution(layer) for layer in set(convolved.values())}  # blocks may share a layer
+        self._convolutions = {node: made[layer] for node, layer in convolved.items()}
         self._reach = _reaches(whole, [node for node, _ in self._nodes])
 
     @property
@@ -274,19 +268,12 @@ class Bands(nn.Module):
         for source, value in images.items():
             values[source] = images[source] = value[:, :, :count]
             state.take(source, node, count)
-        write = _writer(node, layer)
-        alike = len({value.shape for value in images.values()}) == 1
-        behind = state.behind(node, count) if alike and write is not None else None
-        if write is None or not alike or (behind is None and sharing() == 1):
+        write = writer(node, layer, list(images.values()))
+        if write is None:
             state.put(node, _call(node, layer, values))
             return
-        first = next(iter(images.values()))
-        if behind is not None:
-            out = behind
-        elif getattr(layer, "inplace", False):
-            out = first
-        else:
-            out = torch.empty(first.shape, dtype=first.dtype, memory_format=torch.channels_last)
+        behind = state.behind(node, count)
+        out = _space(layer, next(iter(images.values()))) if behind is None else behind
         share(partial(_write, write, node, values, out), count)
         if behind is None:
             state.put(node, out)
@@ -357,29 +344,20 @@ def _program(module: nn.Module) -> list[tuple[fx.Node, list[fx.Node]]]:
     except (fx.proxy.TraceError, TypeError, RuntimeError):
         return []
     nodes = list(graph.nodes)
-    if not all(_is_rowwise(module, node) for node in nodes):
+    if not all(_is_cut(module, node) for node in nodes):
         return []
     last_use = {node: node for node in nodes} | {source: user for user in nodes for source in user.all_input_nodes}
     return [(node, [source for source, user in last_use.items() if user is node]) for node in nodes]
 
 
-def _is_rowwise(module: nn.Module, node: fx.Node) -> bool:
+def _is_cut(module: nn.Module, node: fx.Node) -> bool:
     """Whether a node can be computed row by row, a convolution with its neighbours."""
-    if node.op == "call_module":
-        layer = module.get_submodule(str(node.target))
-        if getattr(layer, "inplace", False) and len(node.all_input_nodes[0].users) > 1:
-            return False  # others would see the change or not, by the order of bands
-        return isinstance(layer, ROWWISE_MODULES) or (isinstance(layer, nn.Conv2d) and _is_plain(layer))
-    if node.target is nn.functional.interpolate:
-        factor = node.kwargs.get("scale_factor")
-        return node.kwargs.get("mode") == "nearest" and isinstance(factor, int | float) and factor == int(factor)
-    if node.target is torch.cat:
-        return bool(node.kwargs.get("dim") == 1)
-    if node.op == "call_function":
-        return any(node.target is function for function in ROWWISE_FUNCTIONS)
+    layer = _layer(module, node)
+    if isinstance(layer, nn.Conv2d):
+        return _is_plain(layer)
     if node.op == "get_attr":
         return _attribute(module, str(node.target)).ndim == 0
-    return node.op in ("placeholder", "output") or (node.op == "call_method" and node.target in ROWWISE_METHODS)
+    return node.op in ("placeholder", "output") or is_rowwise(node, layer)
 
 
 def _is_plain(layer: nn.Conv2d) -> bool:
@@ -488,12 +466,8 @@ def _write(write: Callable[..., Any], node: fx.Node, values: dict[fx.Node, Any],
     write(*args, **kwargs, out=out[:, :, rows])
 
 
-def _writer(node: fx.Node, layer: nn.Module | None) -> Callable[..., Any] | None:
-    """Make what `_call` makes in memory that is given as `out`; None where an operation cannot."""
-    if isinstance(layer, nn.LeakyReLU):
-        return partial(torch.ops.aten.leaky_relu.out, negative_slope=layer.negative_slope)
-    if isinstance(layer, nn.ReLU) or node.target is torch.relu:
-        return partial(torch.clamp_min, min=0.0)
-    if not isinstance(node.args[0], fx.Node):
-        return None
-    return WRITERS.get(node.target)
+def _space(layer: nn.Module | None, first: Tensor) -> Tensor:
+    """Memory for what a writer makes: that of the input where a layer works in place and its writer can."""
+    if getattr(layer, "inplace", False) and not narrow([first]):
+        return first
+    return torch.empty(first.shape, dtype=first.dtype, memory_format=torch.channels_last)

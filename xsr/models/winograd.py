@@ -15,50 +15,35 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from xsr.kernels.winograd import CHANNELS, POINTS, SIZE, TILES, N, to_pixels, to_points, transformed
-from xsr.models.threads import share, sharing
+from xsr.models.threads import share
 
 Flat = NDArray[np.float32]
 Convolution = Callable[[Tensor], Tensor]
 
 
-def convolution(layer: nn.Conv2d) -> Convolution:
-    """Convolve as a layer does, without its padding.
+def filtered(layer: nn.Conv2d, plain: Convolution) -> "Filter | None":
+    """Make what convolves by minimal filtering, without padding, where that pays.
 
     Parameters
     ----------
     layer
         Of step one.
+    plain
+        The same by other means, for what is smaller than a tile.
 
     Returns
     -------
-    Callable
-        From (N, C, H, W) to (N, outputs, H - 2, W - 2) for a 3x3 kernel: by minimal filtering where it pays, which is
-        for groups of a multiple of 64 channels, in float32 on a CPU; otherwise PyTorch's own.
+    Filter or None
+        For kernels of 3x3, of groups of a multiple of 64 channels, in float32 on a CPU.
     """
-    plain = partial(_plain, layer)
-    group = layer.in_channels // layer.groups, layer.out_channels // layer.groups
-    fits = layer.kernel_size == (3, 3) and not any(size % CHANNELS for size in group)
-    if not fits or layer.weight.dtype != torch.float32 or layer.weight.device.type != "cpu":
-        return plain
-    weights = torch.from_numpy(transformed(layer.weight.detach().numpy()))
+    weight, groups = layer.weight.detach(), layer.groups
+    group = layer.in_channels // groups, layer.out_channels // groups
+    if layer.kernel_size != (3, 3) or any(size % CHANNELS for size in group):
+        return None
+    if weight.dtype != torch.float32 or not weight.is_cpu:
+        return None
     bias = torch.zeros(layer.out_channels) if layer.bias is None else layer.bias.detach()
-    return Filter(plain, weights, bias.numpy(), layer.groups)
-
-
-def _plain(layer: nn.Conv2d, x: Tensor) -> Tensor:
-    """Convolve without padding, by PyTorch; threads have rows of their own."""
-    make = partial(nn.functional.conv2d, weight=layer.weight, bias=layer.bias, groups=layer.groups)
-    if sharing() == 1:
-        return make(x)
-    rows, columns = (size - side + 1 for size, side in zip(x.shape[2:], layer.kernel_size, strict=True))
-    size = len(x), layer.out_channels, rows, columns
-    out = torch.empty(size, dtype=x.dtype, memory_format=torch.channels_last)
-
-    def some(part: slice) -> None:
-        out[:, :, part] = make(x[:, :, part.start : part.stop + x.shape[2] - rows])
-
-    share(some, rows)
-    return out
+    return Filter(plain, torch.from_numpy(transformed(weight.numpy())), bias.numpy(), groups)
 
 
 @dataclass(frozen=True)
@@ -66,7 +51,7 @@ class Filter:
     """A convolution with transformed weights."""
 
     plain: Convolution
-    """The same by PyTorch, for what is smaller than a tile."""
+    """The same by other means, for what is smaller than a tile."""
     weights: Tensor
     """As `transformed` makes them."""
     bias: Flat
