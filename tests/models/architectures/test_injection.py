@@ -8,7 +8,7 @@ from xsr.core.errors import ParameterError
 from xsr.models import registry
 from xsr.models.architectures import injection
 from xsr.models.architectures.carn import CARN
-from xsr.models.architectures.injection import Injection, blur, box, local_slopes
+from xsr.models.architectures.injection import Injection, blur, box, crop, regressed
 from xsr.models.architectures.srcnn import bicubic
 
 SMALL = {"bands": 5, "guides": 3, "cascades": 1, "blocks": 1, "features": 2, "groups": 2}
@@ -19,6 +19,10 @@ def linear_image(height=30, width=26):
     """Three sharp bands, and two that are sums of them as a coarser sensor sees them."""
     sharp = image(3, height, width)
     return torch.cat((sharp, torch.einsum("cg,nghw->nchw", SLOPES, blur(sharp)) + 0.7), dim=1)
+
+
+def slopes_of(images, guide):
+    return regressed(images, guide, torch.zeros_like(guide))[0]
 
 
 def answering(bias, **change):
@@ -34,13 +38,13 @@ def answering(bias, **change):
 def test_slopes_of_a_linear_relation_are_found(monkeypatch):
     monkeypatch.setattr(injection, "RIDGE", 1e-9)
     x = linear_image()
-    found = torch.stack(local_slopes(x[:, 3:], blur(x[:, :3])), dim=1)
+    found = slopes_of(x[:, 3:], blur(x[:, :3]))
     torch.testing.assert_close(found, SLOPES[None, :, :, None, None].expand_as(found), atol=1e-5, rtol=1e-5)
 
 
 def test_slopes_are_those_of_ridge_regression_averaged():
     guide, own = image(3, 31, 31), image(2, 31, 31, seed=4)
-    found = local_slopes(own, guide)[1][0, :, 15, 15].numpy()
+    found = slopes_of(own, guide)[0, 1, :, 15, 15].numpy()
     steps = range(15 - injection.WINDOW, 16 + injection.WINDOW)
     wanted = np.mean([ridge(guide, own[0, 1], y, x) for y in steps for x in steps], axis=0)
     np.testing.assert_allclose(found, wanted, rtol=1e-9)
@@ -57,7 +61,7 @@ def ridge(guide, own, y, x):
 
 def test_a_guide_without_contrast_has_no_slope():
     guide = torch.cat((image(1, 20, 20), torch.zeros(1, 2, 20, 20)), dim=1)
-    (slopes,) = local_slopes(image(1, 20, 20, seed=2), guide)
+    slopes = slopes_of(image(1, 20, 20, seed=2), guide)[:, 0]
     assert slopes[:, 0].abs().min() > 0
     assert not slopes[:, 1:].any()
 
@@ -104,7 +108,7 @@ def test_answers_of_pixels_go_to_their_place():
     """The slope of a pixel meets the answers of the output pixels inside it."""
     network = lively(Injection(**SMALL))
     x = image(5, 20, 22)
-    slopes = local_slopes(x[:, 3:], blur(x[:, :3]))
+    slopes = slopes_of(x[:, 3:], blur(x[:, :3])).unbind(1)
     detail = torch.stack([(slope * (x[:, :3] - blur(x[:, :3]))).sum(1) for slope in slopes], dim=1)
     with torch.inference_mode():
         answer = network.body(torch.cat((x, detail), dim=1))
@@ -143,3 +147,26 @@ def test_name_and_parameters():
 def test_bad_arguments_are_refused(guides):
     with pytest.raises(ParameterError, match=f"guides={guides} of bands=5; expected at least one"):
         Injection(bands=5, guides=guides)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("margin", [0, 4])
+def test_inference_answers_by_kernels_what_derivatives_are_of(monkeypatch, count, margin):
+    """They are used in float32, outside of it never."""
+    used = []
+    for name in ("slopes_and_detail", "carried_over"):
+        kernel = getattr(injection, name)
+        monkeypatch.setattr(injection, name, lambda *args, k=kernel: used.append(k.__name__) or k(*args))
+    network = lively(Injection(**SMALL)).float()
+    body = network.body.forward
+    network.body.forward = lambda x, edge=0: crop(body(x), edge * network.factor)
+    x = torch.cat([linear_image().float() + 0.1 * image(5, 30, 26, seed=k).float() for k in range(count)])
+    wanted = network(x, margin).detach()
+    assert not used
+    with torch.inference_mode():
+        made = network(x, margin)
+        precise = network.double()(x.double(), margin)
+    assert used == ["slopes_and_detail"] * count + ["carried_over"] * count
+    assert made.shape == wanted.shape
+    assert float((made - wanted).abs().max()) <= 1e-3 * float(wanted.std())
+    assert float((made - precise).abs().max()) <= 1e-3 * float(wanted.std())
