@@ -31,7 +31,7 @@ def test_a_tie_goes_to_the_even_number():
     one = torch.tensor([1.0, 1.0 + 2**-7, 1.0, -1.0], dtype=torch.bfloat16)
     other = torch.tensor([2**-8, 2**-8, 2**-8 + 2**-14, 1.0], dtype=torch.bfloat16)
     out = np.empty(4, np.uint16)
-    add(bits(one), N(4), bits(other), N(4), N(1), N(4), out, N(4))
+    add(bits(one), N(4), bits(other), N(4), F(1), N(1), N(4), out, N(4))
     assert torch.from_numpy(out.view(np.int16)).view(torch.bfloat16).tolist() == [1.0, 1.0 + 2**-6, 1.0 + 2**-7, 0.0]
 
 
@@ -42,9 +42,8 @@ def test_sums_are_those_of_pytorch(seed, length, spread):
     one, other = some(seed, spread), some(seed + 100)
     out = np.full(ROWS * (length + 2), 7, np.uint16)
     step = N(WIDE)
-    add(bits(one), step, bits(other), step, N(ROWS), N(length), out, N(length + 2))
-    made = numbers(out)
-    assert torch.equal(made[:, :length], (one + other)[:, :length])
+    add(bits(one), step, bits(other), step, F(1), N(ROWS), N(length), out, N(length + 2))
+    assert torch.equal(numbers(out)[:, :length], (one + other)[:, :length])
     assert (out.reshape(ROWS, -1)[:, length:] == 7).all()
 
 
@@ -57,11 +56,21 @@ def test_activations_are_those_of_pytorch(seed, length, slope):
     assert torch.equal(numbers(out), torch.nn.functional.leaky_relu(image, slope)[:, :length])
 
 
+@settings(max_examples=60)
+@given(st.integers(0, 99), st.integers(1, WIDE), st.sampled_from([0.0, 0.2]))
+def test_a_sum_that_is_activated_is_rounded_once(seed, length, slope):
+    one, other = some(seed), some(seed + 100)
+    out, step = np.empty(ROWS * length, np.uint16), N(WIDE)
+    add(bits(one), step, bits(other), step, F(slope), N(ROWS), N(length), out, N(length))
+    exact = torch.nn.functional.leaky_relu(one.float() + other.float(), slope)
+    assert torch.equal(numbers(out), exact.to(torch.bfloat16)[:, :length])
+
+
 @pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
 def test_what_is_not_finite_stays(value):
     image = torch.full((ROWS, WIDE), value, dtype=torch.bfloat16)
     for make in (
-        lambda out: add(bits(image), N(WIDE), bits(some(0)), N(WIDE), N(ROWS), N(WIDE), out, N(WIDE)),
+        lambda out: add(bits(image), N(WIDE), bits(some(0)), N(WIDE), F(0.2), N(ROWS), N(WIDE), out, N(WIDE)),
         lambda out: leak(bits(image), N(WIDE), F(0.2), N(ROWS), N(WIDE), out, N(WIDE)),
     ):
         out = np.empty(ROWS * WIDE, np.uint16)

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import correlate
 
-from xsr.kernels.winograd import CHANNELS, POINTS, SIZE, TILES, N, to_pixels, to_points, transformed
+from xsr.kernels.winograd import CHANNELS, POINTS, SIZE, TILES, F, N, to_pixels, to_points, transformed
 
 
-def filtered(image, kernel, bias=0.0):
+def filtered(image, kernel, bias=0.0, slope=1.0):
     """Filter (row, column, channel), each channel with the same kernel of 3x3, by way of the points."""
     rows, columns, channels = image.shape[0] - 2, image.shape[1] - 2, image.shape[2]
     weights = np.zeros((CHANNELS, CHANNELS, 3, 3), np.float32)
@@ -24,7 +24,7 @@ def filtered(image, kernel, bias=0.0):
             place = N(channels), N(begin), N(rows), N(first)
             to_points(flat, N(columns + 2), *place, points.ravel())
             products = np.matmul(points, at_points)
-            to_pixels(products.ravel(), offsets, N(columns), *place, made)
+            to_pixels(products.ravel(), offsets, F(slope), N(columns), *place, made)
     return out
 
 
@@ -56,6 +56,8 @@ def test_any_size_equals_a_correlation_in_double_precision(rows, columns, blocks
     kernel = rng.standard_normal((3, 3)).astype(np.float32)
     wanted = correlate(image.astype(np.float64), kernel[:, :, None].astype(np.float64))[1:-1, 1:-1] + 0.5
     assert np.abs(filtered(image, kernel, 0.5) - wanted).max() <= 1e-4
+    leaky = np.where(wanted > 0, wanted, 0.2 * wanted)
+    assert np.abs(filtered(image, kernel, 0.5, 0.2) - leaky).max() <= 1e-4
 
 
 @pytest.mark.parametrize("tile", [0, 1])
@@ -64,6 +66,6 @@ def test_tiles_that_were_not_asked_for_stay(tile):
     out = np.zeros(4 * 8 * CHANNELS, np.float32)
     products = np.random.default_rng(0).random(POINTS * TILES * CHANNELS, np.float32)
     place = N(8), N(CHANNELS), N(0), N(4)
-    to_pixels(products, np.zeros(CHANNELS, np.float32), *place, N(tile), out)
+    to_pixels(products, np.zeros(CHANNELS, np.float32), F(1), *place, N(tile), out)
     touched = out.reshape(4, 8, CHANNELS).any((0, 2))
     assert touched.tolist() == [tile == 0] * 4 + [True] * 4

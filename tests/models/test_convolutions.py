@@ -1,11 +1,13 @@
 """How a layer is convolved follows from its shape and format; whatever it is, it is the layer's own convolution."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 
 from xsr.models import convolutions
-from xsr.models.convolutions import convolution
+from xsr.models.convolutions import convolution, has_onednn
 from xsr.models.threads import pooled
 from xsr.models.winograd import Filter
 
@@ -21,65 +23,86 @@ def image(rows, columns, channels=64):
     return x.contiguous(memory_format=torch.channels_last)
 
 
+ONEDNN = pytest.mark.skipif(not has_onednn(torch.float32), reason="PyTorch without oneDNN")
+FORMATS = {torch.float64: 1e-12, torch.float32: 1e-6, torch.bfloat16: 8e-3}
+"""Number formats, and by how much of the largest number results may differ from those in double precision."""
+
+
 @pytest.fixture
 def direct(monkeypatch):
-    """Calls of oneDNN's own convolution."""
+    """Calls of oneDNN's own operator."""
     seen = []
-    convolve = torch.mkldnn_convolution
+    operator = torch.ops.mkldnn._convolution_pointwise
 
     def watch(*args):
         seen.append(args)
-        return convolve(*args)
+        return operator(*args)
 
-    monkeypatch.setattr(torch, "mkldnn_convolution", watch)
+    monkeypatch.setattr(torch.ops.mkldnn, "_convolution_pointwise", watch)
     return seen
+
+
+def assert_convolved(one, slope, x):
+    """Compare a layer and its activation with what they give in double precision."""
+    with torch.inference_mode():
+        made = convolution(one, slope)(x)
+        wanted = nn.functional.leaky_relu(copy.deepcopy(one).double()(x.double()), slope)
+    assert made.dtype == x.dtype
+    assert made.is_contiguous(memory_format=torch.channels_last)
+    assert float((made - wanted).abs().max()) <= FORMATS[x.dtype] * float(wanted.abs().max())
 
 
 def test_wide_kernels_of_3x3_are_filtered():
     assert isinstance(convolution(layer()), Filter)
+    assert isinstance(convolution(layer(), 0.2), Filter)
 
 
 @pytest.mark.parametrize(
     "one",
-    [layer(inputs=32), layer(outputs=96), layer(128, 128, groups=4), layer().to(torch.bfloat16)],
-    ids=["few inputs", "an uneven number of outputs", "small groups", "bfloat16"],
+    [layer(inputs=32), layer(outputs=96), layer(128, 128, groups=4), layer(kernel=1), layer().to(torch.bfloat16)],
+    ids=["few inputs", "an uneven number of outputs", "small groups", "one pixel", "bfloat16"],
 )
-def test_other_kernels_of_3x3_are_left_to_pytorch(direct, one):
-    x = image(12, 12, one.in_channels).to(one.weight.dtype)
-    with torch.inference_mode():
-        assert torch.equal(convolution(one)(x), one(x))
-    assert not direct
+def test_others_are_not(one):
+    assert not isinstance(convolution(one), Filter)
 
 
-@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="PyTorch without oneDNN")
-@pytest.mark.parametrize(("inputs", "outputs", "groups"), [(64, 64, 1), (24, 7, 1), (64, 32, 4)])
-@pytest.mark.parametrize("bias", [True, False])
-def test_kernels_of_1x1_in_float32_are_convolved_by_onednn(direct, inputs, outputs, groups, bias):
-    one, x = layer(inputs, outputs, groups, 1, bias), image(9, 14, inputs)
-    with torch.inference_mode():
-        made = convolution(one)(x)
-        wanted = one.double()(x.double())
-    assert direct
-    assert made.dtype == torch.float32
-    assert made.is_contiguous(memory_format=torch.channels_last)
-    assert float((made - wanted).abs().max()) <= 1e-6 * float(wanted.abs().max())
+@pytest.mark.parametrize("slope", [1.0, 0.2, 0.0])
+@pytest.mark.parametrize(("inputs", "outputs", "groups"), [(24, 24, 1), (24, 7, 1), (64, 32, 4)])
+@pytest.mark.parametrize("kernel", [1, 3])
+@pytest.mark.parametrize("dtype", FORMATS, ids=str)
+def test_it_is_the_layer_and_its_activation(dtype, kernel, inputs, outputs, groups, slope):
+    one = layer(inputs, outputs, groups, kernel, bias=outputs > groups)
+    assert_convolved(one.to(dtype), slope, image(9, 14, inputs).to(dtype))
 
 
-@pytest.mark.parametrize(
-    "one", [layer(kernel=1).to(torch.bfloat16), layer(kernel=1).double()], ids=["bfloat16", "double"]
-)
-def test_in_other_formats_by_pytorch(direct, one):
-    x = image(9, 14).to(one.weight.dtype)
-    with torch.inference_mode():
-        assert torch.equal(convolution(one)(x), one(x))
-    assert not direct
+@ONEDNN
+@pytest.mark.parametrize("slope", [1.0, 0.2])
+def test_onednn_does_it_in_one_call(direct, slope):
+    assert_convolved(layer(kernel=1), slope, image(9, 14))
+    assert len(direct) == 1
 
 
-def test_without_onednn_by_pytorch(direct, monkeypatch):
-    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
-    one, x = layer(kernel=1), image(9, 14)
-    assert torch.equal(convolution(one)(x), one(x))
-    assert not direct
+@pytest.mark.parametrize("dtype", FORMATS, ids=str)
+@pytest.mark.parametrize("slope", [1.0, 0.2])
+def test_without_that_operator_pytorch_does(monkeypatch, dtype, slope):
+    monkeypatch.setattr(convolutions, "has_onednn", lambda dtype: False)
+    assert_convolved(layer(32, 32, kernel=1).to(dtype), slope, image(9, 14, 32).to(dtype))
+
+
+def test_the_operator_is_tried_before_it_is_used(monkeypatch):
+    """Another version of PyTorch, or a processor, may not have it."""
+
+    def missing(*args):
+        raise RuntimeError("unsupported")
+
+    assert not has_onednn(torch.float64)
+    monkeypatch.setattr(torch.ops.mkldnn, "_reorder_convolution_weight", missing)
+    has_onednn.cache_clear()
+    try:
+        assert not has_onednn(torch.float32)
+        assert_convolved(layer(32, 32), 0.2, image(9, 14, 32))
+    finally:
+        has_onednn.cache_clear()
 
 
 @pytest.mark.parametrize("one", [layer(kernel=1), layer(16, 8), layer(16, 8).to(torch.bfloat16)], ids=str)

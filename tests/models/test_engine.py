@@ -12,6 +12,7 @@ from xsr.models import engine, predictor, registry
 from xsr.models.architectures.edsr import EDSREncoder
 from xsr.models.architectures.injection import Injection
 from xsr.models.architectures.liif import LIIF
+from xsr.models.convolutions import convolution
 from xsr.models.threads import sharing, threads
 
 
@@ -74,13 +75,12 @@ def test_bands_equal_the_whole(narrow, name, height, width):
 def test_bands_move_through_the_network_once(narrow, monkeypatch):
     """Every layer sees each row once, but for the rows that its kernel reaches."""
     seen = []
-    convolve = nn.functional.conv2d
 
-    def watch(x, *args, **options):
-        seen.append(x.shape[2])
-        return convolve(x, *args, **options)
+    def watched(layer, slope):
+        convolve = convolution(layer, slope)
+        return lambda x: seen.append(x.shape[2]) or convolve(x)
 
-    monkeypatch.setattr(nn.functional, "conv2d", watch)
+    monkeypatch.setattr(engine, "convolution", watched)
     bands = engine.Bands(EDSREncoder(4, 8, 2))
     with torch.inference_mode():
         bands(image(40, 5))
@@ -106,14 +106,18 @@ def test_a_margin_is_seen_and_not_answered(narrow, name, margin):
 
 def test_of_a_margin_no_more_is_computed_than_later_layers_need(narrow, monkeypatch):
     pixels = {}
-    convolve = nn.functional.conv2d
 
-    def watch(x, weight, *args, **options):
-        out = convolve(x, weight, *args, **options)
-        pixels[id(weight)] = pixels.get(id(weight), 0) + out.shape[2] * out.shape[3]
-        return out
+    def watched(layer, slope):
+        convolve = convolution(layer, slope)
 
-    monkeypatch.setattr(nn.functional, "conv2d", watch)
+        def watch(x):
+            out = convolve(x)
+            pixels[layer] = pixels.get(layer, 0) + out.shape[2] * out.shape[3]
+            return out
+
+        return watch
+
+    monkeypatch.setattr(engine, "convolution", watched)
     bands = engine.Bands(EDSREncoder(4, 8, 2))
     with torch.inference_mode():
         bands(image(40, 30), 6)

@@ -7,7 +7,8 @@ import torch
 from torch import fx, nn
 
 from xsr.models import rowwise
-from xsr.models.rowwise import writer
+from xsr.models.convolutions import convolution
+from xsr.models.rowwise import absorb, layer_of, slope_of, writer
 
 
 class One(nn.Module):
@@ -75,7 +76,7 @@ def test_it_is_the_operation_itself(kernels, name, cropped, dtype):
     with torch.inference_mode():
         write(*args, **kwargs, out=out)
     assert torch.equal(out, wanted)
-    ours = name in ("sum", "torch.add", "LeakyReLU")
+    ours = name in ("sum", "torch.add", "torch.relu", "ReLU", "LeakyReLU")
     assert bool(kernels) is (ours and dtype == torch.bfloat16)
 
 
@@ -105,3 +106,58 @@ def test_a_cut_of_an_image_is_read_in_place(kernels):
     ((bits, step, *_),) = kernels
     assert bits.ctypes.data == part.data_ptr()
     assert step == one.stride(2)
+
+
+class Followed(nn.Module):
+    """Activations behind everything they may follow."""
+
+    def __init__(self):
+        super().__init__()
+        self.rows, self.after, self.point, self.last = (
+            nn.Conv2d(4, 4, size, padding=size // 2) for size in (3, 3, 1, 3)
+        )
+        self.leaky, self.relu = nn.LeakyReLU(0.2, inplace=True), nn.ReLU()
+
+    def forward(self, x):
+        a = self.leaky(self.rows(x))  # whose rows wait for the next layer
+        b = self.relu(self.after(a))  # done by the convolution
+        c = torch.relu(self.point(b) + x)  # by the sum
+        d = self.point(c)
+        return self.last(self.leaky(d * 0.5)) + torch.relu(d) + d  # by nothing: a product, and one of two users
+
+
+def test_convolutions_and_sums_do_the_activation_behind_them():
+    network = Followed()
+    graph = fx.Tracer().trace(network)
+    before = len(graph.nodes)
+    absorb(network, graph)
+    slopes = {node.name: slope_of(node) for node in graph.nodes}
+    assert {name: slope for name, slope in slopes.items() if slope != 1} == {"after": 0.0, "add": 0.0}
+    assert len(graph.nodes) == before - 2
+    graph.lint()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+def test_the_network_answers_as_before(dtype):
+    network, x = Followed().to(dtype).eval(), images(dtype)[0][:, :4]
+    graph = fx.Tracer().trace(network)
+    absorb(network, graph)
+    values = {}
+    with torch.inference_mode():
+        wanted = network(x)
+        for node in graph.nodes:
+            args = fx.map_arg(node.args, values.__getitem__)
+            layer = layer_of(network, node)
+            if node.op == "placeholder":
+                values[node] = x
+            elif isinstance(layer, nn.Conv2d):
+                padded = nn.functional.pad(*args, [layer.padding[0]] * 4)
+                values[node] = convolution(layer, slope_of(node))(padded)
+            elif node.op == "output":
+                made = args[0]
+            else:
+                inputs = [values[source] for source in node.all_input_nodes]
+                values[node] = torch.empty_like(inputs[0], memory_format=torch.channels_last)
+                writer(node, layer, inputs)(*args, out=values[node])
+    error = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 3e-2}[dtype]
+    assert float((made - wanted).abs().max()) <= error * float(wanted.abs().max())

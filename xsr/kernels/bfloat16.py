@@ -31,10 +31,15 @@ def _rounded(value: F) -> np.uint16:  # pragma: no cover
 
 
 @jit
+def _leaked(value: F, slope: F) -> F:  # pragma: no cover
+    return value if value > ZERO else F(value * slope)
+
+
+@jit
 def add(  # pragma: no cover
-    one: Bits, one_step: N, other: Bits, other_step: N, rows: N, length: N, out: Bits, step: N
+    one: Bits, one_step: N, other: Bits, other_step: N, slope: F, rows: N, length: N, out: Bits, step: N
 ) -> None:
-    """Add two images.
+    """Add two images, and multiply what is negative.
 
     Parameters
     ----------
@@ -42,40 +47,25 @@ def add(  # pragma: no cover
         Bits of the images, flat from their first number on.
     one_step, other_step
         From a row to the next.
+    slope
+        The factor; one for the sum alone, and zero for what is called ReLU.
     rows, length
         Rows, and numbers of each.
     out
-        The sums, likewise.
+        The result, likewise.
     step
         From a row of it to the next.
     """
     for row in range(rows):
         a, b, o = row * one_step, row * other_step, row * step
         for i in range(length):
-            out[o + i] = _rounded(F(_wide(one[a + i]) + _wide(other[b + i])))
+            out[o + i] = _rounded(_leaked(F(_wide(one[a + i]) + _wide(other[b + i])), slope))
 
 
 @jit
 def leak(image: Bits, image_step: N, slope: F, rows: N, length: N, out: Bits, step: N) -> None:  # pragma: no cover
-    """Multiply what is negative.
-
-    Parameters
-    ----------
-    image
-        Bits of the image, flat from its first number on.
-    image_step
-        From a row to the next.
-    slope
-        The factor; zero for what is called ReLU.
-    rows, length
-        Rows, and numbers of each.
-    out
-        What is made, likewise.
-    step
-        From a row of it to the next.
-    """
+    """Multiply what is negative; everything as for `add`."""
     for row in range(rows):
         a, o = row * image_step, row * step
         for i in range(length):
-            value = _wide(image[a + i])
-            out[o + i] = _rounded(value if value > ZERO else F(value * slope))
+            out[o + i] = _rounded(_leaked(_wide(image[a + i]), slope))

@@ -53,7 +53,7 @@ POINT = tuple(N(i * CHANNELS * TILES) for i in range(6))
 """Distances between the products of six columns."""
 LEVEL = tuple(N(6 * i * CHANNELS * TILES) for i in range(6))
 """Distances between those of six rows."""
-F2, F4, F5, F8 = F(2), F(4), F(5), F(8)
+ZERO, F2, F4, F5, F8 = F(0), F(2), F(4), F(5), F(8)
 
 
 def transformed(weights: NDArray[F]) -> NDArray[F]:
@@ -87,6 +87,11 @@ def _to_pixels(m0: F, m1: F, m2: F, m3: F, m4: F, m5: F) -> tuple[F, F, F, F]:  
     """Products at six points as four pixels of the result: a column of ``A' m``."""
     even, odd, high, low = m1 + m2, m1 - m2, m3 + m4, m3 - m4
     return m0 + even + high, odd + F2 * low, even + F4 * high, odd + F8 * low + m5
+
+
+@jit
+def _leaked(value: F, slope: F) -> F:  # pragma: no cover
+    return value if value > ZERO else value * slope
 
 
 @jit
@@ -150,7 +155,7 @@ def to_points(image: Flat, columns: N, channels: N, begin: N, rows: N, first: N,
 
 @jit
 def to_pixels(  # pragma: no cover
-    products: Flat, bias: Flat, columns: N, channels: N, begin: N, rows: N, first: N, out: Flat
+    products: Flat, bias: Flat, slope: F, columns: N, channels: N, begin: N, rows: N, first: N, out: Flat
 ) -> None:
     """Bring the products of a block of channels of some tiles to the pixels of the result.
 
@@ -160,6 +165,8 @@ def to_pixels(  # pragma: no cover
         (point, tile, channel), flat.
     bias
         Added, for each channel of the result.
+    slope
+        By what negative results are multiplied.
     columns, channels
         Size of the result; at least `SIZE` columns.
     begin
@@ -206,7 +213,7 @@ def to_pixels(  # pragma: no cover
                     tile[m + c + NEXT[4]],
                     tile[m + c + NEXT[5]],
                 )
-                out[o0 + c] = p0 + bias[begin + c]
-                out[o1 + c] = p1 + bias[begin + c]
-                out[o2 + c] = p2 + bias[begin + c]
-                out[o3 + c] = p3 + bias[begin + c]
+                out[o0 + c] = _leaked(p0 + bias[begin + c], slope)
+                out[o1 + c] = _leaked(p1 + bias[begin + c], slope)
+                out[o2 + c] = _leaked(p2 + bias[begin + c], slope)
+                out[o3 + c] = _leaked(p3 + bias[begin + c], slope)

@@ -31,7 +31,7 @@ from xsr.models.memory import Batches
 from xsr.models.precision import Exact
 from xsr.models.record import Architecture
 from xsr.models.registry import ModelSpec, loaded
-from xsr.models.rowwise import is_rowwise, narrow, writer
+from xsr.models.rowwise import absorb, is_rowwise, layer_of, narrow, slope_of, writer
 from xsr.models.threads import pooled, share
 from xsr.models.winograd import Filter
 
@@ -173,10 +173,8 @@ class Bands(nn.Module):
         super().__init__()
         self.whole = whole.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._nodes = _program(whole)
-        layers = ((node, _layer(whole, node)) for node, _ in self._nodes)
-        convolved = {node: layer for node, layer in layers if isinstance(layer, nn.Conv2d)}
-        made = {layer: convolution(layer) for layer in set(convolved.values())}  # blocks may share a layer
-        self._convolutions = {node: made[layer] for node, layer in convolved.items()}
+        self._layers = {node: layer_of(whole, node) for node, _ in self._nodes}
+        self._convolutions = _convolutions(self._layers)
         self._reach = _reaches(whole, [node for node, _ in self._nodes])
 
     @property
@@ -196,8 +194,6 @@ class Bands(nn.Module):
             unread = min(spare) // last.scale
             inner = [self._stream(image, rows, _State(self._excess())) for image in _crop(x, unread, unread).split(1)]
             return _crop(_together(inner), *last.spare(margin - unread))
-        if x.shape[2] < 2 * rows:
-            return without_margin(self.whole(x), x, margin)
         padded = [self._stream(image, rows, _State()) for image in x.split(1)]
         return without_margin(_together(padded), x, margin)
 
@@ -249,7 +245,7 @@ class Bands(nn.Module):
             state.held[node] = _attribute(self.whole, str(node.target))
             return
         values: dict[fx.Node, Any] = {source: state.rows(source, node) for source in node.all_input_nodes}
-        layer = _layer(self.whole, node)
+        layer = self._layers[node]
         if isinstance(layer, nn.Conv2d):
             ((source, value),) = values.items()
             padded, count = _padded(layer, value, first=node not in state.begun, last=last, pad=state.excess is None)
@@ -343,16 +339,17 @@ def _program(module: nn.Module) -> list[tuple[fx.Node, list[fx.Node]]]:
         graph = fx.Tracer().trace(module)
     except (fx.proxy.TraceError, TypeError, RuntimeError):
         return []
-    nodes = list(graph.nodes)
-    if not all(_is_cut(module, node) for node in nodes):
+    if not all(_is_cut(module, node) for node in graph.nodes):
         return []
+    absorb(module, graph)
+    nodes = list(graph.nodes)
     last_use = {node: node for node in nodes} | {source: user for user in nodes for source in user.all_input_nodes}
     return [(node, [source for source, user in last_use.items() if user is node]) for node in nodes]
 
 
 def _is_cut(module: nn.Module, node: fx.Node) -> bool:
     """Whether a node can be computed row by row, a convolution with its neighbours."""
-    layer = _layer(module, node)
+    layer = layer_of(module, node)
     if isinstance(layer, nn.Conv2d):
         return _is_plain(layer)
     if node.op == "get_attr":
@@ -397,7 +394,7 @@ def _reaches(module: nn.Module, nodes: list[fx.Node]) -> dict[fx.Node, _Reach]:
 
 def _reach_after(before: _Reach, module: nn.Module, node: fx.Node) -> _Reach:
     """Reach of a node from that of its inputs."""
-    layer = _layer(module, node)
+    layer = layer_of(module, node)
     if isinstance(layer, nn.Conv2d):
         above, beside = (size // 2 for size in layer.kernel_size)
         return replace(before, rows=before.rows + above, cols=before.cols + beside)
@@ -443,9 +440,11 @@ def _padded(layer: nn.Conv2d, x: Tensor | None, *, first: bool, last: bool, pad:
     return padded, max(0, x.shape[2] - 2 * above)
 
 
-def _layer(module: nn.Module, node: fx.Node) -> nn.Module | None:
-    """Layer that a node calls, if it calls one."""
-    return module.get_submodule(str(node.target)) if node.op == "call_module" else None
+def _convolutions(layers: dict[fx.Node, nn.Module | None]) -> dict[fx.Node, Callable[[Tensor], Tensor]]:
+    """Make what convolves at each node; once for nodes that share a layer."""
+    wanted = {node: (layer, slope_of(node)) for node, layer in layers.items() if isinstance(layer, nn.Conv2d)}
+    made = {pair: convolution(*pair) for pair in set(wanted.values())}
+    return {node: made[pair] for node, pair in wanted.items()}
 
 
 def _call(node: fx.Node, layer: nn.Module | None, values: dict[fx.Node, Any]) -> Tensor:

@@ -21,6 +21,8 @@ WRITERS: dict[Any, Callable[..., Any]] = {
     torch.mul: torch.mul,
 }
 """Of the functions those that write into given memory."""
+SLOPE = "slope"
+"""What a node of a graph keeps `slope_of` under."""
 Writer = Callable[..., Any]
 """Takes the arguments of a node, and as ``out`` the memory for its result."""
 
@@ -49,6 +51,54 @@ def is_rowwise(node: fx.Node, layer: nn.Module | None) -> bool:
     return node.op == "call_method" and node.target in METHODS
 
 
+def absorb(module: nn.Module, graph: fx.Graph) -> None:
+    """Have convolutions and sums do the activation that follows them.
+
+    Not a convolution whose rows another one of several rows waits for: those are copied behind others in any case, and
+    the activation does that.
+
+    Parameters
+    ----------
+    module
+        Network.
+    graph
+        Its graph, changed in place: see `slope_of`.
+    """
+    for node in list(graph.nodes):
+        slope = _slope(node, layer_of(module, node))
+        if slope is None:
+            continue
+        (source,) = node.all_input_nodes
+        layer = layer_of(module, source)
+        waits = any(getattr(layer_of(module, user), "kernel_size", (1, 1)) != (1, 1) for user in node.users)
+        if len(source.users) == 1 and ((isinstance(layer, nn.Conv2d) and not waits) or _is_sum(source)):
+            source.meta[SLOPE] = slope
+            node.replace_all_uses_with(source)
+            graph.erase_node(node)
+
+
+def slope_of(node: fx.Node) -> float:
+    """By what the negative output of a node is multiplied."""
+    slope: float = node.meta.get(SLOPE, 1.0)
+    return slope
+
+
+def layer_of(module: nn.Module, node: fx.Node) -> nn.Module | None:
+    """Layer that a node calls, if it calls one."""
+    return module.get_submodule(str(node.target)) if node.op == "call_module" else None
+
+
+def _slope(node: fx.Node, layer: nn.Module | None) -> float | None:
+    """By what an activation multiplies negative numbers; None for other operations."""
+    if isinstance(layer, nn.LeakyReLU):
+        return layer.negative_slope
+    return 0.0 if isinstance(layer, nn.ReLU) or node.target is torch.relu else None
+
+
+def _is_sum(node: fx.Node) -> bool:
+    return WRITERS.get(node.target) is torch.add and isinstance(node.args[0], fx.Node)
+
+
 def writer(node: fx.Node, layer: nn.Module | None, images: Sequence[Tensor]) -> Writer | None:
     """Find what makes the rows of a node in memory that is given.
 
@@ -67,16 +117,15 @@ def writer(node: fx.Node, layer: nn.Module | None, images: Sequence[Tensor]) -> 
     """
     if len({(image.shape, image.dtype) for image in images}) > 1:
         return None
-    if narrow(images):
-        if isinstance(layer, nn.LeakyReLU):
-            return partial(_leak, slope=layer.negative_slope)
-        if len(images) == 2 and WRITERS.get(node.target) is torch.add and not node.kwargs:
-            return _add
-    if isinstance(layer, nn.LeakyReLU):
-        return partial(torch.ops.aten.leaky_relu.out, negative_slope=layer.negative_slope)
-    if isinstance(layer, nn.ReLU) or node.target is torch.relu:
-        return partial(torch.clamp_min, min=0.0)
-    return WRITERS.get(node.target) if isinstance(node.args[0], fx.Node) else None
+    slope, after = _slope(node, layer), slope_of(node)
+    if slope is not None:
+        return partial(_leak if narrow(images) else torch.ops.aten.leaky_relu.out, negative_slope=slope)
+    if not isinstance(node.args[0], fx.Node) or node.target not in WRITERS:
+        return None
+    if _is_sum(node) and len(images) == 2 and not node.kwargs and narrow(images):
+        return partial(_add, slope=after)
+    write = WRITERS[node.target]
+    return write if after == 1 else partial(_then_leak, write, after)
 
 
 def narrow(images: Sequence[Tensor]) -> bool:
@@ -87,13 +136,17 @@ def narrow(images: Sequence[Tensor]) -> bool:
     )
 
 
-def _add(one: Tensor, other: Tensor, out: Tensor) -> None:
+def _then_leak(write: Writer, slope: float, *args: Any, out: Tensor, **kwargs: Any) -> None:
+    nn.functional.leaky_relu_(write(*args, out=out, **kwargs), slope)
+
+
+def _add(one: Tensor, other: Tensor, slope: float, out: Tensor) -> None:
     first, second, made = _bits(one), _bits(other), _bits(out)
-    add(*first, *second, N(out.shape[2]), N(out.shape[1] * out.shape[3]), *made)
+    add(*first, *second, F(slope), N(out.shape[2]), N(out.shape[1] * out.shape[3]), *made)
 
 
-def _leak(image: Tensor, slope: float, out: Tensor) -> None:
-    leak(*_bits(image), F(slope), N(out.shape[2]), N(out.shape[1] * out.shape[3]), *_bits(out))
+def _leak(image: Tensor, negative_slope: float, out: Tensor) -> None:
+    leak(*_bits(image), F(negative_slope), N(out.shape[2]), N(out.shape[1] * out.shape[3]), *_bits(out))
 
 
 def _bits(image: Tensor) -> tuple[Bits, N]:

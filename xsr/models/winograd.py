@@ -14,20 +14,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from xsr.kernels.winograd import CHANNELS, POINTS, SIZE, TILES, N, to_pixels, to_points, transformed
+from xsr.kernels.winograd import CHANNELS, POINTS, SIZE, TILES, F, N, to_pixels, to_points, transformed
 from xsr.models.threads import share
 
 Flat = NDArray[np.float32]
 Convolution = Callable[[Tensor], Tensor]
 
 
-def filtered(layer: nn.Conv2d, plain: Convolution) -> "Filter | None":
+def filtered(layer: nn.Conv2d, slope: float, plain: Convolution) -> "Filter | None":
     """Make what convolves by minimal filtering, without padding, where that pays.
 
     Parameters
     ----------
     layer
         Of step one.
+    slope
+        By what negative output is multiplied.
     plain
         The same by other means, for what is smaller than a tile.
 
@@ -43,7 +45,7 @@ def filtered(layer: nn.Conv2d, plain: Convolution) -> "Filter | None":
     if weight.dtype != torch.float32 or not weight.is_cpu:
         return None
     bias = torch.zeros(layer.out_channels) if layer.bias is None else layer.bias.detach()
-    return Filter(plain, torch.from_numpy(transformed(weight.numpy())), bias.numpy(), groups)
+    return Filter(plain, torch.from_numpy(transformed(weight.numpy())), bias.numpy(), slope, groups)
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Filter:
     weights: Tensor
     """As `transformed` makes them."""
     bias: Flat
+    slope: float
     groups: int
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -78,7 +81,7 @@ class Filter:
         rows, size, result = N(out.shape[0]), (N(out.shape[1]), N(out.shape[2])), out.ravel()
         points, products = torch.empty(inputs, POINTS, TILES, CHANNELS), torch.empty(POINTS, TILES, CHANNELS)
         there, made = [part.view(-1).numpy() for part in points], products.view(-1).numpy()
-        weights = [list(block) for block in self.weights]
+        weights, slope = [list(block) for block in self.weights], F(self.slope)
         with torch.inference_mode():
             for first in map(N, starts[part]):
                 for block in range(blocks):
@@ -88,4 +91,4 @@ class Filter:
                     torch.bmm(points[0], weights[block][0], out=products)
                     for i in range(1, inputs):
                         products.baddbmm_(points[i], weights[block][i])
-                    to_pixels(made, self.bias, *size, N(block * CHANNELS), rows, first, result)
+                    to_pixels(made, self.bias, slope, *size, N(block * CHANNELS), rows, first, result)
