@@ -3,8 +3,8 @@
 Seconds are those of the processor, so that other work on the machine counts little, but for the overhead,
 which is given in both. The network is carn_3x3x64g4sw; its weights are random, which changes no time. Measured are
 
-- the network alone: here in two precisions and in onnxruntime, alternating, beside the rate at which a convolution
-  of 256 channels runs by itself;
+- the network alone, and the fastest packaged one: here in two precisions, in onnxruntime and, where it is installed, in
+  OpenVINO, alternating, beside the rate at which a convolution of 256 channels runs by itself;
 - the whole job with its defaults beside the network alone on the same pixels, one array in memory without any halo,
   alternating in one process; and the memory of a fresh process for images of several sizes.
 
@@ -20,6 +20,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +30,17 @@ from common.machine import processor
 from common.timing import alternate, peak, timed
 
 NAME, BANDS, FACTOR = "carn_3x3x64g4sw", ["B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12"], 2
-FLOP = 9.33e6
-"""Arithmetic for each input pixel."""
 PRODUCT, PUBLISHED = 10_980, 5.0
 """Side of a Sentinel-2 product in pixels of 10 m, and hours that the field reports for it on one core."""
-PATCH, REPEATS = 256, 3
+PATCH, REPEATS = 256, 7
 SIDES = ((1024, 1), (2048, 3))
 """Images, and how often the job and the network alone are run on each."""
 LARGE = ((1024, 0), (4096, 0))
 """Images on which the job is run by itself, once."""
 FASTEST = "carn_3x1x32g2_s2"
 """Weights for that."""
+FLOP = {NAME: 9.33e6, FASTEST: 1.55e6}
+"""Arithmetic for each input pixel."""
 SMALL = ((64, 1),)
 """Image to check that it runs; its numbers mean nothing."""
 WARM = 256
@@ -104,32 +106,52 @@ def write_image(path: Path, side: int) -> None:
         target[:, first : first + 512] = 0.1 + 0.05 * interpolate_filled(coarse, rows, axis, "bicubic")
 
 
-def engines(model: Path, patch: int = PATCH) -> None:
-    """Print what the network reaches in each precision and in onnxruntime, and the rate of a convolution alone."""
+def engines(models: list[str], patch: int = PATCH) -> None:
+    """Print what networks reach in each precision and in other engines, and the rate of a convolution alone."""
+    import torch
+
+    torch.set_num_threads(1)
+    peaks = {name: peak(getattr(torch, name), min(64, patch)) for name in ("float32", "bfloat16")}
+    print(f"{patch}x{patch} px, one thread of {processor()}, medians of {REPEATS} alternating runs")
+    for model in models:
+        times = alternate(evaluations(model, patch), REPEATS)
+        name = Path(model).stem
+        print(name)
+        for engine, values in times.items():
+            rate = patch**2 / statistics.median(values)
+            ratio = statistics.median(o / t for o, t in zip(times["onnxruntime float32"], values, strict=True))
+            share = rate * FLOP[name] / peaks[engine.rsplit(" ")[1]]
+            print(f"{engine:<22} {rate / 1e3:6.1f} kpx/s  {ratio:5.2f} times onnxruntime  {share:4.0%} of the peak")
+    rates = ", ".join(f"{name} {value / 1e9:.0f} GFLOP/s" for name, value in peaks.items())
+    print(f"peak, the faster of 1x1 and 3x3 convolutions of 256 channels: {rates}", flush=True)
+
+
+def evaluations(model: str, patch: int) -> dict[str, Callable[[], Any]]:
+    """Make what evaluates a network on one image, by engine and precision."""
     import torch
 
     from xsr.models import predictor, registry
     from xsr.models.export import export
 
-    torch.set_num_threads(1)
-    spec = registry.spec(model)
     images = np.random.default_rng(0).standard_normal((1, len(BANDS), patch, patch)).astype(np.float32)
-    foreign = registry.load(export(model, model.parent / "onnx", units="reflectance").with_suffix(".yaml"))
-    peaks = {name: peak(getattr(torch, name), min(64, patch)) for name in ("float32", "bfloat16")}
-    runs: dict[str, Callable[[], Any]] = {
-        "onnxruntime float32": lambda: foreign(torch.from_numpy(images)),
+    with tempfile.TemporaryDirectory() as folder:
+        card = export(model, Path(folder) / "onnx", units="reflectance").with_suffix(".yaml")
+        foreign = registry.load(card)
+        runs: dict[str, Callable[[], Any]] = {"onnxruntime float32": lambda: foreign(torch.from_numpy(images))}
+        if find_spec("openvino"):
+            import openvino
+
+            found = openvino.Core().read_model(card.with_suffix(".onnx"))
+            found.reshape(images.shape)
+            for hint, precision in (("f32", "float32"), ("bf16", "bfloat16")):
+                options = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1}
+                request = openvino.Core().compile_model(found, "CPU", options).create_infer_request()
+                runs[f"openvino {precision}"] = partial(request.infer, {0: images})
+    spec = registry.spec(model)
+    return runs | {
         "xsr float32": lambda: predictor.predict_fixed(spec, images, "cpu", "float32"),
         "xsr bfloat16": lambda: predictor.predict_fixed(spec, images, "cpu", "bfloat16"),
     }
-    times = alternate(runs, REPEATS)
-    print(f"{NAME}, {patch}x{patch} px, one thread, medians of {REPEATS} alternating runs")
-    for name, values in times.items():
-        rate = patch**2 / statistics.median(values)
-        ratio = statistics.median(o / t for o, t in zip(times["onnxruntime float32"], values, strict=True))
-        share = rate * FLOP / peaks[name.rsplit(" ")[1]]
-        print(f"{name:<22} {rate / 1e3:6.1f} kpx/s  {ratio:5.2f} times onnxruntime  {share:4.0%} of the peak")
-    rates = ", ".join(f"{name} {value / 1e9:.0f} GFLOP/s" for name, value in peaks.items())
-    print(f"peak, the faster of 1x1 and 3x3 convolutions of 256 channels: {rates}", flush=True)
 
 
 def run_job(source: Path, model: str, side: int, repeats: int) -> dict[str, Any]:
@@ -233,7 +255,7 @@ def main() -> None:
         model, source = FASTEST, Path(folder) / "image.zarr"
         if not options.large:
             weights = write_model(Path(folder))
-            engines(weights, 32 if options.small else PATCH)
+            engines([str(weights), FASTEST], 32 if options.small else PATCH)
             model = str(weights)
         write_image(source, max(side for side, _ in sides))
         print(f"from Zarr to Zarr, {Path(model).stem}, one core of {processor()}")
