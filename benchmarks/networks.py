@@ -8,7 +8,7 @@ gains are the mean over the test places of a card's scores, in brackets with pai
 
 import argparse
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -17,7 +17,7 @@ from common.machine import processor
 from common.timing import alternate, peak
 from numpy.typing import NDArray
 from pipeline import PRODUCT
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from xsr.models.card import ModelCard
 from xsr.models.precision import Exact, resolve_precision
@@ -27,7 +27,8 @@ from xsr.models.registry import card as read_card
 from xsr.models.registry import spec
 
 MODELS = ("carn_3x3x64g4sw_s2", "carn_3x2x32g2sw_s2", "carn_3x1x32g2_s2", "liif_s2")
-SCALE, SIDE, REPEATS = 2.0, 128, 5
+SCALE, SIDE, REPEATS = 2.0, 256, 7
+Shape = Sequence[int]
 
 
 def doubled(name: str, images: NDArray[np.float32], precision: Exact) -> NDArray[np.float32]:
@@ -41,9 +42,15 @@ def doubled(name: str, images: NDArray[np.float32], precision: Exact) -> NDArray
 
 def operations(name: str, images: NDArray[np.float32]) -> float:
     """Multiplications and additions for a pixel of the input, of convolutions that are not filtered."""
-    with FlopCounterMode(display=False) as counter:
+    by_onednn = torch.ops.mkldnn._convolution_pointwise
+    with FlopCounterMode(display=False, custom_mapping={by_onednn: _convolved}) as counter:
         doubled(name, images, "bfloat16")
     return counter.get_total_flops() / images[0, 0].size
+
+
+def _convolved(image: Shape, weights: Shape, *_: object, out_shape: Shape) -> int:
+    """Count the operations of a convolution."""
+    return conv_flop_count(image, weights, out_shape)
 
 
 def gain(card: ModelCard, pairs: str) -> float:
