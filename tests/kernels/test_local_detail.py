@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from xsr.kernels.local_detail import carried_over, slopes_and_detail
 from xsr.models.architectures.injection import RIDGE, carried, regressed
+from xsr.models.architectures.srcnn import taps
 
 
 def images(count, height, width, seed=0):
@@ -58,20 +59,24 @@ def test_a_guide_without_contrast_has_no_slope():
     assert not slopes[0, 1:].any()
 
 
+@pytest.mark.parametrize("margin", [0, 1, 3])
 @pytest.mark.parametrize("factor", [1, 2, 3])
 @pytest.mark.parametrize(("count", "guides"), [(6, 4), (1, 1), (2, 3)])
-def test_what_is_carried_over(factor, count, guides):
-    slopes = np.random.default_rng(0).standard_normal((count, guides, 5, 9), dtype=np.float32)
-    output = images(guides + 2 * count, 5 * factor, 9 * factor, 1)
-    enlarged = images(count, 5 * factor, 9 * factor, 2)
-    made = carried_over(output.transpose(1, 2, 0), enlarged, slopes)
-    wanted = carried(*batch(output, enlarged, slopes))[0].numpy()
+def test_what_is_carried_over(factor, margin, count, guides):
+    """The outermost pixels are those of the detail, not of the output."""
+    slopes = np.random.default_rng(0).standard_normal((count, guides, 8, 11), dtype=np.float32)
+    detail = images(count, 8, 11, 2)
+    output = images(guides + 2 * count, (8 - 2 * margin) * factor, (11 - 2 * margin) * factor, 1)
+    phases = [taps(phase, factor, 1) for phase in range(factor)]
+    made = carried_over(output.transpose(1, 2, 0), detail, slopes, phases, margin)
+    wanted = carried(*batch(output, detail, slopes), factor, margin)[0].numpy()
     assert made.dtype == np.float32
-    np.testing.assert_allclose(made, wanted, atol=1e-5)
+    np.testing.assert_allclose(made, wanted, atol=2e-5)
 
 
 def test_what_is_carried_over_by_hand():
-    """Half trusted: of 3 + 2 * 10 enlarged and carried over, half is added to 100."""
+    """Half trusted: of 3 + 2 * 10, the detail and what is carried over, half is added to 100."""
     output = np.float32([[[10, 100, 0.5]]])
-    made = carried_over(output, np.float32([[[3]]]), np.float32([[[[2]]]]))
+    itself = [(-1, (0.0, 1.0, 0.0, 0.0))]
+    made = carried_over(output, np.float32([[[3]]]), np.float32([[[[2]]]]), itself)
     assert made.ravel().tolist() == [10, 111.5]

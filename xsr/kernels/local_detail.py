@@ -4,6 +4,8 @@ The same as `xsr.models.architectures.injection` computes from tensors where der
 there; here row by row, so that what belongs to a row stays in the cache. Numbers differ by rounding.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +16,8 @@ N = np.uint64
 Flat = NDArray[F]
 WINDOW = 3
 """Half-side in pixels of the windows of a regression, and of those over which slopes are averaged."""
+BORDER = N(3)
+"""Pixels beyond a row that interpolation reads at most."""
 ONE, TWO, REACH, SEVEN, UNIT = N(1), N(2), N(WINDOW), N(2 * WINDOW + 1), F(1)
 
 
@@ -215,78 +219,112 @@ def _average(  # pragma: no cover
                 detail[image + x] += slopes[k * plane + here + x] * lost[band + x]
 
 
-def carried_over(output: NDArray[F], enlarged: NDArray[F], slopes: NDArray[F]) -> NDArray[F]:
-    """Add to the coarse bands of an output what their sharp ones say of them, as far as the output trusts it.
+def carried_over(
+    output: NDArray[F],
+    detail: NDArray[F],
+    slopes: NDArray[F],
+    taps: Sequence[tuple[int, Sequence[float]]],
+    margin: int = 0,
+) -> NDArray[F]:
+    """Add to the coarse bands of an output what its sharp ones say of them, as far as the output trusts it.
 
     Parameters
     ----------
     output
-        (H * factor, W * factor, B + C): B bands, the C last of them coarse, and the trust.
-    enlarged
-        Detail of the coarse bands, (C, H * factor, W * factor).
+        ((H - 2 * margin) * factor, (W - 2 * margin) * factor, B + C): B bands, the C last of them coarse, and the
+        trust.
+    detail
+        Of the coarse bands, (C, H, W); it is enlarged.
     slopes
         (C, G, H, W).
+    taps
+        For each output pixel inside of an input pixel, along one axis, the first of the four input pixels that it is
+        interpolated from, counted from that one, and their weights. The outermost pixels are repeated.
+    margin
+        Pixels along each side of the detail and the slopes that the output leaves out.
 
     Returns
     -------
     ndarray
-        (B, H * factor, W * factor).
+        (B, (H - 2 * margin) * factor, (W - 2 * margin) * factor).
     """
     count, guides, height, width = slopes.shape
-    factor = output.shape[0] // height
-    out = np.empty((guides + count, *output.shape[:2]), np.float32)
-    _carry(
-        np.ascontiguousarray(output).ravel(),
-        np.ascontiguousarray(enlarged).ravel(),
-        np.ascontiguousarray(slopes).ravel(),
-        N(count),
-        N(guides),
-        N(height),
-        N(width),
-        N(factor),
-        out.ravel(),
-    )
+    out = np.empty((output.shape[2] - count, *output.shape[:2]), np.float32)
+    first, weights = (np.array(values) for values in zip(*taps, strict=True))
+    sizes = N(count), N(guides), N(height), N(width), N(len(taps)), N(margin)
+    flat, details, slope = (np.ascontiguousarray(one).ravel() for one in (output, detail, slopes))
+    _carry(flat, details, slope, first, weights.astype(np.float32), *sizes, out.ravel())
     return out
+
+
+@jit
+def _enlarge_row(  # pragma: no cover
+    image: Flat, begin: N, row: int, height: N, width: N, weights: Flat, line: Flat
+) -> None:
+    """Interpolate between four rows of an image; the line gets `BORDER` more of its outermost pixels on each side."""
+    most = int(height) - 1
+    a, b = begin + N(min(max(row, 0), most)) * width, begin + N(min(max(row + 1, 0), most)) * width
+    c, d = begin + N(min(max(row + 2, 0), most)) * width, begin + N(min(max(row + 3, 0), most)) * width
+    w0, w1, w2, w3 = weights[0], weights[1], weights[2], weights[3]
+    for x in range(width):
+        line[BORDER + x] = w0 * image[a + x] + w1 * image[b + x] + w2 * image[c + x] + w3 * image[d + x]
+    for x in range(BORDER):
+        line[x] = line[BORDER]
+        line[BORDER + width + x] = line[BORDER + width - ONE]
 
 
 @jit
 def _carry(  # pragma: no cover
     output: Flat,
-    enlarged: Flat,
+    detail: Flat,
     slopes: Flat,
+    first: NDArray[np.int64],
+    weights: NDArray[F],
     count: N,
     guides: N,
     height: N,
     width: N,
     factor: N,
+    margin: N,
     out: Flat,
 ) -> None:
-    fine, bands = width * factor, guides + count
-    channels, plane, large = bands + count, height * width, height * width * factor * factor
+    """Go along rows of the output: bring channels apart, enlarge, and sum up."""
+    inner, plane = width - TWO * margin, height * width
+    fine, rows = inner * factor, (height - TWO * margin) * factor
+    bands = out.size // (rows * fine)
+    channels, large = bands + count, rows * fine
     line = np.empty(channels * fine, np.float32)
     wide = np.empty(count * guides * fine, np.float32)
+    between = np.empty(width + TWO * BORDER, np.float32)
     total = np.empty(fine, np.float32)
-    for y in range(height * factor):
-        here = y * fine
-        if y % factor == N(0):
+    for y in range(rows):
+        row, phase, here = margin + y // factor, y % factor, y * fine
+        if phase == N(0):
             for k in range(count * guides):
-                place = k * plane + (y // factor) * width
-                for step in range(factor):
-                    for x in range(width):
-                        wide[k * fine + x * factor + step] = slopes[place + x]
+                place = k * plane + row * width + margin
+                for inside in range(factor):
+                    for x in range(inner):
+                        wide[k * fine + x * factor + inside] = slopes[place + x]
         for x in range(fine):
             for c in range(channels):
                 line[c * fine + x] = output[(here + x) * channels + c]
-        for b in range(guides):
+        for b in range(bands - count):
             for x in range(fine):
                 out[b * large + here + x] = line[b * fine + x]
         for c in range(count):
-            for x in range(fine):
-                total[x] = enlarged[c * large + here + x]
+            _enlarge_row(detail, c * plane, int(row) + first[phase], height, width, weights[phase], between)
+            for inside in range(factor):
+                start = N(int(BORDER + margin) + first[inside])
+                w0, w1, w2, w3 = weights[inside, 0], weights[inside, 1], weights[inside, 2], weights[inside, 3]
+                for x in range(inner):
+                    low = w0 * between[start + x] + w1 * between[start + x + ONE]
+                    high = w2 * between[start + x + TWO] + w3 * between[start + x + N(3)]
+                    total[x * factor + inside] = low + high
             for b in range(guides):
                 slope = (c * guides + b) * fine
                 for x in range(fine):
                     total[x] += wide[slope + x] * line[b * fine + x]
-            own, trust, o = (guides + c) * fine, (bands + c) * fine, (guides + c) * large + here
+            own, trust = (bands - count + c) * fine, (bands + c) * fine
+            place = (bands - count + c) * large + here
             for x in range(fine):
-                out[o + x] = line[own + x] + line[trust + x] * total[x]
+                out[place + x] = line[own + x] + line[trust + x] * total[x]

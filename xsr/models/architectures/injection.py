@@ -32,7 +32,7 @@ from xsr.core.errors import ParameterError
 from xsr.kernels.local_detail import WINDOW, carried_over, slopes_and_detail
 from xsr.models.architectures import carn
 from xsr.models.architectures.carn import CARN
-from xsr.models.architectures.srcnn import bicubic, precise
+from xsr.models.architectures.srcnn import bicubic, precise, taps
 from xsr.models.record import Architecture
 
 BLUR = 0.97
@@ -95,8 +95,7 @@ class Injection(nn.Module):
             output = precise(self.body(crop(inputs, unread), margin - unread))
         else:
             output = precise(self.body(inputs))
-        large = crop(bicubic(detail, self.factor), margin * self.factor)
-        return (_carried_by_kernels if by_kernels else carried)(output, large, crop(slopes, margin))
+        return (_carried_by_kernels if by_kernels else carried)(output, detail, slopes, self.factor, margin)
 
 
 def crop(x: Tensor, margin: int) -> Tensor:
@@ -143,30 +142,36 @@ def regressed(images: Tensor, guide: Tensor, lost: Tensor) -> tuple[Tensor, Tens
 
 def _regressed_by_kernels(images: Tensor, guide: Tensor, lost: Tensor) -> tuple[Tensor, Tensor]:
     """Regress as `regressed` does, an image at a time."""
-    arrays = [x.contiguous().numpy() for x in (images, guide, lost)]
-    slopes, detail = zip(*(slopes_and_detail(*one, RIDGE) for one in zip(*arrays, strict=True)), strict=True)  # type: ignore[call-arg]
+    arrays = zip(images.numpy(), guide.numpy(), lost.numpy(), strict=True)
+    slopes, detail = zip(*(slopes_and_detail(own, other, gone, RIDGE) for own, other, gone in arrays), strict=True)
     return _together(slopes), _together(detail)
 
 
-def carried(output: Tensor, enlarged: Tensor, slopes: Tensor) -> Tensor:
+def carried(output: Tensor, detail: Tensor, slopes: Tensor, factor: int, margin: int = 0) -> Tensor:
     """Add to the coarse bands of an output what its sharp ones say of them, as far as the output trusts it.
 
     Parameters
     ----------
     output
-        (N, B + C, H * factor, W * factor): B bands, the C last of them coarse, and the trust.
-    enlarged
-        Detail of the coarse bands, (N, C, H * factor, W * factor).
+        (N, B + C, (H - 2 * margin) * factor, (W - 2 * margin) * factor): B bands, the C last of them coarse, and the
+        trust.
+    detail
+        Of the coarse bands, (N, C, H, W); it is enlarged.
     slopes
         (N, C, G, H, W).
+    factor
+        Output pixels per input pixel along each axis.
+    margin
+        Pixels along each side of the detail and the slopes that the output leaves out.
 
     Returns
     -------
     Tensor
-        (N, B, H * factor, W * factor).
+        (N, B, (H - 2 * margin) * factor, (W - 2 * margin) * factor).
     """
     coarse, guides = slopes.shape[1:3]
-    factor = output.shape[3] // slopes.shape[4]
+    slopes = crop(slopes, margin)
+    enlarged = crop(bicubic(detail, factor), margin * factor)
     own, trust = output[:, :-coarse], output[:, -coarse:]
     # (N, guides, H, factor, W, factor): the output pixels inside each input pixel.
     cells = own[:, :guides].unflatten(3, (-1, factor)).unflatten(2, (-1, factor))
@@ -177,10 +182,11 @@ def carried(output: Tensor, enlarged: Tensor, slopes: Tensor) -> Tensor:
     return torch.stack(out, dim=1)
 
 
-def _carried_by_kernels(output: Tensor, enlarged: Tensor, slopes: Tensor) -> Tensor:
+def _carried_by_kernels(output: Tensor, detail: Tensor, slopes: Tensor, factor: int, margin: int) -> Tensor:
     """Carry over as `carried` does, an image at a time."""
-    arrays = [x.numpy() for x in (output.movedim(1, -1), enlarged, slopes)]
-    return _together([carried_over(*one) for one in zip(*arrays, strict=True)])
+    phases = [taps(phase, factor, 1) for phase in range(factor)]
+    images = zip(output.movedim(1, -1).numpy(), detail.numpy(), slopes.numpy(), strict=True)
+    return _together([carried_over(made, lost, slope, phases, margin) for made, lost, slope in images])
 
 
 def _together(images: Sequence[NDArray[np.float32]]) -> Tensor:

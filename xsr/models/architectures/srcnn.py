@@ -59,12 +59,12 @@ def precise(x: Tensor) -> Tensor:
 
 def _resample_rows(x: Tensor, up: int, down: int) -> Tensor:
     n, channels, height, width = x.shape
-    taps = [_taps(phase, up, down) for phase in range(up)]
-    before = max(0, -min(first for first, _ in taps))
-    after = max(0, max(first for first, _ in taps) + 4 - down)
+    phases = [taps(phase, up, down) for phase in range(up)]
+    before = max(0, -min(first for first, _ in phases))
+    after = max(0, max(first for first, _ in phases) + 4 - down)
     padded = nn.functional.pad(x, (0, 0, before, after), mode="replicate")
-    phases = [_weigh(padded[:, :, before + first :], weights, down, height // down) for first, weights in taps]
-    return torch.stack(phases, dim=3).reshape(n, channels, -1, width)
+    made = [_weigh(padded[:, :, before + first :], weights, down, height // down) for first, weights in phases]
+    return torch.stack(made, dim=3).reshape(n, channels, -1, width)
 
 
 def _weigh(x: Tensor, weights: tuple[float, ...], step: int, rows: int) -> Tensor:
@@ -76,7 +76,7 @@ def _weigh(x: Tensor, weights: tuple[float, ...], step: int, rows: int) -> Tenso
     return total
 
 
-def _taps(phase: int, up: int, down: int) -> tuple[int, tuple[float, ...]]:
+def taps(phase: int, up: int, down: int) -> tuple[int, tuple[float, ...]]:
     """First of the four input pixels of an output pixel, and their weights."""
     # Centre of the output pixel in input pixels: (phase + 1/2) down / up - 1/2, over the denominator 2 up.
     below, rest = divmod((2 * phase + 1) * down - up, 2 * up)
@@ -87,7 +87,7 @@ def _taps(phase: int, up: int, down: int) -> tuple[int, tuple[float, ...]]:
 def _furthest(position: int, factor: int) -> int:
     """Last input pixel that an output pixel depends on when interpolated."""
     pixel, phase = divmod(position, factor)
-    first, weights = _taps(phase, factor, 1)
+    first, weights = taps(phase, factor, 1)
     return pixel + first + max(k for k, weight in enumerate(weights) if weight != 0)
 
 
