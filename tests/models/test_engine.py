@@ -167,6 +167,32 @@ class Scaled(nn.Module):
         return self.convolution(x) * (self.one * self.other)
 
 
+class Activated(nn.Module):
+    """Activations of sums that are not of two images alike, and one behind another."""
+
+    def __init__(self):
+        super().__init__()
+        self.wide, self.one = nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(4, 1, 3, padding=1)
+        self.leaky, self.weak = nn.LeakyReLU(0.5), nn.LeakyReLU(0.1)
+        self.first, self.second = nn.Parameter(torch.tensor(-2.0)), nn.Parameter(torch.tensor(0.5))
+
+    def forward(self, x):
+        wide = self.wide(x)
+        broadcast = self.leaky(wide + self.one(x))
+        number = self.leaky(self.first + self.second)
+        return self.weak(self.leaky(broadcast * number + x))
+
+
+@pytest.mark.parametrize("margin", [0, 6])
+def test_no_activation_is_lost(narrow, margin):
+    network, x = Activated(), image(32, 24)
+    bands = engine.Bands(network)
+    assert bands.cut
+    with torch.inference_mode():
+        wanted = network(x)[:, :, margin : 32 - margin, margin : 24 - margin]
+        assert largest(bands(x, margin), wanted) <= 1e-5
+
+
 def test_numbers_for_all_pixels_may_be_computed(narrow):
     network, x = Scaled(), image(32, 6)
     bands = engine.Bands(network)

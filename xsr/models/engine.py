@@ -458,7 +458,8 @@ def _call(node: fx.Node, layer: nn.Module | None, values: dict[fx.Node, Any]) ->
         out = getattr(args[0], str(node.target))(*args[1:], **kwargs)
     else:
         out = node.target(*args, **kwargs)  # type: ignore[operator]
-    return out
+    slope = slope_of(node)
+    return out if slope == 1 else nn.functional.leaky_relu(out, slope)
 
 
 def _write(write: Callable[..., Any], node: fx.Node, values: dict[fx.Node, Any], out: Tensor, rows: slice) -> None:

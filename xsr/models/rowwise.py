@@ -69,9 +69,11 @@ def absorb(module: nn.Module, graph: fx.Graph) -> None:
         if slope is None:
             continue
         (source,) = node.all_input_nodes
+        if len(source.users) > 1 or SLOPE in source.meta:  # which has one already
+            continue
         layer = layer_of(module, source)
         waits = any(getattr(layer_of(module, user), "kernel_size", (1, 1)) != (1, 1) for user in node.users)
-        if len(source.users) == 1 and ((isinstance(layer, nn.Conv2d) and not waits) or _is_sum(source)):
+        if (isinstance(layer, nn.Conv2d) and not waits) or _is_sum(source):
             source.meta[SLOPE] = slope
             node.replace_all_uses_with(source)
             graph.erase_node(node)
