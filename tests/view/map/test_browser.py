@@ -33,6 +33,7 @@ PATIENCE = 120_000
 """Milliseconds that a step may take on a busy machine."""
 SETTLED = "#busy[hidden]"
 FINE = ".leaflet-main-pane .leaflet-tile-loaded"
+playwright.expect.set_options(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -99,12 +100,20 @@ def zooms(page):
     return {int(source.split("?")[0].split("/")[-3]) for source in sources if not source.startswith("data:")}
 
 
-def zooms_in(page, level):
-    """Zoom by one, to a level; a click before the last movement has ended would be lost."""
-    page.locator(".leaflet-control-zoom-in").click()
-    page.locator(f'{FINE}[src*="/{level}/"]').first.wait_for()
-    page.locator(".leaflet-zoom-anim").wait_for(state="detached")
+def zooms_by_one(page, way):
+    """Zoom in or out; what is done before the movement has ended, which the scale shows, would be lost."""
+    scale = page.locator(".leaflet-control-scale-line")
+    before = scale.text_content()
+    page.locator(f".leaflet-control-zoom-{way}").click()
+    playwright.expect(scale).not_to_have_text(before)
     settle(page)
+
+
+def appears(page, name):
+    """Wait for a cube that a job makes, or for what the job says instead."""
+    cube, error = page.locator("#cube option", has_text=name), page.locator("#notice.bad:not([hidden])")
+    cube.or_(error).first.wait_for(state="attached")
+    assert error.all_text_contents() == []
 
 
 def tries_the_picture(page, name):
@@ -115,8 +124,7 @@ def tries_the_picture(page, name):
     drag(page, (x + 60, y + 60), (x - 20, y + 20))
     settle(page)
     assert picture(page, f"{name}-panned") != first
-    page.locator(".leaflet-control-zoom-in").click()
-    settle(page)
+    zooms_by_one(page, "in")
     assert max(zooms(page), default=0) >= 16  # pixels of 2.4 m at the equator, 1.5 m here
     acquired = picture(page, f"{name}-zoomed")
     assert page.locator("#kind").text_content() == "acquired"
@@ -198,7 +206,7 @@ def fetches(page, catalogue, name):
     page.locator("#dates tr").nth(1).wait_for()
     picture(page, f"{name}-found")
     page.locator("#fetch").click()
-    page.locator("#cube option", has_text=COLLECTION).wait_for(state="attached")
+    appears(page, COLLECTION)
     settle(page)
     picture(page, f"{name}-fetched")
 
@@ -206,7 +214,7 @@ def fetches(page, catalogue, name):
 def sharpens_and_downloads(page, folder, name):
     page.locator("#sharpen-part > summary").click()
     page.locator("#sharpen").click()
-    page.locator("#cube option", has_text="liif").wait_for(state="attached")
+    appears(page, "liif")
     settle(page)
     playwright.expect(page.locator("#kind")).to_have_text("in the result")
     picture(page, f"{name}-sharpened")
@@ -228,9 +236,10 @@ def test_a_real_series_is_looked_at_sharpened_downloaded_and_another_fetched(bro
     with serving(tmp_path, items) as catalogue, cube.sr.explore(title="31UES") as shown:
         with visited(browser, shown.url, color_scheme="dark") as page:
             tries_the_picture(page, "real")
-            page.locator(".leaflet-control-zoom-out").click()
+            zooms_by_one(page, "out")
             x, y = middle(page, "#map")
             drag(page, (x - 100, y), (x + 20, y + 20))
+            settle(page)
             draws_an_area(page, "real")
             fine = sharpens_and_downloads(page, tmp_path, "real")
             fetches(page, catalogue, "real")
@@ -255,8 +264,8 @@ def test_a_cube_that_no_network_fits_is_shown_by_interpolation_and_what_is_near_
         page.mouse.click(x + 60, y)  # beside the bar
         page.locator("#spectrum circle").wait_for()
         with page.expect_response(lambda response: near(response.request)) as event:
-            for level in range(max(zooms(page)) + 1, 17):
-                zooms_in(page, level)
+            for _ in range(max(zooms(page)) + 1, 17):
+                zooms_by_one(page, "in")
         path = event.value.url.split("?")[0].partition("/tiles/")[2]
         assert event.value.ok
         assert page.locator(f'{FINE}[src*="{path}"]').count() == 0
