@@ -6,7 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import correlate
 
-from xsr.kernels.winograd import CHANNELS, POINTS, SIZE, TILES, F, N, to_pixels, to_points, transformed
+from xsr.kernels.winograd import CHANNELS, POINTS, SIZE, F, N, to_pixels, to_points, transformed
+
+TILES = 5
+"""Tiles that are computed together."""
 
 
 def filtered(image, kernel, bias=0.0, slope=1.0):
@@ -14,17 +17,19 @@ def filtered(image, kernel, bias=0.0, slope=1.0):
     rows, columns, channels = image.shape[0] - 2, image.shape[1] - 2, image.shape[2]
     weights = np.zeros((CHANNELS, CHANNELS, 3, 3), np.float32)
     weights[range(CHANNELS), range(CHANNELS)] = kernel
-    ((at_points,),) = transformed(weights)
+    at_points = transformed(weights)
     out = np.full((rows, columns, channels), np.nan, np.float32)
     flat, made, offsets = image.ravel(), out.ravel(), np.full(channels, bias, np.float32)
     tiles = -(-rows // SIZE) * -(-columns // SIZE)
     for first in range(0, tiles, TILES):
-        for begin in range(0, channels, CHANNELS):
-            points = np.zeros((POINTS, TILES, CHANNELS), np.float32)
-            place = N(channels), N(begin), N(rows), N(first)
-            to_points(flat, N(columns + 2), *place, points.ravel())
-            products = np.matmul(points, at_points)
-            to_pixels(products.ravel(), offsets, F(slope), N(columns), *place, made)
+        points = np.zeros((TILES, POINTS, channels), np.float32)
+        places = [(N(channels), N(begin), N(rows), N(first), N(TILES)) for begin in range(0, channels, CHANNELS)]
+        for place in places:
+            to_points(flat, N(columns + 2), *place, points.ravel(), N(channels), place[1])
+        blocks = points.reshape(TILES, POINTS, -1, CHANNELS)
+        products = np.einsum("tpbi,poi->tpbo", blocks, at_points).ravel()
+        for place in places:
+            to_pixels(products, N(channels), place[1], offsets, F(slope), N(columns), *place, made)
     return out
 
 
@@ -32,12 +37,12 @@ def test_weights_at_a_point_by_hand():
     """At (0, 0) a quarter of the first weight a side; at infinity the last one itself."""
     weights = np.zeros((CHANNELS, CHANNELS, 3, 3), np.float32)
     weights[5, 7] = np.arange(9).reshape(3, 3) + 1
-    ((made,),) = transformed(weights)
+    made = transformed(weights)
     assert made.shape == (POINTS, CHANNELS, CHANNELS)
-    assert made[0, 7, 5] == 1 / 16
-    assert made[-1, 7, 5] == 9
-    assert np.allclose(made[7, 7, 5], 45 / 36)  # a sixth of the sum of each side
-    assert np.count_nonzero(made) == np.count_nonzero(made[:, 7, 5])
+    assert made[0, 5, 7] == 1 / 16
+    assert made[-1, 5, 7] == 9
+    assert np.allclose(made[7, 5, 7], 45 / 36)  # a sixth of the sum of each side
+    assert np.count_nonzero(made) == np.count_nonzero(made[:, 5, 7])
 
 
 def test_the_middle_weight_alone_leaves_the_inner_pixels():
@@ -60,12 +65,15 @@ def test_any_size_equals_a_correlation_in_double_precision(rows, columns, blocks
     assert np.abs(filtered(image, kernel, 0.5, 0.2) - leaky).max() <= 1e-4
 
 
-@pytest.mark.parametrize("tile", [0, 1])
-def test_tiles_that_were_not_asked_for_stay(tile):
-    """From the given first tile on: what comes before it is not touched."""
+@pytest.mark.parametrize(
+    ("tile", "count", "touches"), [(0, 5, [True, True]), (0, 1, [True, False]), (1, 5, [False, True])]
+)
+def test_tiles_that_were_not_asked_for_stay(tile, count, touches):
+    """From the given first tile on, as many as are given: others are not touched."""
     out = np.zeros(4 * 8 * CHANNELS, np.float32)
     products = np.random.default_rng(0).random(POINTS * TILES * CHANNELS, np.float32)
     place = N(8), N(CHANNELS), N(0), N(4)
-    to_pixels(products, np.zeros(CHANNELS, np.float32), F(1), *place, N(tile), out)
+    block = N(CHANNELS), N(0)
+    to_pixels(products, *block, np.zeros(CHANNELS, np.float32), F(1), *place, N(tile), N(count), out)
     touched = out.reshape(4, 8, CHANNELS).any((0, 2))
-    assert touched.tolist() == [tile == 0] * 4 + [True] * 4
+    assert touched.tolist() == [touches[0]] * 4 + [touches[1]] * 4

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from xsr.models import convolutions
-from xsr.models.convolutions import convolution, has_onednn
+from xsr.models.convolutions import convolution
+from xsr.models.onednn import has_onednn
 from xsr.models.threads import pooled
 from xsr.models.winograd import Filter
 

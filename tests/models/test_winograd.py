@@ -44,7 +44,7 @@ def test_it_is_the_convolution_to_rounding(counted, inputs, outputs, groups, bia
     assert made.shape == wanted.shape
     assert made.is_contiguous(memory_format=torch.channels_last)
     error = made - wanted
-    assert float(error.square().mean().sqrt()) <= 2e-6 * float(wanted.std())
+    assert float(error.square().mean().sqrt()) <= 3e-6 * float(wanted.std())
     assert float(error.abs().max()) <= 1e-4 * float(wanted.std())
 
 

@@ -24,8 +24,6 @@ N = np.uint64
 Flat = NDArray[F]
 CHANNELS = 64
 """Channels that go through the kernels together."""
-TILES = 64
-"""Tiles likewise: what belongs to them stays in the cache of a core."""
 POINTS = 36
 """Products of a tile and a pair of channels, in place of 144."""
 SIZE = 4
@@ -44,15 +42,11 @@ WEIGHTS = np.array(
 
 # Loops are over unsigned numbers, and distances between arrays of a loop are constants: the compiler then knows that
 # they do not overlap, and computes several channels at once.
-SIDE, STEP, TWO, SIX, LANES, MOST = N(SIZE), N(SIZE - 1), N(2), N(6), N(CHANNELS), N(TILES)
+SIDE, STEP, TWO, SIX, LANES, PLACES = N(SIZE), N(SIZE - 1), N(2), N(6), N(CHANNELS), N(POINTS)
 NEXT = tuple(N(i * CHANNELS) for i in range(6))
-"""Distances between six columns of a tile."""
+"""Distances between six columns of a tile, or the products of them."""
 BELOW = tuple(N(6 * i * CHANNELS) for i in range(6))
 """Distances between its six rows."""
-POINT = tuple(N(i * CHANNELS * TILES) for i in range(6))
-"""Distances between the products of six columns."""
-LEVEL = tuple(N(6 * i * CHANNELS * TILES) for i in range(6))
-"""Distances between those of six rows."""
 ZERO, F2, F4, F5, F8 = F(0), F(2), F(4), F(5), F(8)
 
 
@@ -62,17 +56,15 @@ def transformed(weights: NDArray[F]) -> NDArray[F]:
     Parameters
     ----------
     weights
-        (output, input, 3, 3), as many outputs and inputs as fill blocks of `CHANNELS`.
+        (output, input, 3, 3).
 
     Returns
     -------
     NDArray
-        ``G g G'``, (block of outputs, block of inputs, point, input, output).
+        ``G g G'``, (point, output, input).
     """
-    outputs, inputs = (size // CHANNELS for size in weights.shape[:2])
-    at_points = np.einsum("ia,jb,ocab->ijco", WEIGHTS, WEIGHTS, weights.astype(np.float64))
-    blocks = at_points.reshape(POINTS, inputs, CHANNELS, outputs, CHANNELS).transpose(3, 1, 0, 2, 4)
-    return np.ascontiguousarray(blocks, np.float32)
+    at_points = np.einsum("ia,jb,ocab->ijoc", WEIGHTS, WEIGHTS, weights.astype(np.float64))
+    return np.ascontiguousarray(at_points.reshape(POINTS, *weights.shape[:2]), np.float32)
 
 
 @jit
@@ -95,7 +87,9 @@ def _leaked(value: F, slope: F) -> F:  # pragma: no cover
 
 
 @jit
-def to_points(image: Flat, columns: N, channels: N, begin: N, rows: N, first: N, out: Flat) -> None:  # pragma: no cover
+def to_points(  # pragma: no cover
+    image: Flat, columns: N, channels: N, begin: N, rows: N, first: N, tiles: N, out: Flat, width: N, place: N
+) -> None:
     """Evaluate a block of channels of some tiles at the 36 points.
 
     Parameters
@@ -108,15 +102,18 @@ def to_points(image: Flat, columns: N, channels: N, begin: N, rows: N, first: N,
         First channel of the block.
     rows
         Rows of the result, two fewer than those of the image and at least `SIZE`.
-    first
-        First tile. Tiles are counted along rows; the last of a row or a column reaches back over the one before.
+    first, tiles
+        First tile, and how many there are at most. They are counted along rows; the last of a row or a column reaches
+        back over the one before.
     out
-        (point, tile, channel), flat.
+        (tile, point, channel), flat.
+    width, place
+        Its channels, and the first one of the block among them.
     """
-    tile = np.empty(POINTS * CHANNELS, np.float32)
+    tile, made = np.empty(POINTS * CHANNELS, np.float32), np.empty(POINTS * CHANNELS, np.float32)
     line = columns * channels
     across = (columns - TWO + STEP) // SIDE
-    for n in range(min(MOST, across * ((rows + STEP) // SIDE) - first)):
+    for n in range(min(tiles, across * ((rows + STEP) // SIDE) - first)):
         top = min(SIDE * ((first + n) // across), rows - SIDE)
         left = min(SIDE * ((first + n) % across), columns - TWO - SIDE)
         for column in range(SIX):
@@ -135,7 +132,6 @@ def to_points(image: Flat, columns: N, channels: N, begin: N, rows: N, first: N,
                 tile[o + c + BELOW[5]] = p5
         for row in range(SIX):
             d = row * BELOW[1]
-            o = row * LEVEL[1] + n * LANES
             for c in range(LANES):
                 p0, p1, p2, p3, p4, p5 = _to_points(
                     tile[d + c],
@@ -145,24 +141,41 @@ def to_points(image: Flat, columns: N, channels: N, begin: N, rows: N, first: N,
                     tile[d + c + NEXT[4]],
                     tile[d + c + NEXT[5]],
                 )
-                out[o + c] = p0
-                out[o + c + POINT[1]] = p1
-                out[o + c + POINT[2]] = p2
-                out[o + c + POINT[3]] = p3
-                out[o + c + POINT[4]] = p4
-                out[o + c + POINT[5]] = p5
+                made[d + c] = p0
+                made[d + c + NEXT[1]] = p1
+                made[d + c + NEXT[2]] = p2
+                made[d + c + NEXT[3]] = p3
+                made[d + c + NEXT[4]] = p4
+                made[d + c + NEXT[5]] = p5
+        for point in range(PLACES):
+            d, o = point * LANES, (n * PLACES + point) * width + place
+            for c in range(LANES):
+                out[o + c] = made[d + c]
 
 
 @jit
 def to_pixels(  # pragma: no cover
-    products: Flat, bias: Flat, slope: F, columns: N, channels: N, begin: N, rows: N, first: N, out: Flat
+    products: Flat,
+    width: N,
+    place: N,
+    bias: Flat,
+    slope: F,
+    columns: N,
+    channels: N,
+    begin: N,
+    rows: N,
+    first: N,
+    tiles: N,
+    out: Flat,
 ) -> None:
     """Bring the products of a block of channels of some tiles to the pixels of the result.
 
     Parameters
     ----------
     products
-        (point, tile, channel), flat.
+        (tile, point, channel), flat.
+    width, place
+        Their channels, and the first one of the block among them.
     bias
         Added, for each channel of the result.
     slope
@@ -173,28 +186,31 @@ def to_pixels(  # pragma: no cover
         First channel of the block.
     rows
         Rows of the result, at least `SIZE`.
-    first
-        First tile, as in `to_points`.
+    first, tiles
+        As in `to_points`.
     out
         The result, (row, column, channel), flat.
     """
-    tile = np.empty(POINTS * CHANNELS, np.float32)
+    tile, made = np.empty(POINTS * CHANNELS, np.float32), np.empty(POINTS * CHANNELS, np.float32)
     line = columns * channels
     across = (columns + STEP) // SIDE
-    for n in range(min(MOST, across * ((rows + STEP) // SIDE) - first)):
+    for n in range(min(tiles, across * ((rows + STEP) // SIDE) - first)):
         top = min(SIDE * ((first + n) // across), rows - SIDE)
         left = min(SIDE * ((first + n) % across), columns - SIDE)
+        for point in range(PLACES):
+            o, d = point * LANES, (n * PLACES + point) * width + place
+            for c in range(LANES):
+                made[o + c] = products[d + c]
         for column in range(SIX):
-            m = n * LANES + column * POINT[1]
             o = column * LANES
             for c in range(LANES):
                 p0, p1, p2, p3 = _to_pixels(
-                    products[m + c],
-                    products[m + c + LEVEL[1]],
-                    products[m + c + LEVEL[2]],
-                    products[m + c + LEVEL[3]],
-                    products[m + c + LEVEL[4]],
-                    products[m + c + LEVEL[5]],
+                    made[o + c],
+                    made[o + c + BELOW[1]],
+                    made[o + c + BELOW[2]],
+                    made[o + c + BELOW[3]],
+                    made[o + c + BELOW[4]],
+                    made[o + c + BELOW[5]],
                 )
                 tile[o + c] = p0
                 tile[o + c + BELOW[1]] = p1

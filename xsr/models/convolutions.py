@@ -1,22 +1,19 @@
 """How the layers of a network are convolved on a CPU: chosen by shape and number format alone.
 
 By minimal filtering where that pays (`xsr.models.winograd`), and otherwise by oneDNN, whose convolutions PyTorch calls,
-too. Its operator for compiled models applies an activation to numbers that have not left the core yet, and reads
-weights in the order that they are put in once. PyTorch takes kernels of 1x1 in float32 for products of matrices, by a
-library that does not use all of every processor.
+too, but not those of 1x1 in float32 (`xsr.models.onednn`).
 """
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from xsr.models import onednn
+from xsr.models.onednn import has_onednn
 from xsr.models.threads import share, sharing
 from xsr.models.winograd import Convolution, filtered
-
-USUAL = 32, 256
-"""Rows and columns for which weights are put in order; other sizes are right, too."""
 
 
 def convolution(layer: nn.Conv2d, slope: float = 1.0) -> Convolution:
@@ -37,7 +34,7 @@ def convolution(layer: nn.Conv2d, slope: float = 1.0) -> Convolution:
     direct = layer.weight.is_cpu and has_onednn(layer.weight.dtype)
     make = _by_onednn(layer, slope) if direct else _by_pytorch(layer, slope)
     plain = partial(_shared, make, layer)
-    return filtered(layer, slope, plain) or plain
+    return (filtered(layer, slope, plain) if direct else None) or plain
 
 
 def _by_pytorch(layer: nn.Conv2d, slope: float) -> Convolution:
@@ -46,27 +43,8 @@ def _by_pytorch(layer: nn.Conv2d, slope: float) -> Convolution:
 
 
 def _by_onednn(layer: nn.Conv2d, slope: float) -> Convolution:
-    weight, bias = layer.weight.detach(), None if layer.bias is None else layer.bias.detach()
-    how = (0, 0), (1, 1), (1, 1), layer.groups
-    ordered = torch.ops.mkldnn._reorder_convolution_weight(weight, *how, (1, layer.in_channels, *USUAL))
-    after = ("none", [], "") if slope == 1 else ("leaky_relu", [slope], "")
-
-    def make(x: Tensor) -> Tensor:
-        out: Tensor = torch.ops.mkldnn._convolution_pointwise(x, ordered, bias, *how, *after)
-        return out
-
-    return make
-
-
-@cache
-def has_onednn(dtype: torch.dtype) -> bool:
-    """Whether PyTorch brings that operator, and the processor what it needs for a number format."""
-    try:
-        with torch.inference_mode():
-            _by_onednn(nn.Conv2d(1, 1, 1).to(dtype), 0.5)(torch.ones(1, 1, 2, 2, dtype=dtype))
-    except (AttributeError, RuntimeError):
-        return False
-    return True
+    bias = None if layer.bias is None else layer.bias.detach()
+    return onednn.convolution(layer.weight.detach(), bias, groups=layer.groups, slope=slope)
 
 
 def _shared(make: Callable[[Tensor], Tensor], layer: nn.Conv2d, x: Tensor) -> Tensor:

@@ -14,11 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from xsr.kernels.winograd import CHANNELS, POINTS, SIZE, TILES, F, N, to_pixels, to_points, transformed
+from xsr.kernels.winograd import CHANNELS, POINTS, SIZE, F, N, to_pixels, to_points, transformed
+from xsr.models.onednn import convolution
 from xsr.models.threads import share
 
 Flat = NDArray[np.float32]
 Convolution = Callable[[Tensor], Tensor]
+NUMBERS = 1 << 12
+"""Tiles times channels that are computed together: what belongs to them stays in the cache of a core."""
 
 
 def filtered(layer: nn.Conv2d, slope: float, plain: Convolution) -> "Filter | None":
@@ -45,7 +48,10 @@ def filtered(layer: nn.Conv2d, slope: float, plain: Convolution) -> "Filter | No
     if weight.dtype != torch.float32 or not weight.is_cpu:
         return None
     bias = torch.zeros(layer.out_channels) if layer.bias is None else layer.bias.detach()
-    return Filter(plain, torch.from_numpy(transformed(weight.numpy())), bias.numpy(), slope, groups)
+    tiles = max(1, NUMBERS // max(group))
+    points = [torch.from_numpy(transformed(part.numpy())).flatten(0, 1) for part in weight.chunk(groups)]
+    products = tuple(convolution(part[..., None, None], groups=POINTS, size=(1, tiles)) for part in points)
+    return Filter(plain, products, bias.numpy(), slope, group, tiles)
 
 
 @dataclass(frozen=True)
@@ -54,11 +60,14 @@ class Filter:
 
     plain: Convolution
     """The same by other means, for what is smaller than a tile."""
-    weights: Tensor
-    """As `transformed` makes them."""
+    products: tuple[Convolution, ...]
+    """Of each group, from (1, point * inputs, 1, tile) to (1, point * outputs, 1, tile)."""
     bias: Flat
     slope: float
-    groups: int
+    group: tuple[int, int]
+    """Inputs and outputs of a group."""
+    tiles: int
+    """As many as are computed together."""
 
     def __call__(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, outputs, H - 2, W - 2)."""
@@ -69,26 +78,30 @@ class Filter:
         out = np.empty((len(x), rows, columns, len(self.bias)), np.float32)
         tiles = -(-rows // SIZE) * -(-columns // SIZE)
         for image, made in zip(pixels, out, strict=True):
-            blocks = range(0, tiles, TILES)
-            share(partial(self._run, image, made, blocks), len(blocks))
+            starts = range(0, tiles, self.tiles)
+            share(partial(self._run, image, made, starts), len(starts))
         return torch.from_numpy(out).permute(0, 3, 1, 2)
 
     def _run(self, image: Flat, out: Flat, starts: range, part: slice) -> None:
         """Compute some blocks of tiles of an image (row, column, channel)."""
-        blocks, inputs = self.weights.shape[:2]
-        each = blocks // self.groups
         source = image.ravel(), N(image.shape[1]), N(image.shape[2])
         rows, size, result = N(out.shape[0]), (N(out.shape[1]), N(out.shape[2])), out.ravel()
-        points, products = torch.empty(inputs, POINTS, TILES, CHANNELS), torch.empty(POINTS, TILES, CHANNELS)
-        there, made = [part.view(-1).numpy() for part in points], products.view(-1).numpy()
-        weights, slope = [list(block) for block in self.weights], F(self.slope)
+        inputs, outputs = self.group
+        points = torch.empty(1, 1, self.tiles, POINTS * inputs).permute(0, 3, 1, 2)
+        there, width, slope = _flat(points), (N(inputs), N(outputs)), F(self.slope)
         with torch.inference_mode():
-            for first in map(N, starts[part]):
-                for block in range(blocks):
-                    if block % each == 0:  # of the next group
-                        for i in range(inputs):
-                            to_points(*source, N((block // each * inputs + i) * CHANNELS), rows, first, there[i])
-                    torch.bmm(points[0], weights[block][0], out=products)
-                    for i in range(1, inputs):
-                        products.baddbmm_(points[i], weights[block][i])
-                    to_pixels(made, self.bias, slope, *size, N(block * CHANNELS), rows, first, result)
+            for start in starts[part]:
+                tiles = N(start), N(self.tiles)
+                for group, product in enumerate(self.products):
+                    for place in range(0, inputs, CHANNELS):
+                        to_points(*source, N(group * inputs + place), rows, *tiles, there, width[0], N(place))
+                    made = _flat(product(points))
+                    for place in range(0, outputs, CHANNELS):
+                        begin = N(group * outputs + place)
+                        to_pixels(made, width[1], N(place), self.bias, slope, *size, begin, rows, *tiles, result)
+
+
+def _flat(image: Tensor) -> Flat:
+    """Numbers of (1, channel, 1, column), the channels of a column side by side."""
+    flat: Flat = image.permute(0, 2, 3, 1).reshape(-1).numpy()
+    return flat

@@ -136,7 +136,7 @@ class JIIF(nn.Module):
             index, relative, inside = self._neighbours(rows, cols, side, code.shape[2:])
             near = flat.index_select(0, (image + index).reshape(-1)).reshape(n, -1, width)
             first = own + near * inside[:, None].to(near.dtype) + relative.to(near.dtype) @ position.T
-            parts.append(self.imnet.layers[1:](first))
+            parts.append(self.imnet.layers[-1](self.imnet.hidden(first)))
         stack = torch.stack(parts)
         value, score = stack[..., :-1], stack[..., -1:]
         out: Tensor = (value * score.softmax(0)).sum(0).transpose(1, 2).unflatten(2, (len(rows), len(cols)))

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from xsr.models.architectures.edsr import EDSREncoder
+from xsr.models.onednn import linear
 from xsr.models.record import Architecture
 
 
@@ -48,6 +49,14 @@ class MLP(nn.Module):
         """Map (..., inputs) to (..., outputs)."""
         out: Tensor = self.layers(x)
         return out
+
+    def hidden(self, first: Tensor) -> Tensor:
+        """Apply what is between the first and the last linear layer; overwrites what it is given."""
+        x = first.relu_()
+        for layer in list(self.layers)[2:-1:2]:
+            assert isinstance(layer, nn.Linear)
+            x = linear(x, layer.weight, layer.bias, rectified=True)
+        return x
 
 
 class LocalDecoder(MLP):
@@ -138,7 +147,7 @@ class LocalDecoder(MLP):
             relative = torch.stack([*(2.0 * step for step in away), torch.ones_like(away[0])], dim=-1).to(code.dtype)
             # In place, as far as training allows: fresh memory at every layer costs as much as the arithmetic.
             first = flat.index_select(0, index.reshape(-1)).addmm_(relative.flatten(0, 1), place.T)
-            hidden = self._rest(first).unflatten(0, (n, -1))
+            hidden = self.hidden(first).unflatten(0, (n, -1))
             share = weight.to(torch.promote_types(hidden.dtype, torch.float32))[..., None]
             total = share * hidden if total is None else total.addcmul_(share, hidden)
         out: Tensor = self.layers[-1](total)  # the weights sum to one, so the linear layer commutes with the ensemble
@@ -165,12 +174,6 @@ class LocalDecoder(MLP):
             for axis in axes[1:]:
                 weight = weight * axis
             yield corner, weight
-
-    def _rest(self, first: Tensor) -> Tensor:
-        """Apply everything between the first and the last linear layer; overwrites what it is given."""
-        for layer in list(self.layers)[1:-1]:
-            first = first.relu_() if isinstance(layer, nn.ReLU) else layer(first)
-        return first
 
 
 class LIIF(nn.Module):

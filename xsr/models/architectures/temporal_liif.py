@@ -31,6 +31,7 @@ from xsr.models.architectures import liif
 from xsr.models.architectures.edsr import EDSREncoder
 from xsr.models.architectures.liif import LocalDecoder
 from xsr.models.datesets import DateSets
+from xsr.models.onednn import linear
 from xsr.models.record import Architecture
 
 KERNEL_DAYS = 30.0
@@ -639,11 +640,11 @@ def _project(layer: nn.Linear, features: Tensor, code: Tensor | None = None) -> 
     width = features.shape[-1]
     weight, bias = layer.weight[:, :width], layer.bias
     if code is None:
-        return nn.functional.linear(features, weight, bias)
+        return linear(features, weight, bias)
     added = nn.functional.linear(code, layer.weight[:, width:], bias)
     if len(added) == 1:
-        return nn.functional.linear(features, weight, added[0])
-    return nn.functional.linear(features, weight) + added[:, None, None]
+        return linear(features, weight, added[0])
+    return linear(features, weight) + added[:, None, None]
 
 
 ARCHITECTURES = (
