@@ -34,7 +34,7 @@ NAME, BANDS, FACTOR = "carn_3x3x64g4sw", ["B02", "B03", "B04", "B05", "B06", "B0
 PRODUCT, PUBLISHED = 10_980, 5.0
 """Side of a Sentinel-2 product in pixels of 10 m, and hours that the field reports for it on one core."""
 PATCH, REPEATS = 256, 7
-SIDES = ((1024, 1), (2048, 1))
+SIDES = ((1024, 3), (2048, 1))
 """Images, and how often the job and the network alone are run on each."""
 LARGE = ((1024, 0), (4096, 0))
 """Images on which the job is run by itself, once."""
