@@ -7,6 +7,7 @@ gains are the mean over the test places of a card's scores, in brackets with pai
 """
 
 import argparse
+import math
 import statistics
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -41,9 +42,10 @@ def doubled(name: str, images: NDArray[np.float32], precision: Exact) -> NDArray
 
 
 def operations(name: str, images: NDArray[np.float32]) -> float:
-    """Multiplications and additions for a pixel of the input, of convolutions that are not filtered."""
-    by_onednn = torch.ops.mkldnn._convolution_pointwise
-    with FlopCounterMode(display=False, custom_mapping={by_onednn: _convolved}) as counter:
+    """Multiplications and additions for a pixel of the input, of convolutions that are not filtered and linear layers."""
+    onednn = torch.ops.mkldnn
+    counted = {onednn._convolution_pointwise: _convolved, onednn._linear_pointwise: _multiplied}
+    with FlopCounterMode(display=False, custom_mapping=counted) as counter:
         doubled(name, images, "bfloat16")
     return counter.get_total_flops() / images[0, 0].size
 
@@ -51,6 +53,11 @@ def operations(name: str, images: NDArray[np.float32]) -> float:
 def _convolved(image: Shape, weights: Shape, *_: object, out_shape: Shape) -> int:
     """Count the operations of a convolution."""
     return conv_flop_count(image, weights, out_shape)
+
+
+def _multiplied(numbers: Shape, weights: Shape, *_: object, out_shape: Shape) -> int:
+    """Count the operations of a linear layer."""
+    return 2 * math.prod(numbers) * weights[0]
 
 
 def gain(card: ModelCard, pairs: str) -> float:
