@@ -42,7 +42,7 @@ def doubled(name: str, images: NDArray[np.float32], precision: Exact) -> NDArray
 
 
 def operations(name: str, images: NDArray[np.float32]) -> float:
-    """Multiplications and additions for a pixel of the input, of linear layers and convolutions that are not filtered."""
+    """Operations for a pixel of the input, of linear layers and convolutions that are not filtered."""
     onednn = torch.ops.mkldnn
     counted = {onednn._convolution_pointwise: _convolved, onednn._linear_pointwise: _multiplied}
     with FlopCounterMode(display=False, custom_mapping=counted) as counter:
