@@ -406,6 +406,20 @@ def test_rows_that_wait_are_joined_without_a_copy_of_the_band(narrow, monkeypatc
     assert 0 < joined.count(network.input_conv.out_channels) < bands
 
 
+@pytest.mark.parametrize(("dtype", "rows"), [(torch.float32, 32), (torch.bfloat16, 16)])
+def test_a_band_of_a_wide_network_has_fewer_rows_in_bfloat16(monkeypatch, dtype, rows):
+    seen = []
+
+    def watched(layer, slope):
+        return lambda x: seen.append(x.shape[2]) or x[:, :1, 1:-1, 1:-1].expand(-1, layer.out_channels, -1, -1)
+
+    monkeypatch.setattr(engine, "convolution", watched)
+    layer = nn.Conv2d(4, 256, 3, padding=1).to(dtype)
+    with torch.inference_mode():
+        engine.Bands(nn.Sequential(layer))(image(96, 256).to(dtype))
+    assert seen == [rows + 1, *[rows + 2] * (96 // rows - 2), rows + 3]  # the borders, and what a kernel reaches
+
+
 def test_a_derivative_is_that_of_the_whole(narrow):
     """Also through layers that are filtered otherwise, and across bands."""
     network, x = EDSREncoder(4, 64, 1), image(40, 24)

@@ -36,7 +36,10 @@ from xsr.models.threads import pooled, share
 from xsr.models.winograd import Filter
 
 BAND = 1 << 13
-"""Pixels of a band; 64 to 256 features of them fit into the cache of a core."""
+"""Pixels of a band at most; 64 to 256 features of them fit into the cache of a core."""
+NUMBERS = 1 << 20
+"""Numbers of the widest layer of a band at most, in bfloat16: so little time goes into the arithmetic that it pays to
+have fewer of them in the cache."""
 LEAST = 8
 """Rows of a band at least: a kernel must not reach beyond its neighbour."""
 Edge = tuple[fx.Node, fx.Node]
@@ -174,6 +177,8 @@ class Bands(nn.Module):
         self.whole = whole.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._narrow = any(number.dtype == torch.bfloat16 for number in whole.parameters())
         self._nodes = _program(whole)
+        width = max((layer.out_channels for layer in whole.modules() if isinstance(layer, nn.Conv2d)), default=1)
+        self._most = NUMBERS // width if self._narrow else BAND
         self._layers = {node: layer_of(whole, node) for node, _ in self._nodes}
         self._convolutions = _convolutions(self._layers)
         self._reach = _reaches(whole, [node for node, _ in self._nodes])
@@ -185,7 +190,7 @@ class Bands(nn.Module):
 
     def forward(self, x: Tensor, margin: int = 0) -> Tensor:
         """Map (N, C, H, W) to the output of the network, but for what ``margin`` pixels along each side become."""
-        rows = max(LEAST, BAND // x.shape[3] // SIZE * SIZE)
+        rows = max(LEAST, min(BAND, self._most) // x.shape[3] // SIZE * SIZE)
         x = x.contiguous(memory_format=torch.channels_last)
         if not self.cut or x.device.type != "cpu" or x.requires_grad:  # a derivative needs all activations
             return without_margin(self.whole(x), x, margin)
