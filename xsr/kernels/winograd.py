@@ -41,7 +41,8 @@ WEIGHTS = np.array(
 """The matrix G."""
 
 # Loops are over unsigned numbers, and distances between arrays of a loop are constants: the compiler then knows that
-# they do not overlap, and computes several channels at once.
+# they do not overlap, and computes several channels at once. What goes into matrices of any width, or comes from them,
+# is therefore copied from or to a tile.
 SIDE, STEP, TWO, SIX, LANES, PLACES = N(SIZE), N(SIZE - 1), N(2), N(6), N(CHANNELS), N(POINTS)
 NEXT = tuple(N(i * CHANNELS) for i in range(6))
 """Distances between six columns of a tile, or the products of them."""

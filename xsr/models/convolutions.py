@@ -34,7 +34,7 @@ def convolution(layer: nn.Conv2d, slope: float = 1.0) -> Convolution:
     direct = layer.weight.is_cpu and has_onednn(layer.weight.dtype)
     make = _by_onednn(layer, slope) if direct else _by_pytorch(layer, slope)
     plain = partial(_shared, make, layer)
-    return (filtered(layer, slope, plain) if direct else None) or plain
+    return filtered(layer, slope, plain) or plain
 
 
 def _by_pytorch(layer: nn.Conv2d, slope: float) -> Convolution:

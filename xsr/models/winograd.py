@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from xsr.kernels.winograd import CHANNELS, POINTS, SIZE, F, N, to_pixels, to_points, transformed
-from xsr.models.onednn import convolution
+from xsr.models.onednn import convolution, has_onednn
 from xsr.models.threads import share
 
 Flat = NDArray[np.float32]
@@ -45,13 +45,12 @@ def filtered(layer: nn.Conv2d, slope: float, plain: Convolution) -> "Filter | No
     group = layer.in_channels // groups, layer.out_channels // groups
     if layer.kernel_size != (3, 3) or any(size % CHANNELS for size in group):
         return None
-    if weight.dtype != torch.float32 or not weight.is_cpu:
+    if weight.dtype != torch.float32 or not weight.is_cpu or not has_onednn(weight.dtype):
         return None
     bias = torch.zeros(layer.out_channels) if layer.bias is None else layer.bias.detach()
-    tiles = max(1, NUMBERS // max(group))
     points = [torch.from_numpy(transformed(part.numpy())).flatten(0, 1) for part in weight.chunk(groups)]
-    products = tuple(convolution(part[..., None, None], groups=POINTS, size=(1, tiles)) for part in points)
-    return Filter(plain, products, bias.numpy(), slope, group, tiles)
+    products = tuple(convolution(part[..., None, None], groups=POINTS, size=(1, _tiles(group))) for part in points)
+    return Filter(plain, products, bias.numpy(), slope, group)
 
 
 @dataclass(frozen=True)
@@ -66,8 +65,6 @@ class Filter:
     slope: float
     group: tuple[int, int]
     """Inputs and outputs of a group."""
-    tiles: int
-    """As many as are computed together."""
 
     def __call__(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, outputs, H - 2, W - 2)."""
@@ -76,9 +73,8 @@ class Filter:
             return self.plain(x)
         pixels = x.permute(0, 2, 3, 1).contiguous().numpy()
         out = np.empty((len(x), rows, columns, len(self.bias)), np.float32)
-        tiles = -(-rows // SIZE) * -(-columns // SIZE)
+        starts = range(0, -(-rows // SIZE) * -(-columns // SIZE), _tiles(self.group))
         for image, made in zip(pixels, out, strict=True):
-            starts = range(0, tiles, self.tiles)
             share(partial(self._run, image, made, starts), len(starts))
         return torch.from_numpy(out).permute(0, 3, 1, 2)
 
@@ -86,12 +82,12 @@ class Filter:
         """Compute some blocks of tiles of an image (row, column, channel)."""
         source = image.ravel(), N(image.shape[1]), N(image.shape[2])
         rows, size, result = N(out.shape[0]), (N(out.shape[1]), N(out.shape[2])), out.ravel()
-        inputs, outputs = self.group
-        points = torch.empty(1, 1, self.tiles, POINTS * inputs).permute(0, 3, 1, 2)
+        (inputs, outputs), count = self.group, _tiles(self.group)
+        points = torch.empty(1, 1, count, POINTS * inputs).permute(0, 3, 1, 2)
         there, width, slope = _flat(points), (N(inputs), N(outputs)), F(self.slope)
         with torch.inference_mode():
             for start in starts[part]:
-                tiles = N(start), N(self.tiles)
+                tiles = N(start), N(count)
                 for group, product in enumerate(self.products):
                     for place in range(0, inputs, CHANNELS):
                         to_points(*source, N(group * inputs + place), rows, *tiles, there, width[0], N(place))
@@ -99,6 +95,11 @@ class Filter:
                     for place in range(0, outputs, CHANNELS):
                         begin = N(group * outputs + place)
                         to_pixels(made, width[1], N(place), self.bias, slope, *size, begin, rows, *tiles, result)
+
+
+def _tiles(group: tuple[int, int]) -> int:
+    """Tiles of so many inputs and outputs that are computed together."""
+    return max(1, NUMBERS // max(group))
 
 
 def _flat(image: Tensor) -> Flat:
