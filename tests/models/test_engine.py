@@ -89,6 +89,36 @@ def test_bands_move_through_the_network_once(narrow, monkeypatch):
     assert sum(seen) == layers * 40 + 2 * calls
 
 
+def test_what_nothing_uses_is_not_computed(narrow, monkeypatch):
+    """Neither the convolution nor the sum, product and activation before it that nothing else uses."""
+
+    class Unused(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+            self.leaky = nn.LeakyReLU(0.2, inplace=True)
+
+        def forward(self, x):
+            made = self.a(x)
+            self.b(self.leaky((made + x) * made))
+            return made
+
+    seen = set()
+
+    def watched(layer, slope):
+        convolve = convolution(layer, slope)
+        return lambda x: seen.add(layer) or convolve(x)
+
+    monkeypatch.setattr(engine, "convolution", watched)
+    monkeypatch.setattr(engine, "writer", lambda node, *_: pytest.fail(f"{node} is computed"))
+    network, x = Unused(), image(40, 5)
+    with torch.inference_mode():
+        bands = engine.Bands(network)
+        assert bands.cut
+        assert largest(bands(x), network(x)) <= 1e-6
+    assert seen == {network.a}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CUT)
 @pytest.mark.parametrize("margin", [1, 5, 11, 14])

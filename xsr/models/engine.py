@@ -349,6 +349,9 @@ def _program(module: nn.Module) -> list[tuple[fx.Node, list[fx.Node]]]:
         return []
     if not all(_is_cut(module, node) for node in graph.nodes):
         return []
+    for node in reversed(graph.nodes):
+        if not node.users and node.op not in ("placeholder", "output"):  # as the last sum of a loop
+            graph.erase_node(node)
     absorb(module, graph)
     nodes = list(graph.nodes)
     last_use = {node: node for node in nodes} | {source: user for user in nodes for source in user.all_input_nodes}
