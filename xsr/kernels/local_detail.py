@@ -259,18 +259,19 @@ def carried_over(
 
 @jit
 def _enlarge_row(  # pragma: no cover
-    image: Flat, begin: N, row: int, height: N, width: N, weights: Flat, line: Flat
+    image: Flat, begin: N, row: int, height: N, width: N, weights: Flat, line: Flat, start: N
 ) -> None:
     """Interpolate between four rows of an image; the line gets `BORDER` more of its outermost pixels on each side."""
     most = int(height) - 1
     a, b = begin + N(min(max(row, 0), most)) * width, begin + N(min(max(row + 1, 0), most)) * width
     c, d = begin + N(min(max(row + 2, 0), most)) * width, begin + N(min(max(row + 3, 0), most)) * width
     w0, w1, w2, w3 = weights[0], weights[1], weights[2], weights[3]
+    inside = start + BORDER
     for x in range(width):
-        line[BORDER + x] = w0 * image[a + x] + w1 * image[b + x] + w2 * image[c + x] + w3 * image[d + x]
+        line[inside + x] = w0 * image[a + x] + w1 * image[b + x] + w2 * image[c + x] + w3 * image[d + x]
     for x in range(BORDER):
-        line[x] = line[BORDER]
-        line[BORDER + width + x] = line[BORDER + width - ONE]
+        line[start + x] = line[inside]
+        line[inside + width + x] = line[inside + width - ONE]
 
 
 @jit
@@ -288,43 +289,37 @@ def _carry(  # pragma: no cover
     margin: N,
     out: Flat,
 ) -> None:
-    """Go along rows of the output: bring channels apart, enlarge, and sum up."""
-    inner, plane = width - TWO * margin, height * width
+    """Go along rows of the output, and there along the pixels at one place inside of their input pixels."""
+    inner, plane, wide = width - TWO * margin, height * width, width + TWO * BORDER
     fine, rows = inner * factor, (height - TWO * margin) * factor
     bands = out.size // (rows * fine)
-    channels, large = bands + count, rows * fine
-    line = np.empty(channels * fine, np.float32)
-    wide = np.empty(count * guides * fine, np.float32)
-    between = np.empty(width + TWO * BORDER, np.float32)
-    total = np.empty(fine, np.float32)
+    channels, large, sharp = bands + count, rows * fine, bands - count
+    between, line = np.empty(count * wide, np.float32), np.empty(channels * inner, np.float32)
+    total = np.empty(inner, np.float32)
     for y in range(rows):
-        row, phase, here = margin + y // factor, y % factor, y * fine
-        if phase == N(0):
-            for k in range(count * guides):
-                place = k * plane + row * width + margin
-                for inside in range(factor):
-                    for x in range(inner):
-                        wide[k * fine + x * factor + inside] = slopes[place + x]
-        for x in range(fine):
-            for c in range(channels):
-                line[c * fine + x] = output[(here + x) * channels + c]
-        for b in range(bands - count):
-            for x in range(fine):
-                out[b * large + here + x] = line[b * fine + x]
+        row, phase = margin + y // factor, y % factor
         for c in range(count):
-            _enlarge_row(detail, c * plane, int(row) + first[phase], height, width, weights[phase], between)
-            for inside in range(factor):
-                start = N(int(BORDER + margin) + first[inside])
-                w0, w1, w2, w3 = weights[inside, 0], weights[inside, 1], weights[inside, 2], weights[inside, 3]
+            nearest = int(row) + first[phase]
+            _enlarge_row(detail, c * plane, nearest, height, width, weights[phase], between, c * wide)
+        for inside in range(factor):
+            here = y * fine + inside
+            for c in range(channels):
+                for x in range(inner):
+                    line[c * inner + x] = output[(here + x * factor) * channels + c]
+            for b in range(sharp):
+                for x in range(inner):
+                    out[b * large + here + x * factor] = line[b * inner + x]
+            w0, w1, w2, w3 = weights[inside, 0], weights[inside, 1], weights[inside, 2], weights[inside, 3]
+            for c in range(count):
+                start = N(int(c * wide + BORDER + margin) + first[inside])
                 for x in range(inner):
                     low = w0 * between[start + x] + w1 * between[start + x + ONE]
                     high = w2 * between[start + x + TWO] + w3 * between[start + x + N(3)]
-                    total[x * factor + inside] = low + high
-            for b in range(guides):
-                slope = (c * guides + b) * fine
-                for x in range(fine):
-                    total[x] += wide[slope + x] * line[b * fine + x]
-            own, trust = (bands - count + c) * fine, (bands + c) * fine
-            place = (bands - count + c) * large + here
-            for x in range(fine):
-                out[place + x] = line[own + x] + line[trust + x] * total[x]
+                    total[x] = low + high
+                for b in range(guides):
+                    slope = (c * guides + b) * plane + row * width + margin
+                    for x in range(inner):
+                        total[x] += slopes[slope + x] * line[b * inner + x]
+                own, trust, place = (sharp + c) * inner, (bands + c) * inner, (sharp + c) * large + here
+                for x in range(inner):
+                    out[place + x * factor] = line[own + x] + line[trust + x] * total[x]
