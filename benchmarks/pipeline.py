@@ -21,12 +21,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common.engines import in_openvino
 from common.machine import processor
 from common.timing import alternate, peak, timed
 
@@ -139,15 +138,8 @@ def evaluations(model: str, patch: int) -> dict[str, Callable[[], Any]]:
         card = export(model, Path(folder) / "onnx", units="reflectance").with_suffix(".yaml")
         foreign = registry.load(card)
         runs: dict[str, Callable[[], Any]] = {"onnxruntime float32": lambda: foreign(torch.from_numpy(images))}
-        if find_spec("openvino"):
-            import openvino
-
-            found = openvino.Core().read_model(card.with_suffix(".onnx"))
-            found.reshape(images.shape)
-            for hint, precision in (("f32", "float32"), ("bf16", "bfloat16")):
-                options = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1}
-                request = openvino.Core().compile_model(found, "CPU", options).create_infer_request()
-                runs[f"openvino {precision}"] = partial(request.infer, {0: images})
+        made = in_openvino(card.with_suffix(".onnx"), images)
+        runs |= {f"openvino {precision}": run for precision, run in made.items()}
     spec = registry.spec(model)
     return runs | {
         "xsr float32": lambda: predictor.predict_fixed(spec, images, "cpu", "float32"),

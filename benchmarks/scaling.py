@@ -25,11 +25,11 @@ from odc.geo.xr import xr_coords
 
 import xsr
 
-BANDS = ["B02", "B03", "B04", "B08"]
+BANDS = ["B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12"]
 
 
 def cube(side: int, chunk: int | None, seed: int = 0) -> xr.DataArray:
-    """Return reflectance-like noise of four bands, in memory: in chunks as a reader delivers them, or as one array."""
+    """Return reflectance-like noise of ten bands, in memory: in chunks as a reader delivers them, or as one array."""
     rng = np.random.default_rng(seed)
     values = rng.random((1, len(BANDS), side, side), dtype=np.float32) * np.float32(0.3)
     data = values
@@ -82,7 +82,7 @@ def medians(call: Callable[[], Any], floor: Callable[[], Any], repeats: int) -> 
 def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--side", type=int, default=6144)
+    parser.add_argument("--side", type=int, default=4096)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--small", action="store_true", help="a small input, to check that it runs")
     options = parser.parse_args()
@@ -92,7 +92,7 @@ def main() -> None:
     high = cube(options.side, chunk)
     low = cube(options.side, chunk, seed=1)
     work = jobs(low, high)
-    print(f"4 bands of {options.side}x{options.side} in chunks of {chunk}, medians of {options.repeats}")
+    print(f"{len(BANDS)} bands of {options.side}x{options.side} in chunks of {chunk}, medians of {options.repeats}")
     print("                                   one thread     two           the floor's share of two")
     for name, call in work.items():
         floor = reading(high) if name.startswith("degrade") else reading(low, high)
