@@ -101,10 +101,23 @@ def test_many_blocks_are_added_in_a_tree():
 
 def test_keys_say_what_is_computed():
     values = da.from_array(source(), chunks=10)
-    work = jobs(20, 10, 0)
-    one, two = (graph.reduce_windows(Total(), [values], work, (1,), name="total") for _ in range(2))
-    other = graph.reduce_windows(Total(), [values], jobs(20, 10, 1), (1,), name="total")
-    assert one.name == two.name != other.name
+    one, two = (graph.reduce_windows(Total(), [values], jobs(20, 10, 0), (1,), name="total").name for _ in range(2))
+    assert one == two
+
+    @dataclass(frozen=True)
+    class Other(Total):
+        pass
+
+    elsewhere = [graph.Job(job.cols, job.rows, job.windows) for job in jobs(20, 10, 0)]
+    others = [
+        graph.reduce_windows(Total(), [values], jobs(20, 10, 1), (1,), name="total"),
+        graph.reduce_windows(Total(), [values], jobs(20, 5, 0), (1,), name="total"),
+        graph.reduce_windows(Total(), [values], elsewhere, (1,), name="total"),
+        graph.reduce_windows(Other(), [values], jobs(20, 10, 0), (1,), name="total"),
+        graph.reduce_windows(Total(), [values[:1]], jobs(20, 10, 0), (1,), name="total"),
+        graph.reduce_windows(Total(), [values] * 2, jobs(20, 10, 0, sources=2), (2,), name="total"),
+    ]
+    assert len({one, *(other.name for other in others)}) == 7
 
 
 @pytest.mark.slow
