@@ -349,8 +349,11 @@ def chain(function: Psf, cell: float, grid: float = 1.0) -> tuple[Stage, ...]:
     return (own,) if grid == 1 else (own, Stage(Cubic(), grid))
 
 
+@lru_cache(maxsize=16)
 def sample_chain(first: int, count: int, stages: tuple[Stage, ...], *, shift: float = 0.0) -> Taps:
     """Weights of the pixels of the first stage's input around consecutive outputs of the last stage.
+
+    They are kept for the bands and dates that follow, and not to be changed.
 
     Parameters
     ----------
